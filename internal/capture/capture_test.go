@@ -1,0 +1,136 @@
+package capture_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// source is a database with a log and any number of captured connections.
+type source struct {
+	path string
+	hub  *capture.Hub
+	opts sqlite.Options
+}
+
+func newSource(t testing.TB, limit int) *source {
+	t.Helper()
+	s := &source{path: filepath.Join(t.TempDir(), "source.db"), opts: sqlite.Options{ForeignKeys: true, BusyTimeout: 2 * time.Second, Synchronous: sqlite.SyncOff}}
+	c, err := new(sqlite.Driver).Open(s.path, s.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := changelog.Init(c, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.hub = capture.NewHub(0, limit, nil)
+	return s
+}
+
+// connector opens captured connections for database/sql.
+type connector struct {
+	path string
+	opts sqlite.Options
+	hub  *capture.Hub
+}
+
+func (c connector) Driver() driver.Driver { return nil }
+func (c connector) Connect(context.Context) (driver.Conn, error) {
+	return capture.Open(c.path, c.opts, c.hub)
+}
+
+func (s *source) pool(t testing.TB) *sql.DB {
+	db := sql.OpenDB(connector{s.path, s.opts, s.hub})
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// batch is the whole log as one batch.
+func (s *source) batch() ([]byte, error) {
+	c, err := new(sqlite.Driver).Open(s.path, sqlite.Options{MustExist: true, KeepJournal: true})
+	if err != nil {
+		return nil, err
+	}
+	log, err := changelog.Open(c)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	defer log.Close()
+	var b bytes.Buffer
+	if last, err := log.Last(); err != nil || last == 0 {
+		return nil, err
+	}
+	_, err = log.WriteBatch(&b, segment.Header{NodeID: "n", Epoch: 1, From: 1}, 0, changelog.Limits{Bytes: 1 << 40})
+	return b.Bytes(), err
+}
+
+// replay applies the log to a new database and returns its path.
+func (s *source) replay(t testing.TB) (path string, entries int, err error) {
+	path = filepath.Join(t.TempDir(), "restored.db")
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{Synchronous: sqlite.SyncOff})
+	if err != nil {
+		return path, 0, err
+	}
+	defer c.Close()
+	data, err := s.batch()
+	if err != nil || data == nil {
+		return path, 0, err
+	}
+	r, err := restore.NewReplay(c)
+	if err != nil {
+		return path, 0, err
+	}
+	defer r.Close()
+	in, err := segment.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return path, 0, err
+	}
+	for {
+		rec, err := in.Next()
+		if err == io.EOF {
+			return path, entries, nil
+		}
+		if err != nil {
+			return path, entries, err
+		}
+		if rec.First {
+			err = c.Exec("BEGIN")
+		}
+		if err == nil {
+			err = r.Apply(&rec.Entry)
+		}
+		if err == nil && rec.Last {
+			err = c.Exec("COMMIT")
+		}
+		if err != nil {
+			return path, entries, fmt.Errorf("sequence %d: %w", rec.Sequence, err)
+		}
+		entries++
+	}
+}
+
+// mustEqual replays the log and compares; a barrier ends the comparison.
+func (s *source) mustEqual(t testing.TB) {
+	t.Helper()
+	path, _, err := s.replay(t)
+	if err != nil {
+		data, _ := s.batch()
+		t.Fatalf("replay: %v\n%.4000s", err, data)
+	}
+	dbtest.Equal(t, s.path, path)
+}

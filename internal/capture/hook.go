@@ -1,0 +1,244 @@
+package capture
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
+)
+
+// SQLite's callbacks know a connection by a number or by its handle.
+var (
+	recorders  sync.Map // id -> *recorder, for module.Create
+	byHandle   sync.Map // sqlite3* -> *recorder, for preupdate
+	recorderID atomic.Uint64
+)
+
+// ours is the prefix of DriftDB's own tables.
+const ours = "_driftdb_"
+
+// preupdate is SQLite's preupdate hook: it is called before each row change,
+// and also for those made by triggers, foreign-key actions and REPLACE.
+func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowid, newRowid int64) {
+	v, ok := byHandle.Load(db)
+	if !ok {
+		return
+	}
+	r := v.(*recorder)
+	if r.inside || string(sqlite.CString(zDB)) != "main" {
+		return
+	}
+	name := sqlite.CString(zTable)
+	switch {
+	case bytes.HasPrefix(name, []byte(ours)), bytes.HasPrefix(name, []byte("sqlite_stat")):
+		return // ANALYZE makes its tables again
+	case bytes.HasPrefix(name, []byte("sqlite_schema")), bytes.HasPrefix(name, []byte("sqlite_master")):
+		r.begin()
+		r.barrier("the schema table was written directly (writable_schema)")
+		return
+	}
+	r.begin()
+	if r.shadow(name) {
+		return
+	}
+	if r.over {
+		return
+	}
+	h := sqlite.At[lib.Tsqlite3](db)
+	if r.synced && h.FnVTrans > 0 && h.FaVTrans == 0 {
+		r.fail = errors.New("capture: a virtual table changed a row after the changes had been written to _driftdb_log")
+		return
+	}
+	if lib.Xsqlite3_preupdate_blobwrite(tls, db) >= 0 {
+		r.blobs = append(r.blobs, blobKey{string(name), rowid})
+		return
+	}
+	if string(name) == change.SequenceTable {
+		r.sequenceRow(op)
+	} else {
+		r.row(op, name, rowid, newRowid)
+	}
+	r.trim()
+}
+
+// begin enlists us with the first change of a transaction.
+func (r *recorder) begin() {
+	if r.level == 0 {
+		r.enlist()
+	}
+}
+
+// shadow deals with rows that another virtual table writes from inside its own
+// methods: one of ours must come after it in the list of those that SQLite
+// calls at commit. Rows that
+// CREATE VIRTUAL TABLE itself makes are not logged, since its text makes them
+// again; for those it returns true.
+func (r *recorder) shadow(name []byte) bool {
+	h := sqlite.At[lib.Tsqlite3](r.c.DB)
+	if h.FnVdbeExec <= 1 {
+		return false
+	}
+	if r.making != nil && !r.making[string(name)] {
+		return true
+	}
+	if h.FaVTrans != 0 && h.FnVTrans > r.lastPos {
+		r.enlist()
+	}
+	return false
+}
+
+// row appends the entry of one row change.
+func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
+	t, index := r.table(name)
+	if r.fail != nil {
+		return
+	}
+	if t.lost {
+		r.barrier("table " + t.shape.Table + " has columns named rowid, oid and _rowid_ and no primary key: its rows cannot be addressed")
+		return
+	}
+	if n := int(lib.Xsqlite3_preupdate_count(r.c.TLS, r.c.DB)); n != t.width {
+		r.barrier("table " + t.shape.Table + " does not have the columns that its schema says")
+		return
+	}
+	if r.sequences.known(t.shape.Table) {
+		r.changed[t.shape.Table] = true
+	}
+	switch op {
+	case lib.SQLITE_INSERT:
+		r.buf = change.AppendInsert(r.buf, index, &t.shape, newRowid)
+		for _, i := range t.stored {
+			r.buf = appendValue(r.c.TLS, r.buf, r.newValue(i))
+		}
+	case lib.SQLITE_DELETE:
+		r.buf = change.AppendDelete(r.buf, index, &t.shape, rowid)
+		for _, i := range t.stored {
+			r.buf = appendValue(r.c.TLS, r.buf, r.oldValue(i))
+		}
+	case lib.SQLITE_UPDATE:
+		r.update(t, index, rowid, newRowid)
+	}
+	r.count++
+}
+
+func (r *recorder) update(t *table, index int, rowid, newRowid int64) {
+	tls, b := r.c.TLS, change.AppendUpdate(r.buf, index, &t.shape, rowid, newRowid)
+	for _, k := range t.shape.Key {
+		b = appendValue(tls, b, r.oldValue(t.stored[k]))
+	}
+	bitmap := len(b)
+	for range (len(t.stored) + 7) / 8 {
+		b = append(b, 0)
+	}
+	for i, column := range t.stored {
+		start := len(b)
+		b = appendValue(tls, b, r.oldValue(column))
+		middle := len(b)
+		b = appendValue(tls, b, r.newValue(column))
+		if bytes.Equal(b[start:middle], b[middle:]) {
+			b = b[:start]
+		} else {
+			b[bitmap+i/8] |= 1 << (i % 8)
+		}
+	}
+	r.buf = b
+}
+
+func (r *recorder) oldValue(column int) uintptr {
+	p := sqlite.At[uintptr](r.value)
+	*p = 0
+	lib.Xsqlite3_preupdate_old(r.c.TLS, r.c.DB, int32(column), r.value)
+	return *p
+}
+
+func (r *recorder) newValue(column int) uintptr {
+	p := sqlite.At[uintptr](r.value)
+	*p = 0
+	lib.Xsqlite3_preupdate_new(r.c.TLS, r.c.DB, int32(column), r.value)
+	return *p
+}
+
+// appendValue encodes the sqlite3_value at v. Text is read as bytes: no
+// conversion, no cut at a NUL.
+func appendValue(tls *libc.TLS, b []byte, v uintptr) []byte {
+	if v == 0 {
+		return change.AppendNull(b)
+	}
+	switch t := lib.Xsqlite3_value_type(tls, v); t {
+	case lib.SQLITE_INTEGER:
+		return change.AppendInt(b, lib.Xsqlite3_value_int64(tls, v))
+	case lib.SQLITE_FLOAT:
+		return change.AppendReal(b, lib.Xsqlite3_value_double(tls, v))
+	case lib.SQLITE_TEXT, lib.SQLITE_BLOB:
+		k := change.Text
+		if t == lib.SQLITE_BLOB {
+			k = change.Blob
+		}
+		p := lib.Xsqlite3_value_blob(tls, v)
+		return change.AppendBytes(b, k, sqlite.CBytes(p, int(lib.Xsqlite3_value_bytes(tls, v))))
+	}
+	return change.AppendNull(b)
+}
+
+// blobKey is a row that sqlite3_blob_write changed.
+type blobKey struct {
+	table string
+	rowid int64
+}
+
+// readBlobs logs the rows that incremental blob I/O changed. The hook sees
+// them as deletes, without the new value; so they are read again, as updates
+// of every column whose earlier value is not known.
+func (r *recorder) readBlobs() {
+	for _, b := range r.blobs {
+		r.readBlob(b)
+	}
+	r.blobs = r.blobs[:0]
+	r.trim()
+}
+
+func (r *recorder) readBlob(b blobKey) {
+	t, index := r.table([]byte(b.table))
+	if r.fail != nil || r.over {
+		return
+	}
+	st, err := r.c.Prepare("SELECT " + quoteAll(t.shape.Columns) + " FROM main." + quote(b.table) + " WHERE rowid = ?1")
+	if err != nil {
+		r.fail = err
+		return
+	}
+	defer st.Finalize()
+	st.BindInt64(1, b.rowid)
+	r.mustRun(st, func(st *sqlite.Stmt) {
+		value := func(b []byte, i int) []byte {
+			return appendValue(r.c.TLS, b, lib.Xsqlite3_column_value(r.c.TLS, st.Handle(), int32(i)))
+		}
+		r.buf = change.AppendUpdate(r.buf, index, &t.shape, b.rowid, b.rowid)
+		for _, k := range t.shape.Key {
+			r.buf = value(r.buf, k)
+		}
+		bitmap := len(r.buf)
+		r.buf = append(r.buf, make([]byte, (len(t.stored)+7)/8)...)
+		for i := range t.stored {
+			r.buf[bitmap+i/8] |= 1 << (i % 8)
+			r.buf = value(value(r.buf, i), i)
+		}
+		r.count++
+	})
+}
+
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+func quoteAll(names []string) string {
+	q := make([]string, len(names))
+	for i, n := range names {
+		q[i] = quote(n)
+	}
+	return strings.Join(q, ", ")
+}

@@ -1,0 +1,59 @@
+package capture
+
+import (
+	"sync/atomic"
+)
+
+// DefaultLimit is how many bytes of changes one transaction may buffer.
+const DefaultLimit = 64 << 20
+
+// Hub is what the connections of one database share.
+type Hub struct {
+	limit  int
+	notify func()
+
+	sequence atomic.Int64 // of the last committed entry
+	refused  atomic.Pointer[error]
+}
+
+// NewHub returns a hub for a database whose last entry is sequence. notify is
+// called after every commit that was logged, on the goroutine that committed;
+// it must not block. A limit of 0 is DefaultLimit.
+func NewHub(sequence int64, limit int, notify func()) *Hub {
+	if limit == 0 {
+		limit = DefaultLimit
+	}
+	h := &Hub{limit: limit, notify: notify}
+	h.sequence.Store(sequence)
+	return h
+}
+
+// Sequence is the number of the last committed entry.
+func (h *Hub) Sequence() int64 { return h.sequence.Load() }
+
+// Refuse makes every later commit that changes something fail with err.
+func (h *Hub) Refuse(err error) { h.refused.Store(&err) }
+
+// Refused is the error given to Refuse, or nil.
+func (h *Hub) Refused() error { return h.refusal() }
+
+func (h *Hub) refusal() error {
+	if p := h.refused.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// committed raises the sequence. Two commits may report out of order: SQLite
+// has released the write lock by the time it tells us.
+func (h *Hub) committed(sequence int64) {
+	for {
+		old := h.sequence.Load()
+		if sequence <= old || h.sequence.CompareAndSwap(old, sequence) {
+			break
+		}
+	}
+	if h.notify != nil {
+		h.notify()
+	}
+}

@@ -1,0 +1,288 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
+)
+
+// recorder gathers the changes of one connection's transaction and writes them
+// into _driftdb_log within that transaction.
+//
+//	preupdate    appends an entry to buf; the first of a transaction enlists
+//	             our virtual table.
+//	xSync        of the last table that we enlisted writes the log row. SQLite
+//	             calls it inside every commit, whatever started that commit.
+//	commit hook  refuses a commit whose changes have not been written: capture
+//	             fails closed.
+//	xCommit      forgets the buffer. Not xSync: a COMMIT that found the file
+//	             busy is tried again, maybe after a ROLLBACK TO.
+type recorder struct {
+	c   *sqlite.Conn
+	hub *Hub
+	id  uint64
+
+	caps   []*sqlite.Stmt // caps[i] enlists our i-th virtual table
+	capsAt schemaMark     // the schema for which there are enough of them
+	st     statements
+	value  uintptr // one sqlite3_value* cell of C memory
+
+	// The transaction.
+	buf     []byte
+	count   int64    // entries in buf
+	marks   []mark   // of the savepoints, outermost first
+	level   int      // how many of caps are enlisted
+	lastPos int32    // length of db->aVTrans after the last of them joined
+	used    []*table // tables that buf refers to, by index
+	blobs   []blobKey
+	changed map[string]bool // AUTOINCREMENT tables with entries in buf
+	cookie  int64           // schema cookie when the transaction enlisted
+	synced  bool            // the log row is written, the commit is under way
+	logged  int64           // its sequence number, for a COMMIT that is tried again
+	stamp   int64           // its time
+	over    bool            // a barrier stands for the whole transaction
+	fail    error           // capture is broken: no commit
+
+	inside    bool // one of our own statements runs
+	enlisting bool
+	making    map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
+	unsettled bool            // a commit passed by without us
+
+	tables    map[string]*table // what we know of main's tables …
+	tablesAt  schemaMark        // … in this state of its schema
+	sequences sequences
+}
+
+// mark is where a savepoint began.
+type mark struct {
+	len   int
+	count int64
+}
+
+type statements struct {
+	last, insert, remove, lock  *sqlite.Stmt
+	findShape, addShape         *sqlite.Stmt
+	columns, rowid              *sqlite.Stmt
+	schemaV, userV, appV, owned *sqlite.Stmt
+}
+
+func (r *recorder) prepare() error {
+	for _, s := range []struct {
+		st **sqlite.Stmt
+		q  string
+	}{
+		{&r.st.last, "SELECT sequence + count, time, schema FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1"},
+		{&r.st.insert, "INSERT OR REPLACE INTO main._driftdb_log(sequence, count, time, schema, data) VALUES(?1, ?2, ?3, ?4, ?5)"},
+		{&r.st.remove, "DELETE FROM main._driftdb_log WHERE sequence = ?1"},
+		{&r.st.lock, "DELETE FROM main._driftdb_log WHERE 0"},
+		{&r.st.findShape, "SELECT id FROM main._driftdb_shape WHERE def = ?1"},
+		{&r.st.addShape, "INSERT INTO main._driftdb_shape(def) VALUES(?1)"},
+		{&r.st.columns, "SELECT name, hidden, pk, type FROM pragma_table_xinfo(?1, 'main')"},
+		{&r.st.rowid, "SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'"},
+		{&r.st.schemaV, "PRAGMA main.schema_version"},
+		{&r.st.userV, "PRAGMA main.user_version"},
+		{&r.st.appV, "PRAGMA main.application_id"},
+		{&r.st.owned, `SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name LIKE '\_driftdb\_%' ESCAPE '\'`},
+	} {
+		var err error
+		if *s.st, err = r.c.Prepare(s.q); err != nil {
+			return fmt.Errorf("capture: %w", err)
+		}
+	}
+	return r.addCap()
+}
+
+// addCap makes the next of our virtual tables. The module learns which
+// connection it serves from its arguments.
+func (r *recorder) addCap() error {
+	i := len(r.caps)
+	if err := r.c.Exec(fmt.Sprintf("CREATE VIRTUAL TABLE temp._driftdb_cap%d USING driftdb_capture(%d, %d)", i, r.id, i)); err != nil {
+		return fmt.Errorf("capture: %w", err)
+	}
+	st, err := r.c.Prepare(fmt.Sprintf("INSERT INTO temp._driftdb_cap%d VALUES(0)", i))
+	if err != nil {
+		return fmt.Errorf("capture: %w", err)
+	}
+	r.caps = append(r.caps, st)
+	return nil
+}
+
+// run steps one of our own statements. Nothing of it shows in
+// last_insert_rowid(), changes() and total_changes().
+func (r *recorder) run(st *sqlite.Stmt, row func(*sqlite.Stmt)) (rowid int64, err error) {
+	db := sqlite.At[lib.Tsqlite3](r.c.DB)
+	last, n, total, was := db.FlastRowid, db.FnChange, db.FnTotalChange, r.inside
+	r.inside = true
+	for {
+		var more bool
+		if more, err = st.Step(); err != nil || !more {
+			break
+		}
+		if row != nil {
+			row(st)
+		}
+	}
+	rowid = db.FlastRowid
+	r.inside, db.FlastRowid, db.FnChange, db.FnTotalChange = was, last, n, total
+	if err != nil {
+		err = fmt.Errorf("capture: %w", err)
+	}
+	return rowid, err
+}
+
+// mustRun is run for statements without which capture cannot go on.
+func (r *recorder) mustRun(st *sqlite.Stmt, row func(*sqlite.Stmt)) {
+	if _, err := r.run(st, row); err != nil && r.fail == nil {
+		r.fail = err
+	}
+}
+
+// enlist makes the next of our virtual tables part of the transaction.
+func (r *recorder) enlist() {
+	if r.level >= len(r.caps) {
+		r.giveUp("more virtual tables took part in one transaction than were known when it began")
+		return
+	}
+	if r.level == 0 {
+		r.cookie = r.schemaNow().cookie
+	}
+	r.enlisting = true
+	r.mustRun(r.caps[r.level], nil)
+	r.enlisting = false
+	r.level++
+	r.lastPos = sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
+}
+
+// join is called before a statement runs. A virtual table of the user's that
+// joined the transaction behind us (FTS5) writes from its own xSync, so one of
+// ours has to come after it.
+func (r *recorder) join() {
+	n := sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
+	if r.level > 0 && n == 0 {
+		r.reset() // our table was dropped within the transaction: nobody told us of its end
+	}
+	if r.level > 0 && n > r.lastPos {
+		r.enlist()
+	}
+}
+
+// barrier notes that the transaction holds something that the log cannot say.
+func (r *recorder) barrier(reason string) {
+	r.buf = change.AppendBarrier(r.buf, reason)
+	r.count++
+}
+
+// trim keeps the buffer within the hub's limit.
+func (r *recorder) trim() {
+	if len(r.buf) > r.hub.limit {
+		r.giveUp(fmt.Sprintf("a transaction of more than %d MiB of changes", r.hub.limit>>20))
+	}
+}
+
+// giveUp stops recording this transaction: a barrier stands for all of it.
+func (r *recorder) giveUp(reason string) {
+	if r.over {
+		return
+	}
+	r.over, r.buf, r.count = true, nil, 0
+	r.marks = r.marks[:0]
+	r.barrier(reason)
+}
+
+func (r *recorder) reset() {
+	if cap(r.buf) > 1<<20 {
+		r.buf = nil
+	}
+	r.buf, r.count, r.marks, r.level = r.buf[:0], 0, r.marks[:0], 0
+	r.used, r.blobs = r.used[:0], r.blobs[:0]
+	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
+	clear(r.changed)
+}
+
+var errUnwritten = errors.New("capture: the transaction's changes were not written to _driftdb_log")
+
+// flush writes the log row. It runs inside the commit, under the write lock,
+// so that sequence numbers and times follow the order of commits.
+func (r *recorder) flush() error {
+	r.readBlobs()
+	r.logSequences()
+	if r.fail != nil {
+		return r.fail
+	}
+	if err := r.hub.refusal(); err != nil {
+		return err
+	}
+	next, now, schema := int64(0), time.Now().UnixMilli(), int64(-1)
+	if r.mustRun(r.st.last, func(st *sqlite.Stmt) {
+		next, now, schema = st.Int64(0), max(now, st.Int64(1)), st.Int64(2)
+	}); r.fail != nil {
+		return r.fail
+	}
+	if schema < 0 {
+		return errors.New("capture: _driftdb_log is empty; it has been tampered with, restore the database from its bucket")
+	}
+	if r.logged != 0 {
+		next, now = r.logged, r.stamp // our row of the first try may be the last one
+	}
+	if schema != r.cookie && r.logged == 0 {
+		r.barrier("the schema was changed by a statement that was not captured")
+	}
+	r.synced = true
+	if r.count == 0 {
+		if r.logged != 0 {
+			r.st.remove.BindInt64(1, r.logged)
+			r.mustRun(r.st.remove, nil)
+		}
+		return r.fail
+	}
+	return r.write(next, now)
+}
+
+func (r *recorder) write(sequence, now int64) error {
+	ids := make([]int64, len(r.used))
+	for i, t := range r.used {
+		if ids[i] = r.shapeID(t); r.fail != nil {
+			return r.fail
+		}
+	}
+	st := r.st.insert
+	st.BindInt64(1, sequence)
+	st.BindInt64(2, r.count)
+	st.BindInt64(3, now)
+	st.BindInt64(4, r.schemaNow().cookie)
+	st.BindBlobs(5, change.AppendHeader(make([]byte, 0, 32), ids), r.buf)
+	_, err := r.run(st, nil)
+	st.Clear()
+	r.logged, r.stamp = sequence, now
+	return err
+}
+
+// committed is called by xCommit.
+func (r *recorder) committed() {
+	if r.synced && r.count > 0 {
+		r.hub.committed(r.logged + r.count - 1)
+	}
+	r.reset()
+}
+
+// rolledBack is called by xRollback. Shapes that the transaction added are gone.
+func (r *recorder) rolledBack() {
+	r.forgetShapes()
+	r.reset()
+}
+
+func (r *recorder) close() {
+	for _, st := range append(r.caps,
+		r.st.last, r.st.insert, r.st.remove, r.st.lock, r.st.findShape, r.st.addShape, r.st.columns, r.st.rowid,
+		r.st.schemaV, r.st.userV, r.st.appV, r.st.owned, r.sequences.read) {
+		if st != nil { // an Open that failed half way
+			st.Finalize()
+		}
+	}
+	libc.Xfree(r.c.TLS, r.value)
+}

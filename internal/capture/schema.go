@@ -1,0 +1,287 @@
+package capture
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// Statements that may change the schema fire no hook, and tracing them loses
+// some: when another connection has changed the schema, SQLite compiles a
+// statement anew and runs it without a trace. So such a statement is run by us,
+// under main's write lock. What was compiled is then what runs, and the schema
+// cookie before and after tells whether it did anything: IF NOT EXISTS,
+// failures, TEMP objects and attached databases drop out by themselves.
+
+// version is what a schema statement may move.
+type version struct {
+	schema, user, application, owned int64
+}
+
+func (r *recorder) version() version {
+	var v version
+	for _, s := range []struct {
+		st *sqlite.Stmt
+		to *int64
+	}{{r.st.schemaV, &v.schema}, {r.st.userV, &v.user}, {r.st.appV, &v.application}, {r.st.owned, &v.owned}} {
+		r.mustRun(s.st, func(st *sqlite.Stmt) { *s.to = st.Int64(0) })
+	}
+	return v
+}
+
+var errOwned = errors.New("tables whose names start with _driftdb_ are DriftDB's own and cannot be created, renamed or dropped")
+
+func (c *Conn) execSchema(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	c.Before()
+	own := c.Autocommit()
+	if own { // not BEGIN IMMEDIATE, which locks every attached database as well
+		if err := c.Exec("BEGIN"); err != nil {
+			return nil, err
+		}
+	}
+	res, err := c.runSchema(ctx, text, args)
+	if !own {
+		return res, err
+	}
+	if err == nil {
+		c.Before()
+		_, err = c.Driver.ExecContext(ctx, "COMMIT", nil)
+	}
+	if err != nil {
+		c.rollback()
+		return nil, err
+	}
+	return res, nil
+}
+
+func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	r := c.r
+	if _, err := r.run(r.st.lock, nil); err != nil {
+		return c.withoutLock(ctx, text, args, err)
+	}
+	r.join()
+	r.begin()
+	r.readBlobs()
+	if w := words(text, 2); w[0] == "CREATE" && w[1] == "VIRTUAL" {
+		r.making = r.tableNames()
+	}
+	before := r.version()
+	if r.fail != nil {
+		return nil, r.fail
+	}
+	res, err := c.Driver.ExecContext(ctx, text, args)
+	r.making = nil
+	if err != nil {
+		return res, err
+	}
+	after := r.version()
+	switch {
+	case r.fail != nil:
+		return nil, r.fail
+	case after.owned != before.owned:
+		r.fail = errOwned // whatever the caller does next, this must not be committed
+		return nil, errOwned
+	case after != before:
+		r.logSchema(text)
+	}
+	return res, r.fail
+}
+
+// withoutLock deals with a lock that was refused. A transaction whose view is
+// old can still run a statement that turns out to change nothing; anything
+// else fails with the driver's own error.
+func (c *Conn) withoutLock(ctx context.Context, text string, args []driver.NamedValue, err error) (driver.Result, error) {
+	if !c.Autocommit() && sqlite.Code(err) == lib.SQLITE_BUSY_SNAPSHOT {
+		return c.Driver.ExecContext(ctx, text, args)
+	}
+	if _, derr := c.Driver.ExecContext(ctx, "DELETE FROM main._driftdb_log WHERE 0", nil); derr != nil {
+		return nil, derr
+	}
+	return nil, err
+}
+
+// logSchema appends the statement, in order with the rows.
+func (r *recorder) logSchema(text string) {
+	text = statementText(text)
+	if r.over {
+		return
+	}
+	if w := words(text, 4); w[0] == "PRAGMA" && (w[1] == "OPTIMIZE" || w[3] == "OPTIMIZE") {
+		text = "ANALYZE" // what it did depends on what the connection had run before
+	}
+	settings := r.settings()
+	if !isCreateAs(text) {
+		r.buf = change.AppendSchema(r.buf, text, settings)
+		r.count++
+		r.trim()
+		return
+	}
+	name, stored := r.newestTable()
+	r.buf = change.AppendSchema(r.buf, stored, settings)
+	r.count++
+	r.logRows(name)
+}
+
+// settings reads what decides how SQLite understands the statement.
+func (r *recorder) settings() change.Settings {
+	f := sqlite.At[lib.Tsqlite3](r.c.DB).Fflags
+	return change.Settings{
+		ForeignKeys:      f&lib.SQLITE_ForeignKeys != 0,
+		LegacyAlterTable: f&lib.SQLITE_LegacyAlter != 0,
+		DoubleQuotedDDL:  f&lib.SQLITE_DqsDDL != 0,
+		DoubleQuotedDML:  f&lib.SQLITE_DqsDML != 0,
+	}
+}
+
+// newestTable is the table that CREATE TABLE … AS has just made: the last row
+// of the schema table. SQLite has put its columns into a statement of its own.
+func (r *recorder) newestTable() (name, sql string) {
+	st, err := r.c.Prepare("SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' ORDER BY rowid DESC LIMIT 1")
+	if err != nil {
+		r.fail = err
+		return "", ""
+	}
+	defer st.Finalize()
+	r.mustRun(st, func(st *sqlite.Stmt) { name, sql = st.Text(0), st.Text(1) })
+	return name, sql
+}
+
+// logRows appends an insert for every row of a table that CREATE TABLE … AS
+// made; they fired no hook.
+func (r *recorder) logRows(name string) {
+	t, index := r.table([]byte(name))
+	if r.fail != nil {
+		return
+	}
+	if t.lost {
+		r.barrier("CREATE TABLE " + name + " AS made columns that hide the rowid")
+		return
+	}
+	rowid := "rowid"
+	for _, alias := range []string{"oid", "_rowid_"} {
+		if hasColumn(t.shape.Columns, rowid) {
+			rowid = alias
+		}
+	}
+	st, err := r.c.Prepare("SELECT " + rowid + ", " + quoteAll(t.shape.Columns) + " FROM main." + quote(name))
+	if err != nil {
+		r.fail = err
+		return
+	}
+	defer st.Finalize()
+	r.mustRun(st, func(st *sqlite.Stmt) {
+		if r.over {
+			return
+		}
+		r.buf = change.AppendInsert(r.buf, index, &t.shape, st.Int64(0))
+		for i := range t.stored {
+			r.buf = appendValue(r.c.TLS, r.buf, lib.Xsqlite3_column_value(r.c.TLS, st.Handle(), int32(i+1)))
+		}
+		r.count++
+		r.trim()
+	})
+}
+
+func (r *recorder) tableNames() map[string]bool {
+	names := map[string]bool{}
+	st, err := r.c.Prepare("SELECT name FROM main.sqlite_schema WHERE type = 'table'")
+	if err != nil {
+		r.fail = err
+		return names
+	}
+	defer st.Finalize()
+	r.mustRun(st, func(st *sqlite.Stmt) { names[st.Text(0)] = true })
+	return names
+}
+
+// execVacuum runs VACUUM, which may renumber the rows of tables without an
+// INTEGER PRIMARY KEY, outside any transaction. It moves the schema cookie, so
+// whatever commits next, here or on another connection or after a crash, finds
+// a cookie that is not in the log and puts a barrier there.
+func (c *Conn) execVacuum(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	c.Before()
+	res, err := c.Driver.ExecContext(ctx, text, args)
+	if err != nil {
+		return nil, err
+	}
+	return res, c.Barrier("VACUUM may have renumbered rows", true)
+}
+
+// Barrier commits a barrier. With ifMoved it does so only when the schema is
+// not the one that the log knows.
+func (c *Conn) Barrier(reason string, ifMoved bool) error {
+	r := c.r
+	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer c.rollback()
+	known := int64(-1)
+	r.mustRun(r.st.last, func(st *sqlite.Stmt) { known = st.Int64(2) })
+	v := r.version()
+	if r.fail != nil {
+		return r.fail
+	}
+	if ifMoved && known == v.schema {
+		return nil
+	}
+	r.begin()
+	r.cookie = known // this barrier is the answer; no second one is needed
+	r.barrier(reason)
+	if err := c.Exec("COMMIT"); err != nil {
+		return fmt.Errorf("capture: log a barrier (%s): %w", reason, err)
+	}
+	return nil
+}
+
+// spareCaps is how many virtual tables one transaction may create and use.
+const spareCaps = 2
+
+// makeCaps sees to it that there are enough of our virtual tables: one, one
+// more for each virtual table of main, and some spare. It is called outside
+// transactions only, since a rollback would take them away.
+func (r *recorder) makeCaps() {
+	st, err := r.c.Prepare("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0")
+	if err != nil {
+		return // what is missing becomes a barrier when it is needed
+	}
+	defer st.Finalize()
+	want := 1 + spareCaps
+	if _, err := r.run(st, func(st *sqlite.Stmt) { want += int(st.Int64(0)) }); err != nil {
+		return
+	}
+	for len(r.caps) < want {
+		if err := r.addCap(); err != nil {
+			return
+		}
+	}
+}
+
+// restoreCaps makes our tables again when PRAGMA temp_store has dropped them.
+func (r *recorder) restoreCaps() error {
+	n := int64(-1)
+	st, err := r.c.Prepare(`SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE '\_driftdb\_cap%' ESCAPE '\'`)
+	if err != nil {
+		return err
+	}
+	_, err = r.run(st, func(st *sqlite.Stmt) { n = st.Int64(0) })
+	st.Finalize()
+	if err != nil || n == int64(len(r.caps)) {
+		return err
+	}
+	old := r.caps
+	r.caps = nil
+	for _, st := range old {
+		st.Finalize()
+	}
+	for range old {
+		if err := r.addCap(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package capture
+
+import (
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// sequences follows sqlite_sequence, the counters of AUTOINCREMENT tables.
+// SQLite moves them without a row event, and INSERT OR IGNORE or OR FAIL moves
+// them differently from what a replay of the rows would do. So a commit logs
+// every counter that has moved or whose table was written.
+type sequences struct {
+	read   *sqlite.Stmt
+	at     schemaMark       // where we looked for the table last
+	values map[string]int64 // as this connection last saw them
+}
+
+func (s *sequences) known(table string) bool {
+	_, ok := s.values[table]
+	return ok
+}
+
+// find prepares the statement once there is a table to read.
+func (r *recorder) findSequences() bool {
+	s := &r.sequences
+	if s.read != nil {
+		return true
+	}
+	now := r.schemaNow()
+	if now == s.at {
+		return false
+	}
+	s.at = now
+	st, err := r.c.Prepare("SELECT name, seq FROM main.sqlite_sequence")
+	if err != nil {
+		return false // the first AUTOINCREMENT table makes it
+	}
+	s.read, s.values = st, map[string]int64{}
+	return true
+}
+
+// logSequences appends the counters that moved.
+func (r *recorder) logSequences() {
+	r.eachMoved(func(name string, value int64) {
+		r.sequences.values[name] = value
+		if !r.over {
+			r.buf = change.AppendSequence(r.buf, name, value)
+			r.count++
+		}
+	})
+}
+
+func (r *recorder) eachMoved(fn func(name string, value int64)) {
+	if !r.findSequences() {
+		return
+	}
+	r.mustRun(r.sequences.read, func(st *sqlite.Stmt) {
+		name, value := st.View(0), st.Int64(1)
+		if old, ok := r.sequences.values[string(name)]; !ok || old != value || r.changed[string(name)] {
+			fn(string(name), value)
+		}
+	})
+}
+
+// sequenceRow logs what a statement of the user's did to sqlite_sequence.
+func (r *recorder) sequenceRow(op int32) {
+	tls := r.c.TLS
+	text := func(v uintptr) string {
+		return string(sqlite.CBytes(lib.Xsqlite3_value_text(tls, v), int(lib.Xsqlite3_value_bytes(tls, v))))
+	}
+	var gone string
+	if op != lib.SQLITE_INSERT {
+		gone = text(r.oldValue(0))
+		delete(r.sequences.values, gone)
+	}
+	if op != lib.SQLITE_DELETE {
+		name := text(r.newValue(0))
+		if name != gone && op == lib.SQLITE_UPDATE {
+			r.buf = change.AppendSequenceEnd(r.buf, gone)
+			r.count++
+		}
+		r.buf = change.AppendSequence(r.buf, name, lib.Xsqlite3_value_int64(tls, r.newValue(1)))
+	} else {
+		r.buf = change.AppendSequenceEnd(r.buf, gone)
+	}
+	r.count++
+}

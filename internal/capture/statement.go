@@ -1,0 +1,156 @@
+package capture
+
+import "strings"
+
+// class says how a statement has to be run.
+type class int
+
+const (
+	plain  class = iota // rows, queries, transaction control: the hooks see to it
+	schema              // may change the schema: run under the write lock, logged as text
+	vacuum              // may renumber rowids, and cannot be part of a transaction
+	temp                // makes something in temp: not ours, and takes no lock of main
+)
+
+func classify(query string) class {
+	w := words(query, 4)
+	switch w[0] {
+	case "", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "SELECT", "VALUES", "EXPLAIN",
+		"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ATTACH", "DETACH":
+		return plain
+	case "VACUUM":
+		return vacuum
+	case "CREATE":
+		if w[1] == "TEMP" || w[1] == "TEMPORARY" {
+			return temp
+		}
+	case "PRAGMA":
+		if !changesFile(w) {
+			return plain
+		}
+	}
+	return schema // CREATE, ALTER, DROP, ANALYZE, REINDEX, and whatever SQLite learns next
+}
+
+// changesFile says whether a PRAGMA can change what a replay has to repeat.
+func changesFile(w []string) bool {
+	name := w[1]
+	if w[2] == "." {
+		name = w[3]
+	}
+	switch name {
+	case "USER_VERSION", "APPLICATION_ID", "SCHEMA_VERSION", "OPTIMIZE":
+		return true
+	}
+	return false
+}
+
+// words returns the first n tokens of query in upper case: runs of letters,
+// digits and underscores, quoted names without their quotes, and single other
+// characters. Comments and leading semicolons are passed over. What is missing
+// is "".
+func words(query string, n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		var tok string
+		if tok, query = token(query, i == 0); tok == "" {
+			break
+		}
+		out[i] = strings.ToUpper(tok)
+	}
+	return out
+}
+
+func token(q string, first bool) (tok, rest string) {
+	q = skipSpace(q, first)
+	if q == "" {
+		return "", ""
+	}
+	if end := strings.IndexByte("\"`'[", q[0]); end >= 0 {
+		return quoted(q, "\"`']"[end])
+	}
+	i := 0
+	for i < len(q) && isWord(q[i]) {
+		i++
+	}
+	i = max(i, 1)
+	return q[:i], q[i:]
+}
+
+func quoted(q string, end byte) (tok, rest string) {
+	var b strings.Builder
+	for i := 1; i < len(q); i++ {
+		if q[i] != end {
+			b.WriteByte(q[i])
+			continue
+		}
+		if end == ']' || i+1 == len(q) || q[i+1] != end {
+			return b.String(), q[i+1:]
+		}
+		b.WriteByte(end)
+		i++
+	}
+	return b.String(), ""
+}
+
+func isWord(c byte) bool {
+	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c|32 && c|32 <= 'z'
+}
+
+// skipSpace passes over spaces and comments, and semicolons if asked to.
+func skipSpace(q string, semicolons bool) string {
+	for q != "" {
+		switch {
+		case strings.IndexByte(" \t\r\n\f", q[0]) >= 0, q[0] == ';' && semicolons, strings.HasPrefix(q, "\ufeff"):
+			if q[0] == 0xef {
+				q = q[2:]
+			}
+			q = q[1:]
+		case strings.HasPrefix(q, "--"):
+			_, q, _ = strings.Cut(q, "\n")
+		case strings.HasPrefix(q, "/*"):
+			_, q, _ = strings.Cut(q[2:], "*/")
+		default:
+			return q
+		}
+	}
+	return q
+}
+
+// isCreateAs says whether a CREATE statement is CREATE TABLE … AS SELECT.
+func isCreateAs(query string) bool {
+	w := words(query, 10)
+	if w[0] != "CREATE" || w[1] != "TABLE" {
+		return false
+	}
+	w = w[2:]
+	if w[0] == "IF" && w[1] == "NOT" && w[2] == "EXISTS" {
+		w = w[3:]
+	}
+	if w[1] == "." {
+		w = w[2:]
+	}
+	return w[1] == "AS"
+}
+
+// statementText is the statement without what surrounds it.
+func statementText(q string) string {
+	return strings.TrimRight(skipSpace(q, true), "; \t\r\n\f")
+}
+
+// severalStatements says whether script may hold more than one statement.
+func severalStatements(script string) bool {
+	return strings.Contains(strings.TrimRight(script, "; \t\r\n\f"), ";")
+}
+
+// isRead says whether a PRAGMA is without an argument.
+func isRead(pragma string) bool { return !strings.ContainsAny(pragma, "=(") }
+
+func hasColumn(columns []string, name string) bool {
+	for _, c := range columns {
+		if strings.EqualFold(c, name) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,45 @@
+package change
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Shape is what the entries of a table's rows leave out: names. Log rows refer
+// to shapes by number; _driftdb_shape keeps them, and a table that is altered
+// gets a new one, so an old log row is always read as it was written.
+type Shape struct {
+	Table   string   `json:"table"`
+	Columns []string `json:"columns"` // in table order, without generated ones
+	Key     []int    `json:"key"`     // indexes of the primary key's columns, in key order
+	RowID   bool     `json:"rowid"`   // the table has a rowid that is none of its columns
+}
+
+var errShapeName = errors.New("the name is not UTF-8")
+
+// Marshal gives the shape's stored form. Equal shapes give equal bytes.
+func (s *Shape) Marshal() (string, error) {
+	for _, n := range append([]string{s.Table}, s.Columns...) {
+		if !utf8.ValidString(n) {
+			return "", fmt.Errorf("table %q: column %q: %w", s.Table, n, errShapeName)
+		}
+	}
+	b, err := json.Marshal(s)
+	return string(b), err
+}
+
+// ParseShape is the inverse of Marshal.
+func ParseShape(def string) (*Shape, error) {
+	s := new(Shape)
+	if err := json.Unmarshal([]byte(def), s); err != nil {
+		return nil, fmt.Errorf("shape %.100q: %w", def, err)
+	}
+	for _, k := range s.Key {
+		if k < 0 || k >= len(s.Columns) {
+			return nil, fmt.Errorf("shape %.100q: no column %d", def, k)
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,225 @@
+package changelog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// ErrTrimmed says that the wanted part of the log is not in the file any more.
+var ErrTrimmed = errors.New("the log has been trimmed there")
+
+// Log reads the log, and keeps the books of what the bucket has of it, on a
+// connection of its own.
+type Log struct {
+	c      *sqlite.Conn
+	id     Identity
+	shapes map[int64]*change.Shape
+}
+
+// Open returns the log of the database that c is a connection to. The Log
+// takes c over. Jobs that a crash left in the middle are pending again.
+func Open(c *sqlite.Conn) (*Log, error) {
+	id, err := ReadIdentity(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Exec("UPDATE main._driftdb_queue SET status = 'pending' WHERE status = 'processing'"); err != nil {
+		return nil, err
+	}
+	return &Log{c: c, id: id, shapes: map[int64]*change.Shape{}}, nil
+}
+
+// Close closes the connection.
+func (l *Log) Close() error { return l.c.Close() }
+
+// Identity is what the file says of itself.
+func (l *Log) Identity() Identity { return l.id }
+
+// begin writes the log's first row, which has no entry that anybody reads: a
+// log is never empty, so that its numbers never start again. With barrier it
+// does have one.
+func begin(c *sqlite.Conn, sequence int64, barrier bool) error {
+	cookie, err := c.Int("PRAGMA main.schema_version")
+	if err != nil {
+		return err
+	}
+	if err := insert(c, sequence, cookie, change.AppendHeader(nil, nil)); err != nil || !barrier {
+		return err
+	}
+	const reason = "the database was made without DriftDB"
+	return insert(c, sequence+1, cookie, change.AppendBarrier(change.AppendHeader(nil, nil), reason))
+}
+
+func insert(c *sqlite.Conn, sequence, cookie int64, data []byte) error {
+	st, err := c.Prepare("INSERT INTO main._driftdb_log(sequence, count, time, schema, data) VALUES(?1, 1, ?2, ?3, ?4)")
+	if err != nil {
+		return err
+	}
+	defer st.Finalize()
+	st.BindInt64(1, sequence)
+	st.BindInt64(2, time.Now().UnixMilli())
+	st.BindInt64(3, cookie)
+	st.BindBlob(4, data)
+	return st.Run()
+}
+
+// Last is the number of the last entry.
+func (l *Log) Last() (int64, error) { return Last(l.c) }
+
+// Last is the number of the last entry of the log that c's database has.
+func Last(c *sqlite.Conn) (int64, error) {
+	st, err := c.Cached("SELECT sequence + count - 1 FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1")
+	if err != nil {
+		return 0, err
+	}
+	defer st.Release()
+	n := int64(-1)
+	if err := st.Each(func(st *sqlite.Stmt) error { n = st.Int64(0); return nil }); err != nil {
+		return 0, err
+	}
+	if n < 0 {
+		return 0, errors.New("_driftdb_log is empty; it has been tampered with, restore the database from its bucket")
+	}
+	return n, nil
+}
+
+// Bytes is the size of the log's data.
+func (l *Log) Bytes() (int64, error) {
+	return l.c.Int("SELECT coalesce(sum(length(data)), 0) FROM main._driftdb_log")
+}
+
+// Transaction is one row of the log.
+type Transaction struct {
+	First, Count int64
+	Time         int64 // Unix milliseconds
+	data         []byte
+}
+
+// Last is the number of the transaction's last entry.
+func (t Transaction) Last() int64 { return t.First + t.Count - 1 }
+
+// errStop ends an iteration early.
+var errStop = errors.New("stop")
+
+// Each calls fn for each transaction that starts at sequence from or later, in
+// order, from one view of the database. The transaction is valid until fn
+// returns. ErrTrimmed means that from is not there any more.
+func (l *Log) Each(from int64, fn func(Transaction) error) error {
+	st, err := l.c.Cached("SELECT sequence, count, time, data FROM main._driftdb_log WHERE sequence >= ?1 ORDER BY sequence")
+	if err != nil {
+		return err
+	}
+	defer st.Release()
+	st.BindInt64(1, from)
+	next := from
+	err = st.Each(func(st *sqlite.Stmt) error {
+		t := Transaction{First: st.Int64(0), Count: st.Int64(1), Time: st.Int64(2), data: st.View(3)}
+		if t.First != next {
+			return fmt.Errorf("%w: sequence %d is wanted, %d is the oldest", ErrTrimmed, next, t.First)
+		}
+		next = t.Last() + 1
+		return fn(t)
+	})
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}
+
+// Entries calls fn for each entry of t. The entry is valid until fn returns.
+func (l *Log) Entries(t Transaction, fn func(sequence int64, e *change.Entry) error) error {
+	seq := t.First
+	err := change.Decode(t.data, l.shape, func(e *change.Entry) error {
+		if seq > t.Last() {
+			return fmt.Errorf("log row %d has more than the %d entries that it says", t.First, t.Count)
+		}
+		err := fn(seq, e)
+		seq++
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("log row %d: %w", t.First, err)
+	}
+	if seq != t.Last()+1 {
+		return fmt.Errorf("log row %d has fewer than the %d entries that it says", t.First, t.Count)
+	}
+	return nil
+}
+
+func (l *Log) shape(id int64) (*change.Shape, error) {
+	if s := l.shapes[id]; s != nil {
+		return s, nil
+	}
+	st, err := l.c.Cached("SELECT def FROM main._driftdb_shape WHERE id = ?1")
+	if err != nil {
+		return nil, err
+	}
+	defer st.Release()
+	st.BindInt64(1, id)
+	var def string
+	if err := st.Each(func(st *sqlite.Stmt) error { def = st.Text(0); return nil }); err != nil {
+		return nil, err
+	}
+	s, err := change.ParseShape(def)
+	if err != nil {
+		return nil, fmt.Errorf("_driftdb_shape %d: %w", id, err)
+	}
+	l.shapes[id] = s
+	return s, nil
+}
+
+// Limits bound a batch. A transaction is never split, so a batch holds at
+// least one.
+type Limits struct {
+	Bytes   int64 // of plain JSON
+	Entries int64 // 0: no limit
+}
+
+// WriteBatch writes transactions as a batch: from h.From up to sequence to, or,
+// when to is 0, as many as the limits allow.
+func (l *Log) WriteBatch(w io.Writer, h segment.Header, to int64, limits Limits) (segment.Trailer, error) {
+	b := segment.NewWriter(w, h)
+	err := l.Each(h.From, func(t Transaction) error {
+		if to != 0 && t.First > to {
+			return errStop
+		}
+		if to == 0 && t.First > h.From && (b.Size() >= limits.Bytes || limits.Entries > 0 && t.Last()-h.From+1 > limits.Entries) {
+			return errStop
+		}
+		return l.writeTransaction(b, t)
+	})
+	if err != nil {
+		return segment.Trailer{}, err
+	}
+	tr, err := b.Close()
+	if err == nil && to != 0 && tr.To != to {
+		err = fmt.Errorf("the log has no transaction that ends at sequence %d", to)
+	}
+	return tr, err
+}
+
+func (l *Log) writeTransaction(b *segment.Writer, t Transaction) error {
+	if err := b.Begin(t.First, t.Time); err != nil {
+		return err
+	}
+	if err := l.Entries(t, func(_ int64, e *change.Entry) error { return b.Add(e) }); err != nil {
+		return err
+	}
+	return b.End()
+}
+
+// ChainAt computes the chain after sequence to, starting from the chain after
+// sequence from. Both are ends of transactions.
+func (l *Log) ChainAt(from int64, chain segment.Chain, to int64) (segment.Chain, error) {
+	if from == to {
+		return chain, nil
+	}
+	tr, err := l.WriteBatch(io.Discard, segment.Header{NodeID: l.id.NodeID, Epoch: 1, From: from + 1, Prev: chain}, to, Limits{})
+	return tr.Head, err
+}

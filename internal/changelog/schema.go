@@ -1,0 +1,221 @@
+// Package changelog knows DriftDB's own tables in a database: the log that
+// capture writes, the queue of uploads, and what the database remembers of
+// itself and of its bucket.
+//
+// Everything that has to survive a crash is kept here, in the same transaction
+// as what it describes.
+package changelog
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/google/uuid"
+)
+
+// Format is the version of these tables. A program refuses newer ones.
+const Format = 1
+
+// ErrVersion says that a newer program wrote the database.
+var ErrVersion = errors.New("the database was written by a newer version of DriftDB; upgrade the program")
+
+const tables = `
+CREATE TABLE _driftdb_log(
+	sequence INTEGER PRIMARY KEY, -- of the transaction's first entry
+	count    INTEGER NOT NULL,    -- of its entries
+	time     INTEGER NOT NULL,    -- Unix milliseconds; never goes back
+	schema   INTEGER NOT NULL,    -- schema cookie after the transaction
+	data     BLOB    NOT NULL     -- see package change
+);
+CREATE TABLE _driftdb_shape(
+	id  INTEGER PRIMARY KEY,
+	def TEXT NOT NULL UNIQUE      -- JSON: table, columns, key, rowid
+);
+CREATE TABLE _driftdb_queue(
+	id            INTEGER PRIMARY KEY,
+	kind          TEXT    NOT NULL, -- upload, snapshot
+	status        TEXT    NOT NULL, -- pending, processing
+	epoch         INTEGER NOT NULL,
+	from_sequence INTEGER NOT NULL,
+	to_sequence   INTEGER NOT NULL,
+	object        TEXT    NOT NULL, -- key of the object that the job makes
+	attempts      INTEGER NOT NULL DEFAULT 0,
+	error         TEXT
+);
+CREATE TABLE _driftdb_meta(
+	key   TEXT PRIMARY KEY,
+	value NOT NULL
+) WITHOUT ROWID;
+`
+
+// What _driftdb_meta holds.
+const (
+	metaFormat     = "format"      // Format
+	metaDatabaseID = "database_id" // UUID, given once, never changed
+	metaName       = "name"        // the name in the bucket, once a store was given
+	metaNodeID     = "node_id"     // who writes this file
+	metaStart      = "start"       // sequence at which the log of this file began
+	metaAcked      = "acked"       // last sequence that the bucket has
+	metaChain      = "chain"       // chain after it, hex
+	metaConfirmed  = "confirmed"   // last sequence that a manifest names
+	metaSnapshot   = "snapshot"    // sequence of the newest snapshot in the bucket
+	metaEpoch      = "epoch"       // under which this file's uploads stand
+)
+
+// Identity is what a database file says of itself.
+type Identity struct {
+	DatabaseID string
+	Name       string // empty until a store was given
+	NodeID     string
+}
+
+// Exists says whether the database already has our tables.
+func Exists(c *sqlite.Conn) (bool, error) {
+	n, err := c.Int("SELECT count(*) FROM main.sqlite_schema WHERE name = '_driftdb_meta'")
+	return n > 0, err
+}
+
+// Adopted says how Init found the database.
+type Adopted int
+
+// How Init found the database.
+const (
+	Known   Adopted = iota // it has our tables
+	Fresh                  // it was empty
+	Foreign                // it has tables of its own, of which the log knows nothing: a barrier stands first
+)
+
+// Init makes our tables if they are missing, and checks them if they are not.
+// A node id that is not empty replaces the one that the file has.
+func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
+	if enc, err := c.Text("PRAGMA encoding"); err != nil {
+		return 0, err
+	} else if enc != "UTF-8" {
+		return 0, fmt.Errorf("the database's text encoding is %s; only UTF-8 can be logged (dump it with the sqlite3 tool and load the dump into a new file)", enc)
+	}
+	found, err := Exists(c)
+	if err != nil {
+		return 0, err
+	}
+	if found {
+		return Known, check(c, nodeID)
+	}
+	adopted := Fresh
+	if n, err := c.Int("SELECT count(*) FROM main.sqlite_schema"); err != nil {
+		return 0, err
+	} else if n > 0 {
+		adopted = Foreign
+	}
+	return adopted, create(c, uuid.NewString(), nodeID, adopted == Foreign)
+}
+
+func create(c *sqlite.Conn, databaseID, nodeID string, barrier bool) error {
+	if nodeID == "" {
+		nodeID = NewNodeID()
+	}
+	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err := c.Exec(tables)
+	if err == nil {
+		err = begin(c, 0, barrier)
+	}
+	for _, m := range []struct {
+		key   string
+		value any
+	}{{metaFormat, int64(Format)}, {metaDatabaseID, databaseID}, {metaNodeID, nodeID}, {metaStart, int64(0)}} {
+		if err == nil {
+			err = setMeta(c, m.key, m.value)
+		}
+	}
+	if err == nil {
+		err = c.Exec("COMMIT")
+	}
+	if err != nil {
+		return errors.Join(err, rollback(c))
+	}
+	return nil
+}
+
+// NewNodeID returns a fresh node id, 12 hex digits.
+func NewNodeID() string {
+	return strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
+}
+
+func check(c *sqlite.Conn, nodeID string) error {
+	v, err := metaInt(c, metaFormat)
+	if err != nil {
+		return err
+	}
+	if v > Format {
+		return fmt.Errorf("%w (format %d, this program knows %d)", ErrVersion, v, Format)
+	}
+	if nodeID == "" {
+		return nil
+	}
+	old, err := metaText(c, metaNodeID)
+	if err != nil || old == nodeID {
+		return err
+	}
+	return setMeta(c, metaNodeID, nodeID)
+}
+
+func rollback(c *sqlite.Conn) error {
+	if c.Autocommit() {
+		return nil
+	}
+	return c.Exec("ROLLBACK")
+}
+
+func metaInt(c *sqlite.Conn, key string) (n int64, err error) {
+	err = meta(c, key, func(st *sqlite.Stmt) { n = st.Int64(0) })
+	return n, err
+}
+
+func metaText(c *sqlite.Conn, key string) (s string, err error) {
+	err = meta(c, key, func(st *sqlite.Stmt) { s = st.Text(0) })
+	return s, err
+}
+
+func meta(c *sqlite.Conn, key string, row func(*sqlite.Stmt)) error {
+	st, err := c.Cached("SELECT value FROM main._driftdb_meta WHERE key = ?1")
+	if err != nil {
+		return err
+	}
+	defer st.Release()
+	st.BindText(1, key)
+	return st.Each(func(st *sqlite.Stmt) error { row(st); return nil })
+}
+
+func setMeta(c *sqlite.Conn, key string, value any) error {
+	st, err := c.Cached("INSERT INTO main._driftdb_meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value")
+	if err != nil {
+		return err
+	}
+	defer st.Release()
+	st.BindText(1, key)
+	switch v := value.(type) {
+	case int64:
+		st.BindInt64(2, v)
+	case string:
+		st.BindText(2, v)
+	}
+	return st.Run()
+}
+
+// ReadIdentity reads what the file says of itself.
+func ReadIdentity(c *sqlite.Conn) (id Identity, err error) {
+	if id.DatabaseID, err = metaText(c, metaDatabaseID); err != nil {
+		return id, err
+	}
+	if id.Name, err = metaText(c, metaName); err != nil {
+		return id, err
+	}
+	id.NodeID, err = metaText(c, metaNodeID)
+	return id, err
+}
+
+// SetName binds the file to its name in the bucket.
+func SetName(c *sqlite.Conn, name string) error { return setMeta(c, metaName, name) }

@@ -1,0 +1,325 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// ErrBarrier says that the log cannot be replayed across a barrier.
+var ErrBarrier = errors.New("the log does not say what happened here; a snapshot is needed")
+
+// Replay repeats logged changes on a connection, exactly: the log has what
+// triggers and foreign-key actions did as changes of their own, so neither may
+// act again.
+type Replay struct {
+	c      *sqlite.Conn
+	tables map[string]*target
+	rows   int64
+	text   []byte // scratch for the names of an update's columns
+}
+
+// target is a table that rows are replayed into, with its statements.
+type target struct {
+	name    string
+	rowid   string // what its rowid is called here, since columns may hide a name
+	insert  *sqlite.Stmt
+	remove  *sqlite.Stmt
+	updates map[string]*sqlite.Stmt // by the names of the columns they set
+}
+
+// NewReplay prepares c, which nobody else uses, for a replay.
+func NewReplay(c *sqlite.Conn) (*Replay, error) {
+	if err := c.Configure(lib.SQLITE_DBCONFIG_ENABLE_TRIGGER, false); err != nil {
+		return nil, err
+	}
+	if err := c.Exec("PRAGMA foreign_keys=OFF; PRAGMA ignore_check_constraints=ON"); err != nil {
+		return nil, err
+	}
+	return &Replay{c: c, tables: map[string]*target{}}, nil
+}
+
+// Rows is the number of row changes that were applied.
+func (r *Replay) Rows() int64 { return r.rows }
+
+// Close frees the statements; the connection stays open.
+func (r *Replay) Close() {
+	for _, t := range r.tables {
+		t.finalize()
+	}
+	clear(r.tables)
+}
+
+func (t *target) finalize() {
+	for _, st := range t.updates {
+		st.Finalize()
+	}
+	for _, st := range []*sqlite.Stmt{t.insert, t.remove} {
+		if st != nil {
+			st.Finalize()
+		}
+	}
+}
+
+// Apply repeats one change, inside the transaction that the caller has begun.
+func (r *Replay) Apply(e *change.Entry) error {
+	switch {
+	case e.Op == change.Schema:
+		return r.schema(e)
+	case e.Op == change.Barrier:
+		return fmt.Errorf("%w (%s)", ErrBarrier, e.Reason)
+	case e.Table == change.SequenceTable && len(e.Key) == 1:
+		return r.sequence(e)
+	}
+	t, err := r.target(e.Table)
+	if err != nil {
+		return err
+	}
+	var st *sqlite.Stmt
+	switch e.Op {
+	case change.Insert:
+		st, err = r.bindInsert(t, e)
+	case change.Update:
+		st, err = r.bindUpdate(t, e)
+	case change.Delete:
+		st, err = r.bindDelete(t, e)
+	default:
+		err = fmt.Errorf("unknown operation %d", e.Op)
+	}
+	if err != nil {
+		return fmt.Errorf("%s in table %s: %w", e.Op, e.Table, err)
+	}
+	err = st.Run()
+	st.Clear()
+	if err == nil {
+		if n := r.c.Changes(); n != 1 {
+			err = fmt.Errorf("%d rows are where the log has one", n)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s in table %s: %w", e.Op, e.Table, err)
+	}
+	r.rows++
+	return nil
+}
+
+func (r *Replay) target(name string) (*target, error) {
+	if t := r.tables[name]; t != nil {
+		return t, nil
+	}
+	t := &target{name: name, updates: map[string]*sqlite.Stmt{}}
+	hidden := map[string]bool{}
+	st, err := r.c.Cached("SELECT lower(name) FROM pragma_table_xinfo(?1, 'main')")
+	if err != nil {
+		return nil, err
+	}
+	defer st.Release()
+	st.BindText(1, name)
+	if err := st.Each(func(st *sqlite.Stmt) error { hidden[st.Text(0)] = true; return nil }); err != nil {
+		return nil, err
+	}
+	if len(hidden) == 0 {
+		return nil, fmt.Errorf("there is no table %s", name)
+	}
+	for _, alias := range []string{"rowid", "_rowid_", "oid"} {
+		if !hidden[alias] {
+			t.rowid = alias
+			break
+		}
+	}
+	r.tables[name] = t
+	return t, nil
+}
+
+func (r *Replay) bindInsert(t *target, e *change.Entry) (*sqlite.Stmt, error) {
+	if t.insert == nil {
+		names, marks := columnNames(e.After), make([]string, len(e.After))
+		if e.HasRowID {
+			names, marks = append([]string{t.rowid}, names...), append(marks, "")
+		}
+		for i := range marks {
+			marks[i] = "?"
+		}
+		var err error
+		t.insert, err = r.c.Prepare("INSERT INTO main." + quote(t.name) + "(" + strings.Join(names, ", ") + ") VALUES(" + strings.Join(marks, ", ") + ")")
+		if err != nil {
+			return nil, err
+		}
+	}
+	at := 1
+	if e.HasRowID {
+		t.insert.BindInt64(at, e.RowID)
+		at++
+	}
+	bindColumns(t.insert, at, e.After)
+	return t.insert, nil
+}
+
+func (r *Replay) bindDelete(t *target, e *change.Entry) (*sqlite.Stmt, error) {
+	if t.remove == nil {
+		var err error
+		if t.remove, err = r.c.Prepare("DELETE FROM main." + quote(t.name) + " WHERE " + t.where(e)); err != nil {
+			return nil, err
+		}
+	}
+	t.bindWhere(t.remove, 1, e)
+	return t.remove, nil
+}
+
+func (r *Replay) bindUpdate(t *target, e *change.Entry) (*sqlite.Stmt, error) {
+	moved := e.HasRowID && e.NewRowID != e.RowID
+	r.text = r.text[:0]
+	if moved {
+		r.text = append(r.text, 0)
+	}
+	for _, c := range e.After {
+		r.text = append(append(r.text, c.Name...), 0)
+	}
+	st := t.updates[string(r.text)]
+	if st == nil {
+		var set []string
+		for _, n := range columnNames(e.After) {
+			set = append(set, n+" = ?")
+		}
+		if moved {
+			set = append(set, t.rowid+" = ?")
+		}
+		if len(set) == 0 { // every changed column is generated, or none changed: the row has to be there
+			set = append(set, t.anyColumn(e)+" = "+t.anyColumn(e))
+		}
+		var err error
+		st, err = r.c.Prepare("UPDATE main." + quote(t.name) + " SET " + strings.Join(set, ", ") + " WHERE " + t.where(e))
+		if err != nil {
+			return nil, err
+		}
+		t.updates[string(r.text)] = st
+	}
+	at := bindColumns(st, 1, e.After)
+	if moved {
+		st.BindInt64(at, e.NewRowID)
+		at++
+	}
+	t.bindWhere(st, at, e)
+	return st, nil
+}
+
+func (t *target) anyColumn(e *change.Entry) string {
+	if e.HasRowID {
+		return t.rowid
+	}
+	return quote(e.Key[0].Name)
+}
+
+// where addresses the entry's row: by its rowid when it has one of its own,
+// else by its primary key, which then has no NULLs.
+func (t *target) where(e *change.Entry) string {
+	if e.HasRowID {
+		return t.rowid + " = ?"
+	}
+	names := columnNames(e.Key)
+	return strings.Join(names, " = ? AND ") + " = ?"
+}
+
+func (t *target) bindWhere(st *sqlite.Stmt, at int, e *change.Entry) {
+	if e.HasRowID {
+		st.BindInt64(at, e.RowID)
+		return
+	}
+	bindColumns(st, at, e.Key)
+}
+
+func bindColumns(st *sqlite.Stmt, at int, columns []change.Column) int {
+	for i := range columns {
+		bindValue(st, at, columns[i].Value)
+		at++
+	}
+	return at
+}
+
+func bindValue(st *sqlite.Stmt, at int, v change.Value) {
+	switch v.Kind {
+	case change.Integer:
+		st.BindInt64(at, v.Int)
+	case change.Real:
+		st.BindFloat(at, v.Real)
+	case change.Text:
+		st.BindTextBytes(at, v.Bytes)
+	case change.Blob:
+		st.BindBlob(at, v.Bytes)
+	default:
+		st.BindNull(at)
+	}
+}
+
+// sequence sets or drops a counter. Replayed inserts have moved the counters
+// in their own way before.
+func (r *Replay) sequence(e *change.Entry) error {
+	steps := []string{"DELETE FROM main.sqlite_sequence WHERE name = ?1"}
+	if e.Op != change.Delete {
+		steps = append(steps, "INSERT INTO main.sqlite_sequence(name, seq) VALUES(?1, ?2)")
+	}
+	for _, q := range steps {
+		st, err := r.c.Cached(q)
+		if err != nil {
+			return err
+		}
+		bindValue(st, 1, e.Key[0].Value)
+		if e.Op != change.Delete && st.Params() == 2 {
+			bindValue(st, 2, e.After[0].Value)
+		}
+		err = st.Run()
+		st.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// schema repeats a statement under the settings that it had. Foreign keys stay
+// off for DROP: what the implied DELETE did is in the log.
+func (r *Replay) schema(e *change.Entry) error {
+	r.Close()
+	s := e.Settings
+	for op, on := range map[int32]bool{
+		lib.SQLITE_DBCONFIG_LEGACY_ALTER_TABLE: s.LegacyAlterTable,
+		lib.SQLITE_DBCONFIG_DQS_DDL:            s.DoubleQuotedDDL,
+		lib.SQLITE_DBCONFIG_DQS_DML:            s.DoubleQuotedDML,
+	} {
+		if err := r.c.Configure(op, on); err != nil {
+			return err
+		}
+	}
+	if s.LegacyAlterTable && s.ForeignKeys && !strings.EqualFold(firstWord(e.SQL), "DROP") {
+		// Under legacy_alter_table a rename reaches the references of other
+		// tables only with foreign keys on. The pragma would be ignored
+		// inside a transaction; the setting itself is not.
+		if err := r.c.Configure(lib.SQLITE_DBCONFIG_ENABLE_FKEY, true); err != nil {
+			return err
+		}
+		defer func() { _ = r.c.Configure(lib.SQLITE_DBCONFIG_ENABLE_FKEY, false) }()
+	}
+	if err := r.c.Exec(e.SQL); err != nil {
+		return fmt.Errorf("%.200s: %w", e.SQL, err)
+	}
+	return nil
+}
+
+func firstWord(sql string) string {
+	w, _, _ := strings.Cut(strings.TrimSpace(sql), " ")
+	return w
+}
+
+func columnNames(columns []change.Column) []string {
+	out := make([]string, len(columns), len(columns)+1)
+	for i, c := range columns {
+		out[i] = quote(c.Name)
+	}
+	return out
+}
+
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

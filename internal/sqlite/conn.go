@@ -1,0 +1,289 @@
+// Package sqlite knows the SQLite driver: connections and their pragmas,
+// prepared statements without database/sql, result codes, and page-consistent
+// copies.
+//
+// A database file is only ever opened through SQLite. Opening and closing it
+// (or its -wal and -shm files) in any other way drops the locks that SQLite
+// holds on behalf of the whole process.
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"modernc.org/libc"
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+	"modernc.org/sqlite/vtab"
+)
+
+// minVersion is the first release without the WAL-reset bug, which could
+// corrupt a database whose writer and checkpointer raced.
+const minVersion = 3051003
+
+// Synchronous says what a commit waits for.
+type Synchronous string
+
+// The levels of PRAGMA synchronous.
+const (
+	SyncOff    Synchronous = "OFF"    // nothing: for files that can be made again
+	SyncNormal Synchronous = "NORMAL" // a consistent file; the last commits may be lost with the power
+	SyncFull   Synchronous = "FULL"   // the commit is on disk
+)
+
+// Options of a connection. The zero value is a plain read-write connection.
+type Options struct {
+	Synchronous  Synchronous   // default SyncNormal
+	BusyTimeout  time.Duration // default 5 s: how long to wait for another connection's lock
+	CacheKiB     int           // page cache limit in KiB; default SQLite's own (2 MiB)
+	ForeignKeys  bool          // enforce foreign keys
+	QueryOnly    bool          // refuse to change anything
+	MustExist    bool          // do not create the file
+	KeepJournal  bool          // leave the journal mode as it is; default is to switch to WAL
+	NoCheckpoint bool          // never checkpoint on commit: somebody else does it
+}
+
+// Driver opens connections. Its zero value opens plain ones.
+type Driver struct {
+	mu  sync.Mutex
+	drv sqlite.Driver
+}
+
+// RegisterModule gives every later connection of this driver the virtual table
+// module m.
+func (d *Driver) RegisterModule(name string, m vtab.Module) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.drv.RegisterModule(name, m)
+}
+
+// driverConn is what we use of the driver's own connection.
+type driverConn interface {
+	driver.Conn
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.ConnPrepareContext
+	driver.ConnBeginTx
+	driver.SessionResetter
+	driver.Validator
+	driver.Pinger
+	sqlite.HookRegisterer
+	sqlite.FileControl
+}
+
+// DriverConn is the driver's own connection, for database/sql.
+type DriverConn = driverConn
+
+// Conn is one connection to a database. Only Interrupt may be called while
+// another method runs.
+type Conn struct {
+	Driver DriverConn // statements with database/sql's semantics
+	TLS    *libc.TLS  // what SQLite's functions want as their first argument
+	DB     uintptr    // the sqlite3*
+
+	cells uintptr // two pointers of C memory, for out parameters
+	cache map[string]*Stmt
+
+	closing sync.Mutex // Interrupt against Close
+	closed  bool
+}
+
+// Open opens the database at path. It creates the file unless opts say
+// otherwise, switches it to WAL and applies the pragmas.
+func (d *Driver) Open(path string, opts Options) (*Conn, error) {
+	if v := lib.SQLITE_VERSION_NUMBER; v < minVersion {
+		return nil, fmt.Errorf("sqlite: SQLite %s can corrupt a WAL database; 3.51.3 or later is needed", lib.SQLITE_VERSION)
+	}
+	dc, err := d.drv.Open(dsn(path, opts))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	full, ok := dc.(driverConn)
+	if !ok {
+		return nil, errors.Join(errDriverShape, dc.Close())
+	}
+	tls, db, err := handleOf(dc)
+	if err != nil {
+		return nil, errors.Join(err, dc.Close())
+	}
+	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}}
+	c.cells = libc.Xcalloc(tls, 2, 8)
+	if err := c.check(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), c.Close())
+	}
+	return c, nil
+}
+
+// check reads one value through our own statements: a driver whose insides
+// are not what we think fails here, before anything depends on them.
+func (c *Conn) check() error {
+	n, err := c.Int("SELECT 20260101 + length(x'00ff00')")
+	if err != nil {
+		return err
+	}
+	if n != 20260104 {
+		return errDriverShape
+	}
+	return nil
+}
+
+func dsn(path string, o Options) string {
+	if o.Synchronous == "" {
+		o.Synchronous = SyncNormal
+	}
+	if o.BusyTimeout == 0 {
+		o.BusyTimeout = 5 * time.Second
+	}
+	q := url.Values{}
+	pragma := func(name string, value any) { q.Add("_pragma", fmt.Sprintf("%s(%v)", name, value)) }
+	pragma("busy_timeout", o.BusyTimeout.Milliseconds())
+	if !o.KeepJournal {
+		pragma("journal_mode", "WAL")
+	}
+	pragma("synchronous", o.Synchronous)
+	if o.CacheKiB > 0 {
+		pragma("cache_size", -o.CacheKiB)
+	}
+	pragma("temp_store", "MEMORY")
+	if o.ForeignKeys {
+		pragma("foreign_keys", "ON")
+	}
+	if o.NoCheckpoint {
+		pragma("wal_autocheckpoint", 0)
+	}
+	if o.QueryOnly {
+		pragma("query_only", "ON")
+	}
+	if o.MustExist {
+		q.Set("mode", "rw")
+	}
+	return fileURI(path) + "?" + q.Encode()
+}
+
+// fileURI names path so that SQLite takes no character of it for syntax.
+func fileURI(path string) string {
+	p := filepath.ToSlash(path)
+	if filepath.IsAbs(path) && !strings.HasPrefix(p, "/") {
+		p = "/" + p // file:///C:/…
+	}
+	u := url.URL{Path: p}
+	e := u.EscapedPath()
+	if strings.HasPrefix(e, "/") {
+		return "file://" + e
+	}
+	return "file:" + strings.TrimPrefix(e, "./")
+}
+
+// Close finalizes the cached statements and closes the connection.
+func (c *Conn) Close() error {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	for _, st := range c.cache {
+		st.Finalize()
+	}
+	libc.Xfree(c.TLS, c.cells)
+	return c.Driver.Close()
+}
+
+// Interrupt makes the statement that runs on c fail. It may be called from any
+// goroutine; when no statement runs it does nothing.
+func (c *Conn) Interrupt() {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if c.closed {
+		return
+	}
+	tls := libc.NewTLS() // c.TLS belongs to the goroutine that runs the statement
+	defer tls.Close()
+	lib.Xsqlite3_interrupt(tls, c.DB)
+}
+
+// Watch interrupts c's statements when ctx ends. The caller calls stop when its
+// statements are done: after that no interrupt comes.
+func (c *Conn) Watch(ctx context.Context) (stop func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(done)
+		c.Interrupt()
+	})
+	return func() {
+		if !cancel() {
+			<-done
+		}
+	}
+}
+
+// Err is the connection's last error as an *Error.
+func (c *Conn) Err(rc int32) error {
+	if rc&0xff == lib.SQLITE_OK {
+		return nil
+	}
+	msg := string(CString(lib.Xsqlite3_errmsg(c.TLS, c.DB)))
+	if ext := lib.Xsqlite3_extended_errcode(c.TLS, c.DB); ext&0xff == rc&0xff {
+		rc = ext
+	} else {
+		msg = string(CString(lib.Xsqlite3_errstr(c.TLS, rc)))
+	}
+	return &Error{Code: int(rc), Msg: msg}
+}
+
+// Configure sets one of SQLite's SQLITE_DBCONFIG switches.
+func (c *Conn) Configure(op int32, on bool) error {
+	args := libc.Xcalloc(c.TLS, 2, 8) // the variable arguments: an int in a slot of 8 bytes, and no pointer
+	defer libc.Xfree(c.TLS, args)
+	return c.Err(lib.Xsqlite3_db_config(c.TLS, c.DB, op, libc.VaList(args, libc.Bool32(on), uintptr(0))))
+}
+
+// Autocommit says that no transaction is open.
+func (c *Conn) Autocommit() bool { return lib.Xsqlite3_get_autocommit(c.TLS, c.DB) != 0 }
+
+// Changes is the number of rows that the last INSERT, UPDATE or DELETE changed.
+func (c *Conn) Changes() int64 { return lib.Xsqlite3_changes64(c.TLS, c.DB) }
+
+// Exec runs every statement of script to its end.
+func (c *Conn) Exec(script string) error {
+	z, err := libc.CString(script)
+	if err != nil {
+		return err
+	}
+	defer libc.Xfree(c.TLS, z)
+	return c.Err(lib.Xsqlite3_exec(c.TLS, c.DB, z, 0, 0, 0))
+}
+
+// Int runs query and returns the first column of its only row.
+func (c *Conn) Int(query string) (int64, error) {
+	var n int64
+	err := c.Each(query, func(st *Stmt) error { n = st.Int64(0); return nil })
+	return n, err
+}
+
+// Text runs query and returns the first column of its only row.
+func (c *Conn) Text(query string) (string, error) {
+	var s string
+	err := c.Each(query, func(st *Stmt) error { s = st.Text(0); return nil })
+	return s, err
+}
+
+// Each runs query, which is not cached, and calls fn for every row.
+func (c *Conn) Each(query string, fn func(*Stmt) error) error {
+	st, err := c.Prepare(query)
+	if err != nil {
+		return err
+	}
+	defer st.Finalize()
+	return st.Each(fn)
+}

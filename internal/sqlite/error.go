@@ -1,0 +1,49 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+
+	driver "modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// Error is what SQLite answered.
+type Error struct {
+	Code int // the extended result code
+	Msg  string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Msg, e.Code) }
+
+// Primary is the result code without its extension.
+func (e *Error) Primary() int { return e.Code & 0xff }
+
+// Code returns the extended result code that err carries, whether it came from
+// this package or from the driver, and 0 when it carries none.
+func Code(err error) int {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	if e, ok := errors.AsType[*driver.Error](err); ok {
+		return e.Code()
+	}
+	return 0
+}
+
+// IsBusy says that another connection held a lock for longer than the busy
+// timeout, or that the transaction's view is too old to write on.
+func IsBusy(err error) bool { return Code(err)&0xff == lib.SQLITE_BUSY }
+
+// IsInterrupted says that a statement was stopped by Interrupt.
+func IsInterrupted(err error) bool { return Code(err)&0xff == lib.SQLITE_INTERRUPT }
+
+// IsNotDatabase says that the file is no SQLite database, or that its pages
+// contradict each other.
+func IsNotDatabase(err error) bool {
+	c := Code(err) & 0xff
+	return c == lib.SQLITE_NOTADB || c == lib.SQLITE_CORRUPT
+}
+
+// IsConstraint says that a row broke a constraint.
+func IsConstraint(err error) bool { return Code(err)&0xff == lib.SQLITE_CONSTRAINT }

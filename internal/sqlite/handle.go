@@ -1,0 +1,64 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"errors"
+	"reflect"
+	"unsafe"
+
+	"modernc.org/libc"
+)
+
+// This file is the only one that looks behind the driver's public interface.
+// The driver keeps SQLite's handle and the thread state that SQLite's
+// functions want in two unexported fields; everything that the driver does not
+// offer (exact values, statements without database/sql, hooks that must not
+// allocate) is reached through them. A driver that has changed its shape is
+// refused at Open.
+
+var errDriverShape = errors.New("sqlite: this version of modernc.org/sqlite keeps its handle elsewhere; build with the version that DriftDB's go.mod names")
+
+func handleOf(dc driver.Conn) (tls *libc.TLS, db uintptr, err error) {
+	v := reflect.ValueOf(dc)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return nil, 0, errDriverShape
+	}
+	fdb, ftls := v.Elem().FieldByName("db"), v.Elem().FieldByName("tls")
+	if fdb.Kind() != reflect.Uintptr || !ftls.IsValid() || ftls.Type() != reflect.TypeFor[*libc.TLS]() {
+		return nil, 0, errDriverShape
+	}
+	tls, db = (*libc.TLS)(ftls.UnsafePointer()), uintptr(fdb.Uint())
+	if tls == nil || db == 0 {
+		return nil, 0, errDriverShape
+	}
+	return tls, db, nil
+}
+
+// At views the C memory at p as a *T. The address passes through a Go
+// variable because C memory is not Go's: converting the number itself would
+// trip vet and checkptr, which guard pointers into Go's heap.
+func At[T any](p uintptr) *T { return *(**T)(unsafe.Pointer(&p)) }
+
+// CFunc is the address of f as SQLite's transpiled code calls it.
+func CFunc[T any](f T) uintptr { return *(*uintptr)(unsafe.Pointer(&struct{ f T }{f})) }
+
+// CBytes views n bytes of C memory at p. They are valid for as long as SQLite
+// says so.
+func CBytes(p uintptr, n int) []byte {
+	if n == 0 || p == 0 {
+		return nil
+	}
+	return unsafe.Slice(At[byte](p), n)
+}
+
+// CString views the NUL-terminated bytes at p.
+func CString(p uintptr) []byte {
+	if p == 0 {
+		return nil
+	}
+	n := 0
+	for *At[byte](p + uintptr(n)) != 0 {
+		n++
+	}
+	return CBytes(p, n)
+}

@@ -1,0 +1,95 @@
+// Package objstore is what DriftDB needs of an object store: put with
+// conditions, get with ranges, list, and delete.
+//
+// [Dir] keeps objects in a local folder and is safe between processes, [Mem]
+// keeps them in memory, and package s3store speaks to Amazon S3 and its
+// look-alikes. [Open] makes a store from a URL. Package objstoretest has the
+// suite that every implementation has to pass.
+package objstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+)
+
+// Store keeps objects under keys.
+//
+// A key is a relative slash-separated path such as
+// "databases/app/manifest.json": see [ValidKey]. An object is replaced as a
+// whole and becomes visible as a whole: a reader sees all of an object or none
+// of it. A successful Put is durable, and every later Get and List, by anyone,
+// sees it.
+//
+// All methods may be called concurrently. Errors wrap one of the sentinels
+// below, [io/fs.ErrNotExist] (no such object), [io/fs.ErrPermission]
+// (credentials or rights are wrong), [errors.ErrUnsupported] (the store cannot
+// do what was asked) or an error of ctx where one of them applies; any other
+// error may be transient, and the operation may or may not have taken effect.
+type Store interface {
+	// Put stores what body yields, up to its end, under key. Objects of any
+	// size are taken in bounded memory. With a condition that does not hold it
+	// returns ErrPrecondition and leaves the object as it was.
+	Put(ctx context.Context, key string, body io.Reader, opts PutOptions) (Info, error)
+
+	// Get opens the object, or the part of it that opts selects. The Info
+	// describes the whole object. The caller closes the reader.
+	Get(ctx context.Context, key string, opts GetOptions) (io.ReadCloser, Info, error)
+
+	// List yields the objects whose keys start with prefix, in the byte order
+	// of their keys. After an error it yields nothing more.
+	List(ctx context.Context, prefix string, opts ListOptions) iter.Seq2[Info, error]
+
+	// Delete removes the object. Removing what is not there is no error.
+	Delete(ctx context.Context, key string) error
+}
+
+// PutOptions are the conditions of a Put. At most one may be set; the zero
+// value replaces whatever is there.
+type PutOptions struct {
+	// IfAbsent creates the object and refuses to replace one.
+	IfAbsent bool
+	// IfMatch replaces the object only while it has this ETag.
+	IfMatch string
+}
+
+// GetOptions select a part of an object. The zero value is the whole object.
+type GetOptions struct {
+	// Offset is the first byte wanted. An offset at or past the end yields
+	// an empty body.
+	Offset int64
+	// Length is the number of bytes wanted, at most; 0 means up to the end.
+	Length int64
+}
+
+// ListOptions narrow a List.
+type ListOptions struct {
+	// StartAfter skips keys up to and including this one.
+	StartAfter string
+	// Folders lists one level: keys that have a slash after the prefix are
+	// folded into one Info whose Key ends with that slash and whose other
+	// fields are zero.
+	Folders bool
+}
+
+// Info describes a stored object.
+type Info struct {
+	Key  string
+	Size int64
+	// ETag names the object's content for PutOptions.IfMatch. It is opaque.
+	// Equal content may have equal ETags, so it cannot tell A from A again
+	// after B.
+	ETag    string
+	ModTime time.Time
+}
+
+var (
+	// ErrPrecondition says that the condition of a Put did not hold.
+	ErrPrecondition = errors.New("objstore: precondition failed")
+	// ErrNoBucket says that the bucket or folder itself is missing.
+	ErrNoBucket = errors.New("objstore: no such bucket")
+	// ErrInvalidKey says that a key is not of the form ValidKey asks for.
+	ErrInvalidKey = errors.New("objstore: invalid key")
+)
