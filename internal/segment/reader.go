@@ -1,0 +1,208 @@
+package segment
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+)
+
+// Record is one entry of a batch, and where it stands.
+type Record struct {
+	Sequence int64
+	Time     int64 // Unix milliseconds, the same for a whole transaction
+	Tx       int64 // the sequence of the transaction's first entry
+	First    bool  // of its transaction
+	Last     bool  // of its transaction
+	Entry    change.Entry
+}
+
+// Reader reads one batch and verifies it on the way: sequences without a gap,
+// whole transactions, times that never go back, the chain from prev to head.
+// Of the batch it keeps one entry in memory.
+//
+// What a reader returned before it found an error is of the batch as it was
+// stored, but only the trailer proves that the batch is whole: until [io.EOF],
+// treat it as unproven. It is not safe for concurrent use.
+type Reader struct {
+	lines  lines
+	scan   scanner
+	header Header
+	roll   roller
+	rec    Record
+	entry  []byte // rec's own JSON
+
+	// The entry to come is parsed as far as its position, to know whether rec
+	// is the last of its transaction. tx is 0 when the trailer comes.
+	ahead   position
+	aheadAt int // where the position ends in its line
+
+	err error
+}
+
+// NewReader reads the header of a batch. Errors wrap ErrVersion, ErrCorrupt,
+// or what src returned.
+func NewReader(src io.Reader) (*Reader, error) {
+	r := &Reader{lines: newLines(src, MaxEntry+len(","))}
+	line, err := r.lines.next()
+	if err != nil {
+		return nil, err
+	}
+	r.scan.reset(line, 0)
+	var version int64
+	r.header, version = r.scan.header()
+	switch {
+	case !r.scan.ok():
+		return nil, r.malformed()
+	case version != Version:
+		return nil, fmt.Errorf("%w: the batch has version %d, this program reads version %d; use a newer DriftDB", ErrVersion, version, Version)
+	}
+	r.roll = newRoller(r.header.Prev)
+	if err := r.lookAhead(position{sequence: r.header.From - 1, time: -maxExact}); err != nil {
+		return nil, err
+	}
+	if r.ahead.tx == 0 {
+		return nil, fmt.Errorf("%w: no entries", ErrCorrupt)
+	}
+	return r, nil
+}
+
+// Header returns the batch's header.
+func (r *Reader) Header() Header { return r.header }
+
+// Chain returns the chain after the last transaction that Next has returned to
+// its end.
+func (r *Reader) Chain() Chain { return r.roll.chain }
+
+// Next returns the next entry, or [io.EOF] after the last one, once the
+// trailer has been verified. The record and all it refers to, except strings,
+// are valid until the next call. Errors wrap ErrCorrupt or what the source
+// returned, and stay.
+func (r *Reader) Next() (*Record, error) {
+	if r.err == nil {
+		r.err = r.next()
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return &r.rec, nil
+}
+
+func (r *Reader) next() error {
+	if r.ahead.tx == 0 {
+		return r.finish()
+	}
+	line, err := r.lines.next()
+	if err != nil {
+		return err
+	}
+	pos, at := r.ahead, r.aheadAt
+	if err := r.lookAhead(pos); err != nil {
+		return err
+	}
+	if line, err = r.cutComma(line); err != nil {
+		return err
+	}
+	r.rec.Sequence, r.rec.Time, r.rec.Tx = pos.sequence, pos.time, pos.tx
+	r.rec.First, r.rec.Last = pos.tx == pos.sequence, r.ahead.tx != pos.tx
+	r.scan.reset(line, at)
+	r.scan.entry(&r.rec.Entry)
+	r.scan.end()
+	if !r.scan.ok() {
+		return r.malformed()
+	}
+	r.entry = line
+	r.advance()
+	return nil
+}
+
+// advance moves the chain over the current entry.
+func (r *Reader) advance() {
+	if r.rec.First {
+		r.roll.begin()
+	}
+	r.roll.add(r.entry)
+	if r.rec.Last {
+		r.roll.end()
+	}
+}
+
+// lookAhead reads the position of the entry after the one at pos.
+func (r *Reader) lookAhead(pos position) error {
+	start := r.lines.peek()
+	if len(start) > 0 && start[0] == ']' {
+		r.ahead = position{sequence: pos.sequence + 1}
+		return nil
+	}
+	r.scan.reset(start, 0)
+	r.ahead = r.scan.position()
+	r.aheadAt = r.scan.i
+	if !r.scan.ok() {
+		if r.lines.err != nil && r.lines.err != io.EOF {
+			return fmt.Errorf("segment: read line %d: %w", r.lines.count+1, r.lines.err)
+		}
+		r.lines.count++ // the line that is malformed
+		return r.malformed()
+	}
+	return r.checkOrder(pos)
+}
+
+func (r *Reader) checkOrder(pos position) error {
+	next := r.ahead
+	var wrong string
+	switch {
+	case next.sequence != pos.sequence+1:
+		wrong = fmt.Sprintf("follows sequence %d", pos.sequence)
+	case next.tx != next.sequence && (next.tx != pos.tx || pos.tx == 0):
+		wrong = fmt.Sprintf("is in transaction %d", next.tx)
+	case next.time < pos.time:
+		wrong = fmt.Sprintf("has time %d after %d", next.time, pos.time)
+	case next.tx == pos.tx && next.time != pos.time:
+		wrong = fmt.Sprintf("has time %d, its transaction %d", next.time, pos.time)
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: line %d: sequence %d %s", ErrCorrupt, r.lines.count+1, next.sequence, wrong)
+}
+
+// cutComma removes the comma that every entry but the last has.
+func (r *Reader) cutComma(line []byte) ([]byte, error) {
+	end := len(line) - 1
+	if comma := end >= 0 && line[end] == ','; comma != (r.ahead.tx != 0) {
+		return nil, fmt.Errorf("%w: line %d: a comma too many or too few", ErrCorrupt, r.lines.count)
+	} else if comma {
+		return line[:end], nil
+	}
+	return line, nil
+}
+
+// finish verifies the trailer and that nothing follows.
+func (r *Reader) finish() error {
+	line, err := r.lines.next()
+	if err != nil {
+		return err
+	}
+	r.scan.reset(line, 0)
+	t := r.scan.trailer()
+	rest := r.lines.peek()
+	switch {
+	case !r.scan.ok():
+		return r.malformed()
+	case t.To != r.rec.Sequence:
+		return fmt.Errorf("%w: it ends at sequence %d but says %d", ErrCorrupt, r.rec.Sequence, t.To)
+	case t.Head != r.roll.chain:
+		return fmt.Errorf("%w: its entries lead to chain %s but it says %s", ErrCorrupt, r.roll.chain, t.Head)
+	case len(rest) > 0:
+		return fmt.Errorf("%w: data after the end", ErrCorrupt)
+	case r.lines.err != io.EOF:
+		return fmt.Errorf("segment: read the end of a batch: %w", r.lines.err)
+	}
+	return io.EOF
+}
+
+// inside says whether Next has returned a part of a transaction.
+func (r *Reader) inside() bool { return r.rec.Sequence != 0 && !r.rec.Last }
+
+func (r *Reader) malformed() error {
+	return fmt.Errorf("%w: line %d, byte %d: want %s", ErrCorrupt, r.lines.count, r.scan.i+1, r.scan.want)
+}

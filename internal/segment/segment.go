@@ -1,0 +1,63 @@
+// Package segment writes and reads batches: runs of committed transactions as
+// JSON.
+//
+// A batch is one JSON document, laid out in lines so that it can be written
+// and read as a stream. The first line is the header, then comes one line per
+// entry, and the last line is the trailer:
+//
+//	{"version":1,"nodeId":"n","epoch":5,"fromSequence":1,"prev":"<hex>","entries":[
+//	{"sequence":1,"timestamp":1704067200000,"tx":1,"table":"users","operation":"insert","rowid":1,"data":{"id":"u1","name":"Alice"}},
+//	{"sequence":2,"timestamp":1704067200000,"tx":1,"table":"users","operation":"update","rowid":1,"data":{"where":{"id":"u1"},"data":{"name":"Al"}},"before":{"name":"Alice"}}
+//	],"toSequence":2,"head":"<hex>"}
+//
+// A batch has exactly one spelling: the same transactions always give the same
+// bytes, and a [Reader] takes nothing but what a [Writer] writes, so that
+// whatever was altered on the way is noticed. testdata has frozen examples.
+//
+// Values keep their SQLite storage class. Integers within ±2^53 and finite
+// reals are numbers, a real always with a point or an exponent. What JSON
+// cannot say is tagged: {"$int":"9007199254740993"}, {"$real":"Infinity"},
+// {"$real":"-Infinity"}, {"$real":"-0.0"}, {"$blob":"<base64>"}, and
+// {"$text":"<base64>"} for text that is not UTF-8.
+//
+// prev and head are a [Chain]: they tie every transaction to all before it.
+package segment
+
+import "errors"
+
+// Version is the format version that this package writes, and the only one
+// that it reads.
+const Version = 1
+
+// MaxEntry is the size, in bytes of JSON, of the largest entry that a batch
+// can hold: 512 MiB. It bounds what a reader has to keep in memory, and is
+// ample for a transaction of 64 MiB even if every byte has to be escaped.
+const MaxEntry = 512 << 20
+
+// maxExact bounds the integers that every JSON reader keeps exact, and with
+// them sequences and times.
+const maxExact = 1 << 53
+
+var (
+	// ErrCorrupt says that a batch is not what a Writer wrote: damaged,
+	// truncated, altered, or out of order. The message has the line.
+	ErrCorrupt = errors.New("segment: batch is corrupt")
+	// ErrVersion says that a batch has a format version other than Version.
+	ErrVersion = errors.New("segment: unknown batch version")
+	// ErrTooLarge says that an entry is larger than MaxEntry.
+	ErrTooLarge = errors.New("segment: entry is too large")
+)
+
+// Header is what a batch says before its entries.
+type Header struct {
+	NodeID string // the node that committed the transactions; UTF-8
+	Epoch  int64  // the epoch under which the batch is uploaded
+	From   int64  // the sequence of the first entry, from 1
+	Prev   Chain  // the chain before the first transaction
+}
+
+// Trailer is what a batch says after its entries.
+type Trailer struct {
+	To   int64 // the sequence of the last entry
+	Head Chain // the chain after the last transaction
+}
