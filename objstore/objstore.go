@@ -28,14 +28,17 @@ import (
 // (credentials or rights are wrong), [errors.ErrUnsupported] (the store cannot
 // do what was asked) or an error of ctx where one of them applies; any other
 // error may be transient, and the operation may or may not have taken effect.
+// A store does not retry calls.
 type Store interface {
 	// Put stores what body yields, up to its end, under key. Objects of any
 	// size are taken in bounded memory. With a condition that does not hold it
-	// returns ErrPrecondition and leaves the object as it was.
+	// returns ErrPrecondition and leaves the object as it was; so does, with
+	// its own error, a body that fails before its end. Put never closes body.
 	Put(ctx context.Context, key string, body io.Reader, opts PutOptions) (Info, error)
 
 	// Get opens the object, or the part of it that opts selects. The Info
-	// describes the whole object. The caller closes the reader.
+	// describes the whole object. The caller closes the reader; it ends with
+	// io.EOF only when every byte has come, and fails when ctx ends.
 	Get(ctx context.Context, key string, opts GetOptions) (io.ReadCloser, Info, error)
 
 	// List yields the objects whose keys start with prefix, in the byte order
@@ -51,7 +54,7 @@ type Store interface {
 type PutOptions struct {
 	// IfAbsent creates the object and refuses to replace one.
 	IfAbsent bool
-	// IfMatch replaces the object only while it has this ETag.
+	// IfMatch replaces the object only while it is there with this ETag.
 	IfMatch string
 }
 
@@ -66,7 +69,8 @@ type GetOptions struct {
 
 // ListOptions narrow a List.
 type ListOptions struct {
-	// StartAfter skips keys up to and including this one.
+	// StartAfter skips keys up to and including this one, which need not
+	// exist; with Folders, folded ones by their key with the slash.
 	StartAfter string
 	// Folders lists one level: keys that have a slash after the prefix are
 	// folded into one Info whose Key ends with that slash and whose other
@@ -80,8 +84,11 @@ type Info struct {
 	Size int64
 	// ETag names the object's content for PutOptions.IfMatch. It is opaque.
 	// Equal content may have equal ETags, so it cannot tell A from A again
-	// after B.
-	ETag    string
+	// after B. List leaves it empty in a store that would have to read the
+	// object for it.
+	ETag string
+	// ModTime is when the object was stored, by the store's clock. After a Put
+	// it may differ from what Get and List say by a few seconds.
 	ModTime time.Time
 }
 

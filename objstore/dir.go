@@ -1,0 +1,310 @@
+package objstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Dir returns the store that keeps each object as a file of the same name in
+// an existing folder. A missing folder is an error that wraps [ErrNoBucket]:
+// a backup must not land in the empty mount point of a disk that is not there.
+// It may also go missing later; every call says so.
+//
+// Any number of stores, goroutines and processes may use the folder at once,
+// also on a network file system that has file locks or hard links. A Put
+// writes a temporary file, syncs it, moves it into place, and syncs the folder;
+// creating is done by a hard link, replacing and deleting under a file lock.
+// Lock and temporary files live in the folder ".objstore", made by the first
+// Put; what a crash leaves there is removed after a day. Files and folders are
+// made for their owner alone (modes 0600 and 0700).
+//
+// An ETag is a hash of the file, so Get reads an object once more than it
+// hands out, and List leaves the ETag empty.
+//
+// A file system cannot hold every key. A key that has ".objstore" as its
+// first element, an element that is too long (255 bytes, usually), one that
+// Windows reserves (such as "NUL" or "a:b"), or the keys "x" and "x/y" at the
+// same time: a Put of these returns an error that wraps [errors.ErrUnsupported].
+// Where a file system takes "A" for "a", so does the store. Symbolic links are
+// followed only as long as they stay inside the folder, and are not listed.
+func Dir(path string) (Store, error) {
+	if path == "" {
+		return nil, errors.New("objstore: the store's folder has no path")
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("objstore: find the folder %s: %w", path, err)
+	}
+	d := &dir{path: abs, turn: make(chan struct{}, 1), settled: make(map[string]bool)}
+	root, err := d.open()
+	if err != nil {
+		return nil, err
+	}
+	if err := root.Close(); err != nil {
+		return nil, fmt.Errorf("objstore: close the folder %s: %w", abs, err)
+	}
+	return d, nil
+}
+
+type dir struct {
+	path  string
+	etags etagCache
+	sweep sync.Once
+
+	// turn is the part of the lock that holds between the goroutines of this
+	// store; the lock file does the rest. Whoever has both may use settled:
+	// folders that were made and synced, so that a Put need not do it again.
+	turn    chan struct{}
+	settled map[string]bool
+}
+
+// open opens the folder anew for each call: then a Store needs no Close, and a
+// disk that was unmounted is noticed.
+func (d *dir) open() (*os.Root, error) {
+	root, err := os.OpenRoot(d.path)
+	if missing(err) {
+		// It must not look like a missing object, which is no news.
+		return nil, fmt.Errorf("%w: the folder %s does not exist; make it first (mkdir -p), or mount its disk", ErrNoBucket, d.path)
+	}
+	if err != nil {
+		if fi, statErr := os.Stat(d.path); statErr == nil && !fi.IsDir() {
+			return nil, fmt.Errorf("%w: %s is not a folder", ErrNoBucket, d.path)
+		}
+		return nil, fmt.Errorf("open the folder: %w", err)
+	}
+	return root, nil
+}
+
+// begin checks the call and opens the folder.
+func (d *dir) begin(ctx context.Context, key string) (*os.Root, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := ValidKey(key); err != nil {
+		return nil, err
+	}
+	if isPrivate(key) {
+		return nil, fmt.Errorf("%w: %s is the store's own folder", errors.ErrUnsupported, privateDir)
+	}
+	if _, err := filepath.Localize(key); err != nil {
+		return nil, fmt.Errorf("%w: this system cannot have a file of this name", errors.ErrUnsupported)
+	}
+	return d.open()
+}
+
+func (d *dir) failed(op, key string, err error) error {
+	if op == "put" && missing(err) {
+		if _, isBody := errors.AsType[*bodyError](err); !isBody {
+			// Something of the store's own; it must not read as "no such object".
+			err = errors.New(err.Error())
+		}
+	}
+	if cannotHold(err) {
+		err = fmt.Errorf("%w: the file system cannot hold this name (%v)", errors.ErrUnsupported, err)
+	}
+	return fmt.Errorf("%s %.100q in the folder %s: %w", op, key, d.path, err)
+}
+
+// bodyError is an error of the reader that a Put was given.
+type bodyError struct{ error }
+
+func (e *bodyError) Error() string { return "copy the body: " + e.error.Error() }
+func (e *bodyError) Unwrap() error { return e.error }
+
+func (d *dir) Put(ctx context.Context, key string, body io.Reader, opts PutOptions) (Info, error) {
+	info, err := d.put(ctx, key, body, opts)
+	if err != nil {
+		return Info{}, d.failed("put", key, err)
+	}
+	return info, nil
+}
+
+func (d *dir) put(ctx context.Context, key string, body io.Reader, opts PutOptions) (Info, error) {
+	if err := opts.Validate(); err != nil {
+		return Info{}, err
+	}
+	root, err := d.begin(ctx, key)
+	if err != nil {
+		return Info{}, err
+	}
+	defer root.Close()
+	if err := d.prepare(root); err != nil {
+		return Info{}, err
+	}
+	temp, info, err := spool(ctx, root, body)
+	// After a rename there is nothing to remove, and what cannot be removed
+	// now is swept later.
+	defer func() { _ = root.Remove(temp) }()
+	if err != nil {
+		return Info{}, err
+	}
+	info.Key = key
+
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	defer unlock()
+	if err := d.admit(ctx, root, key, opts); err != nil {
+		return Info{}, err
+	}
+	return info, d.publish(root, temp, key, opts.IfAbsent)
+}
+
+// spool writes body to a temporary file and syncs it.
+func spool(ctx context.Context, root *os.Root, body io.Reader) (temp string, info Info, err error) {
+	temp = newTempName()
+	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return temp, Info{}, err
+	}
+	hash := newETag()
+	info.Size, err = io.Copy(io.MultiWriter(f, hash), withContext(ctx, body))
+	if err != nil {
+		return temp, Info{}, errors.Join(&bodyError{err}, f.Close())
+	}
+	fi, err := f.Stat()
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return temp, Info{}, err
+	}
+	info.ETag, info.ModTime = hash.String(), fi.ModTime()
+	return temp, info, nil
+}
+
+// admit checks the condition of a Put under the lock.
+func (d *dir) admit(ctx context.Context, root *os.Root, key string, opts PutOptions) error {
+	fi, err := root.Lstat(key)
+	switch {
+	case missing(err):
+		if opts.IfMatch != "" {
+			return ErrPrecondition
+		}
+		return nil
+	case err != nil:
+		return err
+	case fi.IsDir():
+		// An empty folder is what a crash left, not a key with a slash.
+		if root.Remove(key) != nil {
+			return fmt.Errorf("%w: %s is a folder with objects in it, and a file system cannot have both", errors.ErrUnsupported, key)
+		}
+		return d.admit(ctx, root, key, opts)
+	case opts.IfAbsent:
+		return ErrPrecondition
+	case opts.IfMatch == "":
+		return nil
+	}
+	f, err := root.Open(key)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	etag, err := d.etags.of(ctx, key, f)
+	if err == nil && etag != opts.IfMatch {
+		err = ErrPrecondition
+	}
+	return err
+}
+
+func (d *dir) Get(ctx context.Context, key string, opts GetOptions) (io.ReadCloser, Info, error) {
+	body, info, err := d.get(ctx, key, opts)
+	if err != nil {
+		return nil, Info{}, d.failed("get", key, err)
+	}
+	return body, info, nil
+}
+
+func (d *dir) get(ctx context.Context, key string, opts GetOptions) (io.ReadCloser, Info, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, Info{}, err
+	}
+	root, err := d.begin(ctx, key)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	defer root.Close()
+	f, err := root.Open(key)
+	if missing(err) {
+		return nil, Info{}, fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, Info{}, err
+	}
+	body, info, err := d.section(ctx, key, f, opts)
+	if err != nil {
+		return nil, Info{}, errors.Join(err, f.Close())
+	}
+	return body, info, nil
+}
+
+// section is the part of f that opts selects; closing it closes f.
+func (d *dir) section(ctx context.Context, key string, f *os.File, opts GetOptions) (io.ReadCloser, Info, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, Info{}, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, Info{}, fs.ErrNotExist
+	}
+	etag, err := d.etags.of(ctx, key, f)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	offset, length := opts.span(fi.Size())
+	body := struct {
+		io.Reader
+		io.Closer
+	}{&fullReader{withContext(ctx, io.NewSectionReader(f, offset, length)), length}, f}
+	return body, Info{Key: key, Size: fi.Size(), ETag: etag, ModTime: fi.ModTime()}, nil
+}
+
+func (d *dir) Delete(ctx context.Context, key string) error {
+	if err := d.delete(ctx, key); err != nil {
+		return d.failed("delete", key, err)
+	}
+	return nil
+}
+
+func (d *dir) delete(ctx context.Context, key string) error {
+	root, err := d.begin(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if fi, err := root.Lstat(key); missing(err) || err == nil && fi.IsDir() {
+		return nil
+	}
+	if err := d.prepare(root); err != nil {
+		return err
+	}
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := root.Remove(key); err != nil && !missing(err) {
+		return err
+	}
+	return syncFolder(root, d.prune(root, path.Dir(key)))
+}
+
+// missing says whether err means that no object is there: none of this name,
+// or none can be since "x" of "x/y" is a file.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// isPrivate says whether key lies in the store's own folder, also where the
+// file system ignores case.
+func isPrivate(key string) bool {
+	first, _, _ := strings.Cut(key, "/")
+	return strings.EqualFold(first, privateDir)
+}

@@ -1,0 +1,166 @@
+package objstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	privateDir = ".objstore"
+	tempDir    = privateDir + "/tmp"
+	lockFile   = privateDir + "/lock"
+
+	// tempAge is how long a temporary file must have been left alone before it
+	// counts as the leftover of a crash.
+	tempAge = 24 * time.Hour
+	// lockPoll is how often the file lock is tried: it is held for a few
+	// milliseconds, and waiting for it must end with the context.
+	lockPoll = time.Millisecond
+)
+
+func newTempName() string { return tempDir + "/" + rand.Text() }
+
+// prepare makes the store's own folder and, once per store, clears it.
+func (d *dir) prepare(root *os.Root) error {
+	for _, name := range []string{privateDir, tempDir} {
+		if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	d.sweep.Do(func() { sweep(root) })
+	return nil
+}
+
+// sweep removes temporary files that nobody has written to for a day. It is
+// housekeeping, so nothing stops it or comes of its failure: a leftover does no
+// harm but for its space, may be gone already, or may belong to somebody else.
+func sweep(root *os.Root) {
+	entries, _ := readDir(root, tempDir)
+	for _, e := range entries {
+		if fi, err := e.Info(); err == nil && time.Since(fi.ModTime()) > tempAge {
+			_ = root.Remove(tempDir + "/" + e.Name())
+		}
+	}
+}
+
+// lock takes the lock that every change of names is made under.
+func (d *dir) lock(ctx context.Context) (unlock func(), err error) {
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	// Each flock.New opens the file anew, and locks of two open files exclude
+	// each other also within a process.
+	file := flock.New(filepath.Join(d.path, filepath.FromSlash(lockFile)))
+	if _, err := file.TryLockContext(ctx, lockPoll); err != nil {
+		<-d.turn
+		return nil, fmt.Errorf("lock the folder: %w", err)
+	}
+	return func() {
+		// Closing the file unlocks it even if the unlocking itself failed.
+		_ = file.Close()
+		<-d.turn
+	}, nil
+}
+
+// publish moves the temporary file into place and makes that durable. The
+// caller holds the lock.
+func (d *dir) publish(root *os.Root, temp, key string, create bool) error {
+	err := d.place(root, temp, key, create)
+	if missing(err) {
+		// Another process has deleted a folder since it was settled.
+		clear(d.settled)
+		err = d.place(root, temp, key, create)
+	}
+	if err != nil {
+		return err
+	}
+	return syncFolder(root, path.Dir(key))
+}
+
+func (d *dir) place(root *os.Root, temp, key string, create bool) error {
+	if err := d.settle(root, path.Dir(key)); err != nil {
+		return err
+	}
+	return move(root, temp, key, create)
+}
+
+// move gives the temporary file its name. A hard link never replaces anything,
+// so that creating is safe even where file locks do not work. On a file system
+// without hard links the rename is as good: we hold the lock and have looked.
+func move(root *os.Root, temp, key string, create bool) error {
+	if create {
+		err := root.Link(temp, key)
+		if errors.Is(err, fs.ErrExist) {
+			return ErrPrecondition
+		}
+		if err == nil || missing(err) {
+			return err
+		}
+	}
+	return root.Rename(temp, key)
+}
+
+// settle makes a folder and those above it, and syncs the parent of each.
+func (d *dir) settle(root *os.Root, folder string) error {
+	if folder == "." || d.settled[folder] {
+		return nil
+	}
+	parent := path.Dir(folder)
+	if err := d.settle(root, parent); err != nil {
+		return err
+	}
+	err := root.Mkdir(folder, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		var fi fs.FileInfo
+		if fi, err = root.Stat(folder); err == nil && !fi.IsDir() {
+			err = fmt.Errorf("%w: %s is an object, and a file system cannot have both", errors.ErrUnsupported, folder)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	// An existing folder too: whoever made it may have died before the sync.
+	if err := syncFolder(root, parent); err != nil {
+		return err
+	}
+	d.settled[folder] = true
+	return nil
+}
+
+// prune removes folder and those above it while they are empty, and returns
+// the lowest one that stays. The caller holds the lock.
+func (d *dir) prune(root *os.Root, folder string) string {
+	for ; folder != "."; folder = path.Dir(folder) {
+		fi, err := root.Lstat(folder)
+		if err == nil && !fi.IsDir() {
+			break // a symbolic link is the user's
+		}
+		// The usual failure is that it is not empty. Any other does no harm:
+		// an empty folder is not listed.
+		if err := root.Remove(folder); err != nil && !missing(err) {
+			break
+		}
+		delete(d.settled, folder)
+	}
+	return folder
+}
+
+func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := f.ReadDir(-1)
+	return entries, errors.Join(err, f.Close())
+}

@@ -1,0 +1,80 @@
+package objstore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxKeyLen is Amazon S3's limit, in bytes.
+const maxKeyLen = 1024
+
+// ValidKey returns an error that wraps [ErrInvalidKey] unless key is one that
+// every store takes: 1 to 1024 bytes of valid UTF-8, made of elements with one
+// slash between them, none of which is empty, "." or "..". Backslashes, control
+// characters, U+FFFE and U+FFFF (which the XML of S3 cannot carry) are refused.
+//
+// A file system may be stricter than this; see [Dir]. The letters, digits, dot,
+// dash and underscore of ASCII, in elements of up to 255 bytes, are safe
+// everywhere.
+func ValidKey(key string) error {
+	if reason := badKey(key); reason != "" {
+		// A hostile key may be of any length; its start is enough to find it.
+		return fmt.Errorf("%w: %.100q %s", ErrInvalidKey, key, reason)
+	}
+	return nil
+}
+
+func badKey(key string) string {
+	switch {
+	case key == "":
+		return "is empty"
+	case len(key) > maxKeyLen:
+		return fmt.Sprintf("has %d bytes, more than %d", len(key), maxKeyLen)
+	case !utf8.ValidString(key):
+		return "is not valid UTF-8"
+	}
+	for elem := range strings.SplitSeq(key, "/") {
+		switch elem {
+		case "":
+			return "starts or ends with a slash or has two in a row"
+		case ".", "..":
+			return "has an element " + elem
+		}
+	}
+	for _, r := range key {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == '\\' || r == 0xfffe || r == 0xffff {
+			return fmt.Sprintf("has the character %U", r)
+		}
+	}
+	return ""
+}
+
+// Validate returns an error that wraps [errors.ErrUnsupported] if both
+// conditions are set.
+func (o PutOptions) Validate() error {
+	if o.IfAbsent && o.IfMatch != "" {
+		return fmt.Errorf("%w: IfAbsent together with IfMatch", errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// Validate returns an error that wraps [errors.ErrUnsupported] if a number is
+// negative.
+func (o GetOptions) Validate() error {
+	if o.Offset < 0 || o.Length < 0 {
+		return fmt.Errorf("%w: a negative range (offset %d, length %d)", errors.ErrUnsupported, o.Offset, o.Length)
+	}
+	return nil
+}
+
+// span cuts the range down to an object of size bytes.
+func (o GetOptions) span(size int64) (offset, length int64) {
+	offset = min(o.Offset, size)
+	length = size - offset
+	if o.Length > 0 {
+		length = min(o.Length, length)
+	}
+	return offset, length
+}

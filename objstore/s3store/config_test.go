@@ -1,0 +1,126 @@
+package s3store
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// isolate keeps the AWS configuration of this machine out of a test.
+func isolate(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	for name, value := range map[string]string{
+		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "",
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	isolate(t)
+	yes, no := true, false
+	for _, c := range []struct {
+		name      string
+		cfg       Config
+		env       string // AWS_ENDPOINT_URL_S3
+		region    string
+		pathStyle bool
+	}{
+		{"amazon", Config{Region: "eu-west-1"}, "", "eu-west-1", false},
+		{"amazon, path style", Config{Region: "eu-west-1", ForcePathStyle: &yes}, "", "eu-west-1", true},
+		{"endpoint", Config{Endpoint: "https://s3.example.com"}, "", "us-east-1", true},
+		{"endpoint, host style", Config{Endpoint: "https://s3.example.com", ForcePathStyle: &no}, "", "us-east-1", false},
+		{"endpoint and region", Config{Endpoint: "http://127.0.0.1:9000", Region: "auto"}, "", "auto", true},
+		{"endpoint of the environment", Config{}, "https://s3.example.com", "us-east-1", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.env != "" {
+				t.Setenv("AWS_ENDPOINT_URL_S3", c.env)
+			}
+			c.cfg.Bucket = "b"
+			o := newStore(t, c.cfg).client.Options()
+			if o.Region != c.region || o.UsePathStyle != c.pathStyle || aws.ToString(o.BaseEndpoint) != c.cfg.Endpoint+c.env {
+				t.Errorf("region %q, path style %v, endpoint %q", o.Region, o.UsePathStyle, aws.ToString(o.BaseEndpoint))
+			}
+		})
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	isolate(t)
+	for text, cfg := range map[string]Config{
+		"name":                 {Region: "r"},
+		"is the prefix":        {Region: "r", Bucket: "b/c"},
+		"set Region":           {Bucket: "b"},
+		"the prefix":           {Region: "r", Bucket: "b", Prefix: "a/../b"},
+		"belong together":      {Region: "r", Bucket: "b", AccessKeyID: "id"},
+		"session token":        {Region: "r", Bucket: "b", SessionToken: "token"},
+		"is no URL":            {Region: "r", Bucket: "b", Endpoint: "s3.example.com:9000"},
+		"more than a scheme":   {Region: "r", Bucket: "b", Endpoint: "https://user:hunter2@s3.example.com"},
+		"more than a scheme, ": {Region: "r", Bucket: "b", Endpoint: "https://s3.example.com?password=hunter2"},
+	} {
+		_, err := New(t.Context(), cfg)
+		if err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(text, ", ")) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("New(%+v): %v, want %q", cfg, err, text)
+		}
+	}
+}
+
+func TestOpen(t *testing.T) {
+	isolate(t)
+	s, err := objstore.Open(t.Context(), "s3://buck.et/some/prefix?region=eu-west-1&endpoint=http%3A%2F%2F127.0.0.1%3A9000&path_style=false&checksums=false")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := s.(*store)
+	o := got.client.Options()
+	if got.bucket != "buck.et" || got.prefix != "some/prefix/" || got.checksums || o.UsePathStyle || o.Region != "eu-west-1" ||
+		aws.ToString(o.BaseEndpoint) != "http://127.0.0.1:9000" {
+		t.Errorf("%+v, %+v", got, o)
+	}
+	if s, err := objstore.Open(t.Context(), "s3://bucket?region=eu-west-1"); err != nil || s.(*store).prefix != "" || !s.(*store).checksums {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for u, text := range map[string]string{
+		"s3:///prefix":                         "names no bucket",
+		"s3:bucket":                            "names no bucket",
+		"s3://b?regoin=eu":                     `unknown parameter "regoin"`,
+		"s3://b?region=a&region=b":             "2 times",
+		"s3://b?region=a&path_style=maybe":     "path_style",
+		"s3://b?region=a&checksums=":           "checksums",
+		"s3://b?region=%zz":                    "parameters",
+		"s3://id:hunter2@b?region=a":           "user name",
+		"s3://b":                               "?region=",
+		"s3://b?region=a&secret_key=hunter2":   `"secret_key"`,
+		"s3://b?region=a#fragment":             "fragment",
+		"s3://b?region=a&endpoint=example.com": "endpoint",
+		"s3://b/a//b?region=a":                 "prefix",
+	} {
+		if _, err := objstore.Open(t.Context(), u); err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("Open(%q): %v, want %q", u, err, text)
+		}
+	}
+}
+
+func TestPartSizes(t *testing.T) {
+	var total int64
+	for n := range int32(10_000) {
+		size := partSize(n + 1)
+		if size < 5<<20 || size > 5<<30 {
+			t.Fatalf("part %d has %d bytes; S3 wants 5 MiB to 5 GiB", n+1, size)
+		}
+		total += size
+	}
+	if total < 5<<40 {
+		t.Errorf("10,000 parts hold %d bytes, less than 5 TiB", total)
+	}
+	if got := []int64{partSize(1), partSize(1000), partSize(1001), partSize(2001)}; !slices.Equal(got, []int64{8 << 20, 8 << 20, 16 << 20, 32 << 20}) {
+		t.Errorf("sizes %v", got)
+	}
+}

@@ -1,0 +1,225 @@
+// Package s3store keeps objects in Amazon S3 or a service that speaks its
+// protocol. Importing it also makes [objstore.Open] know s3:// URLs:
+//
+//	s3://bucket/prefix?region=eu-west-1
+//	s3://bucket/prefix?endpoint=https://s3.example.com&path_style=true&checksums=false
+//
+// Every store call is one HTTP request, but for large Puts, which are sent in
+// parts, and Lists, which take one request for every 1000 keys. Calls are not
+// retried here, except where only this package can: a part is sent again from
+// its buffer, and a request that was refused because this machine's clock is
+// wrong is signed again by the server's time.
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
+
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+func init() { objstore.Register("s3", open) }
+
+// Config says where a bucket is and how to reach it. Only Bucket is required.
+type Config struct {
+	// Bucket is the name of an existing bucket.
+	Bucket string
+	// Prefix is put before every key, with a slash between them. Default none.
+	Prefix string
+	// Region is the bucket's region. Default: the environment's or the AWS
+	// profile's, or us-east-1 if there is an endpoint.
+	Region string
+	// AccessKeyID, SecretAccessKey and, for temporary credentials,
+	// SessionToken. Default: the AWS chain of environment, profile, web
+	// identity, container and instance role.
+	AccessKeyID, SecretAccessKey, SessionToken string
+	// Endpoint is the URL of a service other than Amazon's, such as
+	// https://s3.example.com. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL,
+	// the profile's, or Amazon's for the region.
+	Endpoint string
+	// ForcePathStyle puts the bucket into the path and not the host name.
+	// Default true if there is an endpoint.
+	ForcePathStyle *bool
+	// DisableChecksums sends and asks for no CRC-32, for services that do not
+	// know the header. Default false.
+	DisableChecksums bool
+}
+
+// New returns the store in a bucket. It reads the AWS configuration files, and
+// does not use the network: whether the bucket is there shows at the first
+// call. Of the environment it honours what every AWS tool does, among them
+// AWS_PROFILE, AWS_CA_BUNDLE and HTTPS_PROXY.
+func New(ctx context.Context, cfg Config) (objstore.Store, error) {
+	prefix := strings.Trim(cfg.Prefix, "/")
+	if err := cfg.validate(prefix); err != nil {
+		return nil, err
+	}
+	client, err := newClient(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if prefix != "" {
+		prefix += "/"
+	}
+	return &store{client: client, bucket: cfg.Bucket, prefix: prefix, checksums: !cfg.DisableChecksums, pageSize: maxPage}, nil
+}
+
+func (cfg Config) validate(prefix string) error {
+	if cfg.Bucket == "" || strings.Contains(cfg.Bucket, "/") {
+		return fmt.Errorf("s3store: the bucket's name %q is empty or has a slash; a folder in it is the prefix", cfg.Bucket)
+	}
+	if prefix != "" {
+		if err := objstore.ValidKey(prefix); err != nil {
+			return fmt.Errorf("s3store: the prefix: %w", err)
+		}
+	}
+	if (cfg.AccessKeyID == "") != (cfg.SecretAccessKey == "") {
+		return errors.New("s3store: the access key id and the secret access key belong together; set both or neither")
+	}
+	if cfg.SessionToken != "" && cfg.AccessKeyID == "" {
+		return errors.New("s3store: a session token needs its access key id and secret access key")
+	}
+	if cfg.Endpoint == "" {
+		return nil
+	}
+	// The URL is not repeated in the error: it may hold a password.
+	u, err := url.Parse(cfg.Endpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("s3store: the endpoint is no URL such as https://s3.example.com")
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("s3store: the endpoint has more than a scheme, a host and a path; credentials belong into their own fields")
+	}
+	return nil
+}
+
+func newClient(ctx context.Context, cfg Config) (*s3.Client, error) {
+	load := []func(*awsconfig.LoadOptions) error{
+		awsconfig.WithHTTPClient(newHTTPClient(idleTimeout)),
+		awsconfig.WithLogger(logging.Nop{}),
+	}
+	if cfg.Region != "" {
+		load = append(load, awsconfig.WithRegion(cfg.Region))
+	}
+	if cfg.AccessKeyID != "" {
+		load = append(load, awsconfig.WithCredentialsProvider(
+			credentials.NewStaticCredentialsProvider(cfg.AccessKeyID, cfg.SecretAccessKey, cfg.SessionToken)))
+	}
+	shared, err := awsconfig.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, fmt.Errorf("s3store: read the AWS configuration: %w", err)
+	}
+	client := s3.NewFromConfig(shared, cfg.apply)
+	if client.Options().Region == "" {
+		return nil, fmt.Errorf("s3store: no region for bucket %s; set Region (in a URL: ?region=), AWS_REGION, or one in the AWS profile", cfg.Bucket)
+	}
+	return client, nil
+}
+
+// apply sets the options of a client. By now they hold what the environment
+// and the profile say.
+func (cfg Config) apply(o *s3.Options) {
+	if cfg.Endpoint != "" {
+		o.BaseEndpoint = aws.String(cfg.Endpoint)
+	}
+	custom := aws.ToString(o.BaseEndpoint) != ""
+	if o.Region == "" && custom {
+		o.Region = "us-east-1"
+	}
+	o.UsePathStyle = custom
+	if cfg.ForcePathStyle != nil {
+		o.UsePathStyle = *cfg.ForcePathStyle
+	}
+	// Requests carry a CRC-32 that put.go computes. Left to itself, the SDK
+	// sends it over https as the trailer of an aws-chunked body, which many
+	// look-alikes reject.
+	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenSupported
+	if cfg.DisableChecksums {
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+	}
+	o.Retryer, o.RetryMaxAttempts = skewRetryer{}, 0
+}
+
+// skewRetryer sends a request once more if the clock was wrong, for the SDK
+// knows the server's time by then. All other retrying is left to the caller,
+// so that there is one place that knows how long to wait and when to give up.
+type skewRetryer struct{ aws.NopRetryer }
+
+func (skewRetryer) MaxAttempts() int { return 2 }
+
+func (skewRetryer) RetryDelay(int, error) (time.Duration, error) { return 0, nil }
+
+func (skewRetryer) IsErrorRetryable(err error) bool {
+	return retry.RetryableError{}.IsErrorRetryable(err) == aws.TrueTernary
+}
+
+// open makes a store from an s3:// URL.
+func open(ctx context.Context, u *url.URL) (objstore.Store, error) {
+	if u.Opaque != "" || u.Host == "" {
+		return nil, errors.New("s3store: the URL names no bucket; write s3://bucket/prefix")
+	}
+	cfg := Config{Bucket: u.Host, Prefix: u.Path}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("s3store: the parameters of the URL: %w", err)
+	}
+	for name, values := range query {
+		if len(values) != 1 {
+			return nil, fmt.Errorf("s3store: parameter %q is in the URL %d times", name, len(values))
+		}
+		if err := cfg.setParameter(name, values[0]); err != nil {
+			return nil, err
+		}
+	}
+	return New(ctx, cfg)
+}
+
+func (cfg *Config) setParameter(name, value string) error {
+	switch name {
+	case "region":
+		cfg.Region = value
+	case "endpoint":
+		cfg.Endpoint = value
+	case "path_style", "checksums":
+		on, err := strconv.ParseBool(value)
+		if err != nil {
+			return fmt.Errorf("s3store: parameter %s=%q of the URL is neither true nor false", name, value)
+		}
+		if name == "path_style" {
+			cfg.ForcePathStyle = &on
+		} else {
+			cfg.DisableChecksums = !on
+		}
+	default:
+		// The value is not repeated: it may be a secret that is in the wrong place.
+		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: region, endpoint, path_style, checksums)", name)
+	}
+	return nil
+}
+
+// store is a bucket, or the part of one below a prefix.
+type store struct {
+	client    *s3.Client
+	bucket    string
+	prefix    string // empty, or ends with a slash
+	checksums bool
+	pageSize  int32
+}
+
+// object returns the names that requests about key carry.
+func (s *store) object(key string) (bucket, name *string) {
+	return aws.String(s.bucket), aws.String(s.prefix + key)
+}
