@@ -35,6 +35,9 @@ func Open(c *sqlite.Conn) (*Log, error) {
 	return &Log{c: c, id: id, shapes: map[int64]*change.Shape{}}, nil
 }
 
+// View returns the log of c's database for reading only. The caller keeps c.
+func View(c *sqlite.Conn) *Log { return &Log{c: c, shapes: map[int64]*change.Shape{}} }
+
 // Close closes the connection.
 func (l *Log) Close() error { return l.c.Close() }
 
@@ -89,6 +92,17 @@ func Last(c *sqlite.Conn) (int64, error) {
 	return n, nil
 }
 
+// Oldest is the number of the oldest entry that the log still has. The row
+// that a log begins with does not count.
+func (l *Log) Oldest() (int64, error) {
+	start, err := metaInt(l.c, metaStart)
+	if err != nil {
+		return 0, err
+	}
+	first, err := l.c.Int("SELECT min(sequence) FROM main._driftdb_log")
+	return max(first, start+1), err
+}
+
 // Bytes is the size of the log's data.
 func (l *Log) Bytes() (int64, error) {
 	return l.c.Int("SELECT coalesce(sum(length(data)), 0) FROM main._driftdb_log")
@@ -104,8 +118,25 @@ type Transaction struct {
 // Last is the number of the transaction's last entry.
 func (t Transaction) Last() int64 { return t.First + t.Count - 1 }
 
-// errStop ends an iteration early.
-var errStop = errors.New("stop")
+// Size is the number of bytes that the transaction takes in the log.
+func (t Transaction) Size() int { return len(t.data) }
+
+// Containing is the sequence at which the transaction begins that the entry
+// sequence is part of, or sequence itself when there is none yet.
+func (l *Log) Containing(sequence int64) (int64, error) {
+	st, err := l.c.Cached("SELECT sequence FROM main._driftdb_log WHERE sequence <= ?1 AND sequence + count > ?1 ORDER BY sequence DESC LIMIT 1")
+	if err != nil {
+		return 0, err
+	}
+	defer st.Release()
+	st.BindInt64(1, sequence)
+	first := sequence
+	err = st.Each(func(st *sqlite.Stmt) error { first = st.Int64(0); return nil })
+	return first, err
+}
+
+// Stop is what a callback of Each returns to end it early.
+var Stop = errors.New("stop")
 
 // Each calls fn for each transaction that starts at sequence from or later, in
 // order, from one view of the database. The transaction is valid until fn
@@ -126,7 +157,7 @@ func (l *Log) Each(from int64, fn func(Transaction) error) error {
 		next = t.Last() + 1
 		return fn(t)
 	})
-	if errors.Is(err, errStop) {
+	if errors.Is(err, Stop) {
 		return nil
 	}
 	return err
@@ -187,10 +218,10 @@ func (l *Log) WriteBatch(w io.Writer, h segment.Header, to int64, limits Limits)
 	b := segment.NewWriter(w, h)
 	err := l.Each(h.From, func(t Transaction) error {
 		if to != 0 && t.First > to {
-			return errStop
+			return Stop
 		}
 		if to == 0 && t.First > h.From && (b.Size() >= limits.Bytes || limits.Entries > 0 && t.Last()-h.From+1 > limits.Entries) {
-			return errStop
+			return Stop
 		}
 		return l.writeTransaction(b, t)
 	})

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/google/uuid"
 )
@@ -56,12 +57,11 @@ const (
 	metaDatabaseID = "database_id" // UUID, given once, never changed
 	metaName       = "name"        // the name in the bucket, once a store was given
 	metaNodeID     = "node_id"     // who writes this file
-	metaStart      = "start"       // sequence at which the log of this file began
+	metaStart      = "start"       // sequence after which the log of this file began
 	metaAcked      = "acked"       // last sequence that the bucket has
 	metaChain      = "chain"       // chain after it, hex
 	metaConfirmed  = "confirmed"   // last sequence that a manifest names
 	metaSnapshot   = "snapshot"    // sequence of the newest snapshot in the bucket
-	metaEpoch      = "epoch"       // under which this file's uploads stand
 )
 
 // Identity is what a database file says of itself.
@@ -108,35 +108,49 @@ func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
 	} else if n > 0 {
 		adopted = Foreign
 	}
-	return adopted, create(c, uuid.NewString(), nodeID, adopted == Foreign)
+	id := Identity{DatabaseID: uuid.NewString(), NodeID: nodeID}
+	return adopted, create(c, id, Books{Snapshot: -1, Chain: segment.Genesis(id.DatabaseID)}, adopted == Foreign)
 }
 
-func create(c *sqlite.Conn, databaseID, nodeID string, barrier bool) error {
-	if nodeID == "" {
-		nodeID = NewNodeID()
+// Continue makes c's database, which has no tables of ours, the continuation
+// of the history that a bucket has up to b.Acked.
+func Continue(c *sqlite.Conn, id Identity, b Books) error { return create(c, id, b, false) }
+
+func create(c *sqlite.Conn, id Identity, b Books, barrier bool) error {
+	if id.NodeID == "" {
+		id.NodeID = NewNodeID()
 	}
+	return transact(c, func() error {
+		if err := c.Exec(tables); err != nil {
+			return err
+		}
+		for key, value := range map[string]any{
+			metaFormat: int64(Format), metaDatabaseID: id.DatabaseID, metaName: id.Name, metaNodeID: id.NodeID, metaStart: b.Acked,
+		} {
+			if err := setMeta(c, key, value); err != nil {
+				return err
+			}
+		}
+		if err := writeBooks(c, b); err != nil {
+			return err
+		}
+		return begin(c, b.Acked, barrier)
+	})
+}
+
+// transact runs fn in a transaction.
+func transact(c *sqlite.Conn, fn func() error) error {
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	err := c.Exec(tables)
-	if err == nil {
-		err = begin(c, 0, barrier)
-	}
-	for _, m := range []struct {
-		key   string
-		value any
-	}{{metaFormat, int64(Format)}, {metaDatabaseID, databaseID}, {metaNodeID, nodeID}, {metaStart, int64(0)}} {
-		if err == nil {
-			err = setMeta(c, m.key, m.value)
-		}
-	}
+	err := fn()
 	if err == nil {
 		err = c.Exec("COMMIT")
 	}
-	if err != nil {
-		return errors.Join(err, rollback(c))
+	if err != nil && !c.Autocommit() {
+		err = errors.Join(err, c.Exec("ROLLBACK"))
 	}
-	return nil
+	return err
 }
 
 // NewNodeID returns a fresh node id, 12 hex digits.
@@ -160,13 +174,6 @@ func check(c *sqlite.Conn, nodeID string) error {
 		return err
 	}
 	return setMeta(c, metaNodeID, nodeID)
-}
-
-func rollback(c *sqlite.Conn) error {
-	if c.Autocommit() {
-		return nil
-	}
-	return c.Exec("ROLLBACK")
 }
 
 func metaInt(c *sqlite.Conn, key string) (n int64, err error) {

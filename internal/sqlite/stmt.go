@@ -229,6 +229,10 @@ func (st *Stmt) Clear() {
 	st.arena.reset(st.c.TLS)
 }
 
+// Changes is the number of rows that the statement has changed, if it is an
+// INSERT, UPDATE or DELETE that has just run to its end.
+func (st *Stmt) Changes() int64 { return st.c.Changes() }
+
 // ColumnCount is the number of columns that a row has.
 func (st *Stmt) ColumnCount() int { return int(lib.Xsqlite3_column_count(st.c.TLS, st.p)) }
 

@@ -1,0 +1,78 @@
+package driftdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// Backups lists the names of the databases that a store holds. It uses the
+// network.
+func Backups(ctx context.Context, store objstore.Store) ([]string, error) {
+	names, err := remote.Databases(ctx, store)
+	return names, export(err)
+}
+
+// BackupInfo describes what a bucket holds of a database.
+type BackupInfo struct {
+	Name       string
+	DatabaseID string
+	NodeID     string         // of the last writer
+	Epoch      int64          // of its session
+	Sequence   int64          // up to which the manifest confirms changes
+	UpdatedAt  time.Time      // when it did so last
+	Snapshots  []SnapshotInfo // oldest first
+	Objects    int            // of the database, of whatever kind
+	Bytes      int64          // of all of them
+}
+
+// Backup describes the backup that cfg names; Path, At and Sequence are not
+// looked at. It uses the network: one request for the manifest, and one for
+// each thousand objects.
+func Backup(ctx context.Context, cfg RestoreConfig) (BackupInfo, error) {
+	b, err := cfg.bucket(ctx)
+	if err != nil {
+		return BackupInfo{}, export(fmt.Errorf("driftdb: %w", err))
+	}
+	m, err := b.Manifest(ctx)
+	if err != nil {
+		return BackupInfo{}, export(err)
+	}
+	info := BackupInfo{
+		Name: m.Name, DatabaseID: m.DatabaseID, NodeID: m.NodeID, Epoch: m.Epoch,
+		Sequence: m.LatestSequence, UpdatedAt: restore.TimeOf(m.UpdatedAt),
+	}
+	for _, s := range m.Snapshots {
+		info.Snapshots = append(info.Snapshots, SnapshotInfo{Key: s.Key, Sequence: s.Sequence, Time: restore.TimeOf(s.Time), Size: s.Size})
+	}
+	info.Objects, info.Bytes, err = b.Usage(ctx)
+	return info, export(err)
+}
+
+// History yields the changes that a backup holds, from sequence from on,
+// oldest first; Path, At and Sequence of cfg are not looked at. Each batch is
+// proven before its changes are yielded. It uses the network. After an error it
+// yields nothing more.
+func History(ctx context.Context, cfg RestoreConfig, from int64) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		b, err := cfg.bucket(ctx)
+		if err == nil && from < 0 {
+			err = errors.New("the sequence to start from is negative")
+		}
+		if err != nil {
+			yield(Change{}, export(fmt.Errorf("driftdb: %w", err)))
+			return
+		}
+		for c, err := range history(ctx, b, from, 0) {
+			if !yield(c, export(err)) {
+				return
+			}
+		}
+	}
+}

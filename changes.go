@@ -1,0 +1,206 @@
+package driftdb
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/segment"
+)
+
+// Change is one committed change. Values are int64, float64, string, []byte or
+// nil.
+type Change struct {
+	Sequence int64
+	Tx       int64 // sequence of the first change of the same transaction
+	Time     time.Time
+
+	Table     string // "" for schema and barrier
+	Operation string // insert, update, delete, schema, barrier
+
+	// Key is the row's primary key as it was before the change, or its rowid
+	// when the table has none.
+	Key map[string]any
+	// Before and After are the row: all of it for a delete and an insert, the
+	// columns that changed for an update.
+	Before, After map[string]any
+
+	SQL    string // schema: the statement
+	Reason string // barrier: why the log says nothing more here
+}
+
+// changesChunk is how many bytes of the log Changes reads at a time. Between
+// two chunks it holds no connection.
+const changesChunk = 1 << 20
+
+// Changes yields the committed changes from sequence from on, oldest first, up
+// to those that were committed when it came to the end. What the local log no
+// longer has is read from the bucket, over the network. After an error it
+// yields nothing more.
+func (db *DB) Changes(ctx context.Context, from int64) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		next := max(from, 1)
+		for {
+			chunk, oldest, err := db.localChanges(ctx, next)
+			if errors.Is(err, changelog.ErrTrimmed) && db.bucket != nil {
+				for c, err := range history(ctx, db.bucket, next, oldest-1) {
+					if err != nil {
+						yield(Change{}, export(err))
+						return
+					}
+					next = c.Sequence + 1
+					if !yield(c, nil) {
+						return
+					}
+				}
+				if next == oldest {
+					continue
+				}
+			}
+			if err != nil {
+				yield(Change{}, export(err))
+				return
+			}
+			for _, c := range chunk {
+				next = c.Sequence + 1
+				if !yield(c, nil) {
+					return
+				}
+			}
+			if len(chunk) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// localChanges reads a chunk of the local log. With ErrTrimmed it returns the
+// oldest sequence that the log has.
+func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, oldest int64, err error) {
+	c, err := db.readers.Get(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer db.readers.Put(c)
+	log := changelog.View(c)
+	if oldest, err = log.Oldest(); err != nil {
+		return nil, 0, err
+	}
+	if from < oldest {
+		return nil, oldest, changelog.ErrTrimmed
+	}
+	first, err := log.Containing(from)
+	if err != nil {
+		return nil, oldest, err
+	}
+	size := 0
+	err = log.Each(first, func(t changelog.Transaction) error {
+		if size >= changesChunk {
+			return changelog.Stop
+		}
+		size += t.Size()
+		return log.Entries(t, func(sequence int64, e *change.Entry) error {
+			if sequence >= from {
+				out = append(out, publicChange(sequence, t.First, t.Time, e))
+			}
+			return ctx.Err()
+		})
+	})
+	return out, oldest, err
+}
+
+// history yields the changes from to to that a bucket has; to 0 is all.
+func history(ctx context.Context, b *remote.Bucket, from, to int64) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		m, err := b.Manifest(ctx)
+		if err != nil {
+			yield(Change{}, err)
+			return
+		}
+		start := remote.Position{Chain: segment.Genesis(m.DatabaseID)}
+		for _, s := range m.Snapshots {
+			if s.Sequence < from {
+				start = remote.Position{Sequence: s.Sequence, Chain: s.Chain}
+			}
+		}
+		sink := &changeSink{from: from, yield: yield}
+		_, err = b.Walk(ctx, m.Manifest, start, remote.Target{Sequence: to}, sink)
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(Change{}, err)
+		}
+	}
+}
+
+var errStopped = errors.New("the reader has had enough")
+
+// changeSink collects the changes of a batch, and yields them when the batch
+// is proven.
+type changeSink struct {
+	from  int64
+	yield func(Change, error) bool
+	batch []Change
+}
+
+func (s *changeSink) Begin() error    { s.batch = s.batch[:0]; return nil }
+func (s *changeSink) Rollback() error { return nil }
+
+func (s *changeSink) Apply(r *segment.Record) error {
+	if r.Sequence >= s.from {
+		s.batch = append(s.batch, publicChange(r.Sequence, r.Tx, r.Time, &r.Entry))
+	}
+	return nil
+}
+
+func (s *changeSink) Commit(remote.Position) error {
+	for _, c := range s.batch {
+		if !s.yield(c, nil) {
+			return errStopped
+		}
+	}
+	return nil
+}
+
+func publicChange(sequence, tx, ms int64, e *change.Entry) Change {
+	c := Change{
+		Sequence: sequence, Tx: tx, Time: time.UnixMilli(ms),
+		Table: e.Table, Operation: e.Op.String(), SQL: e.SQL, Reason: e.Reason,
+		Before: values(e.Before), After: values(e.After),
+	}
+	key := e.Key
+	if e.Op == change.Insert {
+		key = nil // it is among the row's columns
+	}
+	switch {
+	case len(key) > 0:
+		c.Key = values(key)
+	case e.HasRowID:
+		c.Key = map[string]any{"rowid": e.RowID}
+	}
+	return c
+}
+
+func values(columns []change.Column) map[string]any {
+	if len(columns) == 0 {
+		return nil
+	}
+	out := make(map[string]any, len(columns))
+	for _, c := range columns {
+		switch v := c.Value; v.Kind {
+		case change.Integer:
+			out[c.Name] = v.Int
+		case change.Real:
+			out[c.Name] = v.Real
+		case change.Text:
+			out[c.Name] = string(v.Bytes)
+		case change.Blob:
+			out[c.Name] = append([]byte{}, v.Bytes...)
+		default:
+			out[c.Name] = nil
+		}
+	}
+	return out
+}

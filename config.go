@@ -1,0 +1,215 @@
+package driftdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/s3store"
+)
+
+// Config says what to open, and how it is kept in step with a bucket. Name and
+// Path are needed; everything else has a default.
+type Config struct {
+	// Name of the database in the bucket: 1 to 128 letters, digits, dots,
+	// underscores and hyphens. The file remembers it, and is refused under
+	// another one.
+	Name string
+
+	// Path of the SQLite file; folders on the way are made. ":memory:" is a
+	// database that lives until Close, in a private folder of the system's
+	// temporary directory.
+	Path string
+
+	// NodeID names this copy of the database in the bucket. Default: a random
+	// one that the file remembers.
+	NodeID string
+
+	// S3 is the bucket to sync with. Default: none, nothing leaves the machine.
+	S3 *S3Config
+
+	// Store is any other place to sync with, such as objstore.Dir. Only one of
+	// S3 and Store may be set.
+	Store objstore.Store
+
+	// ManualSync leaves syncing to Flush and StartSync. Default: it runs in
+	// the background from Open to Close.
+	ManualSync bool
+
+	// SyncInterval is how long changes wait to be sent together. Default 5 s.
+	SyncInterval time.Duration
+
+	// ManifestInterval is how often the manifest is replaced while changes are
+	// sent; Flush does it at once. Default 1 min.
+	ManifestInterval time.Duration
+
+	// SnapshotEvery is how many changes have to pass before another snapshot
+	// is taken; they must also weigh half as much as the last one. Default 1000.
+	SnapshotEvery int
+
+	// MaxBatchSize bounds the changes in an uploaded batch. Default: no limit
+	// but that of 8 MiB of JSON.
+	MaxBatchSize int
+
+	// Compression of what is uploaded. Default Gzip.
+	Compression Compression
+
+	// EncryptionKeys encrypt what is uploaded, with AES-256: 64 hex digits
+	// each. The first one encrypts, all of them decrypt. Whoever loses them
+	// loses the backup. Default: no encryption.
+	EncryptionKeys []string
+
+	// Retry says how failed requests are repeated.
+	Retry RetryPolicy
+
+	// AutoRestore fetches the database from the bucket when the file is
+	// missing. When the bucket has nothing either, Open starts a new one.
+	AutoRestore bool
+
+	// BusyTimeout is how long a statement waits for a lock that another
+	// process or a transaction of db.SQL() holds. Default 10 s.
+	BusyTimeout time.Duration
+
+	// Logger gets what happens in the background. Default: nothing is logged.
+	Logger *slog.Logger
+
+	// OnEvent is called for the same events, one at a time.
+	OnEvent func(Event)
+}
+
+// S3Config names a bucket of Amazon S3 or of a service with its protocol.
+type S3Config struct {
+	Bucket string // must exist
+	Region string // default: the environment's or the AWS profile's; us-east-1 with an Endpoint
+	Prefix string // put before every key. Default "driftdb"
+
+	// AccessKeyID and SecretAccessKey. Default: the AWS chain of environment,
+	// profile, web identity, container and instance role.
+	AccessKeyID, SecretAccessKey string
+
+	Endpoint       string // URL of another service than Amazon's
+	ForcePathStyle *bool  // the bucket in the path, not in the host name. Default true with an Endpoint
+}
+
+// RetryPolicy says how often a failed request is repeated, and how long to
+// wait before: BaseDelay, doubled each time, up to MaxDelay, less some jitter.
+// What still fails waits for the next interval. The zero value is 5 retries
+// from 500 ms to 30 s.
+type RetryPolicy struct {
+	MaxRetries          int // negative: no retries
+	BaseDelay, MaxDelay time.Duration
+}
+
+// Compression says how uploads are compressed.
+type Compression int
+
+const (
+	Gzip          Compression = iota // a gzip stream, readable with gunzip
+	NoCompression                    // as is
+)
+
+// Event is something that happened in the background.
+type Event struct {
+	Time    time.Time
+	Level   slog.Level
+	Scope   string // sync, open
+	Message string
+	Attrs   map[string]any
+}
+
+const (
+	defaultSyncInterval     = 5 * time.Second
+	defaultManifestInterval = time.Minute
+	defaultSnapshotEvery    = 1000
+	defaultBusyTimeout      = 10 * time.Second
+	defaultPrefix           = "driftdb"
+	batchBytes              = 8 << 20
+)
+
+// normalize checks c and fills in the defaults.
+func (c Config) normalize() (Config, error) {
+	if err := remote.CheckName("Name", c.Name); err != nil {
+		return c, err
+	}
+	if c.NodeID != "" {
+		if err := remote.CheckName("NodeID", c.NodeID); err != nil {
+			return c, err
+		}
+	}
+	switch {
+	case c.Path == "":
+		return c, errors.New("Path is empty; give a file, or \":memory:\"")
+	case c.S3 != nil && c.Store != nil:
+		return c, errors.New("both S3 and Store are set; choose one")
+	case c.S3 == nil && c.Store == nil && c.AutoRestore:
+		return c, errors.New("AutoRestore needs S3 or Store")
+	case c.S3 == nil && c.Store == nil && len(c.EncryptionKeys) > 0:
+		return c, errors.New("EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
+	case c.Compression != Gzip && c.Compression != NoCompression:
+		return c, fmt.Errorf("Compression %d is unknown", c.Compression)
+	case c.SnapshotEvery < 0 || c.MaxBatchSize < 0:
+		return c, errors.New("SnapshotEvery and MaxBatchSize must not be negative")
+	}
+	for _, d := range []struct {
+		name    string
+		value   *time.Duration
+		instead time.Duration
+	}{
+		{"SyncInterval", &c.SyncInterval, defaultSyncInterval},
+		{"ManifestInterval", &c.ManifestInterval, defaultManifestInterval},
+		{"BusyTimeout", &c.BusyTimeout, defaultBusyTimeout},
+		{"Retry.BaseDelay", &c.Retry.BaseDelay, retry.Default().BaseDelay},
+		{"Retry.MaxDelay", &c.Retry.MaxDelay, retry.Default().MaxDelay},
+	} {
+		switch {
+		case *d.value < 0:
+			return c, fmt.Errorf("%s is negative (%s)", d.name, *d.value)
+		case *d.value == 0:
+			*d.value = d.instead
+		}
+	}
+	if c.SnapshotEvery == 0 {
+		c.SnapshotEvery = defaultSnapshotEvery
+	}
+	if c.Retry.MaxRetries == 0 {
+		c.Retry.MaxRetries = retry.Default().MaxRetries
+	}
+	c.Logger = eventLogger(c.Logger, c.OnEvent)
+	return c, nil
+}
+
+func (p RetryPolicy) policy() retry.Policy {
+	return retry.Policy{MaxRetries: max(p.MaxRetries, 0), BaseDelay: p.BaseDelay, MaxDelay: p.MaxDelay}
+}
+
+// openStore makes the store that a configuration names, or nil.
+func openStore(ctx context.Context, s3 *S3Config, store objstore.Store) (objstore.Store, error) {
+	if s3 == nil {
+		return store, nil
+	}
+	prefix := s3.Prefix
+	if prefix == "" {
+		prefix = defaultPrefix
+	}
+	return s3store.New(ctx, s3store.Config{
+		Bucket: s3.Bucket, Region: s3.Region, Prefix: prefix,
+		AccessKeyID: s3.AccessKeyID, SecretAccessKey: s3.SecretAccessKey,
+		Endpoint: s3.Endpoint, ForcePathStyle: s3.ForcePathStyle,
+	})
+}
+
+// sealing says how objects are sealed.
+func sealing(c Compression, keys []string) (seal.Options, error) {
+	ring, err := seal.ParseKeys(keys)
+	opts := seal.Options{Ring: ring}
+	if c == NoCompression {
+		opts.Compression = seal.None
+	}
+	return opts, err
+}

@@ -1,0 +1,120 @@
+package driftdb
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"database/sql"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Conn is where statements run: a *DB, or a *Tx.
+type Conn interface {
+	conn() conn
+}
+
+// conn is a database, or a transaction on it.
+type conn struct {
+	db *DB
+	tx *Tx // nil: outside of transactions
+}
+
+func (db *DB) conn() conn { return conn{db: db} }
+func (tx *Tx) conn() conn { return conn{db: tx.db, tx: tx} }
+
+// writer is the connection that writes, inside a transaction.
+type writer struct {
+	c *capture.Conn
+}
+
+// stmt returns a statement for query that the connection keeps compiled. The
+// caller releases it.
+func (w *writer) stmt(query string) (*sqlite.Stmt, error) { return w.c.Cached(query) }
+
+// read runs fn with a statement for query, on a connection that only reads, or
+// on the transaction's own.
+func (c conn) read(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
+	if c.tx != nil {
+		return c.tx.statement(ctx, query, fn)
+	}
+	r, err := c.db.readers.Get(ctx)
+	if err != nil {
+		return export(err)
+	}
+	defer c.db.readers.Put(r)
+	return run(ctx, r, query, fn)
+}
+
+// run runs fn with a statement of c for query.
+func run(ctx context.Context, c *sqlite.Conn, query string, fn func(*sqlite.Stmt) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	stop := c.Watch(ctx)
+	defer stop()
+	st, err := c.Cached(query)
+	if err != nil {
+		return finish(ctx, err)
+	}
+	defer st.Release()
+	return finish(ctx, fn(st))
+}
+
+// finish makes an error of SQLite's what the caller has to see: that of the
+// context which ended, or a public one.
+func finish(ctx context.Context, err error) error {
+	if err != nil && sqlite.IsInterrupted(err) && ctx.Err() != nil {
+		return fmt.Errorf("driftdb: %w", context.Cause(ctx))
+	}
+	return export(err)
+}
+
+// write runs fn in a transaction on the writer, or in a savepoint of the
+// transaction: all of it happens, or nothing.
+func (c conn) write(ctx context.Context, fn func(*writer) error) error {
+	if c.tx != nil {
+		return c.tx.savepoint(ctx, func() error { return fn(&writer{c.tx.w}) })
+	}
+	return c.db.Tx(ctx, func(tx *Tx) error { return fn(&writer{tx.w}) })
+}
+
+// writeOne runs fn with a statement for query on the writer, as a transaction
+// of its own, or within the transaction.
+func (c conn) writeOne(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
+	if c.tx != nil {
+		return c.tx.statement(ctx, query, fn)
+	}
+	if err := c.db.lock(ctx); err != nil {
+		return err
+	}
+	defer c.db.unlock()
+	w := c.db.writer
+	w.Before()
+	defer w.After()
+	return c.db.refused(run(ctx, w.Conn, query, fn))
+}
+
+// named turns arguments into what the driver binds. A bool is 0 or 1, and a
+// time.Time is Unix milliseconds, as repositories store them.
+func named(args []any) ([]driver.NamedValue, error) {
+	out := make([]driver.NamedValue, len(args))
+	for i, arg := range args {
+		out[i].Ordinal = i + 1
+		if n, ok := arg.(sql.NamedArg); ok {
+			out[i].Name, arg = n.Name, n.Value
+		}
+		v, err := driver.DefaultParameterConverter.ConvertValue(arg)
+		if err != nil {
+			return nil, fmt.Errorf("driftdb: argument %d: %w", i+1, err)
+		}
+		if t, ok := v.(time.Time); ok {
+			v = t.UnixMilli()
+		}
+		out[i].Value = v
+	}
+	return out, nil
+}

@@ -1,0 +1,126 @@
+package driftdb
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/schema"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// ConstraintError says that a row broke a constraint of its table, and that
+// the statement changed nothing.
+type ConstraintError struct {
+	Table  string // "" where SQLite does not say and no repository knows
+	Column string // several with ", " between them; "" for foreignkey and wherever SQLite does not say
+	Kind   string // unique, notnull, foreignkey, check; trigger for a RAISE, datatype in a STRICT table
+	Err    error  // SQLite's own
+}
+
+// Error names the table, the column, and what SQLite said.
+func (e *ConstraintError) Error() string {
+	return fmt.Sprintf("driftdb: %s%s constraint: %v", place(e.Table, e.Column), e.Kind, e.Err)
+}
+
+// Unwrap returns SQLite's error.
+func (e *ConstraintError) Unwrap() error { return e.Err }
+
+// SchemaError says what does not fit a schema: a definition that makes no
+// sense or that the table cannot follow, a column that does not exist, a value
+// of the wrong type. No SQL was run.
+type SchemaError struct {
+	Table, Column string // "" where it is about neither
+	Reason        string
+}
+
+// Error names the table, the column and the reason.
+func (e *SchemaError) Error() string {
+	return "driftdb: " + place(e.Table, e.Column) + e.Reason
+}
+
+// place names a table and a column in front of a message.
+func place(table, column string) string {
+	switch {
+	case table != "" && column != "":
+		return fmt.Sprintf("table %q, column %q: ", table, column)
+	case table != "":
+		return fmt.Sprintf("table %q: ", table)
+	case column != "":
+		return fmt.Sprintf("column %q: ", column)
+	}
+	return ""
+}
+
+// tableError is err as users get it from work on a table ("": on none in
+// particular).
+func tableError(table string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*schema.Error](err); ok {
+		out := SchemaError(*e)
+		if out.Table == "" {
+			out.Table = table
+		}
+		return &out
+	}
+	if e := constraintError(table, err); e != nil {
+		return e
+	}
+	if table == "" {
+		return err
+	}
+	return fmt.Errorf("table %q: %w", table, err)
+}
+
+var constraintKinds = map[int]string{
+	lib.SQLITE_CONSTRAINT_UNIQUE:     "unique",
+	lib.SQLITE_CONSTRAINT_PRIMARYKEY: "unique",
+	lib.SQLITE_CONSTRAINT_ROWID:      "unique",
+	lib.SQLITE_CONSTRAINT_NOTNULL:    "notnull",
+	lib.SQLITE_CONSTRAINT_FOREIGNKEY: "foreignkey",
+	lib.SQLITE_CONSTRAINT_CHECK:      "check",
+	lib.SQLITE_CONSTRAINT_TRIGGER:    "trigger",
+	lib.SQLITE_CONSTRAINT_DATATYPE:   "datatype",
+}
+
+// constraintError returns nil if err is something else. Table may be "".
+func constraintError(table string, err error) error {
+	code := sqlite.Code(err)
+	kind, ok := constraintKinds[code]
+	if !ok {
+		return nil
+	}
+	e := &ConstraintError{Table: table, Kind: kind, Err: err}
+	if kind == "unique" || kind == "notnull" {
+		e.locate(strings.TrimSuffix(err.Error(), fmt.Sprintf(" (%d)", code)))
+	}
+	return e
+}
+
+// constraintFailed comes before what a constraint is about, in SQLite's words.
+const constraintFailed = " constraint failed: "
+
+// locate reads what SQLite says after the last colon: "users.email", or
+// several of that, or an index that is on expressions.
+func (e *ConstraintError) locate(msg string) {
+	_, what, ok := strings.Cut(msg, constraintFailed)
+	if !ok || strings.HasPrefix(what, "index ") {
+		return
+	}
+	var columns []string
+	for name := range strings.SplitSeq(what, ", ") {
+		table, column, ok := strings.Cut(name, ".")
+		if own, known := strings.CutPrefix(name, e.Table+"."); known && e.Table != "" {
+			table, column = e.Table, own // the names themselves may have dots
+		}
+		if !ok {
+			return
+		}
+		e.Table = table
+		columns = append(columns, column)
+	}
+	e.Column = strings.Join(columns, ", ")
+}

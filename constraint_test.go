@@ -1,0 +1,88 @@
+package driftdb_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/driftdb/driftdb-go"
+)
+
+type account struct {
+	driftdb.Base
+	Owner   *string
+	Balance int64
+	Email   string  `db:",unique"`
+	Nick    *string `db:",omitzero"`
+}
+
+func TestConstraintErrors(t *testing.T) {
+	ctx := t.Context()
+	db := newDB(t)
+	exec(t, db, `CREATE TABLE owners (id TEXT PRIMARY KEY)`)
+	exec(t, db, `CREATE TABLE accounts (id TEXT PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL,
+		owner TEXT REFERENCES owners (id) ON DELETE CASCADE, balance INTEGER NOT NULL CHECK (balance >= 0),
+		email TEXT NOT NULL UNIQUE, nick TEXT, UNIQUE (nick, balance))`)
+	exec(t, db, `CREATE TRIGGER frozen BEFORE UPDATE ON accounts WHEN new.balance = 13 BEGIN SELECT RAISE(ABORT, 'unlucky'); END`)
+	exec(t, db, `CREATE UNIQUE INDEX folded ON accounts (lower(email)) WHERE balance = 7`)
+	accounts := define[account](t, db, "accounts")
+	ghost, nick := "ghost", "nick"
+	first := must(accounts.Create(ctx, account{Email: "a@b (2067)", Nick: &nick}))
+	seventh := must(accounts.Create(ctx, account{Email: "q", Balance: 7}))
+	update := func(s driftdb.Set) error { return second(accounts.UpdateByID(ctx, first.ID, s)) }
+	create := func(a account) error { return second(accounts.Create(ctx, a)) }
+	for name, tc := range map[string]struct {
+		err          error
+		column, kind string
+	}{
+		"unique":            {create(account{Email: "a@b (2067)"}), "email", "unique"},
+		"unique expression": {create(account{Email: "Q", Balance: 7}), "", "unique"},
+		"unique pair":       {create(account{Email: "x", Nick: &nick}), "nick, balance", "unique"},
+		"primary key":       {create(account{Base: first.Base, Email: "y"}), "id", "unique"},
+		"NOT NULL":          {update(driftdb.Set{"email": nil}), "email", "notnull"},
+		"CHECK":             {create(account{Email: "z", Balance: -1}), "balance", "check"},
+		"CHECK on update":   {update(driftdb.Set{"balance": -1}), "balance", "check"},
+		"foreign key":       {create(account{Email: "z", Owner: &ghost}), "", "foreignkey"},
+		"trigger":           {update(driftdb.Set{"balance": 13}), "", "trigger"},
+		"many":              {second(accounts.CreateMany(ctx, []account{{Email: "p"}, {Email: "p"}})), "email", "unique"},
+		"update of many":    {second(accounts.Update(ctx, driftdb.All, driftdb.Set{"balance": -1})), "balance", "check"},
+		"upsert":            {second(accounts.Upsert(ctx, driftdb.Where{"email": "n"}, driftdb.Set{"balance": -1})), "balance", "check"},
+	} {
+		e, ok := errors.AsType[*driftdb.ConstraintError](tc.err)
+		if !ok || e.Table != "accounts" || e.Column != tc.column || e.Kind != tc.kind || e.Err == nil {
+			t.Errorf("%s: got %#v (%v), want column %q, kind %q", name, tc.err, tc.err, tc.column, tc.kind)
+		}
+	}
+	must(accounts.DeleteByID(ctx, seventh.ID))
+	if n := must(accounts.Count(ctx)); n != 1 {
+		t.Errorf("a failure stored something: there are %d rows", n)
+	}
+	// What a user adds in SQL goes on working: the cascade.
+	exec(t, db, `INSERT INTO owners VALUES ('o')`)
+	must(accounts.UpdateByID(ctx, first.ID, driftdb.Set{"owner": "o"}))
+	exec(t, db, `DELETE FROM owners`)
+	if n := must(accounts.Count(ctx)); n != 0 {
+		t.Errorf("the cascade left %d rows", n)
+	}
+}
+
+// A table may say that it ignores rows. Then Create must not return one.
+func TestIgnoredRows(t *testing.T) {
+	ctx := t.Context()
+	db := newDB(t)
+	exec(t, db, `CREATE TABLE users (id TEXT PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL,
+		email TEXT UNIQUE ON CONFLICT IGNORE, note TEXT DEFAULT '')`)
+	users := must(db.Define(ctx, "users", driftdb.Schema{driftdb.Text("email")}))
+	must(users.Create(ctx, driftdb.Record{"email": "a"}))
+	if row, err := users.Create(ctx, driftdb.Record{"email": "a"}); err == nil {
+		t.Errorf("created %v, which is not there", row)
+	}
+	if _, err := users.CreateMany(ctx, []driftdb.Record{{"email": "b"}, {"email": "c"}, {"email": "a"}, {"email": "d"}}); err == nil {
+		t.Error("created rows that are not there")
+	}
+	if n := must(users.Count(ctx)); n != 1 {
+		t.Errorf("there are %d rows, want 1", n)
+	}
+	if _, err := users.Upsert(ctx, driftdb.Where{"id": "x"}, driftdb.Set{"email": "a"}); err == nil {
+		t.Error("upserted a row that is not there")
+	}
+}

@@ -1,0 +1,232 @@
+package driftdb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/gofrs/flock"
+)
+
+// DB is an open database. Its methods may be called from many goroutines.
+type DB struct {
+	cfg  Config
+	path string
+	log  *slog.Logger
+	id   changelog.Identity
+
+	file    *flock.Flock // keeps other writers out
+	cleanup func() error // of an in-memory database
+
+	hub     *capture.Hub
+	token   chan struct{} // held by whoever uses writer
+	writer  *capture.Conn
+	readers *sqlite.Pool
+	sql     *sql.DB
+	logs    *changelog.Log
+
+	bucket *remote.Bucket // nil: there is no store
+	meter  *meter
+	sync   *syncer.Syncer
+
+	definitions definitions
+
+	closeOnce sync.Once
+	closed    chan struct{}
+	closeErr  error
+}
+
+// lock waits for the writer.
+func (db *DB) lock(ctx context.Context) error {
+	select {
+	case db.token <- struct{}{}:
+	default:
+		select {
+		case db.token <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("driftdb: waiting for the writer: %w", context.Cause(ctx))
+		case <-db.closed:
+			return ErrClosed
+		}
+	}
+	select {
+	case <-db.closed:
+		db.unlock()
+		return ErrClosed
+	default:
+		return nil
+	}
+}
+
+func (db *DB) unlock() { <-db.token }
+
+// exclusive runs fn while the writer stands back.
+func (db *DB) exclusive(ctx context.Context, fn func() error) error {
+	select {
+	case db.token <- struct{}{}:
+		defer db.unlock()
+		return fn()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// refused explains a write that failed because writes are refused.
+func (db *DB) refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	if why := db.hub.Refused(); why != nil && !sqlite.IsConstraint(err) {
+		return export(errors.Join(why, err))
+	}
+	return err
+}
+
+// Exec runs a script of one or more statements on the writer. Each statement
+// sees all of args; a bool is bound as 0 or 1, a time.Time as Unix
+// milliseconds, as repositories store them. It uses no network.
+func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	values, err := named(args)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer db.unlock()
+	res, err := db.writer.ExecContext(ctx, query, values)
+	if !db.writer.Autocommit() {
+		err = errors.Join(err, errors.New("driftdb: the script left a transaction open, which was rolled back; use Tx"), db.writer.Exec("ROLLBACK"))
+	}
+	if err != nil {
+		return nil, db.refused(finish(ctx, err))
+	}
+	return res, nil
+}
+
+// SQL returns the database for use with database/sql, and with everything that
+// is built on it. All of its connections may write, and whatever they commit is
+// captured. It is closed with the database; do not Close it.
+//
+// Values are bound and read as the driver modernc.org/sqlite does: a time.Time
+// is stored as text there, not as a repository's Unix milliseconds.
+func (db *DB) SQL() *sql.DB { return db.sql }
+
+// connector opens captured connections for database/sql.
+type connector struct{ db *DB }
+
+func (c connector) Connect(context.Context) (driver.Conn, error) {
+	return capture.Open(c.db.path, c.db.options(), c.db.hub)
+}
+
+func (c connector) Driver() driver.Driver { return c }
+
+// Open is for callers of Driver; the name is not looked at.
+func (c connector) Open(string) (driver.Conn, error) { return c.Connect(context.Background()) }
+
+// NodeID returns the id under which this copy writes to the bucket.
+func (db *DB) NodeID() string { return db.id.NodeID }
+
+// Sequence returns the number of the last committed change.
+func (db *DB) Sequence() int64 { return db.hub.Sequence() }
+
+// IntegrityCheck lets SQLite check the whole file. Damage is ErrCorrupt. It
+// reads the disk, for as long as the file is large.
+func (db *DB) IntegrityCheck(ctx context.Context) error {
+	var wrong []string
+	err := db.conn().read(ctx, "PRAGMA integrity_check(10)", func(st *sqlite.Stmt) error {
+		return st.Each(func(st *sqlite.Stmt) error {
+			if s := st.Text(0); s != "ok" {
+				wrong = append(wrong, s)
+			}
+			return nil
+		})
+	})
+	if err == nil && len(wrong) > 0 {
+		err = fmt.Errorf("%w: %s: %s", ErrCorrupt, db.path, strings.Join(wrong, "; "))
+	}
+	return err
+}
+
+// Vacuum rebuilds the file without its free pages. It needs as much free disk
+// space again, and the log cannot describe it: a snapshot follows.
+func (db *DB) Vacuum(ctx context.Context) error {
+	_, err := db.Exec(ctx, "VACUUM")
+	return err
+}
+
+// Close stops syncing and closes the database. It never waits for the network:
+// what has not been sent is sent after the next Open. It waits for a running
+// write. Later calls return what the first one did.
+func (db *DB) Close() error {
+	db.closeOnce.Do(func() {
+		if db.sync != nil {
+			db.sync.Stop()
+		}
+		close(db.closed)
+		db.token <- struct{}{} // the writer's last user is done; nobody comes after
+		db.closeErr = db.release()
+	})
+	return db.closeErr
+}
+
+// release frees whatever of an open database there is.
+func (db *DB) release() error {
+	var errs []error
+	if db.sql != nil {
+		errs = append(errs, db.sql.Close())
+	}
+	if db.readers != nil {
+		errs = append(errs, db.readers.Close())
+	}
+	if db.logs != nil {
+		errs = append(errs, db.logs.Close())
+	}
+	if db.writer != nil {
+		errs = append(errs, db.writer.Close())
+	}
+	if db.file != nil {
+		errs = append(errs, db.file.Close())
+	}
+	if db.cleanup != nil {
+		errs = append(errs, db.cleanup())
+	}
+	return errors.Join(errs...)
+}
+
+// Shutdown sends what is left, as Flush does, and closes the database. Its
+// error says what was left unsent; that is in the file, and sent after the
+// next Open.
+func (db *DB) Shutdown(ctx context.Context) error {
+	var err error
+	if db.sync != nil {
+		if err = db.Flush(ctx); err != nil {
+			st := db.sync.Status()
+			err = fmt.Errorf("driftdb: changes %d to %d are not confirmed in the bucket yet: %w", st.Confirmed+1, db.Sequence(), err)
+		}
+	}
+	return errors.Join(err, db.Close())
+}
+
+// size is the number of bytes that the database has on disk. Stat, unlike
+// open, leaves SQLite's locks alone.
+func (db *DB) size() int64 {
+	var n int64
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(db.path + suffix); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
+}

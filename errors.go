@@ -1,0 +1,90 @@
+package driftdb
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/syncer"
+	lib "modernc.org/sqlite/lib"
+)
+
+// The errors to compare with [errors.Is].
+var (
+	// ErrNotFound: no row matches. It is also sql.ErrNoRows.
+	ErrNotFound error = notFoundError{}
+	// ErrClosed: the database has been closed.
+	ErrClosed = errors.New("driftdb: the database is closed")
+	// ErrReadOnly: a write where only reading is possible.
+	ErrReadOnly = errors.New("driftdb: this connection only reads; write through Exec, Tx or a repository")
+	// ErrEmptyWhere: an Update or Delete of every row has to be asked for with [All].
+	ErrEmptyWhere = errors.New("driftdb: the Where is empty; use driftdb.All to mean every row")
+	// ErrLocked: another process, or another Open in this one, has the file.
+	ErrLocked = errors.New("driftdb: the database is open elsewhere")
+	// ErrNoBackup: the bucket has nothing under the name, or nothing that old.
+	ErrNoBackup = errors.New("driftdb: no backup found")
+	// ErrCorrupt: a file or a bucket is damaged.
+	ErrCorrupt = errors.New("driftdb: data is damaged")
+	// ErrKey: an encryption key is wrong or missing.
+	ErrKey = errors.New("driftdb: wrong or missing encryption key")
+	// ErrVersion: a newer version of DriftDB wrote this.
+	ErrVersion = errors.New("driftdb: written by a newer version of DriftDB")
+	// ErrFenced: another writer has taken over the database's name. What this
+	// one had not sent yet is in its file.
+	ErrFenced = errors.New("driftdb: another writer has taken over")
+	// ErrDiverged: the file does not continue the history that the bucket has.
+	ErrDiverged = errors.New("driftdb: the file and the bucket have diverged")
+)
+
+type notFoundError struct{}
+
+func (notFoundError) Error() string        { return "driftdb: no such row" }
+func (notFoundError) Is(target error) bool { return target == sql.ErrNoRows }
+
+// public are the errors of the packages below, in the order in which they
+// are looked for: a wrong key explains what also looks like damage.
+var public = []struct{ is, as error }{
+	{seal.ErrKey, ErrKey},
+	{syncer.ErrFenced, ErrFenced},
+	{syncer.ErrDiverged, ErrDiverged},
+	{changelog.ErrVersion, ErrVersion},
+	{remote.ErrVersion, ErrVersion},
+	{segment.ErrVersion, ErrVersion},
+	{remote.ErrNoBackup, ErrNoBackup},
+	{restore.ErrTooOld, ErrNoBackup},
+	{remote.ErrCorrupt, ErrCorrupt},
+	{restore.ErrDamaged, ErrCorrupt},
+	{restore.ErrBarrier, ErrCorrupt},
+	{seal.ErrCorrupt, ErrCorrupt},
+	{seal.ErrPlaintext, ErrCorrupt},
+	{segment.ErrCorrupt, ErrCorrupt},
+	{sqlite.ErrPoolClosed, ErrClosed},
+}
+
+// wrapped is an error of ours that is also one of the public ones.
+type wrapped struct{ err, as error }
+
+func (w wrapped) Error() string   { return "driftdb: " + w.err.Error() }
+func (w wrapped) Unwrap() []error { return []error{w.err, w.as} }
+
+// export makes err comparable with the public errors.
+func export(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, p := range public {
+		if errors.Is(err, p.is) && !errors.Is(err, p.as) {
+			return wrapped{err, p.as}
+		}
+	}
+	if sqlite.Code(err)&0xff == lib.SQLITE_READONLY && !errors.Is(err, ErrReadOnly) {
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
+	return err
+}

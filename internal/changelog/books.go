@@ -1,0 +1,191 @@
+package changelog
+
+import (
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Books are what the file knows of its bucket.
+type Books struct {
+	Acked     int64         // last sequence that the bucket has
+	Chain     segment.Chain // after Acked
+	Confirmed int64         // last sequence that a manifest names
+	Barrier   int64         // last barrier among what the bucket has; 0: none
+	Snapshot  int64         // sequence of the newest snapshot; -1: there is none
+	// SnapshotBytes is the size of that snapshot, BytesSince that of the
+	// batches stored after it.
+	SnapshotBytes, BytesSince int64
+}
+
+// The books' numbers in _driftdb_meta.
+const (
+	metaBarrier       = "barrier"
+	metaSnapshotBytes = "snapshot_bytes"
+	metaBytesSince    = "bytes_since_snapshot"
+)
+
+func (b *Books) numbers() map[string]*int64 {
+	return map[string]*int64{
+		metaAcked: &b.Acked, metaConfirmed: &b.Confirmed, metaBarrier: &b.Barrier,
+		metaSnapshot: &b.Snapshot, metaSnapshotBytes: &b.SnapshotBytes, metaBytesSince: &b.BytesSince,
+	}
+}
+
+// Books reads the books.
+func (l *Log) Books() (Books, error) {
+	b := Books{}
+	for key, to := range b.numbers() {
+		n, err := metaInt(l.c, key)
+		if err != nil {
+			return b, err
+		}
+		*to = n
+	}
+	hex, err := metaText(l.c, metaChain)
+	if err != nil {
+		return b, err
+	}
+	b.Chain, err = segment.ParseChain(hex)
+	return b, err
+}
+
+// SetBooks replaces the books. When it returns, they are on disk.
+func (l *Log) SetBooks(b Books) error {
+	return l.commit(func() error { return writeBooks(l.c, b) })
+}
+
+func writeBooks(c *sqlite.Conn, b Books) error {
+	for key, n := range b.numbers() {
+		if err := setMeta(c, key, *n); err != nil {
+			return err
+		}
+	}
+	return setMeta(c, metaChain, b.Chain.String())
+}
+
+// commit runs fn in a transaction. The log's connection has synchronous=FULL,
+// and a commit to a WAL puts every earlier one on disk with it: after that,
+// power loss cannot take back anything that the bucket is about to get.
+func (l *Log) commit(fn func() error) error {
+	return transact(l.c, fn)
+}
+
+// Kind says what a job makes.
+type Kind string
+
+// The kinds of jobs.
+const (
+	Upload   Kind = "upload"   // a batch
+	Snapshot Kind = "snapshot" // a snapshot
+)
+
+// Job is an entry of the queue: an object that is being stored. What it holds
+// and what it is called is fixed before the first attempt.
+type Job struct {
+	ID       int64
+	Kind     Kind
+	Epoch    int64
+	From, To int64
+	Object   string // its key
+	Attempts int
+}
+
+// Claim puts a job into the queue, as one that is being worked on. When it
+// returns, the claim and all that it covers is on disk.
+func (l *Log) Claim(j Job) (Job, error) {
+	err := l.commit(func() error {
+		st, err := l.c.Cached("INSERT INTO main._driftdb_queue(kind, status, epoch, from_sequence, to_sequence, object) VALUES(?1, 'processing', ?2, ?3, ?4, ?5) RETURNING id")
+		if err != nil {
+			return err
+		}
+		defer st.Release()
+		st.BindText(1, string(j.Kind))
+		st.BindInt64(2, j.Epoch)
+		st.BindInt64(3, j.From)
+		st.BindInt64(4, j.To)
+		st.BindText(5, j.Object)
+		return st.Each(func(st *sqlite.Stmt) error { j.ID = st.Int64(0); return nil })
+	})
+	return j, err
+}
+
+// Jobs lists the queue, oldest first.
+func (l *Log) Jobs() ([]Job, error) {
+	var out []Job
+	err := l.c.Each("SELECT id, kind, epoch, from_sequence, to_sequence, object, attempts FROM main._driftdb_queue ORDER BY id", func(st *sqlite.Stmt) error {
+		out = append(out, Job{ID: st.Int64(0), Kind: Kind(st.Text(1)), Epoch: st.Int64(2), From: st.Int64(3), To: st.Int64(4), Object: st.Text(5), Attempts: int(st.Int64(6))})
+		return nil
+	})
+	return out, err
+}
+
+// Failed notes that an attempt at j failed; the job is pending again.
+func (l *Log) Failed(j Job, cause error) error {
+	return l.commit(func() error {
+		st, err := l.c.Cached("UPDATE main._driftdb_queue SET status = 'pending', attempts = attempts + 1, error = ?2 WHERE id = ?1")
+		if err != nil {
+			return err
+		}
+		defer st.Release()
+		st.BindInt64(1, j.ID)
+		st.BindText(2, fmt.Sprintf("%.500s", cause))
+		return st.Run()
+	})
+}
+
+// Finish takes j off the queue and writes the books that it leads to.
+func (l *Log) Finish(j Job, b Books) error {
+	return l.commit(func() error {
+		if err := l.drop(j); err != nil {
+			return err
+		}
+		return writeBooks(l.c, b)
+	})
+}
+
+// Drop takes j off the queue: nobody needs what it would make.
+func (l *Log) Drop(j Job) error { return l.commit(func() error { return l.drop(j) }) }
+
+func (l *Log) drop(j Job) error {
+	st, err := l.c.Cached("DELETE FROM main._driftdb_queue WHERE id = ?1")
+	if err != nil {
+		return err
+	}
+	defer st.Release()
+	st.BindInt64(1, j.ID)
+	return st.Run()
+}
+
+// trimStep bounds what one transaction of Trim deletes, so that a writer that
+// waits for it does not notice.
+const trimStep = 200
+
+// Trim deletes log rows up to sequence to, a few at a time, and says whether
+// there are more. The newest row always stays.
+func (l *Log) Trim(to int64) (more bool, err error) {
+	st, err := l.c.Cached(`DELETE FROM main._driftdb_log WHERE sequence IN (
+		SELECT sequence FROM main._driftdb_log WHERE sequence <= ?1 AND sequence + count - 1 <= ?1
+			AND sequence < (SELECT max(sequence) FROM main._driftdb_log) ORDER BY sequence LIMIT ?2)`)
+	if err != nil {
+		return false, err
+	}
+	defer st.Release()
+	st.BindInt64(1, to)
+	st.BindInt64(2, trimStep)
+	if err := st.Run(); err != nil {
+		return false, err
+	}
+	return l.c.Changes() == trimStep, nil
+}
+
+// Strip drops our tables: what is left is the user's database alone. With
+// secure_delete, so that nothing of the log stays in the free pages.
+func Strip(c *sqlite.Conn) error {
+	return c.Exec(`PRAGMA secure_delete=ON;
+		DROP TABLE IF EXISTS main._driftdb_log;
+		DROP TABLE IF EXISTS main._driftdb_shape;
+		DROP TABLE IF EXISTS main._driftdb_queue;
+		DROP TABLE IF EXISTS main._driftdb_meta;`)
+}

@@ -1,0 +1,276 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+var (
+	// ErrNoBackup says that the bucket has nothing under the name.
+	ErrNoBackup = errors.New("no backup found")
+	// ErrLost says that somebody else replaced the manifest, or stored an
+	// object under a name that only this session may use.
+	ErrLost = errors.New("another writer has taken over")
+)
+
+// Bucket is one database's part of a store.
+type Bucket struct {
+	store objstore.Store
+	name  string
+	opts  seal.Options
+}
+
+// New returns the bucket of database name, a checked name.
+func New(store objstore.Store, name string, opts seal.Options) *Bucket {
+	return &Bucket{store: store, name: name, opts: opts}
+}
+
+// Name is the database's name.
+func (b *Bucket) Name() string { return b.name }
+
+// Databases lists the names that the store has.
+func Databases(ctx context.Context, store objstore.Store) ([]string, error) {
+	var names []string
+	for info, err := range store.List(ctx, databases, objstore.ListOptions{Folders: true}) {
+		if err != nil {
+			return nil, err
+		}
+		if name, ok := strings.CutSuffix(strings.TrimPrefix(info.Key, databases), "/"); ok && CheckName("database", name) == nil {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// Stored is a manifest as the bucket has it.
+type Stored struct {
+	*Manifest
+	etag string
+	raw  []byte
+}
+
+// maxManifest bounds what is read of an object that calls itself a manifest.
+const maxManifest = 64 << 20
+
+// Manifest reads the manifest. ErrNoBackup means that there is none.
+func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
+	body, info, err := b.store.Get(ctx, manifestKey(b.name), objstore.GetOptions{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return Stored{}, fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
+	}
+	if err != nil {
+		return Stored{}, err
+	}
+	defer body.Close()
+	raw, err := io.ReadAll(io.LimitReader(body, maxManifest))
+	if err != nil {
+		return Stored{}, err
+	}
+	m, err := decodeManifest(b.name, raw, b.opts.Ring)
+	if err != nil {
+		return Stored{}, err
+	}
+	return Stored{m, info.ETag, raw}, nil
+}
+
+// Swap replaces the manifest that prev is with m, or creates the first one
+// when prev is zero. Every swap writes something new, so finding in the bucket
+// what it tried to write means that it succeeded, whatever the answer was.
+// ErrLost means that somebody else was faster; any other error leaves it open
+// whether m is stored, and Swap may be called again with the same m.
+func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, error) {
+	m = m.Clone()
+	m.Nonce = rand.Text()
+	raw, err := m.encode(b.opts.Ring)
+	if err != nil {
+		return Stored{}, err
+	}
+	opts := objstore.PutOptions{IfMatch: prev.etag}
+	if prev.Manifest == nil {
+		opts = objstore.PutOptions{IfAbsent: true}
+	}
+	info, err := b.store.Put(ctx, manifestKey(b.name), bytes.NewReader(raw), opts)
+	if err == nil {
+		return Stored{m, info.ETag, raw}, nil
+	}
+	// The answer may have been lost on its way, also that to an earlier
+	// attempt of a retrying store.
+	now, rerr := b.Manifest(ctx)
+	switch {
+	case rerr == nil && bytes.Equal(now.raw, raw):
+		return Stored{m, now.etag, raw}, nil
+	case errors.Is(err, objstore.ErrPrecondition) && rerr == nil,
+		errors.Is(err, objstore.ErrPrecondition) && errors.Is(rerr, ErrNoBackup):
+		return Stored{}, fmt.Errorf("%w of database %q", ErrLost, b.name)
+	}
+	return Stored{}, err
+}
+
+// context is what the object key is sealed with.
+func (b *Bucket) context(databaseID, key string) seal.Context {
+	return seal.Context{DatabaseID: databaseID, Name: key}
+}
+
+// PutBatch stores a sealed batch, which Seal gave. The name is this session's
+// own: if it is taken, the object must hold the same, from an attempt whose
+// answer was lost, else ErrLost.
+func (b *Bucket) PutBatch(ctx context.Context, databaseID string, name Batch, sealed []byte) error {
+	key := BatchKey(b.name, name)
+	_, err := b.store.Put(ctx, key, bytes.NewReader(sealed), objstore.PutOptions{IfAbsent: true})
+	if !errors.Is(err, objstore.ErrPrecondition) {
+		return err
+	}
+	// Sealing is not deterministic, so what was sealed is compared.
+	ours, err := b.digest(databaseID, key, bytes.NewReader(sealed))
+	if err != nil {
+		return err
+	}
+	body, _, err := b.store.Get(ctx, key, objstore.GetOptions{})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	theirs, err := b.digest(databaseID, key, body)
+	if err != nil && ctx.Err() == nil && (errors.Is(err, seal.ErrCorrupt) || errors.Is(err, seal.ErrKey)) {
+		return fmt.Errorf("%w: %s holds something else (%w)", ErrLost, key, err)
+	}
+	if err != nil {
+		return err
+	}
+	if ours != theirs {
+		return fmt.Errorf("%w: %s holds something else", ErrLost, key)
+	}
+	return nil
+}
+
+func (b *Bucket) digest(databaseID, key string, sealed io.Reader) (string, error) {
+	r, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// SealBatch returns a writer whose contents, once it is closed, are in dst as
+// the object of batch name. The name's To need not be known before the key is:
+// pass the key that the object will have.
+func (b *Bucket) SealBatch(dst io.Writer, databaseID, key string) (io.WriteCloser, error) {
+	return seal.NewWriter(dst, b.opts, b.context(databaseID, key))
+}
+
+// openBatch opens the object of batch name.
+func (b *Bucket) openBatch(databaseID string, name Batch, sealed io.Reader) (*segment.Reader, error) {
+	key := BatchKey(b.name, name)
+	plain, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	r, err := segment.NewReader(plain)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if h := r.Header(); h.NodeID != name.NodeID || h.Epoch != name.Epoch || h.From != name.From {
+		return nil, fmt.Errorf("%w: %s holds batch %s of node %s", ErrCorrupt, key, Batch{From: h.From, To: name.To, Epoch: h.Epoch}.file(), h.NodeID)
+	}
+	return r, nil
+}
+
+// Batches lists the batches of span, in the order of their names.
+func (b *Bucket) Batches(ctx context.Context, s Span) ([]Batch, error) {
+	folder := logFolder(b.name, s.NodeID)
+	var out []Batch
+	after := fmt.Sprintf("%s%012d", folder, s.From)
+	for info, err := range b.store.List(ctx, folder, objstore.ListOptions{StartAfter: after}) {
+		if err != nil {
+			return nil, err
+		}
+		if o, ok := parseBatch(s.NodeID, strings.TrimPrefix(info.Key, folder)); ok && o.Epoch == s.Epoch {
+			o.Size = info.Size
+			out = append(out, o)
+		}
+	}
+	return out, nil
+}
+
+// PutSnapshot stores a database file under key and completes s with its size
+// and hash. A key that is taken is objstore.ErrPrecondition.
+func (b *Bucket) PutSnapshot(ctx context.Context, databaseID, key string, file io.Reader, s *Snapshot) error {
+	h := sha256.New()
+	sealed := seal.Seal(io.TeeReader(file, h), b.opts, b.context(databaseID, key))
+	info, err := b.store.Put(ctx, key, sealed, objstore.PutOptions{IfAbsent: true})
+	if cerr := sealed.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	s.Key, s.Size, s.SHA256 = key, info.Size, hex.EncodeToString(h.Sum(nil))
+	return nil
+}
+
+// OpenSnapshot opens a snapshot's database file. Its reader fails at the end
+// when the contents are not what the manifest says.
+func (b *Bucket) OpenSnapshot(ctx context.Context, databaseID string, s Snapshot) (io.ReadCloser, error) {
+	body, _, err := b.store.Get(ctx, s.Key, objstore.GetOptions{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: snapshot %s is missing", ErrCorrupt, s.Key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	plain, err := seal.NewReader(body, b.opts.Ring, b.context(databaseID, s.Key))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", s.Key, err), body.Close())
+	}
+	return &snapshotReader{Reader: plain, body: body, want: s, sum: sha256.New()}, nil
+}
+
+type snapshotReader struct {
+	io.Reader
+	body io.Closer
+	want Snapshot
+	sum  hash.Hash
+}
+
+func (r *snapshotReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.sum.Write(p[:n])
+	if err == io.EOF && hex.EncodeToString(r.sum.Sum(nil)) != r.want.SHA256 {
+		err = fmt.Errorf("%w: snapshot %s is not the one that the manifest names", ErrCorrupt, r.want.Key)
+	}
+	return n, err
+}
+
+func (r *snapshotReader) Close() error { return r.body.Close() }
+
+// Usage counts the database's objects and their bytes.
+func (b *Bucket) Usage(ctx context.Context) (objects int, bytes int64, err error) {
+	for info, err := range b.store.List(ctx, databases+b.name+"/", objstore.ListOptions{}) {
+		if err != nil {
+			return objects, bytes, err
+		}
+		objects++
+		bytes += info.Size
+	}
+	return objects, bytes, nil
+}
+
+// Delete removes an object that no manifest needs.
+func (b *Bucket) Delete(ctx context.Context, key string) error { return b.store.Delete(ctx, key) }

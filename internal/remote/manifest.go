@@ -1,0 +1,180 @@
+package remote
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/segment"
+)
+
+// ManifestVersion is the version of the bucket's format.
+const ManifestVersion = 1
+
+var (
+	// ErrCorrupt says that the bucket's contents contradict themselves.
+	ErrCorrupt = errors.New("the bucket's data is damaged")
+	// ErrVersion says that a newer program wrote the bucket.
+	ErrVersion = errors.New("the bucket was written by a newer version of DriftDB; upgrade the program")
+)
+
+// Manifest is the one object that is replaced. It says who writes, up to where
+// the bucket's contents are confirmed, and whose objects make up the history.
+type Manifest struct {
+	FormatVersion int    `json:"formatVersion"`
+	Name          string `json:"dbName"`
+	DatabaseID    string `json:"databaseId"`
+	NodeID        string `json:"nodeId"` // of the writer
+	Epoch         int64  `json:"epoch"`  // of the writer's session
+	Nonce         string `json:"nonce"`  // no two manifests are alike
+
+	LatestSequence int64         `json:"latestLogSequence"`
+	ChainHead      segment.Chain `json:"chainHead"` // after LatestSequence
+
+	SnapshotKey      string `json:"latestSnapshotKey,omitempty"`
+	SnapshotTime     int64  `json:"latestSnapshotTimestamp,omitempty"`
+	SnapshotSequence int64  `json:"latestSnapshotSequence,omitempty"`
+
+	Snapshots []Snapshot `json:"snapshots"` // oldest first
+	Lineage   []Span     `json:"lineage"`   // oldest first; the last one is the writer's
+	UpdatedAt int64      `json:"updatedAt"` // Unix ms
+
+	MAC string `json:"mac,omitempty"` // over all of the above, when there are keys
+}
+
+// Snapshot is a copy of the database as it was after Sequence.
+type Snapshot struct {
+	Key      string        `json:"key"`
+	Sequence int64         `json:"sequence"`
+	Time     int64         `json:"timestamp"` // Unix ms
+	Size     int64         `json:"size"`      // of the object
+	SHA256   string        `json:"sha256"`    // of the database file, before it was sealed
+	Chain    segment.Chain `json:"chain"`     // after Sequence
+}
+
+// Span is a stretch of the history and the session that wrote it. Objects of
+// other sessions, or beyond To, are no part of the history.
+type Span struct {
+	NodeID string `json:"nodeId"`
+	Epoch  int64  `json:"epoch"`
+	From   int64  `json:"fromSequence"`
+	To     int64  `json:"toSequence,omitempty"` // 0: still open
+}
+
+// Clone returns a copy that shares nothing with m.
+func (m *Manifest) Clone() *Manifest {
+	c := *m
+	c.Snapshots, c.Lineage = slices.Clone(m.Snapshots), slices.Clone(m.Lineage)
+	return &c
+}
+
+// AddSnapshot makes s the newest snapshot.
+func (m *Manifest) AddSnapshot(s Snapshot) {
+	m.Snapshots = append(m.Snapshots, s)
+	m.SnapshotKey, m.SnapshotTime, m.SnapshotSequence = s.Key, s.Time, s.Sequence
+}
+
+// Takeover opens a new span: from here on, what node writes under epoch counts.
+// What the previous writer stored up to at is kept, and nothing later of his.
+func (m *Manifest) Takeover(node string, at Position) {
+	m.NodeID, m.Epoch = node, m.Epoch+1
+	m.LatestSequence, m.ChainHead = at.Sequence, at.Chain
+	if n := len(m.Lineage); n > 0 {
+		m.Lineage[n-1].To = at.Sequence
+		if m.Lineage[n-1].From > at.Sequence {
+			m.Lineage = m.Lineage[:n-1] // it wrote nothing
+		}
+	}
+	m.Lineage = append(m.Lineage, Span{NodeID: node, Epoch: m.Epoch, From: at.Sequence + 1})
+}
+
+const macContext = "driftdb manifest v1"
+
+// encode gives the manifest's bytes: indented JSON, for people.
+func (m *Manifest) encode(ring *seal.Ring) ([]byte, error) {
+	c := *m
+	c.MAC = ""
+	if c.Snapshots == nil {
+		c.Snapshots = []Snapshot{}
+	}
+	plain, err := json.MarshalIndent(&c, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if c.MAC, err = ring.MAC(macContext, plain); err != nil {
+		return nil, err
+	}
+	out, err := json.MarshalIndent(&c, "", "  ")
+	return append(out, '\n'), err
+}
+
+func decodeManifest(name string, b []byte, ring *seal.Ring) (*Manifest, error) {
+	corrupt := func(err error) error { return fmt.Errorf("%w: manifest of %s: %w", ErrCorrupt, name, err) }
+	var version struct {
+		FormatVersion int `json:"formatVersion"`
+	}
+	if err := json.Unmarshal(b, &version); err != nil {
+		return nil, corrupt(err)
+	}
+	if version.FormatVersion > ManifestVersion {
+		return nil, fmt.Errorf("%w (manifest version %d, this program knows %d)", ErrVersion, version.FormatVersion, ManifestVersion)
+	}
+	m := new(Manifest)
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(m); err != nil {
+		return nil, corrupt(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, corrupt(errors.New("there is something behind its end"))
+	}
+	mac := m.MAC
+	m.MAC = ""
+	plain, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, corrupt(err)
+	}
+	if err := ring.VerifyMAC(macContext, plain, mac); err != nil {
+		return nil, fmt.Errorf("manifest of %s: %w", name, err)
+	}
+	if err := m.check(name); err != nil {
+		return nil, corrupt(err)
+	}
+	return m, nil
+}
+
+// check refuses what no writer of ours would store.
+func (m *Manifest) check(name string) error {
+	switch {
+	case m.FormatVersion != ManifestVersion:
+		return fmt.Errorf("version %d", m.FormatVersion)
+	case m.Name != name:
+		return fmt.Errorf("it is that of database %q", m.Name)
+	case m.DatabaseID == "" || m.Epoch < 1 || m.LatestSequence < 0 || m.LatestSequence > maxSequence || len(m.Lineage) == 0:
+		return errors.New("fields are missing or out of range")
+	}
+	next := int64(1)
+	for i, s := range m.Lineage {
+		last := i == len(m.Lineage)-1
+		if err := CheckName("node id", s.NodeID); err != nil {
+			return err
+		}
+		if s.Epoch < 1 || s.Epoch > m.Epoch || i > 0 && s.From != next || s.From < 1 || (s.To == 0) != last || !last && s.To < s.From {
+			return fmt.Errorf("its lineage has a gap or an overlap at sequence %d", s.From)
+		}
+		next = s.To + 1
+	}
+	if w := m.Lineage[len(m.Lineage)-1]; w.NodeID != m.NodeID || w.Epoch != m.Epoch || m.LatestSequence < w.From-1 {
+		return errors.New("its lineage does not end with its writer")
+	}
+	for i, s := range m.Snapshots {
+		if s.Sequence < 0 || s.Sequence > m.LatestSequence || i > 0 && s.Sequence < m.Snapshots[i-1].Sequence {
+			return fmt.Errorf("snapshot %s is out of order", s.Key)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+// Package remote knows what a bucket means: how objects are named, what the
+// manifest says, whose objects count, and who may write.
+//
+//	databases/{name}/manifest.json
+//	databases/{name}/nodes/{nodeId}/logs/{from}-{to}.e{epoch}.json
+//	databases/{name}/nodes/{nodeId}/snapshots/{unix ms}.sqlite
+//
+// Batches and snapshots are written once. Only the manifest is replaced, by
+// compare-and-swap.
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ErrName says that a database name or node id cannot be part of a key.
+var ErrName = errors.New("invalid name")
+
+// maxName keeps keys well below what stores and file systems take.
+const maxName = 128
+
+const databases = "databases/"
+
+// CheckName says whether name can stand in a key: 1 to 128 letters, digits,
+// dots, underscores and hyphens, and neither "." nor "..". what is what the
+// caller calls it.
+func CheckName(what, name string) error {
+	bad := func(why string) error {
+		return fmt.Errorf("%w: %s %q %s; use 1 to %d letters, digits, dots, underscores and hyphens", ErrName, what, name, why, maxName)
+	}
+	switch {
+	case name == "":
+		return bad("is empty")
+	case len(name) > maxName:
+		return bad("is too long")
+	case name == "." || name == "..":
+		return bad("would leave its folder")
+	}
+	for _, c := range name {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return bad(fmt.Sprintf("has the character %q", c))
+		}
+	}
+	return nil
+}
+
+func manifestKey(name string) string { return databases + name + "/manifest.json" }
+
+func logFolder(name, node string) string { return databases + name + "/nodes/" + node + "/logs/" }
+
+func snapshotFolder(name, node string) string {
+	return databases + name + "/nodes/" + node + "/snapshots/"
+}
+
+// Batch names one batch object.
+type Batch struct {
+	NodeID   string
+	From, To int64
+	Epoch    int64
+	Size     int64 // of the object, when it was listed
+}
+
+// maxSequence is what twelve digits hold: names sort as numbers do.
+const maxSequence = 999_999_999_999
+
+func (b Batch) file() string { return fmt.Sprintf("%012d-%012d.e%d.json", b.From, b.To, b.Epoch) }
+
+// BatchKey is the key of batch b of database name.
+func BatchKey(name string, b Batch) string { return logFolder(name, b.NodeID) + b.file() }
+
+// SnapshotKey is the key of a snapshot that node took at the time ms.
+func SnapshotKey(name, node string, ms int64) string {
+	return snapshotFolder(name, node) + strconv.FormatInt(ms, 10) + ".sqlite"
+}
+
+// parseBatch reads the file name of a batch. Anything else in the folder is
+// somebody else's and is passed over.
+func parseBatch(node, file string) (Batch, bool) {
+	b := Batch{NodeID: node}
+	rest, ok := strings.CutSuffix(file, ".json")
+	if !ok {
+		return b, false
+	}
+	span, epoch, ok := strings.Cut(rest, ".e")
+	if !ok {
+		return b, false
+	}
+	from, to, ok := strings.Cut(span, "-")
+	if !ok {
+		return b, false
+	}
+	var err [3]error
+	b.From, err[0] = strconv.ParseInt(from, 10, 64)
+	b.To, err[1] = strconv.ParseInt(to, 10, 64)
+	b.Epoch, err[2] = strconv.ParseInt(epoch, 10, 64)
+	ok = errors.Join(err[:]...) == nil && b.From >= 1 && b.To >= b.From && b.To <= maxSequence && b.Epoch >= 1
+	return b, ok && b.file() == file
+}

@@ -1,0 +1,360 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/driftdb/driftdb-go/internal/segment"
+)
+
+// Position is a place in the history: after the transaction that ends at
+// Sequence.
+type Position struct {
+	Sequence int64
+	Chain    segment.Chain
+}
+
+// Sink receives the history, batch by batch. What Apply was given between
+// Begin and Commit is proven only by Commit; Rollback takes it back.
+type Sink interface {
+	Begin() error
+	Apply(*segment.Record) error
+	Commit(Position) error
+	Rollback() error
+}
+
+// Target says where a walk ends: before the first transaction that would go
+// past it. Zero values are no limit.
+type Target struct {
+	Sequence int64
+	Time     int64 // Unix ms
+}
+
+func (t Target) set() bool { return t.Sequence != 0 || t.Time != 0 }
+
+// passed says whether a record belongs to a transaction that the walk must not
+// take.
+func (t Target) passed(r *segment.Record) bool {
+	return t.Sequence != 0 && r.Sequence > t.Sequence || t.Time != 0 && r.Time > t.Time
+}
+
+// Walk reads the history from start, which must be the end of a transaction,
+// and gives it to sink, if there is one. It goes on past the manifest for as
+// long as the writer's objects continue the chain, and returns where it ended.
+//
+// The lineage decides which objects count; the chain proves them.
+func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target Target, sink Sink) (Position, error) {
+	w := &walk{b: b, m: m, pos: start, target: target, sink: sink}
+	if start.Sequence == m.LatestSequence && start.Chain != m.ChainHead {
+		return start, fmt.Errorf("%w: its history up to sequence %d is not the one that is to be continued", ErrCorrupt, start.Sequence)
+	}
+	for i, span := range m.Lineage {
+		open := i == len(m.Lineage)-1
+		if !open && span.To <= w.pos.Sequence {
+			continue
+		}
+		if err := w.span(ctx, span, open); err != nil {
+			return w.pos, err
+		}
+		if w.done {
+			break
+		}
+	}
+	if !w.done && w.pos.Sequence < m.LatestSequence {
+		return w.pos, fmt.Errorf("%w: the manifest says that changes up to %d are stored, but nothing continues after %d", ErrCorrupt, m.LatestSequence, w.pos.Sequence)
+	}
+	return w.pos, nil
+}
+
+type walk struct {
+	b      *Bucket
+	m      *Manifest
+	pos    Position
+	target Target
+	sink   Sink
+	done   bool // the target is reached
+}
+
+func (w *walk) span(ctx context.Context, s Span, open bool) error {
+	batches, err := w.b.Batches(ctx, s)
+	if err != nil {
+		return err
+	}
+	ahead := newFetcher(ctx, w.b)
+	defer ahead.close()
+	for !w.done && (open || w.pos.Sequence < s.To) {
+		next := candidates(batches, w.pos.Sequence)
+		if len(next) == 0 {
+			if !open || w.pos.Sequence < w.m.LatestSequence {
+				return fmt.Errorf("%w: no batch of node %s, epoch %d continues after sequence %d", ErrCorrupt, s.NodeID, s.Epoch, w.pos.Sequence)
+			}
+			return nil
+		}
+		ahead.passed(w.pos.Sequence)
+		ahead.want(predict(batches, w.pos.Sequence)...)
+		if len(next) > 1 && w.pos.Sequence < w.m.LatestSequence {
+			next = w.preferred(ahead, s, batches, next)
+		}
+		if err := w.step(ahead, s, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// candidates are the batches that hold the entry after sequence, the widest
+// first.
+func candidates(batches []Batch, sequence int64) []Batch {
+	var out []Batch
+	for _, b := range batches {
+		if b.From <= sequence+1 && b.To > sequence {
+			out = append(out, b)
+		}
+	}
+	slices.SortFunc(out, func(x, y Batch) int { return int(min(max(y.To-x.To, -1), 1)) })
+	return out
+}
+
+// predict is the way that a walk most likely takes.
+func predict(batches []Batch, sequence int64) []Batch {
+	var out []Batch
+	for len(out) < prefetch {
+		next := candidates(batches, sequence)
+		if len(next) == 0 {
+			break
+		}
+		out = append(out, next[0])
+		sequence = next[0].To
+	}
+	return out
+}
+
+// step takes the first candidate that continues the chain.
+func (w *walk) step(ahead *fetcher, s Span, next []Batch) error {
+	var refused []error
+	for _, o := range next {
+		data, err := ahead.get(o)
+		if err != nil {
+			return err
+		}
+		err = w.take(s, o, data)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errOther) {
+			return err
+		}
+		refused = append(refused, err)
+	}
+	return fmt.Errorf("%w: no batch continues the history after sequence %d: %w", ErrCorrupt, w.pos.Sequence, errors.Join(refused...))
+}
+
+// preferred puts the candidates first from which the manifest's head can be
+// reached. Normally all of them are parts of one another, left over from a
+// merge, and the widest will do. When they are not, the writer's machine was
+// cloned while it ran, both went on under one epoch, and what the winner
+// stored is what the manifest confirmed.
+func (w *walk) preferred(ahead *fetcher, s Span, batches, next []Batch) []Batch {
+	widest, err := w.trial(ahead, s, next[0], 0)
+	if err == nil {
+		same := true
+		for _, o := range next[1:] {
+			if end, err := w.trial(ahead, s, o, 0); err == nil {
+				cut, err := w.trial(ahead, s, next[0], end.Sequence)
+				same = same && err == nil && cut == end
+			}
+		}
+		if same || widest.Sequence >= w.m.LatestSequence {
+			return next
+		}
+	}
+	var leads, rest []Batch
+	for _, o := range next {
+		if w.leads(ahead, s, batches, o) {
+			leads = append(leads, o)
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	return append(leads, rest...)
+}
+
+// trial reads o, without a sink, up to sequence to or its end.
+func (w *walk) trial(ahead *fetcher, s Span, o Batch, to int64) (Position, error) {
+	data, err := ahead.get(o)
+	if err != nil {
+		return Position{}, err
+	}
+	dry := *w
+	dry.sink = nil
+	return dry.apply(o, data, cmpOr(to, min(o.To, cmpOr(s.To, o.To))))
+}
+
+// leads says whether some way through o reaches the manifest's head.
+func (w *walk) leads(ahead *fetcher, s Span, batches []Batch, o Batch) bool {
+	end, err := w.trial(ahead, s, o, 0)
+	if err != nil {
+		return false
+	}
+	if end.Sequence >= min(w.m.LatestSequence, cmpOr(s.To, w.m.LatestSequence)) {
+		return true
+	}
+	on := *w
+	on.pos = end
+	for _, next := range candidates(batches, end.Sequence) {
+		if on.leads(ahead, s, batches, next) {
+			return true
+		}
+	}
+	return false
+}
+
+// errOther says that a batch is no part of this history, or is damaged: another
+// one may hold the same entries.
+var errOther = errors.New("not usable")
+
+// take applies the part of a batch that lies after the walk's position.
+func (w *walk) take(s Span, o Batch, data []byte) error {
+	limit, err := w.limit(s, o, data)
+	if err != nil {
+		return err
+	}
+	if limit <= w.pos.Sequence {
+		w.done = true
+		return nil
+	}
+	if w.sink != nil {
+		if err := w.sink.Begin(); err != nil {
+			return err
+		}
+	}
+	end, err := w.apply(o, data, limit)
+	if err == nil && w.sink != nil {
+		err = w.sink.Commit(end)
+	}
+	if err != nil {
+		if w.sink != nil {
+			err = errors.Join(err, w.sink.Rollback())
+		}
+		return err
+	}
+	w.pos = end
+	w.done = w.target.set() && limit < min(o.To, cmpOr(s.To, o.To))
+	return nil
+}
+
+func cmpOr(a, b int64) int64 {
+	if a != 0 {
+		return a
+	}
+	return b
+}
+
+// limit is the last sequence of o that this walk takes: the end of a
+// transaction, within the span and the target.
+func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
+	limit := min(o.To, cmpOr(s.To, o.To))
+	if !w.target.set() || w.target.Time == 0 && limit <= w.target.Sequence {
+		return limit, nil
+	}
+	end := w.pos.Sequence
+	err := w.read(o, data, func(r *segment.Record) bool {
+		if r.Sequence > limit || w.target.passed(r) {
+			return false
+		}
+		if r.Last {
+			end = max(end, r.Sequence)
+		}
+		return true
+	})
+	return end, err
+}
+
+// read calls fn for each record of o until it returns false. What is wrong
+// with the batch itself is errOther.
+func (w *walk) read(o Batch, data []byte, fn func(*segment.Record) bool) error {
+	r, err := w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errOther, err)
+	}
+	for {
+		rec, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s: %w", errOther, BatchKey(w.b.name, o), err)
+		}
+		if !fn(rec) {
+			return nil
+		}
+	}
+}
+
+// apply gives the sink what lies between the walk's position and limit, and
+// reads the batch to its end all the same: only its trailer proves it.
+func (w *walk) apply(o Batch, data []byte, limit int64) (Position, error) {
+	end := w.pos
+	joined, headSeen := false, false
+	var r *segment.Reader
+	check := func(sequence int64) error {
+		if sequence == w.pos.Sequence {
+			joined = r.Chain() == w.pos.Chain
+		}
+		if !joined {
+			return fmt.Errorf("%w: %s does not continue the chain at sequence %d", errOther, BatchKey(w.b.name, o), w.pos.Sequence)
+		}
+		headSeen = headSeen || sequence == w.m.LatestSequence
+		if sequence == w.m.LatestSequence && r.Chain() != w.m.ChainHead {
+			return fmt.Errorf("%w: %s does not lead to the manifest's chain head", errOther, BatchKey(w.b.name, o))
+		}
+		return nil
+	}
+	r, err := w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
+	if err != nil {
+		return end, fmt.Errorf("%w: %w", errOther, err)
+	}
+	if o.From == w.pos.Sequence+1 {
+		if err := check(w.pos.Sequence); err != nil {
+			return end, err
+		}
+	}
+	for {
+		rec, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return end, fmt.Errorf("%w: %s: %w", errOther, BatchKey(w.b.name, o), err)
+		}
+		if rec.Sequence > w.pos.Sequence && rec.Sequence <= limit {
+			if !joined {
+				return end, check(rec.Sequence)
+			}
+			if w.sink != nil {
+				if err := w.sink.Apply(rec); err != nil {
+					return end, fmt.Errorf("sequence %d: %w", rec.Sequence, err)
+				}
+			}
+		}
+		if rec.Last && rec.Sequence >= w.pos.Sequence {
+			if err := check(rec.Sequence); err != nil {
+				return end, err
+			}
+			if rec.Sequence <= limit {
+				end = Position{rec.Sequence, r.Chain()}
+			}
+		}
+	}
+	if h := w.m.LatestSequence; w.pos.Sequence < h && h < end.Sequence && !headSeen {
+		return end, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, BatchKey(w.b.name, o), h)
+	}
+	if end.Sequence != limit {
+		return end, fmt.Errorf("%w: %s has no transaction that ends at sequence %d", errOther, BatchKey(w.b.name, o), limit)
+	}
+	return end, nil
+}

@@ -1,0 +1,215 @@
+package schema
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Statement is SQL with its arguments. Equal shapes have equal texts, so that
+// the text serves as the key of a cache.
+type Statement struct {
+	SQL  string
+	Args []Value
+}
+
+// Bind binds the arguments.
+func (s Statement) Bind(b Binder) { Bind(b, 1, s.Args) }
+
+// Query says which rows to select, in which order.
+type Query struct {
+	Terms         []Term
+	OrderBy       []Order
+	Limit, Offset int // 0 is none
+}
+
+// Select reads the rows that match, all columns in the table's order.
+func (t *Table) Select(q Query) (Statement, error) {
+	var s Statement
+	var sql strings.Builder
+	sql.WriteString(t.selectAll)
+	if err := t.where(&s, &sql, q.Terms); err != nil {
+		return s, err
+	}
+	for i, o := range q.OrderBy {
+		col, err := t.column(o.Column)
+		if err != nil {
+			return s, err
+		}
+		if i == 0 {
+			sql.WriteString(" ORDER BY ")
+		} else {
+			sql.WriteString(", ")
+		}
+		sql.WriteString(t.Columns[col].quoted)
+		if o.Desc {
+			sql.WriteString(" DESC")
+		}
+	}
+	if err := t.limit(&s, &sql, q.Limit, q.Offset); err != nil {
+		return s, err
+	}
+	s.SQL = sql.String()
+	return s, nil
+}
+
+func (t *Table) limit(s *Statement, sql *strings.Builder, limit, offset int) error {
+	if limit < 0 || offset < 0 {
+		return t.fail("", fmt.Sprintf("limit %d, offset %d: neither can be negative; 0 is none", limit, offset))
+	}
+	if limit == 0 && offset == 0 {
+		return nil
+	}
+	if limit == 0 {
+		limit = -1 // SQLite knows no OFFSET without a LIMIT
+	}
+	sql.WriteString(" LIMIT ?")
+	s.Args = append(s.Args, integer(int64(limit)))
+	if offset > 0 {
+		sql.WriteString(" OFFSET ?")
+		s.Args = append(s.Args, integer(int64(offset)))
+	}
+	return nil
+}
+
+// SelectByID reads one row.
+func (t *Table) SelectByID(id string) Statement {
+	return Statement{t.selectByID, []Value{text(id)}}
+}
+
+// Count counts the rows that match.
+func (t *Table) Count(terms []Term) (Statement, error) {
+	return t.filtered("SELECT count(*) FROM "+t.quoted, terms)
+}
+
+// Delete removes the rows that match.
+func (t *Table) Delete(terms []Term) (Statement, error) {
+	return t.filtered("DELETE FROM "+t.quoted, terms)
+}
+
+func (t *Table) filtered(verb string, terms []Term) (Statement, error) {
+	var s Statement
+	var sql strings.Builder
+	sql.WriteString(verb)
+	if err := t.where(&s, &sql, terms); err != nil {
+		return s, err
+	}
+	s.SQL = sql.String()
+	return s, nil
+}
+
+// Update sets columns of the rows that match, and updatedAt to now (Unix
+// milliseconds) unless it is set, too. With returning it yields the rows as
+// they are then.
+func (t *Table) Update(set map[string]any, now int64, terms []Term, returning bool) (Statement, error) {
+	values := make([]Value, len(t.Columns))
+	if err := t.EncodeRecord(set, values); err != nil {
+		return Statement{}, err
+	}
+	for _, i := range []int{t.id, t.createdAt} {
+		if values[i].Kind != KindAbsent {
+			return Statement{}, t.fail(t.Columns[i].Name, "it cannot be set: it stays as the row was created")
+		}
+	}
+	if values[t.updatedAt].Kind == KindAbsent {
+		values[t.updatedAt] = integer(now)
+	}
+	var s Statement
+	var sql strings.Builder
+	sql.WriteString("UPDATE " + t.quoted + " SET ")
+	for i, v := range values {
+		if v.Kind == KindAbsent {
+			continue
+		}
+		if len(s.Args) > 0 {
+			sql.WriteString(", ")
+		}
+		sql.WriteString(t.Columns[i].quoted + " = ?")
+		s.Args = append(s.Args, v)
+	}
+	if err := t.where(&s, &sql, terms); err != nil {
+		return s, err
+	}
+	if returning {
+		sql.WriteString(" RETURNING " + t.list)
+	}
+	s.SQL = sql.String()
+	return s, nil
+}
+
+// Stamp fills in what every row has, where it is not given: the id from newID,
+// the times from now (Unix milliseconds).
+func (t *Table) Stamp(row []Value, newID func() string, now int64) {
+	if id := &row[t.id]; id.Kind == KindAbsent || id.Kind == KindText && id.Text == "" {
+		*id = text(newID())
+	}
+	for _, i := range []int{t.createdAt, t.updatedAt} {
+		if row[i].Kind == KindAbsent {
+			row[i] = integer(now)
+		}
+	}
+}
+
+// Seed fills the absent values of a row to create with what equality terms ask
+// for, so that the created row is one that they find.
+func (t *Table) Seed(row []Value, terms []Term) error {
+	for _, term := range terms {
+		i, err := t.column(term.Column)
+		if err != nil {
+			return err
+		}
+		if term.Op != Eq || row[i].Kind != KindAbsent {
+			continue
+		}
+		if row[i], err = t.Columns[i].Type.convert(term.Value); err != nil {
+			return t.fail(term.Column, err.Error())
+		}
+	}
+	return nil
+}
+
+// Complete reports whether the row as it will be stored is known from its
+// values alone: no absent one gets a default from the database.
+func (t *Table) Complete(row []Value) bool {
+	for i, v := range row {
+		if v.Kind == KindAbsent && t.defaults[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Insert creates a row and leaves absent values to the database. It yields the
+// row as it is stored.
+func (t *Table) Insert(row []Value) Statement {
+	var names, params []string
+	var s Statement
+	for i, v := range row {
+		if v.Kind != KindAbsent {
+			names = append(names, t.Columns[i].quoted)
+			params = append(params, "?")
+			s.Args = append(s.Args, v)
+		}
+	}
+	s.SQL = "INSERT INTO " + t.quoted + " (" + strings.Join(names, ", ") +
+		") VALUES (" + strings.Join(params, ", ") + ") RETURNING " + t.list
+	return s
+}
+
+// InsertComplete is the SQL that creates n complete rows; the parameters are
+// their values, row by row.
+func (t *Table) InsertComplete(n int) string {
+	if n == 1 {
+		return t.insert
+	}
+	return t.insert + strings.Repeat(", "+t.rowParams, n-1)
+}
+
+// Fill replaces absent values, but those for which the database has a default,
+// by the values of another row.
+func (t *Table) Fill(row, from []Value) {
+	for i := range row {
+		if row[i].Kind == KindAbsent && !t.defaults[i] {
+			row[i] = from[i]
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package schema
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// Struct is how a struct type is stored: its columns, in the order of its
+// fields with embedded structs flattened, and how values move.
+type Struct struct {
+	Columns []Column
+	fields  []field
+	byName  map[string]int
+}
+
+type field struct {
+	codec
+	name     string
+	index    []int // as in reflect.Value.FieldByIndex
+	omitZero bool  // a zero value is left to the column's default
+}
+
+var structs sync.Map // reflect.Type -> *Struct
+
+// StructOf returns the plan of a struct type, which is made once per type. The
+// error is an *Error without a table.
+func StructOf(t reflect.Type) (*Struct, error) {
+	if s, ok := structs.Load(t); ok {
+		return s.(*Struct), nil
+	}
+	s := &Struct{byName: make(map[string]int)}
+	if err := s.add(t, nil); err != nil {
+		return nil, err
+	}
+	if len(s.fields) == 0 {
+		return nil, &Error{Reason: fmt.Sprintf("%s has no exported field to store", t)}
+	}
+	for i, f := range s.fields {
+		if _, ok := s.byName[f.name]; ok {
+			return nil, &Error{Column: f.name, Reason: fmt.Sprintf("two fields of %s have this name", t)}
+		}
+		s.byName[f.name] = i
+	}
+	structs.Store(t, s)
+	return s, nil
+}
+
+// add appends the fields of t, which lies at index in the outermost struct.
+func (s *Struct) add(t reflect.Type, index []int) error {
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		at := append(append([]int{}, index...), i)
+		tag, tagged := sf.Tag.Lookup("db")
+		if tag == "-" || !sf.IsExported() && !sf.Anonymous {
+			continue
+		}
+		if sf.Anonymous && !tagged && flattens(sf.Type) {
+			if err := s.add(sf.Type, at); err != nil {
+				return err
+			}
+			continue
+		}
+		if !sf.IsExported() {
+			continue
+		}
+		if err := s.addField(sf, tag, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flattens reports whether an embedded field is a group of fields, not a value.
+func flattens(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t != timeType && !isNull(t)
+}
+
+func (s *Struct) addField(sf reflect.StructField, tag string, at []int) error {
+	opts, err := parseTag(tag)
+	if err != nil {
+		return &Error{Column: sf.Name, Reason: "its db tag: " + err.Error()}
+	}
+	col := Column{Name: opts.name, Unique: opts.unique, Index: opts.index}
+	if col.Name == "" {
+		col.Name = lowerCamel(sf.Name)
+	}
+	f := field{name: col.Name, index: at, omitZero: opts.omitZero}
+	if opts.json {
+		f.codec = jsonCodec(sf.Type)
+	} else if f.codec, err = codecOf(sf.Type); err != nil {
+		return &Error{Column: col.Name, Reason: err.Error()}
+	}
+	col.Type, col.Required = f.typ, !f.nullable
+	if opts.hasDefault {
+		if col.Default, err = f.typ.parseDefault(opts.def); err != nil {
+			return &Error{Column: col.Name, Reason: "its db tag: default: " + err.Error()}
+		}
+	}
+	switch col.Name {
+	case ID, CreatedAt, UpdatedAt: // filled in when they are not given
+		f.omitZero = true
+	}
+	s.Columns = append(s.Columns, col)
+	s.fields = append(s.fields, f)
+	return nil
+}
+
+// Encode fills values, one per column, from the struct v. What is left to the
+// column's default is Absent.
+func (s *Struct) Encode(v reflect.Value, values []Value) error {
+	for i := range s.fields {
+		f := &s.fields[i]
+		fv := v.FieldByIndex(f.index)
+		if f.omitZero && f.isZero(fv) {
+			values[i] = Value{}
+			continue
+		}
+		val, err := f.encode(fv)
+		if err != nil {
+			return &Error{Column: f.name, Reason: err.Error()}
+		}
+		values[i] = val
+	}
+	return nil
+}
+
+// Decode fills the struct v, which must be addressable, from a row that has
+// the columns of s in order.
+func (s *Struct) Decode(row Row, v reflect.Value) error {
+	for i := range s.fields {
+		f := &s.fields[i]
+		if err := f.decode(row, i, v.FieldByIndex(f.index)); err != nil {
+			return &Error{Column: f.name, Reason: err.Error()}
+		}
+	}
+	return nil
+}
+
+// Result is how rows of some query fill a struct.
+type Result struct {
+	fields []*field // by column
+}
+
+// Result matches the columns of a query with the struct's fields by name.
+func (s *Struct) Result(columns []string) (*Result, error) {
+	if err := distinct(columns); err != nil {
+		return nil, err
+	}
+	r := &Result{fields: make([]*field, len(columns))}
+	for i, name := range columns {
+		at, ok := s.byName[name]
+		if !ok {
+			return nil, &Error{Column: name, Reason: "the struct has no field for it: rename it with AS, or add the field"}
+		}
+		r.fields[i] = &s.fields[at]
+	}
+	return r, nil
+}
+
+// Decode fills the struct v, which must be addressable. Fields without a
+// column keep their value.
+func (r *Result) Decode(row Row, v reflect.Value) error {
+	for i, f := range r.fields {
+		if err := f.decode(row, i, v.FieldByIndex(f.index)); err != nil {
+			return &Error{Column: f.name, Reason: err.Error()}
+		}
+	}
+	return nil
+}
+
+// distinct refuses a result in which one column would overwrite another.
+func distinct(columns []string) error {
+	seen := make(map[string]bool, len(columns))
+	for _, name := range columns {
+		if seen[name] {
+			return &Error{Column: name, Reason: "the result has two columns of this name: rename one with AS"}
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+func (f *field) isZero(v reflect.Value) bool {
+	if f.typ == Time && v.Type() == timeType {
+		t, _ := reflect.TypeAssert[time.Time](v)
+		return t.IsZero() // in any location
+	}
+	return v.IsZero()
+}
+
+// Scalar is how a single value that is no struct is read.
+type Scalar struct{ codec codec }
+
+// ScalarOf returns the plan of a type that fits into one column.
+func ScalarOf(t reflect.Type) (Scalar, error) {
+	c, err := codecOf(t)
+	if err != nil {
+		return Scalar{}, &Error{Reason: fmt.Sprintf("rows cannot be read into %s: only into a struct, a Record or a basic type", t)}
+	}
+	return Scalar{c}, nil
+}
+
+// Decode sets v, which must be addressable, to the only column of row.
+func (s Scalar) Decode(row Row, v reflect.Value) error {
+	if err := s.codec.decode(row, 0, v); err != nil {
+		return &Error{Reason: "the value: " + err.Error()}
+	}
+	return nil
+}
+
+// IsStruct reports whether t is read field by field, not as one value.
+func IsStruct(t reflect.Type) bool { return flattens(t) }

@@ -1,0 +1,56 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"time"
+)
+
+// Status is a view of the engine for metrics. It touches neither disk nor
+// network.
+type Status struct {
+	Running                bool
+	Acked, Confirmed       int64
+	Synced, Errors         int64 // of this session
+	LastSync, LastSnapshot time.Time
+	Err                    error // of the last round; nil when it went well
+	Fenced                 bool
+}
+
+// Status says how things are.
+func (s *Syncer) Status() Status {
+	st := Status{
+		Running: s.status.running.Load(),
+		Acked:   s.status.acked.Load(), Confirmed: s.status.confirmed.Load(),
+		Synced: s.status.synced.Load(), Errors: s.status.errors.Load(),
+		LastSync: millis(s.status.lastSync.Load()), LastSnapshot: millis(s.status.lastSnapshot.Load()),
+		Fenced: s.status.fenced.Load(),
+	}
+	if p := s.status.lastErr.Load(); p != nil {
+		st.Err = *p
+	}
+	return st
+}
+
+func millis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+func (s *Syncer) event(msg string, args ...any) {
+	s.cfg.Logger.Info(msg, append([]any{"scope", "sync"}, args...)...)
+}
+
+// report logs a failed round: what will pass is a warning, what will not
+// without somebody's help is an error.
+func (s *Syncer) report(err error) {
+	level := slog.LevelWarn
+	if s.broken != nil || errors.Is(err, fs.ErrPermission) {
+		level = slog.LevelError
+	}
+	s.cfg.Logger.Log(context.Background(), level, "sync failed", "scope", "sync", "error", err, "pending", s.pending())
+}

@@ -1,0 +1,298 @@
+// Package syncer is the engine: it ships the log to the bucket in the
+// background, keeps the manifest up to date and takes snapshots.
+//
+// All work is done under one token, by the loop or by whoever calls Flush or
+// Snapshot, so a step never meets another one.
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+var (
+	// ErrFenced says that another writer has taken the database's name over.
+	ErrFenced = errors.New("another writer has taken over this database")
+	// ErrDiverged says that the bucket holds a history that this file does not
+	// continue.
+	ErrDiverged = errors.New("the file and the bucket have diverged")
+	// ErrStopped says that the engine was stopped before it was done.
+	ErrStopped = errors.New("sync was stopped")
+)
+
+// Config is what the engine needs of its database. All fields are set.
+type Config struct {
+	Log    *changelog.Log
+	Bucket *remote.Bucket
+	Path   string // of the database, for copies beside it
+
+	// Sequence is the last committed one.
+	Sequence func() int64
+	// Reader opens a connection for a snapshot to read from.
+	Reader func() (*sqlite.Conn, error)
+	// Exclusive runs fn while the database's writer stands back, so that our
+	// small commits and its own do not wait for one another in SQLite.
+	Exclusive func(ctx context.Context, fn func() error) error
+	// Refuse makes writes fail from now on.
+	Refuse func(error)
+
+	Interval         time.Duration // between ticks while there is something to send
+	ManifestInterval time.Duration // between swaps of the manifest while nobody asks for one
+	SnapshotEvery    int64         // entries
+	Limits           changelog.Limits
+
+	Logger *slog.Logger
+}
+
+// Syncer ships one database's log.
+type Syncer struct {
+	cfg   Config
+	log   *changelog.Log
+	token chan struct{} // held by whoever works; the fields below it belong to the holder
+	wake  chan struct{} // capacity 1: there may be something to do
+
+	books    changelog.Books
+	manifest remote.Stored // as we wrote it last; empty until this session has an epoch
+	epoch    int64         // 0: none yet
+	swapped  time.Time     // when the manifest was swapped last
+	broken   error         // fenced or diverged: nothing is sent any more
+
+	mu     sync.Mutex // Start and Stop
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	status status
+}
+
+type status struct {
+	running                          atomic.Bool
+	acked, confirmed, synced, errors atomic.Int64
+	lastSync, lastSnapshot           atomic.Int64 // Unix ms
+	lastErr                          atomic.Pointer[error]
+	fenced                           atomic.Bool
+}
+
+// New returns an engine that does nothing until it is started or asked.
+func New(cfg Config) (*Syncer, error) {
+	s := &Syncer{cfg: cfg, log: cfg.Log, token: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	var err error
+	if s.books, err = cfg.Log.Books(); err != nil {
+		return nil, err
+	}
+	s.status.acked.Store(s.books.Acked)
+	s.status.confirmed.Store(s.books.Confirmed)
+	return s, nil
+}
+
+// Wake says that something was committed. It never blocks.
+func (s *Syncer) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Start starts the loop, unless it runs.
+func (s *Syncer) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel, s.done = cancel, make(chan struct{})
+	s.status.running.Store(true)
+	go func(done chan struct{}) {
+		defer close(done)
+		s.loop(ctx)
+	}(s.done)
+}
+
+// Stop ends the loop, interrupts what it is doing and waits for it.
+func (s *Syncer) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel == nil {
+		return
+	}
+	s.cancel()
+	<-s.done
+	s.cancel = nil
+	s.status.running.Store(false)
+}
+
+// loop sleeps until something is committed, waits an interval for more, and
+// ticks. While nothing is left to do no timer runs.
+func (s *Syncer) loop(ctx context.Context) {
+	if s.due() {
+		s.Wake() // what an earlier session left
+	}
+	timer := time.NewTimer(0)
+	timer.Stop()
+	var next time.Time // when the timer fires; zero: it does not run
+	for {
+		wake := s.wake
+		if !next.IsZero() && time.Until(next) <= s.cfg.Interval {
+			wake = nil // that is soon enough: the writers' wake-ups need not be counted
+		}
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-wake:
+			next = time.Now().Add(s.cfg.Interval)
+		case <-timer.C:
+			next = time.Time{}
+			if wait := s.tick(ctx); wait > 0 {
+				next = time.Now().Add(wait)
+			}
+		}
+		if !next.IsZero() {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// tick does one round of work, and returns after how long there is more to do,
+// or 0 when there is not.
+func (s *Syncer) tick(ctx context.Context) time.Duration {
+	if err := s.acquire(ctx); err != nil {
+		return 0
+	}
+	defer s.release()
+	err := s.work(ctx, request{})
+	switch {
+	case ctx.Err() != nil || s.broken != nil:
+		return 0
+	case err != nil, s.pending() > 0:
+		return s.cfg.Interval
+	case s.books.Confirmed < s.books.Acked:
+		return max(s.cfg.ManifestInterval-time.Since(s.swapped), time.Millisecond)
+	}
+	return 0
+}
+
+func (s *Syncer) acquire(ctx context.Context) error {
+	select {
+	case s.token <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Syncer) release() { <-s.token }
+
+// due says whether an earlier session left something to do.
+func (s *Syncer) due() bool {
+	if err := s.acquire(context.Background()); err != nil {
+		return false
+	}
+	defer s.release()
+	return s.pending() > 0 || s.books.Confirmed < s.books.Acked || s.books.Barrier > s.books.Snapshot
+}
+
+func (s *Syncer) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
+
+// Flush returns when all that was committed before the call is stored, and the
+// manifest says so.
+func (s *Syncer) Flush(ctx context.Context) error {
+	if err := s.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.release()
+	return s.work(ctx, request{flush: true})
+}
+
+// Snapshot stores a snapshot of all that was committed before the call.
+func (s *Syncer) Snapshot(ctx context.Context) (remote.Snapshot, error) {
+	if err := s.acquire(ctx); err != nil {
+		return remote.Snapshot{}, err
+	}
+	defer s.release()
+	if err := s.work(ctx, request{flush: true, snapshot: true}); err != nil {
+		return remote.Snapshot{}, err
+	}
+	return s.manifest.Snapshots[len(s.manifest.Snapshots)-1], nil
+}
+
+// request is what a caller wants beyond what a tick does.
+type request struct {
+	flush    bool // the manifest is swapped even if that is not due
+	snapshot bool
+}
+
+// work is one round: upload, snapshot, manifest, trim. Its errors are noted.
+func (s *Syncer) work(ctx context.Context, r request) error {
+	err := s.round(ctx, r)
+	switch {
+	case err == nil:
+		s.status.lastErr.Store(nil)
+	case ctx.Err() == nil:
+		s.status.errors.Add(1)
+		s.status.lastErr.Store(&err)
+		s.report(err)
+	}
+	return err
+}
+
+func (s *Syncer) round(ctx context.Context, r request) error {
+	if s.broken != nil {
+		return s.broken
+	}
+	target := s.cfg.Sequence()
+	idle := s.books.Acked >= target && s.books.Barrier <= s.books.Snapshot && !r.snapshot
+	if idle && s.books.Confirmed >= s.books.Acked {
+		return nil
+	}
+	if s.epoch == 0 {
+		if err := s.attach(ctx); err != nil {
+			return err
+		}
+	}
+	for s.books.Acked < target {
+		if err := s.upload(ctx); err != nil {
+			return err
+		}
+	}
+	if r.snapshot || s.snapshotDue() {
+		if err := s.snapshot(ctx); err != nil {
+			return err
+		}
+	} else if s.books.Confirmed < s.books.Acked && (r.flush || time.Since(s.swapped) >= s.cfg.ManifestInterval) {
+		if err := s.confirm(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return s.trim(ctx)
+}
+
+func (s *Syncer) trim(ctx context.Context) error {
+	for more := true; more && ctx.Err() == nil; {
+		err := s.exclusive(ctx, func() (err error) {
+			more, err = s.log.Trim(s.books.Confirmed)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("trim the log: %w", err)
+		}
+	}
+	return nil
+}
+
+// stop gives up for good: what is in the bucket is somebody else's to continue.
+func (s *Syncer) stop(err error) error {
+	s.broken = err
+	s.status.fenced.Store(errors.Is(err, ErrFenced))
+	s.cfg.Refuse(err)
+	return err
+}

@@ -1,0 +1,288 @@
+package driftdb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/gofrs/flock"
+)
+
+// memory is the Path of a database that is not kept.
+const memory = ":memory:"
+
+// Open opens a database, and makes it if it is missing; see [Config]. A SQLite
+// file that DriftDB has never seen is adopted: the bucket gets a snapshot of it
+// first.
+//
+// Open touches the disk. It asks the bucket when it has to restore, and, unless
+// syncing is manual, whether the file is up to date with it; a bucket that does
+// not answer within a few seconds is no error. ctx bounds Open only.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	cfg, err := cfg.normalize()
+	if err != nil {
+		return nil, fmt.Errorf("driftdb: open: %w", err)
+	}
+	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), closed: make(chan struct{})}
+	if err := db.open(ctx); err != nil {
+		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.release())
+	}
+	return db, nil
+}
+
+func (db *DB) open(ctx context.Context) error {
+	if err := db.claim(); err != nil {
+		return err
+	}
+	if err := db.connect(ctx); err != nil {
+		return err
+	}
+	if err := db.restoreMissing(ctx); err != nil {
+		return err
+	}
+	if err := db.prepare(); err != nil {
+		return err
+	}
+	if err := db.openConns(); err != nil {
+		return err
+	}
+	if db.bucket == nil {
+		return nil
+	}
+	if err := db.openSync(); err != nil {
+		return err
+	}
+	if db.cfg.ManualSync {
+		return nil
+	}
+	if err := db.checkBucket(ctx); err != nil {
+		return err
+	}
+	db.sync.Start()
+	return nil
+}
+
+// claim finds the file's place and keeps other writers out of it.
+func (db *DB) claim() error {
+	if db.cfg.Path == memory {
+		return db.claimMemory()
+	}
+	path, err := filepath.Abs(db.cfg.Path)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // one file, one lock, whatever it is called
+	}
+	db.path = path
+	db.file = flock.New(path+"-lock", flock.SetPermissions(0o600))
+	ok, err := db.file.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !ok {
+		return fmt.Errorf("%w: %s has a writer; a file can have one at a time", ErrLocked, path)
+	}
+	return removeLeftovers(path)
+}
+
+// removeLeftovers deletes the working folders of snapshots and restores that a
+// crash has cut short. We hold the file's lock, so they are nobody's.
+func removeLeftovers(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		for _, suffix := range []string{syncer.CopySuffix, restore.TempSuffix} {
+			if ok, _ := filepath.Match(escapeGlob(filepath.Base(path)+suffix)+"*", e.Name()); ok && e.IsDir() {
+				if err := os.RemoveAll(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// connect makes the way to the bucket.
+func (db *DB) connect(ctx context.Context) error {
+	store, err := openStore(ctx, db.cfg.S3, db.cfg.Store)
+	if err != nil || store == nil {
+		return err
+	}
+	opts, err := sealing(db.cfg.Compression, db.cfg.EncryptionKeys)
+	if err != nil {
+		return err
+	}
+	db.meter = &meter{Store: store}
+	db.bucket = remote.New(retry.Store(db.meter, db.cfg.Retry.policy()), db.cfg.Name, opts)
+	return nil
+}
+
+// restoreMissing fetches the database when there is no file.
+func (db *DB) restoreMissing(ctx context.Context) error {
+	if !db.cfg.AutoRestore {
+		return nil
+	}
+	if _, err := os.Lstat(db.path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db.log.Info("restoring", "scope", "restore", "path", db.path, "name", db.cfg.Name)
+	res, err := restore.Run(ctx, db.bucket, restore.Options{Path: db.path, Finish: db.continueHistory})
+	if errors.Is(err, remote.ErrNoBackup) {
+		db.log.Info("nothing to restore, starting a new database", "scope", "restore", "name", db.cfg.Name)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)
+	}
+	db.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
+	return nil
+}
+
+// continueHistory makes a restored file the one that goes on where the bucket
+// ends.
+func (db *DB) continueHistory(c *sqlite.Conn, m *remote.Manifest, at remote.Position) error {
+	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1}
+	if n := len(m.Snapshots); n > 0 {
+		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
+	}
+	return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: db.cfg.NodeID}, b)
+}
+
+// prepare opens the file for the first time: it has to be a database, gets our
+// tables, and has to belong to this name.
+func (db *DB) prepare() error {
+	plain := new(sqlite.Driver)
+	look, err := plain.Open(db.path, sqlite.Options{KeepJournal: true, BusyTimeout: db.cfg.BusyTimeout})
+	if err == nil {
+		// Before anything is changed, the journal mode included.
+		_, err = look.Int("SELECT count(*) FROM main.sqlite_schema")
+		err = errors.Join(err, look.Close())
+	}
+	if err != nil {
+		if sqlite.IsNotDatabase(err) {
+			return fmt.Errorf("%w: it is no SQLite database, and was left as it is: %w", ErrCorrupt, err)
+		}
+		return err
+	}
+	c, err := plain.Open(db.path, db.options())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	adopted, err := changelog.Init(c, db.cfg.NodeID)
+	if err != nil {
+		return err
+	}
+	if adopted == changelog.Foreign {
+		db.log.Info("adopted a database that was made without DriftDB; the bucket gets a snapshot of it first", "scope", "open", "path", db.path)
+	}
+	if db.id, err = changelog.ReadIdentity(c); err != nil {
+		return err
+	}
+	switch db.id.Name {
+	case db.cfg.Name:
+	case "":
+		if err := changelog.SetName(c, db.cfg.Name); err != nil {
+			return err
+		}
+		db.id.Name = db.cfg.Name
+	default:
+		return fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", db.id.Name, db.cfg.Name)
+	}
+	last, err := changelog.Last(c)
+	if err != nil {
+		return err
+	}
+	db.hub = capture.NewHub(last, 0, func() {
+		if db.sync != nil {
+			db.sync.Wake()
+		}
+	})
+	return nil
+}
+
+// options are those of every connection that writes.
+func (db *DB) options() sqlite.Options {
+	return sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true}
+}
+
+// openConns opens the connections that the database works with.
+func (db *DB) openConns() (err error) {
+	if db.writer, err = capture.Open(db.path, db.options(), db.hub); err != nil {
+		return err
+	}
+	if err := db.writer.Barrier("the schema was changed while DriftDB had the file closed", true); err != nil {
+		return err
+	}
+	plain := new(sqlite.Driver)
+	opts := db.options()
+	opts.Synchronous, opts.CacheKiB = sqlite.SyncFull, 0
+	c, err := plain.Open(db.path, opts)
+	if err != nil {
+		return err
+	}
+	if db.logs, err = changelog.Open(c); err != nil {
+		return errors.Join(err, c.Close())
+	}
+	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) {
+		opts := db.options()
+		opts.QueryOnly = true
+		return plain.Open(db.path, opts)
+	})
+	db.sql = sql.OpenDB(connector{db})
+	return nil
+}
+
+// openSync makes the engine.
+func (db *DB) openSync() (err error) {
+	db.sync, err = syncer.New(syncer.Config{
+		Log: db.logs, Bucket: db.bucket, Path: db.path,
+		Sequence: db.hub.Sequence, Exclusive: db.exclusive, Refuse: db.hub.Refuse,
+		Reader: func() (*sqlite.Conn, error) {
+			return new(sqlite.Driver).Open(db.path, sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, QueryOnly: true, MustExist: true})
+		},
+		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
+		SnapshotEvery: int64(db.cfg.SnapshotEvery),
+		Limits:        changelog.Limits{Bytes: batchBytes, Entries: int64(db.cfg.MaxBatchSize)},
+		Logger:        db.log,
+	})
+	return err
+}
+
+// checkTimeout is how long Open waits for the bucket's word on whether the
+// file is up to date.
+const checkTimeout = 3 * time.Second
+
+// checkBucket compares the file with the bucket, if that answers.
+func (db *DB) checkBucket(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	err := db.sync.Check(bounded)
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, syncer.ErrDiverged), errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
+		return err
+	}
+	db.log.Warn("the bucket cannot be reached; the database works, and sync goes on trying", "scope", "sync", "error", err)
+	return nil
+}

@@ -1,0 +1,29 @@
+package driftdb
+
+import "time"
+
+// Base holds what every row has. Embed it in the structs that [Define] takes:
+//
+//	type User struct {
+//		driftdb.Base
+//		Name  string
+//		Email string `db:"email,unique"`
+//	}
+//
+// Create fills in the fields that are zero.
+type Base struct {
+	ID        string    `db:"id"`        // UUIDv7, the primary key
+	CreatedAt time.Time `db:"createdAt"` // UTC, to the millisecond
+	UpdatedAt time.Time `db:"updatedAt"` // UTC, to the millisecond; every update sets it
+}
+
+// Record is a row of a table that was defined by a [Schema], or of any query
+// (see [Select]). Its values are int64, float64, string, []byte and nil, and
+// bool in columns declared BOOLEAN; createdAt and updatedAt are int64, in Unix
+// milliseconds.
+//
+// Going in, any Go type that stands for one of these will do: all integer and
+// float types that keep the value exactly, named types, pointers (nil is
+// NULL), sql.Null and other driver.Valuers. Fields that are left out get the
+// column's default.
+type Record map[string]any

@@ -1,0 +1,155 @@
+package driftdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/gofrs/flock"
+)
+
+// RestoreConfig says what to restore, and to where.
+type RestoreConfig struct {
+	Name string // of the database in the bucket
+	Path string // of the file to make
+
+	S3             *S3Config      // where the backup is: either this
+	Store          objstore.Store // or this
+	EncryptionKeys []string       // as in Config
+
+	At       time.Time // the state at this time; zero: the latest
+	Sequence int64     // the state after this change; 0: the latest
+
+	Overwrite  bool // an existing file is refused otherwise
+	OnProgress func(Progress)
+}
+
+// Progress is how far a restore has come.
+type Progress struct {
+	Stage       string // snapshot (bytes), replay (sequence numbers), check
+	Done, Total int64  // Total is 0 when it is not known
+}
+
+// RestoreResult describes what was restored.
+type RestoreResult struct {
+	Sequence int64     // of the last change in it
+	Time     time.Time // of that change, or of the snapshot that holds it
+	Rows     int64     // in all tables
+	Bytes    int64     // of the file
+	Duration time.Duration
+}
+
+// Restore writes a database from its backup to a new file, and proves it
+// first: the log's chain of hashes, the snapshot's hash, SQLite's integrity
+// check. The copy is free: it may be opened under any name, and knows nothing
+// of the bucket. Restoring to a time or sequence stops at the end of the last
+// transaction that is not later.
+//
+// It uses the network, and as much disk as the database has. Until it succeeds
+// nothing is at Path, or what was there before. Errors: ErrNoBackup, ErrCorrupt,
+// ErrKey, ErrVersion, ErrLocked when the file to overwrite is open.
+func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
+	began := time.Now()
+	res, err := cfg.restore(ctx)
+	if err != nil {
+		return RestoreResult{}, export(fmt.Errorf("restore %s: %w", cfg.Name, err))
+	}
+	return RestoreResult{
+		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
+		Duration: time.Since(began),
+	}, nil
+}
+
+func (cfg RestoreConfig) restore(ctx context.Context) (restore.Result, error) {
+	b, err := cfg.bucket(ctx)
+	if err != nil {
+		return restore.Result{}, err
+	}
+	if cfg.Path == "" || cfg.Path == memory {
+		return restore.Result{}, errors.New("Path must name a file")
+	}
+	path, err := filepath.Abs(cfg.Path)
+	if err != nil {
+		return restore.Result{}, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return restore.Result{}, err
+	}
+	if _, err := os.Stat(path + "-lock"); err == nil {
+		lock := flock.New(path + "-lock")
+		ok, err := lock.TryLock()
+		if err != nil {
+			return restore.Result{}, err
+		}
+		defer lock.Close()
+		if !ok {
+			return restore.Result{}, fmt.Errorf("%w: %s", ErrLocked, path)
+		}
+	}
+	opts := restore.Options{Path: path, Overwrite: cfg.Overwrite, Target: cfg.target()}
+	if cfg.OnProgress != nil {
+		opts.Progress = func(p restore.Progress) {
+			cfg.OnProgress(Progress{Stage: string(p.Stage), Done: p.Done, Total: p.Total})
+		}
+	}
+	return restore.Run(ctx, b, opts)
+}
+
+func (cfg RestoreConfig) target() remote.Target {
+	t := remote.Target{Sequence: cfg.Sequence}
+	if !cfg.At.IsZero() {
+		t.Time = cfg.At.UnixMilli()
+	}
+	return t
+}
+
+func (cfg RestoreConfig) bucket(ctx context.Context) (*remote.Bucket, error) {
+	if err := remote.CheckName("Name", cfg.Name); err != nil {
+		return nil, err
+	}
+	switch {
+	case cfg.S3 == nil && cfg.Store == nil:
+		return nil, errors.New("set S3 or Store: where the backup is")
+	case cfg.S3 != nil && cfg.Store != nil:
+		return nil, errors.New("both S3 and Store are set; choose one")
+	case cfg.Sequence < 0:
+		return nil, fmt.Errorf("Sequence %d is negative", cfg.Sequence)
+	case cfg.Sequence != 0 && !cfg.At.IsZero():
+		return nil, errors.New("both At and Sequence are set; choose one")
+	}
+	store, err := openStore(ctx, cfg.S3, cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := sealing(Gzip, cfg.EncryptionKeys)
+	if err != nil {
+		return nil, err
+	}
+	return remote.New(retry.Store(store, retry.Default()), cfg.Name, opts), nil
+}
+
+// VerifyResult describes a backup that was proven.
+type VerifyResult struct {
+	RestoreResult
+	VerifiedAt time.Time
+}
+
+// Verify restores to a temporary file, proves it as Restore does, and deletes
+// it. It touches nothing in the bucket. Damage is ErrCorrupt.
+func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
+	dir, err := os.MkdirTemp("", "driftdb-verify-")
+	if err != nil {
+		return VerifyResult{}, fmt.Errorf("driftdb: verify: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	cfg.Path, cfg.Overwrite = filepath.Join(dir, "verify.sqlite"), false
+	res, err := Restore(ctx, cfg)
+	return VerifyResult{res, time.Now()}, err
+}

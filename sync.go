@@ -1,0 +1,165 @@
+package driftdb
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+var errNoStore = errors.New("driftdb: there is nothing to sync with; set Config.S3 or Config.Store")
+
+// SnapshotInfo describes a snapshot in the bucket.
+type SnapshotInfo struct {
+	Key      string // of the object, within the store
+	Sequence int64  // of the last change in it
+	Time     time.Time
+	Size     int64 // of the object, in bytes
+}
+
+// Flush returns when all that was committed before the call is in the bucket,
+// and its manifest says so. It uses the network, also when syncing is manual or
+// stopped.
+func (db *DB) Flush(ctx context.Context) error {
+	if err := db.syncable(); err != nil {
+		return err
+	}
+	return export(db.sync.Flush(ctx))
+}
+
+// Snapshot stores a snapshot that holds all that was committed before the call,
+// and returns when the manifest names it. It needs free disk space of the size
+// of the database, and uses the network. Writers go on meanwhile.
+func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
+	if err := db.syncable(); err != nil {
+		return SnapshotInfo{}, err
+	}
+	s, err := db.sync.Snapshot(ctx)
+	if err != nil {
+		return SnapshotInfo{}, export(err)
+	}
+	return SnapshotInfo{Key: s.Key, Sequence: s.Sequence, Time: time.UnixMilli(s.Time), Size: s.Size}, nil
+}
+
+func (db *DB) syncable() error {
+	select {
+	case <-db.closed:
+		return ErrClosed
+	default:
+	}
+	if db.sync == nil {
+		return errNoStore
+	}
+	return nil
+}
+
+// StartSync starts syncing in the background, unless it runs or there is
+// nothing to sync with.
+func (db *DB) StartSync() {
+	if db.syncable() == nil {
+		db.sync.Start()
+	}
+}
+
+// StopSync stops syncing in the background, interrupts a running upload, and
+// returns when it has stopped. Flush and Snapshot still work.
+func (db *DB) StopSync() {
+	if db.sync != nil {
+		db.sync.Stop()
+	}
+}
+
+// Metrics describe an open database. Counters start at Open.
+type Metrics struct {
+	IsRunning      bool  // syncing runs in the background
+	PendingChanges int64 // committed, not in the bucket
+	TotalSynced    int64 // changes uploaded
+	SyncErrors     int64 // rounds that failed
+
+	LatestSequence    int64 // of the last committed change
+	SyncedSequence    int64 // of the last one in the bucket
+	ConfirmedSequence int64 // of the last one that the manifest names
+
+	DBSizeBytes   int64 // of the file and its WAL
+	LogSizeBytes  int64 // of the change log within it
+	BytesUploaded int64
+	Requests      int64 // to the store, repeated ones included
+
+	LastSyncAt, LastSnapshotAt time.Time // zero: not since Open
+
+	Fenced    bool  // another writer has taken over
+	LastError error // of the last round; nil when it went well
+}
+
+// Metrics says how things are. It reads the disk, and uses no network.
+func (db *DB) Metrics() Metrics {
+	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size()}
+	// A closed database has no log to measure, and nobody to tell.
+	_ = db.conn().read(context.Background(), "SELECT coalesce(sum(length(data)), 0) FROM main._driftdb_log", func(st *sqlite.Stmt) error {
+		return st.Each(func(st *sqlite.Stmt) error { m.LogSizeBytes = st.Int64(0); return nil })
+	})
+	if db.sync == nil {
+		return m
+	}
+	st := db.sync.Status()
+	m.IsRunning, m.TotalSynced, m.SyncErrors = st.Running, st.Synced, st.Errors
+	m.SyncedSequence, m.ConfirmedSequence = st.Acked, st.Confirmed
+	m.PendingChanges = max(m.LatestSequence-st.Acked, 0)
+	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
+	m.Fenced, m.LastError = st.Fenced, export(st.Err)
+	m.BytesUploaded, m.Requests = db.meter.bytes.Load(), db.meter.requests.Load()
+	return m
+}
+
+// meter counts what goes to a store.
+type meter struct {
+	objstore.Store
+	requests, bytes atomic.Int64
+}
+
+// Put counts the request, and the bytes that are sent.
+func (m *meter) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
+	m.requests.Add(1)
+	counted := &countedReader{body, &m.bytes}
+	if s, ok := body.(io.Seeker); ok {
+		return m.Store.Put(ctx, key, struct {
+			io.Reader
+			io.Seeker
+		}{counted, s}, opts)
+	}
+	return m.Store.Put(ctx, key, counted, opts)
+}
+
+// Get counts the request.
+func (m *meter) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
+	m.requests.Add(1)
+	return m.Store.Get(ctx, key, opts)
+}
+
+// List counts one request: what a store makes of it is its own affair.
+func (m *meter) List(ctx context.Context, prefix string, opts objstore.ListOptions) iter.Seq2[objstore.Info, error] {
+	m.requests.Add(1)
+	return m.Store.List(ctx, prefix, opts)
+}
+
+// Delete counts the request.
+func (m *meter) Delete(ctx context.Context, key string) error {
+	m.requests.Add(1)
+	return m.Store.Delete(ctx, key)
+}
+
+type countedReader struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (r *countedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.n.Add(int64(n))
+	return n, err
+}
