@@ -75,6 +75,22 @@ func TestDefineAddsColumns(t *testing.T) {
 	}
 }
 
+// A default that only the table knows counts like one of the schema.
+func TestDefaultOfTheTable(t *testing.T) {
+	ctx := t.Context()
+	db := newDB(t)
+	exec(t, db, `CREATE TABLE notes (id TEXT PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL, note TEXT DEFAULT ('no' || 'ne'))`)
+	notes := must(db.Define(ctx, "notes", driftdb.Schema{driftdb.Text("note")}))
+	for _, row := range must(notes.CreateMany(ctx, make([]driftdb.Record, 3))) {
+		if row["note"] != "none" {
+			t.Errorf("created %v", row)
+		}
+	}
+	if n := must(notes.Count(ctx, driftdb.Where{"note": "none"})); n != 3 {
+		t.Errorf("%d rows have the default", n)
+	}
+}
+
 func TestDefineRefuses(t *testing.T) {
 	ctx := t.Context()
 	db := newDB(t)
@@ -178,12 +194,5 @@ func TestOddNames(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		must(repo.Delete(ctx, driftdb.Where{name: 5}))
-	}
-}
-
-func exec(tb testing.TB, db *driftdb.DB, query string) {
-	tb.Helper()
-	if _, err := db.Exec(tb.Context(), query); err != nil {
-		tb.Fatalf("%s: %v", query, err)
 	}
 }

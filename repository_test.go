@@ -304,6 +304,33 @@ func TestInTransaction(t *testing.T) {
 	}
 }
 
+// In a read transaction a repository sees one state, and cannot write.
+func TestInReadTransaction(t *testing.T) {
+	ctx := t.Context()
+	db := newDB(t)
+	users := define[user](t, db, "users")
+	if err := db.ReadTx(ctx, func(tx *driftdb.Tx) error {
+		in := users.In(tx)
+		must(users.Create(ctx, user{Email: "a"}))
+		if n := must(in.Count(ctx)); n != 0 {
+			t.Errorf("the transaction sees %d rows", n)
+		}
+		for _, err := range []error{
+			second(in.Create(ctx, user{Email: "b"})),
+			second(in.CreateMany(ctx, []user{{Email: "b"}})),
+			second(in.Update(ctx, driftdb.All, driftdb.Set{"name": "x"})),
+			second(in.Upsert(ctx, driftdb.Where{"email": "b"}, driftdb.Set{})),
+		} {
+			if !errors.Is(err, driftdb.ErrReadOnly) {
+				t.Errorf("got %v, want ErrReadOnly", err)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestEach(t *testing.T) {
 	ctx := t.Context()
 	db := newDB(t)

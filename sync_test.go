@@ -1,64 +1,598 @@
 package driftdb_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
 
-// TestRoundTrip writes, flushes, loses the disk and gets everything back.
+// TestRoundTrip writes, flushes, loses the disk and gets everything back, as a
+// free copy and as the continuation.
 func TestRoundTrip(t *testing.T) {
 	ctx := t.Context()
-	store := objstore.Mem()
-	dir := t.TempDir()
-	cfg := driftdb.Config{Name: "app", Path: filepath.Join(dir, "a.sqlite"), Store: store, ManualSync: true}
+	cfg := config(t)
+	db := open(t, cfg)
+	exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+	exec(t, db, "INSERT INTO t(v) VALUES('one'), ('two'), (x'00ff')")
+	if err := db.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "DELETE FROM t WHERE id = 1")
+	if err := db.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	free := filepath.Join(t.TempDir(), "free.sqlite")
+	res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Path: free, Store: cfg.Store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Sequence != db.Sequence() || res.Rows != 2 || res.Bytes == 0 {
+		t.Errorf("result %+v", res)
+	}
+	dbtest.Equal(t, cfg.Path, free)
+
+	old := db.NodeID()
+	cfg.Path, cfg.AutoRestore = filepath.Join(t.TempDir(), "again.sqlite"), true
+	db = open(t, cfg)
+	dbtest.Equal(t, free, cfg.Path)
+	if db.NodeID() == old {
+		t.Error("a restored disk has the node id of the lost one")
+	}
+	if db.Sequence() != res.Sequence {
+		t.Errorf("numbers go on after %d, want %d", db.Sequence(), res.Sequence)
+	}
+	exec(t, db, "INSERT INTO t(v) VALUES('after')")
+	info, err := db.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Sequence != db.Sequence() || info.Size == 0 {
+		t.Errorf("snapshot %+v", info)
+	}
+	exec(t, db, "INSERT INTO t(v) VALUES('later')")
+}
+
+// TestNothingTwice opens the same database again: what is in the bucket is not
+// sent again, and a database with nothing to send asks for nothing.
+func TestNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		store := objstoretest.Count(cfg.Store)
+		cfg.Store, cfg.ManualSync = store, false
+		first, err := driftdb.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		some(t, first, "t", 50)
+		time.Sleep(2 * time.Minute) // of fake time: the interval, and the manifest's
+		if m := first.Metrics(); m.PendingChanges != 0 || m.ConfirmedSequence != m.LatestSequence || !m.IsRunning || m.LastError != nil {
+			t.Errorf("after two minutes: %+v", m)
+		}
+		if n := store.Tally(objstoretest.Put).Calls; n != 3 {
+			t.Errorf("%d PUTs, want a batch, and two manifests: one for the epoch, one to confirm", n)
+		}
+		store.Reset()
+		time.Sleep(time.Minute)
+		if n := store.Calls(); n != 0 {
+			t.Errorf("an idle minute made %d requests", n)
+		}
+		if err := first.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before := keys(t, cfg.Store)
+		store.Reset()
+		second, err := driftdb.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer second.Close()
+		time.Sleep(10 * time.Minute)
+		if err := second.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := store.Tally(objstoretest.Put).Calls; n != 0 {
+			t.Errorf("the second run made %d PUTs", n)
+		}
+		if after := keys(t, cfg.Store); !slices.Equal(before, after) {
+			t.Errorf("the bucket changed: %q, was %q", after, before)
+		}
+	})
+}
+
+// TestSteadyWriting: one PUT per tick, and a manifest a minute.
+func TestSteadyWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		store := objstoretest.Count(cfg.Store)
+		cfg.Store, cfg.ManualSync = store, false
+		db, err := driftdb.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		some(t, db, "t", 1)
+		time.Sleep(6 * time.Second)
+		store.Reset()
+		for range 120 {
+			exec(t, db, "UPDATE t SET v = v || 'x'")
+			time.Sleep(time.Second)
+		}
+		if n := store.Tally(objstoretest.Put).Calls; n < 24 || n > 26 {
+			t.Errorf("two minutes of writing made %d PUTs, want 24 batches and 2 manifests at most", n)
+		}
+		if n := store.Calls(); n > 26 {
+			t.Errorf("%d requests in all", n)
+		}
+	})
+}
+
+// TestUnreachable: the database opens and works, sync goes on trying, metrics
+// and log tell, and everything is sent once the bucket is back.
+func TestUnreachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		store := objstoretest.Break(cfg.Store, objstoretest.From(1, objstoretest.Fault{Kind: objstoretest.Fail}))
+		var mu sync.Mutex
+		var events []driftdb.Event
+		cfg.Store, cfg.ManualSync = store, false
+		cfg.OnEvent = func(e driftdb.Event) { mu.Lock(); defer mu.Unlock(); events = append(events, e) }
+		db, err := driftdb.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		some(t, db, "t", 3)
+		time.Sleep(5 * time.Minute)
+		m := db.Metrics()
+		if m.PendingChanges != 4 || m.SyncErrors < 3 || !errors.Is(m.LastError, objstoretest.ErrInjected) || m.Requests == 0 {
+			t.Errorf("while the bucket is away: %+v", m)
+		}
+		mu.Lock()
+		warned := slices.ContainsFunc(events, func(e driftdb.Event) bool { return e.Level == slog.LevelWarn && e.Scope == "sync" })
+		mu.Unlock()
+		if !warned {
+			t.Error("no event tells of the failures")
+		}
+		store.SetHook(nil)
+		time.Sleep(5 * time.Minute)
+		if m := db.Metrics(); m.PendingChanges != 0 || m.LastError != nil || m.ConfirmedSequence != 4 {
+			t.Errorf("after it came back: %+v", m)
+		}
+	})
+}
+
+// TestEveryFault lets each request of a scenario go wrong in turn, closes the
+// database as it is, opens it again with a bucket that works, and compares.
+func TestEveryFault(t *testing.T) {
+	for _, kind := range []objstoretest.Kind{objstoretest.Fail, objstoretest.Lose} {
+		for _, lasting := range []bool{false, true} {
+			for n := 1; ; n++ {
+				fault := objstoretest.On(n, objstoretest.Fault{Kind: kind})
+				if lasting {
+					fault = objstoretest.From(n, objstoretest.Fault{Kind: kind})
+				}
+				calls := 0
+				ok := t.Run(fmt.Sprintf("kind %d, lasting %v, call %d", kind, lasting, n), func(t *testing.T) {
+					calls = faultyRun(t, fault)
+				})
+				if !ok || calls < n {
+					break
+				}
+			}
+		}
+	}
+}
+
+// faultyRun is the scenario; it returns how many requests it made.
+func faultyRun(t *testing.T, hook objstoretest.Hook) int {
+	ctx := t.Context()
+	cfg := config(t)
+	inner := cfg.Store
+	store := objstoretest.Break(inner, hook)
+	cfg.Store, cfg.Retry.MaxRetries, cfg.MaxBatchSize = store, -1, 3
 	db, err := driftdb.Open(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, q := range []string{
-		"CREATE TABLE t(id INTEGER PRIMARY KEY, v)",
-		"INSERT INTO t(v) VALUES('one'), ('two'), (x'00ff')",
-		"UPDATE t SET v = 'zwei' WHERE id = 2",
-	} {
-		if _, err := db.Exec(ctx, q); err != nil {
-			t.Fatal(q, err)
+	some(t, db, "t", 5)
+	var confirmed int64
+	note := func(err error) {
+		if err == nil {
+			confirmed = db.Sequence()
+		} else if !errors.Is(err, objstoretest.ErrInjected) {
+			t.Errorf("an error that was not injected: %v", err)
 		}
 	}
-	if err := db.Flush(ctx); err != nil {
+	note(db.Flush(ctx))
+	exec(t, db, "UPDATE t SET v = 'changed'")
+	_, err = db.Snapshot(ctx)
+	note(err)
+	some(t, db, "u", 4)
+	note(db.Flush(ctx))
+	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec(ctx, "DELETE FROM t WHERE id = 1"); err != nil {
+	calls := store.Calls()
+	if confirmed > 0 {
+		res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Path: filepath.Join(t.TempDir(), "early.sqlite"), Store: inner})
+		if err != nil || res.Sequence < confirmed {
+			t.Errorf("restored up to %d, but %d was confirmed (%v)", res.Sequence, confirmed, err)
+		}
+	}
+	cfg.Store = inner
+	db = open(t, cfg) // compares at the end
+	exec(t, db, "INSERT INTO t(v) VALUES('after')")
+	return calls
+}
+
+// TestTakeover: a second machine takes the name over; the first one is told,
+// and its data is neither lost nor mixed in.
+func TestTakeover(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	if err := first.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
+	other := cfg
+	other.Path, other.AutoRestore = filepath.Join(t.TempDir(), "b.sqlite"), true
+	second := open(t, other)
+	exec(t, second, "INSERT INTO t(v) VALUES('second')")
+	if err := second.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, first, "INSERT INTO t(v) VALUES('first, not sent')")
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatalf("flush of the one that lost: %v", err)
+	}
+	if _, err := first.Exec(ctx, "INSERT INTO t(v) VALUES('x')"); !errors.Is(err, driftdb.ErrFenced) {
+		t.Errorf("a write after that: %v", err)
+	}
+	if m := first.Metrics(); !m.Fenced || !errors.Is(m.LastError, driftdb.ErrFenced) {
+		t.Errorf("metrics: %+v", m)
+	}
+	if n := count(t, first, "t"); n != 4 {
+		t.Errorf("the file of the one that lost has %d rows, want all 4", n)
+	}
+}
+
+// TestOldDisk: a copy of the disk from before the last changes must not
+// overwrite them.
+func TestOldDisk(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	db := open(t, cfg)
+	some(t, db, "t", 3)
 	if err := db.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
-	free := filepath.Join(dir, "free.sqlite")
-	if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Path: free, Store: store}); err != nil {
-		t.Fatal(err)
+	old := filepath.Join(t.TempDir(), "old.sqlite")
+	data, err := os.ReadFile(cfg.Path)
+	if err == nil {
+		err = os.WriteFile(old, data, 0o600)
 	}
-	dbtest.Equal(t, cfg.Path, free)
-	cfg.Path, cfg.AutoRestore = filepath.Join(dir, "b.sqlite"), true
-	db, err = driftdb.Open(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dbtest.Equal(t, free, cfg.Path)
-	if _, err := db.Exec(ctx, "INSERT INTO t(v) VALUES('after')"); err != nil {
+	db = open(t, cfg)
+	some(t, db, "t", 3)
+	if err := db.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	before := keys(t, cfg.Store)
+	stale := cfg
+	stale.Path = old
+	back, err := driftdb.Open(ctx, stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	exec(t, back, "INSERT INTO t(v) VALUES('on the old disk')")
+	if err := back.Flush(ctx); !errors.Is(err, driftdb.ErrDiverged) {
+		t.Fatalf("flush of the old disk: %v", err)
+	}
+	if after := keys(t, cfg.Store); !slices.Equal(before, after) {
+		t.Errorf("the old disk changed the bucket: %q", after)
+	}
+	stale.ManualSync = false
+	back.Close()
+	if _, err := driftdb.Open(ctx, stale); !errors.Is(err, driftdb.ErrDiverged) {
+		t.Fatalf("open of the old disk, with the bucket at hand: %v", err)
+	}
+}
+
+// TestAdopt: a file that DriftDB has never seen is in the bucket as a snapshot
+// before anything else.
+func TestAdopt(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	free := config(t)
+	made := open(t, free)
+	some(t, made, "old", 10)
+	if err := made.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Path: cfg.Path, Store: free.Store}); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Name = "another"
+	db := open(t, cfg)
+	exec(t, db, "DELETE FROM old WHERE id < 4")
+	if err := db.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(keys(t, cfg.Store), func(k string) bool { return strings.HasSuffix(k, ".sqlite") }) {
+		t.Errorf("no snapshot: %q", keys(t, cfg.Store))
+	}
+}
+
+// TestVacuum: what renumbers rows leads to a snapshot.
+func TestVacuum(t *testing.T) {
+	cfg := config(t)
+	db := open(t, cfg)
+	exec(t, db, "CREATE TABLE n(v)")
+	for i := range 20 {
+		exec(t, db, "INSERT INTO n VALUES(?)", i)
+	}
+	exec(t, db, "DELETE FROM n WHERE v % 2 = 0")
+	if err := db.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Vacuum(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "UPDATE n SET v = -v WHERE rowid = 3")
+}
+
+// TestPointInTime restores to sequences and times.
+func TestPointInTime(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	db := open(t, cfg)
+	some(t, db, "t", 5)                            // sequences 1 to 6
+	err := db.Tx(ctx, func(tx *driftdb.Tx) error { // 7 to 9
+		_, err := tx.Exec(ctx, "INSERT INTO t(v) VALUES('a'), ('b'), ('c')")
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.Snapshot(ctx); err != nil {
 		t.Fatal(err)
 	}
+	some(t, db, "t", 2) // 10 and 11
+	if err := db.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		to, at, rows int64
+	}{{1, 1, 0}, {4, 4, 3}, {6, 6, 5}, {7, 6, 5}, {8, 6, 5}, {9, 9, 8}, {10, 10, 9}, {11, 11, 10}, {99, 11, 10}} {
+		path := filepath.Join(t.TempDir(), "r.sqlite")
+		res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Path: path, Store: cfg.Store, Sequence: c.to})
+		if err != nil {
+			t.Errorf("to %d: %v", c.to, err)
+		} else if res.Sequence != c.at || res.Rows != c.rows {
+			t.Errorf("to %d: got sequence %d with %d rows, want %d with %d", c.to, res.Sequence, res.Rows, c.at, c.rows)
+		}
+	}
+	_, err = driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Path: filepath.Join(t.TempDir(), "r"), Store: cfg.Store, At: time.Now().Add(-time.Hour)})
+	if !errors.Is(err, driftdb.ErrNoBackup) {
+		t.Errorf("a time before everything: %v", err)
+	}
+}
+
+// TestChanges reads the log, also where it is only in the bucket.
+func TestChanges(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	db := open(t, cfg)
+	exec(t, db, "CREATE TABLE t(id TEXT PRIMARY KEY, v)")
+	exec(t, db, "INSERT INTO t VALUES('a', 1), ('b', 2.5)")
+	exec(t, db, "UPDATE t SET v = NULL WHERE id = 'b'")
+	check := func(from int64, want ...string) {
+		t.Helper()
+		var got []string
+		for c, err := range db.Changes(ctx, from) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprintf("%d/%d %s %s %v %v>%v", c.Sequence, c.Tx, c.Operation, c.Table, c.Key, c.Before, c.After))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("from %d:\n got %s\nwant %s", from, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+		}
+	}
+	all := []string{
+		"1/1 schema  map[] map[]>map[]",
+		"2/2 insert t map[rowid:1] map[]>map[id:a v:1]",
+		"3/2 insert t map[rowid:2] map[]>map[id:b v:2.5]",
+		"4/4 update t map[id:b] map[v:2.5]>map[v:<nil>]",
+	}
+	check(0, all...)
+	check(3, all[2:]...)
+	check(5)
+	if err := db.Flush(ctx); err != nil { // trims all but the newest transaction
+		t.Fatal(err)
+	}
+	check(1, all...)
+	check(3, all[2:]...)
+	exec(t, db, "DELETE FROM t WHERE id = 'a'")
+	check(3, append(slices.Clone(all[2:]), "5/5 delete t map[id:a] map[id:a v:1]>map[]")...)
+	for c, err := range db.Changes(ctx, 1) {
+		if err != nil || c.Sequence != 1 {
+			t.Fatal(c, err)
+		}
+		break
+	}
+}
+
+// TestMemory: ":memory:" syncs, and leaves nothing behind.
+func TestMemory(t *testing.T) {
+	ctx := t.Context()
+	t.Setenv("TMPDIR", t.TempDir())
+	cfg := driftdb.Config{Name: "mem", Path: ":memory:", Store: objstore.Mem(), ManualSync: true, AutoRestore: true}
+	db, err := driftdb.Open(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	some(t, db, "t", 3)
+	if err := db.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(os.TempDir()); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if db, err = driftdb.Open(ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if n := count(t, db, "t"); n != 3 {
+		t.Errorf("%d rows came back, want 3", n)
+	}
+}
+
+// TestEncrypted: nothing readable leaves the machine, and only the right key
+// brings it back.
+func TestEncrypted(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	key := strings.Repeat("5e", 32)
+	cfg.EncryptionKeys = []string{key}
+	db := open(t, cfg)
+	some(t, db, "secrets", 3)
+	if _, err := db.Snapshot(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, keys := range [][]string{nil, {strings.Repeat("6f", 32)}} {
+		_, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Path: filepath.Join(t.TempDir(), "x"), Store: cfg.Store, EncryptionKeys: keys})
+		if !errors.Is(err, driftdb.ErrKey) {
+			t.Errorf("with %d other keys: %v", len(keys), err)
+		}
+		if err != nil && strings.Contains(err.Error(), key) {
+			t.Error("the error tells the key")
+		}
+	}
+}
+
+// TestRefusals: what cannot be opened is a clear error.
+func TestRefusals(t *testing.T) {
+	ctx := t.Context()
+	good := config(t)
+	for name, c := range map[string]struct {
+		change func(*driftdb.Config)
+		want   string
+	}{
+		"slash":         {func(c *driftdb.Config) { c.Name = "a/b" }, `"a/b"`},
+		"dots":          {func(c *driftdb.Config) { c.Name = ".." }, `".."`},
+		"empty":         {func(c *driftdb.Config) { c.Name = "" }, "Name"},
+		"node":          {func(c *driftdb.Config) { c.NodeID = "x y" }, "NodeID"},
+		"no path":       {func(c *driftdb.Config) { c.Path = "" }, "Path"},
+		"two stores":    {func(c *driftdb.Config) { c.S3 = &driftdb.S3Config{Bucket: "b"} }, "choose one"},
+		"restore, none": {func(c *driftdb.Config) { c.Store = nil; c.AutoRestore = true }, "AutoRestore"},
+		"key, none":     {func(c *driftdb.Config) { c.Store = nil; c.EncryptionKeys = []string{strings.Repeat("0", 64)} }, "EncryptionKeys"},
+		"bad key":       {func(c *driftdb.Config) { c.EncryptionKeys = []string{"abc"} }, "key"},
+		"negative":      {func(c *driftdb.Config) { c.SyncInterval = -1 }, "SyncInterval"},
+		"compression":   {func(c *driftdb.Config) { c.Compression = 9 }, "Compression"},
+	} {
+		cfg := good
+		c.change(&cfg)
+		db, err := driftdb.Open(ctx, cfg)
+		if err == nil {
+			db.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+
+	text := filepath.Join(t.TempDir(), "notes.txt")
+	words := []byte(strings.Repeat("this is no database, but somebody's notes\n", 100))
+	if err := os.WriteFile(text, words, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := good
+	cfg.Path = text
+	if _, err := driftdb.Open(ctx, cfg); !errors.Is(err, driftdb.ErrCorrupt) || !strings.Contains(err.Error(), "notes.txt") {
+		t.Errorf("a text file: %v", err)
+	}
+	if now, err := os.ReadFile(text); err != nil || string(now) != string(words) {
+		t.Errorf("the text file was changed (%v)", err)
+	}
+
+	db := open(t, good)
+	if _, err := driftdb.Open(ctx, good); !errors.Is(err, driftdb.ErrLocked) {
+		t.Errorf("a second Open: %v", err)
+	}
+	some(t, db, "t", 1)
+	if err := db.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	over := driftdb.RestoreConfig{Name: "app", Path: good.Path, Store: good.Store}
+	if _, err := driftdb.Restore(ctx, over); err == nil || !strings.Contains(err.Error(), good.Path) {
+		t.Errorf("a restore onto a file: %v", err)
+	}
+	over.Overwrite = true
+	if _, err := driftdb.Restore(ctx, over); !errors.Is(err, driftdb.ErrLocked) {
+		t.Errorf("a restore onto an open file: %v", err)
+	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec(ctx, "SELECT 1"); !errors.Is(err, driftdb.ErrClosed) {
-		t.Fatalf("after Close: %v", err)
+	other := good
+	other.Name = "other"
+	if _, err := driftdb.Open(ctx, other); err == nil || !strings.Contains(err.Error(), `"app"`) {
+		t.Errorf("under another name: %v", err)
+	}
+	if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "nobody", Path: filepath.Join(t.TempDir(), "x"), Store: good.Store}); !errors.Is(err, driftdb.ErrNoBackup) {
+		t.Errorf("a name without a backup: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(good.Path), "*driftdb-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// TestWriteUnderLoad: many writers, readers and the engine at once.
+func TestWriteUnderLoad(t *testing.T) {
+	cfg := config(t)
+	cfg.ManualSync, cfg.SyncInterval, cfg.SnapshotEvery = false, time.Millisecond, 50
+	db := open(t, cfg)
+	some(t, db, "t", 1)
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 50 {
+				var err error
+				switch {
+				case w < 3:
+					_, err = db.Exec(context.Background(), "INSERT INTO t(v) VALUES(?)", fmt.Sprint(w, i))
+				case w < 6:
+					_, err = db.SQL().Exec("INSERT INTO t(v) VALUES(?)", fmt.Sprint(w, i))
+				default:
+					_, err = driftdb.Select[int64](context.Background(), db, "SELECT count(*) FROM t")
+				}
+				if err != nil {
+					t.Error(w, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := count(t, db, "t"); n != 301 {
+		t.Errorf("%d rows, want 301", n)
 	}
 }

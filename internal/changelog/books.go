@@ -19,6 +19,10 @@ type Books struct {
 	SnapshotBytes, BytesSince int64
 }
 
+// BarrierOpen says that no snapshot covers the last barrier: what the bucket
+// has from there on does not count yet.
+func (b Books) BarrierOpen() bool { return b.Barrier > max(b.Snapshot, 0) }
+
 // The books' numbers in _driftdb_meta.
 const (
 	metaBarrier       = "barrier"

@@ -238,6 +238,27 @@ func settled(e everything) everything {
 	return e
 }
 
+// What a field held before does not shine through.
+func TestDecodeReplaces(t *testing.T) {
+	type tagged struct {
+		M map[string]int `db:",json"`
+		P *doc           `db:",json"`
+		N sql.Null[int64]
+	}
+	s, err := schema.StructOf(reflect.TypeFor[tagged]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := tagged{map[string]int{"old": 1}, &doc{Words: []string{"old"}}, sql.Null[int64]{V: 1, Valid: true}}
+	row := schema.Tuple{{Kind: schema.KindText, Text: `{"new":2}`}, {Kind: schema.KindNull}, {Kind: schema.KindNull}}
+	if err := s.Decode(row, reflect.ValueOf(&v).Elem()); err != nil {
+		t.Fatal(err)
+	}
+	if want := (tagged{M: map[string]int{"new": 2}}); !reflect.DeepEqual(v, want) {
+		t.Errorf("got %+v, want %+v", v, want)
+	}
+}
+
 // Fields that are left to the database are absent, and the others are not.
 func TestOmitZero(t *testing.T) {
 	type omits struct {

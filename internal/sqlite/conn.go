@@ -210,7 +210,7 @@ func (c *Conn) Interrupt() {
 }
 
 // Watch interrupts c's statements when ctx ends. The caller calls stop when its
-// statements are done: after that no interrupt comes.
+// statements are done, once or more often: after that no interrupt comes.
 func (c *Conn) Watch(ctx context.Context) (stop func()) {
 	if ctx.Done() == nil {
 		return func() {}
@@ -220,10 +220,12 @@ func (c *Conn) Watch(ctx context.Context) (stop func()) {
 		defer close(done)
 		c.Interrupt()
 	})
+	stopped := false
 	return func() {
-		if !cancel() {
+		if !stopped && !cancel() {
 			<-done
 		}
+		stopped = true
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // size.
 func (s *Syncer) snapshotDue() bool {
 	b := s.books
-	if b.Barrier > b.Snapshot {
+	if b.BarrierOpen() {
 		return true
 	}
 	return b.Acked-max(b.Snapshot, 0) >= s.cfg.SnapshotEvery && 2*b.BytesSince >= b.SnapshotBytes

@@ -112,7 +112,7 @@ func (s *Syncer) lastBarrier(from, to, known int64) (int64, error) {
 // confirm swaps the manifest, so that it names what the bucket has. With a
 // snapshot it names that as well.
 func (s *Syncer) confirm(ctx context.Context, snap *remote.Snapshot) error {
-	if s.books.Barrier > s.books.Snapshot && snap == nil {
+	if s.books.BarrierOpen() && snap == nil {
 		return nil // beyond a barrier nothing counts without a snapshot, which is due
 	}
 	m := s.manifest.Clone()

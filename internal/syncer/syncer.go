@@ -198,7 +198,7 @@ func (s *Syncer) due() bool {
 		return false
 	}
 	defer s.release()
-	return s.pending() > 0 || s.books.Confirmed < s.books.Acked || s.books.Barrier > s.books.Snapshot
+	return s.pending() > 0 || s.books.Confirmed < s.books.Acked || s.books.BarrierOpen()
 }
 
 func (s *Syncer) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
@@ -250,7 +250,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 		return s.broken
 	}
 	target := s.cfg.Sequence()
-	idle := s.books.Acked >= target && s.books.Barrier <= s.books.Snapshot && !r.snapshot
+	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot
 	if idle && s.books.Confirmed >= s.books.Acked {
 		return nil
 	}
