@@ -74,28 +74,22 @@ func finish(ctx context.Context, err error) error {
 }
 
 // write runs fn in a transaction on the writer, or in a savepoint of the
-// transaction: all of it happens, or nothing.
+// transaction: all of it happens, or nothing. It may share its commit with
+// others, and then be run again: fn's only effects are on the database and on
+// results of its caller's.
 func (c conn) write(ctx context.Context, fn func(*writer) error) error {
 	if c.tx != nil {
 		return c.tx.savepoint(ctx, func() error { return fn(&writer{c.tx.w}) })
 	}
-	return c.db.Tx(ctx, func(tx *Tx) error { return fn(&writer{tx.w}) })
+	return c.db.submit(ctx, false, func() error { return fn(&writer{c.db.writer}) })
 }
 
-// writeOne runs fn with a statement for query on the writer, as a transaction
-// of its own, or within the transaction.
+// writeOne runs fn with a statement for query on the writer, like write.
 func (c conn) writeOne(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
 	if c.tx != nil {
 		return c.tx.statement(ctx, query, fn)
 	}
-	if err := c.db.lock(ctx); err != nil {
-		return err
-	}
-	defer c.db.unlock()
-	w := c.db.writer
-	w.Before()
-	defer w.After()
-	return c.db.refused(run(ctx, w.Conn, query, fn))
+	return c.db.submit(ctx, true, func() error { return run(ctx, c.db.writer.Conn, query, fn) })
 }
 
 // named turns arguments into what the driver binds. A bool is 0 or 1, and a

@@ -32,6 +32,8 @@ type DB struct {
 	hub     *capture.Hub
 	token   chan struct{} // held by whoever uses writer
 	writer  *capture.Conn
+	queue   queue   // work that waits for it
+	group   []*work // of whoever holds token
 	readers *sqlite.Pool
 	sql     *sql.DB
 	logs    *changelog.Log
@@ -60,13 +62,11 @@ func (db *DB) lock(ctx context.Context) error {
 			return ErrClosed
 		}
 	}
-	select {
-	case <-db.closed:
+	if db.isClosed() {
 		db.unlock()
 		return ErrClosed
-	default:
-		return nil
 	}
+	return nil
 }
 
 func (db *DB) unlock() { <-db.token }
@@ -107,10 +107,10 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 	defer db.unlock()
 	res, err := db.writer.ExecContext(ctx, query, values)
 	if !db.writer.Autocommit() {
-		err = errors.Join(err, errors.New("driftdb: the script left a transaction open, which was rolled back; use Tx"), db.writer.Exec("ROLLBACK"))
+		err = errors.Join(err, errors.New("driftdb: the script left a transaction open, which was rolled back; use Tx"), db.writer.Rollback())
 	}
 	if err != nil {
-		return nil, db.refused(finish(ctx, err))
+		return nil, tableError("", db.refused(finish(ctx, err)))
 	}
 	return res, nil
 }

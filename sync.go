@@ -47,10 +47,8 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 }
 
 func (db *DB) syncable() error {
-	select {
-	case <-db.closed:
+	if db.isClosed() {
 		return ErrClosed
-	default:
 	}
 	if db.sync == nil {
 		return errNoStore

@@ -37,7 +37,7 @@ func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) error {
 	stop := db.writer.Watch(ctx)
 	defer stop()
 	db.writer.Before()
-	if err := db.writer.Exec("BEGIN IMMEDIATE"); err != nil {
+	if err := db.writer.Do("BEGIN IMMEDIATE"); err != nil {
 		return finish(ctx, err)
 	}
 	tx := &Tx{db: db, w: db.writer, c: db.writer.Conn}
@@ -49,7 +49,7 @@ func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	tx.w.Before()
-	return db.refused(finish(ctx, tx.c.Exec("COMMIT")))
+	return tableError("", db.refused(finish(ctx, tx.c.Do("COMMIT"))))
 }
 
 // end rolls back what was not committed. Interrupts are over by then: a
@@ -57,10 +57,8 @@ func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) error {
 func (tx *Tx) end(stop func()) {
 	tx.done = true
 	stop()
-	if !tx.c.Autocommit() {
-		if err := tx.c.Exec("ROLLBACK"); err != nil && !tx.c.Autocommit() {
-			tx.db.log.Error("a rollback failed", "scope", "sqlite", "error", err)
-		}
+	if err := tx.c.Rollback(); err != nil {
+		tx.db.log.Error("a rollback failed", "scope", "sqlite", "error", err)
 	}
 	if tx.w != nil {
 		tx.w.After()
@@ -100,7 +98,7 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 		return res, finish(ctx, err)
 	}
 	res, err := tx.w.ExecContext(ctx, query, values)
-	return res, tx.db.refused(finish(ctx, err))
+	return res, tableError("", tx.db.refused(finish(ctx, err)))
 }
 
 func (tx *Tx) usable(ctx context.Context) error {
@@ -131,7 +129,7 @@ func (tx *Tx) savepoint(ctx context.Context, fn func() error) error {
 	}
 	name := fmt.Sprintf("driftdb_%d", tx.depth)
 	tx.w.Before()
-	if err := tx.c.Exec("SAVEPOINT " + name); err != nil {
+	if err := tx.c.Do("SAVEPOINT " + name); err != nil {
 		return finish(ctx, err)
 	}
 	tx.depth++
@@ -149,7 +147,7 @@ func (tx *Tx) savepoint(ctx context.Context, fn func() error) error {
 		return finish(ctx, err)
 	}
 	tx.w.Before()
-	if err := tx.c.Exec("RELEASE " + name); err != nil {
+	if err := tx.c.Do("RELEASE " + name); err != nil {
 		return finish(ctx, err)
 	}
 	kept = true

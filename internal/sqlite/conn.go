@@ -266,6 +266,28 @@ func (c *Conn) Exec(script string) error {
 	return c.Err(lib.Xsqlite3_exec(c.TLS, c.DB, z, 0, 0, 0))
 }
 
+// Do runs one statement that returns nothing, and keeps it compiled.
+func (c *Conn) Do(statement string) error {
+	st, err := c.Cached(statement)
+	if err != nil {
+		return err
+	}
+	defer st.Release()
+	return st.Run()
+}
+
+// Rollback ends an open transaction, if there is one.
+func (c *Conn) Rollback() error {
+	if c.Autocommit() {
+		return nil
+	}
+	err := c.Do("ROLLBACK")
+	if c.Autocommit() {
+		return nil // SQLite had rolled back by itself meanwhile
+	}
+	return err
+}
+
 // Int runs query and returns the first column of its only row.
 func (c *Conn) Int(query string) (int64, error) {
 	var n int64
