@@ -47,7 +47,7 @@ type Options struct {
 	QueryOnly    bool          // refuse to change anything
 	MustExist    bool          // do not create the file
 	KeepJournal  bool          // leave the journal mode as it is; default is to switch to WAL
-	NoCheckpoint bool          // never checkpoint on commit: somebody else does it
+	Checkpoint   int           // pages of WAL after which a commit checkpoints; default SQLite's own (1000)
 }
 
 // Driver opens connections. Its zero value opens plain ones.
@@ -155,8 +155,8 @@ func dsn(path string, o Options) string {
 	if o.ForeignKeys {
 		pragma("foreign_keys", "ON")
 	}
-	if o.NoCheckpoint {
-		pragma("wal_autocheckpoint", 0)
+	if o.Checkpoint > 0 {
+		pragma("wal_autocheckpoint", o.Checkpoint)
 	}
 	if o.QueryOnly {
 		pragma("query_only", "ON")
