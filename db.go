@@ -39,6 +39,7 @@ type DB struct {
 	logs    *changelog.Log
 
 	bucket *remote.Bucket // nil: there is no store
+	direct *remote.Bucket // the same without retries, for who cannot wait
 	meter  *meter
 	sync   *syncer.Syncer
 
@@ -172,7 +173,7 @@ func (db *DB) Vacuum(ctx context.Context) error {
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
 		if db.sync != nil {
-			db.sync.Stop()
+			db.sync.Close()
 		}
 		close(db.closed)
 		db.token <- struct{}{} // the writer's last user is done; nobody comes after

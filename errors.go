@@ -65,6 +65,7 @@ var public = []struct{ is, as error }{
 	{seal.ErrPlaintext, ErrCorrupt},
 	{segment.ErrCorrupt, ErrCorrupt},
 	{sqlite.ErrPoolClosed, ErrClosed},
+	{syncer.ErrClosed, ErrClosed},
 }
 
 // wrapped is an error of ours that is also one of the public ones.

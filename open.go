@@ -132,6 +132,7 @@ func (db *DB) connect(ctx context.Context) error {
 		return err
 	}
 	db.meter = &meter{Store: store}
+	db.direct = remote.New(db.meter, db.cfg.Name, opts)
 	db.bucket = remote.New(retry.Store(db.meter, db.cfg.Retry.policy()), db.cfg.Name, opts)
 	return nil
 }
@@ -281,7 +282,7 @@ const checkTimeout = 3 * time.Second
 func (db *DB) checkBucket(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	err := db.sync.Check(bounded)
+	err := db.sync.Check(bounded, db.direct)
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()

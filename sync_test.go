@@ -596,3 +596,31 @@ func TestWriteUnderLoad(t *testing.T) {
 		t.Errorf("%d rows, want 301", n)
 	}
 }
+
+// TestCloseInterruptsFlush: Close waits for nobody's network.
+func TestCloseInterruptsFlush(t *testing.T) {
+	cfg := config(t)
+	hanging := make(chan struct{})
+	var once sync.Once
+	cfg.Store = objstoretest.Break(cfg.Store, func(objstoretest.Call) objstoretest.Fault {
+		once.Do(func() { close(hanging) })
+		return objstoretest.Fault{Delay: time.Hour}
+	})
+	db, err := driftdb.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	some(t, db, "t", 1)
+	flushed := make(chan error, 1)
+	go func() { flushed <- db.Flush(context.Background()) }()
+	<-hanging
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-flushed; !errors.Is(err, driftdb.ErrClosed) {
+		t.Errorf("the flush that was interrupted: %v", err)
+	}
+	if err := db.Flush(t.Context()); !errors.Is(err, driftdb.ErrClosed) {
+		t.Errorf("a flush after Close: %v", err)
+	}
+}

@@ -10,14 +10,15 @@ import (
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
-// Check compares the file with the bucket without writing to either. ErrDiverged
-// means that the file does not continue what the bucket has.
-func (s *Syncer) Check(ctx context.Context) error {
+// Check compares the file with its bucket, reached by way of b, without writing
+// to that. ErrDiverged means that the file does not continue what the bucket
+// has.
+func (s *Syncer) Check(ctx context.Context, b *remote.Bucket) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
 	defer s.release()
-	_, err := s.compare(ctx)
+	_, err := s.compare(ctx, b)
 	return err
 }
 
@@ -30,7 +31,7 @@ func (s *Syncer) attach(ctx context.Context) error {
 		return err
 	}
 	for {
-		stored, err := s.compare(ctx)
+		stored, err := s.compare(ctx, s.cfg.Bucket)
 		if err != nil {
 			return err
 		}
@@ -72,8 +73,8 @@ func (s *Syncer) dropUploads(ctx context.Context) error {
 // compare finds where the bucket's history ends and what that means for this
 // file; the books then say how much of the log the bucket has. A zero Stored
 // means that the bucket has nothing.
-func (s *Syncer) compare(ctx context.Context) (remote.Stored, error) {
-	stored, err := s.cfg.Bucket.Manifest(ctx)
+func (s *Syncer) compare(ctx context.Context, bucket *remote.Bucket) (remote.Stored, error) {
+	stored, err := bucket.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
 		return remote.Stored{}, s.startOver(ctx)
 	}
@@ -85,7 +86,7 @@ func (s *Syncer) compare(ctx context.Context) (remote.Stored, error) {
 		return stored, s.diverged("the bucket holds another database under the name %q (id %s, this file is %s). To go on with the bucket's, delete the file and open with AutoRestore; to keep this file, give it another name", id.Name, stored.DatabaseID, id.DatabaseID)
 	}
 	tip := remote.Position{Sequence: stored.LatestSequence, Chain: stored.ChainHead}
-	if tip, err = s.cfg.Bucket.Walk(ctx, stored.Manifest, tip, remote.Target{}, nil); err != nil {
+	if tip, err = bucket.Walk(ctx, stored.Manifest, tip, remote.Target{}, nil); err != nil {
 		return stored, err
 	}
 	return stored, s.align(ctx, stored.Manifest, tip)

@@ -25,8 +25,8 @@ var (
 	// ErrDiverged says that the bucket holds a history that this file does not
 	// continue.
 	ErrDiverged = errors.New("the file and the bucket have diverged")
-	// ErrStopped says that the engine was stopped before it was done.
-	ErrStopped = errors.New("sync was stopped")
+	// ErrClosed says that the engine was closed before it was done.
+	ErrClosed = errors.New("sync was closed")
 )
 
 // Config is what the engine needs of its database. All fields are set.
@@ -66,6 +66,9 @@ type Syncer struct {
 	swapped  time.Time     // when the manifest was swapped last
 	broken   error         // fenced or diverged: nothing is sent any more
 
+	life context.Context // ends with Close
+	end  context.CancelFunc
+
 	mu     sync.Mutex // Start and Stop
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -84,6 +87,7 @@ type status struct {
 // New returns an engine that does nothing until it is started or asked.
 func New(cfg Config) (*Syncer, error) {
 	s := &Syncer{cfg: cfg, log: cfg.Log, token: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	s.life, s.end = context.WithCancel(context.Background())
 	var err error
 	if s.books, err = cfg.Log.Books(); err != nil {
 		return nil, err
@@ -105,10 +109,10 @@ func (s *Syncer) Wake() {
 func (s *Syncer) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cancel != nil {
+	if s.cancel != nil || s.life.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(s.life)
 	s.cancel, s.done = cancel, make(chan struct{})
 	s.status.running.Store(true)
 	go func(done chan struct{}) {
@@ -128,6 +132,14 @@ func (s *Syncer) Stop() {
 	<-s.done
 	s.cancel = nil
 	s.status.running.Store(false)
+}
+
+// Close stops the loop, interrupts whoever works and waits for him. Nobody
+// works afterwards.
+func (s *Syncer) Close() {
+	s.end()
+	s.Stop()
+	s.token <- struct{}{}
 }
 
 // loop sleeps until something is committed, waits an interval for more, and
@@ -187,7 +199,16 @@ func (s *Syncer) acquire(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-s.life.Done():
+		return ErrClosed
 	}
+}
+
+// bound returns a context that ends with ctx, and with the engine.
+func (s *Syncer) bound(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.life, func() { cancel(ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 func (s *Syncer) release() { <-s.token }
@@ -210,6 +231,8 @@ func (s *Syncer) Flush(ctx context.Context) error {
 		return err
 	}
 	defer s.release()
+	ctx, done := s.bound(ctx)
+	defer done()
 	return s.work(ctx, request{flush: true})
 }
 
@@ -219,6 +242,8 @@ func (s *Syncer) Snapshot(ctx context.Context) (remote.Snapshot, error) {
 		return remote.Snapshot{}, err
 	}
 	defer s.release()
+	ctx, done := s.bound(ctx)
+	defer done()
 	if err := s.work(ctx, request{flush: true, snapshot: true}); err != nil {
 		return remote.Snapshot{}, err
 	}
@@ -237,6 +262,8 @@ func (s *Syncer) work(ctx context.Context, r request) error {
 	switch {
 	case err == nil:
 		s.status.lastErr.Store(nil)
+	case s.life.Err() != nil:
+		return ErrClosed
 	case ctx.Err() == nil:
 		s.status.errors.Add(1)
 		s.status.lastErr.Store(&err)
