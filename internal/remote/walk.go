@@ -191,7 +191,10 @@ func (w *walk) trial(ahead *fetcher, s Span, o Batch, to int64) (Position, error
 	}
 	dry := *w
 	dry.sink = nil
-	return dry.apply(o, data, cmpOr(to, min(o.To, cmpOr(s.To, o.To))))
+	if to == 0 {
+		to = cut(s, o)
+	}
+	return dry.apply(s, o, data, to)
 }
 
 // leads says whether some way through o reaches the manifest's head.
@@ -200,7 +203,7 @@ func (w *walk) leads(ahead *fetcher, s Span, batches []Batch, o Batch) bool {
 	if err != nil {
 		return false
 	}
-	if end.Sequence >= min(w.m.LatestSequence, cmpOr(s.To, w.m.LatestSequence)) {
+	if end.Sequence >= w.m.LatestSequence || end.Sequence == s.To {
 		return true
 	}
 	on := *w
@@ -232,7 +235,7 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 			return err
 		}
 	}
-	end, err := w.apply(o, data, limit)
+	end, err := w.apply(s, o, data, limit)
 	if err == nil && w.sink != nil {
 		err = w.sink.Commit(end)
 	}
@@ -243,21 +246,22 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 		return err
 	}
 	w.pos = end
-	w.done = w.target.set() && limit < min(o.To, cmpOr(s.To, o.To))
+	w.done = w.target.set() && limit < cut(s, o)
 	return nil
 }
 
-func cmpOr(a, b int64) int64 {
-	if a != 0 {
-		return a
+// cut is the last sequence of o that its span lets count.
+func cut(s Span, o Batch) int64 {
+	if s.To != 0 {
+		return min(o.To, s.To)
 	}
-	return b
+	return o.To
 }
 
 // limit is the last sequence of o that this walk takes: the end of a
 // transaction, within the span and the target.
 func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
-	limit := min(o.To, cmpOr(s.To, o.To))
+	limit := cut(s, o)
 	if !w.target.set() || w.target.Time == 0 && limit <= w.target.Sequence {
 		return limit, nil
 	}
@@ -297,8 +301,12 @@ func (w *walk) read(o Batch, data []byte, fn func(*segment.Record) bool) error {
 
 // apply gives the sink what lies between the walk's position and limit, and
 // reads the batch to its end all the same: only its trailer proves it.
-func (w *walk) apply(o Batch, data []byte, limit int64) (Position, error) {
+func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (Position, error) {
 	end := w.pos
+	head := w.m.LatestSequence
+	if head > cut(s, o) {
+		head = 0 // what lies there in this batch does not count
+	}
 	joined, headSeen := false, false
 	var r *segment.Reader
 	check := func(sequence int64) error {
@@ -308,8 +316,11 @@ func (w *walk) apply(o Batch, data []byte, limit int64) (Position, error) {
 		if !joined {
 			return fmt.Errorf("%w: %s does not continue the chain at sequence %d", errOther, BatchKey(w.b.name, o), w.pos.Sequence)
 		}
-		headSeen = headSeen || sequence == w.m.LatestSequence
-		if sequence == w.m.LatestSequence && r.Chain() != w.m.ChainHead {
+		if sequence != head || head == 0 {
+			return nil
+		}
+		headSeen = true
+		if r.Chain() != w.m.ChainHead {
 			return fmt.Errorf("%w: %s does not lead to the manifest's chain head", errOther, BatchKey(w.b.name, o))
 		}
 		return nil
@@ -350,8 +361,8 @@ func (w *walk) apply(o Batch, data []byte, limit int64) (Position, error) {
 			}
 		}
 	}
-	if h := w.m.LatestSequence; w.pos.Sequence < h && h < end.Sequence && !headSeen {
-		return end, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, BatchKey(w.b.name, o), h)
+	if w.pos.Sequence < head && head < end.Sequence && !headSeen {
+		return end, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, BatchKey(w.b.name, o), head)
 	}
 	if end.Sequence != limit {
 		return end, fmt.Errorf("%w: %s has no transaction that ends at sequence %d", errOther, BatchKey(w.b.name, o), limit)
