@@ -22,8 +22,8 @@ type Change struct {
 	Table     string // "" for schema and barrier
 	Operation string // insert, update, delete, schema, barrier
 
-	// Key is the row's primary key as it was before the change, or its rowid
-	// when the table has none.
+	// Key is the row's primary key, or its rowid when the table has none: as it
+	// was before an update or delete, as it is after an insert.
 	Key map[string]any
 	// Before and After are the row: all of it for a delete and an insert, the
 	// columns that changed for an update.
@@ -170,13 +170,9 @@ func publicChange(sequence, tx, ms int64, e *change.Entry) Change {
 		Table: e.Table, Operation: e.Op.String(), SQL: e.SQL, Reason: e.Reason,
 		Before: values(e.Before), After: values(e.After),
 	}
-	key := e.Key
-	if e.Op == change.Insert {
-		key = nil // it is among the row's columns
-	}
 	switch {
-	case len(key) > 0:
-		c.Key = values(key)
+	case len(e.Key) > 0:
+		c.Key = values(e.Key)
 	case e.HasRowID:
 		c.Key = map[string]any{"rowid": e.RowID}
 	}

@@ -419,8 +419,8 @@ func TestChanges(t *testing.T) {
 	}
 	all := []string{
 		"1/1 schema  map[] map[]>map[]",
-		"2/2 insert t map[rowid:1] map[]>map[id:a v:1]",
-		"3/2 insert t map[rowid:2] map[]>map[id:b v:2.5]",
+		"2/2 insert t map[id:a] map[]>map[id:a v:1]",
+		"3/2 insert t map[id:b] map[]>map[id:b v:2.5]",
 		"4/4 update t map[id:b] map[v:2.5]>map[v:<nil>]",
 	}
 	check(0, all...)

@@ -64,8 +64,8 @@ func ParseOp(s string) (Op, bool) {
 //
 // A row is addressed by its rowid when it has one that is not itself a column
 // (HasRowID), else by Key. Key always holds the primary key's columns, as they
-// were before the change; it is empty for a table without a primary key and
-// for inserts. Generated columns are never part of an entry.
+// were before an update or delete and are after an insert; it is empty for a
+// table without a primary key. Generated columns are never part of an entry.
 type Entry struct {
 	Op    Op
 	Table string
@@ -74,7 +74,7 @@ type Entry struct {
 	RowID    int64 // before an update or delete, after an insert
 	NewRowID int64 // after an update; equal to RowID unless it moved
 
-	Key    []Column // update, delete
+	Key    []Column
 	After  []Column // insert: the row. update: the changed columns
 	Before []Column // delete: the row. update: the changed columns
 

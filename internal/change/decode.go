@@ -28,7 +28,11 @@ func Decode(data []byte, shape func(id int64) (*Shape, error), fn func(*Entry) e
 	}
 	shapes := make([]*Shape, 0, min(n, 64))
 	for i := uint64(0); i < n && d.err == nil; i++ {
-		s, err := shape(int64(d.uvarint()))
+		id := d.uvarint()
+		if d.err != nil {
+			break
+		}
+		s, err := shape(int64(id))
 		if err != nil {
 			return err
 		}
@@ -161,16 +165,13 @@ func (d *decoder) row(e *Entry, kind byte, s *Shape) {
 		for _, c := range s.Columns {
 			e.After = append(e.After, Column{c, d.value()})
 		}
+		e.setKey(s, e.After)
 	case kindDelete:
 		e.Op = Delete
 		for _, c := range s.Columns {
 			e.Before = append(e.Before, Column{c, d.value()})
 		}
-		if d.err == nil {
-			for _, i := range s.Key {
-				e.Key = append(e.Key, e.Before[i])
-			}
-		}
+		e.setKey(s, e.Before)
 	case kindUpdate:
 		e.Op = Update
 		if s.RowID {
@@ -189,5 +190,12 @@ func (d *decoder) row(e *Entry, kind byte, s *Shape) {
 				e.After = append(e.After, Column{c, d.value()})
 			}
 		}
+	}
+}
+
+// setKey takes the key's columns from a whole row.
+func (e *Entry) setKey(s *Shape, row []Column) {
+	for _, i := range s.Key {
+		e.Key = append(e.Key, row[i])
 	}
 }

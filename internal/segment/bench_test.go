@@ -33,6 +33,7 @@ func users(n int) []transaction {
 				integer("updatedAt", now),
 			},
 		}}}
+		txs[i].entries[0].Key = txs[i].entries[0].After[:1]
 	}
 	return txs
 }

@@ -33,9 +33,37 @@ func (s *scanner) entry(e *change.Entry) {
 	if hasTable && s.try(`,"rowid":`) {
 		s.rowID(e)
 	}
+	if op == change.Insert && s.try(`,"key":[`) {
+		s.keyNames(e)
+	}
 	s.lit(`,"data":`)
 	s.data(e)
 	s.lit(`}`)
+	if op == change.Insert {
+		s.keyValues(e)
+	}
+}
+
+func (s *scanner) keyNames(e *change.Entry) {
+	for s.ok() {
+		e.Key = append(e.Key, change.Column{Name: s.name()})
+		if !s.try(`,`) {
+			break
+		}
+	}
+	s.lit(`]`)
+}
+
+// keyValues takes the values of an inserted row's key from the row.
+func (s *scanner) keyValues(e *change.Entry) {
+	for i := range e.Key {
+		v := find(e.After, e.Key[i].Name)
+		if v == nil {
+			s.fail("a key column that is part of the row")
+			return
+		}
+		e.Key[i].Value = *v
+	}
 }
 
 func (s *scanner) rowID(e *change.Entry) {

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -40,8 +41,24 @@ func appendEntry(b []byte, p position, e *change.Entry) ([]byte, error) {
 			b = appendInteger(b, e.NewRowID)
 		}
 	}
+	if e.Op == change.Insert && len(e.Key) > 0 {
+		b = appendKeyNames(b, e.Key)
+	}
 	b = append(b, `,"data":`...)
 	return append(appendData(b, e), '}'), nil
+}
+
+// appendKeyNames says which columns of an inserted row are its primary key:
+// their values are among the row's.
+func appendKeyNames(b []byte, key []change.Column) []byte {
+	b = append(b, `,"key":[`...)
+	for i := range key {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendName(b, key[i].Name)
+	}
+	return append(b, ']')
 }
 
 // appendData appends the values of data and before.
@@ -89,8 +106,13 @@ func isRowChange(op change.Op) bool {
 func checkEntry(e *change.Entry) error {
 	switch e.Op {
 	case change.Insert:
-		if len(e.Key) > 0 || len(e.Before) > 0 {
-			return errors.New("segment: an insert has neither a key nor a row before")
+		if len(e.Before) > 0 {
+			return errors.New("segment: an insert has no row before")
+		}
+		for i := range e.Key {
+			if v := find(e.After, e.Key[i].Name); v == nil || !same(v, &e.Key[i].Value) {
+				return fmt.Errorf("segment: the key column %q is not part of the inserted row", e.Key[i].Name)
+			}
 		}
 	case change.Update:
 	case change.Delete:
@@ -105,6 +127,20 @@ func checkEntry(e *change.Entry) error {
 		return fmt.Errorf("segment: unknown operation %d", e.Op)
 	}
 	return nil
+}
+
+// find returns the value of a column, or nil.
+func find(row []change.Column, name string) *change.Value {
+	for i := range row {
+		if row[i].Name == name {
+			return &row[i].Value
+		}
+	}
+	return nil
+}
+
+func same(a, b *change.Value) bool {
+	return a.Kind == b.Kind && a.Int == b.Int && math.Float64bits(a.Real) == math.Float64bits(b.Real) && bytes.Equal(a.Bytes, b.Bytes)
 }
 
 func appendRow(b []byte, row []change.Column) []byte {

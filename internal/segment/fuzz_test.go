@@ -68,6 +68,7 @@ func sameAsJSON(line []byte, p position, e change.Entry) error {
 		Table                   any
 		Operation               string
 		Rowid, NewRowid         any
+		Key                     []string
 		Data, Before            json.RawMessage
 	}
 	d := json.NewDecoder(bytes.NewReader(line))
@@ -92,6 +93,9 @@ func sameAsJSON(line []byte, p position, e change.Entry) error {
 	}
 	switch e.Op {
 	case change.Insert:
+		if len(v.Key) != len(e.Key) {
+			return fmt.Errorf("the key is %q", v.Key)
+		}
 		return sameRow(v.Data, e.After)
 	case change.Update:
 		return errors.Join(sameRow(parts.Where, e.Key), sameRow(parts.Data, e.After), sameRow(v.Before, e.Before))

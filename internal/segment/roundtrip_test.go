@@ -74,6 +74,10 @@ func genEntry() *rapid.Generator[change.Entry] {
 		if e.Op != change.Delete {
 			e.After = genRow().Draw(t, "after")
 		}
+		if e.Op == change.Insert && len(e.After) > 0 && rapid.Bool().Draw(t, "hasKey") {
+			c := rapid.SampledFrom(e.After).Draw(t, "key column")
+			e.Key = row{{Name: c.Name, Value: *find(e.After, c.Name)}}
+		}
 		if e.Op == change.Update && e.HasRowID {
 			e.NewRowID = rapid.OneOf(rapid.Just(e.RowID), ints).Draw(t, "newRowID")
 		}

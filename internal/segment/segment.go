@@ -6,7 +6,7 @@
 // entry, and the last line is the trailer:
 //
 //	{"version":1,"nodeId":"n","epoch":5,"fromSequence":1,"prev":"<hex>","entries":[
-//	{"sequence":1,"timestamp":1704067200000,"tx":1,"table":"users","operation":"insert","rowid":1,"data":{"id":"u1","name":"Alice"}},
+//	{"sequence":1,"timestamp":1704067200000,"tx":1,"table":"users","operation":"insert","rowid":1,"key":["id"],"data":{"id":"u1","name":"Alice"}},
 //	{"sequence":2,"timestamp":1704067200000,"tx":1,"table":"users","operation":"update","rowid":1,"data":{"where":{"id":"u1"},"data":{"name":"Al"}},"before":{"name":"Alice"}}
 //	],"toSequence":2,"head":"<hex>"}
 //

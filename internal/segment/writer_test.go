@@ -26,12 +26,12 @@ func TestWriterRefusesMisuse(t *testing.T) {
 		"closed": func(w *Writer) error {
 			return errors.Join(noError(write(w, 1, 1)), noError(closeBatch(w)), w.Begin(2, 9))
 		},
-		"unknown operation":       func(w *Writer) error { return errors.Join(noError(w.Begin(1, 0)), w.Add(&change.Entry{Op: 9})) },
-		"insert with a key":       func(w *Writer) error { return add(w, change.Entry{Op: change.Insert, Key: row{null("k")}}) },
-		"insert with row before":  func(w *Writer) error { return add(w, change.Entry{Op: change.Insert, Before: row{null("k")}}) },
-		"delete with row after":   func(w *Writer) error { return add(w, change.Entry{Op: change.Delete, After: row{null("k")}}) },
-		"barrier with a rowid":    func(w *Writer) error { return add(w, change.Entry{Op: change.Barrier, HasRowID: true}) },
-		"schema with a row after": func(w *Writer) error { return add(w, change.Entry{Op: change.Schema, After: row{null("k")}}) },
+		"unknown operation":         func(w *Writer) error { return errors.Join(noError(w.Begin(1, 0)), w.Add(&change.Entry{Op: 9})) },
+		"insert with a strange key": func(w *Writer) error { return add(w, change.Entry{Op: change.Insert, Key: row{null("k")}}) },
+		"insert with row before":    func(w *Writer) error { return add(w, change.Entry{Op: change.Insert, Before: row{null("k")}}) },
+		"delete with row after":     func(w *Writer) error { return add(w, change.Entry{Op: change.Delete, After: row{null("k")}}) },
+		"barrier with a rowid":      func(w *Writer) error { return add(w, change.Entry{Op: change.Barrier, HasRowID: true}) },
+		"schema with a row after":   func(w *Writer) error { return add(w, change.Entry{Op: change.Schema, After: row{null("k")}}) },
 	} {
 		w := NewWriter(io.Discard, testHeader)
 		if err := use(w); err == nil || errors.Is(err, errUnexpected) {
