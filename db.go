@@ -212,9 +212,9 @@ func (db *DB) release() error {
 func (db *DB) Shutdown(ctx context.Context) error {
 	var err error
 	if db.sync != nil {
-		if err = db.Flush(ctx); err != nil {
+		if err = db.sync.Flush(ctx); err != nil {
 			st := db.sync.Status()
-			err = fmt.Errorf("driftdb: changes %d to %d are not confirmed in the bucket yet: %w", st.Confirmed+1, db.Sequence(), err)
+			err = export(fmt.Errorf("changes %d to %d are not confirmed in the bucket yet: %w", st.Confirmed+1, db.Sequence(), err))
 		}
 	}
 	return errors.Join(err, db.Close())

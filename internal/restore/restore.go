@@ -19,8 +19,6 @@ import (
 )
 
 var (
-	// ErrExists says that the target is there already.
-	ErrExists = errors.New("the file exists")
 	// ErrTooOld says that the bucket does not reach back to the target.
 	ErrTooOld = errors.New("the backup does not reach back that far")
 	// ErrDamaged says that what was restored does not pass SQLite's own check.
@@ -62,7 +60,8 @@ type Result struct {
 	Bytes    int64
 }
 
-// Run restores the bucket's database to opts.Path. Until it succeeds there is
+// Run restores the bucket's database to opts.Path. A file that is there already
+// is fs.ErrExist, unless it may be overwritten. Until it succeeds there is
 // nothing at Path, or what was there before.
 func Run(ctx context.Context, b *remote.Bucket, opts Options) (Result, error) {
 	if err := free(opts); err != nil {
@@ -92,7 +91,7 @@ func free(opts Options) error {
 	_, err := os.Lstat(opts.Path)
 	switch {
 	case err == nil && !opts.Overwrite:
-		return fmt.Errorf("%w: %s (choose another file, or say that it may be overwritten)", ErrExists, opts.Path)
+		return fmt.Errorf("%s: %w (choose another file, or say that it may be overwritten)", opts.Path, fs.ErrExist)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}

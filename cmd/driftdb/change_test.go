@@ -1,0 +1,48 @@
+package main
+
+import (
+	"bytes"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+)
+
+// everyKind is a change with a value of every kind that SQLite has.
+func everyKind() driftdb.Change {
+	return driftdb.Change{
+		Sequence: 7, Tx: 5, Time: time.UnixMilli(1704067200123), Table: "t", Operation: "update",
+		Key:    map[string]any{"rowid": int64(1)},
+		Before: map[string]any{"a": int64(1), "b": nil},
+		After: map[string]any{
+			"a": int64(math.MinInt64), "b": []byte{0, 255}, "c": math.Inf(-1), "d": 1.0, "e": "x\xff",
+			"f": int64(1 << 53), "g": math.Inf(1), "h": math.Copysign(0, -1), "i <&>": "é\n", "j": 1e300,
+		},
+	}
+}
+
+func TestChangeLine(t *testing.T) {
+	const want = `2024-01-01T00:00:00.123Z 7 t update [rowid=1] a=1->-9223372036854775808 b=NULL->x'00ff' c=?->-Infinity ` +
+		`d=?->1.0 e=?->"x\xff" f=?->9007199254740992 g=?->+Infinity h=?->-0.0 "i <&>"=?->"é\n" j=?->1e+300`
+	if got := changeLine(everyKind()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	schema := driftdb.Change{Sequence: 1, Time: time.UnixMilli(0), Operation: "schema", SQL: "CREATE TABLE t (\n\ta\n)"}
+	if got, want := changeLine(schema), "1970-01-01T00:00:00.000Z 1 - schema CREATE TABLE t ( a )"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestChangeJSON(t *testing.T) {
+	const want = `{"sequence":7,"tx":5,"time":"2024-01-01T00:00:00.123Z","operation":"update","table":"t","key":{"rowid":1},` +
+		`"before":{"a":1,"b":null},"after":{"a":{"$int":"-9223372036854775808"},"b":{"$blob":"AP8="},"c":{"$real":"-Infinity"},` +
+		`"d":1.0,"e":{"$text":"eP8="},"f":9007199254740992,"g":{"$real":"Infinity"},"h":-0.0,"i <&>":"é\n","j":1e+300}}` + "\n"
+	var got bytes.Buffer
+	if err := writeJSON(&got, jsonChange(everyKind())); err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != want {
+		t.Errorf("got  %swant %s", got.String(), want)
+	}
+}

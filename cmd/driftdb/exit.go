@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/spf13/cobra"
+)
+
+// The exit codes; scripts rely on them.
+const (
+	exitDone     = 0
+	exitFailed   = 1
+	exitUsage    = 2
+	exitNoBackup = 3
+	exitDamaged  = 4
+	exitKey      = 5
+)
+
+// usageError is about how the program was called.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(err error) error { return usageError{err} }
+
+func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
+
+// hinted is an error with a next step of its own.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e hinted) Unwrap() error { return e.error }
+
+// known are the errors that have an exit code or a next step, in the order in
+// which they are looked for.
+var known = []struct {
+	err  error
+	code int
+	hint string
+}{
+	{driftdb.ErrKey, exitKey, "give the keys in DRIFTDB_KEY or with --key-file"},
+	{driftdb.ErrNoBackup, exitNoBackup, "driftdb status --store URL lists what the store has"},
+	{driftdb.ErrVersion, exitFailed, "upgrade this program"},
+	{driftdb.ErrCorrupt, exitDamaged, ""},
+	{driftdb.ErrLocked, exitFailed, "close the program that has the file open"},
+	{objstore.ErrNoBucket, exitFailed, "check the URL of --store; a bucket or folder has to be made first"},
+	{fs.ErrPermission, exitFailed, "check the rights on the file or bucket, and for S3 the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"},
+}
+
+// exitCode says what err means to a script.
+func exitCode(err error) int {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	for _, k := range known {
+		if errors.Is(err, k.err) {
+			return k.code
+		}
+	}
+	return exitFailed
+}
+
+func hintFor(err error) string {
+	if h, ok := errors.AsType[hinted](err); ok {
+		return h.hint
+	}
+	for _, k := range known {
+		if errors.Is(err, k.err) {
+			return k.hint
+		}
+	}
+	return ""
+}
+
+// fail tells the user what went wrong and what to do, and returns the exit code.
+func (a *app) fail(ctx context.Context, cmd *cobra.Command, err error) int {
+	text := strings.TrimPrefix(err.Error(), "driftdb: ")
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !strings.HasPrefix(text, "interrupted") {
+		text = "interrupted: " + text
+	}
+	fmt.Fprintln(a.stderr, "driftdb:", text)
+	hint, code := hintFor(err), exitCode(err)
+	if code == exitUsage {
+		fmt.Fprintln(a.stderr, "usage:", cmd.UseLine())
+		if hint == "" {
+			hint = cmd.CommandPath() + " --help says more"
+		}
+	}
+	if hint != "" {
+		fmt.Fprintln(a.stderr, "hint:", hint)
+	}
+	return code
+}

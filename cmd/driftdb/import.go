@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/spf13/cobra"
+)
+
+// defaultBatch is how many rows a transaction has.
+const defaultBatch = 10_000
+
+type importOptions struct {
+	place
+	path, table string
+	batch       int
+}
+
+func (a *app) importCommand() *cobra.Command {
+	o := new(importOptions)
+	c := &cobra.Command{
+		Use:   "import --db FILE --name NAME --store URL --table T [--batch N] FILE.csv[.gz]",
+		Short: "Load a CSV file into a table, and upload it",
+		Long: `Load a CSV file into a table of a database, and upload it.
+
+The first line names the columns. A missing table is made with TEXT columns; a
+table that is there must have the same columns, and converts values as its
+column types say. Fields are stored exactly; an empty one is an empty string.
+The file is UTF-8, may be compressed with gzip, and is standard input if it is
+"-". Lines that are empty are passed over.
+
+Rows are committed in transactions, and uploaded meanwhile. After each of them
+a line on standard error says how many rows are committed (on a terminal there
+is a bar instead): these are safe in the file, whatever happens.
+
+With --json the result is {"database", "table", "rows", "seconds",
+"rowsPerSecond", "sequence", "uploadedBytes", "objects", "storedBytes"}; the
+last two are those of the whole database in the store.`,
+		Args: cobra.ExactArgs(1),
+	}
+	o.flags(c)
+	c.Flags().StringVar(&o.path, "db", "", "`FILE` of the database; made if it is missing")
+	c.Flags().StringVar(&o.table, "table", "", "`TABLE` to insert into; made if it is missing")
+	c.Flags().IntVar(&o.batch, "batch", defaultBatch, "rows to a transaction, at most")
+	return a.command(c, func(ctx context.Context, args []string) error { return a.runImport(ctx, o, args[0]) },
+		"db", "name", "store", "table")
+}
+
+// imported is the result of an import.
+type imported struct {
+	Database      string  `json:"database"`
+	Table         string  `json:"table"`
+	Rows          int64   `json:"rows"`
+	Seconds       float64 `json:"seconds"`
+	RowsPerSecond int64   `json:"rowsPerSecond"`
+	Sequence      int64   `json:"sequence"`
+	UploadedBytes int64   `json:"uploadedBytes"`
+	Objects       int     `json:"objects"`
+	StoredBytes   int64   `json:"storedBytes"`
+}
+
+func (a *app) runImport(ctx context.Context, o *importOptions, file string) error {
+	began := time.Now()
+	if err := checkTable(o.table); err != nil {
+		return usage(err)
+	}
+	if o.batch < 1 {
+		return usagef("--batch %d is no number of rows; give 1 or more", o.batch)
+	}
+	at, err := a.open(ctx, o.place)
+	if err != nil {
+		return err
+	}
+	src, err := openSource(ctx, file, a.stdin)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	csv, err := newCSVReader(src.name, src.text)
+	if err != nil {
+		return err
+	}
+	if err := a.askBucket(ctx, at); err != nil {
+		return err
+	}
+	db, err := driftdb.Open(ctx, driftdb.Config{
+		Name: o.name, Path: o.path, Store: at.Store, EncryptionKeys: at.EncryptionKeys,
+		SyncInterval: time.Second, OnEvent: a.warn,
+	})
+	if err != nil {
+		return err
+	}
+	bar := a.startProgress("importing", src.size)
+	l := &loader{db: db, table: o.table, csv: csv, batch: o.batch, committed: func(rows int64) {
+		if bar == nil {
+			fmt.Fprintln(a.stderr, rows, "rows committed")
+		}
+		bar.set(count(rows)+" rows", src.read, src.size)
+	}}
+	rows, err := l.load(ctx)
+	bar.stop()
+	if err := a.finish(ctx, db, o.path, rows, err); err != nil {
+		return err
+	}
+	return a.reportImport(ctx, imported{Database: o.name, Table: o.table, Rows: rows}, db, at, time.Since(began))
+}
+
+// askTimeout is how long the bucket may take to answer before the import goes
+// on without it.
+const askTimeout = 5 * time.Second
+
+// askBucket finds out, before a row is read, whether the bucket is there and
+// the credentials and keys are right. A bucket that does not answer is none of
+// that: writing works offline.
+func (a *app) askBucket(ctx context.Context, at driftdb.RestoreConfig) error {
+	bounded, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err := driftdb.Backup(bounded, at)
+	switch {
+	case errors.Is(err, driftdb.ErrNoBackup):
+		return nil
+	case err != nil && bounded.Err() != nil && ctx.Err() == nil:
+		fmt.Fprintln(a.stderr, "warning: the bucket does not answer; importing without it:", err)
+		return nil
+	}
+	return err
+}
+
+// warn tells what goes wrong in the background.
+func (a *app) warn(e driftdb.Event) {
+	if e.Level < slog.LevelWarn {
+		return
+	}
+	text := e.Message
+	if why, ok := e.Attrs["error"]; ok {
+		text = fmt.Sprintf("%s: %v", text, why)
+	}
+	fmt.Fprintln(a.stderr, "warning:", text)
+}
+
+// finish closes the database, after uploading what is in it, and says with any
+// error what has become of the rows. An interrupted import does not wait for
+// the bucket any more.
+func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, rows int64, err error) error {
+	if ctx.Err() != nil {
+		return errors.Join(fmt.Errorf("interrupted: %s in %s; what the bucket lacks is sent when the database is opened again: %w",
+			are(rows), path, context.Cause(ctx)), db.Close())
+	}
+	bar := a.startProgress("uploading", -1)
+	sent := db.Shutdown(ctx)
+	bar.stop()
+	if err != nil {
+		err = fmt.Errorf("%w; %s in %s", err, are(rows), path)
+	}
+	if sent != nil {
+		sent = hinted{
+			fmt.Errorf("%s safe in %s, but not all is in the bucket: %w", are(rows), path, sent),
+			"what is missing is sent when the database is opened again with the bucket in reach",
+		}
+	}
+	return errors.Join(err, sent)
+}
+
+// are is a number of rows and its verb.
+func are(rows int64) string {
+	switch rows {
+	case 0:
+		return "no row is"
+	case 1:
+		return "1 row is"
+	}
+	return count(rows) + " rows are"
+}
+
+// reportImport prints the summary of an import that took d.
+func (a *app) reportImport(ctx context.Context, r imported, db *driftdb.DB, at driftdb.RestoreConfig, d time.Duration) error {
+	stored, err := driftdb.Backup(ctx, at)
+	if err != nil {
+		return err
+	}
+	r.Seconds, r.RowsPerSecond = seconds(d), int64(float64(r.Rows)/d.Seconds())
+	r.Sequence, r.UploadedBytes = db.Sequence(), db.Metrics().BytesUploaded
+	r.Objects, r.StoredBytes = stored.Objects, stored.Bytes
+	return a.report(r, "imported %s into %s in %.1f s (%s rows/s)\nuploaded %s; the store has sequence %d in %s, %s\n",
+		plural(r.Rows, "row", "rows"), r.Table, d.Seconds(), count(r.RowsPerSecond),
+		size(r.UploadedBytes), stored.Sequence, plural(int64(r.Objects), "object", "objects"), size(r.StoredBytes))
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// keyVariable is the environment variable with the encryption keys.
+const keyVariable = "DRIFTDB_KEY"
+
+// keys returns the encryption keys: those of --key-file, or else those of the
+// environment. None means that the bucket is not encrypted. They are checked
+// by the library, which never repeats them in an error.
+func (a *app) keys() ([]string, error) {
+	if a.keyFile == "" {
+		list := strings.TrimSpace(os.Getenv(keyVariable))
+		if list == "" {
+			return nil, nil
+		}
+		keys := strings.Split(list, ",")
+		for i := range keys {
+			keys[i] = strings.TrimSpace(keys[i])
+		}
+		return keys, nil
+	}
+	content, err := os.ReadFile(a.keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the keys: %w", err)
+	}
+	var keys []string
+	for line := range strings.Lines(string(content)) {
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line != "" {
+			keys = append(keys, line)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("the key file %s holds no key; write 64 hex digits on a line", a.keyFile)
+	}
+	return keys, nil
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/spf13/cobra"
+)
+
+type logOptions struct {
+	place
+	from  int64
+	table string
+}
+
+func (a *app) logCommand() *cobra.Command {
+	o := new(logOptions)
+	c := &cobra.Command{
+		Use:   "log --store URL --name NAME [--from N] [--table T]",
+		Short: "Print the changes that the store holds",
+		Long: `Print the changes that the store holds, oldest first, one a line: time,
+sequence, table, operation, key, columns. An update shows each column's value
+before and after.
+
+With --json each line is an object with "sequence", "tx" (the sequence of its
+transaction's first change), "time", "operation", and where there is one
+"table", "key", "before", "after", "sql", "reason". What JSON cannot say is
+tagged as in the store's own files: {"$blob": base64}, {"$text": base64} for
+text that is not UTF-8, {"$int": "9007199254740993"}, {"$real": "Infinity"}.`,
+	}
+	o.flags(c)
+	c.Flags().Int64Var(&o.from, "from", 1, "start at change `N`")
+	c.Flags().StringVar(&o.table, "table", "", "only changes of rows of this `TABLE`")
+	return a.command(c, func(ctx context.Context, _ []string) error { return a.runLog(ctx, o) }, "store", "name")
+}
+
+func (a *app) runLog(ctx context.Context, o *logOptions) error {
+	if o.from < 1 {
+		return usagef("--from %d is no change; the first one is 1", o.from)
+	}
+	cfg, err := a.open(ctx, o.place)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(a.stdout)
+	for c, err := range driftdb.History(ctx, cfg, o.from) {
+		if err != nil {
+			return errors.Join(err, out.Flush())
+		}
+		if o.table != "" && asciiLower(c.Table) != asciiLower(o.table) {
+			continue
+		}
+		if a.json {
+			err = writeJSON(out, jsonChange(c))
+		} else {
+			_, err = fmt.Fprintln(out, changeLine(c))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}

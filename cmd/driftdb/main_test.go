@@ -1,0 +1,154 @@
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite"
+)
+
+// TestMain lets the test binary be the program: scripts, and exec.Command in
+// other tests, run "driftdb".
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"driftdb": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   filepath.Join("testdata", "script"),
+		Setup: func(e *testscript.Env) error { return setUp(e, nil) },
+		Cmds:  scriptCommands,
+	})
+}
+
+// setUp gives a script the folder store that STORE names, and the excerpt of
+// real data. The work folder's name would need escapes in a URL only if it
+// had a space or a percent sign.
+func setUp(e *testscript.Env, more map[string]string) error {
+	data, err := os.ReadFile(filepath.Join("testdata", "packages.csv.gz"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(e.WorkDir, "packages.csv.gz"), data, 0o600); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(e.WorkDir, "store"), 0o700); err != nil {
+		return err
+	}
+	e.Setenv("FOLDER", folderURL(e.WorkDir))
+	e.Setenv("STORE", folderURL(e.WorkDir)+"/store")
+	for name, value := range more {
+		e.Setenv(name, value)
+	}
+	return nil
+}
+
+// folderURL is a file URL, on Windows too.
+func folderURL(path string) string {
+	return "file:///" + strings.TrimPrefix(filepath.ToSlash(path), "/")
+}
+
+var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	// exits N driftdb ARG... runs a command and checks its exit code.
+	"exits": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < 2 {
+			ts.Fatalf("usage: exits N command arg...")
+		}
+		want, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		got := 0
+		if exit, ok := errors.AsType[*exec.ExitError](ts.Exec(args[1], args[2:]...)); ok {
+			got = exit.ExitCode()
+		}
+		if got != want {
+			ts.Fatalf("exit code %d, want %d", got, want)
+		}
+	},
+	// same A B compares two databases.
+	"same": func(ts *testscript.TestScript, neg bool, args []string) {
+		if len(args) != 2 {
+			ts.Fatalf("usage: same FILE FILE")
+		}
+		a, err := dbtest.Dump(ts.MkAbs(args[0]))
+		ts.Check(err)
+		b, err := dbtest.Dump(ts.MkAbs(args[1]))
+		ts.Check(err)
+		if (a == b) == neg {
+			ts.Fatalf("same is %v:\n%s", a == b, dbtest.Diff(a, b))
+		}
+	},
+	// query FILE SQL prints rows, their values quoted.
+	"query": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: query FILE SQL")
+		}
+		lines, err := query(ts.MkAbs(args[0]), args[1])
+		ts.Check(err)
+		fmt.Fprint(ts.Stdout(), lines)
+	},
+	// now NAME sets a variable to the time, and lets it pass.
+	"now": func(ts *testscript.TestScript, neg bool, args []string) {
+		at := time.Now().UTC()
+		ts.Setenv(args[0], at.Format(time.RFC3339Nano))
+		for time.Since(at) < 2*time.Millisecond { // times are kept to the millisecond
+		}
+	},
+	// damage GLOB changes a byte in the middle of a file.
+	"damage": func(ts *testscript.TestScript, neg bool, args []string) {
+		files, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		if len(files) != 1 {
+			ts.Fatalf("%s matches %d files", args[0], len(files))
+		}
+		content, err := os.ReadFile(files[0])
+		ts.Check(err)
+		content[len(content)/2] ^= 0x40
+		ts.Check(os.WriteFile(files[0], content, 0o600))
+	},
+}
+
+// query runs a query on a database that nobody else has open.
+func query(path, text string) (string, error) {
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	rows, err := db.Query(text)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	values, into := make([]any, len(names)), make([]any, len(names))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return "", err
+		}
+		for i, v := range values {
+			if i > 0 {
+				b.WriteByte('|')
+			}
+			b.WriteString(literal(v))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String(), rows.Err()
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+)
+
+// writeJSON writes v as one line.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// report prints a result: v with --json, text without.
+func (a *app) report(v any, format string, args ...any) error {
+	if a.json {
+		return writeJSON(a.stdout, v)
+	}
+	_, err := fmt.Fprintf(a.stdout, format, args...)
+	return err
+}
+
+// count is n with its thousands apart.
+func count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	start := 0
+	if n < 0 {
+		start = 1
+	}
+	for i := len(s) - 3; i > start; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// plural is a number of things.
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return count(n) + " " + many
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	if n < 1024 {
+		return plural(n, "byte", "bytes")
+	}
+	f, unit := float64(n)/1024, 0
+	for f >= 1024 && unit < 4 {
+		f, unit = f/1024, unit+1
+	}
+	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[unit])
+}
+
+// stamp is a time as all commands print it; a zero time is a dash.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// instant is a time in JSON: as stamp, and left out when it is zero.
+type instant time.Time
+
+// IsZero is for omitzero.
+func (t instant) IsZero() bool { return time.Time(t).IsZero() }
+
+func (t instant) String() string { return stamp(time.Time(t)) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (t instant) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// seconds is a duration in JSON, to the millisecond.
+func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }

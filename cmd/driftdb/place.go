@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"regexp"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/objstore"
+	_ "github.com/driftdb/driftdb-go/objstore/s3store" // s3:// URLs
+	"github.com/spf13/cobra"
+)
+
+// place is where a database is kept, as flags say it.
+type place struct {
+	url, name string
+}
+
+func (p *place) flags(c *cobra.Command) {
+	c.Flags().StringVar(&p.url, "store", "", "`URL` of the store, file:///folder or s3://bucket/prefix")
+	c.Flags().StringVar(&p.name, "name", "", "`NAME` of the database in the store")
+}
+
+// validName is the library's rule; here a bad name is wrong usage, before
+// anything is touched.
+var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+// open makes the store and says, for the library's calls, where the database is.
+func (a *app) open(ctx context.Context, p place) (driftdb.RestoreConfig, error) {
+	if !validName.MatchString(p.name) || p.name == "." || p.name == ".." {
+		return driftdb.RestoreConfig{}, usagef("--name %q is no database name; use 1 to 128 letters, digits, dots, underscores and hyphens", p.name)
+	}
+	store, err := openStore(ctx, p.url)
+	if err != nil {
+		return driftdb.RestoreConfig{}, err
+	}
+	keys, err := a.keys()
+	return driftdb.RestoreConfig{Name: p.name, Store: store, EncryptionKeys: keys}, err
+}
+
+// openStore makes the store of a URL. Whatever is wrong with it is wrong
+// usage, but for a folder that is not there.
+func openStore(ctx context.Context, url string) (objstore.Store, error) {
+	store, err := objstore.Open(ctx, url)
+	if err != nil && !errors.Is(err, objstore.ErrNoBucket) {
+		err = usage(err)
+	}
+	return store, err
+}

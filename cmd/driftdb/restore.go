@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/spf13/cobra"
+)
+
+type restoreOptions struct {
+	place
+	out, at   string
+	sequence  int64
+	overwrite bool
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	o := new(restoreOptions)
+	c := &cobra.Command{
+		Use:   "restore --store URL --name NAME --out FILE [--at TIME | --sequence N] [--overwrite]",
+		Short: "Rebuild a database from the store, as it is or as it was",
+		Long: `Rebuild a database from the store, as it is or as it was.
+
+The file is proven before it appears: until then nothing is at FILE, or what
+was there before. It is an ordinary SQLite database, free of the store.
+
+With --json the result is {"database", "file", "sequence", "time", "rows",
+"bytes", "seconds"}; sequence and time are those of the last change in it.`,
+	}
+	o.flags(c)
+	c.Flags().StringVar(&o.out, "out", "", "`FILE` to write")
+	c.Flags().StringVar(&o.at, "at", "", "the state at this `TIME`, such as 2026-01-31T18:00:00Z (RFC 3339)")
+	c.Flags().Int64Var(&o.sequence, "sequence", 0, "the state after change `N`")
+	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace FILE if it exists")
+	return a.command(c, func(ctx context.Context, _ []string) error {
+		return a.runRestore(ctx, o, c.Flags().Changed("at"), c.Flags().Changed("sequence"))
+	}, "store", "name", "out")
+}
+
+// restored is the result of a restore.
+type restored struct {
+	Database string  `json:"database"`
+	File     string  `json:"file,omitempty"`
+	Sequence int64   `json:"sequence"`
+	Time     instant `json:"time,omitzero"`
+	Rows     int64   `json:"rows"`
+	Bytes    int64   `json:"bytes"`
+	Seconds  float64 `json:"seconds"`
+}
+
+func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSequence bool) error {
+	var at time.Time
+	switch {
+	case hasTime && hasSequence:
+		return usagef("--at and --sequence exclude each other; give one of them")
+	case hasSequence && o.sequence < 1:
+		return usagef("--sequence %d is no change; the first one is 1", o.sequence)
+	case hasTime:
+		var err error
+		if at, err = parseTime(o.at, time.Now()); err != nil {
+			return err
+		}
+	}
+	cfg, err := a.open(ctx, o.place)
+	if err != nil {
+		return err
+	}
+	if err := checkTarget(o.out, o.overwrite); err != nil {
+		return err
+	}
+	cfg.Path, cfg.Overwrite, cfg.At, cfg.Sequence = o.out, o.overwrite, at, o.sequence
+	r, err := a.watchRestore(cfg, func(cfg driftdb.RestoreConfig) (driftdb.RestoreResult, error) {
+		return driftdb.Restore(ctx, cfg)
+	})
+	if err != nil {
+		return err
+	}
+	if hasSequence && r.Sequence != o.sequence {
+		fmt.Fprintf(a.stderr, "note: the last transaction that ends at or before change %d ends at %d\n", o.sequence, r.Sequence)
+	}
+	return a.report(restored{o.name, o.out, r.Sequence, instant(r.Time), r.Rows, r.Bytes, seconds(r.Duration)},
+		"restored %s to %s: sequence %d of %s, %s, %s, in %.1f s\n",
+		o.name, o.out, r.Sequence, stamp(r.Time), plural(r.Rows, "row", "rows"), size(r.Bytes), r.Duration.Seconds())
+}
+
+// watchRestore shows the progress of whatever restores by cfg.
+func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreConfig) (driftdb.RestoreResult, error)) (driftdb.RestoreResult, error) {
+	bar := a.startProgress("restoring", -1)
+	defer bar.stop()
+	cfg.OnProgress = func(p driftdb.Progress) {
+		if p.Total == 0 {
+			p.Total = -1
+		}
+		bar.set(p.Stage, p.Done, p.Total)
+	}
+	r, err := run(cfg)
+	if errors.Is(err, driftdb.ErrCorrupt) {
+		err = hinted{err, "driftdb restore --at or --sequence may reach a point before the damage"}
+	}
+	return r, err
+}
+
+// parseTime reads a moment that has been.
+func parseTime(s string, now time.Time) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, s)
+	switch {
+	case err != nil:
+		return at, usagef("--at %q is no time of RFC 3339; write it as %s", s, now.UTC().Format(time.RFC3339))
+	case at.After(now):
+		return at, usagef("--at %s is in the future; leave it out for the latest state", s)
+	}
+	return at, nil
+}
+
+// checkTarget refuses a file that is there, before the store is asked for
+// anything.
+func checkTarget(path string, overwrite bool) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%s is a folder; name a file in it", path)
+	case !overwrite:
+		return hinted{fmt.Errorf("%s exists already", path), "choose another file, or replace it with --overwrite"}
+	}
+	return nil
+}

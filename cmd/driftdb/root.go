@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// app is one run of the program.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	terminal       bool // stderr is one
+
+	json    bool
+	keyFile string
+
+	// started is set when a command has got past its flags and arguments:
+	// errors before that are about how it was called.
+	started bool
+}
+
+// run executes the command that args name and returns the exit code. Results
+// go to stdout, everything else to stderr.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: &lockedWriter{w: stderr}, terminal: isTerminal(stderr)}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(a.stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if !a.started {
+		err = usage(err)
+	}
+	return a.fail(ctx, cmd, err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "driftdb",
+		Short: "Import, restore and inspect SQLite databases that live in a bucket",
+		Long: `driftdb imports, restores and inspects SQLite databases that live in a bucket.
+
+A store is a URL:
+
+  file:///path/to/folder                           a folder, which must exist
+  s3://bucket/prefix?region=REGION                 Amazon S3
+  s3://bucket/prefix?endpoint=URL&path_style=true  a service with its protocol
+
+Credentials for S3 come from where every AWS tool takes them: the environment,
+a profile, or the machine's role.
+
+If the bucket is encrypted, its keys are taken from DRIFTDB_KEY (64 hex digits
+each, separated by commas) or from --key-file (one key a line, # starts a
+comment). The first key encrypts, all of them decrypt.
+
+Results go to standard output, everything else to standard error.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
+5 wrong or missing key.`,
+		Version:           version(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
+	root.PersistentFlags().StringVar(&a.keyFile, "key-file", "", "`FILE` with the encryption keys, one a line (default: DRIFTDB_KEY)")
+	root.AddCommand(a.demoCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(), a.logCommand(), a.verifyCommand())
+	return root
+}
+
+// command completes a command whose flags have all been defined.
+func (a *app) command(c *cobra.Command, run func(ctx context.Context, args []string) error, required ...string) *cobra.Command {
+	c.DisableFlagsInUseLine = true
+	if c.Args == nil {
+		c.Args = cobra.NoArgs
+	}
+	for _, name := range required {
+		if err := c.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is not defined: this program is wrong
+		}
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		a.started = true
+		return run(c.Context(), args)
+	}
+	return c
+}
+
+// version is what the build says of itself.
+func version() string {
+	v, revision := "devel", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" && info.Main.Version != "(devel)" {
+			v = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return fmt.Sprintf("driftdb %s%s (%s, %s/%s)", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// lockedWriter keeps apart the lines of the command and those of the engine
+// behind it.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
