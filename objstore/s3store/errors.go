@@ -10,6 +10,7 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/driftdb/driftdb-go/objstore"
 )
@@ -69,6 +70,8 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		e.Code, e.message = api.ErrorCode(), api.ErrorMessage()
+	} else if unsent, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
+		e.message = unsent.Err.Error() // without what the SDK says of an answer that never came
 	}
 	e.classify(region, s.client.Options().Region)
 	if e.kind == fs.ErrNotExist {
