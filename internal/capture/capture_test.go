@@ -60,6 +60,27 @@ func (s *source) pool(t testing.TB) *sql.DB {
 	return db
 }
 
+// conn is one captured connection by way of database/sql.
+func (s *source) conn(t testing.TB) *sql.Conn {
+	t.Helper()
+	c, err := s.pool(t).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// plain is a connection that nothing captures.
+func (s *source) plain(t testing.TB) *sqlite.Conn {
+	t.Helper()
+	c, err := new(sqlite.Driver).Open(s.path, sqlite.Options{KeepJournal: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
 // batch is the whole log as one batch.
 func (s *source) batch() ([]byte, error) {
 	c, err := new(sqlite.Driver).Open(s.path, sqlite.Options{MustExist: true, KeepJournal: true})
@@ -124,13 +145,15 @@ func (s *source) replay(t testing.TB) (path string, entries int, err error) {
 	}
 }
 
-// mustEqual replays the log and compares; a barrier ends the comparison.
-func (s *source) mustEqual(t testing.TB) {
+// mustEqual replays the log, compares, and returns the number of entries. A
+// barrier is a failure.
+func (s *source) mustEqual(t testing.TB) int {
 	t.Helper()
-	path, _, err := s.replay(t)
+	path, entries, err := s.replay(t)
 	if err != nil {
 		data, _ := s.batch()
-		t.Fatalf("replay: %v\n%.4000s", err, data)
+		t.Fatalf("replay: %v\n%s", err, data[max(0, len(data)-4000):])
 	}
 	dbtest.Equal(t, s.path, path)
+	return entries
 }

@@ -58,6 +58,7 @@ func Open(path string, opts sqlite.Options, hub *Hub) (*Conn, error) {
 		changed: map[string]bool{}, tables: map[string]*table{},
 	}
 	r.value = libc.Xcalloc(inner.TLS, 1, 8)
+	r.absent = lib.Xsqlite3_column_value(inner.TLS, 0, 0)
 	c := &Conn{Conn: inner, r: r}
 	recorders.Store(r.id, r)
 	byHandle.Store(inner.DB, r)
@@ -81,8 +82,12 @@ func (r *recorder) mayCommit() int32 {
 	return 0
 }
 
-// Close rolls back an open transaction and closes the connection.
+// Close rolls back an open transaction and closes the connection. A second
+// Close does nothing.
 func (c *Conn) Close() error {
+	if _, open := recorders.Load(c.r.id); !open {
+		return nil
+	}
 	c.r.close()
 	c.Driver.RegisterCommitHook(nil) // the driver keeps hooks by handle, and handles are used again
 	lib.Xsqlite3_preupdate_hook(c.TLS, c.DB, 0, 0)
@@ -94,10 +99,11 @@ func (c *Conn) Close() error {
 // Before is called before a statement that was prepared outside database/sql
 // is stepped.
 func (c *Conn) Before() {
-	c.r.join()
-	if now := c.r.schemaNow(); now != c.r.capsAt && c.Autocommit() {
-		c.r.makeCaps()
-		c.r.capsAt = now
+	r := c.r
+	r.join()
+	if now := r.schemaNow(); now != r.capsAt && c.Autocommit() {
+		r.makeCaps()
+		r.capsAt = r.schemaNow()
 	}
 }
 
@@ -119,6 +125,7 @@ func (c *Conn) After() {
 		r.unsettled = true // the next statement's end tries again
 		return
 	}
+	_ = c.lockMain(context.Background()) // we hold the lock, but BEGIN does not look for other connections' schema changes
 	r.enlist()
 	if err := c.Exec("COMMIT"); err != nil {
 		r.unsettled = true
@@ -133,113 +140,9 @@ func (c *Conn) rollback() {
 	}
 }
 
-// ExecContext runs a script, statement by statement. Each statement sees all
-// of args, as with the driver itself.
-func (c *Conn) ExecContext(ctx context.Context, script string, args []driver.NamedValue) (driver.Result, error) {
-	var result driver.Result = driver.ResultNoRows
-	for {
-		text, rest, err := c.next(script)
-		if err != nil {
-			return nil, err
-		}
-		res, err := c.execOne(ctx, text, args)
-		if err != nil {
-			return nil, err
-		}
-		if words(text, 1)[0] != "" {
-			result = res
-		}
-		if script = rest; script == "" {
-			return result, nil
-		}
-	}
-}
-
-func (c *Conn) execOne(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	defer c.After()
-	switch classify(text) {
-	case schema:
-		return c.execSchema(ctx, text, args)
-	case vacuum:
-		return c.execVacuum(ctx, text, args)
-	}
-	c.Before()
-	res, err := c.Driver.ExecContext(ctx, text, args)
-	if err == nil && words(text, 1)[0] == "PRAGMA" {
-		err = c.r.restoreCaps()
-	}
-	return res, err
-}
-
-// next splits the first statement off script, as SQLite's parser sees it. A
-// statement that does not compile is an error here and now: by the time the
-// whole script were handed on, another connection's schema change could have
-// made it compile, and it would run unseen.
-func (c *Conn) next(script string) (text, rest string, err error) {
-	if !severalStatements(script) {
-		return script, "", nil
-	}
-	st, tail, err := c.PrepareTail(script)
-	if err != nil {
-		return "", "", c.driverError(script, err)
-	}
-	if st != nil {
-		st.Finalize()
-	}
-	return script[:len(script)-len(tail)], tail, nil
-}
-
-// driverError lets the driver say itself that the first statement of script
-// does not compile, so that callers see the error they know.
-func (c *Conn) driverError(script string, err error) error {
-	st, derr := c.Driver.PrepareContext(context.Background(), script)
-	if derr != nil {
-		return derr
-	}
-	return errors.Join(err, st.Close())
-}
-
-// QueryContext runs a script and returns the rows of its last statement.
-func (c *Conn) QueryContext(ctx context.Context, script string, args []driver.NamedValue) (driver.Rows, error) {
-	for {
-		text, rest, err := c.next(script)
-		if err != nil {
-			return nil, err
-		}
-		if words(rest, 1)[0] == "" {
-			return c.queryOne(ctx, text, args)
-		}
-		if _, err := c.execOne(ctx, text, args); err != nil {
-			return nil, err
-		}
-		script = rest
-	}
-}
-
-func (c *Conn) queryOne(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	switch classify(text) {
-	case schema, vacuum:
-		if words(text, 1)[0] != "PRAGMA" {
-			if _, err := c.execOne(ctx, text, args); err != nil {
-				return nil, err
-			}
-			return c.Driver.QueryContext(ctx, "SELECT 1 WHERE 0", nil)
-		}
-		if isRead(text) {
-			break
-		}
-		if _, err := c.execOne(ctx, text, args); err != nil {
-			return nil, err
-		}
-		return c.Driver.QueryContext(ctx, "SELECT 1 WHERE 0", nil)
-	}
-	c.After() // of an earlier query whose rows were closed since
-	c.Before()
-	return c.Driver.QueryContext(ctx, text, args)
-}
-
 // BeginTx starts a transaction for database/sql.
 func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	c.Before()
 	tx, err := c.Driver.BeginTx(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -260,6 +163,7 @@ func (t transaction) Commit() error {
 
 // PrepareContext compiles a statement.
 func (c *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	query = cString(query)
 	st, err := c.Driver.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
@@ -290,55 +194,3 @@ func (c *Conn) IsValid() bool { return c.Driver.IsValid() }
 
 // Ping checks the connection.
 func (c *Conn) Ping(ctx context.Context) error { return c.Driver.Ping(ctx) }
-
-// statement is a prepared statement for database/sql.
-type statement struct {
-	inner  driver.Stmt
-	c      *Conn
-	query  string
-	script bool // has to take the way of a script each time
-}
-
-var (
-	_ driver.StmtExecContext  = (*statement)(nil)
-	_ driver.StmtQueryContext = (*statement)(nil)
-)
-
-func (s *statement) Close() error  { return s.inner.Close() }
-func (s *statement) NumInput() int { return s.inner.NumInput() }
-
-func (s *statement) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	if s.script {
-		return s.c.ExecContext(ctx, s.query, args)
-	}
-	s.c.Before()
-	defer s.c.After()
-	return s.inner.(driver.StmtExecContext).ExecContext(ctx, args)
-}
-
-func (s *statement) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	if s.script {
-		return s.c.QueryContext(ctx, s.query, args)
-	}
-	s.c.After()
-	s.c.Before()
-	return s.inner.(driver.StmtQueryContext).QueryContext(ctx, args)
-}
-
-// Exec is ExecContext with a background context.
-func (s *statement) Exec(args []driver.Value) (driver.Result, error) {
-	return s.ExecContext(context.Background(), named(args))
-}
-
-// Query is QueryContext with a background context.
-func (s *statement) Query(args []driver.Value) (driver.Rows, error) {
-	return s.QueryContext(context.Background(), named(args))
-}
-
-func named(args []driver.Value) []driver.NamedValue {
-	out := make([]driver.NamedValue, len(args))
-	for i, v := range args {
-		out[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
-	}
-	return out
-}

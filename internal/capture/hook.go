@@ -36,8 +36,12 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 	}
 	name := sqlite.CString(zTable)
 	switch {
-	case bytes.HasPrefix(name, []byte(ours)), bytes.HasPrefix(name, []byte("sqlite_stat")):
+	case bytes.HasPrefix(name, []byte("sqlite_stat")):
 		return // ANALYZE makes its tables again
+	case bytes.HasPrefix(name, []byte(ours)):
+		r.begin()
+		r.fail = errOwned
+		return
 	case bytes.HasPrefix(name, []byte("sqlite_schema")), bytes.HasPrefix(name, []byte("sqlite_master")):
 		r.begin()
 		r.barrier("the schema table was written directly (writable_schema)")
@@ -59,6 +63,7 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 		r.blobs = append(r.blobs, blobKey{string(name), rowid})
 		return
 	}
+	r.readBlobs() // before this change moves or deletes one of those rows
 	if string(name) == change.SequenceTable {
 		r.sequenceRow(op)
 	} else {
@@ -99,8 +104,8 @@ func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
 	if r.fail != nil {
 		return
 	}
-	if t.lost {
-		r.barrier("table " + t.shape.Table + " has columns named rowid, oid and _rowid_ and no primary key: its rows cannot be addressed")
+	if t.lost != "" {
+		r.barrier(t.lost)
 		return
 	}
 	if n := int(lib.Xsqlite3_preupdate_count(r.c.TLS, r.c.DB)); n != t.width {
@@ -112,14 +117,14 @@ func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
 	}
 	switch op {
 	case lib.SQLITE_INSERT:
-		r.buf = change.AppendInsert(r.buf, index, &t.shape, newRowid)
-		for _, i := range t.stored {
-			r.buf = appendValue(r.c.TLS, r.buf, r.newValue(i))
+		if !r.insert(t, index, newRowid) {
+			r.barrier("INSERT INTO " + t.shape.Table + " SELECT copied rows that were older than a column with a default")
+			return
 		}
 	case lib.SQLITE_DELETE:
 		r.buf = change.AppendDelete(r.buf, index, &t.shape, rowid)
-		for _, i := range t.stored {
-			r.buf = appendValue(r.c.TLS, r.buf, r.oldValue(i))
+		for i, column := range t.stored {
+			r.buf = r.appendColumn(r.buf, t.real[i], r.oldValue(column))
 		}
 	case lib.SQLITE_UPDATE:
 		r.update(t, index, rowid, newRowid)
@@ -127,10 +132,27 @@ func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
 	r.count++
 }
 
+// insert appends an inserted row. INSERT INTO x SELECT * FROM y copies whole
+// records, and one that is older than an added column ends before it: the
+// table then shows the column's default, which the hook does not know. For
+// that insert returns false.
+func (r *recorder) insert(t *table, index int, rowid int64) bool {
+	b := change.AppendInsert(r.buf, index, &t.shape, rowid)
+	for i, column := range t.stored {
+		v := r.newValue(column)
+		if v == r.absent && t.filled[i] {
+			return false
+		}
+		b = r.appendColumn(b, t.real[i], v)
+	}
+	r.buf = b
+	return true
+}
+
 func (r *recorder) update(t *table, index int, rowid, newRowid int64) {
-	tls, b := r.c.TLS, change.AppendUpdate(r.buf, index, &t.shape, rowid, newRowid)
+	b := change.AppendUpdate(r.buf, index, &t.shape, rowid, newRowid)
 	for _, k := range t.shape.Key {
-		b = appendValue(tls, b, r.oldValue(t.stored[k]))
+		b = r.appendColumn(b, t.real[k], r.oldValue(t.stored[k]))
 	}
 	bitmap := len(b)
 	for range (len(t.stored) + 7) / 8 {
@@ -138,9 +160,9 @@ func (r *recorder) update(t *table, index int, rowid, newRowid int64) {
 	}
 	for i, column := range t.stored {
 		start := len(b)
-		b = appendValue(tls, b, r.oldValue(column))
+		b = r.appendColumn(b, t.real[i], r.oldValue(column))
 		middle := len(b)
-		b = appendValue(tls, b, r.newValue(column))
+		b = r.appendColumn(b, t.real[i], r.newValue(column))
 		if bytes.Equal(b[start:middle], b[middle:]) {
 			b = b[:start]
 		} else {
@@ -164,6 +186,15 @@ func (r *recorder) newValue(column int) uintptr {
 	return *p
 }
 
+// appendColumn is appendValue for a column's value. SQLite keeps 5.0 in a
+// column of REAL affinity as the integer 5 on disk, and shows the hook that.
+func (r *recorder) appendColumn(b []byte, real bool, v uintptr) []byte {
+	if real && v != 0 && lib.Xsqlite3_value_type(r.c.TLS, v) == lib.SQLITE_INTEGER {
+		return change.AppendReal(b, lib.Xsqlite3_value_double(r.c.TLS, v))
+	}
+	return appendValue(r.c.TLS, b, v)
+}
+
 // appendValue encodes the sqlite3_value at v. Text is read as bytes: no
 // conversion, no cut at a NUL.
 func appendValue(tls *libc.TLS, b []byte, v uintptr) []byte {
@@ -184,53 +215,6 @@ func appendValue(tls *libc.TLS, b []byte, v uintptr) []byte {
 		return change.AppendBytes(b, k, sqlite.CBytes(p, int(lib.Xsqlite3_value_bytes(tls, v))))
 	}
 	return change.AppendNull(b)
-}
-
-// blobKey is a row that sqlite3_blob_write changed.
-type blobKey struct {
-	table string
-	rowid int64
-}
-
-// readBlobs logs the rows that incremental blob I/O changed. The hook sees
-// them as deletes, without the new value; so they are read again, as updates
-// of every column whose earlier value is not known.
-func (r *recorder) readBlobs() {
-	for _, b := range r.blobs {
-		r.readBlob(b)
-	}
-	r.blobs = r.blobs[:0]
-	r.trim()
-}
-
-func (r *recorder) readBlob(b blobKey) {
-	t, index := r.table([]byte(b.table))
-	if r.fail != nil || r.over {
-		return
-	}
-	st, err := r.c.Prepare("SELECT " + quoteAll(t.shape.Columns) + " FROM main." + quote(b.table) + " WHERE rowid = ?1")
-	if err != nil {
-		r.fail = err
-		return
-	}
-	defer st.Finalize()
-	st.BindInt64(1, b.rowid)
-	r.mustRun(st, func(st *sqlite.Stmt) {
-		value := func(b []byte, i int) []byte {
-			return appendValue(r.c.TLS, b, lib.Xsqlite3_column_value(r.c.TLS, st.Handle(), int32(i)))
-		}
-		r.buf = change.AppendUpdate(r.buf, index, &t.shape, b.rowid, b.rowid)
-		for _, k := range t.shape.Key {
-			r.buf = value(r.buf, k)
-		}
-		bitmap := len(r.buf)
-		r.buf = append(r.buf, make([]byte, (len(t.stored)+7)/8)...)
-		for i := range t.stored {
-			r.buf[bitmap+i/8] |= 1 << (i % 8)
-			r.buf = value(value(r.buf, i), i)
-		}
-		r.count++
-	})
 }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -91,6 +91,7 @@ func (t *capTable) RollbackTo(i int) error {
 		return nil
 	}
 	r.forgetShapes()
+	r.blobsRead = 0 // their entries may go now, though the rows stay changed
 	if r.over {
 		return nil // the barrier stays: what it stands for is not known
 	}

@@ -31,22 +31,24 @@ type recorder struct {
 	capsAt schemaMark     // the schema for which there are enough of them
 	st     statements
 	value  uintptr // one sqlite3_value* cell of C memory
+	absent uintptr // the sqlite3_value that stands for a column which a record does not reach
 
 	// The transaction.
-	buf     []byte
-	count   int64    // entries in buf
-	marks   []mark   // of the savepoints, outermost first
-	level   int      // how many of caps are enlisted
-	lastPos int32    // length of db->aVTrans after the last of them joined
-	used    []*table // tables that buf refers to, by index
-	blobs   []blobKey
-	changed map[string]bool // AUTOINCREMENT tables with entries in buf
-	cookie  int64           // schema cookie when the transaction enlisted
-	synced  bool            // the log row is written, the commit is under way
-	logged  int64           // its sequence number, for a COMMIT that is tried again
-	stamp   int64           // its time
-	over    bool            // a barrier stands for the whole transaction
-	fail    error           // capture is broken: no commit
+	buf       []byte
+	count     int64           // entries in buf
+	marks     []mark          // of the savepoints, outermost first
+	level     int             // how many of caps are enlisted
+	lastPos   int32           // length of db->aVTrans after the last of them joined
+	used      []*table        // tables that buf refers to, by index
+	blobs     []blobKey       // rows that incremental blob I/O changed …
+	blobsRead int             // … and how many of them are in buf
+	changed   map[string]bool // AUTOINCREMENT tables with entries in buf
+	cookie    int64           // schema cookie when the transaction enlisted
+	synced    bool            // the log row is written, the commit is under way
+	logged    int64           // its sequence number, for a COMMIT that is tried again
+	stamp     int64           // its time
+	over      bool            // a barrier stands for the whole transaction
+	fail      error           // capture is broken: no commit
 
 	inside    bool // one of our own statements runs
 	enlisting bool
@@ -65,7 +67,7 @@ type mark struct {
 }
 
 type statements struct {
-	last, insert, remove, lock  *sqlite.Stmt
+	last, insert, remove        *sqlite.Stmt
 	findShape, addShape         *sqlite.Stmt
 	columns, rowid              *sqlite.Stmt
 	schemaV, userV, appV, owned *sqlite.Stmt
@@ -79,15 +81,14 @@ func (r *recorder) prepare() error {
 		{&r.st.last, "SELECT sequence + count, time, schema FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1"},
 		{&r.st.insert, "INSERT OR REPLACE INTO main._driftdb_log(sequence, count, time, schema, data) VALUES(?1, ?2, ?3, ?4, ?5)"},
 		{&r.st.remove, "DELETE FROM main._driftdb_log WHERE sequence = ?1"},
-		{&r.st.lock, "DELETE FROM main._driftdb_log WHERE 0"},
 		{&r.st.findShape, "SELECT id FROM main._driftdb_shape WHERE def = ?1"},
 		{&r.st.addShape, "INSERT INTO main._driftdb_shape(def) VALUES(?1)"},
-		{&r.st.columns, "SELECT name, hidden, pk, type FROM pragma_table_xinfo(?1, 'main')"},
+		{&r.st.columns, "SELECT name, hidden, pk, type, dflt_value FROM pragma_table_xinfo(?1, 'main')"},
 		{&r.st.rowid, "SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'"},
 		{&r.st.schemaV, "PRAGMA main.schema_version"},
 		{&r.st.userV, "PRAGMA main.user_version"},
 		{&r.st.appV, "PRAGMA main.application_id"},
-		{&r.st.owned, `SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name LIKE '\_driftdb\_%' ESCAPE '\'`},
+		{&r.st.owned, `SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE tbl_name LIKE '\_driftdb\_%' ESCAPE '\'`},
 	} {
 		var err error
 		if *s.st, err = r.c.Prepare(s.q); err != nil {
@@ -97,42 +98,35 @@ func (r *recorder) prepare() error {
 	return r.addCap()
 }
 
-// addCap makes the next of our virtual tables. The module learns which
-// connection it serves from its arguments.
-func (r *recorder) addCap() error {
-	i := len(r.caps)
-	if err := r.c.Exec(fmt.Sprintf("CREATE VIRTUAL TABLE temp._driftdb_cap%d USING driftdb_capture(%d, %d)", i, r.id, i)); err != nil {
-		return fmt.Errorf("capture: %w", err)
-	}
-	st, err := r.c.Prepare(fmt.Sprintf("INSERT INTO temp._driftdb_cap%d VALUES(0)", i))
-	if err != nil {
-		return fmt.Errorf("capture: %w", err)
-	}
-	r.caps = append(r.caps, st)
-	return nil
-}
-
 // run steps one of our own statements. Nothing of it shows in
 // last_insert_rowid(), changes() and total_changes().
 func (r *recorder) run(st *sqlite.Stmt, row func(*sqlite.Stmt)) (rowid int64, err error) {
+	err = r.unseen(func() error {
+		for {
+			more, err := st.Step()
+			if err != nil {
+				return fmt.Errorf("capture: %w", err)
+			}
+			if !more {
+				rowid = sqlite.At[lib.Tsqlite3](r.c.DB).FlastRowid
+				return nil
+			}
+			if row != nil {
+				row(st)
+			}
+		}
+	})
+	return rowid, err
+}
+
+// unseen calls fn, whose statements are ours and must not show.
+func (r *recorder) unseen(fn func() error) error {
 	db := sqlite.At[lib.Tsqlite3](r.c.DB)
 	last, n, total, was := db.FlastRowid, db.FnChange, db.FnTotalChange, r.inside
 	r.inside = true
-	for {
-		var more bool
-		if more, err = st.Step(); err != nil || !more {
-			break
-		}
-		if row != nil {
-			row(st)
-		}
-	}
-	rowid = db.FlastRowid
+	err := fn()
 	r.inside, db.FlastRowid, db.FnChange, db.FnTotalChange = was, last, n, total
-	if err != nil {
-		err = fmt.Errorf("capture: %w", err)
-	}
-	return rowid, err
+	return err
 }
 
 // mustRun is run for statements without which capture cannot go on.
@@ -163,8 +157,11 @@ func (r *recorder) enlist() {
 // ours has to come after it.
 func (r *recorder) join() {
 	n := sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
-	if r.level > 0 && n == 0 {
-		r.reset() // our table was dropped within the transaction: nobody told us of its end
+	if n == 0 && (r.level > 0 || r.fail != nil) && r.c.Autocommit() {
+		// Nobody told us of the transaction's end: our table was dropped in it,
+		// or it failed before it took part. Within the transaction this state
+		// has to stay, and keep it from being committed.
+		r.reset()
 	}
 	if r.level > 0 && n > r.lastPos {
 		r.enlist()
@@ -199,7 +196,7 @@ func (r *recorder) reset() {
 		r.buf = nil
 	}
 	r.buf, r.count, r.marks, r.level = r.buf[:0], 0, r.marks[:0], 0
-	r.used, r.blobs = r.used[:0], r.blobs[:0]
+	r.used, r.blobs, r.blobsRead = r.used[:0], r.blobs[:0], 0
 	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
 	clear(r.changed)
 }
@@ -230,7 +227,7 @@ func (r *recorder) flush() error {
 		next, now = r.logged, r.stamp // our row of the first try may be the last one
 	}
 	if schema != r.cookie && r.logged == 0 {
-		r.barrier("the schema was changed by a statement that was not captured")
+		r.giveUp("the schema was changed by a statement that was not captured")
 	}
 	r.synced = true
 	if r.count == 0 {
@@ -278,7 +275,7 @@ func (r *recorder) rolledBack() {
 
 func (r *recorder) close() {
 	for _, st := range append(r.caps,
-		r.st.last, r.st.insert, r.st.remove, r.st.lock, r.st.findShape, r.st.addShape, r.st.columns, r.st.rowid,
+		r.st.last, r.st.insert, r.st.remove, r.st.findShape, r.st.addShape, r.st.columns, r.st.rowid,
 		r.st.schemaV, r.st.userV, r.st.appV, r.st.owned, r.sequences.read) {
 		if st != nil { // an Open that failed half way
 			st.Finalize()

@@ -58,42 +58,44 @@ func TestScenarios(t *testing.T) {
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
-			e := &env{T: t, s: newSource(t, 0), ctx: t.Context()}
-			if sc.mode != "" {
-				e.s.opts.KeepJournal = true
-				e.s.opts.BusyTimeout = 50 * time.Millisecond
-				db := e.s.pool(t)
-				if _, err := db.Exec("PRAGMA journal_mode=" + sc.mode); err != nil {
-					t.Fatal(err)
-				}
-				db.Close()
-			}
-			var err error
-			if e.c, err = e.s.pool(t).Conn(e.ctx); err != nil {
-				t.Fatal(err)
-			}
-			if e.c2, err = e.s.pool(t).Conn(e.ctx); err != nil {
-				t.Fatal(err)
-			}
-			sc.f(e)
-			e.c.Close()
-			e.c2.Close()
-			if sc.barrier {
-				if _, _, err := e.s.replay(t); !errors.Is(err, restore.ErrBarrier) {
-					t.Fatalf("replay: %v, want a barrier", err)
-				}
-				return
-			}
-			e.s.mustEqual(t)
+			runScenario(t, sc)
 		})
 	}
 }
 
+func runScenario(t *testing.T, sc scenario) {
+	s := newSource(t, sc.limit)
+	if sc.mode != "" {
+		s.opts.KeepJournal = true
+		db := s.pool(t)
+		if _, err := db.Exec("PRAGMA journal_mode=" + sc.mode); err != nil {
+			t.Fatal(err)
+		}
+		db.Close()
+	}
+	if sc.mode != "" || sc.impatient {
+		s.opts.BusyTimeout = 50 * time.Millisecond
+	}
+	e := &env{T: t, s: s, ctx: t.Context(), c: s.conn(t), c2: s.conn(t)}
+	sc.f(e)
+	e.c.Close()
+	e.c2.Close()
+	if sc.barrier == "" {
+		s.mustEqual(t)
+		return
+	}
+	if _, _, err := s.replay(t); !errors.Is(err, restore.ErrBarrier) || !strings.Contains(err.Error(), sc.barrier) {
+		t.Fatalf("replay: %v, want a barrier that says %q", err, sc.barrier)
+	}
+}
+
 type scenario struct {
-	name    string
-	mode    string // journal mode, WAL when empty
-	barrier bool
-	f       func(e *env)
+	name      string
+	mode      string // journal mode, WAL when empty
+	limit     int    // of bytes that a transaction may buffer, default when 0
+	impatient bool   // a lock is waited for briefly
+	barrier   string // the replay must stop at a barrier with this reason
+	f         func(e *env)
 }
 
 const tableT = "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE, b)"

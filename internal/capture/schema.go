@@ -20,7 +20,8 @@ import (
 
 // version is what a schema statement may move.
 type version struct {
-	schema, user, application, owned int64
+	schema, user, application int64
+	owned                     string // the definitions of our own tables
 }
 
 func (r *recorder) version() version {
@@ -28,15 +29,19 @@ func (r *recorder) version() version {
 	for _, s := range []struct {
 		st *sqlite.Stmt
 		to *int64
-	}{{r.st.schemaV, &v.schema}, {r.st.userV, &v.user}, {r.st.appV, &v.application}, {r.st.owned, &v.owned}} {
+	}{{r.st.schemaV, &v.schema}, {r.st.userV, &v.user}, {r.st.appV, &v.application}} {
 		r.mustRun(s.st, func(st *sqlite.Stmt) { *s.to = st.Int64(0) })
 	}
+	r.mustRun(r.st.owned, func(st *sqlite.Stmt) { v.owned += st.Text(0) + ";" })
 	return v
 }
 
-var errOwned = errors.New("tables whose names start with _driftdb_ are DriftDB's own and cannot be created, renamed or dropped")
+var errOwned = errors.New("tables whose names start with _driftdb_ are DriftDB's own and cannot be written, made or altered; use another name")
 
 func (c *Conn) execSchema(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	if _, _, err := c.compile(text); err != nil {
+		return nil, err // without waiting for the lock
+	}
 	c.Before()
 	own := c.Autocommit()
 	if own { // not BEGIN IMMEDIATE, which locks every attached database as well
@@ -59,10 +64,23 @@ func (c *Conn) execSchema(ctx context.Context, text string, args []driver.NamedV
 	return res, nil
 }
 
+// lockMain takes main's write lock. Its error is the driver's own.
+func (c *Conn) lockMain(ctx context.Context) error {
+	return c.r.unseen(func() error {
+		_, err := c.Driver.ExecContext(ctx, "DELETE FROM main._driftdb_log WHERE 0", nil)
+		return err
+	})
+}
+
 func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	r := c.r
-	if _, err := r.run(r.st.lock, nil); err != nil {
-		return c.withoutLock(ctx, text, args, err)
+	if err := c.lockMain(ctx); err != nil {
+		if !c.Autocommit() && sqlite.Code(err) == lib.SQLITE_BUSY_SNAPSHOT {
+			// The transaction's view is too old to write main on. What fails
+			// for that, fails with the driver's own error; the rest is not ours.
+			return c.Driver.ExecContext(ctx, text, args)
+		}
+		return nil, err
 	}
 	r.join()
 	r.begin()
@@ -92,26 +110,13 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	return res, r.fail
 }
 
-// withoutLock deals with a lock that was refused. A transaction whose view is
-// old can still run a statement that turns out to change nothing; anything
-// else fails with the driver's own error.
-func (c *Conn) withoutLock(ctx context.Context, text string, args []driver.NamedValue, err error) (driver.Result, error) {
-	if !c.Autocommit() && sqlite.Code(err) == lib.SQLITE_BUSY_SNAPSHOT {
-		return c.Driver.ExecContext(ctx, text, args)
-	}
-	if _, derr := c.Driver.ExecContext(ctx, "DELETE FROM main._driftdb_log WHERE 0", nil); derr != nil {
-		return nil, derr
-	}
-	return nil, err
-}
-
 // logSchema appends the statement, in order with the rows.
 func (r *recorder) logSchema(text string) {
 	text = statementText(text)
 	if r.over {
 		return
 	}
-	if w := words(text, 4); w[0] == "PRAGMA" && (w[1] == "OPTIMIZE" || w[3] == "OPTIMIZE") {
+	if name, _ := pragma(text); name == "OPTIMIZE" {
 		text = "ANALYZE" // what it did depends on what the connection had run before
 	}
 	settings := r.settings()
@@ -158,17 +163,11 @@ func (r *recorder) logRows(name string) {
 	if r.fail != nil {
 		return
 	}
-	if t.lost {
-		r.barrier("CREATE TABLE " + name + " AS made columns that hide the rowid")
+	if t.lost != "" {
+		r.barrier(t.lost)
 		return
 	}
-	rowid := "rowid"
-	for _, alias := range []string{"oid", "_rowid_"} {
-		if hasColumn(t.shape.Columns, rowid) {
-			rowid = alias
-		}
-	}
-	st, err := r.c.Prepare("SELECT " + rowid + ", " + quoteAll(t.shape.Columns) + " FROM main." + quote(name))
+	st, err := r.c.Prepare("SELECT " + t.rowid + ", " + quoteAll(t.shape.Columns) + " FROM main." + quote(name))
 	if err != nil {
 		r.fail = err
 		return
@@ -238,50 +237,24 @@ func (c *Conn) Barrier(reason string, ifMoved bool) error {
 	return nil
 }
 
-// spareCaps is how many virtual tables one transaction may create and use.
-const spareCaps = 2
+var errSameFile = errors.New("the database's own file cannot be attached: changes made through the second name could not be logged")
 
-// makeCaps sees to it that there are enough of our virtual tables: one, one
-// more for each virtual table of main, and some spare. It is called outside
-// transactions only, since a rollback would take them away.
-func (r *recorder) makeCaps() {
-	st, err := r.c.Prepare("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0")
+// execAttach runs ATTACH, but not of the file that is open already.
+func (c *Conn) execAttach(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	c.Before()
+	res, err := c.Driver.ExecContext(ctx, text, args)
 	if err != nil {
-		return // what is missing becomes a barrier when it is needed
+		return nil, err
 	}
-	defer st.Finalize()
-	want := 1 + spareCaps
-	if _, err := r.run(st, func(st *sqlite.Stmt) { want += int(st.Int64(0)) }); err != nil {
-		return
+	twin := ""
+	if err := c.Each("SELECT d.name FROM pragma_database_list d, pragma_database_list m WHERE m.name = 'main' AND m.file <> '' AND d.name <> 'main' AND d.file = m.file", func(st *sqlite.Stmt) error {
+		twin = st.Text(0)
+		return nil
+	}); err != nil {
+		return nil, err
 	}
-	for len(r.caps) < want {
-		if err := r.addCap(); err != nil {
-			return
-		}
+	if twin == "" {
+		return res, nil
 	}
-}
-
-// restoreCaps makes our tables again when PRAGMA temp_store has dropped them.
-func (r *recorder) restoreCaps() error {
-	n := int64(-1)
-	st, err := r.c.Prepare(`SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE '\_driftdb\_cap%' ESCAPE '\'`)
-	if err != nil {
-		return err
-	}
-	_, err = r.run(st, func(st *sqlite.Stmt) { n = st.Int64(0) })
-	st.Finalize()
-	if err != nil || n == int64(len(r.caps)) {
-		return err
-	}
-	old := r.caps
-	r.caps = nil
-	for _, st := range old {
-		st.Finalize()
-	}
-	for range old {
-		if err := r.addCap(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return nil, errors.Join(errSameFile, c.Exec("DETACH "+quote(twin)))
 }

@@ -1,6 +1,8 @@
 package capture
 
 import (
+	"errors"
+
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -14,7 +16,10 @@ type sequences struct {
 	read   *sqlite.Stmt
 	at     schemaMark       // where we looked for the table last
 	values map[string]int64 // as this connection last saw them
+	edited bool             // by a statement of the user's, in this transaction
 }
+
+var errSequence = errors.New("sqlite_sequence must have one row for a table, with a text and an integer: anything else cannot be logged")
 
 func (s *sequences) known(table string) bool {
 	_, ok := s.values[table]
@@ -42,8 +47,10 @@ func (r *recorder) findSequences() bool {
 
 // logSequences appends the counters that moved.
 func (r *recorder) logSequences() {
+	r.checkSequences()
 	r.eachMoved(func(name string, value int64) {
 		r.sequences.values[name] = value
+		r.changed[name] = true // for a COMMIT that is tried again after a ROLLBACK TO
 		if !r.over {
 			r.buf = change.AppendSequence(r.buf, name, value)
 			r.count++
@@ -63,8 +70,23 @@ func (r *recorder) eachMoved(fn func(name string, value int64)) {
 	})
 }
 
+// checkSequences fails the transaction if the user has left sqlite_sequence in
+// a state that its entries, which are by name, do not describe.
+func (r *recorder) checkSequences() {
+	if !r.sequences.edited {
+		return
+	}
+	r.sequences.edited = false
+	if err := r.c.Each("SELECT 1 FROM main.sqlite_sequence GROUP BY name HAVING count(*) > 1 OR typeof(name) <> 'text' OR typeof(seq) <> 'integer'", func(*sqlite.Stmt) error {
+		return errSequence
+	}); err != nil && r.fail == nil {
+		r.fail = err
+	}
+}
+
 // sequenceRow logs what a statement of the user's did to sqlite_sequence.
 func (r *recorder) sequenceRow(op int32) {
+	r.sequences.edited = true
 	tls := r.c.TLS
 	text := func(v uintptr) string {
 		return string(sqlite.CBytes(lib.Xsqlite3_value_text(tls, v), int(lib.Xsqlite3_value_bytes(tls, v))))

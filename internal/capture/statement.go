@@ -9,40 +9,54 @@ const (
 	plain  class = iota // rows, queries, transaction control: the hooks see to it
 	schema              // may change the schema: run under the write lock, logged as text
 	vacuum              // may renumber rowids, and cannot be part of a transaction
-	temp                // makes something in temp: not ours, and takes no lock of main
+	attach              // may open main's file a second time
 )
 
 func classify(query string) class {
-	w := words(query, 4)
+	w := words(query, 2)
 	switch w[0] {
 	case "", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "SELECT", "VALUES", "EXPLAIN",
-		"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "ATTACH", "DETACH":
+		"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "DETACH":
 		return plain
+	case "ATTACH":
+		return attach
 	case "VACUUM":
 		return vacuum
 	case "CREATE":
 		if w[1] == "TEMP" || w[1] == "TEMPORARY" {
-			return temp
+			return plain // it must not wait for main's lock
 		}
 	case "PRAGMA":
-		if !changesFile(w) {
+		if !changesFile(query) {
 			return plain
 		}
 	}
 	return schema // CREATE, ALTER, DROP, ANALYZE, REINDEX, and whatever SQLite learns next
 }
 
-// changesFile says whether a PRAGMA can change what a replay has to repeat.
-func changesFile(w []string) bool {
-	name := w[1]
-	if w[2] == "." {
-		name = w[3]
-	}
-	switch name {
-	case "USER_VERSION", "APPLICATION_ID", "SCHEMA_VERSION", "OPTIMIZE":
+// changesFile says whether a PRAGMA changes what a replay has to repeat.
+func changesFile(query string) bool {
+	switch name, argument := pragma(query); name {
+	case "USER_VERSION", "APPLICATION_ID", "SCHEMA_VERSION":
+		return argument
+	case "OPTIMIZE":
 		return true
 	}
 	return false
+}
+
+// pragma returns the name of the PRAGMA that query is, without its schema, and
+// whether it has an argument.
+func pragma(query string) (name string, argument bool) {
+	w := words(query, 5)
+	if w[0] != "PRAGMA" {
+		return "", false
+	}
+	w = w[1:]
+	if w[1] == "." {
+		w = w[2:]
+	}
+	return w[0], w[1] == "=" || w[1] == "("
 }
 
 // words returns the first n tokens of query in upper case: runs of letters,
@@ -141,16 +155,4 @@ func statementText(q string) string {
 // severalStatements says whether script may hold more than one statement.
 func severalStatements(script string) bool {
 	return strings.Contains(strings.TrimRight(script, "; \t\r\n\f"), ";")
-}
-
-// isRead says whether a PRAGMA is without an argument.
-func isRead(pragma string) bool { return !strings.ContainsAny(pragma, "=(") }
-
-func hasColumn(columns []string, name string) bool {
-	for _, c := range columns {
-		if strings.EqualFold(c, name) {
-			return true
-		}
-	}
-	return false
 }

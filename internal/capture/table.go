@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/change"
@@ -11,13 +12,15 @@ import (
 // table is what the hook has to know of a table.
 type table struct {
 	shape   change.Shape
-	stored  []int // for each of the shape's columns, its place in the table
-	width   int   // number of columns, generated ones included
-	rowid   bool  // not WITHOUT ROWID
-	lost    bool  // its rows cannot be addressed from SQL
-	id      int64 // in _driftdb_shape; 0 until it is known
-	pending bool  // id was given in this transaction
-	index   int   // in recorder.used
+	stored  []int  // for each of the shape's columns, its place in the table …
+	real    []bool // … whether it has REAL affinity …
+	filled  []bool // … and whether it has a default other than NULL
+	width   int    // number of columns, generated ones included
+	rowid   string // what its rowid is called in SQL; empty if it has none, or none that can be named
+	lost    string // why its rows cannot be logged; empty: they can
+	id      int64  // in _driftdb_shape; 0 until it is known
+	pending bool   // id was given in this transaction
+	index   int    // in recorder.used
 }
 
 // schemaMark tells one state of main's schema, as this connection has it in
@@ -46,7 +49,7 @@ func (r *recorder) table(name []byte) (*table, int) {
 		t = r.readTable(string(name))
 		r.tables[string(name)] = t
 	}
-	if t.index >= len(r.used) || r.used[t.index] != t {
+	if t.lost == "" && (t.index >= len(r.used) || r.used[t.index] != t) {
 		t.index = len(r.used)
 		r.used = append(r.used, t)
 	}
@@ -54,34 +57,65 @@ func (r *recorder) table(name []byte) (*table, int) {
 }
 
 func (r *recorder) readTable(name string) *table {
-	t := &table{shape: change.Shape{Table: name}, rowid: true}
+	t := &table{shape: change.Shape{Table: name}}
+	hasRowID := true
 	r.st.rowid.BindText(1, name)
-	r.mustRun(r.st.rowid, func(st *sqlite.Stmt) { t.rowid = st.Int64(0) == 0 })
-	r.st.columns.BindText(1, name)
-	aliases := map[string]bool{"rowid": true, "oid": true, "_rowid_": true}
+	r.mustRun(r.st.rowid, func(st *sqlite.Stmt) { hasRowID = st.Int64(0) == 0 })
 	var keys []int // keys[pk-1] is the index of that part of the primary key
+	var hidden []string
 	integer := false
+	r.st.columns.BindText(1, name)
 	r.mustRun(r.st.columns, func(st *sqlite.Stmt) {
-		column, hidden, pk := st.Text(0), st.Int64(1), int(st.Int64(2))
-		delete(aliases, strings.ToLower(column))
-		if hidden == 0 {
+		column, generated, pk, typ := st.Text(0), st.Int64(1) != 0, int(st.Int64(2)), st.Text(3)
+		hidden = append(hidden, column)
+		if !generated {
+			for len(keys) < pk {
+				keys = append(keys, -1)
+			}
 			if pk > 0 {
-				for len(keys) < pk {
-					keys = append(keys, -1)
-				}
 				keys[pk-1] = len(t.shape.Columns)
-				integer = strings.EqualFold(st.Text(3), "INTEGER")
+				integer = strings.EqualFold(typ, "INTEGER")
 			}
 			t.shape.Columns = append(t.shape.Columns, column)
 			t.stored = append(t.stored, t.width)
+			t.real = append(t.real, isReal(typ))
+			t.filled = append(t.filled, !st.IsNull(4) && !strings.EqualFold(st.Text(4), "NULL"))
 		}
 		t.width++
 	})
 	t.shape.Key = append([]int{}, keys...)
-	alias := t.rowid && len(keys) == 1 && integer && r.isRowIDAlias(name, t.shape.Columns[keys[0]])
-	t.shape.RowID = t.rowid && !alias
-	t.lost = t.shape.RowID && len(aliases) == 0
+	if hasRowID && len(keys) == 1 && integer && r.isRowIDAlias(name, t.shape.Columns[keys[0]]) {
+		t.rowid = quote(t.shape.Columns[keys[0]])
+	} else if hasRowID {
+		t.shape.RowID, t.rowid = true, rowIDName(hidden)
+	}
+	switch _, err := t.shape.Marshal(); {
+	case err != nil:
+		t.lost = err.Error()
+	case hasRowID && t.rowid == "":
+		t.lost = "table " + name + " has columns named rowid, oid and _rowid_: its rows cannot be addressed"
+	}
 	return t
+}
+
+// rowIDName is the first of the rowid's names that no column hides.
+func rowIDName(columns []string) string {
+	for _, name := range []string{"rowid", "_rowid_", "oid"} {
+		if !slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }) {
+			return name
+		}
+	}
+	return ""
+}
+
+// isReal says whether a column declared as typ has REAL affinity. The rules
+// are SQLite's, in its order.
+func isReal(typ string) bool {
+	has := func(s string) bool { return strings.Contains(strings.ToUpper(typ), s) }
+	if has("INT") || has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") {
+		return false
+	}
+	return has("REAL") || has("FLOA") || has("DOUB")
 }
 
 // isRowIDAlias says whether an INTEGER column that is the whole primary key is

@@ -2,7 +2,6 @@ package change
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"unicode/utf8"
 )
@@ -17,13 +16,12 @@ type Shape struct {
 	RowID   bool     `json:"rowid"`   // the table has a rowid that is none of its columns
 }
 
-var errShapeName = errors.New("the name is not UTF-8")
-
-// Marshal gives the shape's stored form. Equal shapes give equal bytes.
+// Marshal gives the shape's stored form. Equal shapes give equal bytes. Names
+// that are not UTF-8 are an error.
 func (s *Shape) Marshal() (string, error) {
 	for _, n := range append([]string{s.Table}, s.Columns...) {
 		if !utf8.ValidString(n) {
-			return "", fmt.Errorf("table %q: column %q: %w", s.Table, n, errShapeName)
+			return "", fmt.Errorf("table %q: the name %q is not UTF-8, which JSON cannot hold", s.Table, n)
 		}
 	}
 	b, err := json.Marshal(s)

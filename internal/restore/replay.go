@@ -72,6 +72,8 @@ func (r *Replay) Apply(e *change.Entry) error {
 		return r.schema(e)
 	case e.Op == change.Barrier:
 		return fmt.Errorf("%w (%s)", ErrBarrier, e.Reason)
+	case e.Op != change.Insert && !e.HasRowID && len(e.Key) == 0:
+		return fmt.Errorf("%s in table %s: the entry does not say which row", e.Op, e.Table)
 	case e.Table == change.SequenceTable && len(e.Key) == 1:
 		return r.sequence(e)
 	}
@@ -258,6 +260,9 @@ func bindValue(st *sqlite.Stmt, at int, v change.Value) {
 // sequence sets or drops a counter. Replayed inserts have moved the counters
 // in their own way before.
 func (r *Replay) sequence(e *change.Entry) error {
+	if e.Op != change.Delete && len(e.After) != 1 {
+		return fmt.Errorf("%s in table %s: the entry does not say to what value", e.Op, e.Table)
+	}
 	steps := []string{"DELETE FROM main.sqlite_sequence WHERE name = ?1"}
 	if e.Op != change.Delete {
 		steps = append(steps, "INSERT INTO main.sqlite_sequence(name, seq) VALUES(?1, ?2)")
@@ -294,7 +299,7 @@ func (r *Replay) schema(e *change.Entry) error {
 			return err
 		}
 	}
-	if s.LegacyAlterTable && s.ForeignKeys && !strings.EqualFold(firstWord(e.SQL), "DROP") {
+	if s.LegacyAlterTable && s.ForeignKeys && !isDrop(e.SQL) {
 		// Under legacy_alter_table a rename reaches the references of other
 		// tables only with foreign keys on. The pragma would be ignored
 		// inside a transaction; the setting itself is not.
@@ -309,10 +314,8 @@ func (r *Replay) schema(e *change.Entry) error {
 	return nil
 }
 
-func firstWord(sql string) string {
-	w, _, _ := strings.Cut(strings.TrimSpace(sql), " ")
-	return w
-}
+// isDrop says that sql, which starts with its first word, is a DROP.
+func isDrop(sql string) bool { return len(sql) > 4 && strings.EqualFold(sql[:4], "DROP") }
 
 func columnNames(columns []change.Column) []string {
 	out := make([]string, len(columns), len(columns)+1)

@@ -40,14 +40,14 @@ const (
 
 // Options of a connection. The zero value is a plain read-write connection.
 type Options struct {
-	Synchronous  Synchronous   // default SyncNormal
-	BusyTimeout  time.Duration // default 5 s: how long to wait for another connection's lock
-	CacheKiB     int           // page cache limit in KiB; default SQLite's own (2 MiB)
-	ForeignKeys  bool          // enforce foreign keys
-	QueryOnly    bool          // refuse to change anything
-	MustExist    bool          // do not create the file
-	KeepJournal  bool          // leave the journal mode as it is; default is to switch to WAL
-	Checkpoint   int           // pages of WAL after which a commit checkpoints; default SQLite's own (1000)
+	Synchronous Synchronous   // default SyncNormal
+	BusyTimeout time.Duration // default 5 s: how long to wait for another connection's lock
+	CacheKiB    int           // page cache limit in KiB; default SQLite's own (2 MiB)
+	ForeignKeys bool          // enforce foreign keys
+	QueryOnly   bool          // refuse to change anything
+	MustExist   bool          // do not create the file
+	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
+	Checkpoint  int           // pages of WAL after which a commit checkpoints; default SQLite's own (1000)
 }
 
 // Driver opens connections. Its zero value opens plain ones.

@@ -1,0 +1,56 @@
+package capture
+
+import (
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Our virtual tables of a connection, temp._driftdb_cap0, 1, 2 …: the first
+// joins every transaction, a further one comes after each virtual table of the
+// user's that joins.
+
+// spareCaps is how many virtual tables one transaction may create and use.
+const spareCaps = 2
+
+// makeCaps sees to it that our virtual tables are there (PRAGMA temp_store
+// drops everything in temp) and that there are enough of them: one, one more
+// for each virtual table of main, and some spare. It is called outside
+// transactions only, since a rollback would take them away. What is missing
+// fails the commit or becomes a barrier when it is needed.
+func (r *recorder) makeCaps() {
+	have, want := 0, 0
+	if err := r.c.Each(`SELECT (SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE '\_driftdb\_cap%' ESCAPE '\'),
+		(SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0)`, func(st *sqlite.Stmt) error {
+		have, want = int(st.Int64(0)), 1+spareCaps+int(st.Int64(1))
+		return nil
+	}); err != nil {
+		return
+	}
+	if have < len(r.caps) {
+		for _, st := range r.caps {
+			st.Finalize()
+		}
+		r.caps = nil
+	}
+	for len(r.caps) < want {
+		if err := r.addCap(); err != nil {
+			return
+		}
+	}
+}
+
+// addCap makes the next of our virtual tables. The module learns which
+// connection it serves from its arguments.
+func (r *recorder) addCap() error {
+	i := len(r.caps)
+	if err := r.c.Exec(fmt.Sprintf("CREATE VIRTUAL TABLE IF NOT EXISTS temp._driftdb_cap%d USING driftdb_capture(%d, %d)", i, r.id, i)); err != nil {
+		return fmt.Errorf("capture: %w", err)
+	}
+	st, err := r.c.Prepare(fmt.Sprintf("INSERT INTO temp._driftdb_cap%d VALUES(0)", i))
+	if err != nil {
+		return fmt.Errorf("capture: %w", err)
+	}
+	r.caps = append(r.caps, st)
+	return nil
+}

@@ -1,0 +1,58 @@
+package capture
+
+import (
+	"context"
+	"database/sql/driver"
+)
+
+// statement is a prepared statement for database/sql.
+type statement struct {
+	inner  driver.Stmt
+	c      *Conn
+	query  string
+	script bool // has to take the way of a script each time
+}
+
+var (
+	_ driver.StmtExecContext  = (*statement)(nil)
+	_ driver.StmtQueryContext = (*statement)(nil)
+)
+
+func (s *statement) Close() error  { return s.inner.Close() }
+func (s *statement) NumInput() int { return s.inner.NumInput() }
+
+func (s *statement) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if s.script {
+		return s.c.ExecContext(ctx, s.query, args)
+	}
+	s.c.Before()
+	defer s.c.After()
+	return s.inner.(driver.StmtExecContext).ExecContext(ctx, args)
+}
+
+func (s *statement) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if s.script {
+		return s.c.QueryContext(ctx, s.query, args)
+	}
+	s.c.After()
+	s.c.Before()
+	return s.inner.(driver.StmtQueryContext).QueryContext(ctx, args)
+}
+
+// Exec is ExecContext with a background context.
+func (s *statement) Exec(args []driver.Value) (driver.Result, error) {
+	return s.ExecContext(context.Background(), named(args))
+}
+
+// Query is QueryContext with a background context.
+func (s *statement) Query(args []driver.Value) (driver.Rows, error) {
+	return s.QueryContext(context.Background(), named(args))
+}
+
+func named(args []driver.Value) []driver.NamedValue {
+	out := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		out[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return out
+}

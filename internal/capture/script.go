@@ -1,0 +1,150 @@
+package capture
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"strings"
+)
+
+// ExecContext runs a script, statement by statement. Each statement sees all
+// of args, as with the driver itself.
+func (c *Conn) ExecContext(ctx context.Context, script string, args []driver.NamedValue) (driver.Result, error) {
+	var result driver.Result = driver.ResultNoRows
+	for script = cString(script); ; {
+		text, rest, err := c.next(script)
+		if err != nil {
+			return nil, err
+		}
+		res, err := c.execOne(ctx, text, args)
+		if err != nil {
+			return nil, err
+		}
+		if words(text, 1)[0] != "" {
+			result = res
+		}
+		if script = rest; script == "" {
+			return result, nil
+		}
+	}
+}
+
+func (c *Conn) execOne(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	defer c.After()
+	switch classify(text) {
+	case schema:
+		return c.execSchema(ctx, text, args)
+	case vacuum:
+		return c.execVacuum(ctx, text, args)
+	case attach:
+		return c.execAttach(ctx, text, args)
+	}
+	c.Before()
+	return c.Driver.ExecContext(ctx, text, args)
+}
+
+// QueryContext runs a script and returns the rows that the driver would: those
+// of the last statement that has any, unless the script's very end is a
+// statement without.
+func (c *Conn) QueryContext(ctx context.Context, script string, args []driver.NamedValue) (driver.Rows, error) {
+	var kept driver.Rows
+	for script = cString(script); ; {
+		text, rest, err := c.next(script)
+		if err == nil {
+			kept, err = c.queryOne(ctx, text, args, kept, rest == "" && endsHere(text))
+		}
+		if err != nil {
+			if cerr := closeRows(kept); cerr != nil {
+				return nil, errors.Join(err, cerr)
+			}
+			return nil, err
+		}
+		if script = rest; script == "" {
+			return kept, nil
+		}
+	}
+}
+
+// queryOne runs one statement of a script. It returns its rows, or kept, those
+// of an earlier one, and closes the others.
+func (c *Conn) queryOne(ctx context.Context, text string, args []driver.NamedValue, kept driver.Rows, last bool) (driver.Rows, error) {
+	if kept != nil && words(text, 1)[0] == "" {
+		return kept, nil
+	}
+	var rows driver.Rows
+	var err error
+	if classify(text) == plain {
+		c.After() // of an earlier query whose rows were closed since
+		c.Before()
+		rows, err = c.Driver.QueryContext(ctx, text, args)
+	} else {
+		if err := closeRows(kept); err != nil { // our COMMIT would find it at work
+			return nil, err
+		}
+		kept = nil
+		if _, err := c.execOne(ctx, text, args); err != nil {
+			return nil, err
+		}
+		rows, err = c.Driver.QueryContext(ctx, "", nil)
+	}
+	if err != nil {
+		return kept, err
+	}
+	if kept == nil || last || len(rows.Columns()) > 0 {
+		return rows, closeRows(kept)
+	}
+	return kept, rows.Close()
+}
+
+// endsHere says that nothing, not even a space, comes after text's semicolon:
+// where the driver looks for another statement and finds none, it keeps the
+// rows that it has.
+func endsHere(text string) bool {
+	_, after, _ := strings.Cut(text[len(strings.TrimRight(text, "; \t\r\n\f")):], ";")
+	return after == ""
+}
+
+func closeRows(rows driver.Rows) error {
+	if rows == nil {
+		return nil
+	}
+	return rows.Close()
+}
+
+// next splits the first statement off script, as SQLite's parser sees it. A
+// statement that does not compile is an error here and now: by the time the
+// whole script were handed on, another connection's schema change could have
+// made it compile, and it would run unseen.
+func (c *Conn) next(script string) (text, rest string, err error) {
+	if !severalStatements(script) {
+		return script, "", nil
+	}
+	return c.compile(script)
+}
+
+func (c *Conn) compile(script string) (text, rest string, err error) {
+	st, tail, err := c.PrepareTail(script)
+	if err != nil {
+		return "", "", c.driverError(script, err)
+	}
+	if st != nil {
+		st.Finalize()
+	}
+	return script[:len(script)-len(tail)], tail, nil
+}
+
+// driverError lets the driver say itself that the first statement of script
+// does not compile, so that callers see the error they know.
+func (c *Conn) driverError(script string, err error) error {
+	st, derr := c.Driver.PrepareContext(context.Background(), script)
+	if derr != nil {
+		return derr
+	}
+	return errors.Join(err, st.Close())
+}
+
+// cString is what SQLite sees of script: it ends at the first NUL.
+func cString(script string) string {
+	script, _, _ = strings.Cut(script, "\x00")
+	return script
+}
