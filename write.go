@@ -125,7 +125,7 @@ func (r *Repository[T]) Update(ctx context.Context, w Where, s Set) (int64, erro
 // then, or [ErrNotFound].
 func (r *Repository[T]) UpdateByID(ctx context.Context, id string, s Set) (T, error) {
 	var updated T
-	query, err := r.table.Update(s, now(), byID(id), true)
+	query, err := r.table.UpdateByID(s, now(), id)
 	if err != nil {
 		return updated, r.fail(err)
 	}

@@ -101,31 +101,13 @@ func (t *Table) filtered(verb string, terms []Term) (Statement, error) {
 // milliseconds) unless it is set, too. With returning it yields the rows as
 // they are then.
 func (t *Table) Update(set map[string]any, now int64, terms []Term, returning bool) (Statement, error) {
-	values := make([]Value, len(t.Columns))
-	if err := t.EncodeRecord(set, values); err != nil {
+	args, columns, err := t.assignments(set, now)
+	if err != nil {
 		return Statement{}, err
 	}
-	for _, i := range []int{t.id, t.createdAt} {
-		if values[i].Kind != KindAbsent {
-			return Statement{}, t.fail(t.Columns[i].Name, "it cannot be set: it stays as the row was created")
-		}
-	}
-	if values[t.updatedAt].Kind == KindAbsent {
-		values[t.updatedAt] = integer(now)
-	}
-	var s Statement
+	s := Statement{Args: args}
 	var sql strings.Builder
-	sql.WriteString("UPDATE " + t.quoted + " SET ")
-	for i, v := range values {
-		if v.Kind == KindAbsent {
-			continue
-		}
-		if len(s.Args) > 0 {
-			sql.WriteString(", ")
-		}
-		sql.WriteString(t.Columns[i].quoted + " = ?")
-		s.Args = append(s.Args, v)
-	}
+	t.assign(&sql, columns)
 	if err := t.where(&s, &sql, terms); err != nil {
 		return s, err
 	}
@@ -134,6 +116,63 @@ func (t *Table) Update(set map[string]any, now int64, terms []Term, returning bo
 	}
 	s.SQL = sql.String()
 	return s, nil
+}
+
+// UpdateByID sets columns of one row, as Update does, and yields the row as it
+// is then. Texts are kept by the columns that they set.
+func (t *Table) UpdateByID(set map[string]any, now int64, id string) (Statement, error) {
+	args, columns, err := t.assignments(set, now)
+	if err != nil {
+		return Statement{}, err
+	}
+	args = append(args, text(id))
+	if known, ok := t.updates.Load(columns); ok {
+		return Statement{known.(string), args}, nil
+	}
+	var sql strings.Builder
+	t.assign(&sql, columns)
+	sql.WriteString(" WHERE " + t.Columns[t.id].quoted + " = ? RETURNING " + t.list)
+	t.updates.Store(columns, sql.String())
+	return Statement{sql.String(), args}, nil
+}
+
+// assignments are the values to set, in the table's order, and the indexes of
+// their columns, a byte or more each: a key for what is made of them.
+func (t *Table) assignments(set map[string]any, now int64) (args []Value, columns string, err error) {
+	values := make([]Value, len(t.Columns), len(t.Columns)+1)
+	if err := t.EncodeRecord(set, values); err != nil {
+		return nil, "", err
+	}
+	for _, i := range []int{t.id, t.createdAt} {
+		if values[i].Kind != KindAbsent {
+			return nil, "", t.fail(t.Columns[i].Name, "it cannot be set: it stays as the row was created")
+		}
+	}
+	if values[t.updatedAt].Kind == KindAbsent {
+		values[t.updatedAt] = integer(now)
+	}
+	args = values[:0]
+	var key strings.Builder
+	for i, v := range values {
+		if v.Kind != KindAbsent {
+			args = append(args, v)
+			key.WriteRune(rune(i))
+		}
+	}
+	return args, key.String(), nil
+}
+
+// assign writes the beginning of an UPDATE of these columns.
+func (t *Table) assign(sql *strings.Builder, columns string) {
+	sql.WriteString("UPDATE " + t.quoted + " SET ")
+	first := true
+	for _, i := range columns {
+		if !first {
+			sql.WriteString(", ")
+		}
+		first = false
+		sql.WriteString(t.Columns[i].quoted + " = ?")
+	}
 }
 
 // Stamp fills in what every row has, where it is not given: the id from newID,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -88,6 +89,8 @@ type Table struct {
 	selectByID string
 	insert     string // with all columns
 	rowParams  string // (?,?,…) for one row
+
+	updates sync.Map // texts of UpdateByID
 }
 
 // New checks the name and the columns of a table. The columns must include
