@@ -1,0 +1,39 @@
+# The two commands that a machine with only Go needs are in the README. These
+# are for people who work on DriftDB.
+
+FUZZTIME ?= 10m
+KILLS    ?= 50
+BENCH    ?= .
+SEEDS    ?= 0-2000
+
+.PHONY: check race bench fuzz kill model demo
+
+# Everything that CI runs.
+check:
+	.ci/run
+
+race:
+	CGO_ENABLED=1 go test -race ./...
+
+bench:
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x .
+	go test -run '^$$' -bench '$(BENCH)' -count 5 ./internal/segment ./internal/seal
+
+# Every fuzz target in turn, for FUZZTIME each.
+fuzz:
+	@grep -rE --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file func; do \
+		dir=$$(dirname "$$file"); target=$${func#func }; \
+		echo "== $$dir $$target"; \
+		go test "$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) </dev/null || exit 1; \
+	done
+
+# Processes killed while they write and sync, each restored and compared.
+kill:
+	DRIFTDB_KILLS=$(KILLS) go test ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+
+# Long random runs of capture: what was logged is replayed and compared.
+model:
+	go test ./internal/capture -run 'Random|Racing' -seeds $(SEEDS) -count 1 -timeout 0
+
+demo:
+	go run ./cmd/driftdb demo

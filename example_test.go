@@ -1,0 +1,263 @@
+package driftdb_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// folder is a new temporary folder for an example, and how to delete it.
+func folder() (dir string, remove func()) {
+	dir, err := os.MkdirTemp("", "driftdb-example-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	return dir, func() {
+		if err := os.RemoveAll(dir); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+// A database with its backup in a bucket, and a table from a struct. This is
+// the README's quick start.
+func Example_quickStart() {
+	type User struct {
+		driftdb.Base // ID, CreatedAt, UpdatedAt
+		Name         string
+		Email        string `db:",unique"`
+	}
+	run := func(ctx context.Context) error {
+		db, err := driftdb.Open(ctx, driftdb.Config{Name: "app", Path: "data/app.sqlite", S3: &driftdb.S3Config{Bucket: "my-backups"}, AutoRestore: true})
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		users, err := driftdb.Define[User](ctx, db, "users")
+		if err != nil {
+			return err
+		}
+		alice, err := users.Create(ctx, User{Name: "Alice", Email: "alice@example.com"})
+		if err != nil {
+			return err
+		}
+		fmt.Println(alice.ID)
+
+		found, err := users.Find(ctx, driftdb.Query{
+			Where:   driftdb.Where{"name": driftdb.Like("Ali%")},
+			OrderBy: []driftdb.Order{driftdb.Desc("createdAt")},
+			Limit:   10,
+		})
+		if err != nil {
+			return err
+		}
+		err = db.Tx(ctx, func(tx *driftdb.Tx) error {
+			for _, u := range found {
+				if _, err := users.In(tx).UpdateByID(ctx, u.ID, driftdb.Set{"name": u.Name + " Smith"}); err != nil {
+					return err
+				}
+			}
+			_, err := tx.Exec(ctx, "CREATE INDEX IF NOT EXISTS byName ON users (name)")
+			return err
+		})
+		return err
+	}
+	if err := run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// The places where a backup can go.
+func ExampleConfig() {
+	configure := func(cfg *driftdb.Config) error {
+		// Amazon S3.
+		cfg.S3 = &driftdb.S3Config{Bucket: "my-backups", Region: "eu-west-1"}
+
+		// Another service with the protocol of S3.
+		cfg.S3 = &driftdb.S3Config{
+			Bucket:          "my-backups",
+			Endpoint:        "http://localhost:9000", // MinIO; LocalStack listens on 4566
+			AccessKeyID:     "minioadmin",
+			SecretAccessKey: "minioadmin",
+		}
+
+		// A folder.
+		store, err := objstore.Dir("/mnt/backup/driftdb")
+		if err != nil {
+			return err
+		}
+		cfg.Store = store
+
+		// With encryption.
+		cfg.EncryptionKeys = []string{os.Getenv("DRIFTDB_KEY")}
+		return nil
+	}
+	if err := configure(new(driftdb.Config)); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A database whose bucket is a folder survives the loss of its file.
+func ExampleOpen() {
+	ctx := context.Background()
+	dir, remove := folder()
+	defer remove()
+	store, err := objstore.Dir(dir) // which has to be there
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg := driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite"), Store: store, AutoRestore: true}
+
+	db, err := driftdb.Open(ctx, cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, "CREATE TABLE notes(body TEXT); INSERT INTO notes VALUES('kept')"); err != nil {
+		log.Fatal(err)
+	}
+	if err := db.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+	if err := os.Remove(cfg.Path); err != nil {
+		log.Fatal(err)
+	}
+
+	if db, err = driftdb.Open(ctx, cfg); err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	notes, err := driftdb.Select[string](ctx, db, "SELECT body FROM notes")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(notes)
+	// Output: [kept]
+}
+
+// Flush waits until the bucket has what was committed.
+func ExampleDB_Flush() {
+	ctx := context.Background()
+	dir, remove := folder()
+	defer remove()
+	db, err := driftdb.Open(ctx, driftdb.Config{
+		Name: "app", Path: filepath.Join(dir, "app.sqlite"), Store: objstore.Mem(), ManualSync: true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(ctx, "CREATE TABLE notes(body TEXT); INSERT INTO notes VALUES('one'), ('two')"); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(db.Metrics().PendingChanges, db.Metrics().ConfirmedSequence)
+	if err := db.Flush(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(db.Metrics().PendingChanges, db.Metrics().ConfirmedSequence)
+	// Output:
+	// 3 0
+	// 0 3
+}
+
+// A backup is restored to a new file, as it is now or as it was.
+func ExampleRestore() {
+	ctx := context.Background()
+	dir, remove := folder()
+	defer remove()
+	store := objstore.Mem()
+	db, err := driftdb.Open(ctx, driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite"), Store: store})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, "CREATE TABLE notes(body TEXT); INSERT INTO notes VALUES('precious')"); err != nil {
+		log.Fatal(err)
+	}
+	before := db.Sequence()
+	if _, err := db.Exec(ctx, "DELETE FROM notes"); err != nil {
+		log.Fatal(err)
+	}
+	if err := db.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	result, err := driftdb.Restore(ctx, driftdb.RestoreConfig{
+		Name: "app", Path: filepath.Join(dir, "restored.sqlite"), Store: store, Sequence: before,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Sequence, result.Rows)
+	// Output: 2 1
+}
+
+// A restore to a point in time.
+func ExampleRestore_at() {
+	ctx := context.Background()
+	result, err := driftdb.Restore(ctx, driftdb.RestoreConfig{
+		Name: "app",
+		Path: "restored.sqlite",
+		S3:   &driftdb.S3Config{Bucket: "my-backups", Region: "eu-west-1"},
+		At:   time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), // zero: the latest
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Time, result.Rows)
+}
+
+// The log says what happened, with the values before and after.
+func ExampleDB_Changes() {
+	ctx := context.Background()
+	db := memory()
+	defer db.Close()
+	for _, script := range []string{
+		"CREATE TABLE stock(id INTEGER PRIMARY KEY, n INTEGER)",
+		"INSERT INTO stock VALUES(7, 3)",
+		"UPDATE stock SET n = n - 1",
+		"DELETE FROM stock",
+	} {
+		if _, err := db.Exec(ctx, script); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for c, err := range db.Changes(ctx, 1) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(c.Sequence, c.Operation, c.Key, c.Before, c.After)
+	}
+	// Output:
+	// 1 schema map[] map[] map[]
+	// 2 insert map[id:7] map[] map[id:7 n:3]
+	// 3 update map[id:7] map[n:3] map[n:2]
+	// 4 delete map[id:7] map[id:7 n:2] map[]
+}
+
+// With database/sql, and all that is built on it, changes are captured too.
+func ExampleDB_SQL() {
+	ctx := context.Background()
+	db := memory()
+	defer db.Close()
+	tx, err := db.SQL().BeginTx(ctx, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, "CREATE TABLE notes(body TEXT)"); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO notes VALUES(?)", "hello"); err != nil {
+		log.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(db.Sequence())
+	// Output: 2
+}

@@ -1,0 +1,221 @@
+package driftdb_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	osexec "os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	lib "modernc.org/sqlite/lib"
+)
+
+const modulePath = "github.com/driftdb/driftdb-go"
+
+// mayImport is the house: each package and the packages of this module that it
+// imports, tests aside. Data flows one way, so an edge that is not here is
+// either a mistake or a change of the design; docs/ARCHITECTURE.md has the same
+// table with what each package knows.
+//
+// Nobody imports objstoretest, dbtest and s3test: they are for tests.
+var mayImport = map[string][]string{
+	".": {
+		"internal/capture", "internal/change", "internal/changelog", "internal/remote", "internal/restore",
+		"internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
+		"internal/syncer", "objstore", "objstore/s3store",
+	},
+	"cmd/driftdb":           {".", "objstore", "objstore/s3store"},
+	"internal/capture":      {"internal/change", "internal/sqlite"},
+	"internal/change":       {},
+	"internal/changelog":    {"internal/change", "internal/segment", "internal/sqlite"},
+	"internal/dbtest":       {"internal/sqlite"},
+	"internal/remote":       {"internal/seal", "internal/segment", "objstore"},
+	"internal/restore":      {"internal/change", "internal/remote", "internal/segment", "internal/sqlite"},
+	"internal/retry":        {"objstore"},
+	"internal/s3test":       {},
+	"internal/schema":       {},
+	"internal/seal":         {},
+	"internal/segment":      {"internal/change"},
+	"internal/sqlite":       {},
+	"internal/syncer":       {"internal/change", "internal/changelog", "internal/remote", "internal/segment", "internal/sqlite", "objstore"},
+	"objstore":              {},
+	"objstore/objstoretest": {"objstore"},
+	"objstore/s3store":      {"objstore"},
+}
+
+// TestImportRules: an import that the table does not have fails by its name.
+func TestImportRules(t *testing.T) {
+	edges := map[string]map[string]bool{}
+	for _, f := range sources(t) {
+		pkg := path.Dir(f.name)
+		if edges[pkg] == nil {
+			edges[pkg] = map[string]bool{}
+		}
+		for _, imported := range f.imports {
+			if ours, ok := strings.CutPrefix(imported+"/", modulePath+"/"); ok {
+				edges[pkg][path.Clean(ours)] = true
+			}
+		}
+	}
+	for _, pkg := range slices.Sorted(maps.Keys(edges)) {
+		allowed, known := mayImport[pkg]
+		if !known {
+			t.Errorf("package %s is not in the table; add it with what it may import", pkg)
+			continue
+		}
+		for _, imported := range slices.Sorted(maps.Keys(edges[pkg])) {
+			if !slices.Contains(allowed, imported) {
+				t.Errorf("package %s must not import %s", pkg, imported)
+			}
+		}
+	}
+	for pkg := range mayImport {
+		if edges[pkg] == nil {
+			t.Errorf("package %s is in the table, but not in the tree", pkg)
+		}
+	}
+}
+
+// TestUnsafe: one file looks behind the driver's public interface, and nothing
+// else needs unsafe.
+func TestUnsafe(t *testing.T) {
+	const only = "internal/sqlite/handle.go"
+	for _, f := range sources(t) {
+		if f.name == only {
+			continue
+		}
+		driver := slices.ContainsFunc(f.imports, func(s string) bool { return strings.HasPrefix(s, "modernc.org/") })
+		switch {
+		case slices.Contains(f.imports, "unsafe"):
+			t.Errorf("%s imports unsafe; only %s may", f.name, only)
+		case driver && slices.Contains(f.imports, "reflect"):
+			t.Errorf("%s imports reflect beside the driver; only %s may", f.name, only)
+		}
+	}
+}
+
+// TestFileSize: a file has one subject, and fits a head.
+func TestFileSize(t *testing.T) {
+	const limit = 600
+	for _, f := range sources(t) {
+		if f.lines > limit {
+			t.Errorf("%s has %d lines; more than %d are two subjects", f.name, f.lines, limit)
+		}
+	}
+}
+
+// TestDriverVersions: the driver is transpiled for one version of modernc's
+// libc and misbehaves with another, and older SQLites can corrupt a WAL
+// database.
+func TestDriverVersions(t *testing.T) {
+	var driver struct{ GoMod string }
+	goJSON(t, &driver, "list", "-m", "-json", "modernc.org/sqlite")
+	want, have := required(t, driver.GoMod, "modernc.org/libc"), required(t, "go.mod", "modernc.org/libc")
+	if want == "" || have != want {
+		t.Errorf("go.mod requires modernc.org/libc %s, but the driver is made for %s", have, want)
+	}
+	if lib.SQLITE_VERSION_NUMBER < 3051003 {
+		t.Errorf("SQLite is %s; 3.51.3 is the first without the WAL-reset bug", lib.SQLITE_VERSION)
+	}
+}
+
+// required is the version of a module that a go.mod asks for.
+func required(t *testing.T, goMod, module string) string {
+	t.Helper()
+	var mod struct {
+		Require []struct{ Path, Version string }
+	}
+	goJSON(t, &mod, "mod", "edit", "-json", goMod)
+	for _, r := range mod.Require {
+		if r.Path == module {
+			return r.Version
+		}
+	}
+	return ""
+}
+
+func goJSON(t *testing.T, to any, args ...string) {
+	t.Helper()
+	cmd := osexec.CommandContext(t.Context(), "go", args...)
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, to)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+}
+
+// source is a Go file that is no test.
+type source struct {
+	name    string // from the module's root, with slashes
+	imports []string
+	lines   int
+}
+
+// sources reads all of them, whatever system they are for, but not those of
+// nested modules.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var out []source
+	err := filepath.WalkDir(".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() {
+			return enter(name)
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		out = append(out, source{filepath.ToSlash(name), imports(t, file), bytes.Count(text, []byte("\n"))})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// enter says whether a folder belongs to this module.
+func enter(name string) error {
+	base := filepath.Base(name)
+	if name != "." && (base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) {
+		return fs.SkipDir
+	}
+	if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil && name != "." {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+func imports(t *testing.T, file *ast.File) []string {
+	t.Helper()
+	var out []string
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, imported)
+	}
+	return out
+}
