@@ -75,7 +75,9 @@ func TestConnectionsLeaveNothing(t *testing.T) {
 	if a, b := known(); a != 0 || b != 0 {
 		t.Errorf("%d and %d connections are still known", a, b)
 	}
-	if grown := resident(t) - memory; grown > 8<<20 {
+	// A connection that is not freed keeps more than 100 KiB. The race detector
+	// alone adds some MiB.
+	if grown := resident(t) - memory; grown > 32<<20 {
 		t.Errorf("%d connections leave %d KiB behind", n, grown>>10)
 	} else {
 		t.Logf("%d connections leave %d KiB behind", n, grown>>10)

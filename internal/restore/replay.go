@@ -20,16 +20,14 @@ type Replay struct {
 	c      *sqlite.Conn
 	tables map[string]*target
 	rows   int64
-	text   []byte // scratch for the names of an update's columns
+	text   []byte // scratch for a statement's key
 }
 
 // target is a table that rows are replayed into, with its statements.
 type target struct {
-	name    string
-	rowid   string // what its rowid is called here, since columns may hide a name
-	insert  *sqlite.Stmt
-	remove  *sqlite.Stmt
-	updates map[string]*sqlite.Stmt // by the names of the columns they set
+	name       string
+	rowid      string                  // what its rowid is called here, since columns may hide a name
+	statements map[string]*sqlite.Stmt // by their kind and the columns they name: see Replay.key
 }
 
 // NewReplay prepares c, which nobody else uses, for a replay.
@@ -49,20 +47,11 @@ func (r *Replay) Rows() int64 { return r.rows }
 // Close frees the statements; the connection stays open.
 func (r *Replay) Close() {
 	for _, t := range r.tables {
-		t.finalize()
-	}
-	clear(r.tables)
-}
-
-func (t *target) finalize() {
-	for _, st := range t.updates {
-		st.Finalize()
-	}
-	for _, st := range []*sqlite.Stmt{t.insert, t.remove} {
-		if st != nil {
+		for _, st := range t.statements {
 			st.Finalize()
 		}
 	}
+	clear(r.tables)
 }
 
 // Apply repeats one change, inside the transaction that the caller has begun.
@@ -81,20 +70,14 @@ func (r *Replay) Apply(e *change.Entry) error {
 	if err != nil {
 		return err
 	}
-	var st *sqlite.Stmt
-	switch e.Op {
-	case change.Insert:
-		st, err = r.bindInsert(t, e)
-	case change.Update:
-		st, err = r.bindUpdate(t, e)
-	case change.Delete:
-		st, err = r.bindDelete(t, e)
-	default:
-		err = fmt.Errorf("unknown operation %d", e.Op)
+	if e.Op != change.Insert && e.Op != change.Update && e.Op != change.Delete {
+		return fmt.Errorf("unknown operation %d in table %s", e.Op, e.Table)
 	}
+	st, err := r.statement(t, e)
 	if err != nil {
 		return fmt.Errorf("%s in table %s: %w", e.Op, e.Table, err)
 	}
+	bind(st, e)
 	err = st.Run()
 	st.Clear()
 	if err == nil {
@@ -113,7 +96,7 @@ func (r *Replay) target(name string) (*target, error) {
 	if t := r.tables[name]; t != nil {
 		return t, nil
 	}
-	t := &target{name: name, updates: map[string]*sqlite.Stmt{}}
+	t := &target{name: name, statements: map[string]*sqlite.Stmt{}}
 	hidden := map[string]bool{}
 	st, err := r.c.Cached("SELECT lower(name) FROM pragma_table_xinfo(?1, 'main')")
 	if err != nil {
@@ -137,76 +120,94 @@ func (r *Replay) target(name string) (*target, error) {
 	return t, nil
 }
 
-func (r *Replay) bindInsert(t *target, e *change.Entry) (*sqlite.Stmt, error) {
-	if t.insert == nil {
-		names, marks := columnNames(e.After), make([]string, len(e.After))
-		if e.HasRowID {
-			names, marks = append([]string{t.rowid}, names...), append(marks, "")
-		}
-		for i := range marks {
-			marks[i] = "?"
-		}
-		var err error
-		t.insert, err = r.c.Prepare("INSERT INTO main." + quote(t.name) + "(" + strings.Join(names, ", ") + ") VALUES(" + strings.Join(marks, ", ") + ")")
-		if err != nil {
-			return nil, err
+// statement returns the statement for an entry, compiled once for all entries
+// that do the same to the same columns.
+func (r *Replay) statement(t *target, e *change.Entry) (*sqlite.Stmt, error) {
+	r.key(e)
+	if st := t.statements[string(r.text)]; st != nil {
+		return st, nil
+	}
+	var sql string
+	switch e.Op {
+	case change.Insert:
+		sql = t.insertion(e)
+	case change.Update:
+		sql = t.update(e)
+	case change.Delete:
+		sql = "DELETE FROM main." + quote(t.name) + " WHERE " + t.where(e)
+	}
+	st, err := r.c.Prepare(sql)
+	if err == nil {
+		t.statements[string(r.text)] = st
+	}
+	return st, err
+}
+
+// key puts into r.text what decides the statement for an entry.
+func (r *Replay) key(e *change.Entry) {
+	r.text = append(r.text[:0], byte(e.Op), 0, 0)
+	if e.HasRowID {
+		r.text[1] = 1
+	}
+	if moved(e) {
+		r.text[2] = 1
+	}
+	for i := range e.After {
+		r.text = append(append(r.text, e.After[i].Name...), 0)
+	}
+	if e.Op != change.Insert && !e.HasRowID {
+		for i := range e.Key {
+			r.text = append(append(r.text, 0), e.Key[i].Name...)
 		}
 	}
-	at := 1
+}
+
+func moved(e *change.Entry) bool {
+	return e.Op == change.Update && e.HasRowID && e.NewRowID != e.RowID
+}
+
+func (t *target) insertion(e *change.Entry) string {
+	names := columnNames(e.After)
 	if e.HasRowID {
-		t.insert.BindInt64(at, e.RowID)
+		names = append([]string{t.rowid}, names...)
+	}
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
+	return "INSERT INTO main." + quote(t.name) + "(" + strings.Join(names, ", ") + ") VALUES(" + marks + ")"
+}
+
+func (t *target) update(e *change.Entry) string {
+	var set []string
+	for _, n := range columnNames(e.After) {
+		set = append(set, n+" = ?")
+	}
+	if moved(e) {
+		set = append(set, t.rowid+" = ?")
+	}
+	if len(set) == 0 { // every changed column is generated, or none changed: the row has to be there
+		set = append(set, t.anyColumn(e)+" = "+t.anyColumn(e))
+	}
+	return "UPDATE main." + quote(t.name) + " SET " + strings.Join(set, ", ") + " WHERE " + t.where(e)
+}
+
+// bind binds an entry's values in the order in which its statement names them.
+func bind(st *sqlite.Stmt, e *change.Entry) {
+	at := 1
+	if e.Op == change.Insert && e.HasRowID {
+		st.BindInt64(at, e.RowID)
 		at++
 	}
-	bindColumns(t.insert, at, e.After)
-	return t.insert, nil
-}
-
-func (r *Replay) bindDelete(t *target, e *change.Entry) (*sqlite.Stmt, error) {
-	if t.remove == nil {
-		var err error
-		if t.remove, err = r.c.Prepare("DELETE FROM main." + quote(t.name) + " WHERE " + t.where(e)); err != nil {
-			return nil, err
-		}
-	}
-	t.bindWhere(t.remove, 1, e)
-	return t.remove, nil
-}
-
-func (r *Replay) bindUpdate(t *target, e *change.Entry) (*sqlite.Stmt, error) {
-	moved := e.HasRowID && e.NewRowID != e.RowID
-	r.text = r.text[:0]
-	if moved {
-		r.text = append(r.text, 0)
-	}
-	for _, c := range e.After {
-		r.text = append(append(r.text, c.Name...), 0)
-	}
-	st := t.updates[string(r.text)]
-	if st == nil {
-		var set []string
-		for _, n := range columnNames(e.After) {
-			set = append(set, n+" = ?")
-		}
-		if moved {
-			set = append(set, t.rowid+" = ?")
-		}
-		if len(set) == 0 { // every changed column is generated, or none changed: the row has to be there
-			set = append(set, t.anyColumn(e)+" = "+t.anyColumn(e))
-		}
-		var err error
-		st, err = r.c.Prepare("UPDATE main." + quote(t.name) + " SET " + strings.Join(set, ", ") + " WHERE " + t.where(e))
-		if err != nil {
-			return nil, err
-		}
-		t.updates[string(r.text)] = st
-	}
-	at := bindColumns(st, 1, e.After)
-	if moved {
+	at = bindColumns(st, at, e.After)
+	if moved(e) {
 		st.BindInt64(at, e.NewRowID)
 		at++
 	}
-	t.bindWhere(st, at, e)
-	return st, nil
+	switch {
+	case e.Op == change.Insert:
+	case e.HasRowID:
+		st.BindInt64(at, e.RowID)
+	default:
+		bindColumns(st, at, e.Key)
+	}
 }
 
 func (t *target) anyColumn(e *change.Entry) string {
@@ -224,14 +225,6 @@ func (t *target) where(e *change.Entry) string {
 	}
 	names := columnNames(e.Key)
 	return strings.Join(names, " = ? AND ") + " = ?"
-}
-
-func (t *target) bindWhere(st *sqlite.Stmt, at int, e *change.Entry) {
-	if e.HasRowID {
-		st.BindInt64(at, e.RowID)
-		return
-	}
-	bindColumns(st, at, e.Key)
 }
 
 func bindColumns(st *sqlite.Stmt, at int, columns []change.Column) int {
