@@ -2,8 +2,10 @@ package driftdb_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -260,4 +262,86 @@ func ExampleDB_SQL() {
 	}
 	fmt.Println(db.Sequence())
 	// Output: 2
+}
+
+// The settings of an upload: compression, encryption, retries, batches.
+func ExampleConfig_uploads() {
+	cfg := driftdb.Config{
+		Name: "myapp-prod", Path: "data/myapp.sqlite",
+		S3:             &driftdb.S3Config{Bucket: "my-app-backups", Region: "us-east-1"},
+		Compression:    driftdb.Gzip,                       // the default
+		EncryptionKeys: []string{os.Getenv("DRIFTDB_KEY")}, // openssl rand -hex 32
+		Retry:          driftdb.RetryPolicy{MaxRetries: 5, BaseDelay: 500 * time.Millisecond, MaxDelay: 30 * time.Second},
+		SyncInterval:   5 * time.Second,
+		SnapshotEvery:  1000,
+		MaxBatchSize:   100,
+		Logger:         slog.Default(),
+		OnEvent:        func(e driftdb.Event) { fmt.Println(e.Scope, e.Message, e.Attrs) },
+	}
+	db, err := driftdb.Open(context.Background(), cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+}
+
+// The health of a file can be checked when a program starts.
+func ExampleDB_IntegrityCheck() {
+	db := memory()
+	defer db.Close()
+	switch err := db.IntegrityCheck(context.Background()); {
+	case errors.Is(err, driftdb.ErrCorrupt):
+		log.Fatal("the database is damaged; restore it from its bucket: ", err)
+	case err != nil:
+		log.Fatal(err)
+	}
+	fmt.Println("healthy")
+	// Output: healthy
+}
+
+// How syncing is doing.
+func ExampleDB_Metrics() {
+	ctx := context.Background()
+	dir, remove := folder()
+	defer remove()
+	db, err := driftdb.Open(ctx, driftdb.Config{
+		Name: "app", Path: filepath.Join(dir, "app.sqlite"), Store: objstore.Mem(), ManualSync: true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(ctx, "CREATE TABLE notes(body TEXT); INSERT INTO notes VALUES('one')"); err != nil {
+		log.Fatal(err)
+	}
+	m := db.Metrics()
+	fmt.Println("running:", m.IsRunning, "pending:", m.PendingChanges, "synced:", m.TotalSynced, "errors:", m.SyncErrors)
+	if err := db.Flush(ctx); err != nil {
+		log.Fatal(err)
+	}
+	m = db.Metrics()
+	fmt.Println("running:", m.IsRunning, "pending:", m.PendingChanges, "synced:", m.TotalSynced, "last error:", m.LastError)
+	// Output:
+	// running: false pending: 2 synced: 0 errors: 0
+	// running: false pending: 0 synced: 2 last error: <nil>
+}
+
+// A query that no repository has.
+func ExampleSelect_analytics() {
+	ctx := context.Background()
+	db := memory()
+	defer db.Close()
+	if _, err := db.Exec(ctx, "CREATE TABLE visits(name TEXT); INSERT INTO visits VALUES('Alice'), ('Bob'), ('Alice')"); err != nil {
+		log.Fatal(err)
+	}
+	type row struct {
+		Name  string
+		Count int
+	}
+	rows, err := driftdb.Select[row](ctx, db, "SELECT name, count(*) AS count FROM visits GROUP BY name HAVING count(*) > ?", 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(rows)
+	// Output: [{Alice 2}]
 }

@@ -80,26 +80,46 @@ func (db *DB) claim() error {
 	if db.cfg.Path == memory {
 		return db.claimMemory()
 	}
-	path, err := filepath.Abs(db.cfg.Path)
+	path, err := resolve(db.cfg.Path)
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // one file, one lock, whatever it is called
-	}
 	db.path = path
-	db.file = flock.New(path+"-lock", flock.SetPermissions(0o600))
-	ok, err := db.file.TryLock()
-	if err != nil {
-		return fmt.Errorf("lock %s: %w", path, err)
-	}
-	if !ok {
-		return fmt.Errorf("%w: %s has a writer; a file can have one at a time", ErrLocked, path)
+	if db.file, err = lockFile(path); err != nil {
+		return err
 	}
 	return removeLeftovers(path)
+}
+
+// resolve finds the file that path means: one file, one lock, whatever it is
+// called.
+func resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return path, nil
+}
+
+// lockFile keeps other writers of ours away from the database at path. The
+// lock is on a file beside it: SQLite's locks on the database itself end when
+// anybody in the process closes it.
+func lockFile(path string) (*flock.Flock, error) {
+	lock := flock.New(path+"-lock", flock.SetPermissions(0o600))
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: %s has a writer; a file can have one at a time", ErrLocked, path)
+	}
+	return lock, nil
 }
 
 // removeLeftovers deletes the working folders of snapshots and restores that a

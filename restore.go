@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
-	"github.com/gofrs/flock"
 )
 
 // RestoreConfig says what to restore, and to where.
@@ -83,15 +84,11 @@ func (cfg RestoreConfig) restore(ctx context.Context) (restore.Result, error) {
 		return restore.Result{}, err
 	}
 	if _, err := os.Stat(path + "-lock"); err == nil {
-		lock := flock.New(path + "-lock")
-		ok, err := lock.TryLock()
+		lock, err := lockFile(path)
 		if err != nil {
 			return restore.Result{}, err
 		}
 		defer lock.Close()
-		if !ok {
-			return restore.Result{}, fmt.Errorf("%w: %s", ErrLocked, path)
-		}
 	}
 	opts := restore.Options{Path: path, Overwrite: cfg.Overwrite, Target: cfg.target()}
 	if cfg.OnProgress != nil {
@@ -152,4 +149,36 @@ func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 	cfg.Path, cfg.Overwrite = filepath.Join(dir, "verify.sqlite"), false
 	res, err := Restore(ctx, cfg)
 	return VerifyResult{res, time.Now()}, err
+}
+
+// Detach makes the file at path a free copy, as Restore writes one: it keeps
+// all data, forgets its name, its log and the bucket, and may be opened under
+// any name, where it is adopted. What was not uploaded is not lost, since it is
+// in the file. The file must not be open (ErrLocked). Detach uses no network.
+func Detach(ctx context.Context, path string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("driftdb: detach %s: %w", path, context.Cause(ctx))
+	}
+	return export(detach(path))
+}
+
+func detach(path string) (err error) {
+	path, err = resolve(path)
+	if err != nil {
+		return err
+	}
+	lock, err := lockFile(path)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, Synchronous: sqlite.SyncFull})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if err := changelog.Strip(c); err != nil {
+		return fmt.Errorf("detach %s: %w", path, err)
+	}
+	return nil
 }

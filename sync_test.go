@@ -309,10 +309,22 @@ func TestOldDisk(t *testing.T) {
 	if after := keys(t, cfg.Store); !slices.Equal(before, after) {
 		t.Errorf("the old disk changed the bucket: %q", after)
 	}
+	if err := driftdb.Detach(ctx, old); !errors.Is(err, driftdb.ErrLocked) {
+		t.Errorf("Detach of an open file: %v", err)
+	}
 	stale.ManualSync = false
 	back.Close()
 	if _, err := driftdb.Open(ctx, stale); !errors.Is(err, driftdb.ErrDiverged) {
 		t.Fatalf("open of the old disk, with the bucket at hand: %v", err)
+	}
+	// The way out: the old disk begins a history of its own.
+	if err := driftdb.Detach(ctx, old); err != nil {
+		t.Fatal(err)
+	}
+	stale.Name, stale.ManualSync = "branch", true
+	branch := open(t, stale) // compares at the end
+	if n := count(t, branch, "t"); n != 4 {
+		t.Errorf("%d rows, want the 3 of the old disk and the one written there", n)
 	}
 }
 

@@ -187,9 +187,11 @@ func (l *Log) Trim(to int64) (more bool, err error) {
 // Strip drops our tables: what is left is the user's database alone. With
 // secure_delete, so that nothing of the log stays in the free pages.
 func Strip(c *sqlite.Conn) error {
-	return c.Exec(`PRAGMA secure_delete=ON;
-		DROP TABLE IF EXISTS main._driftdb_log;
-		DROP TABLE IF EXISTS main._driftdb_shape;
-		DROP TABLE IF EXISTS main._driftdb_queue;
-		DROP TABLE IF EXISTS main._driftdb_meta;`)
+	if err := c.Exec("PRAGMA secure_delete=ON"); err != nil {
+		return err
+	}
+	return transact(c, func() error {
+		return c.Exec(`DROP TABLE IF EXISTS main._driftdb_log; DROP TABLE IF EXISTS main._driftdb_shape;
+			DROP TABLE IF EXISTS main._driftdb_queue; DROP TABLE IF EXISTS main._driftdb_meta`)
+	})
 }

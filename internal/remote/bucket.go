@@ -23,7 +23,7 @@ var (
 	ErrNoBackup = errors.New("no backup found")
 	// ErrLost says that somebody else replaced the manifest, or stored an
 	// object under a name that only this session may use.
-	ErrLost = errors.New("another writer has taken over")
+	ErrLost = errors.New("somebody else writes to the bucket")
 )
 
 // Bucket is one database's part of a store.
@@ -114,7 +114,7 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 		return Stored{m, now.etag, raw}, nil
 	case errors.Is(err, objstore.ErrPrecondition) && rerr == nil,
 		errors.Is(err, objstore.ErrPrecondition) && errors.Is(rerr, ErrNoBackup):
-		return Stored{}, fmt.Errorf("%w of database %q", ErrLost, b.name)
+		return Stored{}, fmt.Errorf("%w: %s is not the manifest that this writer stored", ErrLost, manifestKey(b.name))
 	}
 	return Stored{}, err
 }
@@ -271,6 +271,3 @@ func (b *Bucket) Usage(ctx context.Context) (objects int, bytes int64, err error
 	}
 	return objects, bytes, nil
 }
-
-// Delete removes an object that no manifest needs.
-func (b *Bucket) Delete(ctx context.Context, key string) error { return b.store.Delete(ctx, key) }

@@ -70,6 +70,9 @@ func (s *Syncer) dropUploads(ctx context.Context) error {
 	return nil
 }
 
+// advice is what to do when file and bucket do not belong together.
+const advice = "Nothing was overwritten. To go on with the bucket's history, move the file away and open with AutoRestore; to begin another one with this file, Detach it and open it under another name"
+
 // compare finds where the bucket's history ends and what that means for this
 // file; the books then say how much of the log the bucket has. A zero Stored
 // means that the bucket has nothing.
@@ -83,7 +86,7 @@ func (s *Syncer) compare(ctx context.Context, bucket *remote.Bucket) (remote.Sto
 	}
 	id := s.log.Identity()
 	if stored.DatabaseID != id.DatabaseID {
-		return stored, s.diverged("the bucket holds another database under the name %q (id %s, this file is %s). To go on with the bucket's, delete the file and open with AutoRestore; to keep this file, give it another name", id.Name, stored.DatabaseID, id.DatabaseID)
+		return stored, s.diverged("the bucket holds another database under the name %q (id %s, this file is %s). %s", id.Name, stored.DatabaseID, id.DatabaseID, advice)
 	}
 	tip := remote.Position{Sequence: stored.LatestSequence, Chain: stored.ChainHead}
 	if tip, err = bucket.Walk(ctx, stored.Manifest, tip, remote.Target{}, nil); err != nil {
@@ -95,7 +98,6 @@ func (s *Syncer) compare(ctx context.Context, bucket *remote.Bucket) (remote.Sto
 // align checks that the file's history contains the bucket's.
 func (s *Syncer) align(ctx context.Context, m *remote.Manifest, tip remote.Position) error {
 	last := s.cfg.Sequence()
-	const advice = "Nothing was overwritten. To go on with the bucket's history, move the file away and open with AutoRestore; to keep this file's, open it under another name"
 	switch {
 	case tip.Sequence > last:
 		return s.diverged("the bucket is ahead of this file: it has changes up to %d, the file up to %d. This is an old copy of the database. %s", tip.Sequence, last, advice)
@@ -138,7 +140,7 @@ func (s *Syncer) startOver(ctx context.Context) error {
 		return err
 	}
 	if first > 1 {
-		return s.diverged("the bucket has nothing under this name, but this file has sent it changes up to %d and does not have all of its log any more. Put the bucket's contents back, or restore a free copy of this file and open that", s.books.Acked)
+		return s.diverged("the bucket has nothing under this name, but this file has sent it changes up to %d and does not have all of its log any more. Put the bucket's contents back, or Detach the file, which makes it free to begin anew", s.books.Acked)
 	}
 	return s.setBooks(ctx, changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID)})
 }

@@ -1,0 +1,210 @@
+package driftdb_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/driftdb/driftdb-go"
+)
+
+// TestTx: all of a transaction happens, or nothing of it.
+func TestTx(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	db := open(t, cfg)
+	exec(t, db, "CREATE TABLE t(v UNIQUE)")
+	insert := func(tx *driftdb.Tx, v any) error {
+		_, err := tx.Exec(ctx, "INSERT INTO t VALUES(?)", v)
+		return err
+	}
+	want := func(what string, n int64) {
+		t.Helper()
+		if got := count(t, db, "t"); got != n {
+			t.Errorf("%s: %d rows, want %d", what, got, n)
+		}
+	}
+
+	if err := db.Tx(ctx, func(tx *driftdb.Tx) error { return errors.Join(insert(tx, 1), insert(tx, 2)) }); err != nil {
+		t.Fatal(err)
+	}
+	want("committed", 2)
+
+	if err := db.Tx(ctx, func(tx *driftdb.Tx) error { return errors.Join(insert(tx, 3), errUndo) }); !errors.Is(err, errUndo) {
+		t.Error(err)
+	}
+	want("an error", 2)
+
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_ = db.Tx(ctx, func(tx *driftdb.Tx) error { _ = insert(tx, 3); panic("oops") })
+	}()
+	want("a panic", 2)
+
+	gone, cancel := context.WithCancel(ctx)
+	if err := db.Tx(gone, func(tx *driftdb.Tx) error { cancel(); return insert(tx, 3) }); !errors.Is(err, context.Canceled) {
+		t.Errorf("a context that ends: %v", err)
+	}
+	want("a context that ended", 2)
+
+	err := db.Tx(ctx, func(tx *driftdb.Tx) error {
+		var broken *driftdb.ConstraintError
+		if err := insert(tx, 1); !errors.As(err, &broken) || broken.Kind != "unique" || broken.Column != "v" {
+			t.Errorf("a duplicate: %v", err)
+		}
+		return insert(tx, 3) // the transaction goes on
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	want("after a refused statement", 3)
+
+	var kept *driftdb.Tx
+	if err := db.Tx(ctx, func(tx *driftdb.Tx) error { kept = tx; return nil }); err != nil {
+		t.Error(err)
+	}
+	if err := insert(kept, 4); err == nil {
+		t.Error("a transaction that has ended was used")
+	}
+	want("after its end", 3)
+}
+
+// TestTxThatIsLost: when SQLite itself rolls back, what follows must not be
+// committed statement by statement.
+func TestTxThatIsLost(t *testing.T) {
+	ctx := t.Context()
+	db := open(t, config(t))
+	exec(t, db, "CREATE TABLE t(v UNIQUE)")
+	err := db.Tx(ctx, func(tx *driftdb.Tx) error {
+		if _, err := tx.Exec(ctx, "INSERT INTO t VALUES(1)"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "INSERT OR ROLLBACK INTO t VALUES(1)"); err == nil {
+			t.Error("a duplicate was taken")
+		}
+		if _, err := tx.Exec(ctx, "INSERT INTO t VALUES(2)"); err == nil {
+			t.Error("a statement ran outside of the transaction")
+		}
+		return nil
+	})
+	if err == nil {
+		t.Error("a transaction that was rolled back is said to be committed")
+	}
+	err = db.Tx(ctx, func(tx *driftdb.Tx) error {
+		_, err := tx.Exec(ctx, "INSERT INTO t VALUES(3); COMMIT")
+		return err
+	})
+	if err == nil {
+		t.Error("a COMMIT inside went unnoticed")
+	}
+	if _, err := db.Exec(ctx, "BEGIN; INSERT INTO t VALUES(4)"); err == nil || !strings.Contains(err.Error(), "Tx") {
+		t.Errorf("a transaction that a script left open: %v", err)
+	}
+	if n := count(t, db, "t"); n != 1 {
+		t.Errorf("%d rows, want the one that was committed by hand", n)
+	}
+}
+
+// TestSavepoint: a part can be undone by itself, at any depth.
+func TestSavepoint(t *testing.T) {
+	ctx := t.Context()
+	db := open(t, config(t))
+	exec(t, db, "CREATE TABLE t(v)")
+	put := func(tx *driftdb.Tx, v string) error {
+		_, err := tx.Exec(ctx, "INSERT INTO t VALUES(?)", v)
+		return err
+	}
+	err := db.Tx(ctx, func(tx *driftdb.Tx) error {
+		if err := put(tx, "outer"); err != nil {
+			return err
+		}
+		err := tx.Savepoint(ctx, func(tx *driftdb.Tx) error {
+			inner := tx.Savepoint(ctx, func(tx *driftdb.Tx) error { return errors.Join(put(tx, "undone"), errUndo) })
+			if !errors.Is(inner, errUndo) {
+				t.Error(inner)
+			}
+			return put(tx, "kept")
+		})
+		if err != nil {
+			return err
+		}
+		func() {
+			defer func() { _ = recover() }()
+			_ = tx.Savepoint(ctx, func(tx *driftdb.Tx) error { _ = put(tx, "panicked"); panic("oops") })
+		}()
+		return put(tx, "last")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := driftdb.Select[string](ctx, db, "SELECT group_concat(v) FROM t")
+	if err != nil || got[0] != "outer,kept,last" {
+		t.Errorf("%v %v", got, err)
+	}
+}
+
+// TestReadTx: one view throughout, and no writing.
+func TestReadTx(t *testing.T) {
+	ctx := t.Context()
+	db := open(t, config(t))
+	some(t, db, "t", 2)
+	err := db.ReadTx(ctx, func(tx *driftdb.Tx) error {
+		exec(t, db, "INSERT INTO t(v) VALUES('meanwhile')")
+		n, err := driftdb.Select[int64](ctx, tx, "SELECT count(*) FROM t")
+		if err != nil {
+			return err
+		}
+		if n[0] != 2 {
+			t.Errorf("the view changed: %d rows", n[0])
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM t"); !errors.Is(err, driftdb.ErrReadOnly) {
+			t.Errorf("a write: %v", err)
+		}
+		if err := tx.Savepoint(ctx, func(*driftdb.Tx) error { return nil }); !errors.Is(err, driftdb.ErrReadOnly) {
+			t.Errorf("a savepoint: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := driftdb.Select[int64](ctx, db, "DELETE FROM t RETURNING id"); !errors.Is(err, driftdb.ErrReadOnly) {
+		t.Errorf("a Select that writes: %v", err)
+	}
+}
+
+// TestWaitingForTheWriter ends with the caller's context.
+func TestWaitingForTheWriter(t *testing.T) {
+	db := open(t, config(t))
+	some(t, db, "t", 1)
+	repo, err := db.Define(t.Context(), "r", driftdb.Schema{driftdb.Text("v")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Tx(t.Context(), func(*driftdb.Tx) error {
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := db.Exec(gone, "DELETE FROM t"); !errors.Is(err, context.Canceled) {
+			t.Errorf("Exec: %v", err)
+		}
+		if _, err := repo.Create(gone, driftdb.Record{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("Create: %v", err)
+		}
+		soon, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { _, err := repo.Create(soon, driftdb.Record{}); done <- err }()
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Create that waits: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
