@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -87,6 +88,8 @@ func (db *DB) submit(ctx context.Context, single bool, fn func() error) error {
 		case <-w.done:
 			return w.err
 		case db.token <- struct{}{}:
+			// Those whom the last commit has woken are about to queue again.
+			runtime.Gosched()
 			db.runQueued()
 			db.unlock()
 		case <-ctx.Done():
