@@ -79,11 +79,9 @@ func (l *Log) commit(fn func() error) error {
 // Kind says what a job makes.
 type Kind string
 
-// The kinds of jobs.
-const (
-	Upload   Kind = "upload"   // a batch
-	Snapshot Kind = "snapshot" // a snapshot
-)
+// Upload is the job that stores a batch. A snapshot is no job: its name is free
+// until the manifest names it, so one that fails is simply taken again.
+const Upload Kind = "upload"
 
 // Job is an entry of the queue: an object that is being stored. What it holds
 // and what it is called is fixed before the first attempt.

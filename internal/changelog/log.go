@@ -103,11 +103,6 @@ func (l *Log) Oldest() (int64, error) {
 	return max(first, start+1), err
 }
 
-// Bytes is the size of the log's data.
-func (l *Log) Bytes() (int64, error) {
-	return l.c.Int("SELECT coalesce(sum(length(data)), 0) FROM main._driftdb_log")
-}
-
 // Transaction is one row of the log.
 type Transaction struct {
 	First, Count int64

@@ -36,7 +36,7 @@ CREATE TABLE _driftdb_shape(
 );
 CREATE TABLE _driftdb_queue(
 	id            INTEGER PRIMARY KEY,
-	kind          TEXT    NOT NULL, -- upload, snapshot
+	kind          TEXT    NOT NULL, -- upload
 	status        TEXT    NOT NULL, -- pending, processing
 	epoch         INTEGER NOT NULL,
 	from_sequence INTEGER NOT NULL,
