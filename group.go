@@ -27,9 +27,34 @@ type work struct {
 	single bool // one statement: no transaction is needed around it
 	fn     func() error
 
-	state atomic.Int32 // queued, taken or cancelled
-	err   error
-	done  chan struct{} // capacity 1
+	state    atomic.Int32 // queued, taken or cancelled
+	err      error
+	panicked any           // what fn panicked with, for its own caller
+	done     chan struct{} // capacity 1
+}
+
+var errPanicked = errors.New("driftdb: the work panicked")
+
+// guard makes a panic in fn, such as one in a type of its caller's, an error:
+// fn may be run by somebody else, whom it must not take along.
+func (w *work) guard(fn func() error) {
+	w.fn = func() (err error) {
+		w.panicked = nil
+		defer func() {
+			if p := recover(); p != nil {
+				w.panicked, err = p, errPanicked
+			}
+		}()
+		return fn()
+	}
+}
+
+// result is what the caller gets, be it a panic.
+func (w *work) result() error {
+	if w.panicked != nil {
+		panic(w.panicked)
+	}
+	return w.err
 }
 
 const (
@@ -81,12 +106,13 @@ func (db *DB) submit(ctx context.Context, single bool, fn func() error) error {
 		return db.alone(ctx, single, fn)
 	default:
 	}
-	w := &work{ctx: ctx, single: single, fn: fn, done: make(chan struct{}, 1)}
+	w := &work{ctx: ctx, single: single, done: make(chan struct{}, 1)}
+	w.guard(fn)
 	db.queue.push(w)
 	for {
 		select {
 		case <-w.done:
-			return w.err
+			return w.result()
 		case db.token <- struct{}{}:
 			// Those whom the last commit has woken are about to queue again.
 			runtime.Gosched()
@@ -97,13 +123,13 @@ func (db *DB) submit(ctx context.Context, single bool, fn func() error) error {
 				return fmt.Errorf("driftdb: waiting for the writer: %w", context.Cause(ctx))
 			}
 			<-w.done // it is being run, and is interrupted
-			return w.err
+			return w.result()
 		case <-db.closed:
 			if w.state.CompareAndSwap(queued, cancelled) {
 				return ErrClosed
 			}
 			<-w.done
-			return w.err
+			return w.result()
 		}
 	}
 }
@@ -200,6 +226,10 @@ func (db *DB) alone(ctx context.Context, single bool, fn func() error) error {
 	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
 		return finish(ctx, err)
 	}
+	defer func() { // after a panic; otherwise nothing is open any more
+		stop()
+		_ = c.Rollback()
+	}()
 	err := fn()
 	if err == nil && c.Autocommit() {
 		err = errTxLost

@@ -145,3 +145,51 @@ func TestGroupSpoiled(t *testing.T) {
 		t.Errorf("%d rows, %d created, %d refused", n, good.Load(), bad.Load())
 	}
 }
+
+// touchy is a value of the user's whose decoding panics when it is asked to.
+type touchy struct{ Panic bool }
+
+func (v *touchy) UnmarshalJSON(b []byte) error {
+	if string(b) == `{"Panic":true}` {
+		panic("touchy")
+	}
+	return nil
+}
+
+// TestPanicInAGroup: a panic in a caller's own type reaches that caller alone,
+// undoes his work, and leaves the writer to the others.
+func TestPanicInAGroup(t *testing.T) {
+	type thing struct {
+		driftdb.Base
+		Value touchy `db:",json"`
+	}
+	db := open(t, config(t))
+	repo := define[thing](t, db, "things")
+	create := func(panics bool) (panicked bool, err error) {
+		defer func() { panicked = recover() != nil }()
+		if panics {
+			_, err = repo.CreateMany(context.Background(), []thing{{}, {Value: touchy{true}}})
+			return false, err
+		}
+		_, err = repo.Create(context.Background(), thing{})
+		return false, err
+	}
+	if panicked, _ := create(true); !panicked {
+		t.Error("a lone caller's panic was swallowed")
+	}
+	var wg sync.WaitGroup
+	for g := range 32 {
+		wg.Go(func() {
+			for i := range 10 {
+				want := (g+i)%5 == 0
+				if panicked, err := create(want); panicked != want || err != nil {
+					t.Errorf("panicked %v, want %v; %v", panicked, want, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := count(t, db, "things"); n != 320-64 {
+		t.Errorf("%d rows, want those of the callers who did not panic, 256", n)
+	}
+}
