@@ -35,18 +35,16 @@ type work struct {
 
 var errPanicked = errors.New("driftdb: the work panicked")
 
-// guard makes a panic in fn, such as one in a type of its caller's, an error:
-// fn may be run by somebody else, whom it must not take along.
-func (w *work) guard(fn func() error) {
-	w.fn = func() (err error) {
-		w.panicked = nil
-		defer func() {
-			if p := recover(); p != nil {
-				w.panicked, err = p, errPanicked
-			}
-		}()
-		return fn()
-	}
+// run runs fn and makes a panic in it, such as one in a type of its caller's,
+// an error: it must not take along whoever runs the work for the caller.
+func (w *work) run() (err error) {
+	w.panicked = nil
+	defer func() {
+		if p := recover(); p != nil {
+			w.panicked, err = p, errPanicked
+		}
+	}()
+	return w.fn()
 }
 
 // result is what the caller gets, be it a panic.
@@ -106,8 +104,7 @@ func (db *DB) submit(ctx context.Context, single bool, fn func() error) error {
 		return db.alone(ctx, single, fn)
 	default:
 	}
-	w := &work{ctx: ctx, single: single, done: make(chan struct{}, 1)}
-	w.guard(fn)
+	w := &work{ctx: ctx, single: single, fn: fn, done: make(chan struct{}, 1)}
 	db.queue.push(w)
 	for {
 		select {
@@ -142,7 +139,7 @@ func (db *DB) runQueued() {
 		return
 	case n == 1 || !db.together(db.group):
 		for _, w := range db.group {
-			w.err = db.alone(w.ctx, w.single, w.fn)
+			w.err = db.alone(w.ctx, w.single, w.run)
 		}
 	}
 	for _, w := range db.group {
@@ -198,7 +195,7 @@ func (db *DB) inSavepoint(w *work) bool {
 	if !w.single { // a single statement watches its context itself
 		stop = c.Watch(w.ctx)
 	}
-	w.err = finish(w.ctx, w.fn())
+	w.err = finish(w.ctx, w.run())
 	stop()
 	if c.Autocommit() {
 		return false // SQLite has rolled back everything

@@ -272,8 +272,12 @@ func (c *Conn) Do(statement string) error {
 	if err != nil {
 		return err
 	}
-	defer st.Release()
-	return st.Run()
+	err = st.Run() // which resets it, and nothing is bound
+	if c.cache[statement] != st {
+		st.Finalize()
+	}
+	st.inUse = false
+	return err
 }
 
 // Rollback ends an open transaction, if there is one.
