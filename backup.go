@@ -28,12 +28,24 @@ type BackupInfo struct {
 	Sequence   int64          // up to which the manifest confirms changes
 	UpdatedAt  time.Time      // when it did so last
 	Snapshots  []SnapshotInfo // oldest first
+	Branches   []BranchInfo   // oldest epoch first
 	Objects    int            // of the database, of whatever kind
 	Bytes      int64          // of all of them
 }
 
+// BranchInfo describes what a writer has stored that is no part of the history:
+// another one had taken over from it. RestoreConfig.Branch restores it.
+type BranchInfo struct {
+	ID       string // for RestoreConfig.Branch
+	NodeID   string
+	Epoch    int64
+	From, To int64 // its changes; the history before From is common
+	Bytes    int64
+	Time     time.Time // when the newest of its objects was stored
+}
+
 // Backup describes the backup that cfg names; Path, At and Sequence are not
-// looked at. It uses the network: one request for the manifest, and one for
+// looked at. It uses the network: one request for the manifest, and two for
 // each thousand objects.
 func Backup(ctx context.Context, cfg RestoreConfig) (BackupInfo, error) {
 	b, err := cfg.bucket(ctx)
@@ -50,6 +62,13 @@ func Backup(ctx context.Context, cfg RestoreConfig) (BackupInfo, error) {
 	}
 	for _, s := range m.Snapshots {
 		info.Snapshots = append(info.Snapshots, SnapshotInfo{Key: s.Key, Sequence: s.Sequence, Time: restore.TimeOf(s.Time), Size: s.Size})
+	}
+	branches, err := b.Branches(ctx, m.Manifest)
+	if err != nil {
+		return BackupInfo{}, export(err)
+	}
+	for _, br := range branches {
+		info.Branches = append(info.Branches, BranchInfo{ID: br.ID(), NodeID: br.NodeID, Epoch: br.Epoch, From: br.From, To: br.To, Bytes: br.Bytes, Time: br.Time})
 	}
 	info.Objects, info.Bytes, err = b.Usage(ctx)
 	return info, export(err)

@@ -72,6 +72,21 @@ type Config struct {
 	// missing. When the bucket has nothing either, Open starts a new one.
 	AutoRestore bool
 
+	// Retention is how far back every point in time stays restorable. What only
+	// older points need is deleted from the bucket, at the earliest a day after
+	// the manifest has ceased to name it. Default 30 days; negative: nothing
+	// is ever deleted but batches that have been merged.
+	Retention time.Duration
+
+	// Takeover says what happens when another node is the bucket's writer.
+	// Default Allow.
+	Takeover Takeover
+
+	// AdvisoryFencing uses a store that does not honour conditional writes, on
+	// which the protection from a second writer rests. Two writers at once
+	// can then overwrite each other's data. Default: such a store is refused.
+	AdvisoryFencing bool
+
 	// BusyTimeout is how long a statement waits for a lock that another
 	// process or a transaction of db.SQL() holds. Default 10 s.
 	BusyTimeout time.Duration
@@ -106,6 +121,21 @@ type RetryPolicy struct {
 	BaseDelay, MaxDelay time.Duration
 }
 
+// Takeover says what Open does when the bucket has a writer on another node.
+type Takeover int
+
+const (
+	// Allow takes the database over. The other writer is told when it next
+	// writes to the bucket: its writes fail with ErrFenced, and what it had
+	// not sent is kept as a branch.
+	Allow Takeover = iota
+	// Refuse leaves the database to the other node: Open fails with ErrLocked,
+	// or, if the bucket could not be reached then, the first upload does, and
+	// writes from then on. A node is known by its NodeID: set that to let a
+	// new disk of the same node go on.
+	Refuse
+)
+
 // Compression says how uploads are compressed.
 type Compression int
 
@@ -128,6 +158,7 @@ const (
 	defaultManifestInterval = time.Minute
 	defaultSnapshotEvery    = 1000
 	defaultBusyTimeout      = 10 * time.Second
+	defaultRetention        = 30 * 24 * time.Hour
 	defaultPrefix           = "driftdb"
 	batchBytes              = 8 << 20
 )
@@ -153,6 +184,10 @@ func (c Config) normalize() (Config, error) {
 		return c, errors.New("EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
 	case c.Compression != Gzip && c.Compression != NoCompression:
 		return c, fmt.Errorf("Compression %d is unknown", c.Compression)
+	case c.Takeover != Allow && c.Takeover != Refuse:
+		return c, fmt.Errorf("Takeover %d is unknown", c.Takeover)
+	case c.Takeover == Refuse && c.AdvisoryFencing:
+		return c, errors.New("Takeover: Refuse cannot be kept with AdvisoryFencing; choose one")
 	case c.SnapshotEvery < 0 || c.MaxBatchSize < 0:
 		return c, errors.New("SnapshotEvery and MaxBatchSize must not be negative")
 	}
@@ -173,6 +208,9 @@ func (c Config) normalize() (Config, error) {
 		case *d.value == 0:
 			*d.value = d.instead
 		}
+	}
+	if c.Retention == 0 {
+		c.Retention = defaultRetention
 	}
 	if c.SnapshotEvery == 0 {
 		c.SnapshotEvery = defaultSnapshotEvery

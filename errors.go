@@ -25,7 +25,8 @@ var (
 	ErrReadOnly = errors.New("driftdb: this connection only reads; write through Exec, Tx or a repository")
 	// ErrEmptyWhere: an Update or Delete of every row has to be asked for with [All].
 	ErrEmptyWhere = errors.New("driftdb: the Where is empty; use driftdb.All to mean every row")
-	// ErrLocked: another process, or another Open in this one, has the file.
+	// ErrLocked: another process, or another Open in this one, has the file; or
+	// another node has the database, and Takeover is Refuse.
 	ErrLocked = errors.New("driftdb: the database is open elsewhere")
 	// ErrNoBackup: the bucket has nothing under the name, or nothing that old.
 	ErrNoBackup = errors.New("driftdb: no backup found")
@@ -53,10 +54,12 @@ var public = []struct{ is, as error }{
 	{seal.ErrKey, ErrKey},
 	{syncer.ErrFenced, ErrFenced},
 	{syncer.ErrDiverged, ErrDiverged},
+	{syncer.ErrHeld, ErrLocked},
 	{changelog.ErrVersion, ErrVersion},
 	{remote.ErrVersion, ErrVersion},
 	{segment.ErrVersion, ErrVersion},
 	{remote.ErrNoBackup, ErrNoBackup},
+	{remote.ErrNoBranch, ErrNoBackup},
 	{restore.ErrTooOld, ErrNoBackup},
 	{remote.ErrCorrupt, ErrCorrupt},
 	{restore.ErrDamaged, ErrCorrupt},

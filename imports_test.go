@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/change":       {},
 	"internal/changelog":    {"internal/change", "internal/segment", "internal/sqlite"},
 	"internal/dbtest":       {"internal/sqlite"},
-	"internal/remote":       {"internal/seal", "internal/segment", "objstore"},
+	"internal/remote":       {"internal/change", "internal/seal", "internal/segment", "objstore"},
 	"internal/restore":      {"internal/change", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/retry":        {"objstore"},
 	"internal/s3test":       {},

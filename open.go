@@ -151,6 +151,9 @@ func (db *DB) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if db.cfg.AdvisoryFencing {
+		store = remote.Advisory(store)
+	}
 	db.meter = &meter{Store: store}
 	db.direct = remote.New(db.meter, db.cfg.Name, opts)
 	db.bucket = remote.New(retry.Store(db.meter, db.cfg.Retry.policy()), db.cfg.Name, opts)
@@ -282,14 +285,15 @@ func (db *DB) openConns() (err error) {
 func (db *DB) openSync() (err error) {
 	db.sync, err = syncer.New(syncer.Config{
 		Log: db.logs, Bucket: db.bucket, Path: db.path,
-		Sequence: db.hub.Sequence, Exclusive: db.exclusive, Refuse: db.hub.Refuse,
+		Sequence: db.hub.Sequence, StandBack: db.exclusive, Refuse: db.hub.Refuse,
 		Reader: func() (*sqlite.Conn, error) {
 			return new(sqlite.Driver).Open(db.path, sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, QueryOnly: true, MustExist: true})
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
 		SnapshotEvery: int64(db.cfg.SnapshotEvery),
-		Limits:        changelog.Limits{Bytes: batchBytes, Entries: int64(db.cfg.MaxBatchSize)},
-		Logger:        db.log,
+		Retention:     db.cfg.Retention, Exclusive: db.cfg.Takeover == Refuse, Advisory: db.cfg.AdvisoryFencing,
+		Limits: changelog.Limits{Bytes: batchBytes, Entries: int64(db.cfg.MaxBatchSize)},
+		Logger: db.log,
 	})
 	return err
 }
@@ -306,7 +310,8 @@ func (db *DB) checkBucket(ctx context.Context) error {
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, syncer.ErrDiverged), errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
+	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions),
+		errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
 		return err
 	}
 	db.log.Warn("the bucket cannot be reached; the database works, and sync goes on trying", "scope", "sync", "error", err)

@@ -28,6 +28,8 @@ type RestoreConfig struct {
 	At       time.Time // the state at this time; zero: the latest
 	Sequence int64     // the state after this change; 0: the latest
 
+	Branch string // restore this branch of the history: a BranchInfo.ID
+
 	Overwrite  bool // an existing file is refused otherwise
 	OnProgress func(Progress)
 }
@@ -90,7 +92,7 @@ func (cfg RestoreConfig) restore(ctx context.Context) (restore.Result, error) {
 		}
 		defer lock.Close()
 	}
-	opts := restore.Options{Path: path, Overwrite: cfg.Overwrite, Target: cfg.target()}
+	opts := restore.Options{Path: path, Overwrite: cfg.Overwrite, Target: cfg.target(), Branch: cfg.Branch}
 	if cfg.OnProgress != nil {
 		opts.Progress = func(p restore.Progress) {
 			cfg.OnProgress(Progress{Stage: string(p.Stage), Done: p.Done, Total: p.Total})

@@ -1,8 +1,6 @@
 package changelog
 
 import (
-	"fmt"
-
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -74,90 +72,6 @@ func writeBooks(c *sqlite.Conn, b Books) error {
 // power loss cannot take back anything that the bucket is about to get.
 func (l *Log) commit(fn func() error) error {
 	return transact(l.c, fn)
-}
-
-// Kind says what a job makes.
-type Kind string
-
-// Upload is the job that stores a batch. A snapshot is no job: its name is free
-// until the manifest names it, so one that fails is simply taken again.
-const Upload Kind = "upload"
-
-// Job is an entry of the queue: an object that is being stored. What it holds
-// and what it is called is fixed before the first attempt.
-type Job struct {
-	ID       int64
-	Kind     Kind
-	Epoch    int64
-	From, To int64
-	Object   string // its key
-	Attempts int
-}
-
-// Claim puts a job into the queue, as one that is being worked on. When it
-// returns, the claim and all that it covers is on disk.
-func (l *Log) Claim(j Job) (Job, error) {
-	err := l.commit(func() error {
-		st, err := l.c.Cached("INSERT INTO main._driftdb_queue(kind, status, epoch, from_sequence, to_sequence, object) VALUES(?1, 'processing', ?2, ?3, ?4, ?5) RETURNING id")
-		if err != nil {
-			return err
-		}
-		defer st.Release()
-		st.BindText(1, string(j.Kind))
-		st.BindInt64(2, j.Epoch)
-		st.BindInt64(3, j.From)
-		st.BindInt64(4, j.To)
-		st.BindText(5, j.Object)
-		return st.Each(func(st *sqlite.Stmt) error { j.ID = st.Int64(0); return nil })
-	})
-	return j, err
-}
-
-// Jobs lists the queue, oldest first.
-func (l *Log) Jobs() ([]Job, error) {
-	var out []Job
-	err := l.c.Each("SELECT id, kind, epoch, from_sequence, to_sequence, object, attempts FROM main._driftdb_queue ORDER BY id", func(st *sqlite.Stmt) error {
-		out = append(out, Job{ID: st.Int64(0), Kind: Kind(st.Text(1)), Epoch: st.Int64(2), From: st.Int64(3), To: st.Int64(4), Object: st.Text(5), Attempts: int(st.Int64(6))})
-		return nil
-	})
-	return out, err
-}
-
-// Failed notes that an attempt at j failed; the job is pending again.
-func (l *Log) Failed(j Job, cause error) error {
-	return l.commit(func() error {
-		st, err := l.c.Cached("UPDATE main._driftdb_queue SET status = 'pending', attempts = attempts + 1, error = ?2 WHERE id = ?1")
-		if err != nil {
-			return err
-		}
-		defer st.Release()
-		st.BindInt64(1, j.ID)
-		st.BindText(2, fmt.Sprintf("%.500s", cause))
-		return st.Run()
-	})
-}
-
-// Finish takes j off the queue and writes the books that it leads to.
-func (l *Log) Finish(j Job, b Books) error {
-	return l.commit(func() error {
-		if err := l.drop(j); err != nil {
-			return err
-		}
-		return writeBooks(l.c, b)
-	})
-}
-
-// Drop takes j off the queue: nobody needs what it would make.
-func (l *Log) Drop(j Job) error { return l.commit(func() error { return l.drop(j) }) }
-
-func (l *Log) drop(j Job) error {
-	st, err := l.c.Cached("DELETE FROM main._driftdb_queue WHERE id = ?1")
-	if err != nil {
-		return err
-	}
-	defer st.Release()
-	st.BindInt64(1, j.ID)
-	return st.Run()
 }
 
 // trimStep bounds what one transaction of Trim deletes, so that a writer that

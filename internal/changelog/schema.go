@@ -36,12 +36,13 @@ CREATE TABLE _driftdb_shape(
 );
 CREATE TABLE _driftdb_queue(
 	id            INTEGER PRIMARY KEY,
-	kind          TEXT    NOT NULL, -- upload
+	kind          TEXT    NOT NULL, -- upload, delete
 	status        TEXT    NOT NULL, -- pending, processing
 	epoch         INTEGER NOT NULL,
 	from_sequence INTEGER NOT NULL,
 	to_sequence   INTEGER NOT NULL,
 	object        TEXT    NOT NULL, -- key of the object that the job makes
+	due           INTEGER NOT NULL DEFAULT 0, -- Unix ms; not before
 	attempts      INTEGER NOT NULL DEFAULT 0,
 	error         TEXT
 );

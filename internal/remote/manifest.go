@@ -39,9 +39,10 @@ type Manifest struct {
 	SnapshotTime     int64  `json:"latestSnapshotTimestamp,omitempty"`
 	SnapshotSequence int64  `json:"latestSnapshotSequence,omitempty"`
 
-	Snapshots []Snapshot `json:"snapshots"` // oldest first
-	Lineage   []Span     `json:"lineage"`   // oldest first; the last one is the writer's
-	UpdatedAt int64      `json:"updatedAt"` // Unix ms
+	Snapshots []Snapshot `json:"snapshots"`          // oldest first
+	Lineage   []Span     `json:"lineage"`            // oldest first; the last one is the writer's
+	PrunedAt  int64      `json:"prunedAt,omitempty"` // Unix ms; when it was last looked what is too old to be kept
+	UpdatedAt int64      `json:"updatedAt"`          // Unix ms
 
 	MAC string `json:"mac,omitempty"` // over all of the above, when there are keys
 }

@@ -4,6 +4,7 @@
 //	databases/{name}/manifest.json
 //	databases/{name}/nodes/{nodeId}/logs/{from}-{to}.e{epoch}.json
 //	databases/{name}/nodes/{nodeId}/snapshots/{unix ms}.sqlite
+//	databases/{name}/nodes/{nodeId}/probe
 //
 // Batches and snapshots are written once. Only the manifest is replaced, by
 // compare-and-swap.
@@ -14,6 +15,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/driftdb/driftdb-go/objstore"
 )
 
 // ErrName says that a database name or node id cannot be part of a key.
@@ -51,11 +54,13 @@ func CheckName(what, name string) error {
 
 func manifestKey(name string) string { return databases + name + "/manifest.json" }
 
-func logFolder(name, node string) string { return databases + name + "/nodes/" + node + "/logs/" }
+func nodesFolder(name string) string { return databases + name + "/nodes/" }
 
-func snapshotFolder(name, node string) string {
-	return databases + name + "/nodes/" + node + "/snapshots/"
-}
+func nodeFolder(name, node string) string { return nodesFolder(name) + node + "/" }
+
+func logFolder(name, node string) string { return nodeFolder(name, node) + "logs/" }
+
+func snapshotFolder(name, node string) string { return nodeFolder(name, node) + "snapshots/" }
 
 // Batch names one batch object.
 type Batch struct {
@@ -72,6 +77,12 @@ func (b Batch) file() string { return fmt.Sprintf("%012d-%012d.e%d.json", b.From
 
 // BatchKey is the key of batch b of database name.
 func BatchKey(name string, b Batch) string { return logFolder(name, b.NodeID) + b.file() }
+
+// ParseBatch reads the key of a batch of this database.
+func (b *Bucket) ParseBatch(key string) (Batch, bool) {
+	o := classify(objstore.Info{Key: key}, strings.TrimPrefix(key, nodesFolder(b.name)))
+	return o.batch, o.isBatch
+}
 
 // SnapshotKey is the key of a snapshot that node took at the time ms.
 func SnapshotKey(name, node string, ms int64) string {

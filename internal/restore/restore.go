@@ -30,6 +30,7 @@ type Options struct {
 	Path      string
 	Overwrite bool
 	Target    remote.Target
+	Branch    string // empty: the history
 	Progress  func(Progress)
 	// Finish is called with the proven database and its position before the
 	// file is put in its place.
@@ -76,7 +77,13 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (Result, error) {
 		return Result{}, fmt.Errorf("make room for the restore: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	job := &job{b: b, m: m.Manifest, opts: opts, file: filepath.Join(dir, "restored.sqlite")}
+	history := m.Manifest
+	if opts.Branch != "" {
+		if history, err = b.Branch(ctx, history, opts.Branch); err != nil {
+			return Result{}, err
+		}
+	}
+	job := &job{b: b, m: history, opts: opts, file: filepath.Join(dir, "restored.sqlite")}
 	res, err := job.build(ctx)
 	if err != nil {
 		return res, err

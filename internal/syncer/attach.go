@@ -4,22 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
-// Check compares the file with its bucket, reached by way of b, without writing
-// to that. ErrDiverged means that the file does not continue what the bucket
-// has.
+// Check compares the file with its bucket, reached by way of b, which should
+// not repeat what fails: it is for who cannot wait. If another node is the
+// writer, it is told at once that it no longer is. ErrDiverged means that the
+// file does not continue what the bucket has.
 func (s *Syncer) Check(ctx context.Context, b *remote.Bucket) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
 	defer s.release()
-	_, err := s.compare(ctx, b)
-	return err
+	stored, err := s.compare(ctx, b)
+	if err != nil || stored.Manifest == nil || stored.NodeID == s.log.Identity().NodeID {
+		return err
+	}
+	if err := s.take(ctx, b, stored); !errors.Is(err, remote.ErrLost) {
+		return err
+	}
+	return nil // somebody else was faster; before the first upload it is looked at again
 }
 
 // attach gives this session its epoch: the first thing that an upload needs.
@@ -27,47 +35,56 @@ func (s *Syncer) Check(ctx context.Context, b *remote.Bucket) error {
 // epoch, also when the last one was this node's own, since a copy of this disk
 // may be running elsewhere.
 func (s *Syncer) attach(ctx context.Context) error {
-	if err := s.dropUploads(ctx); err != nil {
-		return err
-	}
 	for {
 		stored, err := s.compare(ctx, s.cfg.Bucket)
 		if err != nil {
 			return err
 		}
-		m := &remote.Manifest{
-			FormatVersion: remote.ManifestVersion, Name: s.cfg.Bucket.Name(), DatabaseID: s.log.Identity().DatabaseID,
-		}
-		if stored.Manifest != nil {
-			m = stored.Clone()
-		}
-		m.Takeover(s.log.Identity().NodeID, remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain})
-		next, err := s.swap(ctx, stored, m)
-		if errors.Is(err, remote.ErrLost) {
-			continue // somebody else was faster: look again at what he left
-		}
-		if err != nil {
-			return fmt.Errorf("take an epoch: %w", err)
-		}
-		s.manifest, s.epoch = next, next.Epoch
-		s.event("took an epoch", "epoch", s.epoch, "sequence", s.books.Acked)
-		return s.confirmed(ctx)
+		if err := s.take(ctx, s.cfg.Bucket, stored); !errors.Is(err, remote.ErrLost) {
+			return err
+		} // somebody else was faster: look again at what he left
 	}
 }
 
-// dropUploads clears the queue of jobs from earlier sessions. Their names
-// carry an epoch that has ended; what they had stored is found by compare.
-func (s *Syncer) dropUploads(ctx context.Context) error {
-	jobs, err := s.log.Jobs()
-	if err != nil {
+// take swaps the manifest to an epoch of this session's own. The bucket's
+// history is known to end where the books say.
+func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Stored) error {
+	id := s.log.Identity()
+	if err := s.dropUploads(ctx); err != nil {
 		return err
 	}
-	for _, j := range jobs {
-		if err := s.exclusive(ctx, func() error { return s.log.Drop(j) }); err != nil {
+	if !s.cfg.Advisory {
+		if err := b.Probe(ctx, id.NodeID); errors.Is(err, remote.ErrConditions) {
+			return s.stop(err)
+		} else if err != nil {
 			return err
 		}
 	}
-	return nil
+	m := &remote.Manifest{
+		FormatVersion: remote.ManifestVersion, Name: b.Name(), DatabaseID: id.DatabaseID, PrunedAt: time.Now().UnixMilli(),
+	}
+	if stored.Manifest != nil {
+		m = stored.Clone()
+	}
+	m.Takeover(id.NodeID, remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain})
+	m.UpdatedAt = time.Now().UnixMilli()
+	next, err := b.Swap(ctx, stored, m)
+	if err != nil {
+		return fmt.Errorf("take an epoch: %w", err)
+	}
+	s.manifest, s.epoch, s.node, s.pieces = next, next.Epoch, id.NodeID, nil
+	s.event("took an epoch", "epoch", s.epoch, "sequence", s.books.Acked)
+	return s.confirmed(ctx)
+}
+
+// dropUploads clears the queue of uploads of earlier sessions. Their names
+// carry an epoch that has ended; what they had stored is found by compare.
+func (s *Syncer) dropUploads(ctx context.Context) error {
+	jobs, err := s.log.Jobs(changelog.Upload)
+	if err != nil || len(jobs) == 0 {
+		return err
+	}
+	return s.exclusive(ctx, func() error { return s.log.Drop(jobs) })
 }
 
 // advice is what to do when file and bucket do not belong together.
@@ -88,28 +105,42 @@ func (s *Syncer) compare(ctx context.Context, bucket *remote.Bucket) (remote.Sto
 	if stored.DatabaseID != id.DatabaseID {
 		return stored, s.diverged("the bucket holds another database under the name %q (id %s, this file is %s). %s", id.Name, stored.DatabaseID, id.DatabaseID, advice)
 	}
-	tip := remote.Position{Sequence: stored.LatestSequence, Chain: stored.ChainHead}
-	if tip, err = bucket.Walk(ctx, stored.Manifest, tip, remote.Target{}, nil); err != nil {
+	if s.cfg.Exclusive && stored.NodeID != id.NodeID {
+		return stored, s.stop(fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is node %s. To take the database over, open it with Takeover: Allow",
+			ErrHeld, stored.NodeID, stored.Epoch, time.UnixMilli(stored.UpdatedAt).UTC().Format(time.RFC3339), id.NodeID))
+	}
+	far, near, err := bucket.Tips(ctx, stored.Manifest)
+	if err != nil {
 		return stored, err
 	}
-	return stored, s.align(ctx, stored.Manifest, tip)
+	err = s.align(ctx, stored.Manifest, far)
+	if err != nil && near != far && errors.Is(err, errOther) {
+		err = s.align(ctx, stored.Manifest, near)
+	}
+	if errors.Is(err, errOther) {
+		err = s.diverged("%w. %s", err, advice)
+	}
+	return stored, err
 }
 
-// align checks that the file's history contains the bucket's.
+// errOther says that the file's history does not contain the bucket's.
+var errOther = errors.New("the bucket's history is not this file's")
+
+// align checks that the file's history contains the bucket's up to tip.
 func (s *Syncer) align(ctx context.Context, m *remote.Manifest, tip remote.Position) error {
 	last := s.cfg.Sequence()
 	switch {
 	case tip.Sequence > last:
-		return s.diverged("the bucket is ahead of this file: it has changes up to %d, the file up to %d. This is an old copy of the database. %s", tip.Sequence, last, advice)
+		return fmt.Errorf("%w: the bucket has changes up to %d, the file up to %d, so this is an old copy of the database", errOther, tip.Sequence, last)
 	case tip.Sequence < s.books.Acked:
-		return s.diverged("the bucket has lost changes: it ends at %d, but had %d. %s", tip.Sequence, s.books.Acked, advice)
+		return fmt.Errorf("%w: this file has sent changes up to %d, of which the history in the bucket has those up to %d; another writer has taken over, or the bucket is an older copy", errOther, s.books.Acked, tip.Sequence)
 	}
 	chain, err := s.log.ChainAt(s.books.Acked, s.books.Chain, tip.Sequence)
 	if err != nil {
-		return s.diverged("the bucket ends at %d, which is no end of a transaction of this file's (%v). %s", tip.Sequence, err, advice)
+		return fmt.Errorf("%w: it ends at %d, which is no end of a transaction here (%v)", errOther, tip.Sequence, err)
 	}
 	if chain != tip.Chain {
-		return s.diverged("the bucket's changes up to %d are not this file's. %s", tip.Sequence, advice)
+		return fmt.Errorf("%w: the changes up to %d differ", errOther, tip.Sequence)
 	}
 	b := s.books
 	if tip.Sequence > b.Acked {
@@ -119,32 +150,28 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, tip remote.Posit
 	}
 	b.Acked, b.Chain = tip.Sequence, tip.Chain
 	b.Confirmed = min(m.LatestSequence, b.Acked)
+	b.Snapshot, b.SnapshotBytes = -1, 0
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 	}
 	return s.setBooks(ctx, b)
 }
 
-// startOver prepares for a bucket that has nothing. A file that has sent
-// changes elsewhere may not have all of its log any more, so a new bucket
-// begins with a snapshot.
+// startOver prepares for a bucket that has nothing: a new one, or one that has
+// been emptied. If the file does not have all of its log any more, it acts as
+// if there were a barrier: the new backup begins with a snapshot.
 func (s *Syncer) startOver(ctx context.Context) error {
 	if s.books.Acked == 0 {
 		return nil
-	}
-	if s.epoch != 0 {
-		return s.diverged("the bucket has been emptied while this session was writing to it; open the database again to fill it anew")
 	}
 	first, err := s.log.Oldest()
 	if err != nil {
 		return err
 	}
+	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID)}
 	if first > 1 {
-		return s.diverged("the bucket has nothing under this name, but this file has sent it changes up to %d and does not have all of its log any more. Put the bucket's contents back, or Detach the file, which makes it free to begin anew", s.books.Acked)
+		b.Acked, b.Chain, b.Barrier = s.books.Acked, s.books.Chain, s.books.Acked
 	}
-	return s.setBooks(ctx, changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID)})
-}
-
-func (s *Syncer) diverged(format string, args ...any) error {
-	return s.stop(fmt.Errorf("%w: "+format, append([]any{ErrDiverged}, args...)...))
+	s.cfg.Logger.Warn("the bucket has nothing under this name although this file has sent it changes; a new backup begins", "scope", "sync", "name", s.log.Identity().Name, "sent", s.books.Acked)
+	return s.setBooks(ctx, b)
 }

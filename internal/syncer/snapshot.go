@@ -47,10 +47,8 @@ func (s *Syncer) snapshot(ctx context.Context) error {
 	if snap.Chain, err = s.log.ChainAt(s.books.Acked, s.books.Chain, max(snap.Sequence, s.books.Acked)); err != nil {
 		return err
 	}
-	for s.books.Acked < snap.Sequence {
-		if err := s.upload(ctx); err != nil {
-			return err
-		}
+	if err := s.upload(ctx, snap.Sequence); err != nil {
+		return err
 	}
 	if err := s.store(ctx, file, &snap); err != nil {
 		return fmt.Errorf("store a snapshot: %w", err)

@@ -25,6 +25,9 @@ var (
 	// ErrDiverged says that the bucket holds a history that this file does not
 	// continue.
 	ErrDiverged = errors.New("the file and the bucket have diverged")
+	// ErrHeld says that another node is the writer and that this one may not
+	// take over.
+	ErrHeld = errors.New("the database has a writer")
 	// ErrClosed says that the engine was closed before it was done.
 	ErrClosed = errors.New("sync was closed")
 )
@@ -39,9 +42,9 @@ type Config struct {
 	Sequence func() int64
 	// Reader opens a connection for a snapshot to read from.
 	Reader func() (*sqlite.Conn, error)
-	// Exclusive runs fn while the database's writer stands back, so that our
+	// StandBack runs fn while the database's writer stands back, so that our
 	// small commits and its own do not wait for one another in SQLite.
-	Exclusive func(ctx context.Context, fn func() error) error
+	StandBack func(ctx context.Context, fn func() error) error
 	// Refuse makes writes fail from now on.
 	Refuse func(error)
 
@@ -49,6 +52,9 @@ type Config struct {
 	ManifestInterval time.Duration // between swaps of the manifest while nobody asks for one
 	SnapshotEvery    int64         // entries
 	Limits           changelog.Limits
+	Retention        time.Duration // how far back every point stays restorable; negative: all of it
+	Exclusive        bool          // do not take over from another node
+	Advisory         bool          // the store need not honour conditions
 
 	Logger *slog.Logger
 }
@@ -63,8 +69,12 @@ type Syncer struct {
 	books    changelog.Books
 	manifest remote.Stored // as we wrote it last; empty until this session has an epoch
 	epoch    int64         // 0: none yet
+	node     string        // under which this session stores batches
 	swapped  time.Time     // when the manifest was swapped last
-	broken   error         // fenced or diverged: nothing is sent any more
+	broken   error         // why nothing is sent any more: fenced, diverged, held
+
+	pieces     []piece   // what this session has stored and may merge
+	deleteNext time.Time // when merged batches may next be deleted
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -183,7 +193,7 @@ func (s *Syncer) tick(ctx context.Context) time.Duration {
 	defer s.release()
 	err := s.work(ctx, request{})
 	switch {
-	case ctx.Err() != nil || s.broken != nil:
+	case ctx.Err() != nil || s.broken != nil && !s.straggling():
 		return 0
 	case err != nil, s.pending() > 0:
 		return s.cfg.Interval
@@ -274,33 +284,41 @@ func (s *Syncer) work(ctx context.Context, r request) error {
 
 func (s *Syncer) round(ctx context.Context, r request) error {
 	if s.broken != nil {
-		return s.broken
+		return errors.Join(s.broken, s.saveBranch(ctx))
 	}
 	target := s.cfg.Sequence()
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot
 	if idle && s.books.Confirmed >= s.books.Acked {
 		return nil
 	}
+	if err := s.send(ctx, r, target); err != nil {
+		if errors.Is(err, ErrFenced) {
+			err = errors.Join(err, s.saveBranch(ctx))
+		}
+		return err
+	}
+	s.tidy(ctx)
+	return s.trim(ctx)
+}
+
+// send stores what was committed up to target, takes a snapshot if one is due,
+// and lets the manifest tell.
+func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 	if s.epoch == 0 {
 		if err := s.attach(ctx); err != nil {
 			return err
 		}
 	}
-	for s.books.Acked < target {
-		if err := s.upload(ctx); err != nil {
-			return err
-		}
+	if err := s.upload(ctx, target); err != nil {
+		return err
 	}
-	if r.snapshot || s.snapshotDue() {
-		if err := s.snapshot(ctx); err != nil {
-			return err
-		}
-	} else if s.books.Confirmed < s.books.Acked && (r.flush || time.Since(s.swapped) >= s.cfg.ManifestInterval) {
-		if err := s.confirm(ctx, nil); err != nil {
-			return err
-		}
+	switch {
+	case r.snapshot || s.snapshotDue():
+		return s.snapshot(ctx)
+	case s.books.Confirmed < s.books.Acked && (r.flush || time.Since(s.swapped) >= s.cfg.ManifestInterval):
+		return s.confirm(ctx, nil)
 	}
-	return s.trim(ctx)
+	return nil
 }
 
 func (s *Syncer) trim(ctx context.Context) error {
@@ -314,12 +332,4 @@ func (s *Syncer) trim(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// stop gives up for good: what is in the bucket is somebody else's to continue.
-func (s *Syncer) stop(err error) error {
-	s.broken = err
-	s.status.fenced.Store(errors.Is(err, ErrFenced))
-	s.cfg.Refuse(err)
-	return err
 }

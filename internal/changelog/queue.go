@@ -1,0 +1,130 @@
+package changelog
+
+import (
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Kind is what a job does.
+type Kind string
+
+// The jobs of the queue. Not every object needs one. A snapshot's name is free
+// until the manifest names it, so one that fails is simply taken again; a merged
+// batch holds what its parts hold, whether or not anybody ever notes that it is
+// there.
+const (
+	Upload Kind = "upload" // store a batch
+	Delete Kind = "delete" // remove a batch that a merged one covers, when it is due
+)
+
+// Job is an entry of the queue: an object that is to be stored or deleted.
+// What it holds and what it is called is fixed before the first attempt.
+type Job struct {
+	ID       int64
+	Kind     Kind
+	Epoch    int64
+	From, To int64
+	Object   string // its key
+	Due      int64  // Unix ms; not before
+	Attempts int
+}
+
+// Claim puts jobs into the queue and gives them their numbers. When it returns,
+// the claims and all that they cover are on disk.
+func (l *Log) Claim(jobs []Job) error {
+	return l.commit(func() error {
+		for i := range jobs {
+			if err := l.claim(&jobs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (l *Log) claim(j *Job) error {
+	st, err := l.c.Cached("INSERT INTO main._driftdb_queue(kind, status, epoch, from_sequence, to_sequence, object, due) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id")
+	if err != nil {
+		return err
+	}
+	defer st.Release()
+	status := "processing"
+	if j.Due > 0 {
+		status = "pending"
+	}
+	st.BindText(1, string(j.Kind))
+	st.BindText(2, status)
+	st.BindInt64(3, j.Epoch)
+	st.BindInt64(4, j.From)
+	st.BindInt64(5, j.To)
+	st.BindText(6, j.Object)
+	st.BindInt64(7, j.Due)
+	return st.Each(func(st *sqlite.Stmt) error { j.ID = st.Int64(0); return nil })
+}
+
+// Jobs lists the jobs of a kind, oldest first.
+func (l *Log) Jobs(kind Kind) ([]Job, error) {
+	st, err := l.c.Cached("SELECT id, epoch, from_sequence, to_sequence, object, due, attempts FROM main._driftdb_queue WHERE kind = ?1 ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	defer st.Release()
+	st.BindText(1, string(kind))
+	var out []Job
+	err = st.Each(func(st *sqlite.Stmt) error {
+		out = append(out, Job{
+			ID: st.Int64(0), Kind: kind, Epoch: st.Int64(1), From: st.Int64(2), To: st.Int64(3),
+			Object: st.Text(4), Due: st.Int64(5), Attempts: int(st.Int64(6)),
+		})
+		return nil
+	})
+	return out, err
+}
+
+// Failed notes that an attempt at j failed; the job is pending again.
+func (l *Log) Failed(j Job, cause error) error {
+	return l.commit(func() error {
+		st, err := l.c.Cached("UPDATE main._driftdb_queue SET status = 'pending', attempts = attempts + 1, error = ?2 WHERE id = ?1")
+		if err != nil {
+			return err
+		}
+		defer st.Release()
+		st.BindInt64(1, j.ID)
+		st.BindText(2, fmt.Sprintf("%.500s", cause))
+		return st.Run()
+	})
+}
+
+// Finish takes j off the queue and writes the books that it leads to.
+func (l *Log) Finish(j Job, b Books) error {
+	return l.commit(func() error {
+		if err := l.drop(j); err != nil {
+			return err
+		}
+		return writeBooks(l.c, b)
+	})
+}
+
+// Drop takes jobs off the queue: they are done, or nobody needs what they would
+// do.
+func (l *Log) Drop(jobs []Job) error {
+	return l.commit(func() error {
+		for _, j := range jobs {
+			if err := l.drop(j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (l *Log) drop(j Job) error {
+	st, err := l.c.Cached("DELETE FROM main._driftdb_queue WHERE id = ?1")
+	if err != nil {
+		return err
+	}
+	defer st.Release()
+	st.BindInt64(1, j.ID)
+	return st.Run()
+}

@@ -1,0 +1,67 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/segment"
+)
+
+// Merge stores the contents of parts, batches of one session that follow one
+// another, as one batch, and returns that. Readers prefer the widest batch, so
+// from then on nobody needs the parts. The entries are copied byte for byte:
+// the chain does not depend on where batches begin and end.
+func (b *Bucket) Merge(ctx context.Context, databaseID string, parts []Batch) (Batch, error) {
+	whole := parts[0]
+	whole.To = parts[len(parts)-1].To
+	var sealed bytes.Buffer
+	if err := b.merge(ctx, &sealed, databaseID, whole, parts); err != nil {
+		return whole, fmt.Errorf("merge %d batches into %s: %w", len(parts), BatchKey(b.name, whole), err)
+	}
+	whole.Size = int64(sealed.Len())
+	return whole, b.PutBatch(ctx, databaseID, whole, sealed.Bytes())
+}
+
+func (b *Bucket) merge(ctx context.Context, sealed *bytes.Buffer, databaseID string, whole Batch, parts []Batch) error {
+	dst, err := b.SealBatch(sealed, databaseID, BatchKey(b.name, whole))
+	if err != nil {
+		return err
+	}
+	ahead := newFetcher(ctx, b)
+	defer ahead.close()
+	var out *segment.Writer
+	for i, o := range parts {
+		ahead.want(parts[i:min(i+prefetch, len(parts))]...)
+		data, err := ahead.get(o)
+		if err != nil {
+			return err
+		}
+		r, err := b.openBatch(databaseID, o, bytes.NewReader(data))
+		if err != nil {
+			return err
+		}
+		if out == nil {
+			out = segment.NewWriter(dst, r.Header())
+		}
+		if err := out.Copy(r); err != nil {
+			return err
+		}
+		ahead.passed(o.To)
+	}
+	if _, err := out.Close(); err != nil {
+		return err
+	}
+	return dst.Close()
+}
+
+// Covered says whether the bucket has a batch of o's session that is wider than
+// o and holds all of it.
+func Covered(batches []Batch, o Batch) bool {
+	for _, w := range batches {
+		if w.From <= o.From && w.To >= o.To && w.To-w.From > o.To-o.From {
+			return true
+		}
+	}
+	return false
+}

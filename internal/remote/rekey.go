@@ -1,0 +1,148 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// Rekeyed counts what Rekey found.
+type Rekeyed struct {
+	Objects int // sealed ones
+	Done    int // of those, sealed anew by this call
+	Bytes   int64
+}
+
+// rekeying is how many objects are sealed anew at once.
+const rekeying = 4
+
+// Rekey seals every object that an older key of the ring has sealed anew under
+// the ring's first one. It is the only thing that replaces a batch or snapshot,
+// and it replaces its sealing alone: the contents stay the same, and a reader
+// who has both keys does not notice. What is done already is passed over, so a
+// Rekey that was interrupted goes on where it was.
+//
+// The manifest is last: a writer that still uses the older key loses its epoch
+// then, and would otherwise go on sealing with it.
+func (b *Bucket) Rekey(ctx context.Context, progress func(Rekeyed)) (Rekeyed, error) {
+	if b.opts.Ring == nil {
+		return Rekeyed{}, fmt.Errorf("%w: none was given; the first key seals, the others open what there is", seal.ErrKey)
+	}
+	m, err := b.Manifest(ctx)
+	if err != nil {
+		return Rekeyed{}, err
+	}
+	run := &rekey{b: b, id: m.DatabaseID, progress: progress, slots: make(chan struct{}, rekeying)}
+	if err := run.all(ctx); err != nil {
+		return run.count, err
+	}
+	if b.opts.Ring.FirstSealed(m.MAC) {
+		return run.count, nil
+	}
+	if _, err := b.Swap(ctx, m, m.Clone()); err != nil {
+		return run.count, fmt.Errorf("all objects are sealed anew, the manifest is not; run it again: %w", err)
+	}
+	return run.count, nil
+}
+
+type rekey struct {
+	b        *Bucket
+	id       string
+	progress func(Rekeyed)
+	slots    chan struct{}
+
+	mu    sync.Mutex
+	count Rekeyed
+	err   error
+}
+
+func (r *rekey) all(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	for o, err := range r.b.objects(ctx) {
+		if err != nil {
+			r.failed(err)
+			break
+		}
+		if !o.sealed() {
+			continue
+		}
+		r.slots <- struct{}{}
+		if ctx.Err() != nil {
+			<-r.slots
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-r.slots }()
+			if err := r.one(ctx, o.Info); err != nil {
+				r.failed(err)
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if r.err == nil {
+		return ctx.Err()
+	}
+	return r.err
+}
+
+// failed keeps the first error: those after it are of its making.
+func (r *rekey) failed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *rekey) one(ctx context.Context, o objstore.Info) error {
+	done, err := r.b.reseal(ctx, r.id, o.Key)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
+		return nil // deleted meanwhile, or sealed anew by another Rekey
+	}
+	if err != nil {
+		return fmt.Errorf("seal %s anew: %w", o.Key, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count.Objects++
+	if done {
+		r.count.Done, r.count.Bytes = r.count.Done+1, r.count.Bytes+o.Size
+	}
+	if r.progress != nil {
+		r.progress(r.count)
+	}
+	return nil
+}
+
+// reseal seals one object anew, unless the first key has sealed it.
+func (b *Bucket) reseal(ctx context.Context, databaseID, key string) (bool, error) {
+	head, _, err := b.store.Get(ctx, key, objstore.GetOptions{Length: seal.HeaderSize})
+	if err != nil {
+		return false, err
+	}
+	start, err := io.ReadAll(head)
+	if err = errors.Join(err, head.Close()); err != nil || b.opts.Ring.FirstSeals(start) {
+		return false, err
+	}
+	body, info, err := b.store.Get(ctx, key, objstore.GetOptions{})
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	plain, err := seal.NewReader(body, b.opts.Ring, b.context(databaseID, key))
+	if err != nil {
+		return false, err
+	}
+	sealed := seal.Seal(plain, b.opts, b.context(databaseID, key))
+	_, err = b.store.Put(ctx, key, sealed, objstore.PutOptions{IfMatch: info.ETag})
+	return err == nil, errors.Join(err, sealed.Close())
+}

@@ -1,0 +1,71 @@
+package remote
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Grace is how long an object stays after nothing needs it any more: a reader
+// may have read the manifest that did.
+const Grace = 24 * time.Hour
+
+// Prune takes out of m what no restore to a time after cutoff needs: snapshots
+// older than the newest one at that time, and the lineage before it. The
+// objects become garbage.
+func (m *Manifest) Prune(cutoff time.Time) {
+	base := -1
+	for i, s := range m.Snapshots {
+		if s.Time <= cutoff.UnixMilli() {
+			base = i
+		}
+	}
+	if base < 0 {
+		return
+	}
+	m.Snapshots = slices.Delete(m.Snapshots, 0, base)
+	from := m.Snapshots[0].Sequence
+	m.Lineage = slices.DeleteFunc(m.Lineage, func(s Span) bool { return s.To != 0 && s.To <= from })
+}
+
+// Garbage is an object that nothing needs.
+type Garbage struct {
+	Key  string
+	Size int64
+	Why  string
+}
+
+// Garbage lists what the history that m describes has no use for: what lies
+// before its oldest snapshot, if that is older than cutoff, and snapshots that
+// it does not name. Whatever was stored within the grace time stays, and so
+// does what a later epoch than m's has stored.
+//
+// It is derived from m and a listing alone. So nothing has to be remembered,
+// and it does not matter how often, or how far, a collection of it gets.
+func (b *Bucket) Garbage(ctx context.Context, m *Manifest, cutoff time.Time) ([]Garbage, error) {
+	named := map[string]bool{}
+	for _, s := range m.Snapshots {
+		named[s.Key] = true
+	}
+	base := int64(0)
+	if len(m.Snapshots) > 0 && m.Snapshots[0].Time <= cutoff.UnixMilli() {
+		base = m.Snapshots[0].Sequence
+	}
+	graced := time.UnixMilli(m.UpdatedAt).Add(-Grace)
+	var out []Garbage
+	for o, err := range b.objects(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case o.isBatch && o.batch.To <= base && o.batch.Epoch <= m.Epoch && o.ModTime.Before(cutoff):
+			out = append(out, Garbage{o.Key, o.Size, "older than the retention window"})
+		case o.snapshot && !named[o.Key] && o.ModTime.Before(graced):
+			out = append(out, Garbage{o.Key, o.Size, "no manifest names it"})
+		}
+	}
+	return out, nil
+}
+
+// Delete removes an object, one that is garbage.
+func (b *Bucket) Delete(ctx context.Context, key string) error { return b.store.Delete(ctx, key) }

@@ -1,0 +1,77 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/remote"
+)
+
+// confirm swaps the manifest, so that it names what the bucket has. With a
+// snapshot it names that as well.
+func (s *Syncer) confirm(ctx context.Context, snap *remote.Snapshot) error {
+	if s.books.BarrierOpen() && snap == nil {
+		return nil // beyond a barrier nothing counts without a snapshot, which is due
+	}
+	m := s.manifest.Clone()
+	m.LatestSequence, m.ChainHead = s.books.Acked, s.books.Chain
+	if snap != nil {
+		m.AddSnapshot(*snap)
+	}
+	if s.pruneDue() {
+		m.Prune(s.cutoff())
+		m.PrunedAt = time.Now().UnixMilli()
+	}
+	next, err := s.swap(ctx, s.manifest, m)
+	if errors.Is(err, remote.ErrLost) {
+		return s.fenced(err)
+	}
+	if err != nil {
+		return fmt.Errorf("replace the manifest: %w", err)
+	}
+	s.manifest = next
+	return s.confirmed(ctx)
+}
+
+func (s *Syncer) swap(ctx context.Context, prev remote.Stored, m *remote.Manifest) (remote.Stored, error) {
+	m.UpdatedAt = time.Now().UnixMilli()
+	return s.cfg.Bucket.Swap(ctx, prev, m)
+}
+
+// confirmed writes into the books what the manifest now says.
+func (s *Syncer) confirmed(ctx context.Context) error {
+	s.swapped = time.Now()
+	b := s.books
+	b.Confirmed = s.manifest.LatestSequence
+	if n := len(s.manifest.Snapshots); n > 0 {
+		last := s.manifest.Snapshots[n-1]
+		if b.Snapshot != last.Sequence {
+			b.Snapshot, b.SnapshotBytes, b.BytesSince = last.Sequence, last.Size, 0
+		}
+	}
+	if err := s.setBooks(ctx, b); err != nil {
+		return err
+	}
+	s.status.confirmed.Store(b.Confirmed)
+	return nil
+}
+
+func (s *Syncer) setBooks(ctx context.Context, b changelog.Books) error {
+	if b == s.books {
+		return nil
+	}
+	if err := s.exclusive(ctx, func() error { return s.log.SetBooks(b) }); err != nil {
+		return err
+	}
+	s.books = b
+	s.status.acked.Store(b.Acked)
+	s.status.confirmed.Store(b.Confirmed)
+	return nil
+}
+
+func (s *Syncer) exclusive(ctx context.Context, fn func() error) error {
+	return s.cfg.StandBack(ctx, fn)
+}

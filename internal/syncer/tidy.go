@@ -1,0 +1,169 @@
+package syncer
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/remote"
+)
+
+// mergeCount batches that each take less than mergeBelow bytes are merged into
+// one; as many merged ones are merged again. Each entry is so rewritten a few
+// times at most, and a restore has few objects to ask for.
+const (
+	mergeCount = 64
+	mergeBelow = 256 << 10
+)
+
+// piece is a batch of this session.
+type piece struct {
+	remote.Batch
+	tier int // how often its contents have been merged
+}
+
+// remember adds a batch to those that may be merged. A large one parts those
+// before it from those after it.
+func (s *Syncer) remember(p piece) {
+	if p.Size >= mergeBelow {
+		s.pieces = nil
+		return
+	}
+	s.pieces = append(s.pieces, p)
+}
+
+// mergeable finds the pieces that are to become one. Only what a manifest has
+// confirmed is merged: until then it is not certain to be part of the history.
+func (s *Syncer) mergeable() (from, to int, found bool) {
+	to = len(s.pieces)
+	for to > 0 && s.pieces[to-1].To > s.books.Confirmed {
+		to--
+	}
+	if from = to - mergeCount; from < 0 {
+		return 0, 0, false
+	}
+	for _, p := range s.pieces[from:to] {
+		if p.tier != s.pieces[from].tier {
+			return 0, 0, false
+		}
+	}
+	return from, to, true
+}
+
+// merge makes one batch of many small ones. These are deleted when nobody who
+// has listed them can still be reading.
+func (s *Syncer) merge(ctx context.Context) error {
+	for {
+		from, to, found := s.mergeable()
+		if !found {
+			return nil
+		}
+		parts := make([]remote.Batch, to-from)
+		jobs := make([]changelog.Job, to-from)
+		due := time.Now().Add(remote.Grace).UnixMilli()
+		for i, p := range s.pieces[from:to] {
+			parts[i] = p.Batch
+			jobs[i] = changelog.Job{Kind: changelog.Delete, Epoch: p.Epoch, From: p.From, To: p.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), p.Batch), Due: due}
+		}
+		whole, err := s.cfg.Bucket.Merge(ctx, s.log.Identity().DatabaseID, parts)
+		if err != nil {
+			return err
+		}
+		if err := s.exclusive(ctx, func() error { return s.log.Claim(jobs) }); err != nil {
+			return err
+		}
+		rest := slices.Clone(s.pieces[to:])
+		merged := piece{whole, s.pieces[from].tier + 1}
+		s.pieces = s.pieces[:from]
+		for _, p := range append([]piece{merged}, rest...) {
+			s.remember(p)
+		}
+		s.event("merged batches", "count", len(parts), "from", whole.From, "to", whole.To, "bytes", whole.Size)
+	}
+}
+
+// deleteMerged deletes the batches that merged ones have replaced, once they
+// are due. One whose replacement is gone stays.
+func (s *Syncer) deleteMerged(ctx context.Context) error {
+	if time.Now().Before(s.deleteNext) {
+		return nil
+	}
+	jobs, err := s.log.Jobs(changelog.Delete)
+	if err != nil {
+		return err
+	}
+	s.deleteNext = time.Now().Add(remote.Grace)
+	var done []changelog.Job
+	wider := map[remote.Span][]remote.Batch{}
+	for _, j := range jobs {
+		if due := time.UnixMilli(j.Due); due.After(time.Now()) {
+			s.deleteNext = due
+			break
+		}
+		b, ok := s.cfg.Bucket.ParseBatch(j.Object)
+		if ok {
+			span := remote.Span{NodeID: b.NodeID, Epoch: b.Epoch, From: 1}
+			if wider[span] == nil {
+				if wider[span], err = s.cfg.Bucket.Batches(ctx, span); err != nil {
+					return err
+				}
+			}
+			ok = remote.Covered(wider[span], b)
+		}
+		if ok {
+			if err := s.cfg.Bucket.Delete(ctx, j.Object); err != nil {
+				return err
+			}
+		}
+		done = append(done, j)
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	return s.exclusive(ctx, func() error { return s.log.Drop(done) })
+}
+
+// cutoff is the oldest time that has to stay restorable.
+func (s *Syncer) cutoff() time.Time { return time.Now().Add(-s.cfg.Retention) }
+
+// pruneDue says whether it is time to look what has become too old. That is at
+// most once in the grace time, so that what one look takes out of the manifest
+// is deleted by the next.
+func (s *Syncer) pruneDue() bool {
+	return s.cfg.Retention > 0 && !time.Now().Before(time.UnixMilli(s.manifest.PrunedAt).Add(max(s.cfg.Retention/30, remote.Grace)))
+}
+
+// collect deletes what the manifest has not needed since its last pruning, and
+// prunes it again.
+func (s *Syncer) collect(ctx context.Context) error {
+	if !s.pruneDue() || s.books.BarrierOpen() {
+		return nil
+	}
+	garbage, err := s.cfg.Bucket.Garbage(ctx, s.manifest.Manifest, s.cutoff())
+	if err != nil {
+		return err
+	}
+	var bytes int64
+	for _, g := range garbage {
+		if err := s.cfg.Bucket.Delete(ctx, g.Key); err != nil {
+			return err
+		}
+		bytes += g.Size
+	}
+	if len(garbage) > 0 {
+		s.event("deleted what was out of the retention window", "objects", len(garbage), "bytes", bytes)
+	}
+	return s.confirm(ctx, nil)
+}
+
+// tidy keeps the bucket small. What fails is tried again with a later round:
+// nobody waits for it.
+func (s *Syncer) tidy(ctx context.Context) {
+	for _, step := range []func(context.Context) error{s.merge, s.deleteMerged, s.collect} {
+		if err := step(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Warn("tidying the bucket failed; a later round tries again", "scope", "sync", "error", err)
+			return
+		}
+	}
+}

@@ -1,0 +1,340 @@
+package driftdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
+)
+
+// elsewhere is the same database on another disk, restored from the bucket.
+func elsewhere(t testing.TB, cfg driftdb.Config) driftdb.Config {
+	cfg.Path, cfg.AutoRestore = filepath.Join(t.TempDir(), "elsewhere.sqlite"), true
+	return cfg
+}
+
+// backup describes what the bucket holds of cfg's database.
+func backup(t testing.TB, cfg driftdb.Config) driftdb.BackupInfo {
+	t.Helper()
+	info, err := driftdb.Backup(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// TestBranch: what a writer had sent and not sent when it was taken over from
+// is a branch, which can be restored.
+func TestBranch(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	cfg.MaxBatchSize = 2
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	if err := first.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	second := open(t, elsewhere(t, cfg))
+	exec(t, second, "INSERT INTO t(v) VALUES('second')")
+	if err := second.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if b := backup(t, cfg).Branches; len(b) != 0 {
+		t.Errorf("branches before there is one: %+v", b)
+	}
+	some(t, first, "t", 5)
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatalf("flush of the one that lost: %v", err)
+	}
+	branches := backup(t, cfg).Branches
+	if len(branches) != 1 || branches[0].NodeID != first.NodeID() || branches[0].From != 5 || branches[0].To != first.Sequence() {
+		t.Fatalf("branches %+v, want one of node %s, sequences 5 to %d", branches, first.NodeID(), first.Sequence())
+	}
+	path := filepath.Join(t.TempDir(), "branch.sqlite")
+	res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: path, Store: cfg.Store, Branch: branches[0].ID})
+	if err != nil || res.Sequence != first.Sequence() {
+		t.Fatalf("restored the branch to %d, %v", res.Sequence, err)
+	}
+	dbtest.Equal(t, cfg.Path, path)
+	_, err = driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(t.TempDir(), "x"), Store: cfg.Store, Branch: "nobody.e1"})
+	if !errors.Is(err, driftdb.ErrNoBackup) || !strings.Contains(err.Error(), branches[0].ID) {
+		t.Errorf("a branch that is not there: %v", err)
+	}
+}
+
+// TestBranchOfAClone: of two copies of a machine that go on under one epoch,
+// the one that loses keeps its data under a node id of its own.
+func TestBranchOfAClone(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	if err := first.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// The clone has the same file, the same epoch, and wrote first.
+	other := cfg
+	other.Path = filepath.Join(t.TempDir(), "clone.sqlite")
+	if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: other.Path, Store: cfg.Store}); err != nil {
+		t.Fatal(err)
+	}
+	key := fmt.Sprintf("databases/app/nodes/%s/logs/000000000005-000000000005.e1.json", first.NodeID())
+	if _, err := cfg.Store.Put(ctx, key, strings.NewReader("the clone's"), objstore.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, first, "INSERT INTO t(v) VALUES('mine')")
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatalf("flush onto the clone's batch: %v", err)
+	}
+	var found bool
+	for _, b := range backup(t, cfg).Branches {
+		if b.NodeID == first.NodeID() {
+			continue
+		}
+		found = true
+		path := filepath.Join(t.TempDir(), "branch.sqlite")
+		if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: path, Store: cfg.Store, Branch: b.ID}); err != nil {
+			t.Fatal(err)
+		}
+		dbtest.Equal(t, cfg.Path, path)
+	}
+	if !found {
+		t.Errorf("no branch of another node: %+v", backup(t, cfg).Branches)
+	}
+}
+
+// TestBranchLater: a bucket that cannot be reached when the session loses gets
+// its rest when it can.
+func TestBranchLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		cfg := config(t)
+		store := objstoretest.Break(cfg.Store, nil)
+		cfg.ManualSync, cfg.Retry.MaxRetries = false, -1
+		inner := cfg.Store
+		cfg.Store = store
+		first, err := driftdb.Open(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+		some(t, first, "t", 3)
+		time.Sleep(time.Minute)
+		away := elsewhere(t, cfg)
+		away.Store = inner
+		second, err := driftdb.Open(ctx, away)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer second.Close()
+		exec(t, first, "INSERT INTO t(v) VALUES('mine')")
+		lost := false
+		store.SetHook(func(c objstoretest.Call) objstoretest.Fault {
+			if lost {
+				return objstoretest.Fault{Kind: objstoretest.Fail}
+			}
+			lost = c.Op == objstoretest.Get // of the manifest, after the swap that failed
+			return objstoretest.Fault{}
+		})
+		time.Sleep(2 * time.Minute)
+		if !first.Metrics().Fenced {
+			t.Fatalf("not fenced: %+v", first.Metrics())
+		}
+		store.SetHook(nil)
+		time.Sleep(time.Minute)
+		if b := backup(t, away).Branches; len(b) != 1 || b[0].To != first.Sequence() {
+			t.Errorf("branches %+v", b)
+		}
+	})
+}
+
+// TestRefuseTakeover: a second node is kept out, the same node comes back.
+func TestRefuseTakeover(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	cfg.Takeover = driftdb.Refuse
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	if err := first.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	other := elsewhere(t, cfg)
+	other.ManualSync = false
+	if _, err := driftdb.Open(ctx, other); !errors.Is(err, driftdb.ErrLocked) || !strings.Contains(err.Error(), first.NodeID()) {
+		t.Fatalf("open on another node: %v", err)
+	}
+	other.ManualSync = true // does not ask the bucket at Open
+	second, err := driftdb.Open(ctx, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	exec(t, second, "INSERT INTO t(v) VALUES('second')")
+	if err := second.Flush(ctx); !errors.Is(err, driftdb.ErrLocked) {
+		t.Errorf("flush on another node: %v", err)
+	}
+	if _, err := second.Exec(ctx, "INSERT INTO t(v) VALUES('x')"); !errors.Is(err, driftdb.ErrLocked) {
+		t.Errorf("a write after that: %v", err)
+	}
+	exec(t, first, "INSERT INTO t(v) VALUES('first')")
+	if err := first.Shutdown(ctx); err != nil {
+		t.Errorf("the writer was disturbed: %v", err)
+	}
+	again := elsewhere(t, cfg)
+	again.NodeID, again.ManualSync = first.NodeID(), false
+	third := open(t, again)
+	exec(t, third, "INSERT INTO t(v) VALUES('third')")
+}
+
+// TestTakeoverAtOpen: a machine that opens the database while the bucket
+// answers is the writer from then on, before it has written anything.
+func TestTakeoverAtOpen(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	if err := first.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	away := elsewhere(t, cfg)
+	away.ManualSync = false
+	second := open(t, away)
+	if b := backup(t, cfg); b.NodeID != second.NodeID() || b.Epoch != 2 {
+		t.Errorf("the writer is %s, epoch %d, after %s has opened", b.NodeID, b.Epoch, second.NodeID())
+	}
+	exec(t, first, "INSERT INTO t(v) VALUES('late')")
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Errorf("flush of the one that lost: %v", err)
+	}
+}
+
+// TestOpenBarrier: a writer stores a barrier and dies before its snapshot. It
+// goes on where it was; another machine goes on before the barrier.
+func TestOpenBarrier(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		t.Run(fmt.Sprintf("same disk %v", same), func(t *testing.T) {
+			ctx := t.Context()
+			cfg := config(t)
+			store := objstoretest.Break(cfg.Store, nil)
+			inner := cfg.Store
+			cfg.Store, cfg.Retry.MaxRetries = store, -1
+			db, err := driftdb.Open(ctx, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			some(t, db, "t", 3)
+			if err := db.Flush(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Vacuum(ctx); err != nil {
+				t.Fatal(err)
+			}
+			exec(t, db, "INSERT INTO t(v) VALUES('behind the barrier')")
+			store.SetHook(func(c objstoretest.Call) objstoretest.Fault {
+				if strings.HasSuffix(c.Key, ".sqlite") {
+					return objstoretest.Fault{Kind: objstoretest.Fail}
+				}
+				return objstoretest.Fault{}
+			})
+			if err := db.Flush(ctx); !errors.Is(err, objstoretest.ErrInjected) {
+				t.Fatalf("flush without a snapshot: %v", err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			cfg.Store = inner
+			want := int64(5)
+			if !same {
+				cfg, want = elsewhere(t, cfg), 4
+			}
+			db = open(t, cfg)
+			exec(t, db, "INSERT INTO t(v) VALUES('after')")
+			if err := db.Flush(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if n := count(t, db, "t"); n != want {
+				t.Errorf("%d rows, want %d", n, want)
+			}
+		})
+	}
+}
+
+// TestNewBucket: a file that has sent its log to a bucket which is gone begins
+// a new backup with a snapshot.
+func TestNewBucket(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	db := open(t, cfg)
+	some(t, db, "t", 20)
+	if err := db.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Store = objstore.Mem()
+	db = open(t, cfg) // compares at the end
+	exec(t, db, "INSERT INTO t(v) VALUES('in the new bucket')")
+	if err := db.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if b := backup(t, cfg); len(b.Snapshots) != 1 || b.Sequence != db.Sequence() {
+		t.Errorf("the new backup: %+v", b)
+	}
+}
+
+// deaf honours no condition, like some services.
+type deaf struct {
+	objstore.Store
+	says error
+}
+
+func (d deaf) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
+	if d.says != nil && opts != (objstore.PutOptions{}) {
+		return objstore.Info{}, d.says
+	}
+	return d.Store.Put(ctx, key, body, objstore.PutOptions{})
+}
+
+// TestUnconditionalStore: a store that does not honour conditional writes is
+// refused, unless the user knows what he does.
+func TestUnconditionalStore(t *testing.T) {
+	ctx := t.Context()
+	for _, says := range []error{nil, fmt.Errorf("501: %w", errors.ErrUnsupported)} {
+		cfg := config(t)
+		cfg.Store = deaf{cfg.Store, says}
+		db, err := driftdb.Open(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		some(t, db, "t", 1)
+		if err := db.Flush(ctx); err == nil || !strings.Contains(err.Error(), "conditional writes") {
+			t.Errorf("flush to a store that ignores conditions: %v", err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		cfg.AdvisoryFencing = true
+		db = open(t, cfg)
+		some(t, db, "t", 3)
+		if err := db.Flush(ctx); err != nil {
+			t.Error(err)
+		}
+		second := open(t, elsewhere(t, cfg))
+		exec(t, second, "INSERT INTO t(v) VALUES('second')")
+		if err := second.Flush(ctx); err != nil {
+			t.Error(err)
+		}
+		exec(t, db, "INSERT INTO t(v) VALUES('first')")
+		if err := db.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+			t.Errorf("advisory fencing did not notice the other writer: %v", err)
+		}
+	}
+}
