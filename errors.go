@@ -60,7 +60,7 @@ var public = []struct{ is, as error }{
 	{segment.ErrVersion, ErrVersion},
 	{remote.ErrNoBackup, ErrNoBackup},
 	{remote.ErrNoBranch, ErrNoBackup},
-	{restore.ErrTooOld, ErrNoBackup},
+	{remote.ErrTooOld, ErrNoBackup},
 	{remote.ErrCorrupt, ErrCorrupt},
 	{restore.ErrDamaged, ErrCorrupt},
 	{restore.ErrBarrier, ErrCorrupt},

@@ -63,10 +63,10 @@ func (b *Bucket) Branches(ctx context.Context, m *Manifest) ([]Branch, error) {
 }
 
 // orphaned says whether batch o holds something that is no part of the history,
-// and from which sequence on. What is older than the lineage is merely old, and
+// and from which sequence on. What has been pruned is merely old, and
 // what is newer than the manifest belongs to a writer of whom m does not know.
 func (m *Manifest) orphaned(o Batch) (from int64, orphan bool) {
-	if o.To < m.Lineage[0].From || o.Epoch > m.Epoch {
+	if o.To <= m.Pruned || o.To < m.Lineage[0].From || o.Epoch > m.Epoch {
 		return 0, false
 	}
 	for _, s := range m.Lineage {

@@ -94,6 +94,9 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, error) {
 	m = m.Clone()
 	m.Nonce = rand.Text()
+	if err := m.check(b.name); err != nil {
+		return Stored{}, fmt.Errorf("manifest of %s, before it is stored: %w", b.name, err)
+	}
 	raw, err := m.encode(b.opts.Ring)
 	if err != nil {
 		return Stored{}, err

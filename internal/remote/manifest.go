@@ -18,6 +18,8 @@ const ManifestVersion = 1
 var (
 	// ErrCorrupt says that the bucket's contents contradict themselves.
 	ErrCorrupt = errors.New("the bucket's data is damaged")
+	// ErrTooOld says that the bucket does not reach back that far.
+	ErrTooOld = errors.New("the backup does not reach back that far")
 	// ErrVersion says that a newer program wrote the bucket.
 	ErrVersion = errors.New("the bucket was written by a newer version of DriftDB; upgrade the program")
 )
@@ -39,10 +41,11 @@ type Manifest struct {
 	SnapshotTime     int64  `json:"latestSnapshotTimestamp,omitempty"`
 	SnapshotSequence int64  `json:"latestSnapshotSequence,omitempty"`
 
-	Snapshots []Snapshot `json:"snapshots"`          // oldest first
-	Lineage   []Span     `json:"lineage"`            // oldest first; the last one is the writer's
-	PrunedAt  int64      `json:"prunedAt,omitempty"` // Unix ms; when it was last looked what is too old to be kept
-	UpdatedAt int64      `json:"updatedAt"`          // Unix ms
+	Snapshots []Snapshot `json:"snapshots"`                // oldest first
+	Lineage   []Span     `json:"lineage"`                  // oldest first; the last one is the writer's
+	Pruned    int64      `json:"prunedSequence,omitempty"` // what only changes up to here need may be gone
+	PrunedAt  int64      `json:"prunedAt,omitempty"`       // Unix ms; when it was last looked what is too old to be kept
+	UpdatedAt int64      `json:"updatedAt"`                // Unix ms
 
 	MAC string `json:"mac,omitempty"` // over all of the above, when there are keys
 }
@@ -145,6 +148,7 @@ func decodeManifest(name string, b []byte, ring *seal.Ring) (*Manifest, error) {
 	if err := m.check(name); err != nil {
 		return nil, corrupt(err)
 	}
+	m.MAC = mac
 	return m, nil
 }
 
@@ -155,6 +159,8 @@ func (m *Manifest) check(name string) error {
 		return fmt.Errorf("version %d", m.FormatVersion)
 	case m.Name != name:
 		return fmt.Errorf("it is that of database %q", m.Name)
+	case m.Pruned < 0 || m.Pruned > 0 && (len(m.Snapshots) == 0 || m.Pruned > m.Snapshots[0].Sequence):
+		return errors.New("what it says was pruned is still needed")
 	case m.DatabaseID == "" || m.Epoch < 1 || m.LatestSequence < 0 || m.LatestSequence > maxSequence || len(m.Lineage) == 0:
 		return errors.New("fields are missing or out of range")
 	}

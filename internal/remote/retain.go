@@ -24,8 +24,8 @@ func (m *Manifest) Prune(cutoff time.Time) {
 		return
 	}
 	m.Snapshots = slices.Delete(m.Snapshots, 0, base)
-	from := m.Snapshots[0].Sequence
-	m.Lineage = slices.DeleteFunc(m.Lineage, func(s Span) bool { return s.To != 0 && s.To <= from })
+	m.Pruned = m.Snapshots[0].Sequence
+	m.Lineage = slices.DeleteFunc(m.Lineage, func(s Span) bool { return s.To != 0 && s.To <= m.Pruned })
 }
 
 // Garbage is an object that nothing needs.
@@ -35,9 +35,8 @@ type Garbage struct {
 	Why  string
 }
 
-// Garbage lists what the history that m describes has no use for: what lies
-// before its oldest snapshot, if that is older than cutoff, and snapshots that
-// it does not name. Whatever was stored within the grace time stays, and so
+// Garbage lists what the history that m describes has no use for: what was
+// stored before cutoff and has been pruned, and snapshots that it does not name. Whatever was stored within the grace time stays, and so
 // does what a later epoch than m's has stored.
 //
 // It is derived from m and a listing alone. So nothing has to be remembered,
@@ -47,10 +46,6 @@ func (b *Bucket) Garbage(ctx context.Context, m *Manifest, cutoff time.Time) ([]
 	for _, s := range m.Snapshots {
 		named[s.Key] = true
 	}
-	base := int64(0)
-	if len(m.Snapshots) > 0 && m.Snapshots[0].Time <= cutoff.UnixMilli() {
-		base = m.Snapshots[0].Sequence
-	}
 	graced := time.UnixMilli(m.UpdatedAt).Add(-Grace)
 	var out []Garbage
 	for o, err := range b.objects(ctx) {
@@ -58,7 +53,7 @@ func (b *Bucket) Garbage(ctx context.Context, m *Manifest, cutoff time.Time) ([]
 			return nil, err
 		}
 		switch {
-		case o.isBatch && o.batch.To <= base && o.batch.Epoch <= m.Epoch && o.ModTime.Before(cutoff):
+		case o.isBatch && o.batch.To <= m.Pruned && o.batch.Epoch <= m.Epoch && o.ModTime.Before(cutoff):
 			out = append(out, Garbage{o.Key, o.Size, "older than the retention window"})
 		case o.snapshot && !named[o.Key] && o.ModTime.Before(graced):
 			out = append(out, Garbage{o.Key, o.Size, "no manifest names it"})

@@ -52,6 +52,9 @@ func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target T
 	if start.Sequence == m.LatestSequence && start.Chain != m.ChainHead {
 		return start, fmt.Errorf("%w: its history up to sequence %d is not the one that is to be continued", ErrCorrupt, start.Sequence)
 	}
+	if begins := max(m.Pruned, m.Lineage[0].From-1); start.Sequence < begins {
+		return start, fmt.Errorf("%w: its log begins after change %d", ErrTooOld, begins)
+	}
 	for i, span := range m.Lineage {
 		open := i == len(m.Lineage)-1
 		if !open && span.To <= w.pos.Sequence {

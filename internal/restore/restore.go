@@ -18,12 +18,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-var (
-	// ErrTooOld says that the bucket does not reach back to the target.
-	ErrTooOld = errors.New("the backup does not reach back that far")
-	// ErrDamaged says that what was restored does not pass SQLite's own check.
-	ErrDamaged = errors.New("the restored database is damaged")
-)
+// ErrDamaged says that what was restored does not pass SQLite's own check.
+var ErrDamaged = errors.New("the restored database is damaged")
 
 // Options say what to restore, and to where.
 type Options struct {
@@ -215,7 +211,7 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 		return end, err
 	}
 	if end.Sequence == 0 {
-		return end, fmt.Errorf("%w: the first change that it has is later", ErrTooOld)
+		return end, fmt.Errorf("%w: the first change that it has is later", remote.ErrTooOld)
 	}
 	return end, nil
 }

@@ -10,20 +10,17 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// confirm swaps the manifest, so that it names what the bucket has. With a
-// snapshot it names that as well.
-func (s *Syncer) confirm(ctx context.Context, snap *remote.Snapshot) error {
-	if s.books.BarrierOpen() && snap == nil {
-		return nil // beyond a barrier nothing counts without a snapshot, which is due
-	}
+// confirm swaps the manifest, so that it names what the bucket has; edit, if
+// there is one, changes it further. Behind a barrier nothing counts without a
+// snapshot: until edit brings that, the manifest stays before it.
+func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error {
 	m := s.manifest.Clone()
 	m.LatestSequence, m.ChainHead = s.books.Acked, s.books.Chain
-	if snap != nil {
-		m.AddSnapshot(*snap)
+	if edit != nil {
+		edit(m)
 	}
-	if s.pruneDue() {
-		m.Prune(s.cutoff())
-		m.PrunedAt = time.Now().UnixMilli()
+	if s.books.Barrier > max(m.SnapshotSequence, 0) {
+		return nil
 	}
 	next, err := s.swap(ctx, s.manifest, m)
 	if errors.Is(err, remote.ErrLost) {

@@ -53,7 +53,7 @@ func (s *Syncer) snapshot(ctx context.Context) error {
 	if err := s.store(ctx, file, &snap); err != nil {
 		return fmt.Errorf("store a snapshot: %w", err)
 	}
-	if err := s.confirm(ctx, &snap); err != nil {
+	if err := s.confirm(ctx, func(m *remote.Manifest) { m.AddSnapshot(snap) }); err != nil {
 		return err
 	}
 	s.status.lastSnapshot.Store(snap.Time)

@@ -33,22 +33,19 @@ func (s *Syncer) remember(p piece) {
 	s.pieces = append(s.pieces, p)
 }
 
-// mergeable finds the pieces that are to become one. Only what a manifest has
-// confirmed is merged: until then it is not certain to be part of the history.
+// mergeable finds the pieces that are to become one: the oldest of the newest
+// tier, when there are enough. Only what a manifest has confirmed is merged:
+// until then it is not certain to be part of the history.
 func (s *Syncer) mergeable() (from, to int, found bool) {
 	to = len(s.pieces)
 	for to > 0 && s.pieces[to-1].To > s.books.Confirmed {
 		to--
 	}
-	if from = to - mergeCount; from < 0 {
-		return 0, 0, false
+	from = to
+	for from > 0 && s.pieces[from-1].tier == s.pieces[to-1].tier {
+		from--
 	}
-	for _, p := range s.pieces[from:to] {
-		if p.tier != s.pieces[from].tier {
-			return 0, 0, false
-		}
-	}
-	return from, to, true
+	return from, from + mergeCount, to-from >= mergeCount
 }
 
 // merge makes one batch of many small ones. These are deleted when nobody who
@@ -154,7 +151,10 @@ func (s *Syncer) collect(ctx context.Context) error {
 	if len(garbage) > 0 {
 		s.event("deleted what was out of the retention window", "objects", len(garbage), "bytes", bytes)
 	}
-	return s.confirm(ctx, nil)
+	return s.confirm(ctx, func(m *remote.Manifest) {
+		m.Prune(s.cutoff())
+		m.PrunedAt = time.Now().UnixMilli()
+	})
 }
 
 // tidy keeps the bucket small. What fails is tried again with a later round:

@@ -1,0 +1,85 @@
+package driftdb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/remote"
+)
+
+// GarbageObject is an object of a backup that nothing needs any more.
+type GarbageObject struct {
+	Key  string // within the store
+	Size int64
+	Why  string
+}
+
+// Garbage lists the objects of a backup that the next collection would delete
+// if it were now: what only points in time need that are more than retention
+// ago (0: 30 days; negative: nothing), and snapshots that no manifest names.
+// Path, At and Sequence of cfg are not looked at. It uses the network, and
+// changes nothing: collecting is the writer's affair, who does it about once a
+// day while it syncs.
+func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([]GarbageObject, error) {
+	b, err := cfg.bucket(ctx)
+	if err != nil {
+		return nil, export(fmt.Errorf("driftdb: %w", err))
+	}
+	m, err := b.Manifest(ctx)
+	if err != nil {
+		return nil, export(err)
+	}
+	if retention == 0 {
+		retention = defaultRetention
+	}
+	if retention < 0 {
+		return nil, nil
+	}
+	cutoff := time.Now().Add(-retention)
+	pruned := m.Clone()
+	pruned.Prune(cutoff)
+	list, err := b.Garbage(ctx, pruned, cutoff)
+	if err != nil {
+		return nil, export(err)
+	}
+	out := make([]GarbageObject, len(list))
+	for i, g := range list {
+		out[i] = GarbageObject(g)
+	}
+	return out, nil
+}
+
+// RekeyResult counts the objects of a backup that are encrypted.
+type RekeyResult struct {
+	Objects int   // batches and snapshots
+	Changed int   // of those, encrypted anew by this call
+	Bytes   int64 // of the changed ones
+}
+
+// Rekey encrypts what older keys of cfg.EncryptionKeys have encrypted anew with
+// the first one, after which the older ones are of no more use. Path, At and
+// Sequence are not looked at. It uses the network: every object is read, and
+// written once. When it is interrupted, another Rekey goes on where it was.
+//
+// Give the new key to the writers first, before the old one, and open their
+// databases again; then Rekey does not disturb them. A writer that does not have
+// the new key is fenced when Rekey is done.
+func Rekey(ctx context.Context, cfg RestoreConfig, progress func(RekeyResult)) (RekeyResult, error) {
+	b, err := cfg.bucket(ctx)
+	if err != nil {
+		return RekeyResult{}, export(fmt.Errorf("driftdb: rekey: %w", err))
+	}
+	public := func(r remote.Rekeyed) RekeyResult {
+		return RekeyResult{Objects: r.Objects, Changed: r.Done, Bytes: r.Bytes}
+	}
+	res, err := b.Rekey(ctx, func(r remote.Rekeyed) {
+		if progress != nil {
+			progress(public(r))
+		}
+	})
+	if err != nil {
+		err = export(fmt.Errorf("rekey %s: %w", cfg.Name, err))
+	}
+	return public(res), err
+}

@@ -1,0 +1,245 @@
+package driftdb_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
+)
+
+func batches(t testing.TB, store objstore.Store) []string {
+	return slices.DeleteFunc(keys(t, store), func(k string) bool { return !strings.Contains(k, "/logs/") })
+}
+
+// TestMerge: small batches that pile up become one, the parts go a day later,
+// and what is restored is the same at every time.
+func TestMerge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		cfg.ManualSync = false
+		store := objstoretest.Count(cfg.Store)
+		cfg.Store = store
+		db := open(t, cfg)
+		some(t, db, "t", 1)
+		for range 70 {
+			time.Sleep(6 * time.Second)
+			exec(t, db, "UPDATE t SET v = v || 'x'")
+		}
+		time.Sleep(2 * time.Minute)
+		before := batches(t, cfg.Store)
+		wide := slices.DeleteFunc(slices.Clone(before), func(k string) bool { return !strings.Contains(k, "/000000000001-0000000000") })
+		if len(before) < 65 || len(wide) != 2 {
+			t.Fatalf("%d batches, from the first sequence on: %q; want one that is merged beside its parts", len(before), wide)
+		}
+		time.Sleep(25 * time.Hour)
+		exec(t, db, "UPDATE t SET v = 'y'")
+		time.Sleep(2 * time.Minute)
+		after := batches(t, cfg.Store)
+		if len(after) > 10 {
+			t.Errorf("%d batches are left: %q", len(after), after)
+		}
+		store.Reset()
+		path := filepath.Join(t.TempDir(), "restored.sqlite")
+		if _, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: path}); err != nil {
+			t.Fatal(err)
+		}
+		if n := store.Calls(); n > 2+len(after) {
+			t.Errorf("a restore made %d requests for %d batches", n, len(after))
+		}
+		for n := int64(2); n < 70; n += 7 {
+			path := filepath.Join(t.TempDir(), "point.sqlite")
+			if r, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: path, Sequence: n}); err != nil || r.Sequence != n {
+				t.Errorf("to %d: %d, %v", n, r.Sequence, err)
+			}
+		}
+	})
+}
+
+// TestMergeKeepsWhatNothingCovers: if the merged batch is gone, its parts stay.
+func TestMergeKeepsWhatNothingCovers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		cfg.ManualSync = false
+		db := open(t, cfg)
+		some(t, db, "t", 1)
+		for range 70 {
+			time.Sleep(6 * time.Second)
+			exec(t, db, "UPDATE t SET v = v || 'x'")
+		}
+		time.Sleep(2 * time.Minute)
+		all := batches(t, cfg.Store)
+		widest := all[1] // 1-2 and 1-64
+		if err := cfg.Store.Delete(t.Context(), widest); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(25 * time.Hour)
+		exec(t, db, "UPDATE t SET v = 'y'")
+		time.Sleep(2 * time.Minute)
+		if after := batches(t, cfg.Store); len(after) < len(all)-1 {
+			t.Errorf("%d of %d batches are left although what covered them is gone", len(after), len(all))
+		}
+	})
+}
+
+// TestRetention: every point within the window can be restored, and what only
+// older ones need goes, a grace time later.
+func TestRetention(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		cfg := config(t)
+		cfg.Retention = 10 * 24 * time.Hour
+		db := open(t, cfg)
+		exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
+		type point struct {
+			at       time.Time
+			sequence int64
+		}
+		var points []point
+		for day := range 30 {
+			exec(t, db, "INSERT INTO t(v) VALUES(?)", fmt.Sprint("day ", day))
+			if day%2 == 0 {
+				if _, err := db.Snapshot(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := db.Flush(ctx); err != nil {
+				t.Fatal(err)
+			}
+			points = append(points, point{time.Now(), db.Sequence()})
+			for _, p := range points {
+				path := filepath.Join(t.TempDir(), "r.sqlite")
+				r, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: path, At: p.at})
+				if time.Since(p.at) <= cfg.Retention && (err != nil || r.Sequence != p.sequence) {
+					t.Fatalf("day %d: %s ago: sequence %d, want %d, %v", day, time.Since(p.at), r.Sequence, p.sequence, err)
+				}
+				if err != nil && !errors.Is(err, driftdb.ErrNoBackup) {
+					t.Fatalf("day %d, %s ago: %v", day, time.Since(p.at), err)
+				}
+			}
+			time.Sleep(24 * time.Hour)
+		}
+		b := backup(t, cfg)
+		if n := len(b.Snapshots); n > 7 {
+			t.Errorf("the manifest names %d snapshots", n)
+		}
+		if b.Objects > 25 {
+			t.Errorf("%d objects are left: %q", b.Objects, keys(t, cfg.Store))
+		}
+		if len(b.Branches) != 0 {
+			t.Errorf("old history is taken for branches: %+v", b.Branches)
+		}
+		list, err := driftdb.Garbage(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, cfg.Retention)
+		if err != nil || len(list) > 4 {
+			t.Errorf("garbage %v, %v", list, err)
+		}
+		old, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: filepath.Join(t.TempDir(), "r"), Sequence: 2})
+		if !errors.Is(err, driftdb.ErrNoBackup) {
+			t.Errorf("a point that is gone: %+v, %v", old, err)
+		}
+		for c, err := range db.Changes(ctx, 1) {
+			if !errors.Is(err, driftdb.ErrNoBackup) {
+				t.Errorf("changes that are gone: %+v, %v", c, err)
+			}
+			break
+		}
+	})
+}
+
+// TestRetentionForever: a negative window keeps everything.
+func TestRetentionForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		cfg.Retention = -1
+		store := objstoretest.Count(cfg.Store)
+		cfg.Store = store
+		db := open(t, cfg)
+		for range 5 {
+			some(t, db, "t", 1)
+			if _, err := db.Snapshot(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * 24 * time.Hour)
+		}
+		if n := store.Tally(objstoretest.Delete).Calls; n != 0 {
+			t.Errorf("%d deletes", n)
+		}
+	})
+}
+
+// TestRekey: after it the new key is enough, the old one is not, a writer who
+// has both goes on, and an interrupted one is continued.
+func TestRekey(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	old, new := strings.Repeat("01", 32), strings.Repeat("02", 32)
+	cfg.EncryptionKeys, cfg.MaxBatchSize = []string{old}, 2
+	db := open(t, cfg)
+	some(t, db, "t", 9)
+	if _, err := db.Snapshot(ctx); err != nil {
+		t.Fatal(err)
+	}
+	some(t, db, "t", 9)
+	if err := db.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cfg.EncryptionKeys = []string{new, old}
+	db = open(t, cfg)
+	exec(t, db, "INSERT INTO t(v) VALUES('under the new key')")
+	if err := db.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	both := driftdb.RestoreConfig{Name: cfg.Name, EncryptionKeys: cfg.EncryptionKeys}
+	both.Store = objstoretest.Break(cfg.Store, objstoretest.From(20, objstoretest.Fault{Kind: objstoretest.Fail, Err: errors.New("cut off")}))
+	half, err := driftdb.Rekey(ctx, both, nil)
+	if err == nil || half.Changed == 0 {
+		t.Fatalf("an interrupted rekey: %+v, %v", half, err)
+	}
+	both.Store = cfg.Store
+	rest, err := driftdb.Rekey(ctx, both, nil)
+	if err != nil || rest.Changed == 0 || rest.Changed >= rest.Objects || rest.Changed+half.Changed > rest.Objects {
+		t.Fatalf("the rest of it: %+v after %+v, %v", rest, half, err)
+	}
+	again, err := driftdb.Rekey(ctx, both, nil)
+	if err != nil || again.Changed != 0 || again.Objects != rest.Objects {
+		t.Errorf("once more: %+v, %v", again, err)
+	}
+	exec(t, db, "INSERT INTO t(v) VALUES('the writer goes on')")
+	if err := db.Flush(ctx); err != nil {
+		t.Errorf("the writer was disturbed: %v", err)
+	}
+	for _, c := range []struct {
+		key  string
+		want error
+	}{{new, nil}, {old, driftdb.ErrKey}} {
+		_, err := driftdb.Verify(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: []string{c.key}, Sequence: 5})
+		if !errors.Is(err, c.want) {
+			t.Errorf("with key %.2s alone: %v", c.key, err)
+		}
+	}
+	if _, err := driftdb.Rekey(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, nil); !errors.Is(err, driftdb.ErrKey) {
+		t.Errorf("without a key: %v", err)
+	}
+	for _, k := range keys(t, cfg.Store) {
+		body, _, err := cfg.Store.Get(ctx, k, objstore.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(data, []byte("SQLite format")) || bytes.Contains(data, []byte("CREATE TABLE")) {
+			t.Errorf("%s is readable", k)
+		}
+	}
+}
