@@ -8,6 +8,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
@@ -26,7 +27,7 @@ type Change struct {
 	// was before an update or delete, as it is after an insert.
 	Key map[string]any
 	// Before and After are the row: all of it for a delete and an insert, the
-	// columns that changed for an update.
+	// columns that changed for an update, or all if its identity changed.
 	Before, After map[string]any
 
 	SQL    string // schema: the statement
@@ -155,7 +156,7 @@ func (s *changeSink) Apply(r *segment.Record) error {
 	return nil
 }
 
-func (s *changeSink) Commit(remote.Position) error {
+func (s *changeSink) Commit(remote.Position, digest.Report) error {
 	for _, c := range s.batch {
 		if !s.yield(c, nil) {
 			return errStopped

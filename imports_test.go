@@ -30,7 +30,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // Nobody imports objstoretest, dbtest and s3test: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/capture", "internal/change", "internal/changelog", "internal/remote", "internal/restore",
+		"internal/capture", "internal/change", "internal/changelog", "internal/digest", "internal/remote", "internal/restore",
 		"internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
 		"internal/syncer", "objstore", "objstore/s3store",
 	},
@@ -39,13 +39,14 @@ var mayImport = map[string][]string{
 	"internal/change":       {},
 	"internal/changelog":    {"internal/change", "internal/segment", "internal/sqlite"},
 	"internal/dbtest":       {"internal/sqlite"},
-	"internal/remote":       {"internal/change", "internal/seal", "internal/segment", "objstore"},
-	"internal/restore":      {"internal/change", "internal/remote", "internal/segment", "internal/sqlite"},
+	"internal/digest":       {"internal/change"},
+	"internal/remote":       {"internal/change", "internal/digest", "internal/seal", "internal/segment", "objstore"},
+	"internal/restore":      {"internal/change", "internal/digest", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/retry":        {"objstore"},
 	"internal/s3test":       {},
 	"internal/schema":       {},
 	"internal/seal":         {},
-	"internal/segment":      {"internal/change"},
+	"internal/segment":      {"internal/change", "internal/digest"},
 	"internal/sqlite":       {},
 	"internal/syncer":       {"internal/change", "internal/changelog", "internal/remote", "internal/segment", "internal/sqlite", "objstore"},
 	"objstore":              {},

@@ -2,6 +2,11 @@
 // form, the data column of _driftdb_log.
 package change
 
+import (
+	"bytes"
+	"math"
+)
+
 // Kind is the storage class of a Value.
 type Kind uint8
 
@@ -23,10 +28,25 @@ type Value struct {
 	Bytes []byte  // Text and Blob
 }
 
+// Same says whether both are the same value to the last bit: 5 and 5.0 are not.
+func (v *Value) Same(o *Value) bool {
+	return v.Kind == o.Kind && v.Int == o.Int && math.Float64bits(v.Real) == math.Float64bits(o.Real) && bytes.Equal(v.Bytes, o.Bytes)
+}
+
 // Column is a named value of a row.
 type Column struct {
 	Name  string
 	Value Value
+}
+
+// Find returns the value of a row's column, or nil if it has none of that name.
+func Find(row []Column, name string) *Value {
+	for i := range row {
+		if row[i].Name == name {
+			return &row[i].Value
+		}
+	}
+	return nil
 }
 
 // Op says what a change did.
@@ -75,13 +95,32 @@ type Entry struct {
 	NewRowID int64 // after an update; equal to RowID unless it moved
 
 	Key    []Column
-	After  []Column // insert: the row. update: the changed columns
-	Before []Column // delete: the row. update: the changed columns
+	After  []Column // insert: the row. update: the changed columns, or all if the row Moved
+	Before []Column // delete: the row. update: the same columns as After
 
 	SQL      string   // Schema: the statement
 	Settings Settings // Schema: what its meaning depends on
 	Reason   string   // Barrier: why the log cannot be replayed across it
+	Count    int64    // Barrier: how many sequence numbers it stands for, if more than one; else 0
 }
+
+// Moved says whether an update gave the row another identity: another rowid or,
+// where that is not what rows are addressed by, another key.
+func (e *Entry) Moved() bool {
+	if e.Op != Update || e.HasRowID {
+		return e.Op == Update && e.NewRowID != e.RowID
+	}
+	for i := range e.Key {
+		if v := Find(e.After, e.Key[i].Name); v != nil && !v.Same(&e.Key[i].Value) {
+			return true
+		}
+	}
+	return false
+}
+
+// Width is how many sequence numbers the entry takes: one, unless it is a
+// barrier that stands for a range.
+func (e *Entry) Width() int64 { return max(e.Count, 1) }
 
 // Settings are the connection's settings that change what a schema statement
 // does. A replay sets them before it runs the statement.
@@ -93,7 +132,8 @@ type Settings struct {
 }
 
 // Transaction is one committed transaction. Its entries have the sequence
-// numbers First, First+1, …
+// numbers First, First+1, … A barrier that stands for a range is alone in its
+// transaction, and has all of its numbers.
 type Transaction struct {
 	First   int64
 	Count   int64

@@ -43,6 +43,9 @@ func (t *transaction) append(b []byte, e *change.Entry) []byte {
 	case change.Schema:
 		return change.AppendSchema(b, e.SQL, e.Settings)
 	case change.Barrier:
+		if e.Width() > 1 {
+			return change.AppendBarrierRange(b, e.Count, e.Reason)
+		}
 		return change.AppendBarrier(b, e.Reason)
 	}
 	index := 0
@@ -140,7 +143,11 @@ func drawEntry(t *rapid.T, shapes []change.Shape) change.Entry {
 	case 0:
 		return change.Entry{Op: change.Schema, SQL: rapid.String().Draw(t, "sql"), Settings: change.Settings{ForeignKeys: rapid.Bool().Draw(t, "fk"), LegacyAlterTable: rapid.Bool().Draw(t, "legacy"), DoubleQuotedDDL: rapid.Bool().Draw(t, "ddl"), DoubleQuotedDML: rapid.Bool().Draw(t, "dml")}}
 	case 1:
-		return change.Entry{Op: change.Barrier, Reason: rapid.String().Draw(t, "reason")}
+		e := change.Entry{Op: change.Barrier, Reason: rapid.String().Draw(t, "reason")}
+		if rapid.Bool().Draw(t, "range") {
+			e.Count = rapid.Int64Range(2, 1<<53).Draw(t, "count")
+		}
+		return e
 	case 2:
 		e := change.Entry{Op: change.Delete, Table: change.SequenceTable, Key: []change.Column{{Name: "name", Value: change.Value{Kind: change.Text, Bytes: rapid.SliceOfN(rapid.Byte(), 0, 9).Draw(t, "name")}}}}
 		if rapid.Bool().Draw(t, "set") {
@@ -193,7 +200,7 @@ func draw(t *rapid.T) *transaction {
 func plain(entries []change.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
-		fmt.Fprintf(&b, "%v %q %v %d %d %q %+v %q", e.Op, e.Table, e.HasRowID, e.RowID, e.NewRowID, e.SQL, e.Settings, e.Reason)
+		fmt.Fprintf(&b, "%v %q %v %d %d %q %+v %q %d", e.Op, e.Table, e.HasRowID, e.RowID, e.NewRowID, e.SQL, e.Settings, e.Reason, e.Count)
 		for _, list := range [][]change.Column{e.Key, e.After, e.Before} {
 			b.WriteString(" |")
 			for _, c := range list {
@@ -249,6 +256,9 @@ func TestDecodeRefuses(t *testing.T) {
 		"no such entry":         {1, 0, 99},
 		"no such kind of value": {1, 1, 1, 1, 0, 9},
 		"a length past the end": {1, 1, 1, 1, 0, 3, 200},
+		"a barrier for none":    {1, 0, 8, 0, 0},
+		"a barrier for one":     {1, 0, 8, 1, 0},
+		"a barrier for ever":    {1, 0, 8, 255, 255, 255, 255, 255, 255, 255, 255, 127, 0},
 		"an endless number":     {1, 1, 1, 1, 0, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1},
 	} {
 		if _, err := x.decode(data); !errors.Is(err, change.ErrMalformed) {

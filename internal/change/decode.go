@@ -12,6 +12,9 @@ import (
 // database was built: an Update sets a counter, whether or not it is there.
 const SequenceTable = "sqlite_sequence"
 
+// maxCount bounds a barrier's count: sequence numbers end there.
+const maxCount = 1 << 53
+
 // ErrMalformed says that a log row's data cannot be read.
 var ErrMalformed = errors.New("malformed log row")
 
@@ -140,6 +143,13 @@ func (d *decoder) entry(e *Entry, shapes []*Shape) {
 		e.SQL = d.string()
 	case kindBarrier:
 		e.Op, e.Reason = Barrier, d.string()
+	case kindRange:
+		n := d.uvarint()
+		if n < 2 || n > maxCount {
+			d.fail()
+			return
+		}
+		e.Op, e.Count, e.Reason = Barrier, int64(n), d.string()
 	case kindSequence, kindSequenceEnd:
 		e.Op, e.Table = Update, SequenceTable
 		e.Key = append(e.Key, Column{"name", Value{Kind: Text, Bytes: d.bytes(d.uvarint())}})

@@ -25,6 +25,7 @@ const (
 	kindBarrier     = 5 // reason
 	kindSequence    = 6 // table, signed varint: sqlite_sequence has this value for it
 	kindSequenceEnd = 7 // table: sqlite_sequence has no row for it
+	kindRange       = 8 // uvarint count, from 2; reason: a barrier for so many sequence numbers
 )
 
 // A value is one byte for its kind and what follows: nothing for NULL, a
@@ -119,6 +120,12 @@ func AppendSchema(b []byte, sql string, s Settings) []byte {
 // AppendBarrier appends a barrier.
 func AppendBarrier(b []byte, reason string) []byte {
 	return appendString(append(b, kindBarrier), reason)
+}
+
+// AppendBarrierRange appends a barrier that stands for count sequence numbers,
+// two or more. It is the only entry of its transaction.
+func AppendBarrierRange(b []byte, count int64, reason string) []byte {
+	return appendString(binary.AppendUvarint(append(b, kindRange), uint64(count)), reason)
 }
 
 // AppendSequence says that sqlite_sequence holds seq for table.

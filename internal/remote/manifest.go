@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
@@ -58,6 +60,9 @@ type Snapshot struct {
 	Size     int64         `json:"size"`      // of the object
 	SHA256   string        `json:"sha256"`    // of the database file, before it was sealed
 	Chain    segment.Chain `json:"chain"`     // after Sequence
+
+	// Digests is what the writer knew of the tables after Sequence.
+	Digests digest.Set `json:"digests,omitempty"`
 }
 
 // Span is a stretch of the history and the session that wrote it. Objects of
@@ -73,6 +78,9 @@ type Span struct {
 func (m *Manifest) Clone() *Manifest {
 	c := *m
 	c.Snapshots, c.Lineage = slices.Clone(m.Snapshots), slices.Clone(m.Lineage)
+	for i := range c.Snapshots {
+		c.Snapshots[i].Digests = maps.Clone(c.Snapshots[i].Digests)
+	}
 	return &c
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
@@ -103,9 +104,12 @@ func (w *world) manifest(h string, lineage ...Span) *Manifest {
 // letters is a sink that collects a history.
 type letters struct{ done, batch []byte }
 
-func (l *letters) Begin() error          { l.batch = l.batch[:0]; return nil }
-func (l *letters) Rollback() error       { l.batch = l.batch[:0]; return nil }
-func (l *letters) Commit(Position) error { l.done = append(l.done, l.batch...); return nil }
+func (l *letters) Begin() error    { l.batch = l.batch[:0]; return nil }
+func (l *letters) Rollback() error { l.batch = l.batch[:0]; return nil }
+func (l *letters) Commit(Position, digest.Report) error {
+	l.done = append(l.done, l.batch...)
+	return nil
+}
 func (l *letters) Apply(r *segment.Record) error {
 	l.batch = append(l.batch, r.Entry.After[0].Value.Bytes...)
 	return nil

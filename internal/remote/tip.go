@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
@@ -40,7 +41,7 @@ func (s *barrierSink) Apply(r *segment.Record) error {
 	return nil
 }
 
-func (s *barrierSink) Commit(Position) error {
+func (s *barrierSink) Commit(Position, digest.Report) error {
 	if s.tx == 0 {
 		s.tx = s.pending
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
@@ -20,10 +21,13 @@ type Position struct {
 
 // Sink receives the history, batch by batch. What Apply was given between
 // Begin and Commit is proven only by Commit; Rollback takes it back.
+//
+// Commit also gets what the batch says of tables at that position, if the walk
+// took the batch to its end; otherwise nil. The chain does not cover that.
 type Sink interface {
 	Begin() error
 	Apply(*segment.Record) error
-	Commit(Position) error
+	Commit(Position, digest.Report) error
 	Rollback() error
 }
 
@@ -39,7 +43,7 @@ func (t Target) set() bool { return t.Sequence != 0 || t.Time != 0 }
 // passed says whether a record belongs to a transaction that the walk must not
 // take.
 func (t Target) passed(r *segment.Record) bool {
-	return t.Sequence != 0 && r.Sequence > t.Sequence || t.Time != 0 && r.Time > t.Time
+	return t.Sequence != 0 && r.End() > t.Sequence || t.Time != 0 && r.Time > t.Time
 }
 
 // Walk reads the history from start, which must be the end of a transaction,
@@ -197,7 +201,8 @@ func (w *walk) trial(ahead *fetcher, s Span, o Batch, to int64) (Position, error
 	if to == 0 {
 		to = cut(s, o)
 	}
-	return dry.apply(s, o, data, to)
+	end, _, err := dry.apply(s, o, data, to)
+	return end, err
 }
 
 // leads says whether some way through o reaches the manifest's head.
@@ -238,9 +243,9 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 			return err
 		}
 	}
-	end, err := w.apply(s, o, data, limit)
+	end, digests, err := w.apply(s, o, data, limit)
 	if err == nil && w.sink != nil {
-		err = w.sink.Commit(end)
+		err = w.sink.Commit(end, digests)
 	}
 	if err != nil {
 		if w.sink != nil {
@@ -270,11 +275,11 @@ func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
 	}
 	end := w.pos.Sequence
 	err := w.read(o, data, func(r *segment.Record) bool {
-		if r.Sequence > limit || w.target.passed(r) {
+		if r.End() > limit || w.target.passed(r) {
 			return false
 		}
 		if r.Last {
-			end = max(end, r.Sequence)
+			end = max(end, r.End())
 		}
 		return true
 	})
@@ -303,9 +308,10 @@ func (w *walk) read(o Batch, data []byte, fn func(*segment.Record) bool) error {
 }
 
 // apply gives the sink what lies between the walk's position and limit, and
-// reads the batch to its end all the same: only its trailer proves it.
-func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (Position, error) {
-	end := w.pos
+// reads the batch to its end all the same: only its trailer proves it. If limit
+// is that end, it returns the digests of the trailer as well.
+func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, digests digest.Report, err error) {
+	end = w.pos
 	head := w.m.LatestSequence
 	if head > cut(s, o) {
 		head = 0 // what lies there in this batch does not count
@@ -328,13 +334,13 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (Position, error
 		}
 		return nil
 	}
-	r, err := w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
+	r, err = w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
 	if err != nil {
-		return end, fmt.Errorf("%w: %w", errOther, err)
+		return end, nil, fmt.Errorf("%w: %w", errOther, err)
 	}
 	if o.From == w.pos.Sequence+1 {
 		if err := check(w.pos.Sequence); err != nil {
-			return end, err
+			return end, nil, err
 		}
 	}
 	for {
@@ -343,32 +349,36 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (Position, error
 			break
 		}
 		if err != nil {
-			return end, fmt.Errorf("%w: %s: %w", errOther, BatchKey(w.b.name, o), err)
+			return end, nil, fmt.Errorf("%w: %s: %w", errOther, BatchKey(w.b.name, o), err)
 		}
-		if rec.Sequence > w.pos.Sequence && rec.Sequence <= limit {
+		at := rec.End()
+		if rec.Sequence > w.pos.Sequence && at <= limit {
 			if !joined {
-				return end, check(rec.Sequence)
+				return end, nil, check(at)
 			}
 			if w.sink != nil {
 				if err := w.sink.Apply(rec); err != nil {
-					return end, fmt.Errorf("sequence %d: %w", rec.Sequence, err)
+					return end, nil, fmt.Errorf("sequence %d: %w", rec.Sequence, err)
 				}
 			}
 		}
-		if rec.Last && rec.Sequence >= w.pos.Sequence {
-			if err := check(rec.Sequence); err != nil {
-				return end, err
+		if rec.Last && at >= w.pos.Sequence {
+			if err := check(at); err != nil {
+				return end, nil, err
 			}
-			if rec.Sequence <= limit {
-				end = Position{rec.Sequence, r.Chain()}
+			if at <= limit {
+				end = Position{at, r.Chain()}
 			}
 		}
 	}
 	if w.pos.Sequence < head && head < end.Sequence && !headSeen {
-		return end, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, BatchKey(w.b.name, o), head)
+		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, BatchKey(w.b.name, o), head)
 	}
 	if end.Sequence != limit {
-		return end, fmt.Errorf("%w: %s has no transaction that ends at sequence %d", errOther, BatchKey(w.b.name, o), limit)
+		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at sequence %d", errOther, BatchKey(w.b.name, o), limit)
 	}
-	return end, nil
+	if t := r.Trailer(); t.To == end.Sequence {
+		digests = t.Digests
+	}
+	return end, digests, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -242,7 +243,7 @@ func (s *sink) Apply(rec *segment.Record) error {
 	return s.r.Apply(&rec.Entry)
 }
 
-func (s *sink) Commit(at remote.Position) error {
+func (s *sink) Commit(at remote.Position, _ digest.Report) error {
 	if err := s.c.Exec("COMMIT"); err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package segment
 
-import "github.com/driftdb/driftdb-go/internal/change"
+import (
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
+)
 
 // The functions below are the mirror of those in encode.go, field by field.
 
@@ -57,7 +60,7 @@ func (s *scanner) keyNames(e *change.Entry) {
 // keyValues takes the values of an inserted row's key from the row.
 func (s *scanner) keyValues(e *change.Entry) {
 	for i := range e.Key {
-		v := find(e.After, e.Key[i].Name)
+		v := change.Find(e.After, e.Key[i].Name)
 		if v == nil {
 			s.fail("a key column that is part of the row")
 			return
@@ -112,6 +115,11 @@ func (s *scanner) data(e *change.Entry) {
 	case change.Barrier:
 		s.lit(`{"reason":`)
 		e.Reason = string(s.text())
+		if s.try(`,"count":`) {
+			if e.Count = s.integer(); e.Count < 2 {
+				s.fail("a count from 2")
+			}
+		}
 		s.lit(`}`)
 	}
 }
@@ -163,11 +171,47 @@ func (s *scanner) header() (h Header, version int64) {
 func (s *scanner) trailer() (t Trailer) {
 	s.lit(`],"toSequence":`)
 	t.To = s.integer()
+	if s.try(`,"digests":{`) {
+		t.Digests = s.digests()
+	}
 	s.lit(`,"head":"`)
 	t.Head = s.chain()
 	s.lit(`"}`)
 	s.end()
 	return t
+}
+
+// digests takes the rest of an object of digests, which has at least one.
+func (s *scanner) digests() digest.Report {
+	r := digest.Report{}
+	last := ""
+	for s.ok() {
+		table := s.name()
+		if len(r) > 0 && table <= last {
+			s.fail("tables in order")
+		}
+		s.lit(`:`)
+		r[table] = s.digest()
+		last = table
+		if !s.try(`,`) {
+			break
+		}
+	}
+	s.lit(`}`)
+	return r
+}
+
+func (s *scanner) digest() *digest.Sum {
+	if s.try("null") {
+		return nil
+	}
+	s.lit(`"`)
+	sum := new(digest.Sum)
+	if s.ok() && sum.UnmarshalText(s.untilQuote()) != nil {
+		s.fail("32 lower-case hex digits or null")
+	}
+	s.lit(`"`)
+	return sum
 }
 
 func (s *scanner) chain() (c Chain) {

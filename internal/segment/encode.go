@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -93,6 +92,10 @@ func appendData(b []byte, e *change.Entry) []byte {
 	default: // Barrier
 		b = append(b, `{"reason":`...)
 		b = appendText(b, e.Reason)
+		if e.Width() > 1 {
+			b = append(b, `,"count":`...)
+			b = strconv.AppendInt(b, e.Count, 10)
+		}
 		return append(b, '}')
 	}
 }
@@ -104,13 +107,16 @@ func isRowChange(op change.Op) bool {
 // checkEntry refuses what the format has no place for, so that nothing is
 // dropped in silence.
 func checkEntry(e *change.Entry) error {
+	if e.Count != 0 && (e.Op != change.Barrier || e.Count < 2) {
+		return fmt.Errorf("segment: a %s entry cannot stand for %d sequences", e.Op, e.Count)
+	}
 	switch e.Op {
 	case change.Insert:
 		if len(e.Before) > 0 {
 			return errors.New("segment: an insert has no row before")
 		}
 		for i := range e.Key {
-			if v := find(e.After, e.Key[i].Name); v == nil || !same(v, &e.Key[i].Value) {
+			if v := change.Find(e.After, e.Key[i].Name); v == nil || !v.Same(&e.Key[i].Value) {
 				return fmt.Errorf("segment: the key column %q is not part of the inserted row", e.Key[i].Name)
 			}
 		}
@@ -127,20 +133,6 @@ func checkEntry(e *change.Entry) error {
 		return fmt.Errorf("segment: unknown operation %d", e.Op)
 	}
 	return nil
-}
-
-// find returns the value of a column, or nil.
-func find(row []change.Column, name string) *change.Value {
-	for i := range row {
-		if row[i].Name == name {
-			return &row[i].Value
-		}
-	}
-	return nil
-}
-
-func same(a, b *change.Value) bool {
-	return a.Kind == b.Kind && a.Int == b.Int && math.Float64bits(a.Real) == math.Float64bits(b.Real) && bytes.Equal(a.Bytes, b.Bytes)
 }
 
 func appendRow(b []byte, row []change.Column) []byte {

@@ -5,9 +5,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
 // goldenTransactions has every operation and every kind of value.
@@ -46,6 +48,13 @@ var goldenTransactions = []transaction{
 	{first: 12, time: 1704067200124, entries: []change.Entry{
 		{Op: change.Barrier, Reason: "VACUUM"},
 	}},
+	{first: 13, time: 1704067200125, entries: []change.Entry{
+		{Op: change.Barrier, Reason: "outgrown", Count: 1000},
+	}},
+}
+
+var goldenDigests = digest.Report{
+	"users": {0x00, 0x01, 0x02, 0x7f, 0x80, 0xfe, 0xff}, "no key": nil, "blobs\xfe": {15: 1}, "$text:": nil, "": {0: 0xab},
 }
 
 // The files in testdata are format version 1, for ever: a change of the bytes
@@ -53,17 +62,17 @@ var goldenTransactions = []transaction{
 func TestGolden(t *testing.T) {
 	want, err := os.ReadFile(filepath.Join("testdata", "v1.json"))
 	must(t, err)
-	got, trailer := encode(t, testHeader, goldenTransactions)
+	got, trailer := encodeWith(t, testHeader, goldenTransactions, goldenDigests)
 	if !bytes.Equal(got, want) {
 		t.Errorf("encoded:\n%s\nfrozen:\n%s", got, want)
 	}
-	h, txs, head, err := decode(bytes.NewReader(want))
+	h, txs, read, err := decode(bytes.NewReader(want))
 	must(t, err)
 	if h != testHeader || !equalTransactions(txs, goldenTransactions) {
 		t.Errorf("decoded as %+v %+v", h, txs)
 	}
-	const frozen = "b7fc4bf8bc24d86524840999d204a73f64eb2a6ea3b8c95ff58da6d8134406fa"
-	if head.String() != frozen || trailer != (Trailer{To: 12, Head: head}) {
-		t.Errorf("head is %v, trailer %v", head, trailer)
+	const frozen = "20d27f4f2b2e1bee6884979f95bd47d0e557f5bc4544cbb9e88f72a68d9aad3a"
+	if trailer.Head.String() != frozen || trailer.To != 1012 || !reflect.DeepEqual(trailer.Digests, goldenDigests) || !reflect.DeepEqual(read, trailer) {
+		t.Errorf("trailer %v, read as %v", trailer, read)
 	}
 }

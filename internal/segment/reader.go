@@ -17,6 +17,10 @@ type Record struct {
 	Entry    change.Entry
 }
 
+// End is the last sequence that the record stands for: Sequence, unless it is a
+// barrier over a range.
+func (r *Record) End() int64 { return r.Sequence + r.Entry.Width() - 1 }
+
 // Reader reads one batch and verifies it on the way: sequences without a gap,
 // whole transactions, times that never go back, the chain from prev to head.
 // Of the batch it keeps one entry in memory.
@@ -37,7 +41,8 @@ type Reader struct {
 	ahead   position
 	aheadAt int // where the position ends in its line
 
-	err error
+	trailer Trailer // once Next has returned io.EOF
+	err     error
 }
 
 // NewReader reads the header of a batch. Errors wrap ErrVersion, ErrCorrupt,
@@ -58,7 +63,10 @@ func NewReader(src io.Reader) (*Reader, error) {
 		return nil, fmt.Errorf("%w: the batch has version %d, this program reads version %d; use a newer DriftDB", ErrVersion, version, Version)
 	}
 	r.roll = newRoller(r.header.Prev)
-	if err := r.lookAhead(position{sequence: r.header.From - 1, time: -maxExact}); err != nil {
+	if err := r.lookAhead(); err != nil {
+		return nil, err
+	}
+	if err := r.checkOrder(position{sequence: r.header.From - 1, time: -maxExact}); err != nil {
 		return nil, err
 	}
 	if r.ahead.tx == 0 {
@@ -73,6 +81,10 @@ func (r *Reader) Header() Header { return r.header }
 // Chain returns the chain after the last transaction that Next has returned to
 // its end.
 func (r *Reader) Chain() Chain { return r.roll.chain }
+
+// Trailer returns what the batch says at its end: nothing before Next has
+// returned [io.EOF].
+func (r *Reader) Trailer() Trailer { return r.trailer }
 
 // Next returns the next entry, or [io.EOF] after the last one, once the
 // trailer has been verified. The record and all it refers to, except strings,
@@ -97,7 +109,7 @@ func (r *Reader) next() error {
 		return err
 	}
 	pos, at := r.ahead, r.aheadAt
-	if err := r.lookAhead(pos); err != nil {
+	if err := r.lookAhead(); err != nil {
 		return err
 	}
 	if line, err = r.cutComma(line); err != nil {
@@ -110,6 +122,13 @@ func (r *Reader) next() error {
 	r.scan.end()
 	if !r.scan.ok() {
 		return r.malformed()
+	}
+	if r.rec.Entry.Width() > 1 && !(r.rec.First && r.rec.Last) {
+		return fmt.Errorf("%w: line %d: a barrier that stands for a range is not alone in its transaction", ErrCorrupt, r.lines.count)
+	}
+	pos.sequence = r.rec.End()
+	if err := r.checkOrder(pos); err != nil {
+		return err
 	}
 	r.entry = line
 	r.advance()
@@ -127,11 +146,11 @@ func (r *Reader) advance() {
 	}
 }
 
-// lookAhead reads the position of the entry after the one at pos.
-func (r *Reader) lookAhead(pos position) error {
+// lookAhead reads the position of the entry in the line to come.
+func (r *Reader) lookAhead() error {
 	start := r.lines.peek()
 	if len(start) > 0 && start[0] == ']' {
-		r.ahead = position{sequence: pos.sequence + 1}
+		r.ahead = position{}
 		return nil
 	}
 	r.scan.reset(start, 0)
@@ -144,11 +163,17 @@ func (r *Reader) lookAhead(pos position) error {
 		r.lines.count++ // the line that is malformed
 		return r.malformed()
 	}
-	return r.checkOrder(pos)
+	return nil
 }
 
+// checkOrder says whether what comes may follow an entry whose last sequence,
+// time and transaction are pos.
 func (r *Reader) checkOrder(pos position) error {
 	next := r.ahead
+	if next.tx == 0 { // the trailer
+		r.ahead.sequence = pos.sequence + 1
+		return nil
+	}
 	var wrong string
 	switch {
 	case next.sequence != pos.sequence+1:
@@ -188,8 +213,8 @@ func (r *Reader) finish() error {
 	switch {
 	case !r.scan.ok():
 		return r.malformed()
-	case t.To != r.rec.Sequence:
-		return fmt.Errorf("%w: it ends at sequence %d but says %d", ErrCorrupt, r.rec.Sequence, t.To)
+	case t.To != r.rec.End():
+		return fmt.Errorf("%w: it ends at sequence %d but says %d", ErrCorrupt, r.rec.End(), t.To)
 	case t.Head != r.roll.chain:
 		return fmt.Errorf("%w: its entries lead to chain %s but it says %s", ErrCorrupt, r.roll.chain, t.Head)
 	case len(rest) > 0:
@@ -197,6 +222,7 @@ func (r *Reader) finish() error {
 	case r.lines.err != io.EOF:
 		return fmt.Errorf("segment: read the end of a batch: %w", r.lines.err)
 	}
+	r.trailer = t
 	return io.EOF
 }
 

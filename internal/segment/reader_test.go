@@ -114,6 +114,16 @@ func TestReaderRefuses(t *testing.T) {
 		}
 		return strings.Replace(plain, old, new, 1)
 	}
+	// rangeAt3 makes transaction 3 a barrier over count numbers, and moves what
+	// follows behind the two that it says.
+	rangeAt3 := func(count int) string {
+		b := join(0, 1, 2) +
+			fmt.Sprintf(`{"sequence":3,"timestamp":10,"tx":3,"operation":"barrier","data":{"reason":"","count":%d}},`+"\n", count) + join(4, 5, 6)
+		return strings.NewReplacer(`"sequence":5`, `"sequence":6`, `"sequence":4`, `"sequence":5`, `"tx":4`, `"tx":5`, `"toSequence":5`, `"toSequence":6`).Replace(b)
+	}
+	if _, _, _, err := decode(strings.NewReader(rehash(t, rangeAt3(2)))); err != nil {
+		t.Fatalf("a barrier over two sequences: %v", err)
+	}
 	for name, c := range map[string]struct {
 		batch string
 		want  error
@@ -172,6 +182,18 @@ func TestReaderRefuses(t *testing.T) {
 		"insert without table":   {sub(`"table":"t",`, ``), ErrCorrupt},
 		"barrier with table":     {sub(`"operation":"insert"`, `"operation":"barrier"`), ErrCorrupt},
 		"barrier of a table":     {sub(`"insert","rowid":3,"data":{"i":3,"s":"a\nb"}`, `"barrier","data":{"reason":""}`), ErrCorrupt},
+		"barrier for 1":          {sub(`"insert","rowid":3,"data":{"i":3,"s":"a\nb"}`, `"barrier","data":{"reason":"","count":1}`), ErrCorrupt},
+		"barrier for -2":         {sub(`"insert","rowid":3,"data":{"i":3,"s":"a\nb"}`, `"barrier","data":{"reason":"","count":-2}`), ErrCorrupt},
+		"barrier with a gap":     {rangeAt3(3), ErrCorrupt},
+		"barrier that overlaps":  {rangeAt3(1), ErrCorrupt},
+		"barrier with company":   {strings.Replace(rangeAt3(2), `"tx":5`, `"tx":3`, 2), ErrCorrupt},
+		"no digests":             {sub(`,"head"`, `,"digests":{},"head"`), ErrCorrupt},
+		"short digest":           {sub(`,"head"`, `,"digests":{"a":"00"},"head"`), ErrCorrupt},
+		"upper-case digest":      {sub(`,"head"`, `,"digests":{"a":"`+strings.Repeat("A", 32)+`"},"head"`), ErrCorrupt},
+		"digest of a number":     {sub(`,"head"`, `,"digests":{"a":0},"head"`), ErrCorrupt},
+		"digests out of order":   {sub(`,"head"`, `,"digests":{"b":null,"a":null},"head"`), ErrCorrupt},
+		"digest twice":           {sub(`,"head"`, `,"digests":{"a":null,"a":null},"head"`), ErrCorrupt},
+		"comma after digests":    {sub(`,"head"`, `,"digests":{"a":null,},"head"`), ErrCorrupt},
 		"colon missing":          {sub(`"i":3`, `"i"3.5`), ErrCorrupt},
 		"wrong end":              {sub(`"toSequence":5`, `"toSequence":6`), ErrCorrupt},
 		"upper-case chain":       {sub(testHeader.Prev.String(), strings.ToUpper(testHeader.Prev.String())), ErrCorrupt},

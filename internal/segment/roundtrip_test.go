@@ -3,12 +3,14 @@ package segment
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"math"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"pgregory.net/rapid"
 )
 
@@ -61,7 +63,7 @@ func genEntry() *rapid.Generator[change.Entry] {
 			return e
 		case change.Barrier:
 			e.Reason = genBytes().Draw(t, "reason")
-			return e
+			return e // genTransactions makes those that stand for a range
 		}
 		e.Table = genBytes().Draw(t, "table")
 		ints := rapid.OneOf(rapid.SampledFrom(nastyInts), rapid.Int64())
@@ -76,7 +78,7 @@ func genEntry() *rapid.Generator[change.Entry] {
 		}
 		if e.Op == change.Insert && len(e.After) > 0 && rapid.Bool().Draw(t, "hasKey") {
 			c := rapid.SampledFrom(e.After).Draw(t, "key column")
-			e.Key = row{{Name: c.Name, Value: *find(e.After, c.Name)}}
+			e.Key = row{{Name: c.Name, Value: *change.Find(e.After, c.Name)}}
 		}
 		if e.Op == change.Update && e.HasRowID {
 			e.NewRowID = rapid.OneOf(rapid.Just(e.RowID), ints).Draw(t, "newRowID")
@@ -90,7 +92,7 @@ func genHeader() *rapid.Generator[Header] {
 		return Header{
 			NodeID: rapid.String().Draw(t, "node"),
 			Epoch:  rapid.Int64Range(0, maxExact).Draw(t, "epoch"),
-			From:   rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(1, maxExact-100)).Draw(t, "from"),
+			From:   rapid.OneOf(rapid.Just(int64(1)), rapid.Int64Range(1, maxExact-10<<20)).Draw(t, "from"),
 			Prev:   Genesis(rapid.String().Draw(t, "id")),
 		}
 	})
@@ -102,27 +104,51 @@ func genTransactions(first int64) *rapid.Generator[[]transaction] {
 		txs := make([]transaction, rapid.IntRange(1, 6).Draw(t, "transactions"))
 		now := rapid.Int64Range(-maxExact, maxExact-1000).Draw(t, "time")
 		for i := range txs {
-			txs[i] = transaction{first: first, time: now, entries: rapid.SliceOfN(genEntry(), 1, 4).Draw(t, "entries")}
-			first += int64(len(txs[i].entries))
+			txs[i] = transaction{first: first, time: now}
+			if rapid.IntRange(0, 7).Draw(t, "barrier over a range") == 0 {
+				n := rapid.Int64Range(2, 1<<20).Draw(t, "count")
+				txs[i].entries = []change.Entry{{Op: change.Barrier, Reason: genBytes().Draw(t, "reason"), Count: n}}
+				first += n
+			} else {
+				txs[i].entries = rapid.SliceOfN(genEntry(), 1, 4).Draw(t, "entries")
+				first += int64(len(txs[i].entries))
+			}
 			now += rapid.Int64Range(0, 100).Draw(t, "later")
 		}
 		return txs
 	})
 }
 
+func genReport() *rapid.Generator[digest.Report] {
+	return rapid.Custom(func(t *rapid.T) digest.Report {
+		return rapid.MapOfN(genBytes(), rapid.Custom(func(t *rapid.T) *digest.Sum {
+			if rapid.Bool().Draw(t, "forgotten") {
+				return nil
+			}
+			var sum digest.Sum
+			copy(sum[:], rapid.SliceOfN(rapid.Byte(), len(sum), len(sum)).Draw(t, "sum"))
+			return &sum
+		}), 0, 5).Draw(t, "report")
+	})
+}
+
+func sameReport(a, b digest.Report) bool {
+	return maps.EqualFunc(a, b, func(a, b *digest.Sum) bool { return a == b || a != nil && b != nil && *a == *b })
+}
+
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := genHeader().Draw(rt, "header")
 		txs := genTransactions(h.From).Draw(rt, "batch")
-		plain, trailer := encode(t, h, txs)
+		plain, trailer := encodeWith(t, h, txs, genReport().Draw(rt, "digests"))
 		if !json.Valid(plain) {
 			rt.Fatalf("not JSON:\n%s", plain)
 		}
-		gotHeader, got, head, err := decode(iotest.HalfReader(bytes.NewReader(plain)))
+		gotHeader, got, read, err := decode(iotest.HalfReader(bytes.NewReader(plain)))
 		if err != nil {
 			rt.Fatalf("%v in\n%s", err, plain)
 		}
-		if gotHeader != h || head != trailer.Head || !equalTransactions(got, txs) {
+		if gotHeader != h || read.To != trailer.To || read.Head != trailer.Head || !sameReport(read.Digests, trailer.Digests) || !equalTransactions(got, txs) {
 			rt.Fatalf("got %+v %+v\nwant %+v %+v\nin\n%s", gotHeader, got, h, txs, plain)
 		}
 	})
@@ -150,7 +176,7 @@ func TestMerge(t *testing.T) {
 		}
 		got, err := w.Close()
 		must(t, err)
-		if got != want || !bytes.Equal(merged.Bytes(), whole) {
+		if got.To != want.To || got.Head != want.Head || !bytes.Equal(merged.Bytes(), whole) {
 			rt.Fatalf("merged:\n%s\nwhole:\n%s", &merged, whole)
 		}
 	})

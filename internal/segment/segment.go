@@ -20,10 +20,17 @@
 // {"$real":"-Infinity"}, {"$real":"-0.0"}, {"$blob":"<base64>"}, and
 // {"$text":"<base64>"} for text that is not UTF-8.
 //
-// prev and head are a [Chain]: they tie every transaction to all before it.
+// prev and head are a [Chain]: they tie every transaction to all before it. The
+// trailer may also say what tables held at the end, see package digest:
+//
+//	],"toSequence":2,"digests":{"logins":null,"users":"<hex>"},"head":"<hex>"}
 package segment
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/driftdb/driftdb-go/internal/digest"
+)
 
 // Version is the format version that this package writes, and the only one
 // that it reads.
@@ -60,4 +67,9 @@ type Header struct {
 type Trailer struct {
 	To   int64 // the sequence of the last entry
 	Head Chain // the chain after the last transaction
+
+	// Digests is what the writer knew of the tables after the last transaction;
+	// nil if it says nothing. It is no part of the chain: it can be left out,
+	// or computed anew, when batches are merged.
+	Digests digest.Report
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
 var testHeader = Header{NodeID: "node-1", Epoch: 5, From: 1, Prev: Genesis("0190b3c2-db")}
@@ -21,6 +22,12 @@ type transaction struct {
 // encode writes a batch of the transactions, which must be in order.
 func encode(t testing.TB, h Header, txs []transaction) ([]byte, Trailer) {
 	t.Helper()
+	return encodeWith(t, h, txs, nil)
+}
+
+// encodeWith also gives the batch digests.
+func encodeWith(t testing.TB, h Header, txs []transaction, r digest.Report) ([]byte, Trailer) {
+	t.Helper()
 	var out bytes.Buffer
 	w := NewWriter(&out, h)
 	for _, tx := range txs {
@@ -30,24 +37,25 @@ func encode(t testing.TB, h Header, txs []transaction) ([]byte, Trailer) {
 		}
 		must(t, w.End())
 	}
+	w.SetDigests(r)
 	trailer, err := w.Close()
 	must(t, err)
 	return out.Bytes(), trailer
 }
 
 // decode reads a batch to its end and copies what it holds.
-func decode(src io.Reader) (h Header, txs []transaction, head Chain, err error) {
+func decode(src io.Reader) (h Header, txs []transaction, trailer Trailer, err error) {
 	r, err := NewReader(src)
 	if err != nil {
-		return h, nil, head, err
+		return h, nil, trailer, err
 	}
 	for {
 		rec, err := r.Next()
 		if err == io.EOF {
-			return r.Header(), txs, r.Chain(), nil
+			return r.Header(), txs, r.Trailer(), nil
 		}
 		if err != nil {
-			return h, nil, head, err
+			return h, nil, trailer, err
 		}
 		if rec.First {
 			txs = append(txs, transaction{first: rec.Sequence, time: rec.Time})
@@ -76,7 +84,7 @@ func equalTransactions(a, b []transaction) bool {
 
 func equalEntries(a, b change.Entry) bool {
 	return a.Op == b.Op && a.Table == b.Table && a.HasRowID == b.HasRowID && a.RowID == b.RowID && a.NewRowID == b.NewRowID &&
-		a.SQL == b.SQL && a.Settings == b.Settings && a.Reason == b.Reason &&
+		a.SQL == b.SQL && a.Settings == b.Settings && a.Reason == b.Reason && a.Count == b.Count &&
 		slices.EqualFunc(a.Key, b.Key, equalColumns) &&
 		slices.EqualFunc(a.After, b.After, equalColumns) &&
 		slices.EqualFunc(a.Before, b.Before, equalColumns)

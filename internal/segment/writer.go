@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
 // flushAt is how much a Writer collects before it passes it on.
@@ -26,6 +29,8 @@ type Writer struct {
 	buf     []byte
 	flushed int64
 	pos     position // of the entry to come; tx is 0 between transactions
+	ranged  bool     // the transaction is a barrier that stands for a range
+	digests digest.Report
 	err     error
 }
 
@@ -76,7 +81,7 @@ func (w *Writer) begin(first, time int64) error {
 	case time < w.pos.time || time > maxExact:
 		return fmt.Errorf("segment: transaction %d has time %d, the one before it %d", first, time, w.pos.time)
 	}
-	w.pos.tx, w.pos.time = first, time
+	w.pos.tx, w.pos.time, w.ranged = first, time, false
 	w.roll.begin()
 	return nil
 }
@@ -94,6 +99,10 @@ func (w *Writer) add(e *change.Entry) error {
 	if w.pos.tx == 0 {
 		return errors.New("segment: entry outside a transaction")
 	}
+	if w.ranged || e.Width() > 1 && w.pos.sequence != w.pos.tx {
+		return errors.New("segment: a barrier that stands for a range is not alone in its transaction")
+	}
+	w.ranged = e.Width() > 1
 	w.separate()
 	start := len(w.buf)
 	var err error
@@ -105,7 +114,7 @@ func (w *Writer) add(e *change.Entry) error {
 		return fmt.Errorf("%w: sequence %d in table %q takes %d bytes of at most %d", ErrTooLarge, w.pos.sequence, e.Table, len(entry), MaxEntry)
 	}
 	w.roll.add(entry)
-	return w.next()
+	return w.next(e.Width())
 }
 
 // separate ends the line before an entry.
@@ -116,12 +125,12 @@ func (w *Writer) separate() {
 	w.buf = append(w.buf, '\n')
 }
 
-// next moves on after an entry.
-func (w *Writer) next() error {
-	if w.pos.sequence == maxExact {
+// next moves on after an entry that takes width sequence numbers.
+func (w *Writer) next(width int64) error {
+	if width > maxExact-w.pos.sequence {
 		return errors.New("segment: no sequence numbers left")
 	}
-	w.pos.sequence++
+	w.pos.sequence += width
 	if len(w.buf) < flushAt {
 		return nil
 	}
@@ -189,7 +198,7 @@ func (w *Writer) copy(r *Reader) error {
 		w.pos.time = rec.Time
 		w.separate()
 		w.buf = append(w.buf, r.entry...)
-		if err := w.next(); err != nil {
+		if err := w.next(rec.Entry.Width()); err != nil {
 			return err
 		}
 	}
@@ -198,24 +207,24 @@ func (w *Writer) copy(r *Reader) error {
 // Size returns the number of bytes of JSON so far, without the trailer.
 func (w *Writer) Size() int64 { return w.flushed + int64(len(w.buf)) }
 
+// SetDigests gives the trailer what is known of tables after the last
+// transaction. The report is used by Close, and not copied.
+func (w *Writer) SetDigests(r digest.Report) { w.digests = r }
+
 // Close writes the trailer. The batch must have at least one transaction. It
 // does not close the underlying writer.
 func (w *Writer) Close() (Trailer, error) {
 	if w.err != nil {
 		return Trailer{}, w.err
 	}
-	t := Trailer{To: w.pos.sequence - 1, Head: w.roll.chain}
+	t := Trailer{To: w.pos.sequence - 1, Head: w.roll.chain, Digests: w.digests}
 	switch {
 	case w.pos.tx != 0:
 		w.err = fmt.Errorf("segment: batch closed inside transaction %d", w.pos.tx)
 	case t.To < w.header.From:
 		w.err = errors.New("segment: batch without transactions")
 	default:
-		w.buf = append(w.buf, "\n],\"toSequence\":"...)
-		w.buf = strconv.AppendInt(w.buf, t.To, 10)
-		w.buf = append(w.buf, `,"head":"`...)
-		w.buf = append(w.buf, t.Head.String()...)
-		w.buf = append(w.buf, "\"}\n"...)
+		w.buf = appendTrailer(append(w.buf, '\n'), t)
 		w.err = w.flush()
 	}
 	if w.err != nil {
@@ -223,4 +232,34 @@ func (w *Writer) Close() (Trailer, error) {
 	}
 	w.err = errClosed
 	return t, nil
+}
+
+func appendTrailer(b []byte, t Trailer) []byte {
+	b = append(b, `],"toSequence":`...)
+	b = strconv.AppendInt(b, t.To, 10)
+	if len(t.Digests) > 0 {
+		b = append(b, `,"digests":`...)
+		b = appendDigests(b, t.Digests)
+	}
+	b = append(b, `,"head":"`...)
+	b = append(b, t.Head.String()...)
+	return append(b, "\"}\n"...)
+}
+
+// appendDigests appends an object whose tables are in the order of their bytes.
+func appendDigests(b []byte, r digest.Report) []byte {
+	sep := byte('{')
+	for _, table := range slices.Sorted(maps.Keys(r)) {
+		b = append(b, sep)
+		b = appendName(b, table)
+		if sum := r[table]; sum != nil {
+			b = append(b, `:"`...)
+			b = append(b, sum.String()...)
+			b = append(b, '"')
+		} else {
+			b = append(b, ":null"...)
+		}
+		sep = ','
+	}
+	return append(b, '}')
 }

@@ -31,7 +31,17 @@ func TestWriterRefusesMisuse(t *testing.T) {
 		"insert with row before":    func(w *Writer) error { return add(w, change.Entry{Op: change.Insert, Before: row{null("k")}}) },
 		"delete with row after":     func(w *Writer) error { return add(w, change.Entry{Op: change.Delete, After: row{null("k")}}) },
 		"barrier with a rowid":      func(w *Writer) error { return add(w, change.Entry{Op: change.Barrier, HasRowID: true}) },
-		"schema with a row after":   func(w *Writer) error { return add(w, change.Entry{Op: change.Schema, After: row{null("k")}}) },
+		"barrier for one":           func(w *Writer) error { return add(w, change.Entry{Op: change.Barrier, Count: 1}) },
+		"barrier for less":          func(w *Writer) error { return add(w, change.Entry{Op: change.Barrier, Count: -2}) },
+		"schema for two":            func(w *Writer) error { return add(w, change.Entry{Op: change.Schema, Count: 2}) },
+		"barrier past the end":      func(w *Writer) error { return add(w, change.Entry{Op: change.Barrier, Count: maxExact}) },
+		"range after an entry": func(w *Writer) error {
+			return errors.Join(noError(add(w, *barrier)), w.Add(&change.Entry{Op: change.Barrier, Count: 2}))
+		},
+		"entry after a range": func(w *Writer) error {
+			return errors.Join(noError(add(w, change.Entry{Op: change.Barrier, Count: 2})), w.Add(barrier))
+		},
+		"schema with a row after": func(w *Writer) error { return add(w, change.Entry{Op: change.Schema, After: row{null("k")}}) },
 	} {
 		w := NewWriter(io.Discard, testHeader)
 		if err := use(w); err == nil || errors.Is(err, errUnexpected) {

@@ -1,0 +1,146 @@
+package digest
+
+import (
+	"strings"
+)
+
+// schema brings the set over a statement that has changed the schema of main.
+// What is not understood may have changed anything.
+func (s Set) schema(sql string) {
+	w := words{sql}
+	understood := false
+	switch w.keyword() {
+	case "CREATE":
+		understood = s.create(&w)
+	case "DROP":
+		understood = s.drop(&w)
+	case "ALTER":
+		understood = s.alter(&w)
+	case "ANALYZE", "REINDEX":
+		understood = true
+	case "PRAGMA":
+		name, _ := w.name()
+		understood = fold(name) == "user_version" || fold(name) == "application_id"
+	}
+	if !understood {
+		clear(s)
+	}
+}
+
+func (s Set) create(w *words) (understood bool) {
+	switch w.keyword() {
+	case "UNIQUE", "INDEX", "VIEW", "TRIGGER":
+		return true
+	case "TABLE":
+		name, ok := w.name()
+		s.forget(name)
+		if tok, _ := w.next(); tok == "(" && Digestible(name) { // not AS: that brings rows
+			s[name] = Sum{}
+		}
+		return ok
+	case "VIRTUAL":
+		if w.keyword() == "TABLE" {
+			return s.forgetVirtual(w.name())
+		}
+	}
+	return false
+}
+
+func (s Set) drop(w *words) (understood bool) {
+	switch w.keyword() {
+	case "INDEX", "VIEW", "TRIGGER":
+		return true
+	case "TABLE":
+		name, ok := w.name()
+		if s.forget(name) {
+			return true
+		}
+		return s.forgetVirtual(name, ok)
+	}
+	return false
+}
+
+func (s Set) alter(w *words) (understood bool) {
+	if w.keyword() != "TABLE" {
+		return false
+	}
+	name, ok := w.name()
+	if !ok {
+		return false
+	}
+	switch w.keyword() {
+	case "RENAME":
+		if w.keyword() == "TO" {
+			return s.rename(name, w)
+		}
+	case "ADD":
+		if !w.contains("DEFAULT") {
+			return true // every row has a NULL more, or a value that is not stored
+		}
+	}
+	s.forget(name)
+	return true
+}
+
+// rename gives a table its new name. One that is not known may be virtual.
+func (s Set) rename(from string, w *words) (understood bool) {
+	to, ok := w.name()
+	if !ok {
+		return false
+	}
+	sum, known := s.find(from)
+	if !known {
+		s.forgetVirtual(from, true)
+		return s.forgetVirtual(to, true)
+	}
+	s.forget(from)
+	if Digestible(to) {
+		s[to] = sum
+	}
+	return true
+}
+
+// find returns the digest of a table that a statement names. SQLite does not
+// tell names apart that differ only in the case of ASCII letters.
+func (s Set) find(name string) (sum Sum, known bool) {
+	for table, sum := range s {
+		if fold(table) == fold(name) {
+			return sum, true
+		}
+	}
+	return Sum{}, false
+}
+
+// forget drops a table, and says whether it was known.
+func (s Set) forget(name string) (known bool) {
+	for table := range s {
+		if fold(table) == fold(name) {
+			delete(s, table)
+			known = true
+		}
+	}
+	return known
+}
+
+// forgetVirtual drops a table that may be virtual, with the tables that it may
+// keep its contents in: their first rows, and their end, are not logged.
+func (s Set) forgetVirtual(name string, ok bool) bool {
+	s.forget(name)
+	for table := range s {
+		if strings.HasPrefix(fold(table), fold(name)+"_") {
+			delete(s, table)
+		}
+	}
+	return ok
+}
+
+// fold maps ASCII letters to lower case, and leaves every other byte.
+func fold(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
