@@ -53,9 +53,15 @@ func (l *Log) Books() (Books, error) {
 	return b, err
 }
 
-// SetBooks replaces the books. When it returns, they are on disk.
-func (l *Log) SetBooks(b Books) error {
-	return l.commit(func() error { return writeBooks(l.c, b) })
+// SetBooks replaces the books, and the digests d by next. When it returns,
+// they are on disk.
+func (l *Log) SetBooks(b Books, d, next Digests) error {
+	return l.commit(func() error {
+		if err := writeDigests(l.c, d, next); err != nil {
+			return err
+		}
+		return writeBooks(l.c, b)
+	})
 }
 
 func writeBooks(c *sqlite.Conn, b Books) error {
@@ -104,6 +110,6 @@ func Strip(c *sqlite.Conn) error {
 	}
 	return transact(c, func() error {
 		return c.Exec(`DROP TABLE IF EXISTS main._driftdb_log; DROP TABLE IF EXISTS main._driftdb_shape;
-			DROP TABLE IF EXISTS main._driftdb_queue; DROP TABLE IF EXISTS main._driftdb_meta`)
+			DROP TABLE IF EXISTS main._driftdb_queue; DROP TABLE IF EXISTS main._driftdb_digest; DROP TABLE IF EXISTS main._driftdb_meta`)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -209,8 +210,11 @@ type Limits struct {
 
 // WriteBatch writes transactions as a batch: from h.From up to sequence to, or,
 // when to is 0, as many as the limits allow.
-func (l *Log) WriteBatch(w io.Writer, h segment.Header, to int64, limits Limits) (segment.Trailer, error) {
+//
+// The batch tells digests, which are no part of its chain.
+func (l *Log) WriteBatch(w io.Writer, h segment.Header, to int64, limits Limits, digests digest.Report) (segment.Trailer, error) {
 	b := segment.NewWriter(w, h)
+	b.SetDigests(digests)
 	err := l.Each(h.From, func(t Transaction) error {
 		if to != 0 && t.First > to {
 			return Stop
@@ -246,6 +250,6 @@ func (l *Log) ChainAt(from int64, chain segment.Chain, to int64) (segment.Chain,
 	if from == to {
 		return chain, nil
 	}
-	tr, err := l.WriteBatch(io.Discard, segment.Header{NodeID: l.id.NodeID, Epoch: 1, From: from + 1, Prev: chain}, to, Limits{})
+	tr, err := l.WriteBatch(io.Discard, segment.Header{NodeID: l.id.NodeID, Epoch: 1, From: from + 1, Prev: chain}, to, Limits{}, nil)
 	return tr.Head, err
 }

@@ -46,6 +46,11 @@ CREATE TABLE _driftdb_queue(
 	attempts      INTEGER NOT NULL DEFAULT 0,
 	error         TEXT
 );
+CREATE TABLE _driftdb_digest(
+	name TEXT PRIMARY KEY,        -- of a table
+	sum  BLOB    NOT NULL,        -- its digest, of the state that the bucket has
+	told INTEGER NOT NULL         -- 1 if the bucket says so
+) WITHOUT ROWID;
 CREATE TABLE _driftdb_meta(
 	key   TEXT PRIMARY KEY,
 	value NOT NULL

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
@@ -31,6 +33,7 @@ func (b *Bucket) merge(ctx context.Context, sealed *bytes.Buffer, databaseID str
 	ahead := newFetcher(ctx, b)
 	defer ahead.close()
 	var out *segment.Writer
+	told := digest.Report{}
 	for i, o := range parts {
 		ahead.want(parts[i:min(i+prefetch, len(parts))]...)
 		data, err := ahead.get(o)
@@ -47,8 +50,10 @@ func (b *Bucket) merge(ctx context.Context, sealed *bytes.Buffer, databaseID str
 		if err := out.Copy(r); err != nil {
 			return err
 		}
+		maps.Copy(told, r.Trailer().Digests)
 		ahead.passed(o.To)
 	}
+	out.SetDigests(told) // as a reader of all the parts knows it
 	if _, err := out.Close(); err != nil {
 		return err
 	}

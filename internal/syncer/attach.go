@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
@@ -142,11 +144,9 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, tip remote.Posit
 	if chain != tip.Chain {
 		return fmt.Errorf("%w: the changes up to %d differ", errOther, tip.Sequence)
 	}
-	b := s.books
-	if tip.Sequence > b.Acked {
-		if b.Barrier, err = s.lastBarrier(b.Acked+1, tip.Sequence, b.Barrier); err != nil {
-			return err
-		}
+	b, known := s.books, maps.Clone(s.digests.Known)
+	if err := s.follow(tip.Sequence, b.Acked, &b.Barrier, known); err != nil {
+		return err
 	}
 	b.Acked, b.Chain = tip.Sequence, tip.Chain
 	b.Confirmed = min(m.LatestSequence, b.Acked)
@@ -154,7 +154,14 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, tip remote.Posit
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 	}
-	return s.setBooks(ctx, b)
+	d := changelog.Digests{Known: known, Told: s.digests.Told}
+	if tip.Sequence > s.books.Acked {
+		d.Told = digest.Set{} // what those batches told is not known any more
+	}
+	if b == s.books {
+		return nil
+	}
+	return s.setAll(ctx, b, d)
 }
 
 // startOver prepares for a bucket that has nothing: a new one, or one that has
@@ -169,9 +176,11 @@ func (s *Syncer) startOver(ctx context.Context) error {
 		return err
 	}
 	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID)}
+	d := changelog.Digests{Known: digest.Set{}, Told: digest.Set{}}
 	if first > 1 {
 		b.Acked, b.Chain, b.Barrier = s.books.Acked, s.books.Chain, s.books.Acked
+		d.Known = s.digests.Known
 	}
 	s.cfg.Logger.Warn("the bucket has nothing under this name although this file has sent it changes; a new backup begins", "scope", "sync", "name", s.log.Identity().Name, "sent", s.books.Acked)
-	return s.setBooks(ctx, b)
+	return s.setAll(ctx, b, d)
 }

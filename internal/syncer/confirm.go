@@ -60,10 +60,15 @@ func (s *Syncer) setBooks(ctx context.Context, b changelog.Books) error {
 	if b == s.books {
 		return nil
 	}
-	if err := s.exclusive(ctx, func() error { return s.log.SetBooks(b) }); err != nil {
+	return s.setAll(ctx, b, s.digests)
+}
+
+// setAll replaces the books and the digests.
+func (s *Syncer) setAll(ctx context.Context, b changelog.Books, d changelog.Digests) error {
+	if err := s.exclusive(ctx, func() error { return s.log.SetBooks(b, s.digests, d) }); err != nil {
 		return err
 	}
-	s.books = b
+	s.books, s.digests = b, d
 	s.status.acked.Store(b.Acked)
 	s.status.confirmed.Store(b.Confirmed)
 	return nil

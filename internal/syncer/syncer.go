@@ -67,11 +67,13 @@ type Syncer struct {
 	wake  chan struct{} // capacity 1: there may be something to do
 
 	books    changelog.Books
-	manifest remote.Stored // as we wrote it last; empty until this session has an epoch
-	epoch    int64         // 0: none yet
-	node     string        // under which this session stores batches
-	swapped  time.Time     // when the manifest was swapped last
-	broken   error         // why nothing is sent any more: fenced, diverged, held
+	digests  changelog.Digests // of the tables, as they were after books.Acked
+	unsummed bool              // there may be tables of which they know nothing
+	manifest remote.Stored     // as we wrote it last; empty until this session has an epoch
+	epoch    int64             // 0: none yet
+	node     string            // under which this session stores batches
+	swapped  time.Time         // when the manifest was swapped last
+	broken   error             // why nothing is sent any more: fenced, diverged, held
 
 	pieces     []piece   // what this session has stored and may merge
 	deleteNext time.Time // when merged batches may next be deleted
@@ -102,6 +104,10 @@ func New(cfg Config) (*Syncer, error) {
 	if s.books, err = cfg.Log.Books(); err != nil {
 		return nil, err
 	}
+	if s.digests, err = cfg.Log.Digests(); err != nil {
+		return nil, err
+	}
+	s.unsummed = true
 	s.status.acked.Store(s.books.Acked)
 	s.status.confirmed.Store(s.books.Confirmed)
 	return s, nil

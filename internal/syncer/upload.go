@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
@@ -18,13 +20,20 @@ import (
 // pipeline is how many batches are on their way at once.
 const pipeline = 4
 
+// place is where a batch begins: what the books say when all before it has been
+// acknowledged.
+type place struct {
+	remote.Position
+	barrier int64
+	digests changelog.Digests
+}
+
 // parcel is a batch on its way to the bucket.
 type parcel struct {
-	job     changelog.Job
-	name    remote.Batch
-	end     segment.Trailer
-	barrier int64 // the last one up to the batch's end
-	stored  chan error
+	job    changelog.Job
+	name   remote.Batch
+	next   place // behind it
+	stored chan error
 }
 
 // upload stores the log up to target, which is the end of a transaction, or
@@ -36,17 +45,16 @@ func (s *Syncer) upload(ctx context.Context, target int64) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	at := remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}
-	barrier := s.books.Barrier
+	at := place{remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}, s.books.Barrier, s.digests}
 	var flying []*parcel
 	for at.Sequence < target || len(flying) > 0 {
 		if at.Sequence < target && len(flying) < pipeline {
-			p, sealed, err := s.pack(ctx, at, barrier)
+			p, sealed, err := s.pack(ctx, at)
 			if err != nil {
 				return err
 			}
 			wg.Go(func() { p.stored <- s.cfg.Bucket.PutBatch(ctx, s.log.Identity().DatabaseID, p.name, sealed) })
-			at, barrier = remote.Position{Sequence: p.end.To, Chain: p.end.Head}, p.barrier
+			at = p.next
 			flying = append(flying, p)
 			continue
 		}
@@ -65,63 +73,65 @@ func (s *Syncer) upload(ctx context.Context, target int64) error {
 // pack makes the batch after at. The job is fixed and on disk before anything
 // is sent: after a crash, or a lost answer, the bucket can hold this range and
 // no other.
-func (s *Syncer) pack(ctx context.Context, at remote.Position, barrier int64) (*parcel, []byte, error) {
-	id := s.log.Identity()
+func (s *Syncer) pack(ctx context.Context, at place) (*parcel, []byte, error) {
 	header := segment.Header{NodeID: s.node, Epoch: s.epoch, From: at.Sequence + 1, Prev: at.Chain}
-	job, end, err := s.plan(ctx, header)
+	job, err := s.plan(ctx, header)
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan a batch from sequence %d: %w", header.From, err)
 	}
-	if barrier, err = s.lastBarrier(job.From, job.To, barrier); err != nil {
+	next := place{barrier: at.barrier, digests: changelog.Digests{Known: maps.Clone(at.digests.Known)}}
+	if err := s.follow(job.To, at.Sequence, &next.barrier, next.digests.Known); err != nil {
 		return nil, nil, err
 	}
+	next.digests.Told = next.digests.Known // by this batch
 	var sealed bytes.Buffer
-	w, err := s.cfg.Bucket.SealBatch(&sealed, id.DatabaseID, job.Object)
+	w, err := s.cfg.Bucket.SealBatch(&sealed, s.log.Identity().DatabaseID, job.Object)
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := s.log.WriteBatch(w, header, job.To, s.cfg.Limits); err != nil {
+	end, err := s.log.WriteBatch(w, header, job.To, s.cfg.Limits, next.digests.Known.Since(at.digests.Told))
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("encode sequences %d-%d: %w", job.From, job.To, err)
 	}
-	if err := w.Close(); err != nil {
-		return nil, nil, err
-	}
+	next.Position = remote.Position{Sequence: end.To, Chain: end.Head}
 	name := remote.Batch{NodeID: s.node, From: job.From, To: job.To, Epoch: s.epoch, Size: int64(sealed.Len())}
-	return &parcel{job: job, name: name, end: end, barrier: barrier, stored: make(chan error, 1)}, sealed.Bytes(), nil
+	return &parcel{job: job, name: name, next: next, stored: make(chan error, 1)}, sealed.Bytes(), nil
 }
 
 // plan finds where the batch ends, and claims it: a job that failed before in
 // this session has its end already.
-func (s *Syncer) plan(ctx context.Context, h segment.Header) (changelog.Job, segment.Trailer, error) {
+func (s *Syncer) plan(ctx context.Context, h segment.Header) (changelog.Job, error) {
 	jobs, err := s.log.Jobs(changelog.Upload)
 	if err != nil {
-		return changelog.Job{}, segment.Trailer{}, err
+		return changelog.Job{}, err
 	}
 	for _, j := range jobs {
 		if j.Epoch == h.Epoch && j.From == h.From {
-			end, err := s.log.WriteBatch(io.Discard, h, j.To, s.cfg.Limits)
-			return j, end, err
+			return j, nil
 		}
 	}
-	end, err := s.log.WriteBatch(io.Discard, h, 0, s.cfg.Limits)
+	end, err := s.log.WriteBatch(io.Discard, h, 0, s.cfg.Limits, nil)
 	if err != nil {
-		return changelog.Job{}, end, err
+		return changelog.Job{}, err
 	}
 	name := remote.Batch{NodeID: h.NodeID, From: h.From, To: end.To, Epoch: h.Epoch}
 	job := []changelog.Job{{Kind: changelog.Upload, Epoch: h.Epoch, From: h.From, To: end.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), name)}}
 	err = s.exclusive(ctx, func() error { return s.log.Claim(job) })
-	return job[0], end, err
+	return job[0], err
 }
 
 // acknowledge writes into the books that a batch is in the bucket.
 func (s *Syncer) acknowledge(ctx context.Context, p *parcel) error {
 	b := s.books
-	b.Barrier, b.Acked, b.Chain = p.barrier, p.job.To, p.end.Head
+	b.Barrier, b.Acked, b.Chain = p.next.barrier, p.next.Sequence, p.next.Chain
 	b.BytesSince += p.name.Size
-	if err := s.exclusive(ctx, func() error { return s.log.Finish(p.job, b) }); err != nil {
+	if err := s.exclusive(ctx, func() error { return s.log.Finish(p.job, b, s.digests, p.next.digests) }); err != nil {
 		return err
 	}
-	s.books = b
+	s.books, s.digests = b, p.next.digests
 	s.remember(piece{Batch: p.name})
 	s.status.acked.Store(b.Acked)
 	s.status.synced.Add(p.job.To - p.job.From + 1)
@@ -139,19 +149,22 @@ func (s *Syncer) failed(ctx context.Context, j changelog.Job, cause error) error
 	return errors.Join(cause, s.exclusive(ctx, func() error { return s.log.Failed(j, cause) }))
 }
 
-// lastBarrier is the last barrier in a part of the log, or known if it has
-// none.
-func (s *Syncer) lastBarrier(from, to, known int64) (int64, error) {
-	err := s.log.Each(from, func(t changelog.Transaction) error {
+// follow goes over the log from behind sequence after up to sequence to, notes
+// the last barrier, and brings digests forward.
+func (s *Syncer) follow(to, after int64, barrier *int64, known digest.Set) error {
+	return s.log.Each(after+1, func(t changelog.Transaction) error {
 		if t.First > to {
 			return changelog.Stop
 		}
 		return s.log.Entries(t, func(sequence int64, e *change.Entry) error {
-			if e.Op == change.Barrier {
-				known = sequence
+			known.Apply(e)
+			switch e.Op {
+			case change.Barrier:
+				*barrier, s.unsummed = sequence, true
+			case change.Schema:
+				s.unsummed = true
 			}
 			return nil
 		})
 	})
-	return known, err
 }

@@ -1,0 +1,93 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/digest/scan"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// sum computes the digests of a snapshot's contents, and compares them with
+// those that the log leads to. A difference means that the log and the file do
+// not say the same: a change was not captured, or the disk has altered the file.
+// The snapshot holds what the file holds. A restore that would have to cross
+// the gap finds the same difference and fails, so nothing wrong is ever handed
+// over; whoever is told can look for the cause.
+func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, sequence int64) (digest.Set, error) {
+	found, err := scan.All(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	logged, barrier := maps.Clone(s.digests.Known), int64(0)
+	if err := s.follow(sequence, s.books.Acked, &barrier, logged); err != nil {
+		return nil, err
+	}
+	if err := logged.Compare(found); err != nil {
+		s.status.mismatches.Add(1)
+		s.cfg.Logger.Error("the file does not hold what the log says; the snapshot has what the file holds, and points between the last snapshot and this one may not be restorable",
+			"scope", "sync", "sequence", sequence, "error", err)
+	}
+	return found, nil
+}
+
+// adopt takes digests that were true after sequence for what is known now.
+func (s *Syncer) adopt(ctx context.Context, found digest.Set, sequence int64) error {
+	known, barrier := maps.Clone(found), int64(0)
+	if s.books.Acked > sequence {
+		if err := s.follow(s.books.Acked, sequence, &barrier, known); err != nil {
+			return err
+		}
+	}
+	return s.setAll(ctx, s.books, changelog.Digests{Known: known, Told: s.digests.Told})
+}
+
+// rescan computes the digests of tables of which none is known, such as those
+// that were altered. It reads them as they are now and takes the sums back to
+// what the bucket has. Jobs that are fixed must be done first: what they tell
+// of digests is fixed as well.
+func (s *Syncer) rescan(ctx context.Context) (err error) {
+	if !s.unsummed || s.books.BarrierOpen() {
+		return nil
+	}
+	if jobs, err := s.log.Jobs(changelog.Upload); err != nil || len(jobs) > 0 {
+		return err
+	}
+	c, err := s.cfg.Reader()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if err := c.Exec("BEGIN"); err != nil {
+		return err
+	}
+	found, err := scan.Missing(ctx, c, s.digests.Known)
+	if err != nil {
+		return err
+	}
+	err = s.back(changelog.View(c), found)
+	if errors.Is(err, digest.ErrIrreversible) {
+		return nil // when that has been sent, there will be another round
+	}
+	if err != nil {
+		return fmt.Errorf("take digests back to sequence %d: %w", s.books.Acked, err)
+	}
+	s.unsummed = false
+	if len(found) == 0 {
+		return nil
+	}
+	maps.Copy(found, s.digests.Known)
+	return s.setAll(ctx, s.books, changelog.Digests{Known: found, Told: s.digests.Told})
+}
+
+// back takes found from the end of the log back to what the bucket has.
+func (s *Syncer) back(log *changelog.Log, found digest.Set) error {
+	return log.Each(s.books.Acked+1, func(t changelog.Transaction) error {
+		return log.Entries(t, func(_ int64, e *change.Entry) error { return found.Revert(e) })
+	})
+}
