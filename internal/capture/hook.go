@@ -60,7 +60,8 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 		return
 	}
 	if lib.Xsqlite3_preupdate_blobwrite(tls, db) >= 0 {
-		r.blobs = append(r.blobs, blobKey{string(name), rowid})
+		r.writesBlob(name, rowid)
+		r.trim()
 		return
 	}
 	r.readBlobs() // before this change moves or deletes one of those rows
@@ -98,18 +99,28 @@ func (r *recorder) shadow(name []byte) bool {
 	return false
 }
 
-// row appends the entry of one row change.
-func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
-	t, index := r.table(name)
+// writable returns the table whose row is about to change. If that cannot be
+// logged it puts a barrier there, and returns nil.
+func (r *recorder) writable(name []byte) (t *table, index int) {
+	t, index = r.table(name)
 	if r.fail != nil {
-		return
+		return nil, 0
 	}
 	if t.lost != "" {
 		r.barrier(t.lost)
-		return
+		return nil, 0
 	}
 	if n := int(lib.Xsqlite3_preupdate_count(r.c.TLS, r.c.DB)); n != t.width {
 		r.barrier("table " + t.shape.Table + " does not have the columns that its schema says")
+		return nil, 0
+	}
+	return t, index
+}
+
+// row appends the entry of one row change.
+func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
+	t, index := r.writable(name)
+	if t == nil {
 		return
 	}
 	if r.sequences.known(t.shape.Table) {
@@ -151,8 +162,18 @@ func (r *recorder) insert(t *table, index int, rowid int64) bool {
 
 func (r *recorder) update(t *table, index int, rowid, newRowid int64) {
 	b := change.AppendUpdate(r.buf, index, &t.shape, rowid, newRowid)
+	// A row that gets another identity is another row to who reads the log:
+	// its entry has every column.
+	moved := t.rowid != "" && rowid != newRowid
 	for _, k := range t.shape.Key {
+		start := len(b)
 		b = r.appendColumn(b, t.real[k], r.oldValue(t.stored[k]))
+		if t.rowid == "" && !moved {
+			end := len(b)
+			b = r.appendColumn(b, t.real[k], r.newValue(t.stored[k]))
+			moved = !bytes.Equal(b[start:end], b[end:])
+			b = b[:end]
+		}
 	}
 	bitmap := len(b)
 	for range (len(t.stored) + 7) / 8 {
@@ -163,7 +184,7 @@ func (r *recorder) update(t *table, index int, rowid, newRowid int64) {
 		b = r.appendColumn(b, t.real[i], r.oldValue(column))
 		middle := len(b)
 		b = r.appendColumn(b, t.real[i], r.newValue(column))
-		if bytes.Equal(b[start:middle], b[middle:]) {
+		if !moved && bytes.Equal(b[start:middle], b[middle:]) {
 			b = b[:start]
 		} else {
 			b[bitmap+i/8] |= 1 << (i % 8)
@@ -217,12 +238,10 @@ func appendValue(tls *libc.TLS, b []byte, v uintptr) []byte {
 	return change.AppendNull(b)
 }
 
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
 func quoteAll(names []string) string {
 	q := make([]string, len(names))
 	for i, n := range names {
-		q[i] = quote(n)
+		q[i] = sqlite.Quote(n)
 	}
 	return strings.Join(q, ", ")
 }

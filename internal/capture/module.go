@@ -76,6 +76,7 @@ func (t *capTable) Savepoint(i int) error {
 	if i < 0 || r.enlisting && t.i > 0 {
 		return nil // a table that joins late is told of the innermost savepoint, which is older than now
 	}
+	r.readBlobs()
 	for len(r.marks) <= i {
 		r.marks = append(r.marks, mark{}) // opened before we were enlisted: nothing was buffered
 	}
@@ -91,7 +92,7 @@ func (t *capTable) RollbackTo(i int) error {
 		return nil
 	}
 	r.forgetShapes()
-	r.blobsRead = 0 // their entries may go now, though the rows stay changed
+	r.blobs.reset() // they were written after the savepoint: none was open there
 	if r.over {
 		return nil // the barrier stays: what it stands for is not known
 	}

@@ -34,21 +34,20 @@ type recorder struct {
 	absent uintptr // the sqlite3_value that stands for a column which a record does not reach
 
 	// The transaction.
-	buf       []byte
-	count     int64           // entries in buf
-	marks     []mark          // of the savepoints, outermost first
-	level     int             // how many of caps are enlisted
-	lastPos   int32           // length of db->aVTrans after the last of them joined
-	used      []*table        // tables that buf refers to, by index
-	blobs     []blobKey       // rows that incremental blob I/O changed …
-	blobsRead int             // … and how many of them are in buf
-	changed   map[string]bool // AUTOINCREMENT tables with entries in buf
-	cookie    int64           // schema cookie when the transaction enlisted
-	synced    bool            // the log row is written, the commit is under way
-	logged    int64           // its sequence number, for a COMMIT that is tried again
-	stamp     int64           // its time
-	over      bool            // a barrier stands for the whole transaction
-	fail      error           // capture is broken: no commit
+	buf     []byte
+	count   int64           // entries in buf
+	marks   []mark          // of the savepoints, outermost first
+	level   int             // how many of caps are enlisted
+	lastPos int32           // length of db->aVTrans after the last of them joined
+	used    []*table        // tables that buf refers to, by index
+	blobs   blobs           // rows that incremental blob I/O changed, not yet in buf
+	changed map[string]bool // AUTOINCREMENT tables with entries in buf
+	cookie  int64           // schema cookie when the transaction enlisted
+	synced  bool            // the log row is written, the commit is under way
+	logged  int64           // its sequence number, for a COMMIT that is tried again
+	stamp   int64           // its time
+	over    bool            // a barrier stands for the whole transaction
+	fail    error           // capture is broken: no commit
 
 	inside    bool // one of our own statements runs
 	enlisting bool
@@ -69,7 +68,6 @@ type mark struct {
 type statements struct {
 	last, insert, remove        *sqlite.Stmt
 	findShape, addShape         *sqlite.Stmt
-	columns, rowid              *sqlite.Stmt
 	schemaV, userV, appV, owned *sqlite.Stmt
 }
 
@@ -83,8 +81,6 @@ func (r *recorder) prepare() error {
 		{&r.st.remove, "DELETE FROM main._driftdb_log WHERE sequence = ?1"},
 		{&r.st.findShape, "SELECT id FROM main._driftdb_shape WHERE def = ?1"},
 		{&r.st.addShape, "INSERT INTO main._driftdb_shape(def) VALUES(?1)"},
-		{&r.st.columns, "SELECT name, hidden, pk, type, dflt_value FROM pragma_table_xinfo(?1, 'main')"},
-		{&r.st.rowid, "SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'"},
 		{&r.st.schemaV, "PRAGMA main.schema_version"},
 		{&r.st.userV, "PRAGMA main.user_version"},
 		{&r.st.appV, "PRAGMA main.application_id"},
@@ -176,7 +172,7 @@ func (r *recorder) barrier(reason string) {
 
 // trim keeps the buffer within the hub's limit.
 func (r *recorder) trim() {
-	if len(r.buf) > r.hub.limit {
+	if len(r.buf)+r.blobs.size > r.hub.limit {
 		r.giveUp(fmt.Sprintf("a transaction of more than %d MiB of changes", r.hub.limit>>20))
 	}
 }
@@ -188,6 +184,7 @@ func (r *recorder) giveUp(reason string) {
 	}
 	r.over, r.buf, r.count = true, nil, 0
 	r.marks = r.marks[:0]
+	r.blobs.reset()
 	r.barrier(reason)
 }
 
@@ -196,7 +193,8 @@ func (r *recorder) reset() {
 		r.buf = nil
 	}
 	r.buf, r.count, r.marks, r.level = r.buf[:0], 0, r.marks[:0], 0
-	r.used, r.blobs, r.blobsRead = r.used[:0], r.blobs[:0], 0
+	r.used = r.used[:0]
+	r.blobs.reset()
 	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
 	clear(r.changed)
 }
@@ -275,7 +273,7 @@ func (r *recorder) rolledBack() {
 
 func (r *recorder) close() {
 	for _, st := range append(r.caps,
-		r.st.last, r.st.insert, r.st.remove, r.st.findShape, r.st.addShape, r.st.columns, r.st.rowid,
+		r.st.last, r.st.insert, r.st.remove, r.st.findShape, r.st.addShape,
 		r.st.schemaV, r.st.userV, r.st.appV, r.st.owned, r.sequences.read) {
 		if st != nil { // an Open that failed half way
 			st.Finalize()

@@ -167,7 +167,7 @@ func (r *recorder) logRows(name string) {
 		r.barrier(t.lost)
 		return
 	}
-	st, err := r.c.Prepare("SELECT " + t.rowid + ", " + quoteAll(t.shape.Columns) + " FROM main." + quote(name))
+	st, err := r.c.Prepare("SELECT " + t.rowid + ", " + quoteAll(t.shape.Columns) + " FROM main." + sqlite.Quote(name))
 	if err != nil {
 		r.fail = err
 		return
@@ -256,5 +256,5 @@ func (c *Conn) execAttach(ctx context.Context, text string, args []driver.NamedV
 	if twin == "" {
 		return res, nil
 	}
-	return nil, errors.Join(errSameFile, c.Exec("DETACH "+quote(twin)))
+	return nil, errors.Join(errSameFile, c.Exec("DETACH "+sqlite.Quote(twin)))
 }

@@ -1,8 +1,7 @@
 package capture
 
 import (
-	"slices"
-	"strings"
+	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -46,7 +45,9 @@ func (r *recorder) table(name []byte) (*table, int) {
 	}
 	t := r.tables[string(name)]
 	if t == nil {
-		t = r.readTable(string(name))
+		if t = r.readTable(string(name)); r.fail != nil {
+			return t, 0
+		}
 		r.tables[string(name)] = t
 	}
 	if t.lost == "" && (t.index >= len(r.used) || r.used[t.index] != t) {
@@ -58,80 +59,27 @@ func (r *recorder) table(name []byte) (*table, int) {
 
 func (r *recorder) readTable(name string) *table {
 	t := &table{shape: change.Shape{Table: name}}
-	hasRowID := true
-	r.st.rowid.BindText(1, name)
-	r.mustRun(r.st.rowid, func(st *sqlite.Stmt) { hasRowID = st.Int64(0) == 0 })
-	var keys []int // keys[pk-1] is the index of that part of the primary key
-	var hidden []string
-	integer := false
-	r.st.columns.BindText(1, name)
-	r.mustRun(r.st.columns, func(st *sqlite.Stmt) {
-		column, generated, pk, typ := st.Text(0), st.Int64(1) != 0, int(st.Int64(2)), st.Text(3)
-		hidden = append(hidden, column)
-		if !generated {
-			for len(keys) < pk {
-				keys = append(keys, -1)
-			}
-			if pk > 0 {
-				keys[pk-1] = len(t.shape.Columns)
-				integer = strings.EqualFold(typ, "INTEGER")
-			}
-			t.shape.Columns = append(t.shape.Columns, column)
-			t.stored = append(t.stored, t.width)
-			t.real = append(t.real, isReal(typ))
-			t.filled = append(t.filled, !st.IsNull(4) && !strings.EqualFold(st.Text(4), "NULL"))
-		}
-		t.width++
-	})
-	t.shape.Key = append([]int{}, keys...)
-	if hasRowID && len(keys) == 1 && integer && r.isRowIDAlias(name, t.shape.Columns[keys[0]]) {
-		t.rowid = quote(t.shape.Columns[keys[0]])
-	} else if hasRowID {
-		t.shape.RowID, t.rowid = true, rowIDName(hidden)
+	var info *sqlite.Table
+	if err := r.unseen(func() (err error) { info, err = r.c.Table(name); return err }); err != nil {
+		r.fail = fmt.Errorf("capture: %w", err)
+		return t
 	}
+	for _, column := range info.Columns {
+		t.shape.Columns = append(t.shape.Columns, column.Name)
+		t.stored = append(t.stored, column.Place)
+		t.real = append(t.real, column.Real)
+		t.filled = append(t.filled, column.HasDefault)
+	}
+	t.shape.Key = append([]int{}, info.Key...)
+	t.shape.RowID = info.HasRowID && !info.IsKey
+	t.width, t.rowid = info.Width, info.RowID
 	switch _, err := t.shape.Marshal(); {
 	case err != nil:
 		t.lost = err.Error()
-	case hasRowID && t.rowid == "":
+	case info.HasRowID && t.rowid == "":
 		t.lost = "table " + name + " has columns named rowid, oid and _rowid_: its rows cannot be addressed"
 	}
 	return t
-}
-
-// rowIDName is the first of the rowid's names that no column hides.
-func rowIDName(columns []string) string {
-	for _, name := range []string{"rowid", "_rowid_", "oid"} {
-		if !slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }) {
-			return name
-		}
-	}
-	return ""
-}
-
-// isReal says whether a column declared as typ has REAL affinity. The rules
-// are SQLite's, in its order.
-func isReal(typ string) bool {
-	has := func(s string) bool { return strings.Contains(strings.ToUpper(typ), s) }
-	if has("INT") || has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") {
-		return false
-	}
-	return has("REAL") || has("FLOA") || has("DOUB")
-}
-
-// isRowIDAlias says whether an INTEGER column that is the whole primary key is
-// the rowid itself. "INTEGER PRIMARY KEY DESC" in a column's definition is not:
-// such a key has an index of its own.
-func (r *recorder) isRowIDAlias(name, column string) bool {
-	alias := true
-	st, err := r.c.Prepare("SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'")
-	if err != nil {
-		r.fail = err
-		return false
-	}
-	defer st.Finalize()
-	st.BindText(1, name)
-	r.mustRun(st, func(*sqlite.Stmt) { alias = false })
-	return alias
 }
 
 // shapeID returns the number of t's shape, and stores the shape if it is new.

@@ -346,6 +346,12 @@ func TestBlobWrite(t *testing.T) {
 	exec("SAVEPOINT s; UPDATE t SET id=40 WHERE id=4; ROLLBACK TO s")
 	writeBlob(t, c, "t", 1, "undone")
 	exec("ROLLBACK TO s; COMMIT")
+	exec("BEGIN")
+	writeBlob(t, c, "t", 1, "twice")
+	writeBlob(t, c, "t", 1, "more")
+	exec("SAVEPOINT a; SAVEPOINT b")
+	writeBlob(t, c, "t", 1, "undone")
+	exec("ROLLBACK TO b; ROLLBACK TO a; COMMIT")
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -61,110 +61,104 @@ func (s *Sum) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Tally adds up rows and changes of rows of one table. The zero Tally is that
-// of an empty table.
-type Tally struct {
-	hi, lo uint64
-	buf    []byte // what is hashed: a row's identity, then a cell
+// tally adds up hashes. The zero tally is that of an empty table.
+type tally struct{ hi, lo uint64 }
+
+func tallyOf(s Sum) tally {
+	return tally{binary.BigEndian.Uint64(s[:]), binary.BigEndian.Uint64(s[8:])}
 }
 
-// Sum is the digest of what was added.
-func (t *Tally) Sum() (s Sum) {
+func (t tally) sum() (s Sum) {
 	binary.BigEndian.PutUint64(s[:], t.hi)
 	binary.BigEndian.PutUint64(s[8:], t.lo)
 	return s
 }
 
-// set starts from s.
-func (t *Tally) set(s Sum) {
-	t.hi, t.lo = binary.BigEndian.Uint64(s[:]), binary.BigEndian.Uint64(s[8:])
-}
-
-// hash adds H(b), or takes it away.
-func (t *Tally) hash(b []byte, remove bool) {
-	h := sha256.Sum256(b)
-	hi, lo := binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])
+func (t *tally) add(o tally) {
 	var carry uint64
+	t.lo, carry = bits.Add64(t.lo, o.lo, 0)
+	t.hi, _ = bits.Add64(t.hi, o.hi, carry)
+}
+
+func (t *tally) subtract(o tally) {
+	var borrow uint64
+	t.lo, borrow = bits.Sub64(t.lo, o.lo, 0)
+	t.hi, _ = bits.Sub64(t.hi, o.hi, borrow)
+}
+
+// hash adds H(input), or takes it away.
+func (t *tally) hash(input []byte, remove bool) {
+	h := sha256.Sum256(input)
+	o := tally{binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])}
 	if remove {
-		t.lo, carry = bits.Sub64(t.lo, lo, 0)
-		t.hi, _ = bits.Sub64(t.hi, hi, carry)
+		t.subtract(o)
 	} else {
-		t.lo, carry = bits.Add64(t.lo, lo, 0)
-		t.hi, _ = bits.Add64(t.hi, hi, carry)
+		t.add(o)
 	}
 }
 
-// rowID makes a rowid the identity of the rows to come.
-func (t *Tally) rowID(id int64) { t.buf = binary.AppendVarint(append(t.buf[:0], 0), id) }
+// encoder says what has to be hashed for a change. It keeps the identity of the
+// row that it is at, and behind it a cell.
+type encoder struct{ buf []byte }
 
-// key makes the values of a key that identity. A column that changed has the
-// value of changed.
-func (t *Tally) key(key, changed []change.Column) {
-	t.buf = binary.AppendUvarint(t.buf[:0], uint64(len(key)))
-	for i := range key {
-		v := &key[i].Value
-		if now := change.Find(changed, key[i].Name); now != nil {
-			v = now
+// entry calls hash for every hash that a change of a row adds or takes away; to
+// revert it is the other way round.
+func (d *encoder) entry(e *change.Entry, revert bool, hash func(input []byte, remove bool)) {
+	if e.HasRowID {
+		d.rowID(e.RowID)
+	} else {
+		d.key(e.Key, nil)
+	}
+	switch {
+	case e.Op == change.Insert:
+		d.row(e.After, revert, hash)
+	case e.Op == change.Delete:
+		d.row(e.Before, !revert, hash)
+	case !e.Moved():
+		d.cells(e.Before, !revert, hash)
+		d.cells(e.After, revert, hash)
+	default: // the entry has all columns
+		d.row(e.Before, !revert, hash)
+		if e.HasRowID {
+			d.rowID(e.NewRowID)
+		} else {
+			d.key(e.Key, e.After)
 		}
-		t.buf = change.AppendValue(t.buf, *v)
+		d.row(e.After, revert, hash)
 	}
 }
 
-// row adds the row itself, or takes it away.
-func (t *Tally) row(remove bool) { t.hash(t.buf, remove) }
+func (d *encoder) rowID(id int64) { d.buf = binary.AppendVarint(append(d.buf[:0], 0), id) }
 
-// cells adds cells of the row whose identity was set, or takes them away.
-func (t *Tally) cells(columns []change.Column, remove bool) {
-	id := len(t.buf)
+// key makes the values of a key the identity: those in changed, if they are
+// there.
+func (d *encoder) key(key, changed []change.Column) {
+	d.buf = binary.AppendUvarint(d.buf[:0], uint64(len(key)))
+	for i := range key {
+		v := change.Find(changed, key[i].Name)
+		if v == nil {
+			v = &key[i].Value
+		}
+		d.buf = change.AppendValue(d.buf, *v)
+	}
+}
+
+func (d *encoder) row(columns []change.Column, remove bool, hash func([]byte, bool)) {
+	hash(d.buf, remove)
+	d.cells(columns, remove, hash)
+}
+
+func (d *encoder) cells(columns []change.Column, remove bool, hash func([]byte, bool)) {
+	id := len(d.buf)
 	for i := range columns {
 		c := &columns[i]
 		if c.Value.Kind == change.Null {
 			continue
 		}
-		t.buf = binary.AppendUvarint(t.buf, uint64(len(c.Name)))
-		t.buf = append(t.buf, c.Name...)
-		t.buf = change.AppendValue(t.buf, c.Value)
-		t.hash(t.buf, remove)
-		t.buf = t.buf[:id]
-	}
-}
-
-// Apply adds what an entry of the table did to its rows.
-func (t *Tally) Apply(e *change.Entry) { t.change(e, false) }
-
-// Revert takes that back.
-func (t *Tally) Revert(e *change.Entry) { t.change(e, true) }
-
-// identify sets the identity that the entry says.
-func (t *Tally) identify(e *change.Entry) {
-	if e.HasRowID {
-		t.rowID(e.RowID)
-	} else {
-		t.key(e.Key, nil)
-	}
-}
-
-func (t *Tally) change(e *change.Entry, revert bool) {
-	t.identify(e)
-	switch {
-	case e.Op == change.Insert:
-		t.row(revert)
-		t.cells(e.After, revert)
-	case e.Op == change.Delete:
-		t.row(!revert)
-		t.cells(e.Before, !revert)
-	case !e.Moved():
-		t.cells(e.Before, !revert)
-		t.cells(e.After, revert)
-	default: // the entry has all columns
-		t.row(!revert)
-		t.cells(e.Before, !revert)
-		if e.HasRowID {
-			t.rowID(e.NewRowID)
-		} else {
-			t.key(e.Key, e.After)
-		}
-		t.row(revert)
-		t.cells(e.After, revert)
+		d.buf = binary.AppendUvarint(d.buf, uint64(len(c.Name)))
+		d.buf = append(d.buf, c.Name...)
+		d.buf = change.AppendValue(d.buf, c.Value)
+		hash(d.buf, remove)
+		d.buf = d.buf[:id]
 	}
 }

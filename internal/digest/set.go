@@ -59,10 +59,9 @@ func (s Set) row(e *change.Entry, revert bool) {
 		return
 	}
 	var scratch [256]byte
-	t := Tally{buf: scratch[:0]}
-	t.set(sum)
-	t.change(e, revert)
-	s[e.Table] = t.Sum()
+	d, t := encoder{scratch[:0]}, tallyOf(sum)
+	d.entry(e, revert, t.hash)
+	s[e.Table] = t.sum()
 }
 
 // Report is what somebody says of tables at some point of a history: of those

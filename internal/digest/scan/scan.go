@@ -1,0 +1,167 @@
+// Package scan computes the digests of a database's tables from their rows, as
+// package digest defines them.
+package scan
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// All computes the digest of every table of main that has one. The caller has
+// opened a read transaction, or is sure that nobody writes meanwhile. It reads
+// every table once, and needs memory for the largest row and a few hundred KiB.
+// When ctx ends it returns ctx's error.
+func All(ctx context.Context, c *sqlite.Conn) (digest.Set, error) {
+	tables, err := names(c)
+	if err != nil {
+		return nil, err
+	}
+	return scan(ctx, c, tables)
+}
+
+// Table computes the digest of one table. One that has none is an error.
+func Table(ctx context.Context, c *sqlite.Conn, name string) (digest.Sum, error) {
+	set, err := scan(ctx, c, []string{name})
+	if err != nil {
+		return digest.Sum{}, err
+	}
+	sum, known := set[name]
+	if !known {
+		return sum, fmt.Errorf("table %s: its rows cannot be told apart, so it has no digest", name)
+	}
+	return sum, nil
+}
+
+func scan(ctx context.Context, c *sqlite.Conn, tables []string) (digest.Set, error) {
+	stop := c.Watch(ctx)
+	defer stop()
+	l := digest.NewLedger(digest.Set{})
+	defer l.Close()
+	for _, name := range tables {
+		err := table(l, c, name)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("compute the digest of table %s: %w", name, err)
+		}
+	}
+	return l.Set(), nil
+}
+
+func names(c *sqlite.Conn) (out []string, err error) {
+	err = c.Each("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')", func(st *sqlite.Stmt) error {
+		if name := st.Text(0); digest.Digestible(name) {
+			out = append(out, name)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// table applies all rows of a table. One whose rowid has no name has a digest
+// only as long as it is empty: its rows could not be told apart.
+func table(l *digest.Ledger, c *sqlite.Conn, name string) error {
+	t, err := c.Table(name)
+	if err != nil {
+		return err
+	}
+	if t.HasRowID && t.RowID == "" {
+		if n, err := c.Int("SELECT count(*) FROM (SELECT 1 FROM main." + sqlite.Quote(name) + " LIMIT 1)"); err != nil || n > 0 {
+			return err
+		}
+	}
+	l.Set()[name] = digest.Sum{}
+	if t.HasRowID && t.RowID == "" {
+		return nil
+	}
+	st, err := c.Prepare(selection(t))
+	if err != nil {
+		return err
+	}
+	defer st.Finalize()
+	r := newReader(c, t)
+	return st.Each(func(st *sqlite.Stmt) error {
+		l.Apply(r.read(st))
+		return nil
+	})
+}
+
+// selection reads the table itself: an index that has all of its columns might
+// be whole while it is not.
+func selection(t *sqlite.Table) string {
+	var columns []string
+	if ownRowID(t) {
+		columns = append(columns, t.RowID)
+	}
+	for _, c := range t.Columns {
+		columns = append(columns, sqlite.Quote(c.Name))
+	}
+	return "SELECT " + strings.Join(columns, ", ") + " FROM main." + sqlite.Quote(t.Name) + " NOT INDEXED"
+}
+
+// ownRowID says that the rowid is none of the columns; rows are then logged
+// with it.
+func ownRowID(t *sqlite.Table) bool { return t.HasRowID && !t.IsKey }
+
+// reader makes rows into the inserts that would have been logged for them.
+type reader struct {
+	c     *sqlite.Conn
+	t     *sqlite.Table
+	entry change.Entry
+}
+
+func newReader(c *sqlite.Conn, t *sqlite.Table) *reader {
+	r := &reader{c: c, t: t, entry: change.Entry{Op: change.Insert, Table: t.Name, HasRowID: ownRowID(t)}}
+	for _, column := range t.Columns {
+		r.entry.After = append(r.entry.After, change.Column{Name: column.Name})
+	}
+	r.entry.Key = make([]change.Column, len(t.Key))
+	return r
+}
+
+// read returns the row that st stands on, valid until st is stepped.
+func (r *reader) read(st *sqlite.Stmt) *change.Entry {
+	e := &r.entry
+	first := 0
+	if e.HasRowID {
+		e.RowID = st.Int64(0)
+		first = 1
+	}
+	for i := range e.After {
+		r.value(&e.After[i].Value, lib.Xsqlite3_column_value(r.c.TLS, st.Handle(), int32(first+i)))
+	}
+	for i, k := range r.t.Key {
+		e.Key[i] = e.After[k]
+	}
+	return e
+}
+
+// value reads the sqlite3_value at p, text as bytes: no conversion, no cut at a
+// NUL.
+func (r *reader) value(v *change.Value, p uintptr) {
+	tls := r.c.TLS
+	switch lib.Xsqlite3_value_type(tls, p) {
+	case lib.SQLITE_INTEGER:
+		*v = change.Value{Kind: change.Integer, Int: lib.Xsqlite3_value_int64(tls, p)}
+	case lib.SQLITE_FLOAT:
+		*v = change.Value{Kind: change.Real, Real: lib.Xsqlite3_value_double(tls, p)}
+	case lib.SQLITE_TEXT:
+		*v = change.Value{Kind: change.Text, Bytes: r.bytes(p)}
+	case lib.SQLITE_BLOB:
+		*v = change.Value{Kind: change.Blob, Bytes: r.bytes(p)}
+	default:
+		*v = change.Value{}
+	}
+}
+
+func (r *reader) bytes(p uintptr) []byte {
+	b := lib.Xsqlite3_value_blob(r.c.TLS, p)
+	return sqlite.CBytes(b, int(lib.Xsqlite3_value_bytes(r.c.TLS, p)))
+}

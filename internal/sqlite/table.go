@@ -1,0 +1,108 @@
+package sqlite
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Table is what there is to know of a table of main in order to read and write
+// its rows exactly.
+type Table struct {
+	Name    string
+	Columns []TableColumn // in table order, without generated ones
+	Width   int           // number of columns, generated ones included
+	Key     []int         // indexes of the primary key's columns, in key order
+
+	HasRowID bool   // it is not WITHOUT ROWID
+	IsKey    bool   // the rowid is the column that is the whole primary key
+	RowID    string // what the rowid is called in SQL; "" if there is none, or columns hide all of its names
+}
+
+// TableColumn is a column that is stored.
+type TableColumn struct {
+	Name       string
+	Place      int  // among all of the table's columns
+	Real       bool // it has REAL affinity: on disk, 5.0 is the integer 5
+	HasDefault bool // other than NULL
+}
+
+// Table reads what main's schema says of the table name.
+func (c *Conn) Table(name string) (*Table, error) {
+	t := &Table{Name: name}
+	if err := c.about("SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'", name, func(st *Stmt) {
+		t.HasRowID = st.Int64(0) == 0
+	}); err != nil {
+		return nil, err
+	}
+	var all []string // with generated columns
+	integer := false
+	if err := c.about("SELECT name, hidden, pk, type, dflt_value FROM pragma_table_xinfo(?1, 'main')", name, func(st *Stmt) {
+		column, generated, pk, typ := st.Text(0), st.Int64(1) != 0, int(st.Int64(2)), st.Text(3)
+		if !generated {
+			for len(t.Key) < pk {
+				t.Key = append(t.Key, -1)
+			}
+			if pk > 0 {
+				t.Key[pk-1] = len(t.Columns)
+				integer = strings.EqualFold(typ, "INTEGER")
+			}
+			t.Columns = append(t.Columns, TableColumn{column, len(all), isReal(typ), !st.IsNull(4) && !strings.EqualFold(st.Text(4), "NULL")})
+		}
+		all = append(all, column)
+	}); err != nil {
+		return nil, err
+	}
+	if t.Width = len(all); t.Width == 0 {
+		return nil, fmt.Errorf("there is no table %s", name)
+	}
+	if !t.HasRowID {
+		return t, nil
+	}
+	t.RowID = rowIDName(all)
+	if len(t.Key) != 1 || !integer {
+		return t, nil
+	}
+	// "INTEGER PRIMARY KEY DESC" in a column's definition is not the rowid: such
+	// a key has an index of its own.
+	t.IsKey = true
+	err := c.about("SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'", name, func(*Stmt) { t.IsKey = false })
+	if t.IsKey {
+		t.RowID = Quote(t.Columns[t.Key[0]].Name)
+	}
+	return t, err
+}
+
+// about runs a query with a table's name as its parameter.
+func (c *Conn) about(query, table string, row func(*Stmt)) error {
+	st, err := c.Cached(query)
+	if err != nil {
+		return err
+	}
+	defer st.Release()
+	st.BindText(1, table)
+	return st.Each(func(st *Stmt) error { row(st); return nil })
+}
+
+// rowIDName is the first of the rowid's names that no column hides.
+func rowIDName(columns []string) string {
+	for _, name := range []string{"rowid", "_rowid_", "oid"} {
+		if !slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }) {
+			return name
+		}
+	}
+	return ""
+}
+
+// isReal says whether a column declared as typ has REAL affinity. The rules
+// are SQLite's, in its order.
+func isReal(typ string) bool {
+	has := func(s string) bool { return strings.Contains(strings.ToUpper(typ), s) }
+	if has("INT") || has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") {
+		return false
+	}
+	return has("REAL") || has("FLOA") || has("DOUB")
+}
+
+// Quote makes a name of any bytes an SQL identifier.
+func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
