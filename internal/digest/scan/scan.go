@@ -5,6 +5,7 @@ package scan
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/change"
@@ -23,6 +24,15 @@ func All(ctx context.Context, c *sqlite.Conn) (digest.Set, error) {
 		return nil, err
 	}
 	return scan(ctx, c, tables)
+}
+
+// Missing computes the digests that known lacks.
+func Missing(ctx context.Context, c *sqlite.Conn, known digest.Set) (digest.Set, error) {
+	tables, err := names(c)
+	if err != nil {
+		return nil, err
+	}
+	return scan(ctx, c, slices.DeleteFunc(tables, func(name string) bool { _, ok := known[name]; return ok }))
 }
 
 // Table computes the digest of one table. One that has none is an error.
