@@ -148,7 +148,7 @@ const (
 type Event struct {
 	Time    time.Time
 	Level   slog.Level
-	Scope   string // sync, open
+	Scope   string // sync, open, restore, checkpoint
 	Message string
 	Attrs   map[string]any
 }

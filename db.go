@@ -38,6 +38,8 @@ type DB struct {
 	sql     *sql.DB
 	logs    *changelog.Log
 
+	checkpoints *sqlite.Checkpointer // of all of these
+
 	bucket *remote.Bucket // nil: there is no store
 	direct *remote.Bucket // the same without retries, for who cannot wait
 	meter  *meter
@@ -196,6 +198,9 @@ func (db *DB) release() error {
 	}
 	if db.writer != nil {
 		errs = append(errs, db.writer.Close())
+	}
+	if db.checkpoints != nil {
+		errs = append(errs, db.checkpoints.Close())
 	}
 	if db.file != nil {
 		errs = append(errs, db.file.Close())

@@ -244,18 +244,16 @@ func (db *DB) prepare() error {
 	return nil
 }
 
-// checkpointPages is how large the WAL grows before a commit copies it back
-// into the file, which costs two fsyncs: 16 MiB. SQLite's own 1000 pages would
-// be reached sooner here than without a log.
-const checkpointPages = 4000
-
 // options are those of every connection that writes.
 func (db *DB) options() sqlite.Options {
-	return sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpoint: checkpointPages}
+	return sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints}
 }
 
 // openConns opens the connections that the database works with.
 func (db *DB) openConns() (err error) {
+	db.checkpoints = sqlite.NewCheckpointer(db.path, func(err error) {
+		db.log.Warn("the WAL could not be copied back into the database; it grows until that works", "scope", "checkpoint", "error", err)
+	})
 	if db.writer, err = capture.Open(db.path, db.options(), db.hub); err != nil {
 		return err
 	}
@@ -287,7 +285,7 @@ func (db *DB) openSync() (err error) {
 		Log: db.logs, Bucket: db.bucket, Path: db.path,
 		Sequence: db.hub.Sequence, StandBack: db.exclusive, Refuse: db.hub.Refuse,
 		Reader: func() (*sqlite.Conn, error) {
-			return new(sqlite.Driver).Open(db.path, sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, QueryOnly: true, MustExist: true})
+			return new(sqlite.Driver).Open(db.path, sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, QueryOnly: true, MustExist: true, Checkpointer: db.checkpoints})
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
 		SnapshotEvery: int64(db.cfg.SnapshotEvery),

@@ -47,7 +47,8 @@ type Options struct {
 	QueryOnly   bool          // refuse to change anything
 	MustExist   bool          // do not create the file
 	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
-	Checkpoint  int           // pages of WAL after which a commit checkpoints; default SQLite's own (1000)
+
+	Checkpointer *Checkpointer // does the checkpoints; default: the commit that leaves 1000 pages or more in the WAL
 }
 
 // Driver opens connections. Its zero value opens plain ones.
@@ -91,6 +92,9 @@ type Conn struct {
 	cells uintptr // two pointers of C memory, for out parameters
 	cache map[string]*Stmt
 
+	checkpointer *Checkpointer
+	holds        bool // the checkpointer back
+
 	closing sync.Mutex // Interrupt against Close
 	closed  bool
 }
@@ -115,7 +119,11 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	}
 	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}}
 	c.cells = libc.Xcalloc(tls, 2, 8)
-	if err := c.check(); err != nil {
+	err = c.check()
+	if err == nil && opts.Checkpointer != nil {
+		err = opts.Checkpointer.watch(c)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), c.Close())
 	}
 	return c, nil
@@ -155,9 +163,6 @@ func dsn(path string, o Options) string {
 	if o.ForeignKeys {
 		pragma("foreign_keys", "ON")
 	}
-	if o.Checkpoint > 0 {
-		pragma("wal_autocheckpoint", o.Checkpoint)
-	}
 	if o.QueryOnly {
 		pragma("query_only", "ON")
 	}
@@ -193,7 +198,11 @@ func (c *Conn) Close() error {
 		st.Finalize()
 	}
 	libc.Xfree(c.TLS, c.cells)
-	return c.Driver.Close()
+	err := c.Driver.Close()
+	if c.holds {
+		c.checkpointer.release()
+	}
+	return err
 }
 
 // Interrupt makes the statement that runs on c fail. It may be called from any

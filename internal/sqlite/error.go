@@ -45,5 +45,12 @@ func IsNotDatabase(err error) bool {
 	return c == lib.SQLITE_NOTADB || c == lib.SQLITE_CORRUPT
 }
 
+// IsFull says that a write found no room, or that the system would not let it
+// have more: what SQLite makes of a quota is an error of the write.
+func IsFull(err error) bool {
+	c := Code(err)
+	return c&0xff == lib.SQLITE_FULL || c == lib.SQLITE_IOERR_WRITE
+}
+
 // IsConstraint says that a row broke a constraint.
 func IsConstraint(err error) bool { return Code(err)&0xff == lib.SQLITE_CONSTRAINT }

@@ -1,0 +1,275 @@
+package sqlite
+
+import (
+	"errors"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
+)
+
+const (
+	// walStart is how large a WAL grows before it is copied back into the
+	// database, in bytes. SQLite's own 1000 pages would be reached sooner here
+	// than without a log.
+	walStart = 16 << 20
+	// walSlack is how much further a WAL grows before the writers wait for the
+	// copying, which then catches up.
+	walSlack = 32 << 20
+	// walLittle is what may be left to copy when the writers are shut out, so
+	// that they do not notice.
+	walLittle = 1 << 20
+	// walRetry is how much is written before a checkpoint that readers were in
+	// the way of is tried again.
+	walRetry = 4 << 20
+	// restartTimeout is how long the last step waits for writers to let it in,
+	// and for readers of an old state to end; the writers wait with it.
+	restartTimeout = 10 * time.Millisecond
+	// maxPasses bounds one checkpoint, should the writers be faster than it.
+	maxPasses = 20
+)
+
+// Checkpointer copies the WAL of a database back into its file, in the
+// background: SQLite would do it within the commit that finds the WAL large,
+// and a commit that comes after a long read transaction finds it very large.
+//
+// It copies beside the writers, again and again, until little is left, and
+// shuts them out for that alone, so that the WAL can begin anew. While somebody
+// holds it (see Conn.HoldCheckpoints) it does nothing. A Checkpointer serves
+// all connections of a database that are opened with it in their Options.
+type Checkpointer struct {
+	path   string
+	id     uintptr // what SQLite's hook knows it by
+	report func(error)
+
+	pageSize atomic.Int64  // 0: no connection was opened yet
+	pages    atomic.Int64  // in the WAL, as the last commit left it
+	due      atomic.Int64  // pages from which there is something to do
+	wake     chan struct{} // capacity 1
+
+	mu     sync.Mutex
+	turn   *sync.Cond // a checkpoint has ended, or none will come
+	rounds int        // checkpoints that have ended
+	holds  int
+	closed bool
+	conn   *Conn // opened by the first checkpoint
+
+	done chan struct{}
+}
+
+// SQLite's hook gets a number, not a pointer of Go's.
+var (
+	checkpointers  sync.Map // id -> *Checkpointer
+	checkpointerID atomic.Uintptr
+)
+
+// NewCheckpointer starts the checkpointer of the database at path. report is
+// called, on another goroutine, when a checkpoint fails and the one before did
+// not; the WAL grows meanwhile, and nothing is lost.
+func NewCheckpointer(path string, report func(error)) *Checkpointer {
+	cp := &Checkpointer{
+		path: path, id: checkpointerID.Add(1), report: report,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	cp.turn = sync.NewCond(&cp.mu)
+	checkpointers.Store(cp.id, cp)
+	go cp.run()
+	return cp
+}
+
+// Close interrupts a running checkpoint and waits for it. Connections that are
+// still open never checkpoint again; the last one to be closed does, as always.
+func (cp *Checkpointer) Close() error {
+	cp.mu.Lock()
+	if cp.closed {
+		cp.mu.Unlock()
+		return nil
+	}
+	cp.closed = true
+	checkpointers.Delete(cp.id)
+	close(cp.wake)
+	cp.turn.Broadcast()
+	if cp.conn != nil {
+		cp.conn.Interrupt()
+	}
+	cp.mu.Unlock()
+	<-cp.done
+	if cp.conn == nil {
+		return nil
+	}
+	return cp.conn.Close()
+}
+
+// watch takes c's checkpoints over.
+func (cp *Checkpointer) watch(c *Conn) error {
+	if cp.pageSize.Load() == 0 {
+		size, err := c.Int("PRAGMA page_size") // which stays, in WAL mode
+		if err != nil {
+			return err
+		}
+		cp.due.CompareAndSwap(0, walStart/size)
+		cp.pageSize.Store(size)
+	}
+	c.checkpointer = cp
+	lib.Xsqlite3_wal_hook(c.TLS, c.DB, CFunc(walHook), cp.id)
+	return nil
+}
+
+// othersPages is after how many pages the WAL of an attached database is
+// copied back: SQLite's default.
+const othersPages = 1000
+
+// walHook is called after each commit to a WAL, when the locks are released.
+func walHook(tls *libc.TLS, id, db, zDB uintptr, pages int32) int32 {
+	switch v, ok := checkpointers.Load(id); {
+	case !ok:
+	case string(CString(zDB)) == "main":
+		v.(*Checkpointer).committed(int64(pages))
+	case pages >= othersPages:
+		lib.Xsqlite3_wal_checkpoint(tls, db, zDB)
+	}
+	return lib.SQLITE_OK
+}
+
+// committed notes how large the WAL is. The writer that finds it too large
+// waits until the checkpointer has caught up.
+func (cp *Checkpointer) committed(pages int64) {
+	cp.pages.Store(pages)
+	due := cp.due.Load()
+	if pages < due {
+		return
+	}
+	cp.kick()
+	if pages < due+cp.count(walSlack) {
+		return
+	}
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	for round := cp.rounds; round == cp.rounds && cp.holds == 0 && !cp.closed; {
+		cp.turn.Wait()
+	}
+}
+
+// count is a number of bytes in pages.
+func (cp *Checkpointer) count(bytes int64) int64 { return bytes / cp.pageSize.Load() }
+
+func (cp *Checkpointer) kick() {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	if cp.closed {
+		return
+	}
+	select {
+	case cp.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (cp *Checkpointer) run() {
+	defer close(cp.done)
+	failing := false
+	for range cp.wake {
+		if cp.pages.Load() < cp.due.Load() {
+			continue // a commit of before the last checkpoint's end asked
+		}
+		next, err := cp.checkpoint()
+		if err != nil && !failing && cp.report != nil && !IsInterrupted(err) {
+			cp.report(err)
+		}
+		failing = err != nil
+		cp.mu.Lock()
+		if cp.holds == 0 {
+			cp.due.Store(next)
+		}
+		cp.rounds++
+		cp.turn.Broadcast()
+		cp.mu.Unlock()
+	}
+}
+
+// checkpoint copies all of the WAL and lets it begin anew. It returns how many
+// pages are to be in the WAL before there is something to do again.
+func (cp *Checkpointer) checkpoint() (next int64, err error) {
+	later := func() int64 { return cp.pages.Load() + cp.count(walRetry) }
+	c, err := cp.connect()
+	if err != nil {
+		return later(), err
+	}
+	for range maxPasses {
+		pages, copied, err := c.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)
+		if err != nil || copied < pages { // somebody reads an old state
+			return later(), ignoreBusy(err)
+		}
+		if cp.pages.Load()-copied <= cp.count(walLittle) {
+			break
+		}
+	}
+	mode := int32(lib.SQLITE_CHECKPOINT_RESTART)
+	if cp.pages.Load() > cp.count(walStart+walSlack) {
+		mode = lib.SQLITE_CHECKPOINT_TRUNCATE // the file has become large, and would stay so
+	}
+	if _, _, err = c.checkpoint(mode); err != nil {
+		return later(), ignoreBusy(err)
+	}
+	cp.pages.Store(0)
+	return cp.count(walStart), nil
+}
+
+func ignoreBusy(err error) error {
+	if IsBusy(err) {
+		return nil
+	}
+	return err
+}
+
+func (cp *Checkpointer) connect() (*Conn, error) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	if cp.conn != nil {
+		return cp.conn, nil
+	}
+	if cp.closed {
+		return nil, errors.New("sqlite: the checkpointer is closed")
+	}
+	c, err := new(Driver).Open(cp.path, Options{BusyTimeout: restartTimeout, MustExist: true, KeepJournal: true})
+	cp.conn = c
+	return c, err
+}
+
+// checkpoint runs one checkpoint and returns how many pages the WAL had, and
+// how many of them are in the database file.
+func (c *Conn) checkpoint(mode int32) (pages, copied int64, err error) {
+	log, ckpt := c.cells, c.cells+8
+	rc := lib.Xsqlite3_wal_checkpoint_v2(c.TLS, c.DB, 0, mode, log, ckpt)
+	return int64(*At[int32](log)), int64(*At[int32](ckpt)), c.Err(rc)
+}
+
+// HoldCheckpoints keeps the database's Checkpointer, if it has one, from
+// working until c is closed. It is for a connection that is about to read one
+// state for long: a checkpoint cannot get past that, and whoever tries wastes
+// its time. The WAL grows by all that is written meanwhile.
+func (c *Conn) HoldCheckpoints() {
+	cp := c.checkpointer
+	if cp == nil || c.holds {
+		return
+	}
+	c.holds = true
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.holds++
+	cp.due.Store(math.MaxInt32)
+	cp.turn.Broadcast()
+}
+
+// release ends the hold, after c's last statement.
+func (cp *Checkpointer) release() {
+	cp.mu.Lock()
+	if cp.holds--; cp.holds == 0 {
+		cp.due.Store(max(cp.count(walStart), cp.pages.Load()))
+	}
+	cp.mu.Unlock()
+	cp.kick()
+}

@@ -1,0 +1,83 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// Pages returns c's database as the bytes of a file: its pages in order, as
+// c's read transaction sees them, read as they are asked for. The file is not
+// in WAL mode, so that it stands on its own. Until it is closed nobody else may
+// use c; what is read later than ctx lasts fails.
+func (c *Conn) Pages(ctx context.Context) (io.ReadCloser, error) {
+	if c.Autocommit() {
+		return nil, errors.New("sqlite: the pages of a database are read in a transaction, or they do not belong together")
+	}
+	st, err := c.Prepare("SELECT data FROM sqlite_dbpage('main') ORDER BY pgno")
+	if err != nil {
+		return nil, err
+	}
+	return &pages{ctx: ctx, st: st}, nil
+}
+
+type pages struct {
+	ctx   context.Context
+	st    *Stmt
+	left  []byte // of the page that the statement stands on
+	start bool   // the first page has been read
+	err   error
+}
+
+// The two bytes of a database file that say whether it is in WAL mode.
+const (
+	writeVersion, readVersion = 18, 19
+	rollbackJournal           = 1
+)
+
+func (p *pages) Read(b []byte) (n int, err error) {
+	for n < len(b) && p.err == nil {
+		if len(p.left) == 0 {
+			p.next()
+		}
+		m := copy(b[n:], p.left)
+		p.left = p.left[m:]
+		n += m
+	}
+	if n > 0 {
+		return n, nil
+	}
+	return 0, p.err
+}
+
+// next steps to the next page.
+func (p *pages) next() {
+	if p.err = p.ctx.Err(); p.err != nil {
+		return
+	}
+	more, err := p.st.Step()
+	switch {
+	case err != nil:
+		p.err = err
+	case !more:
+		p.err = io.EOF
+	default:
+		p.left = p.st.View(0)
+	}
+	if !p.start && p.err == nil {
+		// The page is SQLite's; ours is a copy.
+		p.left = append([]byte(nil), p.left...)
+		p.left[writeVersion], p.left[readVersion] = rollbackJournal, rollbackJournal
+		p.start = true
+	}
+}
+
+var errPagesClosed = errors.New("sqlite: read of closed pages")
+
+func (p *pages) Close() error {
+	if p.err != errPagesClosed {
+		p.st.Finalize()
+		p.left, p.err = nil, errPagesClosed
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package syncer
+
+import (
+	"errors"
+
+	"golang.org/x/sys/windows"
+)
+
+// freeSpace is how many bytes a user may still write in folder.
+func freeSpace(folder string) (bytes int64, known bool) {
+	name, err := windows.UTF16PtrFromString(folder)
+	if err != nil {
+		return 0, false
+	}
+	var free uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &free, nil, nil); err != nil {
+		return 0, false
+	}
+	return int64(min(free, 1<<62)), true
+}
+
+func isDiskFull(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
+}

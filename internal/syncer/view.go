@@ -1,0 +1,130 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// view is one state of the database: what a snapshot stores.
+type view interface {
+	// Conn is a connection that sees the state and changes nothing. Nobody uses
+	// it while the file is read.
+	Conn() *sqlite.Conn
+	// File opens the state as a database file that stands on its own. It may be
+	// opened again, to be read from the start.
+	File(ctx context.Context) (io.ReadCloser, error)
+	// Close ends the view.
+	Close() error
+}
+
+// view returns the database as it is now, and the sequence of the last change
+// in it: as a copy beside it, or, if that has no room, live.
+func (s *Syncer) view(ctx context.Context) (view, int64, error) {
+	c, err := s.cfg.Reader()
+	if err != nil {
+		return nil, 0, err
+	}
+	c.HoldCheckpoints()
+	sequence, err := begin(c)
+	if err != nil {
+		return nil, 0, errors.Join(err, c.Close())
+	}
+	v, err := copyView(ctx, c, s.cfg.Path)
+	if err == nil {
+		if err = c.Close(); err != nil {
+			return nil, 0, errors.Join(err, v.Close())
+		}
+		return v, sequence, nil
+	}
+	if !noRoom(err) {
+		return nil, 0, errors.Join(fmt.Errorf("copy the database for a snapshot: %w", err), c.Close())
+	}
+	s.cfg.Logger.Warn("there is no room for a copy of the database, so the snapshot is sent as it is read: the WAL grows until it is stored, and a broken upload starts again",
+		"scope", "sync", "folder", filepath.Dir(s.cfg.Path), "error", err)
+	return live{c}, sequence, nil
+}
+
+// begin opens the view that c has until it is closed.
+func begin(c *sqlite.Conn) (sequence int64, err error) {
+	if err := c.Exec("BEGIN"); err != nil {
+		return 0, err
+	}
+	return changelog.Last(c) // the first read is what fixes the state
+}
+
+// live is the state that a read transaction sees. Its file has our tables in
+// it; a restore drops them.
+type live struct{ c *sqlite.Conn }
+
+func (v live) Conn() *sqlite.Conn { return v.c }
+func (v live) Close() error       { return v.c.Close() }
+
+func (v live) File(ctx context.Context) (io.ReadCloser, error) { return v.c.Pages(ctx) }
+
+// copied is a copy of the state, without our tables, in a folder of its own.
+type copied struct {
+	c    *sqlite.Conn
+	dir  string
+	file string
+}
+
+// CopySuffix marks the local copies that snapshots are made from. One that a
+// crash has left beside the database is of no use.
+const CopySuffix = "-driftdb-snapshot"
+
+// copyView copies what c sees of the database at path.
+func copyView(ctx context.Context, c *sqlite.Conn, path string) (v *copied, err error) {
+	if err := checkRoom(c, filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+CopySuffix)
+	if err != nil {
+		return nil, err
+	}
+	v = &copied{dir: dir, file: filepath.Join(dir, "copy.sqlite")}
+	if err = c.Copy(ctx, v.file, nil); err == nil {
+		err = v.open()
+	}
+	if err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return v, nil
+}
+
+// open makes the copy of a WAL database, which says that it is one, a file on
+// its own, and takes our tables out. Nobody needs what a crash would leave of
+// it.
+func (v *copied) open() (err error) {
+	v.c, err = new(sqlite.Driver).Open(v.file, sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff})
+	if err != nil {
+		return err
+	}
+	if err := v.c.Exec("PRAGMA journal_mode=DELETE; PRAGMA journal_mode=OFF"); err != nil {
+		return err
+	}
+	if err := changelog.Strip(v.c); err != nil {
+		return err
+	}
+	return v.c.Exec("PRAGMA query_only=ON")
+}
+
+func (v *copied) Conn() *sqlite.Conn { return v.c }
+
+// File opens the copy beside SQLite, whose locks on it end when that is closed:
+// nobody else knows of the file, so they guard nothing.
+func (v *copied) File(context.Context) (io.ReadCloser, error) { return os.Open(v.file) }
+
+func (v *copied) Close() error {
+	var err error
+	if v.c != nil {
+		err = v.c.Close()
+	}
+	return errors.Join(err, os.RemoveAll(v.dir))
+}
