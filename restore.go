@@ -46,6 +46,7 @@ type RestoreResult struct {
 	Time     time.Time // of that change, or of the snapshot that holds it
 	Rows     int64     // in all tables
 	Bytes    int64     // of the file
+	Tables   int       // whose contents were compared with the source's digests
 	Duration time.Duration
 }
 

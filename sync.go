@@ -90,6 +90,11 @@ type Metrics struct {
 
 	LastSyncAt, LastSnapshotAt time.Time // zero: not since Open
 
+	// Mismatches counts snapshots since Open whose tables were not what the log
+	// led to: a change was not captured, or the disk is failing. The event log
+	// names the tables. It should be 0.
+	Mismatches int64
+
 	Fenced    bool  // another writer has taken over
 	LastError error // of the last round; nil when it went well
 }
@@ -109,7 +114,7 @@ func (db *DB) Metrics() Metrics {
 	m.SyncedSequence, m.ConfirmedSequence = st.Acked, st.Confirmed
 	m.PendingChanges = max(m.LatestSequence-st.Acked, 0)
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
-	m.Fenced, m.LastError = st.Fenced, export(st.Err)
+	m.Fenced, m.LastError, m.Mismatches = st.Fenced, export(st.Err), st.Mismatches
 	m.BytesUploaded, m.Requests = db.meter.bytes.Load(), db.meter.requests.Load()
 	return m
 }

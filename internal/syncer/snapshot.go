@@ -36,6 +36,9 @@ func (s *Syncer) snapshot(ctx context.Context) (err error) {
 	if snap.Chain, err = s.log.ChainAt(s.books.Acked, s.books.Chain, max(snap.Sequence, s.books.Acked)); err != nil {
 		return err
 	}
+	if snap.Digests, err = s.sum(ctx, v.Conn(), sequence); err != nil {
+		return fmt.Errorf("compute the digests of a snapshot: %w", err)
+	}
 	if err := s.upload(ctx, snap.Sequence); err != nil {
 		return err
 	}
@@ -43,6 +46,9 @@ func (s *Syncer) snapshot(ctx context.Context) (err error) {
 		return fmt.Errorf("store a snapshot: %w", err)
 	}
 	if err := s.confirm(ctx, func(m *remote.Manifest) { m.AddSnapshot(snap) }); err != nil {
+		return err
+	}
+	if err := s.adopt(ctx, snap.Digests, sequence); err != nil {
 		return err
 	}
 	s.status.lastSnapshot.Store(snap.Time)

@@ -94,6 +94,7 @@ type status struct {
 	lastSync, lastSnapshot           atomic.Int64 // Unix ms
 	lastErr                          atomic.Pointer[error]
 	fenced                           atomic.Bool
+	mismatches                       atomic.Int64
 }
 
 // New returns an engine that does nothing until it is started or asked.
@@ -303,7 +304,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 		}
 		return err
 	}
-	s.tidy(ctx)
+	s.tidy(ctx, r)
 	return s.trim(ctx)
 }
 

@@ -157,12 +157,17 @@ func (s *Syncer) collect(ctx context.Context) error {
 	})
 }
 
-// tidy keeps the bucket small. What fails is tried again with a later round:
-// nobody waits for it.
-func (s *Syncer) tidy(ctx context.Context) {
-	for _, step := range []func(context.Context) error{s.merge, s.deleteMerged, s.collect} {
+// tidy keeps the bucket small and the digests complete. What fails is tried
+// again with a later round: nobody waits for it. What may take long is left to
+// rounds that nobody waits for either.
+func (s *Syncer) tidy(ctx context.Context, r request) {
+	steps := []func(context.Context) error{s.merge, s.deleteMerged, s.collect}
+	if r == (request{}) {
+		steps = append(steps, s.rescan)
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Logger.Warn("tidying the bucket failed; a later round tries again", "scope", "sync", "error", err)
+			s.cfg.Logger.Warn("tidying up failed; a later round tries again", "scope", "sync", "error", err)
 			return
 		}
 	}
