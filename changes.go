@@ -46,57 +46,55 @@ func (db *DB) Changes(ctx context.Context, from int64) iter.Seq2[Change, error] 
 	return func(yield func(Change, error) bool) {
 		next := max(from, 1)
 		for {
-			chunk, oldest, err := db.localChanges(ctx, next)
+			chunk, end, oldest, err := db.localChanges(ctx, next)
 			if errors.Is(err, changelog.ErrTrimmed) && db.bucket != nil {
 				for c, err := range history(ctx, db.bucket, next, oldest-1) {
 					if err != nil {
 						yield(Change{}, export(err))
 						return
 					}
-					next = c.Sequence + 1
 					if !yield(c, nil) {
 						return
 					}
 				}
-				if next == oldest {
-					continue
-				}
+				next = oldest
+				continue
 			}
 			if err != nil {
 				yield(Change{}, export(err))
 				return
 			}
 			for _, c := range chunk {
-				next = c.Sequence + 1
 				if !yield(c, nil) {
 					return
 				}
 			}
-			if len(chunk) == 0 {
+			if end < next {
 				return
 			}
+			next = end + 1
 		}
 	}
 }
 
-// localChanges reads a chunk of the local log. With ErrTrimmed it returns the
-// oldest sequence that the log has.
-func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, oldest int64, err error) {
+// localChanges reads a chunk of the local log, and says with which sequence it
+// ends. With ErrTrimmed it returns the oldest sequence that the log has.
+func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, end, oldest int64, err error) {
 	c, err := db.readers.Get(ctx)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	defer db.readers.Put(c)
 	log := changelog.View(c)
 	if oldest, err = log.Oldest(); err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	if from < oldest {
-		return nil, oldest, changelog.ErrTrimmed
+		return nil, 0, oldest, changelog.ErrTrimmed
 	}
 	first, err := log.Containing(from)
 	if err != nil {
-		return nil, oldest, err
+		return nil, 0, oldest, err
 	}
 	size := 0
 	err = log.Each(first, func(t changelog.Transaction) error {
@@ -104,6 +102,7 @@ func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, oldes
 			return changelog.Stop
 		}
 		size += t.Size()
+		end = t.Last()
 		return log.Entries(t, func(sequence int64, e *change.Entry) error {
 			if sequence >= from {
 				out = append(out, publicChange(sequence, t.First, t.Time, e))
@@ -111,7 +110,7 @@ func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, oldes
 			return ctx.Err()
 		})
 	})
-	return out, oldest, err
+	return out, end, oldest, err
 }
 
 // history yields the changes from to to that a bucket has; to 0 is all.

@@ -78,6 +78,13 @@ type Config struct {
 	// is ever deleted but batches that have been merged.
 	Retention time.Duration
 
+	// MaxLogBytes bounds the log that has not been sent. One that outgrows it,
+	// because the bucket cannot be reached or there is none, is given up: a
+	// barrier takes its place, and a snapshot follows when that is possible.
+	// That is history lost, and no data. Default: 256 MiB, or twice the size of
+	// the database if that is more.
+	MaxLogBytes int64
+
 	// Takeover says what happens when another node is the bucket's writer.
 	// Default Allow.
 	Takeover Takeover
@@ -188,8 +195,8 @@ func (c Config) normalize() (Config, error) {
 		return c, fmt.Errorf("Takeover %d is unknown", c.Takeover)
 	case c.Takeover == Refuse && c.AdvisoryFencing:
 		return c, errors.New("Takeover: Refuse cannot be kept with AdvisoryFencing; choose one")
-	case c.SnapshotEvery < 0 || c.MaxBatchSize < 0:
-		return c, errors.New("SnapshotEvery and MaxBatchSize must not be negative")
+	case c.SnapshotEvery < 0 || c.MaxBatchSize < 0 || c.MaxLogBytes < 0:
+		return c, errors.New("SnapshotEvery, MaxBatchSize and MaxLogBytes must not be negative")
 	}
 	for _, d := range []struct {
 		name    string

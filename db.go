@@ -45,6 +45,8 @@ type DB struct {
 	meter  *meter
 	sync   *syncer.Syncer
 
+	measured int64 // size of the file when the log's was measured last; the guard's
+
 	definitions definitions
 
 	closeOnce sync.Once

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -103,9 +102,7 @@ type Metrics struct {
 func (db *DB) Metrics() Metrics {
 	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size()}
 	// A closed database has no log to measure, and nobody to tell.
-	_ = db.conn().read(context.Background(), "SELECT coalesce(sum(length(data)), 0) FROM main._driftdb_log", func(st *sqlite.Stmt) error {
-		return st.Each(func(st *sqlite.Stmt) error { m.LogSizeBytes = st.Int64(0); return nil })
-	})
+	m.LogSizeBytes, _ = db.logSize(context.Background())
 	if db.sync == nil {
 		return m
 	}

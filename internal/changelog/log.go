@@ -147,6 +147,9 @@ func (l *Log) Each(from int64, fn func(Transaction) error) error {
 	next := from
 	err = st.Each(func(st *sqlite.Stmt) error {
 		t := Transaction{First: st.Int64(0), Count: st.Int64(1), Time: st.Int64(2), data: st.View(3)}
+		if t.First < next {
+			return nil // Collapse has put a barrier over it
+		}
 		if t.First != next {
 			return fmt.Errorf("%w: sequence %d is wanted, %d is the oldest", ErrTrimmed, next, t.First)
 		}
@@ -163,12 +166,11 @@ func (l *Log) Each(from int64, fn func(Transaction) error) error {
 func (l *Log) Entries(t Transaction, fn func(sequence int64, e *change.Entry) error) error {
 	seq := t.First
 	err := change.Decode(t.data, l.shape, func(e *change.Entry) error {
-		if seq > t.Last() {
+		at := seq
+		if seq += e.Width(); seq > t.Last()+1 {
 			return fmt.Errorf("log row %d has more than the %d entries that it says", t.First, t.Count)
 		}
-		err := fn(seq, e)
-		seq++
-		return err
+		return fn(at, e)
 	})
 	if err != nil {
 		return fmt.Errorf("log row %d: %w", t.First, err)

@@ -329,9 +329,14 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 }
 
 func (s *Syncer) trim(ctx context.Context) error {
+	return s.steps(ctx, func() (bool, error) { return s.log.Trim(s.books.Confirmed) })
+}
+
+// steps repeats a small transaction until there is no more to do.
+func (s *Syncer) steps(ctx context.Context, step func() (more bool, err error)) error {
 	for more := true; more && ctx.Err() == nil; {
 		err := s.exclusive(ctx, func() (err error) {
-			more, err = s.log.Trim(s.books.Confirmed)
+			more, err = step()
 			return err
 		})
 		if err != nil {
@@ -339,4 +344,30 @@ func (s *Syncer) trim(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Collapse gives up what the log has not sent: a barrier takes its place, and a
+// snapshot follows when the bucket can be reached. What jobs have fixed stays.
+func (s *Syncer) Collapse(ctx context.Context, reason string) (through int64, err error) {
+	if err := s.acquire(ctx); err != nil {
+		return 0, err
+	}
+	defer s.release()
+	after := s.books.Acked
+	jobs, err := s.log.Jobs(changelog.Upload)
+	if err != nil {
+		return 0, err
+	}
+	for _, j := range jobs {
+		after = max(after, j.To)
+	}
+	err = s.exclusive(ctx, func() (err error) {
+		through, err = s.log.Collapse(after, reason)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.Wake()
+	return through, s.steps(ctx, func() (bool, error) { return s.log.Sweep(after+1, through) })
 }
