@@ -50,6 +50,19 @@ func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([
 	return out, nil
 }
 
+// CollectGarbage deletes from the bucket what nothing needs any more, as it
+// also happens about once a day while the database syncs, and returns how much
+// that was. What a collection finds to be too old is deleted by the next one, a
+// day later at the earliest: until then somebody may still be reading it. It
+// flushes first, and uses the network.
+func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err error) {
+	if err := db.syncable(); err != nil {
+		return 0, 0, err
+	}
+	objects, bytes, err = db.sync.Collect(ctx)
+	return objects, bytes, export(err)
+}
+
 // RekeyResult counts the objects of a backup that are encrypted.
 type RekeyResult struct {
 	Objects int   // batches and snapshots

@@ -124,44 +124,69 @@ func (s *Syncer) deleteMerged(ctx context.Context) error {
 // cutoff is the oldest time that has to stay restorable.
 func (s *Syncer) cutoff() time.Time { return time.Now().Add(-s.cfg.Retention) }
 
-// pruneDue says whether it is time to look what has become too old. That is at
-// most once in the grace time, so that what one look takes out of the manifest
-// is deleted by the next.
-func (s *Syncer) pruneDue() bool {
-	return s.cfg.Retention > 0 && !time.Now().Before(time.UnixMilli(s.manifest.PrunedAt).Add(max(s.cfg.Retention/30, remote.Grace)))
-}
+// pruned is how long ago it was looked last what has become too old.
+func (s *Syncer) pruned() time.Duration { return time.Since(time.UnixMilli(s.manifest.PrunedAt)) }
 
-// collect deletes what the manifest has not needed since its last pruning, and
-// prunes it again.
-func (s *Syncer) collect(ctx context.Context) error {
-	if !s.pruneDue() || s.books.BarrierOpen() {
-		return nil
+// collect deletes what the manifest has not needed since it was pruned last,
+// and prunes it again. Between two prunings the grace time passes at least, so
+// a reader who has an older manifest still finds what that names.
+func (s *Syncer) collect(ctx context.Context) (objects int, bytes int64, err error) {
+	if s.cfg.Retention <= 0 || s.pruned() < remote.Grace || s.books.BarrierOpen() {
+		return 0, 0, nil
 	}
 	garbage, err := s.cfg.Bucket.Garbage(ctx, s.manifest.Manifest, s.cutoff())
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	var bytes int64
 	for _, g := range garbage {
 		if err := s.cfg.Bucket.Delete(ctx, g.Key); err != nil {
-			return err
+			return objects, bytes, err
 		}
-		bytes += g.Size
+		objects, bytes = objects+1, bytes+g.Size
 	}
-	if len(garbage) > 0 {
-		s.event("deleted what was out of the retention window", "objects", len(garbage), "bytes", bytes)
+	if objects > 0 {
+		s.event("deleted what was out of the retention window", "objects", objects, "bytes", bytes)
 	}
-	return s.confirm(ctx, func(m *remote.Manifest) {
+	return objects, bytes, s.confirm(ctx, func(m *remote.Manifest) {
 		m.Prune(s.cutoff())
 		m.PrunedAt = time.Now().UnixMilli()
 	})
+}
+
+// collectDue collects about once a day.
+func (s *Syncer) collectDue(ctx context.Context) error {
+	if s.pruned() < s.cfg.Retention/30 {
+		return nil
+	}
+	_, _, err := s.collect(ctx)
+	return err
+}
+
+// Collect deletes now what the next collection would delete, and returns how
+// much that was.
+func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err error) {
+	if err := s.acquire(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer s.release()
+	ctx, done := s.bound(ctx)
+	defer done()
+	if err := s.work(ctx, request{flush: true}); err != nil {
+		return 0, 0, err
+	}
+	if s.epoch == 0 { // there was nothing to send
+		if err := s.attach(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+	return s.collect(ctx)
 }
 
 // tidy keeps the bucket small and the digests complete. What fails is tried
 // again with a later round: nobody waits for it. What may take long is left to
 // rounds that nobody waits for either.
 func (s *Syncer) tidy(ctx context.Context, r request) {
-	steps := []func(context.Context) error{s.merge, s.deleteMerged, s.collect}
+	steps := []func(context.Context) error{s.merge, s.deleteMerged, s.collectDue}
 	if r == (request{}) {
 		steps = append(steps, s.rescan)
 	}
