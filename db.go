@@ -120,6 +120,10 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 // is built on it. All of its connections may write, and whatever they commit is
 // captured. It is closed with the database; do not Close it.
 //
+// A transaction takes the write lock when it begins, and waits for it for up to
+// Config.BusyTimeout, so that what it has read still holds when it writes. One
+// with sql.TxOptions{ReadOnly: true} takes no lock and waits for nobody.
+//
 // Values are bound and read as the driver modernc.org/sqlite does: a time.Time
 // is stored as text there, not as a repository's Unix milliseconds.
 func (db *DB) SQL() *sql.DB { return db.sql }
