@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Transactions of db.SQL() that read before they write wait for each other:
@@ -73,5 +74,31 @@ func TestSQLReadOnlyTransactionDoesNotWait(t *testing.T) {
 	}
 	if before != 1 || rows() != 1 {
 		t.Errorf("%d rows, then %d; the transaction began with 1", before, rows())
+	}
+}
+
+// A time is the same instant when it is read again, whatever its zone is
+// called, and SQLite's date functions understand it.
+func TestSQLTimes(t *testing.T) {
+	db := open(t, config(t))
+	exec(t, db, "CREATE TABLE t(at DATETIME)")
+	for _, want := range []time.Time{
+		time.Now(), // with a monotonic reading
+		time.Date(2026, 3, 29, 2, 30, 0, 123456789, time.FixedZone("", 3600)),
+		time.Date(1969, 12, 31, 23, 59, 59, 1, time.FixedZone("half", -5*3600-1800)),
+		time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC),
+	} {
+		var got time.Time
+		var seconds int64
+		if _, err := db.SQL().Exec("DELETE FROM t; INSERT INTO t VALUES(?)", want); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.SQL().QueryRow("SELECT at, unixepoch(at) FROM t").Scan(&got, &seconds); err != nil {
+			t.Errorf("%v: %v", want, err)
+			continue
+		}
+		if !got.Equal(want) || seconds != want.Unix() {
+			t.Errorf("%v: read as %v; SQLite says second %d, want %d", want, got, seconds, want.Unix())
+		}
 	}
 }
