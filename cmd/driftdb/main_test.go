@@ -50,6 +50,7 @@ func setUp(e *testscript.Env, more map[string]string) error {
 	for name, value := range more {
 		e.Setenv(name, value)
 	}
+	compareAtEnd(e)
 	return nil
 }
 
@@ -110,6 +111,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		if len(files) != 1 {
 			ts.Fatalf("%s matches %d files", args[0], len(files))
 		}
+		*ts.Value(damaged{}).(*bool) = true
 		content, err := os.ReadFile(files[0])
 		ts.Check(err)
 		content[len(content)/2] ^= 0x40
