@@ -111,7 +111,9 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		if len(files) != 1 {
 			ts.Fatalf("%s matches %d files", args[0], len(files))
 		}
-		*ts.Value(damaged{}).(*bool) = true
+		if strings.HasPrefix(args[0], "store") {
+			*ts.Value(damaged{}).(*bool) = true
+		}
 		content, err := os.ReadFile(files[0])
 		ts.Check(err)
 		content[len(content)/2] ^= 0x40
