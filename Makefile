@@ -33,8 +33,7 @@ kill:
 	DRIFTDB_KILLS=$(KILLS) go test ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
 
 # Long random runs: of the whole path, restored and compared, and of capture,
-# replayed and compared. They wait for the disk most of the time: with TMPDIR in
-# memory they are several times as fast.
+# replayed and compared.
 model:
 	go test . -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing' -seeds $(SEEDS) -count 1 -timeout 0

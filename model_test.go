@@ -24,7 +24,7 @@ import (
 // A failure prints how to repeat it, and the statements of the shortest run
 // that fails. "make model" runs for longer.
 func TestModel(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
@@ -33,6 +33,22 @@ func TestModel(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){"step": func(*rapid.T) { m.step() }})
 		m.finish()
 	})
+}
+
+// memoryDir is a folder that is not on a disk, where there is one: the model
+// would wait for fsync most of its time.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "driftdb-model-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // model is one run.
