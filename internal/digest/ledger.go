@@ -111,6 +111,12 @@ func (l *Ledger) Set() Set {
 	return l.set
 }
 
+// Replace makes s what is known, whatever was applied. The ledger takes it over.
+func (l *Ledger) Replace(s Set) {
+	l.Set()
+	l.set = s
+}
+
 // hasher hashes blocks until there are no more.
 func (l *Ledger) hasher() {
 	var sums []tally
