@@ -4,8 +4,10 @@ import (
 	"sync/atomic"
 )
 
-// DefaultLimit is how many bytes of changes one transaction may buffer.
-const DefaultLimit = 64 << 20
+// DefaultLimit is how many bytes of changes one transaction may buffer: some
+// 300,000 rows of a few short columns. They are in memory beside SQLite's page
+// cache, and again when they are read for the bucket.
+const DefaultLimit = 32 << 20
 
 // Hub is what the connections of one database share.
 type Hub struct {

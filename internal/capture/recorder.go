@@ -34,8 +34,10 @@ type recorder struct {
 	absent uintptr // the sqlite3_value that stands for a column which a record does not reach
 
 	// The transaction.
-	buf     []byte
-	count   int64           // entries in buf
+	buf     []byte          // the newest of its changes …
+	chunks  [][]byte        // … and those before; see buffer.go
+	chunked int             // bytes in chunks
+	count   int64           // entries in all of these
 	marks   []mark          // of the savepoints, outermost first
 	level   int             // how many of caps are enlisted
 	lastPos int32           // length of db->aVTrans after the last of them joined
@@ -172,7 +174,8 @@ func (r *recorder) barrier(reason string) {
 
 // trim keeps the buffer within the hub's limit.
 func (r *recorder) trim() {
-	if len(r.buf)+r.blobs.size > r.hub.limit {
+	r.chunk()
+	if r.size()+r.blobs.size > r.hub.limit {
 		r.giveUp(fmt.Sprintf("a transaction of more than %d MiB of changes", r.hub.limit>>20))
 	}
 }
@@ -182,17 +185,16 @@ func (r *recorder) giveUp(reason string) {
 	if r.over {
 		return
 	}
-	r.over, r.buf, r.count = true, nil, 0
+	r.over, r.count = true, 0
+	r.dropChanges()
 	r.marks = r.marks[:0]
 	r.blobs.reset()
 	r.barrier(reason)
 }
 
 func (r *recorder) reset() {
-	if cap(r.buf) > 1<<20 {
-		r.buf = nil
-	}
-	r.buf, r.count, r.marks, r.level = r.buf[:0], 0, r.marks[:0], 0
+	r.dropChanges()
+	r.count, r.marks, r.level = 0, r.marks[:0], 0
 	r.used = r.used[:0]
 	r.blobs.reset()
 	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
@@ -250,9 +252,13 @@ func (r *recorder) write(sequence, now int64) error {
 	st.BindInt64(2, r.count)
 	st.BindInt64(3, now)
 	st.BindInt64(4, r.schemaNow().cookie)
-	st.BindBlobs(5, change.AppendHeader(make([]byte, 0, 32), ids), r.buf)
+	header := change.AppendHeader(make([]byte, 0, 32), ids)
+	r.bindChanges(st, 5, header)
 	_, err := r.run(st, nil)
 	st.Clear()
+	if err == nil {
+		err = r.unseen(func() error { return r.fillRow(sequence, header) })
+	}
 	r.logged, r.stamp = sequence, now
 	return err
 }
