@@ -385,7 +385,7 @@ func TestNames(t *testing.T) {
 func FuzzManifest(f *testing.F) {
 	t := new(testing.T)
 	m := newWorld(t).manifest("abc", Span{"n", 1, 1, 2}, Span{"m", 2, 3, 0})
-	m.AddSnapshot(Snapshot{Key: SnapshotKey("app", "n", 5), Sequence: 2, Time: 5, Size: 7, SHA256: strings.Repeat("0", 64)})
+	m.AddSnapshot(Snapshot{Key: SnapshotKey("app", "n", 5), Sequence: 2, Time: 5, Size: 7, SHA256: strings.Repeat("0", 64), Digests: digest.Set{"t": {1}, "u": {}}})
 	good, err := m.encode(nil)
 	if err != nil {
 		f.Fatal(err)
