@@ -29,6 +29,10 @@ type DB struct {
 	file    *flock.Flock // keeps other writers out
 	cleanup func() error // of an in-memory database
 
+	ledger   sqlite.Ledger // of the commits that are ours
+	guard    guard
+	restored bool // Open has made the file
+
 	hub     *capture.Hub
 	token   chan struct{} // held by whoever uses writer
 	writer  *capture.Conn
@@ -177,6 +181,7 @@ func (db *DB) Close() error {
 		}
 		close(db.closed)
 		db.token <- struct{}{} // the writer's last user is done; nobody comes after
+		db.guard.wait()
 		db.closeErr = db.release()
 	})
 	return db.closeErr
@@ -195,6 +200,7 @@ func (db *DB) release() error {
 		errs = append(errs, db.logs.Close())
 	}
 	if db.writer != nil {
+		db.leave()
 		errs = append(errs, db.writer.Close())
 	}
 	if db.file != nil {
@@ -212,7 +218,7 @@ func (db *DB) release() error {
 func (db *DB) Shutdown(ctx context.Context) error {
 	var err error
 	if db.sync != nil {
-		if err = db.sync.Flush(ctx); err != nil {
+		if err = db.Flush(ctx); err != nil {
 			st := db.sync.Status()
 			err = export(fmt.Errorf("changes %d to %d are not confirmed in the bucket yet: %w", st.Confirmed+1, db.Sequence(), err))
 		}

@@ -59,19 +59,18 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.openConns(); err != nil {
 		return err
 	}
-	if db.bucket == nil {
-		return nil
+	if db.bucket != nil {
+		if err := db.openSync(); err != nil {
+			return err
+		}
 	}
-	if err := db.openSync(); err != nil {
-		return err
+	if db.bucket != nil && !db.cfg.ManualSync {
+		if err := db.checkBucket(ctx); err != nil {
+			return err
+		}
+		db.sync.Start()
 	}
-	if db.cfg.ManualSync {
-		return nil
-	}
-	if err := db.checkBucket(ctx); err != nil {
-		return err
-	}
-	db.sync.Start()
+	db.guard.start(db)
 	return nil
 }
 
@@ -174,6 +173,7 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)
 	}
+	db.restored = true
 	db.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil
 }
@@ -191,12 +191,16 @@ func (db *DB) continueHistory(c *sqlite.Conn, m *remote.Manifest, at remote.Posi
 // prepare opens the file for the first time: it has to be a database, gets our
 // tables, and has to belong to this name.
 func (db *DB) prepare() error {
+	tail, err := sqlite.ReadWAL(db.path)
+	if err != nil {
+		return err
+	}
 	plain := new(sqlite.Driver)
 	look, err := plain.Open(db.path, sqlite.Options{KeepJournal: true, BusyTimeout: db.cfg.BusyTimeout})
 	if err == nil {
+		defer look.Close() // not yet: the last one to close tidies up the WAL, and what it tells of
 		// Before anything is changed, the journal mode included.
 		_, err = look.Int("SELECT count(*) FROM main.sqlite_schema")
-		err = errors.Join(err, look.Close())
 	}
 	if err != nil {
 		if sqlite.IsNotDatabase(err) {
@@ -209,6 +213,9 @@ func (db *DB) prepare() error {
 		return err
 	}
 	defer c.Close()
+	if err := db.startLedger(c, tail); err != nil {
+		return err
+	}
 	adopted, err := changelog.Init(c, db.cfg.NodeID)
 	if err != nil {
 		return err
@@ -233,12 +240,18 @@ func (db *DB) prepare() error {
 	if err != nil {
 		return err
 	}
-	db.hub = capture.NewHub(last, 0, func() {
+	db.hub = capture.NewHub(last, 0, func(barrier string) {
 		if db.sync != nil {
 			db.sync.Wake()
 		}
+		if barrier != "" {
+			db.guard.tell(barrier)
+		}
 	})
-	return nil
+	// While the other two are still open: the WAL that the ledger has begun with
+	// goes with the last connection.
+	db.writer, err = capture.Open(db.path, db.options(), db.hub)
+	return err
 }
 
 // checkpointPages is how large the WAL grows before a commit copies it back
@@ -248,15 +261,12 @@ const checkpointPages = 4000
 
 // options are those of every connection that writes.
 func (db *DB) options() sqlite.Options {
-	return sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpoint: checkpointPages}
+	return sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpoint: checkpointPages, Ledger: &db.ledger}
 }
 
 // openConns opens the connections that the database works with.
 func (db *DB) openConns() (err error) {
-	if db.writer, err = capture.Open(db.path, db.options(), db.hub); err != nil {
-		return err
-	}
-	if err := db.writer.Barrier("the schema was changed while DriftDB had the file closed", true); err != nil {
+	if err := db.writer.Barrier(changedWhileClosed, true); err != nil {
 		return err
 	}
 	plain := new(sqlite.Driver)
@@ -271,7 +281,7 @@ func (db *DB) openConns() (err error) {
 	}
 	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) {
 		opts := db.options()
-		opts.QueryOnly = true
+		opts.QueryOnly, opts.Ledger = true, nil
 		return plain.Open(db.path, opts)
 	})
 	db.sql = sql.OpenDB(connector{db})

@@ -29,6 +29,9 @@ func (db *DB) Flush(ctx context.Context) error {
 	if err := db.syncable(); err != nil {
 		return err
 	}
+	if err := db.look(ctx); err != nil {
+		return err
+	}
 	return export(db.sync.Flush(ctx))
 }
 
@@ -37,6 +40,9 @@ func (db *DB) Flush(ctx context.Context) error {
 // of the database, and uses the network. Writers go on meanwhile.
 func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable(); err != nil {
+		return SnapshotInfo{}, err
+	}
+	if err := db.look(ctx); err != nil {
 		return SnapshotInfo{}, err
 	}
 	s, err := db.sync.Snapshot(ctx)
@@ -82,6 +88,7 @@ type Metrics struct {
 	LatestSequence    int64 // of the last committed change
 	SyncedSequence    int64 // of the last one in the bucket
 	ConfirmedSequence int64 // of the last one that the manifest names
+	Barriers          int64 // logged for what the log cannot say, each of which needs a snapshot
 
 	DBSizeBytes   int64 // of the file and its WAL
 	LogSizeBytes  int64 // of the change log within it
@@ -96,7 +103,7 @@ type Metrics struct {
 
 // Metrics says how things are. It reads the disk, and uses no network.
 func (db *DB) Metrics() Metrics {
-	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size()}
+	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size(), Barriers: db.hub.Barriers()}
 	// A closed database has no log to measure, and nobody to tell.
 	_ = db.conn().read(context.Background(), "SELECT coalesce(sum(length(data)), 0) FROM main._driftdb_log", func(st *sqlite.Stmt) error {
 		return st.Each(func(st *sqlite.Stmt) error { m.LogSizeBytes = st.Int64(0); return nil })

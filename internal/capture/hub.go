@@ -10,16 +10,18 @@ const DefaultLimit = 64 << 20
 // Hub is what the connections of one database share.
 type Hub struct {
 	limit  int
-	notify func()
+	notify func(barrier string)
 
 	sequence atomic.Int64 // of the last committed entry
+	barriers atomic.Int64
 	refused  atomic.Pointer[error]
 }
 
 // NewHub returns a hub for a database whose last entry is sequence. notify is
-// called after every commit that was logged, on the goroutine that committed;
-// it must not block. A limit of 0 is DefaultLimit.
-func NewHub(sequence int64, limit int, notify func()) *Hub {
+// called after every commit that was logged, on the goroutine that committed,
+// with the reason of a barrier if the commit holds one; it must not block. A
+// limit of 0 is DefaultLimit.
+func NewHub(sequence int64, limit int, notify func(barrier string)) *Hub {
 	if limit == 0 {
 		limit = DefaultLimit
 	}
@@ -30,6 +32,9 @@ func NewHub(sequence int64, limit int, notify func()) *Hub {
 
 // Sequence is the number of the last committed entry.
 func (h *Hub) Sequence() int64 { return h.sequence.Load() }
+
+// Barriers is how many barriers have been committed.
+func (h *Hub) Barriers() int64 { return h.barriers.Load() }
 
 // Refuse makes every later commit that changes something fail with err.
 func (h *Hub) Refuse(err error) { h.refused.Store(&err) }
@@ -46,7 +51,11 @@ func (h *Hub) refusal() error {
 
 // committed raises the sequence. Two commits may report out of order: SQLite
 // has released the write lock by the time it tells us.
-func (h *Hub) committed(sequence int64) {
+func (h *Hub) committed(sequence, barriers int64, reason string) {
+	if barriers == 0 {
+		reason = "" // that of a barrier which a savepoint took back
+	}
+	h.barriers.Add(barriers)
 	for {
 		old := h.sequence.Load()
 		if sequence <= old || h.sequence.CompareAndSwap(old, sequence) {
@@ -54,6 +63,6 @@ func (h *Hub) committed(sequence int64) {
 		}
 	}
 	if h.notify != nil {
-		h.notify()
+		h.notify(reason)
 	}
 }

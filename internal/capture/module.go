@@ -80,7 +80,7 @@ func (t *capTable) Savepoint(i int) error {
 		r.marks = append(r.marks, mark{}) // opened before we were enlisted: nothing was buffered
 	}
 	r.marks = r.marks[:i+1]
-	r.marks[i] = mark{len(r.buf), r.count}
+	r.marks[i] = mark{len(r.buf), r.count, r.barriers}
 	return nil
 }
 
@@ -100,7 +100,7 @@ func (t *capTable) RollbackTo(i int) error {
 		m = r.marks[i]
 	}
 	if m.len <= len(r.buf) {
-		r.buf, r.count = r.buf[:m.len], m.count
+		r.buf, r.count, r.barriers = r.buf[:m.len], m.count, m.barriers
 	}
 	return nil
 }

@@ -48,6 +48,9 @@ type recorder struct {
 	logged    int64           // its sequence number, for a COMMIT that is tried again
 	stamp     int64           // its time
 	over      bool            // a barrier stands for the whole transaction
+	barriers  int64           // in buf …
+	reason    string          // … and why the last one is there
+	notice    int64           // of the ledger, which one of them answers
 	fail      error           // capture is broken: no commit
 
 	inside    bool // one of our own statements runs
@@ -62,8 +65,8 @@ type recorder struct {
 
 // mark is where a savepoint began.
 type mark struct {
-	len   int
-	count int64
+	len             int
+	count, barriers int64
 }
 
 type statements struct {
@@ -172,6 +175,8 @@ func (r *recorder) join() {
 func (r *recorder) barrier(reason string) {
 	r.buf = change.AppendBarrier(r.buf, reason)
 	r.count++
+	r.barriers++
+	r.reason = reason
 }
 
 // trim keeps the buffer within the hub's limit.
@@ -186,7 +191,7 @@ func (r *recorder) giveUp(reason string) {
 	if r.over {
 		return
 	}
-	r.over, r.buf, r.count = true, nil, 0
+	r.over, r.buf, r.count, r.barriers = true, nil, 0, 0
 	r.marks = r.marks[:0]
 	r.barrier(reason)
 }
@@ -198,6 +203,7 @@ func (r *recorder) reset() {
 	r.buf, r.count, r.marks, r.level = r.buf[:0], 0, r.marks[:0], 0
 	r.used, r.blobs, r.blobsRead = r.used[:0], r.blobs[:0], 0
 	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
+	r.barriers, r.reason, r.notice = 0, "", 0
 	clear(r.changed)
 }
 
@@ -229,6 +235,7 @@ func (r *recorder) flush() error {
 	if schema != r.cookie && r.logged == 0 {
 		r.giveUp("the schema was changed by a statement that was not captured")
 	}
+	r.answer()
 	r.synced = true
 	if r.count == 0 {
 		if r.logged != 0 {
@@ -238,6 +245,20 @@ func (r *recorder) flush() error {
 		return r.fail
 	}
 	return r.write(next, now)
+}
+
+// answer puts a barrier behind the transaction's changes if somebody else has
+// committed since the last entry: they are what they say, but on top of
+// something that the log does not have.
+func (r *recorder) answer() {
+	reason, notice := r.c.Missed()
+	if notice == 0 {
+		return
+	}
+	r.notice = notice
+	if r.barriers == 0 { // any other is an answer as well
+		r.barrier(reason)
+	}
 }
 
 func (r *recorder) write(sequence, now int64) error {
@@ -261,8 +282,9 @@ func (r *recorder) write(sequence, now int64) error {
 
 // committed is called by xCommit.
 func (r *recorder) committed() {
+	r.c.Committed(r.notice)
 	if r.synced && r.count > 0 {
-		r.hub.committed(r.logged + r.count - 1)
+		r.hub.committed(r.logged+r.count-1, r.barriers, r.reason)
 	}
 	r.reset()
 }

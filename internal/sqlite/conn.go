@@ -48,6 +48,7 @@ type Options struct {
 	MustExist   bool          // do not create the file
 	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
 	Checkpoint  int           // pages of WAL after which a commit checkpoints; default SQLite's own (1000)
+	Ledger      *Ledger       // counts the connection's commits; default none
 }
 
 // Driver opens connections. Its zero value opens plain ones.
@@ -91,6 +92,10 @@ type Conn struct {
 	cells uintptr // two pointers of C memory, for out parameters
 	cache map[string]*Stmt
 
+	ledger  *Ledger
+	before  commit // the last one before a commit of ours …
+	counted bool   // … which the ledger expects
+
 	closing sync.Mutex // Interrupt against Close
 	closed  bool
 }
@@ -113,8 +118,11 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, dc.Close())
 	}
-	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}}
+	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger}
 	c.cells = libc.Xcalloc(tls, 2, 8)
+	if c.ledger != nil {
+		c.hook()
+	}
 	if err := c.check(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), c.Close())
 	}
@@ -193,6 +201,9 @@ func (c *Conn) Close() error {
 		st.Finalize()
 	}
 	libc.Xfree(c.TLS, c.cells)
+	if c.ledger != nil {
+		c.unhook()
+	}
 	return c.Driver.Close()
 }
 
