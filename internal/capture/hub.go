@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"sync"
 	"sync/atomic"
 )
 
@@ -15,6 +16,9 @@ type Hub struct {
 	sequence atomic.Int64 // of the last committed entry
 	barriers atomic.Int64
 	refused  atomic.Pointer[error]
+
+	ownOnce sync.Once
+	own     string // definitions of our tables, as the first connection found them
 }
 
 // NewHub returns a hub for a database whose last entry is sequence. notify is
@@ -47,6 +51,12 @@ func (h *Hub) refusal() error {
 		return *p
 	}
 	return nil
+}
+
+// ownTables keeps the definitions of our tables that it is given first.
+func (h *Hub) ownTables(found string) string {
+	h.ownOnce.Do(func() { h.own = found })
+	return h.own
 }
 
 // committed raises the sequence. Two commits may report out of order: SQLite

@@ -44,6 +44,7 @@ type recorder struct {
 	blobsRead int             // … and how many of them are in buf
 	changed   map[string]bool // AUTOINCREMENT tables with entries in buf
 	cookie    int64           // schema cookie when the transaction enlisted
+	intact    int64           // schema cookie with which our own tables were seen to be as they should
 	synced    bool            // the log row is written, the commit is under way
 	logged    int64           // its sequence number, for a COMMIT that is tried again
 	stamp     int64           // its time
@@ -97,6 +98,10 @@ func (r *recorder) prepare() error {
 		if *s.st, err = r.c.Prepare(s.q); err != nil {
 			return fmt.Errorf("capture: %w", err)
 		}
+	}
+	r.hub.ownTables(r.version().owned)
+	if r.fail != nil {
+		return r.fail
 	}
 	return r.addCap()
 }
@@ -212,6 +217,7 @@ var errUnwritten = errors.New("capture: the transaction's changes were not writt
 // flush writes the log row. It runs inside the commit, under the write lock,
 // so that sequence numbers and times follow the order of commits.
 func (r *recorder) flush() error {
+	r.checkOwn()
 	r.readBlobs()
 	r.logSequences()
 	if r.fail != nil {
@@ -245,6 +251,24 @@ func (r *recorder) flush() error {
 		return r.fail
 	}
 	return r.write(next, now)
+}
+
+var errTampered = errors.New("capture: another program has dropped or altered _driftdb_log or another of DriftDB's own tables, so nothing can be committed; restore the database from its bucket, or Detach the file to begin a new backup")
+
+// checkOwn looks, whenever the schema has changed, whether our own tables are
+// still what they were.
+func (r *recorder) checkOwn() {
+	if r.fail != nil || r.intact == r.cookie {
+		return
+	}
+	own := r.version().owned
+	switch {
+	case r.fail != nil:
+	case own != r.hub.ownTables(own):
+		r.fail = errTampered
+	default:
+		r.intact = r.cookie
+	}
 }
 
 // answer puts a barrier behind the transaction's changes if somebody else has

@@ -64,10 +64,14 @@ func (c *Conn) execSchema(ctx context.Context, text string, args []driver.NamedV
 	return res, nil
 }
 
-// lockMain takes main's write lock. Its error is the driver's own.
+// lockMain takes main's write lock. Its error is the driver's own, unless there
+// is no log.
 func (c *Conn) lockMain(ctx context.Context) error {
 	return c.r.unseen(func() error {
 		_, err := c.Driver.ExecContext(ctx, "DELETE FROM main._driftdb_log WHERE 0", nil)
+		if sqlite.Code(err) == lib.SQLITE_ERROR {
+			return errTampered
+		}
 		return err
 	})
 }
