@@ -76,11 +76,15 @@ func (db *DB) lock(ctx context.Context) error {
 
 func (db *DB) unlock() { <-db.token }
 
-// exclusive runs fn while the writer stands back.
+// exclusive runs fn, which makes a commit of our own, while the writer stands
+// back. What others have committed is noticed first, or that would be refused.
 func (db *DB) exclusive(ctx context.Context, fn func() error) error {
 	select {
 	case db.token <- struct{}{}:
 		defer db.unlock()
+		if err := db.notice(); err != nil {
+			return err
+		}
 		return fn()
 	case <-ctx.Done():
 		return ctx.Err()

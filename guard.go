@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -21,24 +22,10 @@ const (
 	changedSchema      = "another program changed the schema"
 )
 
-// startLedger makes the present state of the file the known one, once it has
-// found out whether that is the one that we left. tail is what the WAL held
-// before the first connection was opened. From here on every commit of ours has
-// to be on a connection with the ledger.
-func (db *DB) startLedger(c *sqlite.Conn, tail sqlite.WALTail) error {
-	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	same, err := db.unchanged(c, tail)
-	if err != nil {
-		return errors.Join(err, c.Rollback())
-	}
-	if !same {
-		db.ledger.Notice(changedWhileClosed)
-	}
-	return c.Rollback()
-}
-
+// unchanged makes the present state of the file the known one, and says whether
+// it is the one that we left. tail is what the WAL held before the first
+// connection was opened; c holds the write lock. From here on every commit of
+// ours has to be on a connection with the ledger.
 func (db *DB) unchanged(c *sqlite.Conn, tail sqlite.WALTail) (bool, error) {
 	sum, inWAL, err := db.ledger.Start(c)
 	if err != nil {
@@ -96,8 +83,9 @@ type guard struct {
 	wake chan struct{} // capacity 1: there is something to tell
 	done chan struct{} // nil: it was not started
 
-	mu   sync.Mutex
-	told []string // reasons of barriers
+	barriers atomic.Int64 // that were committed
+	mu       sync.Mutex
+	reasons  []string // of those that nobody was told of yet
 }
 
 func (g *guard) start(db *DB) {
@@ -115,10 +103,12 @@ func (g *guard) wait() {
 	}
 }
 
-// tell is called within a commit; the guard does the telling.
+// tell notes that a barrier was committed. It is called within the commit, so
+// the goroutine does the telling.
 func (g *guard) tell(reason string) {
+	g.barriers.Add(1)
 	g.mu.Lock()
-	g.told = append(g.told, reason)
+	g.reasons = append(g.reasons, reason)
 	g.mu.Unlock()
 	select {
 	case g.wake <- struct{}{}:
@@ -144,8 +134,8 @@ func (g *guard) run(db *DB) {
 
 func (g *guard) report(db *DB) {
 	g.mu.Lock()
-	reasons := g.told
-	g.told = nil
+	reasons := g.reasons
+	g.reasons = nil
 	g.mu.Unlock()
 	for _, reason := range reasons {
 		db.log.Warn("the log cannot describe what happened; a snapshot follows", "scope", "capture", "reason", reason)

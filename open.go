@@ -213,9 +213,59 @@ func (db *DB) prepare() error {
 		return err
 	}
 	defer c.Close()
-	if err := db.startLedger(c, tail); err != nil {
+	if err := db.admit(c, tail); err != nil {
 		return err
 	}
+	last, err := changelog.Last(c)
+	if err != nil {
+		return err
+	}
+	db.hub = capture.NewHub(last, 0, func(barrier string) {
+		if db.sync != nil {
+			db.sync.Wake()
+		}
+		if barrier != "" {
+			db.guard.tell(barrier)
+		}
+	})
+	// While the other two are still open: the WAL that the ledger has begun with
+	// goes with the last connection.
+	db.writer, err = capture.Open(db.path, db.options(), db.hub)
+	return err
+}
+
+// admit gives the file our tables, and finds out whether it belongs to this
+// name and whether others may have written to it. That is put down in the
+// transaction that changes anything at all: were it to follow, a crash in
+// between could hide it.
+func (db *DB) admit(c *sqlite.Conn, tail sqlite.WALTail) (err error) {
+	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Rollback()) }()
+	same, err := db.unchanged(c, tail)
+	if err != nil {
+		return err
+	}
+	if err := db.identify(c); err != nil {
+		return err
+	}
+	if !same {
+		if err := changelog.Barrier(c, changedWhileClosed); err != nil {
+			return err
+		}
+	}
+	if err := c.Exec("COMMIT"); err != nil {
+		return err
+	}
+	if !same {
+		db.guard.tell(changedWhileClosed)
+	}
+	return nil
+}
+
+// identify makes our tables if they are missing, and compares names.
+func (db *DB) identify(c *sqlite.Conn) error {
 	adopted, err := changelog.Init(c, db.cfg.NodeID)
 	if err != nil {
 		return err
@@ -236,22 +286,7 @@ func (db *DB) prepare() error {
 	default:
 		return fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", db.id.Name, db.cfg.Name)
 	}
-	last, err := changelog.Last(c)
-	if err != nil {
-		return err
-	}
-	db.hub = capture.NewHub(last, 0, func(barrier string) {
-		if db.sync != nil {
-			db.sync.Wake()
-		}
-		if barrier != "" {
-			db.guard.tell(barrier)
-		}
-	})
-	// While the other two are still open: the WAL that the ledger has begun with
-	// goes with the last connection.
-	db.writer, err = capture.Open(db.path, db.options(), db.hub)
-	return err
+	return nil
 }
 
 // checkpointPages is how large the WAL grows before a commit copies it back
@@ -266,7 +301,7 @@ func (db *DB) options() sqlite.Options {
 
 // openConns opens the connections that the database works with.
 func (db *DB) openConns() (err error) {
-	if err := db.writer.Barrier(changedWhileClosed, true); err != nil {
+	if err := db.writer.Barrier(changedSchema, true); err != nil {
 		return err
 	}
 	plain := new(sqlite.Driver)

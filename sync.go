@@ -88,7 +88,7 @@ type Metrics struct {
 	LatestSequence    int64 // of the last committed change
 	SyncedSequence    int64 // of the last one in the bucket
 	ConfirmedSequence int64 // of the last one that the manifest names
-	Barriers          int64 // logged for what the log cannot say, each of which needs a snapshot
+	Barriers          int64 // commits with something that the log cannot say; a snapshot follows each
 
 	DBSizeBytes   int64 // of the file and its WAL
 	LogSizeBytes  int64 // of the change log within it
@@ -103,7 +103,7 @@ type Metrics struct {
 
 // Metrics says how things are. It reads the disk, and uses no network.
 func (db *DB) Metrics() Metrics {
-	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size(), Barriers: db.hub.Barriers()}
+	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size(), Barriers: db.guard.barriers.Load()}
 	// A closed database has no log to measure, and nobody to tell.
 	_ = db.conn().read(context.Background(), "SELECT coalesce(sum(length(data)), 0) FROM main._driftdb_log", func(st *sqlite.Stmt) error {
 		return st.Each(func(st *sqlite.Stmt) error { m.LogSizeBytes = st.Int64(0); return nil })

@@ -14,7 +14,6 @@ type Hub struct {
 	notify func(barrier string)
 
 	sequence atomic.Int64 // of the last committed entry
-	barriers atomic.Int64
 	refused  atomic.Pointer[error]
 
 	ownOnce sync.Once
@@ -37,9 +36,6 @@ func NewHub(sequence int64, limit int, notify func(barrier string)) *Hub {
 // Sequence is the number of the last committed entry.
 func (h *Hub) Sequence() int64 { return h.sequence.Load() }
 
-// Barriers is how many barriers have been committed.
-func (h *Hub) Barriers() int64 { return h.barriers.Load() }
-
 // Refuse makes every later commit that changes something fail with err.
 func (h *Hub) Refuse(err error) { h.refused.Store(&err) }
 
@@ -61,11 +57,7 @@ func (h *Hub) ownTables(found string) string {
 
 // committed raises the sequence. Two commits may report out of order: SQLite
 // has released the write lock by the time it tells us.
-func (h *Hub) committed(sequence, barriers int64, reason string) {
-	if barriers == 0 {
-		reason = "" // that of a barrier which a savepoint took back
-	}
-	h.barriers.Add(barriers)
+func (h *Hub) committed(sequence int64, barrier string) {
 	for {
 		old := h.sequence.Load()
 		if sequence <= old || h.sequence.CompareAndSwap(old, sequence) {
@@ -73,6 +65,6 @@ func (h *Hub) committed(sequence, barriers int64, reason string) {
 		}
 	}
 	if h.notify != nil {
-		h.notify(reason)
+		h.notify(barrier)
 	}
 }

@@ -307,8 +307,11 @@ func (r *recorder) write(sequence, now int64) error {
 // committed is called by xCommit.
 func (r *recorder) committed() {
 	r.c.Committed(r.notice)
+	if r.barriers == 0 {
+		r.reason = "" // that of a barrier which a ROLLBACK TO took back
+	}
 	if r.synced && r.count > 0 {
-		r.hub.committed(r.logged+r.count-1, r.barriers, r.reason)
+		r.hub.committed(r.logged+r.count-1, r.reason)
 	}
 	r.reset()
 }

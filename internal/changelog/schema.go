@@ -138,8 +138,11 @@ func create(c *sqlite.Conn, id Identity, b Books, barrier bool) error {
 	})
 }
 
-// transact runs fn in a transaction.
+// transact runs fn in a transaction, or in the one that is open.
 func transact(c *sqlite.Conn, fn func() error) error {
+	if !c.Autocommit() {
+		return fn()
+	}
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}

@@ -53,15 +53,6 @@ func (l *Ledger) Start(c *Conn) (sum uint64, inWAL bool, err error) {
 	return l.known.sum, h.FmxFrame > 0, nil
 }
 
-// Notice adds a notice, as if a foreign commit had been found.
-func (l *Ledger) Notice(reason string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.notice(reason)
-}
-
-func (l *Ledger) notice(reason string) { l.reason, l.noticed = reason, l.noticed+1 }
-
 // Missed says what was noticed and is not answered yet: the reason, and a
 // number for Committed, which is 0 if there is nothing. c holds the write lock.
 func (c *Conn) Missed() (reason string, notice int64) {
@@ -92,7 +83,7 @@ func (l *Ledger) compare(found commit) {
 	if n := len(l.unseen); n > 0 {
 		reason = l.unseen[n-1]
 	}
-	l.notice(reason)
+	l.reason, l.noticed = reason, l.noticed+1
 	l.known, l.summed = found, true
 }
 
@@ -147,9 +138,16 @@ func (c *Conn) Unseen(reason string) (done func()) {
 	}
 }
 
-// hook makes c's commits known to its ledger.
+// hook makes c's commits known to its ledger. It refuses those that come after
+// a foreign one: after a crash, the last commit would be ours, and the foreign
+// one forgotten. See IsBypassed.
 func (c *Conn) hook() {
-	c.Driver.RegisterCommitHook(func() int32 { c.Committing(); return 0 })
+	c.Driver.RegisterCommitHook(func() int32 {
+		if c.Committing() {
+			return 1
+		}
+		return 0
+	})
 	c.Driver.RegisterRollbackHook(c.rolledBack)
 }
 
@@ -161,20 +159,23 @@ func (c *Conn) unhook() {
 }
 
 // Committing is what the commit hook does; whoever replaces the hook calls it.
-func (c *Conn) Committing() {
+// It says whether there is something to answer, see Missed.
+func (c *Conn) Committing() (missed bool) {
 	l, w := c.ledger, c.wal()
 	if l == nil || w == nil || !c.writesMain() {
-		return
+		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.on {
-		return
+		return false
 	}
 	found := commitOf(shared(w))
 	l.compare(found)
 	c.before, c.counted = found, true
 	l.known.count, l.summed = found.count+1, false
+	_, notice := l.open()
+	return notice != 0
 }
 
 // Committed is called when a transaction of c's has been committed, before c
