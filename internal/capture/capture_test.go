@@ -42,6 +42,24 @@ func newSource(t testing.TB, limit int) *source {
 	return s
 }
 
+// watch gives the source a ledger: from here on every connection's commits are
+// known, and any other is to be found. A barrier that nobody caused fails
+// mustEqual.
+func (s *source) watch(t testing.TB) {
+	t.Helper()
+	anchor := s.plain(t) // or the WAL, and with it the count, would begin anew
+	s.opts.Ledger = new(sqlite.Ledger)
+	if err := anchor.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.opts.Ledger.Start(anchor); err != nil {
+		t.Fatal(err)
+	}
+	if err := anchor.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // connector opens captured connections for database/sql.
 type connector struct {
 	path string

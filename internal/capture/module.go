@@ -81,7 +81,7 @@ func (t *capTable) Savepoint(i int) error {
 		r.marks = append(r.marks, mark{}) // opened before we were enlisted: nothing was buffered
 	}
 	r.marks = r.marks[:i+1]
-	r.marks[i] = mark{r.size(), r.count}
+	r.marks[i] = mark{r.size(), r.count, r.barriers}
 	return nil
 }
 
@@ -102,7 +102,7 @@ func (t *capTable) RollbackTo(i int) error {
 	}
 	if m.len <= r.size() {
 		r.cutBack(m.len)
-		r.count = m.count
+		r.count, r.barriers = m.count, m.barriers
 	}
 	return nil
 }

@@ -151,8 +151,11 @@ func create(c *sqlite.Conn, id Identity, b Books, sums digest.Set, barrier bool)
 	})
 }
 
-// transact runs fn in a transaction.
+// transact runs fn in a transaction, or in the one that is open.
 func transact(c *sqlite.Conn, fn func() error) error {
+	if !c.Autocommit() {
+		return fn()
+	}
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	}
 	j.proof = newProof(known)
 	defer j.proof.Close()
-	c, err := new(sqlite.Driver).Open(j.file, sqlite.Options{Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 64 << 10})
+	c, err := new(sqlite.Driver).Open(j.file, sqlite.Options{Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 32 << 10})
 	if err != nil {
 		return res, err
 	}
