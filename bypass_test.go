@@ -454,15 +454,17 @@ func TestBypassOtherFiles(t *testing.T) {
 	}
 	again := cfg
 	again.Path, again.AutoRestore = filepath.Join(t.TempDir(), "again.sqlite"), true
-	restored := open(t, again)
-	none(restored)
-	some(t, restored, "t", 3)
-	if err := restored.Shutdown(ctx); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		restored, err := driftdb.Open(ctx, again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		none(restored)
+		some(t, restored, "t", 3)
+		if err := restored.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
-	restored = open(t, again)
-	none(restored)
-	restored.Close()
 	if err := driftdb.Detach(ctx, again.Path); err != nil {
 		t.Fatal(err)
 	}

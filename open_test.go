@@ -26,6 +26,7 @@ var opensItself = map[string]string{
 	"bigTransaction":           "measures, in a process of its own, and compares",
 	"TestChild":                "is another process, and may be killed",
 	"TestBypassWhileClosed":    "leaves the file to others, and opens it again",
+	"TestBypassOtherFiles":     "gives the file another name",
 	"TestBranchLater":          "it is fenced, by one whose bucket is whole",
 	"TestRefuseTakeover":       "it is refused",
 	"TestOpenBarrier":          "its store fails; the database is opened again with one that works",
