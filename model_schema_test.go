@@ -65,7 +65,7 @@ func (m *model) columnRule() string {
 
 // createVirtual makes a full text table or an R-Tree. There is none with
 // contentless_unindexed: SQLite forgets a part of it in ALTER TABLE RENAME, and
-// calls the database malformed from then on. Nor is there one with content=''
+// calls the database malformed from then on. Nor is there one with content=”
 // and columnsize=0, whose writes are refused outside a transaction.
 func (m *model) createVirtual(name string) string {
 	return "CREATE VIRTUAL TABLE " + name + " USING " + m.word(
