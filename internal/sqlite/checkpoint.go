@@ -18,7 +18,7 @@ const (
 	walStart = 16 << 20
 	// walSlack is how much further a WAL grows before the writers wait for the
 	// copying, which then catches up.
-	walSlack = 32 << 20
+	walSlack = 24 << 20
 	// walLarge is the size from which on the file does not keep its room.
 	walLarge = 64 << 20
 	// walLittle is what may be left to copy when the writers are shut out, so
@@ -287,7 +287,8 @@ func (c *Conn) checkpoint(mode int32) (pages, copied int64, err error) {
 // HoldCheckpoints keeps the database's Checkpointer, if it has one, from
 // working until c is closed. It is for a connection that is about to read one
 // state for long: a checkpoint cannot get past that, and whoever tries wastes
-// its time. The WAL grows by all that is written meanwhile.
+// its time. The WAL grows by all that is written meanwhile; so that it starts
+// small, there is one checkpoint first, which HoldCheckpoints waits for.
 func (c *Conn) HoldCheckpoints() {
 	cp := c.checkpointer
 	if cp == nil || c.holds {
@@ -296,6 +297,11 @@ func (c *Conn) HoldCheckpoints() {
 	c.holds = true
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
+	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && cp.pages.Load() > cp.count(walRetry); {
+		cp.due.Store(0)
+		cp.ask()
+		cp.turn.Wait()
+	}
 	cp.holds++
 	cp.expect(math.MaxInt32)
 	cp.turn.Broadcast()
