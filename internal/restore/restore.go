@@ -117,7 +117,7 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	if err != nil {
 		return res, err
 	}
-	c, err := new(sqlite.Driver).Open(j.file, sqlite.Options{Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 64 << 10})
+	c, err := new(sqlite.Driver).Open(j.file, sqlite.Options{Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 32 << 10})
 	if err != nil {
 		return res, err
 	}
