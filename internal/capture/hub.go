@@ -5,9 +5,9 @@ import (
 )
 
 // DefaultLimit is how many bytes of changes one transaction may buffer: some
-// 300,000 rows of a few short columns. They are in memory beside SQLite's page
+// 250,000 rows of a few short columns. They are in memory beside SQLite's page
 // cache, and again when they are read for the bucket.
-const DefaultLimit = 32 << 20
+const DefaultLimit = 24 << 20
 
 // Hub is what the connections of one database share.
 type Hub struct {
