@@ -315,7 +315,7 @@ func (r *recorder) committed() {
 		r.reason = "" // that of a barrier which a ROLLBACK TO took back
 	}
 	if r.synced && r.count > 0 {
-		r.hub.committed(r.logged+r.count-1, r.reason)
+		r.hub.committed(r.logged+r.count-1, r.size(), r.reason)
 	}
 	r.reset()
 }
