@@ -85,11 +85,11 @@ type guard struct {
 
 	barriers atomic.Int64 // that were committed
 	mu       sync.Mutex
-	reasons  []string // of those that nobody was told of yet
+	reasons  []string // of those that nobody was told of yet; the same one again counts once
 }
 
 func (g *guard) start(db *DB) {
-	g.wake, g.done = make(chan struct{}, 1), make(chan struct{})
+	g.done = make(chan struct{})
 	go func() {
 		defer close(g.done)
 		g.run(db)
@@ -108,7 +108,9 @@ func (g *guard) wait() {
 func (g *guard) tell(reason string) {
 	g.barriers.Add(1)
 	g.mu.Lock()
-	g.reasons = append(g.reasons, reason)
+	if n := len(g.reasons); n == 0 || g.reasons[n-1] != reason {
+		g.reasons = append(g.reasons, reason)
+	}
 	g.mu.Unlock()
 	select {
 	case g.wake <- struct{}{}:
@@ -137,8 +139,12 @@ func (g *guard) report(db *DB) {
 	reasons := g.reasons
 	g.reasons = nil
 	g.mu.Unlock()
+	msg := "something happened that the log cannot describe"
+	if db.bucket != nil {
+		msg += "; a snapshot follows"
+	}
 	for _, reason := range reasons {
-		db.log.Warn("the log cannot describe what happened; a snapshot follows", "scope", "capture", "reason", reason)
+		db.log.Warn(msg, "scope", "capture", "reason", reason)
 	}
 }
 

@@ -36,7 +36,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
-	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), closed: make(chan struct{})}
+	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
 	if err := db.open(ctx); err != nil {
 		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.release())
 	}
@@ -60,17 +60,23 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	if db.bucket != nil {
-		if err := db.openSync(); err != nil {
+		if err := db.startSync(ctx); err != nil {
 			return err
 		}
-	}
-	if db.bucket != nil && !db.cfg.ManualSync {
-		if err := db.checkBucket(ctx); err != nil {
-			return err
-		}
-		db.sync.Start()
 	}
 	db.guard.start(db)
+	return nil
+}
+
+// startSync makes the engine, and starts it unless that is left to the user.
+func (db *DB) startSync(ctx context.Context) error {
+	if err := db.openSync(); err != nil || db.cfg.ManualSync {
+		return err
+	}
+	if err := db.checkBucket(ctx); err != nil {
+		return err
+	}
+	db.sync.Start()
 	return nil
 }
 
