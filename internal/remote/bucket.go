@@ -178,30 +178,40 @@ func (b *Bucket) PutBatch(ctx context.Context, databaseID string, name Batch, se
 		return err
 	}
 	// Sealing is not deterministic, so what was sealed is compared.
-	ours, err := b.digest(databaseID, key, bytes.NewReader(sealed))
-	if err != nil {
-		return err
+	ours, digestErr := b.digest(databaseID, key, sealed)
+	if digestErr != nil {
+		return digestErr
 	}
-	body, _, err := b.store.Get(ctx, key, objstore.GetOptions{})
-	if err != nil {
-		return err
+	var last []byte
+	for range 3 {
+		there, rerr := b.read(ctx, key)
+		if rerr != nil {
+			return fmt.Errorf("%w; and what is stored there cannot be read: %w", err, rerr)
+		}
+		theirs, rerr := b.digest(databaseID, key, there)
+		switch {
+		case rerr == nil && ours == theirs:
+			return nil
+		case last != nil && bytes.Equal(there, last): // and not altered on its way here
+			return errors.Join(fmt.Errorf("%w: %s holds something else", ErrLost, key), rerr)
+		}
+		last = there
 	}
-	defer body.Close()
-	theirs, err := b.digest(databaseID, key, body)
-	if err != nil && ctx.Err() == nil && (errors.Is(err, seal.ErrCorrupt) || errors.Is(err, seal.ErrKey)) {
-		return fmt.Errorf("%w: %s holds something else (%w)", ErrLost, key, err)
-	}
-	if err != nil {
-		return err
-	}
-	if ours != theirs {
-		return fmt.Errorf("%w: %s holds something else", ErrLost, key)
-	}
-	return nil
+	return fmt.Errorf("%w; and what is stored there is another each time that it is read", err)
 }
 
-func (b *Bucket) digest(databaseID, key string, sealed io.Reader) (string, error) {
-	r, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))
+func (b *Bucket) read(ctx context.Context, key string) ([]byte, error) {
+	body, _, err := b.store.Get(ctx, key, objstore.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
+}
+
+// digest is that of the contents of a sealed batch.
+func (b *Bucket) digest(databaseID, key string, sealed []byte) (string, error) {
+	r, err := seal.NewReader(bytes.NewReader(sealed), b.opts.Ring, b.context(databaseID, key))
 	if err != nil {
 		return "", err
 	}

@@ -74,3 +74,22 @@ func TestSwapRefusedForNothing(t *testing.T) {
 	}
 }
 
+// TestPutBatchMisread: what is altered on its way here is not somebody else's.
+func TestPutBatchMisread(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t)
+	w.put("n", 1, "abc", 1)
+	name := Batch{NodeID: "n", From: 1, To: 3, Epoch: 1}
+	sealed := w.object(BatchKey("app", name))
+	for at := range int64(len(sealed)) {
+		bad := w.breaking(answers(objstoretest.Fault{}, objstoretest.Fault{Kind: objstoretest.Flip, At: at}))
+		if err := bad.PutBatch(ctx, testID, name, sealed); err != nil {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+	}
+	gone := w.breaking(answers(objstoretest.Fault{Kind: objstoretest.Fail, Err: objstoretest.Status(412)}, objstoretest.Fault{Kind: objstoretest.Fail, Err: objstoretest.Status(404)}))
+	if err := gone.PutBatch(ctx, testID, name, sealed); err == nil || errors.Is(err, ErrLost) {
+		t.Errorf("a name that is taken by nothing: %v", err)
+	}
+}
+
