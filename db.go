@@ -29,6 +29,10 @@ type DB struct {
 	file    *flock.Flock // keeps other writers out
 	cleanup func() error // of an in-memory database
 
+	ledger   sqlite.Ledger // of the commits that are ours
+	guard    guard
+	restored bool // Open has made the file
+
 	hub     *capture.Hub
 	token   chan struct{} // held by whoever uses writer
 	writer  *capture.Conn
@@ -76,11 +80,15 @@ func (db *DB) lock(ctx context.Context) error {
 
 func (db *DB) unlock() { <-db.token }
 
-// exclusive runs fn while the writer stands back.
+// exclusive runs fn, which makes a commit of our own, while the writer stands
+// back. What others have committed is noticed first, or that would be refused.
 func (db *DB) exclusive(ctx context.Context, fn func() error) error {
 	select {
 	case db.token <- struct{}{}:
 		defer db.unlock()
+		if err := db.notice(); err != nil {
+			return err
+		}
 		return fn()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -124,8 +132,15 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 // is built on it. All of its connections may write, and whatever they commit is
 // captured. It is closed with the database; do not Close it.
 //
-// Values are bound and read as the driver modernc.org/sqlite does: a time.Time
-// is stored as text there, not as a repository's Unix milliseconds.
+// A transaction takes the write lock when it begins, and waits for it for up to
+// Config.BusyTimeout, so that what it has read still holds when it writes. One
+// with sql.TxOptions{ReadOnly: true} takes no lock and waits for nobody.
+//
+// Values are bound and read as the driver modernc.org/sqlite does. A time.Time
+// is stored as text that SQLite's date functions understand, such as
+// "2006-01-02 15:04:05.999999999-07:00", not as a repository's Unix
+// milliseconds, and read again from columns declared DATE, DATETIME or
+// TIMESTAMP. SQLite compares it as text: store times of one zone, best UTC.
 func (db *DB) SQL() *sql.DB { return db.sql }
 
 // connector opens captured connections for database/sql.
@@ -181,6 +196,7 @@ func (db *DB) Close() error {
 		}
 		close(db.closed)
 		db.token <- struct{}{} // the writer's last user is done; nobody comes after
+		db.guard.wait()
 		db.closeErr = db.release()
 	})
 	return db.closeErr
@@ -198,11 +214,12 @@ func (db *DB) release() error {
 	if db.logs != nil {
 		errs = append(errs, db.logs.Close())
 	}
-	if db.writer != nil {
-		errs = append(errs, db.writer.Close())
-	}
-	if db.checkpoints != nil {
+	if db.checkpoints != nil { // before we note how the file is left
 		errs = append(errs, db.checkpoints.Close())
+	}
+	if db.writer != nil {
+		db.leave()
+		errs = append(errs, db.writer.Close())
 	}
 	if db.file != nil {
 		errs = append(errs, db.file.Close())
@@ -219,7 +236,7 @@ func (db *DB) release() error {
 func (db *DB) Shutdown(ctx context.Context) error {
 	var err error
 	if db.sync != nil {
-		if err = db.sync.Flush(ctx); err != nil {
+		if err = db.Flush(ctx); err != nil {
 			st := db.sync.Status()
 			err = export(fmt.Errorf("changes %d to %d are not confirmed in the bucket yet: %w", st.Confirmed+1, db.Sequence(), err))
 		}

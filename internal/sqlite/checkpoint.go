@@ -19,6 +19,8 @@ const (
 	// walSlack is how much further a WAL grows before the writers wait for the
 	// copying, which then catches up.
 	walSlack = 32 << 20
+	// walLarge is the size from which on the file does not keep its room.
+	walLarge = 64 << 20
 	// walLittle is what may be left to copy when the writers are shut out, so
 	// that they do not notice.
 	walLittle = 1 << 20
@@ -30,6 +32,8 @@ const (
 	restartTimeout = 10 * time.Millisecond
 	// maxPasses bounds one checkpoint, should the writers be faster than it.
 	maxPasses = 20
+	// maxWait bounds the checkpoints that a writer waits for.
+	maxWait = 4
 )
 
 // Checkpointer copies the WAL of a database back into its file, in the
@@ -47,7 +51,8 @@ type Checkpointer struct {
 
 	pageSize atomic.Int64  // 0: no connection was opened yet
 	pages    atomic.Int64  // in the WAL, as the last commit left it
-	due      atomic.Int64  // pages from which there is something to do
+	due      atomic.Int64  // pages from which on there is something to do …
+	limit    atomic.Int64  // … and from which on writers wait for that
 	wake     chan struct{} // capacity 1
 
 	mu     sync.Mutex
@@ -105,14 +110,16 @@ func (cp *Checkpointer) Close() error {
 
 // watch takes c's checkpoints over.
 func (cp *Checkpointer) watch(c *Conn) error {
-	if cp.pageSize.Load() == 0 {
-		size, err := c.Int("PRAGMA page_size") // which stays, in WAL mode
-		if err != nil {
-			return err
-		}
-		cp.due.CompareAndSwap(0, walStart/size)
-		cp.pageSize.Store(size)
+	size, err := c.Int("PRAGMA page_size") // which stays, in WAL mode
+	if err != nil {
+		return err
 	}
+	cp.mu.Lock()
+	if cp.pageSize.Load() == 0 {
+		cp.pageSize.Store(size)
+		cp.expect(walStart / size)
+	}
+	cp.mu.Unlock()
 	c.checkpointer = cp
 	lib.Xsqlite3_wal_hook(c.TLS, c.DB, CFunc(walHook), cp.id)
 	return nil
@@ -135,22 +142,28 @@ func walHook(tls *libc.TLS, id, db, zDB uintptr, pages int32) int32 {
 }
 
 // committed notes how large the WAL is. The writer that finds it too large
-// waits until the checkpointer has caught up.
+// waits until the checkpointer has caught up, or finds that it cannot.
 func (cp *Checkpointer) committed(pages int64) {
 	cp.pages.Store(pages)
-	due := cp.due.Load()
-	if pages < due {
+	if pages < cp.due.Load() {
 		return
 	}
 	cp.kick()
-	if pages < due+cp.count(walSlack) {
+	if pages < cp.limit.Load() {
 		return
 	}
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	for round := cp.rounds; round == cp.rounds && cp.holds == 0 && !cp.closed; {
+	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && cp.pages.Load() >= cp.limit.Load(); {
+		cp.ask()
 		cp.turn.Wait()
 	}
+}
+
+// expect says from how many pages on there is something to do.
+func (cp *Checkpointer) expect(pages int64) {
+	cp.due.Store(pages)
+	cp.limit.Store(pages + cp.count(walSlack))
 }
 
 // count is a number of bytes in pages.
@@ -159,6 +172,11 @@ func (cp *Checkpointer) count(bytes int64) int64 { return bytes / cp.pageSize.Lo
 func (cp *Checkpointer) kick() {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
+	cp.ask()
+}
+
+// ask wakes the checkpointer; the caller has mu.
+func (cp *Checkpointer) ask() {
 	if cp.closed {
 		return
 	}
@@ -175,54 +193,73 @@ func (cp *Checkpointer) run() {
 		if cp.pages.Load() < cp.due.Load() {
 			continue // a commit of before the last checkpoint's end asked
 		}
-		next, err := cp.checkpoint()
-		if err != nil && !failing && cp.report != nil && !IsInterrupted(err) {
+		result, err := cp.checkpoint()
+		if IsBusy(err) || IsInterrupted(err) { // another process checkpoints, or Close
+			err = nil
+		}
+		if err != nil && !failing && cp.report != nil {
 			cp.report(err)
 		}
 		failing = err != nil
-		cp.mu.Lock()
-		if cp.holds == 0 {
-			cp.due.Store(next)
-		}
-		cp.rounds++
-		cp.turn.Broadcast()
-		cp.mu.Unlock()
+		cp.ended(result)
 	}
 }
 
-// checkpoint copies all of the WAL and lets it begin anew. It returns how many
-// pages are to be in the WAL before there is something to do again.
-func (cp *Checkpointer) checkpoint() (next int64, err error) {
-	later := func() int64 { return cp.pages.Load() + cp.count(walRetry) }
+// result is how a checkpoint ended.
+type result int
+
+const (
+	blocked result = iota // somebody reads an old state, if only a commit that is just ending; or the disk is full
+	crowded               // the writers left no gap to shut them out in
+	renewed               // the WAL begins anew
+)
+
+// ended says when there is something to do again, and frees who waits.
+func (cp *Checkpointer) ended(r result) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	again := cp.pages.Load() + cp.count(walRetry)
+	switch {
+	case cp.holds > 0:
+	case r == renewed:
+		cp.expect(cp.count(walStart))
+	case r == blocked && cp.pages.Load() >= cp.limit.Load():
+		cp.limit.Store(again) // it is no use to wait
+		fallthrough
+	default:
+		cp.due.Store(min(again, cp.limit.Load()))
+	}
+	cp.rounds++
+	cp.turn.Broadcast()
+}
+
+// checkpoint copies all of the WAL and lets it begin anew.
+func (cp *Checkpointer) checkpoint() (result, error) {
 	c, err := cp.connect()
 	if err != nil {
-		return later(), err
+		return blocked, err
 	}
 	for range maxPasses {
 		pages, copied, err := c.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)
-		if err != nil || copied < pages { // somebody reads an old state
-			return later(), ignoreBusy(err)
+		if err != nil || copied < pages {
+			return blocked, err
 		}
 		if cp.pages.Load()-copied <= cp.count(walLittle) {
 			break
 		}
 	}
 	mode := int32(lib.SQLITE_CHECKPOINT_RESTART)
-	if cp.pages.Load() > cp.count(walStart+walSlack) {
-		mode = lib.SQLITE_CHECKPOINT_TRUNCATE // the file has become large, and would stay so
+	if cp.pages.Load() > cp.count(walLarge) {
+		mode = lib.SQLITE_CHECKPOINT_TRUNCATE // the file would stay so
 	}
-	if _, _, err = c.checkpoint(mode); err != nil {
-		return later(), ignoreBusy(err)
+	switch _, _, err = c.checkpoint(mode); {
+	case IsBusy(err):
+		return crowded, nil
+	case err != nil:
+		return blocked, err
 	}
 	cp.pages.Store(0)
-	return cp.count(walStart), nil
-}
-
-func ignoreBusy(err error) error {
-	if IsBusy(err) {
-		return nil
-	}
-	return err
+	return renewed, nil
 }
 
 func (cp *Checkpointer) connect() (*Conn, error) {
@@ -260,7 +297,7 @@ func (c *Conn) HoldCheckpoints() {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	cp.holds++
-	cp.due.Store(math.MaxInt32)
+	cp.expect(math.MaxInt32)
 	cp.turn.Broadcast()
 }
 
@@ -268,7 +305,7 @@ func (c *Conn) HoldCheckpoints() {
 func (cp *Checkpointer) release() {
 	cp.mu.Lock()
 	if cp.holds--; cp.holds == 0 {
-		cp.due.Store(max(cp.count(walStart), cp.pages.Load()))
+		cp.expect(max(cp.count(walStart), cp.pages.Load()))
 	}
 	cp.mu.Unlock()
 	cp.kick()
