@@ -5,6 +5,7 @@ FUZZTIME ?= 10m
 KILLS    ?= 50
 BENCH    ?= .
 SEEDS    ?= 0-2000
+MODELS   ?= 2000
 
 .PHONY: check race bench fuzz kill model demo
 
@@ -31,8 +32,10 @@ fuzz:
 kill:
 	DRIFTDB_KILLS=$(KILLS) go test ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
 
-# Long random runs of capture: what was logged is replayed and compared.
+# Long random runs: of the whole path, restored and compared, and of capture,
+# replayed and compared.
 model:
+	go test . -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing' -seeds $(SEEDS) -count 1 -timeout 0
 
 demo:

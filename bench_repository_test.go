@@ -139,10 +139,19 @@ func check(b *testing.B, err error) {
 	}
 }
 
+// benchDB opens a database without a store: what is measured is the write path.
+func benchDB(b *testing.B) *driftdb.DB {
+	b.Helper()
+	db, err := driftdb.Open(b.Context(), driftdb.Config{Name: "bench", Path: filepath.Join(b.TempDir(), "bench.sqlite")})
+	check(b, err)
+	b.Cleanup(func() { check(b, db.Close()) })
+	return db
+}
+
 // filled returns a repository with n users.
 func filled(b *testing.B, n int) (*driftdb.Repository[benchUser], []benchUser) {
 	b.Helper()
-	repo := define[benchUser](b, newDB(b), "users")
+	repo := define[benchUser](b, benchDB(b), "users")
 	in := make([]benchUser, n)
 	for i := range in {
 		in[i] = newBenchUser(i)

@@ -182,10 +182,7 @@ func byHandSource(t *testing.T, bucket string, snapshot bool) string {
 	}
 	cfg := driftdb.Config{Name: "app", Path: filepath.Join(t.TempDir(), "source.sqlite"), Store: store, ManualSync: true}
 	cfg.SnapshotEvery = math.MaxInt32 // or a snapshot at the end leaves nothing to replay
-	db, err := driftdb.Open(ctx, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := open(t, cfg)
 	run := func(query string, args ...any) {
 		t.Helper()
 		if _, err := db.Exec(ctx, query, args...); err != nil {
@@ -220,9 +217,7 @@ func byHandSource(t *testing.T, bucket string, snapshot bool) string {
 	if err := db.Close(); err != nil { // the next session has another epoch
 		t.Fatal(err)
 	}
-	if db, err = driftdb.Open(ctx, cfg); err != nil {
-		t.Fatal(err)
-	}
+	db = open(t, cfg)
 	fill(2)
 	run("UPDATE worowid SET b = b + 1000000, renamed = NULL WHERE b % 3 = 0; DELETE FROM worowid WHERE b % 5 = 0")
 	run(`DELETE FROM "odd ""table" WHERE id > 40; UPDATE sqlite_sequence SET seq = 5000; CREATE VIEW w AS SELECT * FROM texts; DROP TABLE counted; DROP TRIGGER count`)

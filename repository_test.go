@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -19,18 +18,9 @@ import (
 )
 
 // newDB opens a database of the test's own.
-func newDB(tb testing.TB) *driftdb.DB {
-	tb.Helper()
-	db, err := driftdb.Open(tb.Context(), driftdb.Config{Name: "test", Path: filepath.Join(tb.TempDir(), "test.sqlite")})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return db
+func newDB(t testing.TB) *driftdb.DB {
+	t.Helper()
+	return open(t, config(t))
 }
 
 func define[T any](tb testing.TB, db *driftdb.DB, table string) *driftdb.Repository[T] {

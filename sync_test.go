@@ -73,10 +73,7 @@ func TestNothingTwice(t *testing.T) {
 		cfg := config(t)
 		store := objstoretest.Count(cfg.Store)
 		cfg.Store, cfg.ManualSync = store, false
-		first, err := driftdb.Open(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		first := open(t, cfg)
 		some(t, first, "t", 50)
 		time.Sleep(2 * time.Minute) // of fake time: the interval, and the manifest's
 		if m := first.Metrics(); m.PendingChanges != 0 || m.ConfirmedSequence != m.LatestSequence || !m.IsRunning || m.LastError != nil {
@@ -95,11 +92,7 @@ func TestNothingTwice(t *testing.T) {
 		}
 		before := keys(t, cfg.Store)
 		store.Reset()
-		second, err := driftdb.Open(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer second.Close()
+		second := open(t, cfg)
 		time.Sleep(10 * time.Minute)
 		if err := second.Flush(t.Context()); err != nil {
 			t.Fatal(err)
@@ -119,11 +112,7 @@ func TestSteadyWriting(t *testing.T) {
 		cfg := config(t)
 		store := objstoretest.Count(cfg.Store)
 		cfg.Store, cfg.ManualSync = store, false
-		db, err := driftdb.Open(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
+		db := open(t, cfg)
 		some(t, db, "t", 1)
 		time.Sleep(6 * time.Second)
 		store.Reset()
@@ -150,11 +139,7 @@ func TestUnreachable(t *testing.T) {
 		var events []driftdb.Event
 		cfg.Store, cfg.ManualSync = store, false
 		cfg.OnEvent = func(e driftdb.Event) { mu.Lock(); defer mu.Unlock(); events = append(events, e) }
-		db, err := driftdb.Open(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
+		db := open(t, cfg)
 		some(t, db, "t", 3)
 		time.Sleep(5 * time.Minute)
 		m := db.Metrics()
@@ -458,10 +443,7 @@ func TestMemory(t *testing.T) {
 	ctx := t.Context()
 	t.Setenv("TMPDIR", t.TempDir())
 	cfg := driftdb.Config{Name: "mem", Path: ":memory:", Store: objstore.Mem(), ManualSync: true, AutoRestore: true}
-	db, err := driftdb.Open(ctx, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := open(t, cfg)
 	some(t, db, "t", 3)
 	if err := db.Shutdown(ctx); err != nil {
 		t.Fatal(err)
@@ -469,10 +451,7 @@ func TestMemory(t *testing.T) {
 	if left, _ := os.ReadDir(os.TempDir()); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if db, err = driftdb.Open(ctx, cfg); err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db = open(t, cfg) // compares at the end
 	if n := count(t, db, "t"); n != 3 {
 		t.Errorf("%d rows came back, want 3", n)
 	}

@@ -50,6 +50,7 @@ func setUp(e *testscript.Env, more map[string]string) error {
 	for name, value := range more {
 		e.Setenv(name, value)
 	}
+	compareAtEnd(e)
 	return nil
 }
 
@@ -109,6 +110,9 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		ts.Check(err)
 		if len(files) != 1 {
 			ts.Fatalf("%s matches %d files", args[0], len(files))
+		}
+		if strings.HasPrefix(args[0], "store") {
+			*ts.Value(damaged{}).(*bool) = true
 		}
 		content, err := os.ReadFile(files[0])
 		ts.Check(err)

@@ -26,22 +26,29 @@ func (s *sequences) known(table string) bool {
 	return ok
 }
 
-// find prepares the statement once there is a table to read.
+// findSequences prepares the statement if there is a table to read. The first
+// AUTOINCREMENT table makes it; a rollback of that, or a VACUUM after the last
+// such table was dropped, takes it away again.
 func (r *recorder) findSequences() bool {
 	s := &r.sequences
-	if s.read != nil {
-		return true
-	}
 	now := r.schemaNow()
 	if now == s.at {
-		return false
+		return s.read != nil
 	}
 	s.at = now
+	if s.read != nil {
+		s.read.Finalize()
+		s.read = nil
+	}
 	st, err := r.c.Prepare("SELECT name, seq FROM main.sqlite_sequence")
 	if err != nil {
-		return false // the first AUTOINCREMENT table makes it
+		s.values = nil
+		return false
 	}
-	s.read, s.values = st, map[string]int64{}
+	s.read = st
+	if s.values == nil {
+		s.values = map[string]int64{}
+	}
 	return true
 }
 

@@ -20,6 +20,15 @@ func TestSequences(t *testing.T) {
 const counted = "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE, b NOT NULL DEFAULT 0); CREATE TABLE u(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE)"
 
 var sequenceScenarios = []scenario{
+	{name: "VACUUM without AUTOINCREMENT tables", barrier: "VACUUM", f: func(e *env) {
+		e.x("CREATE TABLE n(a); CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES(1); DROP TABLE t; VACUUM; INSERT INTO n VALUES(1)")
+		e.want(e.one("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'"), "0")
+		e.x("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO t VALUES(1, 1); INSERT OR IGNORE INTO t(a) VALUES(1)")
+	}},
+	{name: "the first AUTOINCREMENT table is rolled back", f: func(e *env) {
+		e.x("CREATE TABLE n(a); BEGIN; CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES(1); SAVEPOINT s; ROLLBACK; INSERT INTO n VALUES(1)")
+		e.x("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO t VALUES(1, 1); INSERT OR IGNORE INTO t(a) VALUES(1)")
+	}},
 	{name: "conflict clauses", f: func(e *env) {
 		e.x(counted + "; INSERT INTO t(a) VALUES(1),(2),(3); INSERT INTO u(a) VALUES(1)")
 		for i, or := range []string{"IGNORE", "FAIL", "REPLACE", "ABORT", "ROLLBACK"} {

@@ -211,7 +211,7 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 	if err != nil {
 		return end, err
 	}
-	if end.Sequence == 0 {
+	if end.Sequence == 0 && j.opts.Target != (remote.Target{}) { // the latest state may well be an empty database
 		return end, fmt.Errorf("%w: the first change that it has is later", remote.ErrTooOld)
 	}
 	return end, nil

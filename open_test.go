@@ -1,0 +1,87 @@
+package driftdb_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// opensItself lists the functions that call driftdb.Open and not the open of
+// harness_test.go, which compares a restore with the database when the test
+// ends, and why.
+var opensItself = map[string]string{
+	"open":                     "is the one that compares",
+	"restoreAndCompare":        "is how it compares",
+	"model.open":               "TestModel compares, and more than once",
+	"faultyRun":                "its store fails; the same file is opened again with one that works",
+	"TestOldDisk":              "the disk has diverged, and is refused or detached",
+	"TestRefusals":             "nothing is opened",
+	"TestCloseInterruptsFlush": "its store hangs",
+	"s3Refusals":               "there is no bucket to restore from",
+	"benchDB":                  "a benchmark, without a store",
+	"memory":                   "examples without a store",
+	"Example":                  "examples show what a user writes, and print it",
+}
+
+// TestOpenCompares: no test forgets to prove its backup.
+func TestOpenCompares(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || !callsOpen(f) {
+				continue
+			}
+			who := funcName(f)
+			found[who] = true
+			if opensItself[who] == "" {
+				t.Errorf("%s: %s calls driftdb.Open; use open, which compares at the end, or say in the table why not", name, who)
+			}
+		}
+	}
+	for _, who := range slices.Sorted(maps.Keys(opensItself)) {
+		if !found[who] {
+			t.Errorf("%s is in the table, but does not call driftdb.Open", who)
+		}
+	}
+}
+
+// funcName is a function's name, with its receiver's; one for all examples.
+func funcName(f *ast.FuncDecl) string {
+	name := f.Name.Name
+	if f.Recv != nil {
+		if p, ok := f.Recv.List[0].Type.(*ast.StarExpr); ok {
+			return p.X.(*ast.Ident).Name + "." + name
+		}
+	}
+	if strings.HasPrefix(name, "Example") {
+		return "Example"
+	}
+	return name
+}
+
+func callsOpen(f *ast.FuncDecl) (calls bool) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			if s, ok := call.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "Open" {
+				pkg, ok := s.X.(*ast.Ident)
+				calls = calls || ok && pkg.Name == "driftdb"
+			}
+		}
+		return true
+	})
+	return calls
+}
