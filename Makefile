@@ -5,6 +5,7 @@ FUZZTIME ?= 10m
 KILLS    ?= 50
 BENCH    ?= .
 SEEDS    ?= 0-2000
+CHECKS   ?= 20000
 MODELS   ?= 2000
 
 .PHONY: check race bench fuzz kill model demo
@@ -32,11 +33,12 @@ fuzz:
 kill:
 	DRIFTDB_KILLS=$(KILLS) go test ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
 
-# Long random runs: of the whole path, restored and compared, and of capture,
-# replayed and compared.
+# Long random runs: of the whole path, restored and compared; of capture, replayed
+# and compared, and compared with what SQLite's session extension records.
 model:
 	go test . -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing' -seeds $(SEEDS) -count 1 -timeout 0
+	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
 
 demo:
 	go run ./cmd/driftdb demo

@@ -124,8 +124,15 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 // is built on it. All of its connections may write, and whatever they commit is
 // captured. It is closed with the database; do not Close it.
 //
-// Values are bound and read as the driver modernc.org/sqlite does: a time.Time
-// is stored as text there, not as a repository's Unix milliseconds.
+// A transaction takes the write lock when it begins, and waits for it for up to
+// Config.BusyTimeout, so that what it has read still holds when it writes. One
+// with sql.TxOptions{ReadOnly: true} takes no lock and waits for nobody.
+//
+// Values are bound and read as the driver modernc.org/sqlite does. A time.Time
+// is stored as text that SQLite's date functions understand, such as
+// "2006-01-02 15:04:05.999999999-07:00", not as a repository's Unix
+// milliseconds, and read again from columns declared DATE, DATETIME or
+// TIMESTAMP. SQLite compares it as text: store times of one zone, best UTC.
 func (db *DB) SQL() *sql.DB { return db.sql }
 
 // connector opens captured connections for database/sql.

@@ -58,6 +58,7 @@ var public = []struct{ is, as error }{
 	{changelog.ErrVersion, ErrVersion},
 	{remote.ErrVersion, ErrVersion},
 	{segment.ErrVersion, ErrVersion},
+	{seal.ErrVersion, ErrVersion},
 	{remote.ErrNoBackup, ErrNoBackup},
 	{remote.ErrNoBranch, ErrNoBackup},
 	{remote.ErrTooOld, ErrNoBackup},

@@ -183,7 +183,10 @@ func TestRekey(t *testing.T) {
 	cfg := config(t)
 	old, new := strings.Repeat("01", 32), strings.Repeat("02", 32)
 	cfg.EncryptionKeys, cfg.MaxBatchSize = []string{old}, 2
-	db := open(t, cfg)
+	db, err := driftdb.Open(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	some(t, db, "t", 9)
 	if _, err := db.Snapshot(ctx); err != nil {
 		t.Fatal(err)

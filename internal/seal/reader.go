@@ -53,7 +53,10 @@ func decrypt(src *bufio.Reader, start []byte, ring *Ring, c Context) (io.Reader,
 	if len(start) < headerSize {
 		return nil, io.ErrUnexpectedEOF
 	}
-	if v := start[len(magic)]; v != envelopeVersion {
+	switch v := start[len(magic)]; {
+	case v > envelopeVersion:
+		return nil, fmt.Errorf("%w: %s has version %d, this program knows %d", ErrVersion, c.Name, v, envelopeVersion)
+	case v < envelopeVersion:
 		return nil, fmt.Errorf("%w: unknown encryption version %d", ErrCorrupt, v)
 	}
 	id := keyID(start[len(magic)+1:])
@@ -164,5 +167,5 @@ func (s *source) explain(err error, c Context) error {
 }
 
 func isOurs(err error) bool {
-	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrKey) || errors.Is(err, ErrPlaintext)
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrKey) || errors.Is(err, ErrPlaintext) || errors.Is(err, ErrVersion)
 }

@@ -59,6 +59,8 @@ var (
 	// ErrCorrupt says that an object is damaged, truncated, extended, altered
 	// or stored under another name.
 	ErrCorrupt = errors.New("seal: object is corrupt")
+	// ErrVersion says that a newer program sealed an object.
+	ErrVersion = errors.New("seal: the object was encrypted by a newer version of DriftDB; upgrade the program")
 	// ErrKey says that a key is missing or malformed. See KeyError.
 	ErrKey = errors.New("seal: wrong or missing encryption key")
 	// ErrPlaintext says that an object is not encrypted, or a manifest not

@@ -354,3 +354,20 @@ func FuzzNewReader(f *testing.F) {
 		}
 	})
 }
+
+// TestNewerEnvelope: what a newer program has sealed is not taken for damage.
+func TestNewerEnvelope(t *testing.T) {
+	ring, err := ParseKeys([]string{strings.Repeat("07", 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Context{DatabaseID: "d", Name: "n"}
+	sealed, err := io.ReadAll(Seal(strings.NewReader(`{"a":1}`), Options{Ring: ring}, c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed[len(magic)]++
+	if _, err := NewReader(bytes.NewReader(sealed), ring, c); !errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt) {
+		t.Errorf("a newer version: %v", err)
+	}
+}

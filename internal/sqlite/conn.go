@@ -150,6 +150,8 @@ func dsn(path string, o Options) string {
 		o.BusyTimeout = 5 * time.Second
 	}
 	q := url.Values{}
+	q.Set("_txlock", "immediate")   // for database/sql: one that reads first could not become a writer after another's commit
+	q.Set("_time_format", "sqlite") // the default, time.Time.String, cannot always be read again
 	pragma := func(name string, value any) { q.Add("_pragma", fmt.Sprintf("%s(%v)", name, value)) }
 	pragma("busy_timeout", o.BusyTimeout.Milliseconds())
 	if !o.KeepJournal {
