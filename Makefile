@@ -4,11 +4,13 @@
 FUZZTIME ?= 10m
 KILLS    ?= 50
 BENCH    ?= .
+BIG      ?= 5GiB
+BIG_ROWS ?= 5000000
 SEEDS    ?= 0-2000
 CHECKS   ?= 20000
 MODELS   ?= 2000
 
-.PHONY: check race bench fuzz kill model demo
+.PHONY: check race bench big fuzz kill model demo
 
 # Everything that CI runs.
 check:
@@ -20,6 +22,12 @@ race:
 bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x .
 	go test -run '^$$' -bench '$(BENCH)' -count 5 ./internal/segment ./internal/seal
+
+# A database and a transaction of real size: memory, and how long writers wait.
+# It needs three times BIG in the folder for temporary files.
+big:
+	DRIFTDB_BIG=$(BIG) DRIFTDB_BIG_TRANSACTION=$(BIG_ROWS) DRIFTDB_BIG_IMPORT=1000000 \
+		go test -run 'TestBig|TestImportWAL' -count 1 -v -timeout 0 .
 
 # Every fuzz target in turn, for FUZZTIME each.
 fuzz:

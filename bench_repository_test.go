@@ -132,7 +132,7 @@ func scanUser(scan func(...any) error) (u benchUser, err error) {
 	return u, err
 }
 
-func check(b *testing.B, err error) {
+func check(b testing.TB, err error) {
 	if err != nil {
 		b.Helper()
 		b.Fatal(err)

@@ -29,6 +29,10 @@ type DB struct {
 	file    *flock.Flock // keeps other writers out
 	cleanup func() error // of an in-memory database
 
+	ledger   sqlite.Ledger // of the commits that are ours
+	guard    guard
+	restored bool // Open has made the file
+
 	hub     *capture.Hub
 	token   chan struct{} // held by whoever uses writer
 	writer  *capture.Conn
@@ -45,7 +49,7 @@ type DB struct {
 	meter  *meter
 	sync   *syncer.Syncer
 
-	measured int64 // size of the file when the log's was measured last; the guard's
+	measured int64 // what the hub had logged when the log was measured last; 0: not yet. The guard's
 
 	definitions definitions
 
@@ -76,11 +80,15 @@ func (db *DB) lock(ctx context.Context) error {
 
 func (db *DB) unlock() { <-db.token }
 
-// exclusive runs fn while the writer stands back.
+// exclusive runs fn, which makes a commit of our own, while the writer stands
+// back. What others have committed is noticed first, or that would be refused.
 func (db *DB) exclusive(ctx context.Context, fn func() error) error {
 	select {
 	case db.token <- struct{}{}:
 		defer db.unlock()
+		if err := db.notice(); err != nil {
+			return err
+		}
 		return fn()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -188,6 +196,7 @@ func (db *DB) Close() error {
 		}
 		close(db.closed)
 		db.token <- struct{}{} // the writer's last user is done; nobody comes after
+		db.guard.stop()
 		db.closeErr = db.release()
 	})
 	return db.closeErr
@@ -205,11 +214,12 @@ func (db *DB) release() error {
 	if db.logs != nil {
 		errs = append(errs, db.logs.Close())
 	}
-	if db.writer != nil {
-		errs = append(errs, db.writer.Close())
-	}
-	if db.checkpoints != nil {
+	if db.checkpoints != nil { // before we note how the file is left
 		errs = append(errs, db.checkpoints.Close())
+	}
+	if db.writer != nil {
+		db.leave()
+		errs = append(errs, db.writer.Close())
 	}
 	if db.file != nil {
 		errs = append(errs, db.file.Close())
@@ -226,7 +236,7 @@ func (db *DB) release() error {
 func (db *DB) Shutdown(ctx context.Context) error {
 	var err error
 	if db.sync != nil {
-		if err = db.sync.Flush(ctx); err != nil {
+		if err = db.Flush(ctx); err != nil {
 			st := db.sync.Status()
 			err = export(fmt.Errorf("changes %d to %d are not confirmed in the bucket yet: %w", st.Confirmed+1, db.Sequence(), err))
 		}

@@ -30,7 +30,7 @@ func open(t testing.TB, cfg driftdb.Config) *driftdb.DB {
 	}
 	t.Cleanup(func() {
 		defer db.Close()
-		if t.Failed() {
+		if t.Failed() || cfg.Store == nil && cfg.S3 == nil {
 			return
 		}
 		if err := restoreAndCompare(db, cfg, t.TempDir()); err != nil {

@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"internal/digest":       {"internal/change"},
 	"internal/digest/scan":  {"internal/change", "internal/digest", "internal/sqlite"},
 	"internal/remote":       {"internal/change", "internal/digest", "internal/seal", "internal/segment", "objstore"},
-	"internal/restore":      {"internal/change", "internal/digest", "internal/remote", "internal/segment", "internal/sqlite"},
+	"internal/restore":      {"internal/change", "internal/changelog", "internal/digest", "internal/digest/scan", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/retry":        {"objstore"},
 	"internal/s3test":       {},
 	"internal/schema":       {},

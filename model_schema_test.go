@@ -1,3 +1,5 @@
+//go:build !race
+
 package driftdb_test
 
 import (
@@ -61,7 +63,10 @@ func (m *model) columnRule() string {
 		" DEFAULT (random())", " UNIQUE ON CONFLICT IGNORE", " REFERENCES p ON DELETE "+m.word("CASCADE", "SET NULL", "SET DEFAULT")+" ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED", " DEFAULT -0.0", " DEFAULT x'00ff'")
 }
 
-// createVirtual makes a full text table or an R-Tree.
+// createVirtual makes a full text table or an R-Tree. There is none with
+// contentless_unindexed: SQLite forgets a part of it in ALTER TABLE RENAME, and
+// calls the database malformed from then on. Nor is there one with content=”
+// and columnsize=0, whose writes are refused outside a transaction.
 func (m *model) createVirtual(name string) string {
 	return "CREATE VIRTUAL TABLE " + name + " USING " + m.word(
 		"fts5(a, b, c)",
@@ -72,8 +77,6 @@ func (m *model) createVirtual(name string) string {
 		"fts5(a, b, c, tokenize='trigram')",
 		"fts5(a, b, c, content='')",
 		"fts5(a, b, c, content='', contentless_delete=1)",
-		"fts5(a, b, c, content='', columnsize=0)",
-		"fts5(a, b UNINDEXED, c, content='', contentless_unindexed=1)",
 		"fts5(a, b, c, content='"+m.table()+"')",
 		"fts5(a, b, c, content='"+m.table()+"', content_rowid='id')",
 		"rtree(id, a, b, +c)",
@@ -85,9 +88,11 @@ func (m *model) createVirtual(name string) string {
 func (m *model) schemaStatement() string {
 	t := m.table()
 	d := fmt.Sprint("d", m.below(3))
-	switch m.below(24) {
+	switch m.below(26) {
 	case 0, 1, 2:
 		return m.createTable(t)
+	case 24:
+		return search
 	case 3:
 		return "DROP TABLE " + m.word("", "IF EXISTS ") + t
 	case 4:
@@ -125,6 +130,19 @@ func (m *model) schemaStatement() string {
 	}
 	return "DROP TABLE IF EXISTS " + t + "; " + m.createTable(t)
 }
+
+// search is a table with an index that triggers keep, as SQLite's documentation
+// has it. It is made again now and then, and has the columns of the others.
+const search = `
+DROP TABLE IF EXISTS t0; DROP TABLE IF EXISTS t1;
+CREATE TABLE t0(id INTEGER PRIMARY KEY, a, b, c);
+CREATE VIRTUAL TABLE t1 USING fts5(a, b, c, content='t0', content_rowid='id');
+CREATE TRIGGER t0i AFTER INSERT ON t0 BEGIN INSERT INTO t1(rowid, a, b, c) VALUES(new.id, new.a, new.b, new.c); END;
+CREATE TRIGGER t0d AFTER DELETE ON t0 BEGIN INSERT INTO t1(t1, rowid, a, b, c) VALUES('delete', old.id, old.a, old.b, old.c); END;
+CREATE TRIGGER t0u AFTER UPDATE ON t0 BEGIN
+	INSERT INTO t1(t1, rowid, a, b, c) VALUES('delete', old.id, old.a, old.b, old.c);
+	INSERT INTO t1(rowid, a, b, c) VALUES(new.id, new.a, new.b, new.c);
+END`
 
 // object is the name of an index, a view or a trigger.
 func (m *model) object(kind string) string { return fmt.Sprint(kind, m.below(3)) }

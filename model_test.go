@@ -1,3 +1,5 @@
+//go:build !race
+
 package driftdb_test
 
 import (
@@ -22,7 +24,8 @@ import (
 // equal it, and an earlier sequence what the file was then.
 //
 // A failure prints how to repeat it, and the statements of the shortest run
-// that fails. "make model" runs for longer.
+// that fails. "make model" runs for longer. The race detector is not for it: it
+// does one thing after the other, and would take minutes.
 func TestModel(t *testing.T) {
 	dir := memoryDir(t)
 	runs := 0

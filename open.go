@@ -13,6 +13,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
@@ -59,19 +60,18 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.openConns(); err != nil {
 		return err
 	}
-	if db.bucket == nil {
-		return nil
+	if db.bucket != nil {
+		if err := db.openSync(); err != nil {
+			return err
+		}
 	}
-	if err := db.openSync(); err != nil {
-		return err
+	if db.bucket != nil && !db.cfg.ManualSync {
+		if err := db.checkBucket(ctx); err != nil {
+			return err
+		}
+		db.sync.Start()
 	}
-	if db.cfg.ManualSync {
-		return nil
-	}
-	if err := db.checkBucket(ctx); err != nil {
-		return err
-	}
-	db.sync.Start()
+	db.guard.start(db)
 	return nil
 }
 
@@ -177,29 +177,34 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)
 	}
+	db.restored = true
 	db.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil
 }
 
 // continueHistory makes a restored file the one that goes on where the bucket
 // ends.
-func (db *DB) continueHistory(c *sqlite.Conn, m *remote.Manifest, at remote.Position) error {
+func (db *DB) continueHistory(c *sqlite.Conn, m *remote.Manifest, at remote.Position, sums digest.Set) error {
 	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1}
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 	}
-	return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: db.cfg.NodeID}, b)
+	return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: db.cfg.NodeID}, b, sums)
 }
 
 // prepare opens the file for the first time: it has to be a database, gets our
 // tables, and has to belong to this name.
 func (db *DB) prepare() error {
+	tail, err := sqlite.ReadWAL(db.path)
+	if err != nil {
+		return err
+	}
 	plain := new(sqlite.Driver)
 	look, err := plain.Open(db.path, sqlite.Options{KeepJournal: true, BusyTimeout: db.cfg.BusyTimeout})
 	if err == nil {
+		defer look.Close() // not yet: the last one to close tidies up the WAL, and what it tells of
 		// Before anything is changed, the journal mode included.
 		_, err = look.Int("SELECT count(*) FROM main.sqlite_schema")
-		err = errors.Join(err, look.Close())
 	}
 	if err != nil {
 		if sqlite.IsNotDatabase(err) {
@@ -207,11 +212,67 @@ func (db *DB) prepare() error {
 		}
 		return err
 	}
+	db.checkpoints = sqlite.NewCheckpointer(db.path, func(err error) {
+		db.log.Warn("the WAL could not be copied back into the database; it grows until that works", "scope", "checkpoint", "error", err)
+	})
 	c, err := plain.Open(db.path, db.options())
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	if err := db.admit(c, tail); err != nil {
+		return err
+	}
+	last, err := changelog.Last(c)
+	if err != nil {
+		return err
+	}
+	db.hub = capture.NewHub(last, 0, func(barrier string) {
+		if db.sync != nil {
+			db.sync.Wake()
+		}
+		if barrier != "" {
+			db.guard.tell(barrier)
+		}
+	})
+	// While the other two are still open: the WAL that the ledger has begun with
+	// goes with the last connection.
+	db.writer, err = capture.Open(db.path, db.options(), db.hub)
+	return err
+}
+
+// admit gives the file our tables, and finds out whether it belongs to this
+// name and whether others may have written to it. That is put down in the
+// transaction that changes anything at all: were it to follow, a crash in
+// between could hide it.
+func (db *DB) admit(c *sqlite.Conn, tail sqlite.WALTail) (err error) {
+	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Rollback()) }()
+	same, err := db.unchanged(c, tail)
+	if err != nil {
+		return err
+	}
+	if err := db.identify(c); err != nil {
+		return err
+	}
+	if !same {
+		if err := changelog.Barrier(c, changedWhileClosed); err != nil {
+			return err
+		}
+	}
+	if err := c.Exec("COMMIT"); err != nil {
+		return err
+	}
+	if !same {
+		db.guard.tell(changedWhileClosed)
+	}
+	return nil
+}
+
+// identify makes our tables if they are missing, and compares names.
+func (db *DB) identify(c *sqlite.Conn) error {
 	adopted, err := changelog.Init(c, db.cfg.NodeID)
 	if err != nil {
 		return err
@@ -232,32 +293,17 @@ func (db *DB) prepare() error {
 	default:
 		return fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", db.id.Name, db.cfg.Name)
 	}
-	last, err := changelog.Last(c)
-	if err != nil {
-		return err
-	}
-	db.hub = capture.NewHub(last, 0, func() {
-		if db.sync != nil {
-			db.sync.Wake()
-		}
-	})
 	return nil
 }
 
 // options are those of every connection that writes.
 func (db *DB) options() sqlite.Options {
-	return sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints}
+	return sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger}
 }
 
 // openConns opens the connections that the database works with.
 func (db *DB) openConns() (err error) {
-	db.checkpoints = sqlite.NewCheckpointer(db.path, func(err error) {
-		db.log.Warn("the WAL could not be copied back into the database; it grows until that works", "scope", "checkpoint", "error", err)
-	})
-	if db.writer, err = capture.Open(db.path, db.options(), db.hub); err != nil {
-		return err
-	}
-	if err := db.writer.Barrier("the schema was changed while DriftDB had the file closed", true); err != nil {
+	if err := db.writer.Barrier(changedSchema, true); err != nil {
 		return err
 	}
 	plain := new(sqlite.Driver)
@@ -272,7 +318,7 @@ func (db *DB) openConns() (err error) {
 	}
 	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) {
 		opts := db.options()
-		opts.QueryOnly = true
+		opts.QueryOnly, opts.Ledger = true, nil
 		return plain.Open(db.path, opts)
 	})
 	db.sql = sql.OpenDB(connector{db})

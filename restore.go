@@ -48,11 +48,15 @@ type RestoreResult struct {
 	Bytes    int64     // of the file
 	Tables   int       // whose contents were compared with the source's digests
 	Duration time.Duration
+
+	// ForeignKeyViolations is how many rows refer to a row that is not there.
+	// The source had them too: SQLite lets them in while foreign_keys is off.
+	ForeignKeyViolations int64
 }
 
 // Restore writes a database from its backup to a new file, and proves it
 // first: the log's chain of hashes, the snapshot's hash, SQLite's integrity
-// check. The copy is free: it may be opened under any name, and knows nothing
+// check, and the digests of its tables, which the source has kept. The copy is free: it may be opened under any name, and knows nothing
 // of the bucket. Restoring to a time or sequence stops at the end of the last
 // transaction that is not later.
 //
@@ -67,7 +71,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	}
 	return RestoreResult{
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
-		Duration: time.Since(began),
+		Tables: res.Tables, ForeignKeyViolations: res.ForeignKeyViolations, Duration: time.Since(began),
 	}, nil
 }
 

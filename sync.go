@@ -28,14 +28,21 @@ func (db *DB) Flush(ctx context.Context) error {
 	if err := db.syncable(); err != nil {
 		return err
 	}
+	if err := db.look(ctx); err != nil {
+		return err
+	}
 	return export(db.sync.Flush(ctx))
 }
 
 // Snapshot stores a snapshot that holds all that was committed before the call,
-// and returns when the manifest names it. It needs free disk space of the size
-// of the database, and uses the network. Writers go on meanwhile.
+// and returns when the manifest names it. It uses the network, and free disk
+// space of the size of the database; without that it goes on more slowly, with a
+// warning, and the WAL grows by what is written meanwhile. Writers go on.
 func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable(); err != nil {
+		return SnapshotInfo{}, err
+	}
+	if err := db.look(ctx); err != nil {
 		return SnapshotInfo{}, err
 	}
 	s, err := db.sync.Snapshot(ctx)
@@ -81,6 +88,7 @@ type Metrics struct {
 	LatestSequence    int64 // of the last committed change
 	SyncedSequence    int64 // of the last one in the bucket
 	ConfirmedSequence int64 // of the last one that the manifest names
+	Barriers          int64 // commits with something that the log cannot say; a snapshot follows each
 
 	DBSizeBytes   int64 // of the file and its WAL
 	LogSizeBytes  int64 // of the change log within it
@@ -100,7 +108,7 @@ type Metrics struct {
 
 // Metrics says how things are. It reads the disk, and uses no network.
 func (db *DB) Metrics() Metrics {
-	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size()}
+	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size(), Barriers: db.guard.barriers.Load()}
 	// A closed database has no log to measure, and nobody to tell.
 	m.LogSizeBytes, _ = db.logSize(context.Background())
 	if db.sync == nil {

@@ -42,6 +42,24 @@ func newSource(t testing.TB, limit int) *source {
 	return s
 }
 
+// watch gives the source a ledger: from here on every connection's commits are
+// known, and any other is to be found. A barrier that nobody caused fails
+// mustEqual.
+func (s *source) watch(t testing.TB) {
+	t.Helper()
+	anchor := s.plain(t) // or the WAL, and with it the count, would begin anew
+	s.opts.Ledger = new(sqlite.Ledger)
+	if err := anchor.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.opts.Ledger.Start(anchor); err != nil {
+		t.Fatal(err)
+	}
+	if err := anchor.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // connector opens captured connections for database/sql.
 type connector struct {
 	path string
@@ -102,32 +120,39 @@ func (s *source) batch() ([]byte, error) {
 
 // replay applies the log to a new database and returns its path.
 func (s *source) replay(t testing.TB) (path string, entries int, err error) {
+	path, _, entries, err = s.replayDigests(t)
+	return path, entries, err
+}
+
+// replayDigests also follows the digests.
+func (s *source) replayDigests(t testing.TB) (path string, d *digests, entries int, err error) {
+	d = newDigests(t)
 	path = filepath.Join(t.TempDir(), "restored.db")
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{Synchronous: sqlite.SyncOff})
 	if err != nil {
-		return path, 0, err
+		return path, d, 0, err
 	}
 	defer c.Close()
 	data, err := s.batch()
 	if err != nil || data == nil {
-		return path, 0, err
+		return path, d, 0, err
 	}
 	r, err := restore.NewReplay(c)
 	if err != nil {
-		return path, 0, err
+		return path, d, 0, err
 	}
 	defer r.Close()
 	in, err := segment.NewReader(bytes.NewReader(data))
 	if err != nil {
-		return path, 0, err
+		return path, d, 0, err
 	}
 	for {
 		rec, err := in.Next()
 		if err == io.EOF {
-			return path, entries, nil
+			return path, d, entries, nil
 		}
 		if err != nil {
-			return path, entries, err
+			return path, d, entries, err
 		}
 		if rec.First {
 			err = c.Exec("BEGIN")
@@ -135,11 +160,14 @@ func (s *source) replay(t testing.TB) (path string, entries int, err error) {
 		if err == nil {
 			err = r.Apply(&rec.Entry)
 		}
+		if err == nil {
+			err = d.apply(&rec.Entry)
+		}
 		if err == nil && rec.Last {
-			err = c.Exec("COMMIT")
+			err = errors.Join(c.Exec("COMMIT"), d.check(t, c))
 		}
 		if err != nil {
-			return path, entries, fmt.Errorf("sequence %d: %w", rec.Sequence, err)
+			return path, d, entries, fmt.Errorf("sequence %d: %w", rec.Sequence, err)
 		}
 		entries++
 	}
@@ -149,11 +177,12 @@ func (s *source) replay(t testing.TB) (path string, entries int, err error) {
 // barrier is a failure.
 func (s *source) mustEqual(t testing.TB) int {
 	t.Helper()
-	path, entries, err := s.replay(t)
+	path, d, entries, err := s.replayDigests(t)
 	if err != nil {
 		data, _ := s.batch()
 		t.Fatalf("replay: %v\n%s", err, data[max(0, len(data)-4000):])
 	}
 	dbtest.Equal(t, s.path, path)
+	d.same(t, s.path, path)
 	return entries
 }

@@ -71,7 +71,8 @@ func Open(path string, opts sqlite.Options, hub *Hub) (*Conn, error) {
 }
 
 // mayCommit is SQLite's commit hook; anything but 0 turns the commit into a
-// rollback. It is called after every xSync.
+// rollback. It is called after every xSync, and also when nothing of ours takes
+// part: the ledger has to know of every commit.
 func (r *recorder) mayCommit() int32 {
 	switch {
 	case r.fail != nil, !r.synced && (r.count > 0 || r.level > 0):
@@ -79,6 +80,7 @@ func (r *recorder) mayCommit() int32 {
 	case r.level == 0:
 		r.unsettled = true // no row changed; INSERT OR IGNORE may have moved a counter: see After
 	}
+	r.c.Committing()
 	return 0
 }
 

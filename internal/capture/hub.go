@@ -1,25 +1,33 @@
 package capture
 
 import (
+	"sync"
 	"sync/atomic"
 )
 
-// DefaultLimit is how many bytes of changes one transaction may buffer.
-const DefaultLimit = 64 << 20
+// DefaultLimit is how many bytes of changes one transaction may buffer: some
+// 250,000 rows of a few short columns. They are in memory beside SQLite's page
+// cache, and again when they are read for the bucket.
+const DefaultLimit = 24 << 20
 
 // Hub is what the connections of one database share.
 type Hub struct {
 	limit  int
-	notify func()
+	notify func(barrier string)
 
 	sequence atomic.Int64 // of the last committed entry
+	logged   atomic.Int64 // bytes of changes committed since the hub was made
 	refused  atomic.Pointer[error]
+
+	ownOnce sync.Once
+	own     string // definitions of our tables, as the first connection found them
 }
 
 // NewHub returns a hub for a database whose last entry is sequence. notify is
-// called after every commit that was logged, on the goroutine that committed;
-// it must not block. A limit of 0 is DefaultLimit.
-func NewHub(sequence int64, limit int, notify func()) *Hub {
+// called after every commit that was logged, on the goroutine that committed,
+// with the reason of a barrier if the commit holds one; it must not block. A
+// limit of 0 is DefaultLimit.
+func NewHub(sequence int64, limit int, notify func(barrier string)) *Hub {
 	if limit == 0 {
 		limit = DefaultLimit
 	}
@@ -30,6 +38,9 @@ func NewHub(sequence int64, limit int, notify func()) *Hub {
 
 // Sequence is the number of the last committed entry.
 func (h *Hub) Sequence() int64 { return h.sequence.Load() }
+
+// Logged is how many bytes of changes have been committed so far.
+func (h *Hub) Logged() int64 { return h.logged.Load() }
 
 // Refuse makes every later commit that changes something fail with err.
 func (h *Hub) Refuse(err error) { h.refused.Store(&err) }
@@ -44,9 +55,16 @@ func (h *Hub) refusal() error {
 	return nil
 }
 
+// ownTables keeps the definitions of our tables that it is given first.
+func (h *Hub) ownTables(found string) string {
+	h.ownOnce.Do(func() { h.own = found })
+	return h.own
+}
+
 // committed raises the sequence. Two commits may report out of order: SQLite
 // has released the write lock by the time it tells us.
-func (h *Hub) committed(sequence int64) {
+func (h *Hub) committed(sequence int64, bytes int, barrier string) {
+	h.logged.Add(int64(bytes))
 	for {
 		old := h.sequence.Load()
 		if sequence <= old || h.sequence.CompareAndSwap(old, sequence) {
@@ -54,6 +72,6 @@ func (h *Hub) committed(sequence int64) {
 		}
 	}
 	if h.notify != nil {
-		h.notify()
+		h.notify(barrier)
 	}
 }

@@ -81,7 +81,7 @@ func (t *capTable) Savepoint(i int) error {
 		r.marks = append(r.marks, mark{}) // opened before we were enlisted: nothing was buffered
 	}
 	r.marks = r.marks[:i+1]
-	r.marks[i] = mark{len(r.buf), r.count}
+	r.marks[i] = mark{r.size(), r.count, r.barriers}
 	return nil
 }
 
@@ -100,8 +100,9 @@ func (t *capTable) RollbackTo(i int) error {
 	if i >= 0 && i < len(r.marks) {
 		m = r.marks[i]
 	}
-	if m.len <= len(r.buf) {
-		r.buf, r.count = r.buf[:m.len], m.count
+	if m.len <= r.size() {
+		r.cutBack(m.len)
+		r.count, r.barriers = m.count, m.barriers
 	}
 	return nil
 }

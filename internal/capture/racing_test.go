@@ -52,6 +52,8 @@ func racers(t *testing.T, seed uint64) (*source, []*racer) {
 			t.Fatal(err)
 		}
 		db.Close()
+	} else {
+		s.watch(t)
 	}
 	var out []*racer
 	for range 4 {

@@ -79,6 +79,9 @@ func newWorkload(t *testing.T, seed uint64) workload {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if seed%3 != 0 {
+		w.s.watch(t)
+	}
 	return w
 }
 

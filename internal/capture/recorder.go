@@ -34,20 +34,26 @@ type recorder struct {
 	absent uintptr // the sqlite3_value that stands for a column which a record does not reach
 
 	// The transaction.
-	buf     []byte
-	count   int64           // entries in buf
-	marks   []mark          // of the savepoints, outermost first
-	level   int             // how many of caps are enlisted
-	lastPos int32           // length of db->aVTrans after the last of them joined
-	used    []*table        // tables that buf refers to, by index
-	blobs   blobs           // rows that incremental blob I/O changed, not yet in buf
-	changed map[string]bool // AUTOINCREMENT tables with entries in buf
-	cookie  int64           // schema cookie when the transaction enlisted
-	synced  bool            // the log row is written, the commit is under way
-	logged  int64           // its sequence number, for a COMMIT that is tried again
-	stamp   int64           // its time
-	over    bool            // a barrier stands for the whole transaction
-	fail    error           // capture is broken: no commit
+	buf      []byte          // the newest of its changes …
+	chunks   [][]byte        // … and those before; see buffer.go
+	chunked  int             // bytes in chunks
+	count    int64           // entries in all of these
+	marks    []mark          // of the savepoints, outermost first
+	level    int             // how many of caps are enlisted
+	lastPos  int32           // length of db->aVTrans after the last of them joined
+	used     []*table        // tables that buf refers to, by index
+	blobs    blobs           // rows that incremental blob I/O changed, not yet in buf
+	changed  map[string]bool // AUTOINCREMENT tables with entries in buf
+	cookie   int64           // schema cookie when the transaction enlisted
+	intact   int64           // schema cookie with which our own tables were seen to be as they should
+	synced   bool            // the log row is written, the commit is under way
+	logged   int64           // its sequence number, for a COMMIT that is tried again
+	stamp    int64           // its time
+	over     bool            // a barrier stands for the whole transaction
+	barriers int64           // among the entries …
+	reason   string          // … and why the last one is there
+	notice   int64           // of the ledger, which one of them answers
+	fail     error           // capture is broken: no commit
 
 	inside    bool // one of our own statements runs
 	enlisting bool
@@ -61,8 +67,8 @@ type recorder struct {
 
 // mark is where a savepoint began.
 type mark struct {
-	len   int
-	count int64
+	len             int
+	count, barriers int64
 }
 
 type statements struct {
@@ -90,6 +96,10 @@ func (r *recorder) prepare() error {
 		if *s.st, err = r.c.Prepare(s.q); err != nil {
 			return fmt.Errorf("capture: %w", err)
 		}
+	}
+	r.hub.ownTables(r.version().owned)
+	if r.fail != nil {
+		return r.fail
 	}
 	return r.addCap()
 }
@@ -168,11 +178,14 @@ func (r *recorder) join() {
 func (r *recorder) barrier(reason string) {
 	r.buf = change.AppendBarrier(r.buf, reason)
 	r.count++
+	r.barriers++
+	r.reason = reason
 }
 
 // trim keeps the buffer within the hub's limit.
 func (r *recorder) trim() {
-	if len(r.buf)+r.blobs.size > r.hub.limit {
+	r.chunk()
+	if r.size()+r.blobs.size > r.hub.limit {
 		r.giveUp(fmt.Sprintf("a transaction of more than %d MiB of changes", r.hub.limit>>20))
 	}
 }
@@ -182,20 +195,20 @@ func (r *recorder) giveUp(reason string) {
 	if r.over {
 		return
 	}
-	r.over, r.buf, r.count = true, nil, 0
+	r.over, r.count, r.barriers = true, 0, 0
+	r.dropChanges()
 	r.marks = r.marks[:0]
 	r.blobs.reset()
 	r.barrier(reason)
 }
 
 func (r *recorder) reset() {
-	if cap(r.buf) > 1<<20 {
-		r.buf = nil
-	}
-	r.buf, r.count, r.marks, r.level = r.buf[:0], 0, r.marks[:0], 0
+	r.dropChanges()
+	r.count, r.marks, r.level = 0, r.marks[:0], 0
 	r.used = r.used[:0]
 	r.blobs.reset()
 	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
+	r.barriers, r.reason, r.notice = 0, "", 0
 	clear(r.changed)
 }
 
@@ -204,6 +217,7 @@ var errUnwritten = errors.New("capture: the transaction's changes were not writt
 // flush writes the log row. It runs inside the commit, under the write lock,
 // so that sequence numbers and times follow the order of commits.
 func (r *recorder) flush() error {
+	r.checkOwn()
 	r.readBlobs()
 	r.logSequences()
 	if r.fail != nil {
@@ -227,6 +241,7 @@ func (r *recorder) flush() error {
 	if schema != r.cookie && r.logged == 0 {
 		r.giveUp("the schema was changed by a statement that was not captured")
 	}
+	r.answer()
 	r.synced = true
 	if r.count == 0 {
 		if r.logged != 0 {
@@ -236,6 +251,38 @@ func (r *recorder) flush() error {
 		return r.fail
 	}
 	return r.write(next, now)
+}
+
+var errTampered = errors.New("capture: another program has dropped or altered _driftdb_log or another of DriftDB's own tables, so nothing can be committed; restore the database from its bucket, or Detach the file to begin a new backup")
+
+// checkOwn looks, whenever the schema has changed, whether our own tables are
+// still what they were.
+func (r *recorder) checkOwn() {
+	if r.fail != nil || r.intact == r.cookie {
+		return
+	}
+	own := r.version().owned
+	switch {
+	case r.fail != nil:
+	case own != r.hub.ownTables(own):
+		r.fail = errTampered
+	default:
+		r.intact = r.cookie
+	}
+}
+
+// answer puts a barrier behind the transaction's changes if somebody else has
+// committed since the last entry: they are what they say, but on top of
+// something that the log does not have.
+func (r *recorder) answer() {
+	reason, notice := r.c.Missed()
+	if notice == 0 {
+		return
+	}
+	r.notice = notice
+	if r.barriers == 0 { // any other is an answer as well
+		r.barrier(reason)
+	}
 }
 
 func (r *recorder) write(sequence, now int64) error {
@@ -250,17 +297,25 @@ func (r *recorder) write(sequence, now int64) error {
 	st.BindInt64(2, r.count)
 	st.BindInt64(3, now)
 	st.BindInt64(4, r.schemaNow().cookie)
-	st.BindBlobs(5, change.AppendHeader(make([]byte, 0, 32), ids), r.buf)
+	header := change.AppendHeader(make([]byte, 0, 32), ids)
+	r.bindChanges(st, 5, header)
 	_, err := r.run(st, nil)
 	st.Clear()
+	if err == nil {
+		err = r.unseen(func() error { return r.fillRow(sequence, header) })
+	}
 	r.logged, r.stamp = sequence, now
 	return err
 }
 
 // committed is called by xCommit.
 func (r *recorder) committed() {
+	r.c.Committed(r.notice)
+	if r.barriers == 0 {
+		r.reason = "" // that of a barrier which a ROLLBACK TO took back
+	}
 	if r.synced && r.count > 0 {
-		r.hub.committed(r.logged + r.count - 1)
+		r.hub.committed(r.logged+r.count-1, r.size(), r.reason)
 	}
 	r.reset()
 }

@@ -64,10 +64,14 @@ func (c *Conn) execSchema(ctx context.Context, text string, args []driver.NamedV
 	return res, nil
 }
 
-// lockMain takes main's write lock. Its error is the driver's own.
+// lockMain takes main's write lock. Its error is the driver's own, unless there
+// is no log.
 func (c *Conn) lockMain(ctx context.Context) error {
 	return c.r.unseen(func() error {
 		_, err := c.Driver.ExecContext(ctx, "DELETE FROM main._driftdb_log WHERE 0", nil)
+		if sqlite.Code(err) == lib.SQLITE_ERROR {
+			return errTampered
+		}
 		return err
 	})
 }
@@ -203,17 +207,20 @@ func (r *recorder) tableNames() map[string]bool {
 // whatever commits next, here or on another connection or after a crash, finds
 // a cookie that is not in the log and puts a barrier there.
 func (c *Conn) execVacuum(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	const reason = "VACUUM may have renumbered rows"
 	c.Before()
+	defer c.Unseen(reason)()
 	res, err := c.Driver.ExecContext(ctx, text, args)
 	if err != nil {
 		return nil, err
 	}
-	return res, c.Barrier("VACUUM may have renumbered rows", true)
+	return res, c.Barrier(reason, true)
 }
 
-// Barrier commits a barrier. With ifMoved it does so only when the schema is
-// not the one that the log knows.
-func (c *Conn) Barrier(reason string, ifMoved bool) error {
+// Barrier commits a barrier. With ifMissed it does so only when the log does
+// not tell of the database as it is: the schema is not the one that the log
+// knows, or somebody else has committed, which then is the reason.
+func (c *Conn) Barrier(reason string, ifMissed bool) error {
 	r := c.r
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
@@ -225,12 +232,15 @@ func (c *Conn) Barrier(reason string, ifMoved bool) error {
 	if r.fail != nil {
 		return r.fail
 	}
-	if ifMoved && known == v.schema {
+	_, notice := c.Missed()
+	if ifMissed && known == v.schema && notice == 0 {
 		return nil
 	}
 	r.begin()
 	r.cookie = known // this barrier is the answer; no second one is needed
-	r.barrier(reason)
+	if notice == 0 { // or the commit adds it
+		r.barrier(reason)
+	}
 	if err := c.Exec("COMMIT"); err != nil {
 		return fmt.Errorf("capture: log a barrier (%s): %w", reason, err)
 	}

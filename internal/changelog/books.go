@@ -1,6 +1,8 @@
 package changelog
 
 import (
+	"fmt"
+
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -77,7 +79,11 @@ func writeBooks(c *sqlite.Conn, b Books) error {
 // and a commit to a WAL puts every earlier one on disk with it: after that,
 // power loss cannot take back anything that the bucket is about to get.
 func (l *Log) commit(fn func() error) error {
-	return transact(l.c, fn)
+	err := transact(l.c, fn)
+	if sqlite.IsBypassed(err) {
+		return fmt.Errorf("%s; the log has to say so first: %w", sqlite.Bypassed, err)
+	}
+	return err
 }
 
 // trimStep bounds what one transaction of Trim deletes, so that a writer that
@@ -87,19 +93,21 @@ const trimStep = 200
 // Trim deletes log rows up to sequence to, a few at a time, and says whether
 // there are more. The newest row always stays.
 func (l *Log) Trim(to int64) (more bool, err error) {
-	st, err := l.c.Cached(`DELETE FROM main._driftdb_log WHERE sequence IN (
-		SELECT sequence FROM main._driftdb_log WHERE sequence <= ?1 AND sequence + count - 1 <= ?1
-			AND sequence < (SELECT max(sequence) FROM main._driftdb_log) ORDER BY sequence LIMIT ?2)`)
-	if err != nil {
-		return false, err
-	}
-	defer st.Release()
-	st.BindInt64(1, to)
-	st.BindInt64(2, trimStep)
-	if err := st.Run(); err != nil {
-		return false, err
-	}
-	return l.c.Changes() == trimStep, nil
+	err = l.commit(func() error {
+		st, err := l.c.Cached(`DELETE FROM main._driftdb_log WHERE sequence IN (
+			SELECT sequence FROM main._driftdb_log WHERE sequence <= ?1 AND sequence + count - 1 <= ?1
+				AND sequence < (SELECT max(sequence) FROM main._driftdb_log) ORDER BY sequence LIMIT ?2)`)
+		if err != nil {
+			return err
+		}
+		defer st.Release()
+		st.BindInt64(1, to)
+		st.BindInt64(2, trimStep)
+		err = st.Run()
+		more = l.c.Changes() == trimStep
+		return err
+	})
+	return more && err == nil, err
 }
 
 // Strip drops our tables: what is left is the user's database alone. With

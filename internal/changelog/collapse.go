@@ -42,12 +42,16 @@ func (l *Log) Collapse(after int64, reason string) (through int64, err error) {
 // Sweep deletes rows that lie under a barrier from first through last, a few at
 // a time like Trim, and says whether there are more.
 func (l *Log) Sweep(first, last int64) (more bool, err error) {
-	err = bindRun(l.c, `DELETE FROM main._driftdb_log WHERE sequence IN (
-		SELECT sequence FROM main._driftdb_log WHERE sequence > ?1 AND sequence <= ?2
-			AND sequence < (SELECT max(sequence) FROM main._driftdb_log) ORDER BY sequence LIMIT ?3)`, func(st *sqlite.Stmt) {
-		st.BindInt64(1, first)
-		st.BindInt64(2, last)
-		st.BindInt64(3, trimStep)
+	err = l.commit(func() error {
+		err := bindRun(l.c, `DELETE FROM main._driftdb_log WHERE sequence IN (
+			SELECT sequence FROM main._driftdb_log WHERE sequence > ?1 AND sequence <= ?2
+				AND sequence < (SELECT max(sequence) FROM main._driftdb_log) ORDER BY sequence LIMIT ?3)`, func(st *sqlite.Stmt) {
+			st.BindInt64(1, first)
+			st.BindInt64(2, last)
+			st.BindInt64(3, trimStep)
+		})
+		more = l.c.Changes() == trimStep
+		return err
 	})
-	return err == nil && l.c.Changes() == trimStep, err
+	return more && err == nil, err
 }

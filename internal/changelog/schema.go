@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/google/uuid"
@@ -115,14 +116,17 @@ func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
 		adopted = Foreign
 	}
 	id := Identity{DatabaseID: uuid.NewString(), NodeID: nodeID}
-	return adopted, create(c, id, Books{Snapshot: -1, Chain: segment.Genesis(id.DatabaseID)}, adopted == Foreign)
+	return adopted, create(c, id, Books{Snapshot: -1, Chain: segment.Genesis(id.DatabaseID)}, nil, adopted == Foreign)
 }
 
 // Continue makes c's database, which has no tables of ours, the continuation
-// of the history that a bucket has up to b.Acked.
-func Continue(c *sqlite.Conn, id Identity, b Books) error { return create(c, id, b, false) }
+// of the history that a bucket has up to b.Acked. sums are the digests of its
+// tables.
+func Continue(c *sqlite.Conn, id Identity, b Books, sums digest.Set) error {
+	return create(c, id, b, sums, false)
+}
 
-func create(c *sqlite.Conn, id Identity, b Books, barrier bool) error {
+func create(c *sqlite.Conn, id Identity, b Books, sums digest.Set, barrier bool) error {
 	if id.NodeID == "" {
 		id.NodeID = NewNodeID()
 	}
@@ -140,12 +144,18 @@ func create(c *sqlite.Conn, id Identity, b Books, barrier bool) error {
 		if err := writeBooks(c, b); err != nil {
 			return err
 		}
+		if err := writeDigests(c, Digests{}, Digests{Known: sums}); err != nil {
+			return err
+		}
 		return begin(c, b.Acked, barrier)
 	})
 }
 
-// transact runs fn in a transaction.
+// transact runs fn in a transaction, or in the one that is open.
 func transact(c *sqlite.Conn, fn func() error) error {
+	if !c.Autocommit() {
+		return fn()
+	}
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}

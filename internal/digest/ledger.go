@@ -111,6 +111,12 @@ func (l *Ledger) Set() Set {
 	return l.set
 }
 
+// Replace makes s what is known, whatever was applied. The ledger takes it over.
+func (l *Ledger) Replace(s Set) {
+	l.Set()
+	l.set = s
+}
+
 // hasher hashes blocks until there are no more.
 func (l *Ledger) hasher() {
 	var sums []tally
@@ -127,9 +133,11 @@ func (l *Ledger) hasher() {
 			sums[head>>1].hash(input, head&1 != 0)
 		}
 		l.merge(sums)
-		select {
-		case l.free <- block[:0]:
-		default:
+		if cap(block) <= 2*blockSize { // not one that a large value has grown
+			select {
+			case l.free <- block[:0]:
+			default:
+			}
 		}
 		l.hashing.Done()
 	}

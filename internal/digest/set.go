@@ -85,7 +85,7 @@ func (s Set) Since(earlier Set) Report {
 	return r
 }
 
-// MismatchError says that a table is not what it should be.
+// MismatchError says that a table does not hold the rows that it should.
 type MismatchError struct {
 	Table     string
 	Want, Got Sum
@@ -96,7 +96,7 @@ func (e *MismatchError) Error() string {
 }
 
 // Take brings the set up to a report about the same point of the same history.
-// A *MismatchError names the first table for which both know a digest, and not
+// A *MismatchError names the first table of which both know a digest, and not
 // the same.
 func (s Set) Take(r Report) error {
 	for _, table := range slices.Sorted(maps.Keys(r)) {
@@ -105,28 +105,26 @@ func (s Set) Take(r Report) error {
 			delete(s, table)
 			continue
 		}
-		if err := s.compare(table, *said); err != nil {
-			return err
+		if known, ok := s[table]; ok && known != *said {
+			return &MismatchError{Table: table, Want: *said, Got: known}
 		}
 		s[table] = *said
 	}
 	return nil
 }
 
-// Compare compares what is known with a set that knows everything, like that
-// of a scan. A *MismatchError names the first table that differs.
+// Compare compares what is known with all tables of a database, as a scan has
+// them. A *MismatchError names the first one that differs; one that is not
+// there is another error.
 func (s Set) Compare(all Set) error {
 	for _, table := range slices.Sorted(maps.Keys(s)) {
-		if err := s.compare(table, all[table]); err != nil {
-			return &MismatchError{Table: table, Want: s[table], Got: all[table]}
+		got, there := all[table]
+		if !there {
+			return fmt.Errorf("table %q is not there", table)
 		}
-	}
-	return nil
-}
-
-func (s Set) compare(table string, got Sum) error {
-	if known, ok := s[table]; ok && known != got {
-		return &MismatchError{Table: table, Want: got, Got: known}
+		if got != s[table] {
+			return &MismatchError{Table: table, Want: s[table], Got: got}
+		}
 	}
 	return nil
 }

@@ -385,7 +385,7 @@ func TestNames(t *testing.T) {
 func FuzzManifest(f *testing.F) {
 	t := new(testing.T)
 	m := newWorld(t).manifest("abc", Span{"n", 1, 1, 2}, Span{"m", 2, 3, 0})
-	m.AddSnapshot(Snapshot{Key: SnapshotKey("app", "n", 5), Sequence: 2, Time: 5, Size: 7, SHA256: strings.Repeat("0", 64)})
+	m.AddSnapshot(Snapshot{Key: SnapshotKey("app", "n", 5), Sequence: 2, Time: 5, Size: 7, SHA256: strings.Repeat("0", 64), Digests: digest.Set{"t": {1}, "u": {}}})
 	good, err := m.encode(nil)
 	if err != nil {
 		f.Fatal(err)
@@ -415,4 +415,68 @@ func FuzzBatchName(f *testing.F) {
 			t.Errorf("%q was read as %q", file, b.file())
 		}
 	})
+}
+
+// reached is a sink that notes the records it was given, and the digests.
+type reached struct {
+	records []string
+	digests []digest.Report
+}
+
+func (*reached) Begin() error    { return nil }
+func (*reached) Rollback() error { return nil }
+func (s *reached) Apply(r *segment.Record) error {
+	s.records = append(s.records, fmt.Sprintf("%d-%d", r.Sequence, r.End()))
+	return nil
+}
+func (s *reached) Commit(_ Position, d digest.Report) error {
+	s.digests = append(s.digests, d)
+	return nil
+}
+
+// TestWalkRange walks over a barrier that stands for sequences 2 to 11, in the
+// middle of a batch of 1 to 12.
+func TestWalkRange(t *testing.T) {
+	w := newWorld(t)
+	o := Batch{NodeID: "n", From: 1, To: 12, Epoch: 1}
+	var sealed bytes.Buffer
+	s, err := w.b.SealBatch(&sealed, testID, BatchKey("app", o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := segment.NewWriter(s, segment.Header{NodeID: "n", Epoch: 1, From: 1, Prev: segment.Genesis(testID)})
+	barrier := change.Entry{Op: change.Barrier, Reason: "outgrown", Count: 10}
+	err = errors.Join(write(plain, 1, "a"), plain.Begin(2, 1_700_000_000_005), plain.Add(&barrier), plain.End(), write(plain, 12, "b"))
+	plain.SetDigests(digest.Report{"t": {1}})
+	tr, cerr := plain.Close()
+	if err = errors.Join(err, cerr, s.Close(), w.b.PutBatch(t.Context(), testID, o, sealed.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	m := w.manifest("", Span{"n", 1, 1, 0})
+	m.LatestSequence, m.ChainHead = tr.To, tr.Head
+
+	after := map[int64]Position{0: {0, segment.Genesis(testID)}}
+	for target, c := range map[int64]struct {
+		end     int64
+		records string
+		digests bool
+	}{1: {1, "1-1", false}, 2: {1, "1-1", false}, 10: {1, "1-1", false}, 11: {11, "1-1 2-11", false}, 12: {12, "1-1 2-11 12-12", true}, 0: {12, "1-1 2-11 12-12", true}} {
+		var got reached
+		end, err := w.b.Walk(t.Context(), m, after[0], Target{Sequence: target}, &got)
+		if err != nil || end.Sequence != c.end || strings.Join(got.records, " ") != c.records {
+			t.Errorf("to %d: ends at %d with %q, %v", target, end.Sequence, got.records, err)
+		}
+		if len(got.digests) != 1 || (got.digests[0] != nil) != c.digests {
+			t.Errorf("to %d: digests %v", target, got.digests)
+		}
+		after[end.Sequence] = end
+	}
+	for _, from := range []int64{1, 11} {
+		if end, err := w.b.Walk(t.Context(), m, after[from], Target{}, nil); err != nil || end != after[12] {
+			t.Errorf("from %d: ends at %+v, %v", from, end, err)
+		}
+	}
+	if _, err := w.b.Walk(t.Context(), m, Position{5, after[1].Chain}, Target{}, nil); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("from within the range: %v", err)
+	}
 }

@@ -134,7 +134,7 @@ func (r *Replay) statement(t *target, e *change.Entry) (*sqlite.Stmt, error) {
 	case change.Update:
 		sql = t.update(e)
 	case change.Delete:
-		sql = "DELETE FROM main." + quote(t.name) + " WHERE " + t.where(e)
+		sql = "DELETE FROM main." + sqlite.Quote(t.name) + " WHERE " + t.where(e)
 	}
 	st, err := r.c.Prepare(sql)
 	if err == nil {
@@ -172,7 +172,7 @@ func (t *target) insertion(e *change.Entry) string {
 		names = append([]string{t.rowid}, names...)
 	}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
-	return "INSERT INTO main." + quote(t.name) + "(" + strings.Join(names, ", ") + ") VALUES(" + marks + ")"
+	return "INSERT INTO main." + sqlite.Quote(t.name) + "(" + strings.Join(names, ", ") + ") VALUES(" + marks + ")"
 }
 
 func (t *target) update(e *change.Entry) string {
@@ -186,7 +186,7 @@ func (t *target) update(e *change.Entry) string {
 	if len(set) == 0 { // every changed column is generated, or none changed: the row has to be there
 		set = append(set, t.anyColumn(e)+" = "+t.anyColumn(e))
 	}
-	return "UPDATE main." + quote(t.name) + " SET " + strings.Join(set, ", ") + " WHERE " + t.where(e)
+	return "UPDATE main." + sqlite.Quote(t.name) + " SET " + strings.Join(set, ", ") + " WHERE " + t.where(e)
 }
 
 // bind binds an entry's values in the order in which its statement names them.
@@ -214,7 +214,7 @@ func (t *target) anyColumn(e *change.Entry) string {
 	if e.HasRowID {
 		return t.rowid
 	}
-	return quote(e.Key[0].Name)
+	return sqlite.Quote(e.Key[0].Name)
 }
 
 // where addresses the entry's row: by its rowid when it has one of its own,
@@ -313,9 +313,7 @@ func isDrop(sql string) bool { return len(sql) > 4 && strings.EqualFold(sql[:4],
 func columnNames(columns []change.Column) []string {
 	out := make([]string, len(columns), len(columns)+1)
 	for i, c := range columns {
-		out[i] = quote(c.Name)
+		out[i] = sqlite.Quote(c.Name)
 	}
 	return out
 }
-
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -13,14 +13,22 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/digest/scan"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ErrDamaged says that what was restored does not pass SQLite's own check.
-var ErrDamaged = errors.New("the restored database is damaged")
+var (
+	// ErrDamaged says that what was restored does not pass SQLite's own check, or
+	// does not hold the rows that the log says.
+	ErrDamaged = errors.New("the restored database is damaged")
+	// ErrMissing says that this program lacks a function, a collation or a
+	// module that the database needs.
+	ErrMissing = errors.New("something that the database needs is not registered")
+)
 
 // Options say what to restore, and to where.
 type Options struct {
@@ -29,9 +37,9 @@ type Options struct {
 	Target    remote.Target
 	Branch    string // empty: the history
 	Progress  func(Progress)
-	// Finish is called with the proven database and its position before the
-	// file is put in its place.
-	Finish func(*sqlite.Conn, *remote.Manifest, remote.Position) error
+	// Finish is called with the proven database, its position and its tables'
+	// digests before the file is put in its place.
+	Finish func(*sqlite.Conn, *remote.Manifest, remote.Position, digest.Set) error
 }
 
 // Stage says what a restore is doing.
@@ -56,6 +64,11 @@ type Result struct {
 	Time     int64 // Unix ms of the last transaction; 0 when it has none
 	Rows     int64
 	Bytes    int64
+	Tables   int // that were compared with digests
+	// ForeignKeyViolations is how many rows refer to a row that is not there.
+	// SQLite lets a source have them while foreign_keys is off, so they are no
+	// damage: the restored database is what the source was.
+	ForeignKeyViolations int64
 }
 
 // Run restores the bucket's database to opts.Path. A file that is there already
@@ -83,7 +96,7 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (Result, error) {
 	job := &job{b: b, m: history, opts: opts, file: filepath.Join(dir, "restored.sqlite")}
 	res, err := job.build(ctx)
 	if err != nil {
-		return res, err
+		return res, missing(err)
 	}
 	return res, place(job.file, opts)
 }
@@ -103,11 +116,12 @@ func free(opts Options) error {
 }
 
 type job struct {
-	b    *remote.Bucket
-	m    *remote.Manifest
-	opts Options
-	file string
-	last int64 // time of the last transaction
+	b     *remote.Bucket
+	m     *remote.Manifest
+	opts  Options
+	file  string
+	last  int64 // time of the last transaction
+	proof *proof
 }
 
 func (j *job) progress(stage Stage, done, total int64) {
@@ -117,11 +131,13 @@ func (j *job) progress(stage Stage, done, total int64) {
 }
 
 func (j *job) build(ctx context.Context) (res Result, err error) {
-	start, err := j.snapshot(ctx)
+	start, known, err := j.snapshot(ctx)
 	if err != nil {
 		return res, err
 	}
-	c, err := new(sqlite.Driver).Open(j.file, sqlite.Options{Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 64 << 10})
+	j.proof = newProof(known)
+	defer j.proof.Close()
+	c, err := new(sqlite.Driver).Open(j.file, sqlite.Options{Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 32 << 10})
 	if err != nil {
 		return res, err
 	}
@@ -129,15 +145,19 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	if err := c.Exec("PRAGMA journal_mode=MEMORY"); err != nil { // a crash leaves a file that nobody looks at
 		return res, err
 	}
+	if err := strip(c); err != nil {
+		return res, err
+	}
 	end, err := j.replay(ctx, c, start)
 	if err != nil {
 		return res, err
 	}
-	if res.Rows, err = j.check(ctx, c); err != nil {
+	sums, err := j.check(ctx, c, end.Sequence, &res)
+	if err != nil {
 		return res, err
 	}
 	if j.opts.Finish != nil {
-		if err := j.opts.Finish(c, j.m, end); err != nil {
+		if err := j.opts.Finish(c, j.m, end, sums); err != nil {
 			return res, err
 		}
 	}
@@ -150,10 +170,24 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	return res, err
 }
 
+// strip drops DriftDB's own tables from a snapshot that was taken of the live
+// file as it is.
+func strip(c *sqlite.Conn) error {
+	found, err := changelog.Exists(c)
+	if err != nil || !found {
+		return err
+	}
+	if err := changelog.Strip(c); err != nil {
+		return err
+	}
+	return c.Exec("PRAGMA secure_delete=OFF") // the replay has nothing to hide
+}
+
 // snapshot fetches the newest snapshot that is not past the target, and
-// returns where the log goes on from there. Without one the log has to go back
-// to the first change.
-func (j *job) snapshot(ctx context.Context) (remote.Position, error) {
+// returns where the log goes on from there and what is known of the tables.
+// Without one the log has to go back to the first change, and an empty database
+// is all that there is to know.
+func (j *job) snapshot(ctx context.Context) (remote.Position, digest.Set, error) {
 	t := j.opts.Target
 	for i := len(j.m.Snapshots) - 1; i >= 0; i-- {
 		s := j.m.Snapshots[i]
@@ -161,9 +195,9 @@ func (j *job) snapshot(ctx context.Context) (remote.Position, error) {
 			continue
 		}
 		j.last = s.Time
-		return remote.Position{Sequence: s.Sequence, Chain: s.Chain}, j.fetch(ctx, s)
+		return remote.Position{Sequence: s.Sequence, Chain: s.Chain}, s.Digests, j.fetch(ctx, s)
 	}
-	return remote.Position{Chain: segment.Genesis(j.m.DatabaseID)}, nil
+	return remote.Position{Chain: segment.Genesis(j.m.DatabaseID)}, nil, nil
 }
 
 func (j *job) fetch(ctx context.Context, s remote.Snapshot) (err error) {
@@ -228,7 +262,10 @@ type sink struct {
 	barrier int64 // where the replay could not go on
 }
 
-func (s *sink) Begin() error { return s.c.Exec("BEGIN") }
+func (s *sink) Begin() error {
+	s.job.proof.begin()
+	return s.c.Exec("BEGIN")
+}
 
 func (s *sink) Apply(rec *segment.Record) error {
 	if rec.First {
@@ -240,10 +277,17 @@ func (s *sink) Apply(rec *segment.Record) error {
 	if rec.Entry.Op == change.Barrier {
 		s.barrier = rec.Sequence
 	}
-	return s.r.Apply(&rec.Entry)
+	if err := s.r.Apply(&rec.Entry); err != nil {
+		return err
+	}
+	s.job.proof.Apply(&rec.Entry)
+	return nil
 }
 
-func (s *sink) Commit(at remote.Position, _ digest.Report) error {
+func (s *sink) Commit(at remote.Position, said digest.Report) error {
+	if err := s.job.proof.agree(at.Sequence, said); err != nil {
+		return err
+	}
 	if err := s.c.Exec("COMMIT"); err != nil {
 		return err
 	}
@@ -253,44 +297,46 @@ func (s *sink) Commit(at remote.Position, _ digest.Report) error {
 }
 
 func (s *sink) Rollback() error {
+	s.job.proof.rollback()
 	if s.c.Autocommit() {
 		return nil
 	}
 	return s.c.Exec("ROLLBACK")
 }
 
-// check lets SQLite prove the file, and counts its rows.
-func (j *job) check(ctx context.Context, c *sqlite.Conn) (rows int64, err error) {
+// check proves the file: SQLite's own check, the foreign keys, and what the log
+// says of the tables. It also counts the rows, and returns the digests.
+func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Result) (digest.Set, error) {
 	j.progress(Checking, 0, 0)
 	stop := c.Watch(ctx)
 	defer stop()
-	var wrong []string
-	err = c.Each("PRAGMA integrity_check(5)", func(st *sqlite.Stmt) error {
-		if s := st.Text(0); s != "ok" {
-			wrong = append(wrong, s)
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	if len(wrong) > 0 {
-		return 0, fmt.Errorf("%w: %q", ErrDamaged, wrong)
+	if err := intact(c); err != nil {
+		return nil, err
 	}
 	var tables []string
-	err = c.Each(`SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
+	err := c.Each(`SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
 		tables = append(tables, st.Text(0))
 		return nil
 	})
-	for _, t := range tables {
-		if err != nil {
-			break
-		}
-		var n int64
-		n, err = c.Int("SELECT count(*) FROM main." + quote(t))
-		rows += n
+	if err != nil {
+		return nil, err
 	}
-	return rows, err
+	for _, t := range tables {
+		n, err := c.Int("SELECT count(*) FROM main." + sqlite.Quote(t))
+		if err != nil {
+			return nil, err
+		}
+		res.Rows += n
+	}
+	if res.ForeignKeyViolations, err = violations(c, tables); err != nil {
+		return nil, err
+	}
+	sums, err := scan.All(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	res.Tables, err = j.proof.verify(sums, sequence)
+	return sums, err
 }
 
 // place moves the finished file to its place, so that a crash leaves either

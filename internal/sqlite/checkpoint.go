@@ -18,7 +18,12 @@ const (
 	walStart = 16 << 20
 	// walSlack is how much further a WAL grows before the writers wait for the
 	// copying, which then catches up.
-	walSlack = 32 << 20
+	walSlack = 24 << 20
+	// walLarge is the size from which on the file does not keep its room: once
+	// nobody has written for walIdle it is cut, which takes seconds for GiBs,
+	// and no writer gets in meanwhile.
+	walLarge = 64 << 20
+	walIdle  = time.Second
 	// walLittle is what may be left to copy when the writers are shut out, so
 	// that they do not notice.
 	walLittle = 1 << 20
@@ -30,6 +35,8 @@ const (
 	restartTimeout = 10 * time.Millisecond
 	// maxPasses bounds one checkpoint, should the writers be faster than it.
 	maxPasses = 20
+	// maxWait bounds the checkpoints that a writer waits for.
+	maxWait = 4
 )
 
 // Checkpointer copies the WAL of a database back into its file, in the
@@ -45,9 +52,12 @@ type Checkpointer struct {
 	id     uintptr // what SQLite's hook knows it by
 	report func(error)
 
+	failing bool // the last checkpoint has; run's own
+
 	pageSize atomic.Int64  // 0: no connection was opened yet
 	pages    atomic.Int64  // in the WAL, as the last commit left it
-	due      atomic.Int64  // pages from which there is something to do
+	due      atomic.Int64  // pages from which on there is something to do …
+	limit    atomic.Int64  // … and from which on writers wait for that
 	wake     chan struct{} // capacity 1
 
 	mu     sync.Mutex
@@ -105,14 +115,16 @@ func (cp *Checkpointer) Close() error {
 
 // watch takes c's checkpoints over.
 func (cp *Checkpointer) watch(c *Conn) error {
-	if cp.pageSize.Load() == 0 {
-		size, err := c.Int("PRAGMA page_size") // which stays, in WAL mode
-		if err != nil {
-			return err
-		}
-		cp.due.CompareAndSwap(0, walStart/size)
-		cp.pageSize.Store(size)
+	size, err := c.Int("PRAGMA page_size") // which stays, in WAL mode
+	if err != nil {
+		return err
 	}
+	cp.mu.Lock()
+	if cp.pageSize.Load() == 0 {
+		cp.pageSize.Store(size)
+		cp.expect(walStart / size)
+	}
+	cp.mu.Unlock()
 	c.checkpointer = cp
 	lib.Xsqlite3_wal_hook(c.TLS, c.DB, CFunc(walHook), cp.id)
 	return nil
@@ -135,22 +147,28 @@ func walHook(tls *libc.TLS, id, db, zDB uintptr, pages int32) int32 {
 }
 
 // committed notes how large the WAL is. The writer that finds it too large
-// waits until the checkpointer has caught up.
+// waits until the checkpointer has caught up, or finds that it cannot.
 func (cp *Checkpointer) committed(pages int64) {
 	cp.pages.Store(pages)
-	due := cp.due.Load()
-	if pages < due {
+	if pages < cp.due.Load() {
 		return
 	}
 	cp.kick()
-	if pages < due+cp.count(walSlack) {
+	if pages < cp.limit.Load() {
 		return
 	}
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	for round := cp.rounds; round == cp.rounds && cp.holds == 0 && !cp.closed; {
+	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && cp.pages.Load() >= cp.limit.Load(); {
+		cp.ask()
 		cp.turn.Wait()
 	}
+}
+
+// expect says from how many pages on there is something to do.
+func (cp *Checkpointer) expect(pages int64) {
+	cp.due.Store(pages)
+	cp.limit.Store(pages + cp.count(walSlack))
 }
 
 // count is a number of bytes in pages.
@@ -159,6 +177,11 @@ func (cp *Checkpointer) count(bytes int64) int64 { return bytes / cp.pageSize.Lo
 func (cp *Checkpointer) kick() {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
+	cp.ask()
+}
+
+// ask wakes the checkpointer; the caller has mu.
+func (cp *Checkpointer) ask() {
 	if cp.closed {
 		return
 	}
@@ -170,59 +193,99 @@ func (cp *Checkpointer) kick() {
 
 func (cp *Checkpointer) run() {
 	defer close(cp.done)
-	failing := false
-	for range cp.wake {
-		if cp.pages.Load() < cp.due.Load() {
-			continue // a commit of before the last checkpoint's end asked
+	var idle <-chan time.Time // while the file is large
+	var seen int64            // pages when idle was set
+	for {
+		var err error
+		select {
+		case _, open := <-cp.wake:
+			if !open {
+				return
+			}
+			if cp.pages.Load() < cp.due.Load() {
+				continue // a commit of before the last checkpoint's end asked
+			}
+			var r result
+			large := cp.pages.Load() > cp.count(walLarge)
+			r, err = cp.checkpoint()
+			cp.ended(r)
+			if large && r == renewed {
+				idle, seen = time.After(walIdle), cp.pages.Load()
+			}
+		case <-idle:
+			idle = nil
+			if now := cp.pages.Load(); now != seen {
+				idle, seen = time.After(walIdle), now
+				continue
+			}
+			_, _, err = cp.conn.checkpoint(lib.SQLITE_CHECKPOINT_TRUNCATE)
 		}
-		next, err := cp.checkpoint()
-		if err != nil && !failing && cp.report != nil && !IsInterrupted(err) {
-			cp.report(err)
-		}
-		failing = err != nil
-		cp.mu.Lock()
-		if cp.holds == 0 {
-			cp.due.Store(next)
-		}
-		cp.rounds++
-		cp.turn.Broadcast()
-		cp.mu.Unlock()
+		cp.tell(err)
 	}
 }
 
-// checkpoint copies all of the WAL and lets it begin anew. It returns how many
-// pages are to be in the WAL before there is something to do again.
-func (cp *Checkpointer) checkpoint() (next int64, err error) {
-	later := func() int64 { return cp.pages.Load() + cp.count(walRetry) }
+// tell reports the first of a row of failures.
+func (cp *Checkpointer) tell(err error) {
+	if IsBusy(err) || IsInterrupted(err) { // another process checkpoints, or Close
+		err = nil
+	}
+	if err != nil && !cp.failing && cp.report != nil {
+		cp.report(err)
+	}
+	cp.failing = err != nil
+}
+
+// result is how a checkpoint ended.
+type result int
+
+const (
+	blocked result = iota // somebody reads an old state, if only a commit that is just ending; or the disk is full
+	crowded               // the writers left no gap to shut them out in
+	renewed               // the WAL begins anew
+)
+
+// ended says when there is something to do again, and frees who waits.
+func (cp *Checkpointer) ended(r result) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	again := cp.pages.Load() + cp.count(walRetry)
+	switch {
+	case cp.holds > 0:
+	case r == renewed:
+		cp.expect(cp.count(walStart))
+	case r == blocked && cp.pages.Load() >= cp.limit.Load():
+		cp.limit.Store(again) // it is no use to wait
+		fallthrough
+	default:
+		cp.due.Store(min(again, cp.limit.Load()))
+	}
+	cp.rounds++
+	cp.turn.Broadcast()
+}
+
+// checkpoint copies all of the WAL and lets it begin anew.
+func (cp *Checkpointer) checkpoint() (result, error) {
 	c, err := cp.connect()
 	if err != nil {
-		return later(), err
+		return blocked, err
 	}
 	for range maxPasses {
 		pages, copied, err := c.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)
-		if err != nil || copied < pages { // somebody reads an old state
-			return later(), ignoreBusy(err)
+		if err != nil || copied < pages {
+			return blocked, err
 		}
 		if cp.pages.Load()-copied <= cp.count(walLittle) {
 			break
 		}
 	}
-	mode := int32(lib.SQLITE_CHECKPOINT_RESTART)
-	if cp.pages.Load() > cp.count(walStart+walSlack) {
-		mode = lib.SQLITE_CHECKPOINT_TRUNCATE // the file has become large, and would stay so
-	}
-	if _, _, err = c.checkpoint(mode); err != nil {
-		return later(), ignoreBusy(err)
+	switch _, _, err = c.checkpoint(lib.SQLITE_CHECKPOINT_RESTART); {
+	case IsBusy(err):
+		return crowded, nil
+	case err != nil:
+		return blocked, err
 	}
 	cp.pages.Store(0)
-	return cp.count(walStart), nil
-}
-
-func ignoreBusy(err error) error {
-	if IsBusy(err) {
-		return nil
-	}
-	return err
+	return renewed, nil
 }
 
 func (cp *Checkpointer) connect() (*Conn, error) {
@@ -250,7 +313,8 @@ func (c *Conn) checkpoint(mode int32) (pages, copied int64, err error) {
 // HoldCheckpoints keeps the database's Checkpointer, if it has one, from
 // working until c is closed. It is for a connection that is about to read one
 // state for long: a checkpoint cannot get past that, and whoever tries wastes
-// its time. The WAL grows by all that is written meanwhile.
+// its time. The WAL grows by all that is written meanwhile; so that it starts
+// small, there is one checkpoint first, which HoldCheckpoints waits for.
 func (c *Conn) HoldCheckpoints() {
 	cp := c.checkpointer
 	if cp == nil || c.holds {
@@ -259,8 +323,13 @@ func (c *Conn) HoldCheckpoints() {
 	c.holds = true
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
+	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && cp.pages.Load() > cp.count(walRetry); {
+		cp.due.Store(0)
+		cp.ask()
+		cp.turn.Wait()
+	}
 	cp.holds++
-	cp.due.Store(math.MaxInt32)
+	cp.expect(math.MaxInt32)
 	cp.turn.Broadcast()
 }
 
@@ -268,7 +337,11 @@ func (c *Conn) HoldCheckpoints() {
 func (cp *Checkpointer) release() {
 	cp.mu.Lock()
 	if cp.holds--; cp.holds == 0 {
-		cp.due.Store(max(cp.count(walStart), cp.pages.Load()))
+		// To copy what has gathered takes longer than usual: only writers that
+		// double it meanwhile wait.
+		pages := cp.pages.Load()
+		cp.expect(max(cp.count(walStart), pages))
+		cp.limit.Add(pages)
 	}
 	cp.mu.Unlock()
 	cp.kick()

@@ -47,6 +47,7 @@ type Options struct {
 	QueryOnly   bool          // refuse to change anything
 	MustExist   bool          // do not create the file
 	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
+	Ledger      *Ledger       // counts the connection's commits; default none
 
 	Checkpointer *Checkpointer // does the checkpoints; default: the commit that leaves 1000 pages or more in the WAL
 }
@@ -95,6 +96,10 @@ type Conn struct {
 	checkpointer *Checkpointer
 	holds        bool // the checkpointer back
 
+	ledger  *Ledger
+	before  commit // the last one before a commit of ours …
+	counted bool   // … which the ledger expects
+
 	closing sync.Mutex // Interrupt against Close
 	closed  bool
 }
@@ -117,11 +122,14 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, dc.Close())
 	}
-	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}}
+	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger}
 	c.cells = libc.Xcalloc(tls, 2, 8)
 	err = c.check()
 	if err == nil && opts.Checkpointer != nil {
 		err = opts.Checkpointer.watch(c)
+	}
+	if c.ledger != nil {
+		c.hook()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), c.Close())
@@ -200,6 +208,9 @@ func (c *Conn) Close() error {
 		st.Finalize()
 	}
 	libc.Xfree(c.TLS, c.cells)
+	if c.ledger != nil {
+		c.unhook()
+	}
 	err := c.Driver.Close()
 	if c.holds {
 		c.checkpointer.release()

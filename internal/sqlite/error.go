@@ -54,3 +54,7 @@ func IsFull(err error) bool {
 
 // IsConstraint says that a row broke a constraint.
 func IsConstraint(err error) bool { return Code(err)&0xff == lib.SQLITE_CONSTRAINT }
+
+// IsBypassed says that a commit was refused because somebody else has committed
+// in between, and no barrier stands for that yet: see Ledger.
+func IsBypassed(err error) bool { return Code(err) == lib.SQLITE_CONSTRAINT_COMMITHOOK }

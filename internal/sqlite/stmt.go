@@ -174,6 +174,11 @@ func (st *Stmt) BindBlobs(i int, parts ...[]byte) {
 	st.bound(lib.Xsqlite3_bind_blob64(st.c.TLS, st.p, int32(i), p, uint64(n), 0))
 }
 
+// BindZeroBlob sets parameter i to a blob of n zeros, which takes no memory.
+func (st *Stmt) BindZeroBlob(i int, n int64) {
+	st.bound(lib.Xsqlite3_bind_zeroblob64(st.c.TLS, st.p, int32(i), uint64(n)))
+}
+
 // Step runs the statement up to its next row. It returns false at the end; the
 // statement is then reset and may be stepped again with the same values.
 func (st *Stmt) Step() (bool, error) {

@@ -1,0 +1,50 @@
+package changelog
+
+import (
+	"slices"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Barrier appends a barrier to the log, in c's transaction.
+func Barrier(c *sqlite.Conn, reason string) error {
+	last, err := Last(c)
+	if err != nil {
+		return err
+	}
+	cookie, err := c.Int("PRAGMA main.schema_version")
+	if err != nil {
+		return err
+	}
+	st, err := c.Cached("INSERT INTO main._driftdb_log(sequence, count, time, schema, data) SELECT ?1, 1, max(max(time), ?2), ?3, ?4 FROM main._driftdb_log")
+	if err != nil {
+		return err
+	}
+	defer st.Release()
+	st.BindInt64(1, last+1)
+	st.BindInt64(2, time.Now().UnixMilli())
+	st.BindInt64(3, cookie)
+	st.BindBlob(4, change.AppendBarrier(change.AppendHeader(nil, nil), reason))
+	return st.Run()
+}
+
+// Wrote says whether a commit that wrote these pages was one of ours. Each of
+// ours writes a row of the log, the queue or the books, or trims the log; so it
+// has written a page at an edge of one of our tables, which nobody else has.
+//
+// Where SQLite moves pages about to make the file smaller (auto_vacuum), anybody
+// may have written our pages, and nothing can be told: Wrote says no.
+func Wrote(c *sqlite.Conn, pages []uint32) (bool, error) {
+	if moves, err := c.Int("PRAGMA main.auto_vacuum"); err != nil || moves != 0 {
+		return false, err
+	}
+	found := false
+	err := c.Each(`SELECT rootpage FROM main.sqlite_schema WHERE tbl_name LIKE '\_driftdb\_%' ESCAPE '\' AND type = 'table'`, func(st *sqlite.Stmt) error {
+		edges, err := c.Edges(uint32(st.Int64(0)))
+		found = found || slices.ContainsFunc(edges, func(p uint32) bool { return slices.Contains(pages, p) })
+		return err
+	})
+	return found, err
+}

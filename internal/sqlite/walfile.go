@@ -1,0 +1,101 @@
+package sqlite
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+)
+
+// WALTail is the last commit in a WAL file. The zero value says that there is
+// none.
+type WALTail struct {
+	Sum   uint64   // the running checksum up to its end, as Ledger.Start returns it
+	Pages []uint32 // that it wrote
+}
+
+// The WAL's format: sqlite.org/walformat.html.
+const (
+	walMagic    = 0x377f0682 // the lowest bit says that checksums read the words big-endian
+	walVersion  = 3007000
+	walHeader   = 32
+	frameHeader = 24
+	minPage     = 512
+	maxPage     = 65536
+)
+
+// ReadWAL finds the last commit in the WAL of the database at path, as SQLite's
+// recovery would. It opens the -wal file itself, so no connection of this
+// process may be open to the database.
+func ReadWAL(path string) (WALTail, error) {
+	f, err := os.Open(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return WALTail{}, nil
+	}
+	if err != nil {
+		return WALTail{}, err
+	}
+	defer f.Close()
+	tail, err := readWAL(bufio.NewReaderSize(f, 1<<18))
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil // a frame that was cut short is none
+	}
+	return tail, err
+}
+
+func readWAL(r io.Reader) (last WALTail, err error) {
+	head := make([]byte, walHeader)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return last, err
+	}
+	be := binary.BigEndian
+	magic, size, salt := be.Uint32(head), be.Uint32(head[8:]), head[16:24]
+	if magic&^1 != walMagic || be.Uint32(head[4:]) != walVersion || size < minPage || size > maxPage || size&(size-1) != 0 {
+		return last, nil
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if magic&1 != 0 {
+		order = binary.BigEndian
+	}
+	sum := walSum{}.add(order, head[:24])
+	if sum != sumAt(head[24:]) {
+		return last, nil
+	}
+	var pages []uint32
+	frame := make([]byte, frameHeader+size)
+	for {
+		if _, err := io.ReadFull(r, frame); err != nil {
+			return last, err
+		}
+		sum = sum.add(order, frame[:8]).add(order, frame[frameHeader:])
+		page, commit := be.Uint32(frame), be.Uint32(frame[4:]) != 0
+		if page == 0 || string(frame[8:16]) != string(salt) || sum != sumAt(frame[16:]) {
+			return last, nil
+		}
+		pages = append(pages, page)
+		if commit {
+			last.Sum, last.Pages = sum.number(), slices.Clone(pages)
+			pages = pages[:0]
+		}
+	}
+}
+
+// walSum is the WAL's running checksum.
+type walSum [2]uint32
+
+func sumAt(b []byte) walSum {
+	return walSum{binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])}
+}
+
+func (s walSum) add(order binary.ByteOrder, b []byte) walSum {
+	for ; len(b) >= 8; b = b[8:] {
+		s[0] += order.Uint32(b) + s[1]
+		s[1] += order.Uint32(b[4:]) + s[0]
+	}
+	return s
+}
+
+func (s walSum) number() uint64 { return uint64(s[0])<<32 | uint64(s[1]) }

@@ -1,0 +1,57 @@
+package sqlite
+
+import lib "modernc.org/sqlite/lib"
+
+// The header of the WAL-index (sqlite.org/walformat.html, section 2.1) says
+// what was committed last: a counter that every commit raises, whoever makes
+// it, and the running checksum of the WAL's frames. A connection has a copy of
+// its own, which is that of its transaction, and sees the one that all
+// processes share.
+
+// commit is what the header says of the last commit.
+type commit struct {
+	count uint32 // of commits since the index was made; goes round
+	sum   uint64 // the WAL's running checksum up to the commit's end
+}
+
+func commitOf(h *lib.TWalIndexHdr) commit {
+	return commit{h.FiChange, walSum(h.FaFrameCksum).number()}
+}
+
+func (c *Conn) pager() *lib.TPager {
+	db := At[lib.Tsqlite3](c.DB)
+	main := At[lib.TBtree](At[lib.TDb](db.FaDb).FpBt)
+	return At[lib.TPager](At[lib.TBtShared](main.FpBt).FpPager)
+}
+
+// wal is main's WAL, or nil if it has none or has not been read yet.
+func (c *Conn) wal() *lib.TWal {
+	p := c.pager().FpWal
+	if p == 0 {
+		return nil
+	}
+	w := At[lib.TWal](p)
+	if w.FnWiData == 0 || *At[uintptr](w.FapWiData) == 0 {
+		return nil
+	}
+	return w
+}
+
+// shared views the header that all processes share. Only under the write lock
+// does it stand still.
+func shared(w *lib.TWal) *lib.TWalIndexHdr {
+	return At[lib.TWalIndexHdr](*At[uintptr](w.FapWiData))
+}
+
+// peek reads the shared header without a lock: from its two copies, which
+// differ while somebody writes them.
+func peek(w *lib.TWal) (last commit, ok bool) {
+	const size = 48
+	p := *At[uintptr](w.FapWiData)
+	a, b := *At[lib.TWalIndexHdr](p), *At[lib.TWalIndexHdr](p + size)
+	return commitOf(&a), a == b
+}
+
+// writesMain says whether the commit that is under way has pages of main's to
+// write.
+func (c *Conn) writesMain() bool { return c.pager().FeState >= lib.PAGER_WRITER_CACHEMOD }

@@ -1,0 +1,200 @@
+package syncer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+const smallDisk = "DRIFTDB_TEST_SMALL_DISK"
+
+// onSmallDisk runs the test that calls it again, in a process that has a small
+// file system of its own, made with options, and returns its folder there. In
+// the first process it returns "".
+func onSmallDisk(t *testing.T, options string) string {
+	t.Helper()
+	if dir := os.Getenv(smallDisk); dir != "" {
+		if err := syscall.Mount("driftdb", dir, "tmpfs", 0, options); err != nil {
+			t.Skipf("a file system of one's own is not to be had here: mount: %v", err)
+		}
+		return dir
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), smallDisk+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		t.Skipf("a file system of one's own is not to be had here: %v", err)
+	}
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	} else if bytes.Contains(out, []byte("--- SKIP")) {
+		t.Skip("see above")
+	}
+	return ""
+}
+
+// viewed is a database with a log, of some MiB, and a syncer that knows enough
+// of it to look at it.
+func viewed(t *testing.T, dir string, mib int) (s *Syncer, c *sqlite.Conn, warnings *bytes.Buffer) {
+	t.Helper()
+	path := filepath.Join(dir, "app.sqlite")
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if _, err := changelog.Init(c, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Exec("CREATE TABLE b(id INTEGER PRIMARY KEY, data BLOB)"); err != nil {
+		t.Fatal(err)
+	}
+	for range mib {
+		if err := c.Exec("INSERT INTO b(data) VALUES(randomblob(1 << 20)); PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	warnings = new(bytes.Buffer)
+	return &Syncer{cfg: Config{
+		Path: path, Logger: slog.New(slog.NewTextHandler(warnings, nil)),
+		Reader: func() (*sqlite.Conn, error) {
+			return new(sqlite.Driver).Open(path, sqlite.Options{QueryOnly: true, MustExist: true})
+		},
+	}}, c, warnings
+}
+
+// wantView checks that v stays the database as it was, whatever c writes, and
+// that its file can be read again from the start.
+func wantView(t *testing.T, v view, s *Syncer, c *sqlite.Conn) {
+	t.Helper()
+	before, err := dbtest.Dump(s.cfg.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Exec("INSERT INTO b(data) VALUES('later'); DELETE FROM b WHERE id = 1"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := v.Conn().Int("SELECT count(*) FROM b WHERE data = 'later'"); err != nil || n != 0 {
+		t.Errorf("the view has %d rows of later (%v)", n, err)
+	}
+	var sums [2][32]byte
+	file := filepath.Join(t.TempDir(), "stored.sqlite")
+	for i := range sums {
+		f, err := v.File(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		sums[i] = sha256.Sum256(data)
+		if data[18] != 1 || data[19] != 1 {
+			t.Error("the file says that it is in WAL mode")
+		}
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sums[0] != sums[1] {
+		t.Error("read again, the file is another one")
+	}
+	after, err := dbtest.Dump(file)
+	if err != nil || after != before {
+		t.Errorf("the stored file does not hold what the database held (%v)", err)
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(s.cfg.Path + CopySuffix + "*"); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestViewCopy: with room, the view is a copy without our tables.
+func TestViewCopy(t *testing.T) {
+	s, c, warnings := viewed(t, t.TempDir(), 3)
+	v, _, err := s.view(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := v.(*copied); !ok || warnings.Len() > 0 {
+		t.Errorf("the view is %T: %s", v, warnings)
+	}
+	if n, err := v.Conn().Int(`SELECT count(*) FROM sqlite_schema WHERE name LIKE '\_driftdb%' ESCAPE '\'`); err != nil || n != 0 {
+		t.Errorf("%d of our tables are in the copy (%v)", n, err)
+	}
+	wantView(t, v, s, c)
+}
+
+// TestViewWithoutRoom: the disk has less room than a copy needs.
+func TestViewWithoutRoom(t *testing.T) {
+	dir := onSmallDisk(t, "size=32m")
+	if dir == "" {
+		return
+	}
+	s, c, warnings := viewed(t, dir, 8)
+	v, _, err := s.view(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := v.(live); !ok || !strings.Contains(warnings.String(), "level=WARN") {
+		t.Errorf("the view is %T: %s", v, warnings)
+	}
+	wantView(t, v, s, c)
+}
+
+// TestViewFullDisk: there seems to be room, but the copy finds none: the file
+// system has no place for another file.
+func TestViewFullDisk(t *testing.T) {
+	dir := onSmallDisk(t, "size=400m,nr_inodes=4") // its folder, the database, -wal, -shm
+	if dir == "" {
+		return
+	}
+	s, c, warnings := viewed(t, dir, 2)
+	v, _, err := s.view(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := v.(live); !ok || !strings.Contains(warnings.String(), "no space") {
+		t.Errorf("the view is %T: %s", v, warnings)
+	}
+	wantView(t, v, s, c)
+}
+
+// TestCopyFullDisk: a copy that runs full says so.
+func TestCopyFullDisk(t *testing.T) {
+	dir := onSmallDisk(t, "size=4m")
+	if dir == "" {
+		return
+	}
+	_, c, _ := viewed(t, t.TempDir(), 8)
+	if err := c.Exec("BEGIN; SELECT count(*) FROM b"); err != nil {
+		t.Fatal(err)
+	}
+	err := c.Copy(t.Context(), filepath.Join(dir, "copy.sqlite"), nil)
+	if !noRoom(err) {
+		t.Errorf("a copy on a full disk: %v", err)
+	}
+	if err := c.Exec("COMMIT"); err != nil {
+		t.Error(err)
+	}
+}
