@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -45,6 +46,19 @@ func TestChild(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	case "busy, killed":
+		store, err := objstore.Dir(path + "-bucket")
+		if err != nil {
+			t.Fatal(err)
+		}
+		db, err := driftdb.Open(t.Context(), driftdb.Config{Name: "app", Path: path, Store: store, SyncInterval: time.Millisecond, ManifestInterval: time.Millisecond, SnapshotEvery: 300})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := db.Metrics().Barriers; n != 0 {
+			t.Fatalf("%d barriers", n)
+		}
+		busy(t, db)
 	case "driftdb, killed":
 		store, err := objstore.Dir(path + "-bucket")
 		if err != nil {
@@ -103,12 +117,63 @@ func child(t testing.TB, does, path, script string) {
 		ready, said = in.Text() == "READY", said+in.Text()+"\n"
 	}
 	if strings.HasSuffix(does, "killed") {
+		if strings.HasPrefix(does, "busy") {
+			time.Sleep(rand.N(300 * time.Millisecond)) // a moment that nobody has chosen
+		}
 		_ = cmd.Process.Kill()
 	} else {
 		_, _ = io.Copy(io.Discard, stdout)
 	}
 	if err := cmd.Wait(); !ready {
 		t.Fatalf("%s: %v\n%s", does, err, said)
+	}
+}
+
+// busy writes from four goroutines, and does not wait for them.
+func busy(t *testing.T, db *driftdb.DB) {
+	if _, err := db.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY AUTOINCREMENT, a)"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		go func() {
+			for n := 0; ; n++ {
+				_, err := db.SQL().ExecContext(t.Context(), "INSERT INTO t(a) VALUES(hex(randomblob(300)))")
+				if err == nil && n%50 == i {
+					_, err = db.Exec(t.Context(), "INSERT INTO t(a) SELECT a FROM t LIMIT 2000; DELETE FROM t WHERE id % 3 = 0")
+				}
+				if err != nil {
+					fmt.Println(err)
+					return
+				}
+			}
+		}()
+	}
+}
+
+// TestKilledAnyTime kills a process of ours while it writes and syncs, over and
+// over. The next one finds its own last commit, and takes it for nobody else's.
+// DRIFTDB_KILLS says how often.
+func TestKilledAnyTime(t *testing.T) {
+	cfg := config(t)
+	if err := os.Mkdir(cfg.Path+"-bucket", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	kills := 3
+	if s := os.Getenv("DRIFTDB_KILLS"); s != "" {
+		if _, err := fmt.Sscan(s, &kills); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range kills {
+		child(t, "busy, killed", cfg.Path, "") // which fails if it finds a barrier at Open
+	}
+	var err error
+	if cfg.Store, err = objstore.Dir(cfg.Path + "-bucket"); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, cfg)
+	if n := db.Metrics().Barriers; n != 0 {
+		t.Errorf("%d barriers", n)
 	}
 }
 
@@ -293,7 +358,7 @@ func TestBypassBeforeFlush(t *testing.T) {
 // cleanly or not, is noticed if it wrote, and is not if it did not.
 func TestBypassWhileClosed(t *testing.T) {
 	const made = "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE);;INSERT INTO t(a) VALUES(1)"
-	const many = made + ";;INSERT INTO t(a) WITH n(i) AS (SELECT 2 UNION ALL SELECT i+1 FROM n WHERE i<5000) SELECT hex(randomblob(200)) FROM n"
+	const many = made + ";;INSERT INTO t(a) WITH n(i) AS (SELECT 2 UNION ALL SELECT i+1 FROM n WHERE i<800) SELECT hex(randomblob(200)) FROM n"
 	clean := func(t *testing.T, cfg driftdb.Config) {
 		db, err := driftdb.Open(t.Context(), cfg)
 		if err != nil {
@@ -470,6 +535,20 @@ func TestBypassOtherFiles(t *testing.T) {
 	}
 	again.Name, again.AutoRestore = "branch", false
 	none(open(t, again))
+	over := filepath.Join(t.TempDir(), "over.sqlite")
+	for range 2 { // the second one finds the first one's file, and the note beside it
+		if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: over, Store: cfg.Store, Overwrite: true}); err != nil {
+			t.Fatal(err)
+		}
+		copied := config(t)
+		copied.Path = over
+		db := open(t, copied)
+		none(db)
+		some(t, db, "t", 1)
+		if err := db.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
 	memory := driftdb.Config{Name: "m", Path: ":memory:"}
 	none(open(t, memory))
 }

@@ -86,12 +86,12 @@ type guard struct {
 
 	barriers atomic.Int64 // that were committed
 	mu       sync.Mutex
-	reasons  []string // of those that nobody was told of yet
+	reasons  []string // of those that nobody was told of yet; the same one again counts once
 }
 
 func (g *guard) start(db *DB) {
 	ctx, cancel := context.WithCancel(context.Background())
-	g.wake, g.done, g.cancel = make(chan struct{}, 1), make(chan struct{}), cancel
+	g.done, g.cancel = make(chan struct{}), cancel
 	go func() {
 		defer close(g.done)
 		g.run(ctx, db)
@@ -111,7 +111,9 @@ func (g *guard) stop() {
 func (g *guard) tell(reason string) {
 	g.barriers.Add(1)
 	g.mu.Lock()
-	g.reasons = append(g.reasons, reason)
+	if n := len(g.reasons); n == 0 || g.reasons[n-1] != reason {
+		g.reasons = append(g.reasons, reason)
+	}
 	g.mu.Unlock()
 	select {
 	case g.wake <- struct{}{}:
@@ -141,8 +143,12 @@ func (g *guard) report(db *DB) {
 	reasons := g.reasons
 	g.reasons = nil
 	g.mu.Unlock()
+	msg := "something happened that the log cannot describe"
+	if db.bucket != nil {
+		msg += "; a snapshot follows"
+	}
 	for _, reason := range reasons {
-		db.log.Warn("the log cannot describe what happened; a snapshot follows", "scope", "capture", "reason", reason)
+		db.log.Warn(msg, "scope", "capture", "reason", reason)
 	}
 }
 

@@ -36,6 +36,8 @@ var opensItself = map[string]string{
 	"BenchmarkLogBytes":        "a benchmark",
 	"backedUp":                 "a benchmark",
 	"TestImportWAL":            "measures, and compares",
+	"TestAutoRestore":          "nothing is opened",
+	"TestCatchUp":              "the file is opened again by somebody else, or diverges",
 	"benchDB":                  "a benchmark, without a store",
 	"memory":                   "examples without a store",
 	"Example":                  "examples show what a user writes, and print it",

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"math"
 	"sync"
@@ -311,7 +312,7 @@ func (c *Conn) checkpoint(mode int32) (pages, copied int64, err error) {
 }
 
 // HoldCheckpoints keeps the database's Checkpointer, if it has one, from
-// working until c is closed. It is for a connection that is about to read one
+// working until c is closed, or releases them. It is for a connection that is about to read one
 // state for long: a checkpoint cannot get past that, and whoever tries wastes
 // its time. The WAL grows by all that is written meanwhile; so that it starts
 // small, there is one checkpoint first, which HoldCheckpoints waits for.
@@ -333,7 +334,31 @@ func (c *Conn) HoldCheckpoints() {
 	cp.turn.Broadcast()
 }
 
-// release ends the hold, after c's last statement.
+// ReleaseCheckpoints ends c's hold, and returns when what has gathered in the
+// WAL is copied back, or when that cannot be, or ctx ends. c's read transaction
+// must have ended. Whoever commits with synchronous=FULL should wait for it: he
+// would have all of that WAL synced, while he keeps the others from writing.
+func (c *Conn) ReleaseCheckpoints(ctx context.Context) {
+	if !c.holds {
+		return
+	}
+	c.holds = false
+	cp := c.checkpointer
+	cp.release()
+	defer context.AfterFunc(ctx, func() {
+		cp.mu.Lock() // so that who has just looked at ctx is waiting by now
+		defer cp.mu.Unlock()
+		cp.turn.Broadcast()
+	})()
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && ctx.Err() == nil && cp.pages.Load() >= cp.due.Load(); {
+		cp.ask()
+		cp.turn.Wait()
+	}
+}
+
+// release ends a hold, after the connection's last statement.
 func (cp *Checkpointer) release() {
 	cp.mu.Lock()
 	if cp.holds--; cp.holds == 0 {
