@@ -35,7 +35,8 @@ is no part of the history. driftdb status lists the branches with their IDs.
 With --json the result is {"database", "file", "branch", "sequence", "time",
 "rows", "tables", "bytes", "seconds"}; sequence and time are those of the last
 change in it, tables is how many were compared with the digests that the writer
-has stored, branch is left out if there is none.`,
+has stored. Left out if there is none: branch, and "foreignKeyViolations", rows
+that refer to one that is not there; the database had them when it was stored.`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.out, "out", "", "`FILE` to write")
@@ -63,12 +64,15 @@ type restored struct {
 	Bytes      int64   `json:"bytes"`
 	Seconds    float64 `json:"seconds"`
 	VerifiedAt instant `json:"verifiedAt,omitzero"`
+
+	ForeignKeyViolations int64 `json:"foreignKeyViolations,omitzero"`
 }
 
 func restoredOf(name string, r driftdb.RestoreResult) restored {
 	return restored{
 		Database: name, Sequence: r.Sequence, Time: instant(r.Time),
 		Rows: r.Rows, Tables: r.Tables, Bytes: r.Bytes, Seconds: seconds(r.Duration),
+		ForeignKeyViolations: r.ForeignKeyViolations,
 	}
 }
 
@@ -124,6 +128,10 @@ func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreCo
 	r, err := run(cfg)
 	if errors.Is(err, driftdb.ErrCorrupt) {
 		err = hinted{err, "driftdb restore --at or --sequence may reach a point before the damage"}
+	}
+	if err == nil && r.ForeignKeyViolations > 0 {
+		fmt.Fprintf(a.stderr, "note: %s to a row that is not there, as in the database that was backed up\n",
+			plural(r.ForeignKeyViolations, "row refers", "rows refer"))
 	}
 	return r, err
 }
