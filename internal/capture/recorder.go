@@ -90,7 +90,7 @@ func (r *recorder) prepare() error {
 		{&r.st.schemaV, "PRAGMA main.schema_version"},
 		{&r.st.userV, "PRAGMA main.user_version"},
 		{&r.st.appV, "PRAGMA main.application_id"},
-		{&r.st.owned, `SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE tbl_name LIKE '\_driftdb\_%' ESCAPE '\'`},
+		{&r.st.owned, `SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE tbl_name LIKE '\_driftdb\_%' ESCAPE '\' ORDER BY name`},
 	} {
 		var err error
 		if *s.st, err = r.c.Prepare(s.q); err != nil {
@@ -209,6 +209,7 @@ func (r *recorder) reset() {
 	r.blobs.reset()
 	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
 	r.barriers, r.reason, r.notice = 0, "", 0
+	r.sequences.edited = false
 	clear(r.changed)
 }
 

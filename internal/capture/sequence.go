@@ -91,10 +91,11 @@ func (r *recorder) eachMoved(fn func(name string, value int64)) {
 // checkSequences fails the transaction if the user has left sqlite_sequence in
 // a state that its entries, which are by name, do not describe.
 func (r *recorder) checkSequences() {
-	if !r.sequences.edited {
+	edited := r.sequences.edited
+	r.sequences.edited = false
+	if !edited || !r.findSequences() { // a ROLLBACK TO may have taken edit and table away
 		return
 	}
-	r.sequences.edited = false
 	if err := r.c.Each("SELECT 1 FROM main.sqlite_sequence GROUP BY name HAVING count(*) > 1 OR typeof(name) <> 'text' OR typeof(seq) <> 'integer'", func(*sqlite.Stmt) error {
 		return errSequence
 	}); err != nil && r.fail == nil {
