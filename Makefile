@@ -29,11 +29,11 @@ fuzz:
 
 # Processes killed while they write and sync, each restored and compared.
 kill:
-	DRIFTDB_KILLS=$(KILLS) go test ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+	DRIFTDB_KILLS=$(KILLS) go test . ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
 
 # Long random runs of capture: what was logged is replayed and compared.
 model:
-	go test ./internal/capture -run 'Random|Racing' -seeds $(SEEDS) -count 1 -timeout 0
+	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 
 demo:
 	go run ./cmd/driftdb demo

@@ -426,6 +426,8 @@ func TestBypassWhileClosed(t *testing.T) {
 		"killed after a deletion":              {steps{killed(many + ";;DELETE FROM t WHERE id % 2;;FLUSH;;DELETE FROM t")}, 0},
 		"killed after only a counter":          {steps{killed(made + ";;INSERT OR IGNORE INTO t(a) VALUES(1)")}, 0},
 		"killed after clean":                   {steps{clean, killed("INSERT INTO t(a) VALUES('k')")}, 0},
+		"clean, pages move":                    {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), clean, clean}, 0},
+		"killed, pages move":                   {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), killed("INSERT INTO t(a) VALUES(1)")}, 1},
 		"killed twice":                         {steps{killed(made), killed("INSERT INTO t(a) VALUES('k')"), killed("")}, 0},
 		"killed, foreign writer killed":        {steps{killed(many), plain("plain, killed", "PRAGMA wal_autocheckpoint=0;;"+write)}, 1},
 		"killed, foreign writer on a page of the log that was trimmed": {

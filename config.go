@@ -118,7 +118,7 @@ const (
 type Event struct {
 	Time    time.Time
 	Level   slog.Level
-	Scope   string // sync, open
+	Scope   string // sync, open, restore, capture
 	Message string
 	Attrs   map[string]any
 }
