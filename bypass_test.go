@@ -396,6 +396,17 @@ func TestBypassWhileClosed(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	spoil := func(change func([]byte) []byte) func(*testing.T, driftdb.Config) {
+		return func(t *testing.T, cfg driftdb.Config) {
+			b, err := os.ReadFile(cfg.Path + "-lock")
+			if err == nil {
+				err = os.WriteFile(cfg.Path+"-lock", change(b), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	wrongName := func(t *testing.T, cfg driftdb.Config) {
 		cfg.Name = "other"
 		if _, err := driftdb.Open(t.Context(), cfg); err == nil {
@@ -417,6 +428,9 @@ func TestBypassWhileClosed(t *testing.T) {
 		"clean, the shell changes the schema":  {steps{clean, cli("CREATE TABLE u(a)")}, 1},
 		"clean, out of WAL mode and back":      {steps{clean, cli("PRAGMA journal_mode=DELETE; " + write + "; PRAGMA journal_mode=WAL")}, 1},
 		"clean, locked, wrong name":            {steps{clean, locked, wrongName, locked}, 0},
+		"clean, note is gone":                  {steps{clean, spoil(func(b []byte) []byte { return nil })}, 1},
+		"clean, note is cut":                   {steps{clean, spoil(func(b []byte) []byte { return b[:len(b)/2] })}, 1},
+		"clean, note is damaged":               {steps{clean, spoil(func(b []byte) []byte { b[40] ^= 1; return b })}, 1}, // where the WAL would matter
 		"foreign writer, wrong name":           {steps{clean, plain("plain", write), wrongName}, 1},
 		"killed without a write":               {steps{clean, killed("")}, 0},
 		"killed without a write, then foreign": {steps{clean, killed(""), plain("plain", write)}, 1},
