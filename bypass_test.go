@@ -396,6 +396,17 @@ func TestBypassWhileClosed(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	spoil := func(change func([]byte) []byte) func(*testing.T, driftdb.Config) {
+		return func(t *testing.T, cfg driftdb.Config) {
+			b, err := os.ReadFile(cfg.Path + "-lock")
+			if err == nil {
+				err = os.WriteFile(cfg.Path+"-lock", change(b), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	wrongName := func(t *testing.T, cfg driftdb.Config) {
 		cfg.Name = "other"
 		if _, err := driftdb.Open(t.Context(), cfg); err == nil {
@@ -417,6 +428,9 @@ func TestBypassWhileClosed(t *testing.T) {
 		"clean, the shell changes the schema":  {steps{clean, cli("CREATE TABLE u(a)")}, 1},
 		"clean, out of WAL mode and back":      {steps{clean, cli("PRAGMA journal_mode=DELETE; " + write + "; PRAGMA journal_mode=WAL")}, 1},
 		"clean, locked, wrong name":            {steps{clean, locked, wrongName, locked}, 0},
+		"clean, note is gone":                  {steps{clean, spoil(func(b []byte) []byte { return nil })}, 1},
+		"clean, note is cut":                   {steps{clean, spoil(func(b []byte) []byte { return b[:len(b)/2] })}, 1},
+		"clean, note is damaged":               {steps{clean, spoil(func(b []byte) []byte { b[40] ^= 1; return b })}, 1}, // where the WAL would matter
 		"foreign writer, wrong name":           {steps{clean, plain("plain", write), wrongName}, 1},
 		"killed without a write":               {steps{clean, killed("")}, 0},
 		"killed without a write, then foreign": {steps{clean, killed(""), plain("plain", write)}, 1},
@@ -426,6 +440,8 @@ func TestBypassWhileClosed(t *testing.T) {
 		"killed after a deletion":              {steps{killed(many + ";;DELETE FROM t WHERE id % 2;;FLUSH;;DELETE FROM t")}, 0},
 		"killed after only a counter":          {steps{killed(made + ";;INSERT OR IGNORE INTO t(a) VALUES(1)")}, 0},
 		"killed after clean":                   {steps{clean, killed("INSERT INTO t(a) VALUES('k')")}, 0},
+		"clean, pages move":                    {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), clean, clean}, 0},
+		"killed, pages move":                   {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), killed("INSERT INTO t(a) VALUES(1)")}, 1},
 		"killed twice":                         {steps{killed(made), killed("INSERT INTO t(a) VALUES('k')"), killed("")}, 0},
 		"killed, foreign writer killed":        {steps{killed(many), plain("plain, killed", "PRAGMA wal_autocheckpoint=0;;"+write)}, 1},
 		"killed, foreign writer on a page of the log that was trimmed": {
