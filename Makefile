@@ -10,7 +10,7 @@ SEEDS    ?= 0-2000
 CHECKS   ?= 20000
 MODELS   ?= 2000
 
-.PHONY: check race bench big fuzz kill model demo
+.PHONY: check race bench big fuzz kill faults model demo
 
 # Everything that CI runs.
 check:
@@ -40,6 +40,11 @@ fuzz:
 # Processes killed while they write and sync, each restored and compared.
 kill:
 	DRIFTDB_KILLS=$(KILLS) go test . ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+
+# Random schedules of faults, deaths and takeovers, each restored and compared.
+faults: SEEDS = 0-10000
+faults:
+	go test . -run '^TestSchedules$$' -seeds $(SEEDS) -count 1 -timeout 0
 
 # Long random runs: of the whole path, restored and compared; of capture, replayed
 # and compared, and compared with what SQLite's session extension records.

@@ -92,7 +92,7 @@ func BenchmarkRestore(b *testing.B) {
 		plain := inLog / plainInserts(b, inSnapshot, inLog).Seconds()
 		b.ReportMetric(whole, "restore-s")
 		b.ReportMetric(fetched.Sub(began).Seconds(), "snapshot-s")
-		b.ReportMetric(copyFile(b, target).Seconds(), "copy-s")
+		b.ReportMetric(timeCopy(b, target).Seconds(), "copy-s")
 		b.ReportMetric(ours, "replay-rows/s")
 		b.ReportMetric(plain, "plain-rows/s")
 		b.ReportMetric(ours/plain, "ratio")
@@ -152,7 +152,7 @@ func plainInserts(b *testing.B, present, rows int) time.Duration {
 }
 
 // copyFile is how long it takes to copy a file, and to have the copy on disk.
-func copyFile(b *testing.B, path string) time.Duration {
+func timeCopy(b *testing.B, path string) time.Duration {
 	b.Helper()
 	began := time.Now()
 	in, err := os.Open(path)

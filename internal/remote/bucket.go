@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
@@ -74,15 +75,13 @@ const maxManifest = 64 << 20
 
 // Manifest reads the manifest. ErrNoBackup means that there is none.
 func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
-	body, info, err := b.store.Get(ctx, manifestKey(b.name), objstore.GetOptions{})
+	raw, etag, err := b.manifest(ctx)
+	for tries := 3; tries > 0 && errors.Is(err, retry.ErrChanged); tries-- {
+		raw, etag, err = b.manifest(ctx) // its writer was faster: all of the new one, then
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return Stored{}, fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
 	}
-	if err != nil {
-		return Stored{}, err
-	}
-	defer body.Close()
-	raw, err := io.ReadAll(io.LimitReader(body, maxManifest))
 	if err != nil {
 		return Stored{}, err
 	}
@@ -90,7 +89,17 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 	if err != nil {
 		return Stored{}, err
 	}
-	return Stored{Manifest: m, etag: info.ETag, raw: raw}, nil
+	return Stored{Manifest: m, etag: etag, raw: raw}, nil
+}
+
+func (b *Bucket) manifest(ctx context.Context) (raw []byte, etag string, err error) {
+	body, info, err := b.store.Get(ctx, manifestKey(b.name), objstore.GetOptions{})
+	if err != nil {
+		return nil, "", err
+	}
+	defer body.Close()
+	raw, err = io.ReadAll(io.LimitReader(body, maxManifest))
+	return raw, info.ETag, err
 }
 
 // Swap replaces the manifest that prev is with m, or creates the first one

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
@@ -125,5 +126,32 @@ func TestManifestWhole(t *testing.T) {
 				t.Errorf("%d keys: bit %d of byte %d: %s", len(keys), bit%8, bit/8, bad)
 			}
 		}
+	}
+}
+
+// TestManifestReplacedMidway: a reader whose connection breaks while a writer
+// replaces the manifest gets the new one.
+func TestManifestReplacedMidway(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t)
+	first, err := w.b.Swap(ctx, Stored{}, w.manifest("", Span{"n", 1, 1, 0}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var second Stored
+	broken := objstoretest.Break(w.store, func(c objstoretest.Call) objstoretest.Fault {
+		switch c.N {
+		case 1:
+			return objstoretest.Fault{Kind: objstoretest.Cut, At: 10}
+		case 2:
+			if second, err = w.b.Swap(ctx, first, first.Clone()); err != nil {
+				t.Error(err)
+			}
+		}
+		return objstoretest.Fault{}
+	})
+	b := New(retry.Store(broken, retry.Policy{MaxRetries: 1}), "app", seal.Options{})
+	if m, err := b.Manifest(ctx); err != nil || m.Nonce != second.Nonce {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
