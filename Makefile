@@ -31,7 +31,7 @@ fuzz:
 
 # Processes killed while they write and sync, each restored and compared.
 kill:
-	DRIFTDB_KILLS=$(KILLS) go test ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+	DRIFTDB_KILLS=$(KILLS) go test . ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
 
 # Random schedules of faults, deaths and takeovers, each restored and compared.
 faults: SEEDS = 0-10000

@@ -19,6 +19,8 @@ var opensItself = map[string]string{
 	"restoreAndCompare":        "is how it compares",
 	"model.open":               "TestModel compares, and more than once",
 	"machine.start":            "TestSchedules and TestEveryStep compare, and more than once",
+	"afterKill":                "compares after each kill",
+	"wholeRows":                "looks at a file, without a store",
 	"world.goOn":               "TestEveryStep compares the moment after each death",
 	"faultyRun":                "its store fails; the same file is opened again with one that works",
 	"TestOldDisk":              "the disk has diverged, and is refused or detached",
