@@ -142,20 +142,20 @@ func (m *machine) reopened(sequence int64, now state) {
 	if m.death != nil && sequence < m.death.sequence {
 		m.fatal("%s died at %d and is at %d", m, m.death.sequence, sequence)
 	}
-	was, known := m.state(sequence - 1)
-	if _, same := m.state(sequence); m.death != nil && !same && known && was.dump == now.dump {
-		// After a crash a file cannot always be shown to be as we left it. Then
-		// there is a barrier.
-		m.states[sequence], m.world.barriers = now, true
-		m.barriers = append(m.barriers, sequence)
-	}
-	m.death = nil
 	if m.sent.m == m && sequence < m.sent.sequence {
 		m.fatal("the disk of %s is at %d, but the bucket has acknowledged %d", m, sequence, m.sent.sequence)
 	}
-	if s, known := m.state(sequence); sequence > 0 && (!known || s.dump != now.dump) {
-		m.fatal("%s at %d is not what it was:\n%s", m, sequence, dbtest.Diff(s.dump, now.dump))
+	was, known := m.state(sequence)
+	if before, _ := m.state(sequence - 1); m.death != nil && was.dump != now.dump && before.dump == now.dump {
+		// After a death a file cannot always be shown to be as we left it. Then
+		// there is a barrier.
+		was, known, m.states[sequence], m.world.barriers = now, true, now, true
+		m.barriers = append(m.barriers, sequence)
 	}
+	if sequence > 0 && (!known || was.dump != now.dump) {
+		m.fatal("%s at %d is not what it was:\n%s", m, sequence, dbtest.Diff(was.dump, now.dump))
+	}
+	m.death = nil
 	for n := range m.states {
 		if n > sequence { // committed after it had died
 			delete(m.states, n)
