@@ -7,8 +7,11 @@ BENCH    ?= .
 SEEDS    ?= 0-2000
 CHECKS   ?= 20000
 MODELS   ?= 2000
+DEPTH    ?= 7
+REQUESTS ?= 4
+WORLDS   ?= 20000
 
-.PHONY: check race bench fuzz kill model demo
+.PHONY: check race bench fuzz kill model writers demo
 
 # Everything that CI runs.
 check:
@@ -39,6 +42,11 @@ model:
 	go test . -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
+
+# Two machines that write under one name, in more orders than CI tries.
+writers:
+	DRIFTDB_DEPTH=$(DEPTH) DRIFTDB_REQUESTS=$(REQUESTS) go test . -run '^TestWritersInterleaved$$' -count 1 -v -timeout 0
+	go test . -run '^TestWritersAtRandom$$' -rapid.checks $(WORLDS) -count 1 -timeout 0
 
 demo:
 	go run ./cmd/driftdb demo

@@ -18,6 +18,7 @@ var opensItself = map[string]string{
 	"open":                     "is the one that compares",
 	"restoreAndCompare":        "is how it compares",
 	"model.open":               "TestModel compares, and more than once",
+	"machine.open":             "machines fight for one name; their worlds are compared by every row",
 	"faultyRun":                "its store fails; the same file is opened again with one that works",
 	"TestOldDisk":              "the disk has diverged, and is refused or detached",
 	"TestRefusals":             "nothing is opened",
