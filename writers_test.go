@@ -167,3 +167,18 @@ func randomStep(t *rapid.T) step {
 	}
 	return s
 }
+
+// TestWritersOnce repeats what once went wrong.
+func TestWritersOnce(t *testing.T) {
+	dir := memoryDir(t)
+	for i, path := range []string{
+		"A.open A.flush B.open B.gc A.write A.tick",              // a tick that tidied up found out that it was fenced, and told nobody
+		"A.open A.snapshot A.tick B.open B.snapshot A.gc A.tick", // so did a collection, and metrics did not say so
+	} {
+		for _, kind := range worldKinds {
+			if _, _, _, err := walkWorld(t, kind, filepath.Join(dir, fmt.Sprint(i, kind)), steps(path)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
