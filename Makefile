@@ -11,7 +11,7 @@ DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
 
-.PHONY: check race bench fuzz kill model writers demo
+.PHONY: check race bench fuzz kill model writers damage economy demo
 
 # Everything that CI runs.
 check:
@@ -47,6 +47,14 @@ model:
 writers:
 	DRIFTDB_DEPTH=$(DEPTH) DRIFTDB_REQUESTS=$(REQUESTS) go test . -run '^TestWritersInterleaved$$' -count 1 -v -timeout 0
 	go test . -run '^TestWritersAtRandom$$' -rapid.checks $(WORLDS) -count 1 -timeout 0
+
+# Every byte of a backup damaged in turn.
+damage:
+	DRIFTDB_STRIDE=1 go test . -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
+
+# What is sent and asked for, at full size: a million rows.
+economy:
+	DRIFTDB_ROWS=1000000 go test . -run '^TestBulkLoad$$' -count 1 -v -timeout 0
 
 demo:
 	go run ./cmd/driftdb demo
