@@ -4,6 +4,8 @@
 FUZZTIME ?= 10m
 KILLS    ?= 50
 BENCH    ?= .
+BIG      ?= 5GiB
+BIG_ROWS ?= 5000000
 SEEDS    ?= 0-2000
 CHECKS   ?= 20000
 MODELS   ?= 2000
@@ -11,7 +13,11 @@ DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
 
+<<<<<<< HEAD
 .PHONY: check race bench fuzz kill model writers damage economy demo
+=======
+.PHONY: check race bench big fuzz kill faults model demo
+>>>>>>> main
 
 # Everything that CI runs.
 check:
@@ -24,6 +30,12 @@ bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x .
 	go test -run '^$$' -bench '$(BENCH)' -count 5 ./internal/segment ./internal/seal
 
+# A database and a transaction of real size: memory, and how long writers wait.
+# It needs three times BIG in the folder for temporary files.
+big:
+	DRIFTDB_BIG=$(BIG) DRIFTDB_BIG_TRANSACTION=$(BIG_ROWS) DRIFTDB_BIG_IMPORT=1000000 \
+		go test -run 'TestBig|TestImportWAL' -count 1 -v -timeout 0 .
+
 # Every fuzz target in turn, for FUZZTIME each.
 fuzz:
 	@grep -rE --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file func; do \
@@ -34,13 +46,18 @@ fuzz:
 
 # Processes killed while they write and sync, each restored and compared.
 kill:
-	DRIFTDB_KILLS=$(KILLS) go test ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+	DRIFTDB_KILLS=$(KILLS) go test . ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+
+# Random schedules of faults, deaths and takeovers, each restored and compared.
+faults: SEEDS = 0-10000
+faults:
+	go test . -run '^TestSchedules$$' -seeds $(SEEDS) -count 1 -timeout 0
 
 # Long random runs: of the whole path, restored and compared; of capture, replayed
 # and compared, and compared with what SQLite's session extension records.
 model:
 	go test . -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
-	go test ./internal/capture -run 'Random|Racing' -seeds $(SEEDS) -count 1 -timeout 0
+	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
 
 # Two machines that write under one name, in more orders than CI tries.

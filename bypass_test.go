@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -45,6 +46,19 @@ func TestChild(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	case "busy, killed":
+		store, err := objstore.Dir(path + "-bucket")
+		if err != nil {
+			t.Fatal(err)
+		}
+		db, err := driftdb.Open(t.Context(), driftdb.Config{Name: "app", Path: path, Store: store, SyncInterval: time.Millisecond, ManifestInterval: time.Millisecond, SnapshotEvery: 300})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := db.Metrics().Barriers; n != 0 {
+			t.Fatalf("%d barriers", n)
+		}
+		busy(t, db)
 	case "driftdb, killed":
 		store, err := objstore.Dir(path + "-bucket")
 		if err != nil {
@@ -103,12 +117,63 @@ func child(t testing.TB, does, path, script string) {
 		ready, said = in.Text() == "READY", said+in.Text()+"\n"
 	}
 	if strings.HasSuffix(does, "killed") {
+		if strings.HasPrefix(does, "busy") {
+			time.Sleep(rand.N(300 * time.Millisecond)) // a moment that nobody has chosen
+		}
 		_ = cmd.Process.Kill()
 	} else {
 		_, _ = io.Copy(io.Discard, stdout)
 	}
 	if err := cmd.Wait(); !ready {
 		t.Fatalf("%s: %v\n%s", does, err, said)
+	}
+}
+
+// busy writes from four goroutines, and does not wait for them.
+func busy(t *testing.T, db *driftdb.DB) {
+	if _, err := db.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY AUTOINCREMENT, a)"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		go func() {
+			for n := 0; ; n++ {
+				_, err := db.SQL().ExecContext(t.Context(), "INSERT INTO t(a) VALUES(hex(randomblob(300)))")
+				if err == nil && n%50 == i {
+					_, err = db.Exec(t.Context(), "INSERT INTO t(a) SELECT a FROM t LIMIT 2000; DELETE FROM t WHERE id % 3 = 0")
+				}
+				if err != nil {
+					fmt.Println(err)
+					return
+				}
+			}
+		}()
+	}
+}
+
+// TestKilledAnyTime kills a process of ours while it writes and syncs, over and
+// over. The next one finds its own last commit, and takes it for nobody else's.
+// DRIFTDB_KILLS says how often.
+func TestKilledAnyTime(t *testing.T) {
+	cfg := config(t)
+	if err := os.Mkdir(cfg.Path+"-bucket", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	kills := 3
+	if s := os.Getenv("DRIFTDB_KILLS"); s != "" {
+		if _, err := fmt.Sscan(s, &kills); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range kills {
+		child(t, "busy, killed", cfg.Path, "") // which fails if it finds a barrier at Open
+	}
+	var err error
+	if cfg.Store, err = objstore.Dir(cfg.Path + "-bucket"); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, cfg)
+	if n := db.Metrics().Barriers; n != 0 {
+		t.Errorf("%d barriers", n)
 	}
 }
 
@@ -293,7 +358,7 @@ func TestBypassBeforeFlush(t *testing.T) {
 // cleanly or not, is noticed if it wrote, and is not if it did not.
 func TestBypassWhileClosed(t *testing.T) {
 	const made = "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE);;INSERT INTO t(a) VALUES(1)"
-	const many = made + ";;INSERT INTO t(a) WITH n(i) AS (SELECT 2 UNION ALL SELECT i+1 FROM n WHERE i<5000) SELECT hex(randomblob(200)) FROM n"
+	const many = made + ";;INSERT INTO t(a) WITH n(i) AS (SELECT 2 UNION ALL SELECT i+1 FROM n WHERE i<800) SELECT hex(randomblob(200)) FROM n"
 	clean := func(t *testing.T, cfg driftdb.Config) {
 		db, err := driftdb.Open(t.Context(), cfg)
 		if err != nil {
@@ -331,6 +396,17 @@ func TestBypassWhileClosed(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	spoil := func(change func([]byte) []byte) func(*testing.T, driftdb.Config) {
+		return func(t *testing.T, cfg driftdb.Config) {
+			b, err := os.ReadFile(cfg.Path + "-lock")
+			if err == nil {
+				err = os.WriteFile(cfg.Path+"-lock", change(b), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	wrongName := func(t *testing.T, cfg driftdb.Config) {
 		cfg.Name = "other"
 		if _, err := driftdb.Open(t.Context(), cfg); err == nil {
@@ -352,6 +428,9 @@ func TestBypassWhileClosed(t *testing.T) {
 		"clean, the shell changes the schema":  {steps{clean, cli("CREATE TABLE u(a)")}, 1},
 		"clean, out of WAL mode and back":      {steps{clean, cli("PRAGMA journal_mode=DELETE; " + write + "; PRAGMA journal_mode=WAL")}, 1},
 		"clean, locked, wrong name":            {steps{clean, locked, wrongName, locked}, 0},
+		"clean, note is gone":                  {steps{clean, spoil(func(b []byte) []byte { return nil })}, 1},
+		"clean, note is cut":                   {steps{clean, spoil(func(b []byte) []byte { return b[:len(b)/2] })}, 1},
+		"clean, note is damaged":               {steps{clean, spoil(func(b []byte) []byte { b[40] ^= 1; return b })}, 1}, // where the WAL would matter
 		"foreign writer, wrong name":           {steps{clean, plain("plain", write), wrongName}, 1},
 		"killed without a write":               {steps{clean, killed("")}, 0},
 		"killed without a write, then foreign": {steps{clean, killed(""), plain("plain", write)}, 1},
@@ -361,6 +440,8 @@ func TestBypassWhileClosed(t *testing.T) {
 		"killed after a deletion":              {steps{killed(many + ";;DELETE FROM t WHERE id % 2;;FLUSH;;DELETE FROM t")}, 0},
 		"killed after only a counter":          {steps{killed(made + ";;INSERT OR IGNORE INTO t(a) VALUES(1)")}, 0},
 		"killed after clean":                   {steps{clean, killed("INSERT INTO t(a) VALUES('k')")}, 0},
+		"clean, pages move":                    {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), clean, clean}, 0},
+		"killed, pages move":                   {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), killed("INSERT INTO t(a) VALUES(1)")}, 1},
 		"killed twice":                         {steps{killed(made), killed("INSERT INTO t(a) VALUES('k')"), killed("")}, 0},
 		"killed, foreign writer killed":        {steps{killed(many), plain("plain, killed", "PRAGMA wal_autocheckpoint=0;;"+write)}, 1},
 		"killed, foreign writer on a page of the log that was trimmed": {
@@ -470,6 +551,20 @@ func TestBypassOtherFiles(t *testing.T) {
 	}
 	again.Name, again.AutoRestore = "branch", false
 	none(open(t, again))
+	over := filepath.Join(t.TempDir(), "over.sqlite")
+	for range 2 { // the second one finds the first one's file, and the note beside it
+		if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: over, Store: cfg.Store, Overwrite: true}); err != nil {
+			t.Fatal(err)
+		}
+		copied := config(t)
+		copied.Path = over
+		db := open(t, copied)
+		none(db)
+		some(t, db, "t", 1)
+		if err := db.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
 	memory := driftdb.Config{Name: "m", Path: ":memory:"}
 	none(open(t, memory))
 }

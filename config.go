@@ -155,7 +155,7 @@ const (
 type Event struct {
 	Time    time.Time
 	Level   slog.Level
-	Scope   string // sync, open, restore, checkpoint
+	Scope   string // sync, open, restore, capture, checkpoint
 	Message string
 	Attrs   map[string]any
 }

@@ -49,7 +49,7 @@ type DB struct {
 	meter  *meter
 	sync   *syncer.Syncer
 
-	measured int64 // size of the file when the log's was measured last; the guard's
+	measured int64 // what the hub had logged when the log was measured last; 0: not yet. The guard's
 
 	definitions definitions
 
@@ -196,7 +196,7 @@ func (db *DB) Close() error {
 		}
 		close(db.closed)
 		db.token <- struct{}{} // the writer's last user is done; nobody comes after
-		db.guard.wait()
+		db.guard.stop()
 		db.closeErr = db.release()
 	})
 	return db.closeErr

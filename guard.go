@@ -80,25 +80,28 @@ func (db *DB) writeNote() error {
 
 // guard is the goroutine that looks now and then, and tells what was found.
 type guard struct {
-	wake chan struct{} // capacity 1: there is something to tell
-	done chan struct{} // nil: it was not started
+	wake   chan struct{} // capacity 1: there is something to tell
+	done   chan struct{} // nil: it was not started
+	cancel context.CancelFunc
 
 	barriers atomic.Int64 // that were committed
 	mu       sync.Mutex
-	reasons  []string // of those that nobody was told of yet
+	reasons  []string // of those that nobody was told of yet; the same one again counts once
 }
 
 func (g *guard) start(db *DB) {
-	g.wake, g.done = make(chan struct{}, 1), make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	g.done, g.cancel = make(chan struct{}), cancel
 	go func() {
 		defer close(g.done)
-		g.run(db)
+		g.run(ctx, db)
 	}()
 }
 
-// wait returns when the guard has ended, which it does with db.closed.
-func (g *guard) wait() {
+// stop ends the guard and waits for it.
+func (g *guard) stop() {
 	if g.done != nil {
+		g.cancel()
 		<-g.done
 	}
 }
@@ -108,7 +111,9 @@ func (g *guard) wait() {
 func (g *guard) tell(reason string) {
 	g.barriers.Add(1)
 	g.mu.Lock()
-	g.reasons = append(g.reasons, reason)
+	if n := len(g.reasons); n == 0 || g.reasons[n-1] != reason {
+		g.reasons = append(g.reasons, reason)
+	}
 	g.mu.Unlock()
 	select {
 	case g.wake <- struct{}{}:
@@ -116,18 +121,19 @@ func (g *guard) tell(reason string) {
 	}
 }
 
-func (g *guard) run(db *DB) {
+func (g *guard) run(ctx context.Context, db *DB) {
 	ticker := time.NewTicker(db.cfg.SyncInterval)
 	defer ticker.Stop()
 	defer g.report(db)
 	for {
 		g.report(db)
 		select {
-		case <-db.closed:
+		case <-ctx.Done():
 			return
 		case <-g.wake:
 		case <-ticker.C:
 			g.tick(db)
+			g.cap(ctx, db)
 		}
 	}
 }
@@ -137,8 +143,12 @@ func (g *guard) report(db *DB) {
 	reasons := g.reasons
 	g.reasons = nil
 	g.mu.Unlock()
+	msg := "something happened that the log cannot describe"
+	if db.bucket != nil {
+		msg += "; a snapshot follows"
+	}
 	for _, reason := range reasons {
-		db.log.Warn("the log cannot describe what happened; a snapshot follows", "scope", "capture", "reason", reason)
+		db.log.Warn(msg, "scope", "capture", "reason", reason)
 	}
 }
 
@@ -152,6 +162,13 @@ func (g *guard) tick(db *DB) {
 	}
 	if err := db.notice(); err != nil && !sqlite.IsBusy(err) {
 		db.log.Warn("looking for changes by other programs failed", "scope", "capture", "error", err)
+	}
+}
+
+// cap keeps the unsent log within its bound.
+func (g *guard) cap(ctx context.Context, db *DB) {
+	if err := db.capLog(ctx); err != nil && ctx.Err() == nil {
+		db.log.Warn("the unsent log could not be bounded; it grows until that works", "scope", "sync", "error", err)
 	}
 }
 

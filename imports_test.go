@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	"internal/dbtest":       {"internal/sqlite"},
 	"internal/digest":       {"internal/change"},
 	"internal/digest/scan":  {"internal/change", "internal/digest", "internal/sqlite"},
-	"internal/remote":       {"internal/change", "internal/digest", "internal/seal", "internal/segment", "objstore"},
+	"internal/remote":       {"internal/change", "internal/digest", "internal/retry", "internal/seal", "internal/segment", "objstore"},
 	"internal/restore":      {"internal/change", "internal/changelog", "internal/digest", "internal/digest/scan", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/retry":        {"objstore"},
 	"internal/s3test":       {},

@@ -11,29 +11,29 @@ import (
 const defaultLogBytes = 256 << 20
 
 // capLog gives the unsent log up when it has outgrown its limit. The log is
-// only measured after the file has grown by an eighth of the limit: most of the
-// time this costs a look at the file's size.
+// only measured after an eighth of the limit has been written to it: most of
+// the time this costs nothing.
 func (db *DB) capLog(ctx context.Context) error {
-	size := db.size()
 	limit := db.cfg.MaxLogBytes
 	if limit == 0 {
 		limit = defaultLogBytes
 	}
-	if size < db.measured+limit/8 {
+	logged := db.hub.Logged()
+	if db.measured != 0 && logged-db.measured < limit/8 {
 		return nil
 	}
+	db.measured = max(logged, 1)
 	log, err := db.logSize(ctx)
 	if err != nil {
 		return err
 	}
-	db.measured = size
 	if db.cfg.MaxLogBytes == 0 {
-		limit = max(limit, 2*(size-log))
+		limit = max(limit, 2*(db.size()-log))
 	}
 	if log <= limit {
 		return nil
 	}
-	through, err := db.collapse(ctx, fmt.Sprintf("the log that had not been sent outgrew its limit of %d MiB", limit>>20))
+	through, err := db.collapse(ctx, fmt.Sprintf("the log that had not been sent outgrew its limit of %d bytes", limit))
 	if err != nil {
 		return fmt.Errorf("give up the unsent log: %w", err)
 	}

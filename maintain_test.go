@@ -155,6 +155,44 @@ func TestRetention(t *testing.T) {
 	})
 }
 
+// TestCollectGarbage: what a collection deletes is what it says, also when it
+// has something to send first; what it finds too old goes with the next one.
+func TestCollectGarbage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		cfg := config(t)
+		cfg.Retention = 24 * time.Hour
+		db := open(t, cfg)
+		some(t, db, "t", 3)
+		if _, err := db.Snapshot(ctx); err != nil {
+			t.Fatal(err)
+		}
+		exec(t, db, "INSERT INTO t(v) VALUES('second')")
+		if _, err := db.Snapshot(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var sums []int
+		for range 4 {
+			time.Sleep(25 * time.Hour)
+			exec(t, db, "INSERT INTO t(v) VALUES('unsent')")
+			before := keys(t, cfg.Store)
+			n, size, err := db.CollectGarbage(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := keys(t, cfg.Store)
+			gone := slices.DeleteFunc(before, func(k string) bool { return slices.Contains(after, k) })
+			if len(gone) != n || (size > 0) != (n > 0) {
+				t.Errorf("it says %d objects of %d bytes; these are gone: %q", n, size, gone)
+			}
+			sums = append(sums, n)
+		}
+		if want := []int{0, 3, 0, 0}; !slices.Equal(sums, want) {
+			t.Errorf("collections deleted %d objects, want %d", sums, want)
+		}
+	})
+}
+
 // TestRetentionForever: a negative window keeps everything.
 func TestRetentionForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

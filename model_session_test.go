@@ -41,10 +41,7 @@ func internal(err error) bool {
 		}
 	}
 	text := err.Error()
-	switch {
-	case strings.Contains(text, "a virtual table changed a row after the changes had been written"):
-		return false // FTS5 with columnsize=0, without BEGIN: refused
-	case strings.Contains(text, "(267)"):
+	if strings.Contains(text, "(267)") {
 		return false // SQLITE_CORRUPT_VTAB: FTS5 whose external content is not what it was told
 	}
 	for _, part := range []string{"capture:", "_driftdb_", "malformed", "disk I/O", "misuse", "locking protocol"} {

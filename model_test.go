@@ -33,6 +33,7 @@ func TestModel(t *testing.T) {
 		runs++
 		m := newModel(rt, filepath.Join(dir, fmt.Sprint(runs)))
 		defer m.remove()
+		m.begin()
 		rt.Repeat(map[string]func(*rapid.T){"step": func(*rapid.T) { m.step() }})
 		m.finish()
 	})
@@ -84,13 +85,16 @@ func newModel(t *rapid.T, dir string) *model {
 	if m.one(3) {
 		m.cfg.EncryptionKeys = []string{strings.Repeat("5e", 32)}
 	}
+	return m
+}
+
+func (m *model) begin() {
 	m.newPath()
 	m.open()
 	m.run(m.writer(), "CREATE TABLE p(id INTEGER PRIMARY KEY, a)")
 	for i := range 4 {
 		m.run(m.writer(), m.createTable(fmt.Sprint("t", i)))
 	}
-	return m
 }
 
 // remove closes what a failed run has left open, and deletes its files.

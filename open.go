@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
-	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
@@ -37,7 +35,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
-	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), closed: make(chan struct{})}
+	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
 	if err := db.open(ctx); err != nil {
 		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.release())
 	}
@@ -51,7 +49,7 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.connect(ctx); err != nil {
 		return err
 	}
-	if err := db.restoreMissing(ctx); err != nil {
+	if err := db.fetch(ctx); err != nil {
 		return err
 	}
 	if err := db.prepare(); err != nil {
@@ -61,17 +59,23 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	if db.bucket != nil {
-		if err := db.openSync(); err != nil {
+		if err := db.startSync(ctx); err != nil {
 			return err
 		}
-	}
-	if db.bucket != nil && !db.cfg.ManualSync {
-		if err := db.checkBucket(ctx); err != nil {
-			return err
-		}
-		db.sync.Start()
 	}
 	db.guard.start(db)
+	return nil
+}
+
+// startSync makes the engine, and starts it unless that is left to the user.
+func (db *DB) startSync(ctx context.Context) error {
+	if err := db.openSync(); err != nil || db.cfg.ManualSync {
+		return err
+	}
+	if err := db.checkBucket(ctx); err != nil {
+		return err
+	}
+	db.sync.Start()
 	return nil
 }
 
@@ -158,38 +162,6 @@ func (db *DB) connect(ctx context.Context) error {
 	db.direct = remote.New(db.meter, db.cfg.Name, opts)
 	db.bucket = remote.New(retry.Store(db.meter, db.cfg.Retry.policy()), db.cfg.Name, opts)
 	return nil
-}
-
-// restoreMissing fetches the database when there is no file.
-func (db *DB) restoreMissing(ctx context.Context) error {
-	if !db.cfg.AutoRestore {
-		return nil
-	}
-	if _, err := os.Lstat(db.path); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	db.log.Info("restoring", "scope", "restore", "path", db.path, "name", db.cfg.Name)
-	res, err := restore.Run(ctx, db.bucket, restore.Options{Path: db.path, Finish: db.continueHistory})
-	if errors.Is(err, remote.ErrNoBackup) {
-		db.log.Info("nothing to restore, starting a new database", "scope", "restore", "name", db.cfg.Name)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)
-	}
-	db.restored = true
-	db.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
-	return nil
-}
-
-// continueHistory makes a restored file the one that goes on where the bucket
-// ends.
-func (db *DB) continueHistory(c *sqlite.Conn, m *remote.Manifest, at remote.Position, sums digest.Set) error {
-	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1}
-	if n := len(m.Snapshots); n > 0 {
-		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
-	}
-	return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: db.cfg.NodeID}, b, sums)
 }
 
 // prepare opens the file for the first time: it has to be a database, gets our

@@ -35,8 +35,9 @@ func (db *DB) Flush(ctx context.Context) error {
 }
 
 // Snapshot stores a snapshot that holds all that was committed before the call,
-// and returns when the manifest names it. It needs free disk space of the size
-// of the database, and uses the network. Writers go on meanwhile.
+// and returns when the manifest names it. It uses the network, and free disk
+// space of the size of the database; without that it goes on more slowly, with a
+// warning, and the WAL grows by what is written meanwhile. Writers go on.
 func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable(); err != nil {
 		return SnapshotInfo{}, err

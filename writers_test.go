@@ -12,15 +12,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// worldKinds are the ways in which two machines can come to one name.
-var worldKinds = []worldKind{{false, false}, {false, true}, {true, false}, {true, true}}
+// contestKinds are the ways in which two rivals can come to one name.
+var contestKinds = []contestKind{{false, false}, {false, true}, {true, false}, {true, true}}
 
-// walkWorld makes a new world, makes the steps, lets both machines go on, and
-// checks what must be true. looks and next are how the world was after the
+// contend begins a new contest, makes the steps, lets both rivals go on, and
+// checks what must be true. looks and next are how it was after the
 // steps; reached says whether the last one was interrupted.
-func walkWorld(t *testing.T, kind worldKind, dir string, path []step) (looks string, next []step, reached bool, err error) {
+func contend(t *testing.T, kind contestKind, dir string, path []step) (looks string, next []step, reached bool, err error) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(kind, dir)
+		w := newContest(kind, dir)
 		if err = os.MkdirAll(dir, 0o700); err != nil {
 			return
 		}
@@ -47,7 +47,7 @@ func walkWorld(t *testing.T, kind worldKind, dir string, path []step) (looks str
 	return looks, next, reached, err
 }
 
-// TestWritersInterleaved makes all sequences of steps of two machines, and all
+// TestWritersInterleaved makes all sequences of steps of two rivals, and all
 // in which one makes a step between two requests of the other one's. Worlds
 // that look alike are gone on from once.
 //
@@ -56,12 +56,15 @@ func walkWorld(t *testing.T, kind worldKind, dir string, path []step) (looks str
 func TestWritersInterleaved(t *testing.T) {
 	depth, requests := setting(t, "DRIFTDB_DEPTH", 3), setting(t, "DRIFTDB_REQUESTS", 1)
 	dir := memoryDir(t)
-	for _, kind := range worldKinds {
+	for _, kind := range contestKinds {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
+			if kind.clone {
+				needsCopies(t)
+			}
 			x := &explorer{T: t, kind: kind, dir: filepath.Join(dir, kind.String()), seen: map[string]bool{}}
 			x.explore(depth, requests)
-			t.Logf("%d worlds, %d of them different", x.walks, len(x.seen))
+			t.Logf("%d contests, %d of them different", x.walks, len(x.seen))
 		})
 	}
 }
@@ -81,7 +84,7 @@ func setting(t *testing.T, name string, normal int) int {
 
 type explorer struct {
 	*testing.T
-	kind  worldKind
+	kind  contestKind
 	dir   string
 	seen  map[string]bool
 	walks int
@@ -91,7 +94,7 @@ type explorer struct {
 // walked before leads to the same.
 func (x *explorer) walk(path []step) (next []step, reached bool) {
 	x.walks++
-	looks, next, reached, err := walkWorld(x.T, x.kind, filepath.Join(x.dir, strconv.Itoa(x.walks)), path)
+	looks, next, reached, err := contend(x.T, x.kind, filepath.Join(x.dir, strconv.Itoa(x.walks)), path)
 	if err != nil {
 		x.Fatal(err)
 	}
@@ -146,13 +149,14 @@ func (x *explorer) interrupt(path, next []step) {
 // TestWritersAtRandom makes longer sequences of steps than all of which can be
 // tried. A failure prints how to repeat it, and the shortest one that fails.
 func TestWritersAtRandom(t *testing.T) {
+	needsCopies(t)
 	dir := memoryDir(t)
 	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
-		kind := rapid.SampledFrom(worldKinds).Draw(rt, "kind")
+		kind := rapid.SampledFrom(contestKinds).Draw(rt, "kind")
 		path := append(steps("A.open"), rapid.SliceOfN(rapid.Custom(randomStep), 1, 30).Draw(rt, "steps")...)
-		if _, _, _, err := walkWorld(t, kind, filepath.Join(dir, strconv.Itoa(runs)), path); err != nil {
+		if _, _, _, err := contend(t, kind, filepath.Join(dir, strconv.Itoa(runs)), path); err != nil {
 			rt.Fatal(err)
 		}
 	})
@@ -170,13 +174,14 @@ func randomStep(t *rapid.T) step {
 
 // TestWritersOnce repeats what once went wrong.
 func TestWritersOnce(t *testing.T) {
+	needsCopies(t)
 	dir := memoryDir(t)
 	for i, path := range []string{
 		"A.open A.flush B.open B.gc A.write A.tick",              // a tick that tidied up found out that it was fenced, and told nobody
 		"A.open A.snapshot A.tick B.open B.snapshot A.gc A.tick", // so did a collection, and metrics did not say so
 	} {
-		for _, kind := range worldKinds {
-			if _, _, _, err := walkWorld(t, kind, filepath.Join(dir, fmt.Sprint(i, kind)), steps(path)); err != nil {
+		for _, kind := range contestKinds {
+			if _, _, _, err := contend(t, kind, filepath.Join(dir, fmt.Sprint(i, kind)), steps(path)); err != nil {
 				t.Error(err)
 			}
 		}

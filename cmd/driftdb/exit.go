@@ -51,6 +51,8 @@ var known = []struct {
 	{driftdb.ErrVersion, exitFailed, "upgrade this program"},
 	{driftdb.ErrCorrupt, exitDamaged, ""},
 	{driftdb.ErrLocked, exitFailed, "close the program that has the file open"},
+	{driftdb.ErrFenced, exitFailed, "what this writer had not sent is a branch: driftdb status lists it, driftdb restore --branch writes it to a file"},
+	{driftdb.ErrDiverged, exitFailed, "driftdb restore writes what the store has to another file"},
 	{objstore.ErrNoBucket, exitFailed, "check the URL of --store; a bucket or folder has to be made first"},
 	{fs.ErrPermission, exitFailed, "check the rights on the file or bucket, and for S3 the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"},
 }

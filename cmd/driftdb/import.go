@@ -18,12 +18,13 @@ type importOptions struct {
 	place
 	path, table string
 	batch       int
+	noTakeover  bool
 }
 
 func (a *app) importCommand() *cobra.Command {
 	o := new(importOptions)
 	c := &cobra.Command{
-		Use:   "import --db FILE --name NAME --store URL --table T [--batch N] FILE.csv[.gz]",
+		Use:   "import --db FILE --name NAME --store URL --table T [--batch N] [--no-takeover] FILE.csv[.gz]",
 		Short: "Load a CSV file into a table, and upload it",
 		Long: `Load a CSV file into a table of a database, and upload it.
 
@@ -37,6 +38,10 @@ Rows are committed in transactions, and uploaded meanwhile. After each of them
 a line on standard error says how many rows are committed (on a terminal there
 is a bar instead): these are safe in the file, whatever happens.
 
+If another node has taken the database over since, the import takes it back,
+provided that the file lacks nothing that the store has. With --no-takeover it
+fails instead.
+
 With --json the result is {"database", "table", "rows", "seconds",
 "rowsPerSecond", "sequence", "uploadedBytes", "objects", "storedBytes"}; the
 last two are those of the whole database in the store.`,
@@ -46,6 +51,7 @@ last two are those of the whole database in the store.`,
 	c.Flags().StringVar(&o.path, "db", "", "`FILE` of the database; made if it is missing")
 	c.Flags().StringVar(&o.table, "table", "", "`TABLE` to insert into; made if it is missing")
 	c.Flags().IntVar(&o.batch, "batch", defaultBatch, "rows to a transaction, at most")
+	c.Flags().BoolVar(&o.noTakeover, "no-takeover", false, "fail if another node is the writer of the database in the store")
 	return a.command(c, func(ctx context.Context, args []string) error { return a.runImport(ctx, o, args[0]) },
 		"db", "name", "store", "table")
 }
@@ -63,7 +69,7 @@ type imported struct {
 	StoredBytes   int64   `json:"storedBytes"`
 }
 
-func (a *app) runImport(ctx context.Context, o *importOptions, file string) error {
+func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err error) {
 	began := time.Now()
 	if err := checkTable(o.table); err != nil {
 		return usage(err)
@@ -75,6 +81,11 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) erro
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if o.noTakeover && errors.Is(err, driftdb.ErrLocked) {
+			err = hinted{err, "close the program that has the file open; if another node has the database, leave --no-takeover out to take it over"}
+		}
+	}()
 	src, err := openSource(ctx, file, a.stdin)
 	if err != nil {
 		return err
@@ -87,10 +98,14 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) erro
 	if err := a.askBucket(ctx, at); err != nil {
 		return err
 	}
-	db, err := driftdb.Open(ctx, driftdb.Config{
+	cfg := driftdb.Config{
 		Name: o.name, Path: o.path, Store: at.Store, EncryptionKeys: at.EncryptionKeys,
 		SyncInterval: time.Second, OnEvent: a.warn,
-	})
+	}
+	if o.noTakeover {
+		cfg.Takeover = driftdb.Refuse
+	}
+	db, err := driftdb.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -157,9 +172,9 @@ func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, rows int6
 		err = fmt.Errorf("%w; %s in %s", err, are(rows), path)
 	}
 	if sent != nil {
-		sent = hinted{
-			fmt.Errorf("%s safe in %s, but not all is in the bucket: %w", are(rows), path, sent),
-			"what is missing is sent when the database is opened again with the bucket in reach",
+		sent = fmt.Errorf("%s safe in %s, but not all is in the bucket: %w", are(rows), path, sent)
+		if hintFor(sent) == "" {
+			sent = hinted{sent, "what is missing is sent when the database is opened again with the bucket in reach"}
 		}
 	}
 	return errors.Join(err, sent)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,6 +46,7 @@ func setUp(e *testscript.Env, more map[string]string) error {
 	if err := os.Mkdir(filepath.Join(e.WorkDir, "store"), 0o700); err != nil {
 		return err
 	}
+	setCache(e)
 	e.Setenv("FOLDER", folderURL(e.WorkDir))
 	e.Setenv("STORE", folderURL(e.WorkDir)+"/store")
 	for name, value := range more {
@@ -52,6 +54,14 @@ func setUp(e *testscript.Env, more map[string]string) error {
 	}
 	compareAtEnd(e)
 	return nil
+}
+
+// setCache makes CACHE the user's cache folder, wherever the system has that.
+func setCache(e *testscript.Env) {
+	cache := filepath.Join(e.WorkDir, "Library", "Caches") // as macOS has it in HOME
+	for name, value := range map[string]string{"HOME": e.WorkDir, "XDG_CACHE_HOME": cache, "LocalAppData": cache, "CACHE": cache} {
+		e.Setenv(name, value)
+	}
 }
 
 // folderURL is a file URL, on Windows too.
@@ -103,6 +113,42 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		ts.Setenv(args[0], at.Format(time.RFC3339Nano))
 		for time.Since(at) < 2*time.Millisecond { // times are kept to the millisecond
 		}
+	},
+	// takeover NAME FILE makes FILE the database's new writer, on another node.
+	"takeover": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: takeover NAME FILE")
+		}
+		takeOver(ts, args[0], args[1])
+	},
+	// branch NAME FILE OTHER SQL makes what FILE executes a branch: OTHER takes
+	// over before.
+	"branch": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 4 {
+			ts.Fatalf("usage: branch NAME FILE OTHER SQL")
+		}
+		makeBranch(ts, args[0], args[1], args[2], args[3])
+	},
+	// days N NAME lets days pass for the store and the database NAME in it.
+	"days": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: days N NAME")
+		}
+		n, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		passDays(ts, args[1], n)
+	},
+	// capture NAME REGEXP sets a variable to what the group matches in the last
+	// standard output.
+	"capture": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: capture NAME REGEXP")
+		}
+		found := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+		if len(found) != 2 {
+			ts.Fatalf("%s matches %q", args[1], found)
+		}
+		ts.Setenv(args[0], found[1])
 	},
 	// damage GLOB changes a byte in the middle of a file.
 	"damage": func(ts *testscript.TestScript, neg bool, args []string) {

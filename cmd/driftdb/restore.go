@@ -14,43 +14,66 @@ import (
 
 type restoreOptions struct {
 	place
-	out, at   string
-	sequence  int64
-	overwrite bool
+	out, at, branch string
+	sequence        int64
+	overwrite       bool
 }
 
 func (a *app) restoreCommand() *cobra.Command {
 	o := new(restoreOptions)
 	c := &cobra.Command{
-		Use:   "restore --store URL --name NAME --out FILE [--at TIME | --sequence N] [--overwrite]",
+		Use:   "restore --store URL --name NAME --out FILE [--at TIME | --sequence N] [--branch ID] [--overwrite]",
 		Short: "Rebuild a database from the store, as it is or as it was",
 		Long: `Rebuild a database from the store, as it is or as it was.
 
 The file is proven before it appears: until then nothing is at FILE, or what
 was there before. It is an ordinary SQLite database, free of the store.
 
-With --json the result is {"database", "file", "sequence", "time", "rows",
-"bytes", "seconds"}; sequence and time are those of the last change in it.`,
+A branch is what a writer still had when another one took the database over; it
+is no part of the history. driftdb status lists the branches with their IDs.
+
+With --json the result is {"database", "file", "branch", "sequence", "time",
+"rows", "tables", "bytes", "seconds"}; sequence and time are those of the last
+change in it, tables is how many were compared with the digests that the writer
+has stored. Left out if there is none: branch, and "foreignKeyViolations", rows
+that refer to one that is not there; the database had them when it was stored.`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.out, "out", "", "`FILE` to write")
 	c.Flags().StringVar(&o.at, "at", "", "the state at this `TIME`, such as 2026-01-31T18:00:00Z (RFC 3339)")
 	c.Flags().Int64Var(&o.sequence, "sequence", 0, "the state after change `N`")
+	c.Flags().StringVar(&o.branch, "branch", "", "the branch of the history with this `ID`, to its end unless --at or --sequence says otherwise")
 	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace FILE if it exists")
 	return a.command(c, func(ctx context.Context, _ []string) error {
+		if c.Flags().Changed("branch") && o.branch == "" {
+			return usagef("--branch is empty; driftdb status lists the branches, and without the flag it is the history that is restored")
+		}
 		return a.runRestore(ctx, o, c.Flags().Changed("at"), c.Flags().Changed("sequence"))
 	}, "store", "name", "out")
 }
 
-// restored is the result of a restore.
+// restored is the result of a restore or a verification.
 type restored struct {
-	Database string  `json:"database"`
-	File     string  `json:"file,omitempty"`
-	Sequence int64   `json:"sequence"`
-	Time     instant `json:"time,omitzero"`
-	Rows     int64   `json:"rows"`
-	Bytes    int64   `json:"bytes"`
-	Seconds  float64 `json:"seconds"`
+	Database   string  `json:"database"`
+	File       string  `json:"file,omitempty"`
+	Branch     string  `json:"branch,omitempty"`
+	Sequence   int64   `json:"sequence"`
+	Time       instant `json:"time,omitzero"`
+	Rows       int64   `json:"rows"`
+	Tables     int     `json:"tables"`
+	Bytes      int64   `json:"bytes"`
+	Seconds    float64 `json:"seconds"`
+	VerifiedAt instant `json:"verifiedAt,omitzero"`
+
+	ForeignKeyViolations int64 `json:"foreignKeyViolations,omitzero"`
+}
+
+func restoredOf(name string, r driftdb.RestoreResult) restored {
+	return restored{
+		Database: name, Sequence: r.Sequence, Time: instant(r.Time),
+		Rows: r.Rows, Tables: r.Tables, Bytes: r.Bytes, Seconds: seconds(r.Duration),
+		ForeignKeyViolations: r.ForeignKeyViolations,
+	}
 }
 
 func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSequence bool) error {
@@ -73,7 +96,7 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 	if err := checkTarget(o.out, o.overwrite); err != nil {
 		return err
 	}
-	cfg.Path, cfg.Overwrite, cfg.At, cfg.Sequence = o.out, o.overwrite, at, o.sequence
+	cfg.Path, cfg.Overwrite, cfg.At, cfg.Sequence, cfg.Branch = o.out, o.overwrite, at, o.sequence, o.branch
 	r, err := a.watchRestore(cfg, func(cfg driftdb.RestoreConfig) (driftdb.RestoreResult, error) {
 		return driftdb.Restore(ctx, cfg)
 	})
@@ -83,9 +106,13 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 	if hasSequence && r.Sequence != o.sequence {
 		fmt.Fprintf(a.stderr, "note: the last transaction that ends at or before change %d ends at %d\n", o.sequence, r.Sequence)
 	}
-	return a.report(restored{o.name, o.out, r.Sequence, instant(r.Time), r.Rows, r.Bytes, seconds(r.Duration)},
-		"restored %s to %s: sequence %d of %s, %s, %s, in %.1f s\n",
-		o.name, o.out, r.Sequence, stamp(r.Time), plural(r.Rows, "row", "rows"), size(r.Bytes), r.Duration.Seconds())
+	result, what := restoredOf(o.name, r), o.name
+	if o.branch != "" {
+		what = "branch " + o.branch + " of " + o.name
+	}
+	result.File, result.Branch = o.out, o.branch
+	return a.report(result, "restored %s to %s: sequence %d of %s, %s, %s, in %.1f s\n",
+		what, o.out, r.Sequence, stamp(r.Time), plural(r.Rows, "row", "rows"), size(r.Bytes), r.Duration.Seconds())
 }
 
 // watchRestore shows the progress of whatever restores by cfg.
@@ -101,6 +128,10 @@ func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreCo
 	r, err := run(cfg)
 	if errors.Is(err, driftdb.ErrCorrupt) {
 		err = hinted{err, "driftdb restore --at or --sequence may reach a point before the damage"}
+	}
+	if err == nil && r.ForeignKeyViolations > 0 {
+		fmt.Fprintf(a.stderr, "note: %s to a row that is not there, as in the database that was backed up\n",
+			plural(r.ForeignKeyViolations, "row refers", "rows refer"))
 	}
 	return r, err
 }

@@ -48,8 +48,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "driftdb",
-		Short: "Import, restore and inspect SQLite databases that live in a bucket",
-		Long: `driftdb imports, restores and inspects SQLite databases that live in a bucket.
+		Short: "Import, restore and look after SQLite databases that live in a bucket",
+		Long: `driftdb imports, restores and looks after SQLite databases that live in a bucket.
 
 A store is a URL:
 
@@ -76,7 +76,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	root.PersistentFlags().StringVar(&a.keyFile, "key-file", "", "`FILE` with the encryption keys, one a line (default: DRIFTDB_KEY)")
-	root.AddCommand(a.demoCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(), a.logCommand(), a.verifyCommand())
+	root.AddCommand(a.demoCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(), a.logCommand(), a.verifyCommand(),
+		a.gcCommand(), a.rekeyCommand())
 	return root
 }
 

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/driftdb/driftdb-go"
@@ -16,12 +20,18 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status --store URL [--name NAME]",
 		Short: "List the databases in a store",
 		Long: `List the databases in a store: who writes to them, up to which change they are
-confirmed, the newest snapshot, and what they take up.
+confirmed, the newest snapshot, and what they take up. Branches come below their
+database: what a writer still had when another one took over.
+
+VERIFIED is what this machine knows: the change up to which driftdb verify, run
+here, has last proven the backup, and when. Proofs elsewhere are not in it.
 
 With --json the result is a list of {"database", "databaseId", "writer",
 "epoch", "sequence", "updatedAt", "snapshots", "snapshotSequence",
-"snapshotTime", "snapshotBytes", "objects", "bytes"}; one that cannot be read
-has "database" and "error" only.`,
+"snapshotTime", "snapshotBytes", "objects", "bytes", "verifiedSequence",
+"verifiedAt", "branches"}; the last is a list of {"id", "node", "epoch", "from",
+"to", "bytes", "storedAt"}. One that cannot be read, or has nothing to restore
+yet, has "database" and "error" only.`,
 	}
 	p.flags(c)
 	return a.command(c, func(ctx context.Context, _ []string) error {
@@ -37,18 +47,35 @@ type databaseStatus struct {
 }
 
 type backupStatus struct {
-	DatabaseID       string  `json:"databaseId"`
-	Writer           string  `json:"writer"`
-	Epoch            int64   `json:"epoch"`
-	Sequence         int64   `json:"sequence"`
-	UpdatedAt        instant `json:"updatedAt,omitzero"`
-	Snapshots        int     `json:"snapshots"`
-	SnapshotSequence int64   `json:"snapshotSequence,omitzero"`
-	SnapshotTime     instant `json:"snapshotTime,omitzero"`
-	SnapshotBytes    int64   `json:"snapshotBytes,omitzero"`
-	Objects          int     `json:"objects"`
-	Bytes            int64   `json:"bytes"`
+	DatabaseID       string         `json:"databaseId"`
+	Writer           string         `json:"writer"`
+	Epoch            int64          `json:"epoch"`
+	Sequence         int64          `json:"sequence"`
+	UpdatedAt        instant        `json:"updatedAt,omitzero"`
+	Snapshots        int            `json:"snapshots"`
+	SnapshotSequence int64          `json:"snapshotSequence,omitzero"`
+	SnapshotTime     instant        `json:"snapshotTime,omitzero"`
+	SnapshotBytes    int64          `json:"snapshotBytes,omitzero"`
+	Objects          int            `json:"objects"`
+	Bytes            int64          `json:"bytes"`
+	VerifiedSequence int64          `json:"verifiedSequence,omitzero"`
+	VerifiedAt       instant        `json:"verifiedAt,omitzero"`
+	Branches         []branchStatus `json:"branches"`
 }
+
+type branchStatus struct {
+	ID       string  `json:"id"`
+	Node     string  `json:"node"`
+	Epoch    int64   `json:"epoch"`
+	From     int64   `json:"from"`
+	To       int64   `json:"to"`
+	Bytes    int64   `json:"bytes"`
+	StoredAt instant `json:"storedAt,omitzero"`
+}
+
+// nothingYet stands for what has no manifest: whoever writes there has not come
+// far enough to leave something that can be restored.
+const nothingYet = "nothing restorable yet"
 
 func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 	if one {
@@ -60,7 +87,7 @@ func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 		if err != nil {
 			return err
 		}
-		return a.reportStatus([]databaseStatus{statusOf(info)})
+		return a.reportStatus([]databaseStatus{statusOf(p.url, info)})
 	}
 	store, err := openStore(ctx, p.url)
 	if err != nil {
@@ -80,24 +107,34 @@ func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 	list, failed := []databaseStatus{}, []error(nil)
 	for _, name := range names {
 		info, err := driftdb.Backup(ctx, driftdb.RestoreConfig{Name: name, Store: store, EncryptionKeys: keys})
+		if errors.Is(err, driftdb.ErrNoBackup) {
+			list = append(list, databaseStatus{Database: name, Error: nothingYet})
+			continue
+		}
 		if err != nil {
 			list, failed = append(list, databaseStatus{Database: name, Error: err.Error()}), append(failed, err)
 			continue
 		}
-		list = append(list, statusOf(info))
+		list = append(list, statusOf(p.url, info))
 	}
 	return errors.Join(append(failed, a.reportStatus(list))...)
 }
 
-func statusOf(b driftdb.BackupInfo) databaseStatus {
+func statusOf(storeURL string, b driftdb.BackupInfo) databaseStatus {
 	s := &backupStatus{
 		DatabaseID: b.DatabaseID, Writer: b.NodeID, Epoch: b.Epoch, Sequence: b.Sequence, UpdatedAt: instant(b.UpdatedAt),
-		Snapshots: len(b.Snapshots), Objects: b.Objects, Bytes: b.Bytes,
+		Snapshots: len(b.Snapshots), Objects: b.Objects, Bytes: b.Bytes, Branches: []branchStatus{},
 	}
 	if n := len(b.Snapshots); n > 0 {
 		newest := b.Snapshots[n-1]
 		s.SnapshotSequence, s.SnapshotTime, s.SnapshotBytes = newest.Sequence, instant(newest.Time), newest.Size
 	}
+	for _, br := range b.Branches {
+		s.Branches = append(s.Branches, branchStatus{br.ID, br.NodeID, br.Epoch, br.From, br.To, br.Bytes, instant(br.Time)})
+	}
+	v := verifiedOf(storeURL, b)
+	v.recall()
+	s.VerifiedSequence, s.VerifiedAt = v.Sequence, instant(v.VerifiedAt)
 	return databaseStatus{Database: b.Name, backupStatus: s}
 }
 
@@ -108,19 +145,51 @@ func (a *app) reportStatus(list []databaseStatus) error {
 	if len(list) == 0 {
 		return nil
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "DATABASE\tWRITER\tEPOCH\tSEQUENCE\tUPDATED\tSNAPSHOT\tOBJECTS\tSIZE")
+	var table bytes.Buffer // a line for each database, below which its branches go
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "DATABASE\tWRITER\tEPOCH\tSEQUENCE\tUPDATED\tSNAPSHOT\tOBJECTS\tSIZE\tVERIFIED")
 	for _, s := range list {
-		if s.backupStatus == nil {
-			fmt.Fprintf(w, "%s\tunreadable\n", s.Database)
+		fmt.Fprintln(w, s.line())
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	out, branches := bufio.NewWriter(a.stdout), 0
+	for i, line := range slices.Collect(strings.Lines(table.String())) {
+		out.WriteString(line) // Flush returns the error
+		if i == 0 || list[i-1].backupStatus == nil {
 			continue
 		}
-		snapshot := "-"
-		if s.Snapshots > 0 {
-			snapshot = fmt.Sprintf("%d of %s (%s)", s.SnapshotSequence, s.SnapshotTime, size(s.SnapshotBytes))
+		for _, b := range list[i-1].Branches {
+			fmt.Fprintf(out, "  branch %s: changes %d to %d, %s, stored %s\n", b.ID, b.From, b.To, size(b.Bytes), b.StoredAt)
+			branches++
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\n",
-			s.Database, s.Writer, s.Epoch, s.Sequence, s.UpdatedAt, snapshot, s.Objects, size(s.Bytes))
 	}
-	return w.Flush()
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	if branches > 0 {
+		fmt.Fprintln(a.stderr, "hint: driftdb restore --branch ID writes a branch, with the history before it, to a file")
+	}
+	return nil
+}
+
+// line is a row of the table.
+func (s databaseStatus) line() string {
+	if s.backupStatus == nil {
+		what := "unreadable"
+		if s.Error == nothingYet {
+			what = nothingYet
+		}
+		return s.Database + "\t" + what
+	}
+	snapshot, verified := "-", "-"
+	if s.Snapshots > 0 {
+		snapshot = fmt.Sprintf("%d of %s (%s)", s.SnapshotSequence, s.SnapshotTime, size(s.SnapshotBytes))
+	}
+	if !s.VerifiedAt.IsZero() {
+		verified = fmt.Sprintf("%d at %s", s.VerifiedSequence, s.VerifiedAt)
+	}
+	return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s",
+		s.Database, s.Writer, s.Epoch, s.Sequence, s.UpdatedAt, snapshot, s.Objects, size(s.Bytes), verified)
 }

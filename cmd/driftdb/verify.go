@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/spf13/cobra"
@@ -13,10 +15,17 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify --store URL --name NAME",
 		Short: "Prove that a database can be restored",
 		Long: `Prove that a database can be restored, by restoring it to a temporary file,
-which is deleted. The exit code is 4 if anything is damaged.
+which is deleted. The file passes SQLite's check, and tables whose digests the
+writer has stored hold exactly what the writer had in them. The exit code is 4
+if anything is damaged.
 
-With --json the result is {"database", "sequence", "time", "rows", "bytes",
-"seconds"}, as for restore.`,
+Nothing in the store is changed. This machine remembers when the proof was, for
+driftdb status to show, in the folder driftdb of the user's cache folder
+($XDG_CACHE_HOME or ~/.cache; ~/Library/Caches on macOS; %LocalAppData% on
+Windows). Other machines do not know of it. Damage takes it back.
+
+With --json the result is {"database", "sequence", "time", "rows", "tables",
+"bytes", "seconds", "verifiedAt"}, as for restore.`,
 	}
 	p.flags(c)
 	return a.command(c, func(ctx context.Context, _ []string) error { return a.runVerify(ctx, p) }, "store", "name")
@@ -27,14 +36,30 @@ func (a *app) runVerify(ctx context.Context, p place) error {
 	if err != nil {
 		return err
 	}
-	r, err := a.watchRestore(cfg, func(cfg driftdb.RestoreConfig) (driftdb.RestoreResult, error) {
-		v, err := driftdb.Verify(ctx, cfg)
-		return v.RestoreResult, err
-	})
+	// Before the proof: if another backup takes its place meanwhile, this is
+	// not said to be proven.
+	info, err := driftdb.Backup(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	return a.report(restored{p.name, "", r.Sequence, instant(r.Time), r.Rows, r.Bytes, seconds(r.Duration)},
-		"%s is sound up to sequence %d of %s: %s, %s, proven in %.1f s\n",
-		p.name, r.Sequence, stamp(r.Time), plural(r.Rows, "row", "rows"), size(r.Bytes), r.Duration.Seconds())
+	v := verifiedOf(p.url, info)
+	r, err := a.watchRestore(cfg, func(cfg driftdb.RestoreConfig) (driftdb.RestoreResult, error) {
+		r, err := driftdb.Verify(ctx, cfg)
+		v.Sequence, v.VerifiedAt = r.Sequence, r.VerifiedAt
+		return r.RestoreResult, err
+	})
+	if errors.Is(err, driftdb.ErrCorrupt) {
+		return errors.Join(err, v.forget())
+	}
+	if err != nil {
+		return err
+	}
+	if err := v.remember(); err != nil {
+		fmt.Fprintln(a.stderr, "warning: driftdb status will not know of this proof:", err)
+	}
+	result := restoredOf(p.name, r)
+	result.VerifiedAt = instant(v.VerifiedAt)
+	return a.report(result, "%s is sound up to sequence %d of %s: %s, %s, %s compared with the writer's digests, proven in %.1f s\n",
+		p.name, r.Sequence, stamp(r.Time), plural(r.Rows, "row", "rows"), size(r.Bytes),
+		plural(int64(r.Tables), "table", "tables"), r.Duration.Seconds())
 }

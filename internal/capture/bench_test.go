@@ -29,6 +29,7 @@ func benchWriter(tb testing.TB, withCapture bool) writer {
 		tb.Cleanup(func() { c.Close() })
 		return writer{c, nothing, nothing}
 	}
+	s.watch(tb)
 	c, err := capture.Open(s.path, s.opts, s.hub)
 	if err != nil {
 		tb.Fatal(err)

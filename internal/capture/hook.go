@@ -123,7 +123,7 @@ func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
 	if t == nil {
 		return
 	}
-	if r.sequences.known(t.shape.Table) {
+	if t.counted {
 		r.changed[t.shape.Table] = true
 	}
 	switch op {

@@ -6,9 +6,9 @@ import (
 )
 
 // DefaultLimit is how many bytes of changes one transaction may buffer: some
-// 300,000 rows of a few short columns. They are in memory beside SQLite's page
+// 250,000 rows of a few short columns. They are in memory beside SQLite's page
 // cache, and again when they are read for the bucket.
-const DefaultLimit = 32 << 20
+const DefaultLimit = 24 << 20
 
 // Hub is what the connections of one database share.
 type Hub struct {
@@ -16,6 +16,7 @@ type Hub struct {
 	notify func(barrier string)
 
 	sequence atomic.Int64 // of the last committed entry
+	logged   atomic.Int64 // bytes of changes committed since the hub was made
 	refused  atomic.Pointer[error]
 
 	ownOnce sync.Once
@@ -38,6 +39,9 @@ func NewHub(sequence int64, limit int, notify func(barrier string)) *Hub {
 // Sequence is the number of the last committed entry.
 func (h *Hub) Sequence() int64 { return h.sequence.Load() }
 
+// Logged is how many bytes of changes have been committed so far.
+func (h *Hub) Logged() int64 { return h.logged.Load() }
+
 // Refuse makes every later commit that changes something fail with err.
 func (h *Hub) Refuse(err error) { h.refused.Store(&err) }
 
@@ -59,7 +63,8 @@ func (h *Hub) ownTables(found string) string {
 
 // committed raises the sequence. Two commits may report out of order: SQLite
 // has released the write lock by the time it tells us.
-func (h *Hub) committed(sequence int64, barrier string) {
+func (h *Hub) committed(sequence int64, bytes int, barrier string) {
+	h.logged.Add(int64(bytes))
 	for {
 		old := h.sequence.Load()
 		if sequence <= old || h.sequence.CompareAndSwap(old, sequence) {

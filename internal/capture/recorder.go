@@ -90,7 +90,7 @@ func (r *recorder) prepare() error {
 		{&r.st.schemaV, "PRAGMA main.schema_version"},
 		{&r.st.userV, "PRAGMA main.user_version"},
 		{&r.st.appV, "PRAGMA main.application_id"},
-		{&r.st.owned, `SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE tbl_name LIKE '\_driftdb\_%' ESCAPE '\'`},
+		{&r.st.owned, `SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE tbl_name LIKE '\_driftdb\_%' ESCAPE '\' ORDER BY name`},
 	} {
 		var err error
 		if *s.st, err = r.c.Prepare(s.q); err != nil {
@@ -209,6 +209,7 @@ func (r *recorder) reset() {
 	r.blobs.reset()
 	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
 	r.barriers, r.reason, r.notice = 0, "", 0
+	r.sequences.edited = false
 	clear(r.changed)
 }
 
@@ -315,7 +316,7 @@ func (r *recorder) committed() {
 		r.reason = "" // that of a barrier which a ROLLBACK TO took back
 	}
 	if r.synced && r.count > 0 {
-		r.hub.committed(r.logged+r.count-1, r.reason)
+		r.hub.committed(r.logged+r.count-1, r.size(), r.reason)
 	}
 	r.reset()
 }

@@ -2,6 +2,8 @@ package capture
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -11,7 +13,8 @@ import (
 // sequences follows sqlite_sequence, the counters of AUTOINCREMENT tables.
 // SQLite moves them without a row event, and INSERT OR IGNORE or OR FAIL moves
 // them differently from what a replay of the rows would do. So a commit logs
-// every counter that has moved or whose table was written.
+// every counter that has moved or whose table was written, and that there is
+// none: an OR FAIL that fails leaves rows behind without one.
 type sequences struct {
 	read   *sqlite.Stmt
 	at     schemaMark       // where we looked for the table last
@@ -20,11 +23,6 @@ type sequences struct {
 }
 
 var errSequence = errors.New("sqlite_sequence must have one row for a table, with a text and an integer: anything else cannot be logged")
-
-func (s *sequences) known(table string) bool {
-	_, ok := s.values[table]
-	return ok
-}
 
 // findSequences prepares the statement if there is a table to read. The first
 // AUTOINCREMENT table makes it; a rollback of that, or a VACUUM after the last
@@ -55,7 +53,12 @@ func (r *recorder) findSequences() bool {
 // logSequences appends the counters that moved.
 func (r *recorder) logSequences() {
 	r.checkSequences()
+	var missing map[string]bool
+	if len(r.changed) > 0 {
+		missing = maps.Clone(r.changed)
+	}
 	r.eachMoved(func(name string, value int64) {
+		delete(missing, name)
 		r.sequences.values[name] = value
 		r.changed[name] = true // for a COMMIT that is tried again after a ROLLBACK TO
 		if !r.over {
@@ -63,6 +66,14 @@ func (r *recorder) logSequences() {
 			r.count++
 		}
 	})
+	if r.sequences.read == nil || r.over {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		delete(r.sequences.values, name)
+		r.buf = change.AppendSequenceEnd(r.buf, name)
+		r.count++
+	}
 }
 
 func (r *recorder) eachMoved(fn func(name string, value int64)) {
@@ -80,10 +91,11 @@ func (r *recorder) eachMoved(fn func(name string, value int64)) {
 // checkSequences fails the transaction if the user has left sqlite_sequence in
 // a state that its entries, which are by name, do not describe.
 func (r *recorder) checkSequences() {
-	if !r.sequences.edited {
+	edited := r.sequences.edited
+	r.sequences.edited = false
+	if !edited || !r.findSequences() { // a ROLLBACK TO may have taken edit and table away
 		return
 	}
-	r.sequences.edited = false
 	if err := r.c.Each("SELECT 1 FROM main.sqlite_sequence GROUP BY name HAVING count(*) > 1 OR typeof(name) <> 'text' OR typeof(seq) <> 'integer'", func(*sqlite.Stmt) error {
 		return errSequence
 	}); err != nil && r.fail == nil {

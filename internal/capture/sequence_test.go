@@ -25,6 +25,19 @@ var sequenceScenarios = []scenario{
 		e.want(e.one("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'"), "0")
 		e.x("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO t VALUES(1, 1); INSERT OR IGNORE INTO t(a) VALUES(1)")
 	}},
+	{name: "an edit that is rolled back with the table", barrier: "VACUUM", f: func(e *env) {
+		e.x("CREATE TABLE n(a); BEGIN; SAVEPOINT s; CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES(1); UPDATE sqlite_sequence SET seq=5; ROLLBACK TO s; INSERT INTO n VALUES(1); COMMIT")
+		e.x("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES(1); BEGIN; UPDATE sqlite_sequence SET seq=5; ROLLBACK; DROP TABLE t; VACUUM; INSERT INTO n VALUES(2)")
+	}},
+	{name: "rows without a counter", f: func(e *env) {
+		e.x(counted)
+		_, _ = e.c.ExecContext(e.ctx, "INSERT OR FAIL INTO t(a) VALUES(1),(2),(1)")
+		e.want(e.one("SELECT (SELECT count(*) FROM t) || (SELECT count(*) FROM sqlite_sequence)"), "20")
+		e.x("UPDATE t SET b=1; INSERT INTO u(a) VALUES(1); DELETE FROM sqlite_sequence")
+		_, _ = e.c.ExecContext(e.ctx, "BEGIN; INSERT OR FAIL INTO u(a) VALUES(2),(3),(2)")
+		e.x("COMMIT")
+		e.want(e.one("SELECT count(*) FROM sqlite_sequence"), "0")
+	}},
 	{name: "the first AUTOINCREMENT table is rolled back", f: func(e *env) {
 		e.x("CREATE TABLE n(a); BEGIN; CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES(1); SAVEPOINT s; ROLLBACK; INSERT INTO n VALUES(1)")
 		e.x("CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO t VALUES(1, 1); INSERT OR IGNORE INTO t(a) VALUES(1)")

@@ -16,6 +16,7 @@ type table struct {
 	filled  []bool // … and whether it has a default other than NULL
 	width   int    // number of columns, generated ones included
 	rowid   string // what its rowid is called in SQL; empty if it has none, or none that can be named
+	counted bool   // sqlite_sequence may have a counter for it
 	lost    string // why its rows cannot be logged; empty: they can
 	id      int64  // in _driftdb_shape; 0 until it is known
 	pending bool   // id was given in this transaction
@@ -72,7 +73,7 @@ func (r *recorder) readTable(name string) *table {
 	}
 	t.shape.Key = append([]int{}, info.Key...)
 	t.shape.RowID = info.HasRowID && !info.IsKey
-	t.width, t.rowid = info.Width, info.RowID
+	t.width, t.rowid, t.counted = info.Width, info.RowID, info.Counted
 	switch _, err := t.shape.Marshal(); {
 	case err != nil:
 		t.lost = err.Error()

@@ -49,6 +49,10 @@ var traps = []scenario{
 		e.x(tableT + "; PRAGMA count_changes=ON; INSERT INTO t VALUES(1,'a',1); BEGIN; INSERT INTO t VALUES(2,'b',2); ALTER TABLE t ADD COLUMN c; UPDATE t SET c=1; COMMIT; DELETE FROM t WHERE id=1")
 		e.x("CREATE TABLE s(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO s(a) VALUES(1); INSERT OR IGNORE INTO s(a) VALUES(1)")
 	}},
+	{name: "PRAGMA reverse_unordered_selects", f: func(e *env) {
+		e.x(tableT + "; PRAGMA reverse_unordered_selects=ON; INSERT INTO t VALUES(1,'a',1); CREATE INDEX i ON t(b); INSERT INTO t VALUES(2,'b',2); BEGIN; UPDATE t SET b=3; DROP INDEX i; COMMIT")
+		e.x("CREATE TABLE u AS SELECT * FROM t; CREATE TABLE s(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO s(a) VALUES(1),(2); INSERT OR IGNORE INTO s(a) VALUES(1)")
+	}},
 	{name: "PRAGMA temp_store", f: func(e *env) {
 		e.x(tableT + "; INSERT INTO t VALUES(1,'a',1); PRAGMA temp_store=FILE; INSERT INTO t VALUES(2,'b',1); CREATE VIRTUAL TABLE f USING fts5(a)")
 		var v any

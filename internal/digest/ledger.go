@@ -133,9 +133,11 @@ func (l *Ledger) hasher() {
 			sums[head>>1].hash(input, head&1 != 0)
 		}
 		l.merge(sums)
-		select {
-		case l.free <- block[:0]:
-		default:
+		if cap(block) <= 2*blockSize { // not one that a large value has grown
+			select {
+			case l.free <- block[:0]:
+			default:
+			}
 		}
 		l.hashing.Done()
 	}

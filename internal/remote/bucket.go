@@ -11,8 +11,10 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
@@ -58,8 +60,14 @@ func Databases(ctx context.Context, store objstore.Store) ([]string, error) {
 // Stored is a manifest as the bucket has it.
 type Stored struct {
 	*Manifest
-	etag string
-	raw  []byte
+	etag  string
+	raw   []byte
+	tried [][]byte // what may have taken its place: swaps of it whose outcome is open
+}
+
+// ours says whether raw is s, or what was to take its place.
+func (s Stored) ours(raw []byte) bool {
+	return bytes.Equal(raw, s.raw) || slices.ContainsFunc(s.tried, func(t []byte) bool { return bytes.Equal(raw, t) })
 }
 
 // maxManifest bounds what is read of an object that calls itself a manifest.
@@ -67,15 +75,13 @@ const maxManifest = 64 << 20
 
 // Manifest reads the manifest. ErrNoBackup means that there is none.
 func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
-	body, info, err := b.store.Get(ctx, manifestKey(b.name), objstore.GetOptions{})
+	raw, etag, err := b.manifest(ctx)
+	for tries := 3; tries > 0 && errors.Is(err, retry.ErrChanged); tries-- {
+		raw, etag, err = b.manifest(ctx) // its writer was faster: all of the new one, then
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return Stored{}, fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
 	}
-	if err != nil {
-		return Stored{}, err
-	}
-	defer body.Close()
-	raw, err := io.ReadAll(io.LimitReader(body, maxManifest))
 	if err != nil {
 		return Stored{}, err
 	}
@@ -83,23 +89,34 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 	if err != nil {
 		return Stored{}, err
 	}
-	return Stored{m, info.ETag, raw}, nil
+	return Stored{Manifest: m, etag: etag, raw: raw}, nil
+}
+
+func (b *Bucket) manifest(ctx context.Context) (raw []byte, etag string, err error) {
+	body, info, err := b.store.Get(ctx, manifestKey(b.name), objstore.GetOptions{})
+	if err != nil {
+		return nil, "", err
+	}
+	defer body.Close()
+	raw, err = io.ReadAll(io.LimitReader(body, maxManifest))
+	return raw, info.ETag, err
 }
 
 // Swap replaces the manifest that prev is with m, or creates the first one
 // when prev is zero. Every swap writes something new, so finding in the bucket
 // what it tried to write means that it succeeded, whatever the answer was.
-// ErrLost means that somebody else was faster; any other error leaves it open
-// whether m is stored, and Swap may be called again with the same m.
+// ErrLost means that somebody else was faster. After any other error it is open
+// whether m is stored, or will be when a request arrives at last: go on with
+// what was returned with the error, in the place of prev, and Settle it first.
 func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, error) {
 	m = m.Clone()
 	m.Nonce = rand.Text()
 	if err := m.check(b.name); err != nil {
-		return Stored{}, fmt.Errorf("manifest of %s, before it is stored: %w", b.name, err)
+		return prev, fmt.Errorf("manifest of %s, before it is stored: %w", b.name, err)
 	}
 	raw, err := m.encode(b.opts.Ring)
 	if err != nil {
-		return Stored{}, err
+		return prev, err
 	}
 	opts := objstore.PutOptions{IfMatch: prev.etag}
 	if prev.Manifest == nil {
@@ -107,19 +124,52 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	}
 	info, err := b.store.Put(ctx, manifestKey(b.name), bytes.NewReader(raw), opts)
 	if err == nil {
-		return Stored{m, info.ETag, raw}, nil
+		return Stored{Manifest: m, etag: info.ETag, raw: raw}, nil
 	}
 	// The answer may have been lost on its way, also that to an earlier
 	// attempt of a retrying store.
+	prev.tried = append(slices.Clip(prev.tried), raw)
 	now, rerr := b.Manifest(ctx)
 	switch {
 	case rerr == nil && bytes.Equal(now.raw, raw):
-		return Stored{m, now.etag, raw}, nil
-	case errors.Is(err, objstore.ErrPrecondition) && rerr == nil,
-		errors.Is(err, objstore.ErrPrecondition) && errors.Is(rerr, ErrNoBackup):
-		return Stored{}, fmt.Errorf("%w: %s is not the manifest that this writer stored", ErrLost, manifestKey(b.name))
+		return now, nil
+	case errors.Is(err, objstore.ErrPrecondition) && b.isLost(prev, now, rerr):
+		return prev, b.lost()
+	case rerr != nil && !errors.Is(rerr, ErrNoBackup):
+		err = fmt.Errorf("%w; and what is stored now cannot be read: %w", err, rerr)
 	}
-	return Stored{}, err
+	return prev, err
+}
+
+// Settle finds out what has become of swaps of s whose outcome is open, and
+// returns what the bucket has now: s, or what was to take its place. It makes
+// no request when there are none. ErrLost means that it is neither.
+func (b *Bucket) Settle(ctx context.Context, s Stored) (Stored, error) {
+	if len(s.tried) == 0 {
+		return s, nil
+	}
+	now, err := b.Manifest(ctx)
+	switch {
+	case b.isLost(s, now, err):
+		return s, b.lost()
+	case err != nil:
+		return s, err
+	case bytes.Equal(now.raw, s.raw):
+		return s, nil // and the others may still arrive
+	}
+	return now, nil
+}
+
+// isLost says whether what was read in the place of s is somebody else's doing.
+func (b *Bucket) isLost(s, now Stored, err error) bool {
+	if err != nil {
+		return errors.Is(err, ErrNoBackup) && s.Manifest != nil
+	}
+	return !s.ours(now.raw)
+}
+
+func (b *Bucket) lost() error {
+	return fmt.Errorf("%w: %s is not the manifest that this writer stored", ErrLost, manifestKey(b.name))
 }
 
 // context is what the object key is sealed with.
@@ -137,30 +187,40 @@ func (b *Bucket) PutBatch(ctx context.Context, databaseID string, name Batch, se
 		return err
 	}
 	// Sealing is not deterministic, so what was sealed is compared.
-	ours, err := b.digest(databaseID, key, bytes.NewReader(sealed))
-	if err != nil {
-		return err
+	ours, digestErr := b.digest(databaseID, key, sealed)
+	if digestErr != nil {
+		return digestErr
 	}
-	body, _, err := b.store.Get(ctx, key, objstore.GetOptions{})
-	if err != nil {
-		return err
+	var last []byte
+	for range 3 {
+		there, rerr := b.read(ctx, key)
+		if rerr != nil {
+			return fmt.Errorf("%w; and what is stored there cannot be read: %w", err, rerr)
+		}
+		theirs, rerr := b.digest(databaseID, key, there)
+		switch {
+		case rerr == nil && ours == theirs:
+			return nil
+		case last != nil && bytes.Equal(there, last): // and not altered on its way here
+			return errors.Join(fmt.Errorf("%w: %s holds something else", ErrLost, key), rerr)
+		}
+		last = there
 	}
-	defer body.Close()
-	theirs, err := b.digest(databaseID, key, body)
-	if err != nil && ctx.Err() == nil && (errors.Is(err, seal.ErrCorrupt) || errors.Is(err, seal.ErrKey)) {
-		return fmt.Errorf("%w: %s holds something else (%w)", ErrLost, key, err)
-	}
-	if err != nil {
-		return err
-	}
-	if ours != theirs {
-		return fmt.Errorf("%w: %s holds something else", ErrLost, key)
-	}
-	return nil
+	return fmt.Errorf("%w; and what is stored there is another each time that it is read", err)
 }
 
-func (b *Bucket) digest(databaseID, key string, sealed io.Reader) (string, error) {
-	r, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))
+func (b *Bucket) read(ctx context.Context, key string) ([]byte, error) {
+	body, _, err := b.store.Get(ctx, key, objstore.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
+}
+
+// digest is that of the contents of a sealed batch.
+func (b *Bucket) digest(databaseID, key string, sealed []byte) (string, error) {
+	r, err := seal.NewReader(bytes.NewReader(sealed), b.opts.Ring, b.context(databaseID, key))
 	if err != nil {
 		return "", err
 	}

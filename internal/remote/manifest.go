@@ -2,6 +2,8 @@ package remote
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,7 +51,9 @@ type Manifest struct {
 	PrunedAt  int64      `json:"prunedAt,omitempty"`       // Unix ms; when it was last looked what is too old to be kept
 	UpdatedAt int64      `json:"updatedAt"`                // Unix ms
 
-	MAC string `json:"mac,omitempty"` // over all of the above, when there are keys
+	// Over all of the above: with keys, who wrote it; without, that it is whole.
+	MAC      string `json:"mac,omitempty"`
+	Checksum string `json:"checksum,omitempty"` // SHA-256
 }
 
 // Snapshot is a copy of the database as it was after Sequence.
@@ -109,7 +113,7 @@ const macContext = "driftdb manifest v1"
 // encode gives the manifest's bytes: indented JSON, for people.
 func (m *Manifest) encode(ring *seal.Ring) ([]byte, error) {
 	c := *m
-	c.MAC = ""
+	c.MAC, c.Checksum = "", ""
 	if c.Snapshots == nil {
 		c.Snapshots = []Snapshot{}
 	}
@@ -120,8 +124,16 @@ func (m *Manifest) encode(ring *seal.Ring) ([]byte, error) {
 	if c.MAC, err = ring.MAC(macContext, plain); err != nil {
 		return nil, err
 	}
+	if c.MAC == "" {
+		c.Checksum = checksum(plain)
+	}
 	out, err := json.MarshalIndent(&c, "", "  ")
 	return append(out, '\n'), err
+}
+
+func checksum(plain []byte) string {
+	sum := sha256.Sum256(plain)
+	return hex.EncodeToString(sum[:])
 }
 
 func decodeManifest(name string, b []byte, ring *seal.Ring) (*Manifest, error) {
@@ -144,8 +156,8 @@ func decodeManifest(name string, b []byte, ring *seal.Ring) (*Manifest, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return nil, corrupt(errors.New("there is something behind its end"))
 	}
-	mac := m.MAC
-	m.MAC = ""
+	mac, sum := m.MAC, m.Checksum
+	m.MAC, m.Checksum = "", ""
 	plain, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return nil, corrupt(err)
@@ -153,10 +165,13 @@ func decodeManifest(name string, b []byte, ring *seal.Ring) (*Manifest, error) {
 	if err := ring.VerifyMAC(macContext, plain, mac); err != nil {
 		return nil, fmt.Errorf("manifest of %s: %w", name, err)
 	}
+	if sum != "" && sum != checksum(plain) { // one that people have edited has none
+		return nil, corrupt(errors.New("its checksum is another"))
+	}
 	if err := m.check(name); err != nil {
 		return nil, corrupt(err)
 	}
-	m.MAC = mac
+	m.MAC, m.Checksum = mac, sum
 	return m, nil
 }
 

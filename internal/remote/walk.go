@@ -228,6 +228,18 @@ func (w *walk) leads(ahead *fetcher, s Span, batches []Batch, o Batch) bool {
 // one may hold the same entries.
 var errOther = errors.New("not usable")
 
+// blame finds out who is to blame for err of the sink: it gets its records
+// before the batch's end has proven them, and a damaged batch may have told it
+// what cannot be.
+func (w *walk) blame(s Span, o Batch, data []byte, limit int64, err error) error {
+	dry := *w
+	dry.sink = nil
+	if _, _, damage := dry.apply(s, o, data, limit); damage != nil {
+		return damage
+	}
+	return err
+}
+
 // take applies the part of a batch that lies after the walk's position.
 func (w *walk) take(s Span, o Batch, data []byte) error {
 	limit, err := w.limit(s, o, data)
@@ -358,7 +370,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			}
 			if w.sink != nil {
 				if err := w.sink.Apply(rec); err != nil {
-					return end, nil, fmt.Errorf("sequence %d: %w", rec.Sequence, err)
+					return end, nil, w.blame(s, o, data, limit, fmt.Errorf("sequence %d: %w", rec.Sequence, err))
 				}
 			}
 		}

@@ -139,7 +139,7 @@ func TestDamage(t *testing.T) {
 				if err == nil && !bytes.Equal(got, contents) {
 					t.Fatalf("%s: opens as something else: %.80q", what, got)
 				}
-				if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrPlaintext) && !errors.Is(err, ErrKey) {
+				if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrPlaintext) && !errors.Is(err, ErrKey) && !errors.Is(err, ErrVersion) {
 					t.Fatalf("%s: %v is none of our errors", what, err)
 				}
 				// Without keys, encrypted objects must not pass for plain ones.
@@ -348,7 +348,7 @@ func FuzzNewReader(f *testing.F) {
 			if err == nil {
 				_, err = io.Copy(io.Discard, io.LimitReader(src, 16<<20))
 			}
-			if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrKey) && !errors.Is(err, ErrPlaintext) {
+			if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrKey) && !errors.Is(err, ErrPlaintext) && !errors.Is(err, ErrVersion) {
 				t.Errorf("%v is none of our errors", err)
 			}
 		}

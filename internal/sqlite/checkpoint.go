@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"math"
 	"sync"
@@ -18,9 +19,12 @@ const (
 	walStart = 16 << 20
 	// walSlack is how much further a WAL grows before the writers wait for the
 	// copying, which then catches up.
-	walSlack = 32 << 20
-	// walLarge is the size from which on the file does not keep its room.
+	walSlack = 24 << 20
+	// walLarge is the size from which on the file does not keep its room: once
+	// nobody has written for walIdle it is cut, which takes seconds for GiBs,
+	// and no writer gets in meanwhile.
 	walLarge = 64 << 20
+	walIdle  = time.Second
 	// walLittle is what may be left to copy when the writers are shut out, so
 	// that they do not notice.
 	walLittle = 1 << 20
@@ -48,6 +52,8 @@ type Checkpointer struct {
 	path   string
 	id     uintptr // what SQLite's hook knows it by
 	report func(error)
+
+	failing bool // the last checkpoint has; run's own
 
 	pageSize atomic.Int64  // 0: no connection was opened yet
 	pages    atomic.Int64  // in the WAL, as the last commit left it
@@ -188,21 +194,46 @@ func (cp *Checkpointer) ask() {
 
 func (cp *Checkpointer) run() {
 	defer close(cp.done)
-	failing := false
-	for range cp.wake {
-		if cp.pages.Load() < cp.due.Load() {
-			continue // a commit of before the last checkpoint's end asked
+	var idle <-chan time.Time // while the file is large
+	var seen int64            // pages when idle was set
+	for {
+		var err error
+		select {
+		case _, open := <-cp.wake:
+			if !open {
+				return
+			}
+			if cp.pages.Load() < cp.due.Load() {
+				continue // a commit of before the last checkpoint's end asked
+			}
+			var r result
+			large := cp.pages.Load() > cp.count(walLarge)
+			r, err = cp.checkpoint()
+			cp.ended(r)
+			if large && r == renewed {
+				idle, seen = time.After(walIdle), cp.pages.Load()
+			}
+		case <-idle:
+			idle = nil
+			if now := cp.pages.Load(); now != seen {
+				idle, seen = time.After(walIdle), now
+				continue
+			}
+			_, _, err = cp.conn.checkpoint(lib.SQLITE_CHECKPOINT_TRUNCATE)
 		}
-		result, err := cp.checkpoint()
-		if IsBusy(err) || IsInterrupted(err) { // another process checkpoints, or Close
-			err = nil
-		}
-		if err != nil && !failing && cp.report != nil {
-			cp.report(err)
-		}
-		failing = err != nil
-		cp.ended(result)
+		cp.tell(err)
 	}
+}
+
+// tell reports the first of a row of failures.
+func (cp *Checkpointer) tell(err error) {
+	if IsBusy(err) || IsInterrupted(err) { // another process checkpoints, or Close
+		err = nil
+	}
+	if err != nil && !cp.failing && cp.report != nil {
+		cp.report(err)
+	}
+	cp.failing = err != nil
 }
 
 // result is how a checkpoint ended.
@@ -248,11 +279,7 @@ func (cp *Checkpointer) checkpoint() (result, error) {
 			break
 		}
 	}
-	mode := int32(lib.SQLITE_CHECKPOINT_RESTART)
-	if cp.pages.Load() > cp.count(walLarge) {
-		mode = lib.SQLITE_CHECKPOINT_TRUNCATE // the file would stay so
-	}
-	switch _, _, err = c.checkpoint(mode); {
+	switch _, _, err = c.checkpoint(lib.SQLITE_CHECKPOINT_RESTART); {
 	case IsBusy(err):
 		return crowded, nil
 	case err != nil:
@@ -285,9 +312,10 @@ func (c *Conn) checkpoint(mode int32) (pages, copied int64, err error) {
 }
 
 // HoldCheckpoints keeps the database's Checkpointer, if it has one, from
-// working until c is closed. It is for a connection that is about to read one
+// working until c is closed, or releases them. It is for a connection that is about to read one
 // state for long: a checkpoint cannot get past that, and whoever tries wastes
-// its time. The WAL grows by all that is written meanwhile.
+// its time. The WAL grows by all that is written meanwhile; so that it starts
+// small, there is one checkpoint first, which HoldCheckpoints waits for.
 func (c *Conn) HoldCheckpoints() {
 	cp := c.checkpointer
 	if cp == nil || c.holds {
@@ -296,16 +324,49 @@ func (c *Conn) HoldCheckpoints() {
 	c.holds = true
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
+	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && cp.pages.Load() > cp.count(walRetry); {
+		cp.due.Store(0)
+		cp.ask()
+		cp.turn.Wait()
+	}
 	cp.holds++
 	cp.expect(math.MaxInt32)
 	cp.turn.Broadcast()
 }
 
-// release ends the hold, after c's last statement.
+// ReleaseCheckpoints ends c's hold, and returns when what has gathered in the
+// WAL is copied back, or when that cannot be, or ctx ends. c's read transaction
+// must have ended. Whoever commits with synchronous=FULL should wait for it: he
+// would have all of that WAL synced, while he keeps the others from writing.
+func (c *Conn) ReleaseCheckpoints(ctx context.Context) {
+	if !c.holds {
+		return
+	}
+	c.holds = false
+	cp := c.checkpointer
+	cp.release()
+	defer context.AfterFunc(ctx, func() {
+		cp.mu.Lock() // so that who has just looked at ctx is waiting by now
+		defer cp.mu.Unlock()
+		cp.turn.Broadcast()
+	})()
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && ctx.Err() == nil && cp.pages.Load() >= cp.due.Load(); {
+		cp.ask()
+		cp.turn.Wait()
+	}
+}
+
+// release ends a hold, after the connection's last statement.
 func (cp *Checkpointer) release() {
 	cp.mu.Lock()
 	if cp.holds--; cp.holds == 0 {
-		cp.expect(max(cp.count(walStart), cp.pages.Load()))
+		// To copy what has gathered takes longer than usual: only writers that
+		// double it meanwhile wait.
+		pages := cp.pages.Load()
+		cp.expect(max(cp.count(walStart), pages))
+		cp.limit.Add(pages)
 	}
 	cp.mu.Unlock()
 	cp.kick()

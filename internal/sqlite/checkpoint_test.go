@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -150,6 +151,26 @@ func TestHoldCheckpoints(t *testing.T) {
 	if f.most > 64 {
 		t.Errorf("after the hold the WAL has grown to %d MiB", f.most)
 	}
+}
+
+// TestReleaseCheckpoints: whoever ends his hold so finds the WAL copied back, and
+// does not wait for it when his context has ended.
+func TestReleaseCheckpoints(t *testing.T) {
+	f := newWALFile(t)
+	c := f.open()
+	exec(t, c, "CREATE TABLE b(data)")
+	reader := f.open()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, ctx := range []context.Context{t.Context(), ended} {
+		reader.HoldCheckpoints()
+		f.write(c, 50)
+		reader.ReleaseCheckpoints(ctx)
+		if ctx.Err() == nil && !f.copied() {
+			t.Error("the WAL is not copied back")
+		}
+	}
+	reader.ReleaseCheckpoints(t.Context()) // does nothing without a hold
 }
 
 // TestCheckpointerReaders: a reader who holds nothing back, and reads an old

@@ -9,7 +9,7 @@ import (
 
 // ledgered is a database with a ledger, two connections of ours and one that
 // the ledger does not know.
-func ledgered(t *testing.T) (ours, also, foreign *sqlite.Conn) {
+func ledgered(t testing.TB) (ours, also, foreign *sqlite.Conn) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db")
 	opts := sqlite.Options{Ledger: new(sqlite.Ledger)}
@@ -107,5 +107,15 @@ func TestLedgerIndexMadeAnew(t *testing.T) {
 	}
 	if !missed(t, ours) {
 		t.Error("the commits after a recovery were not found")
+	}
+}
+
+// BenchmarkUnmissed is what it costs to look while nothing happens.
+func BenchmarkUnmissed(b *testing.B) {
+	c, _, _ := ledgered(b)
+	for b.Loop() {
+		if !c.Unmissed() {
+			b.Fatal("something was found")
+		}
 	}
 }

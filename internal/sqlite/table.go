@@ -16,6 +16,7 @@ type Table struct {
 
 	HasRowID bool   // it is not WITHOUT ROWID
 	IsKey    bool   // the rowid is the column that is the whole primary key
+	Counted  bool   // its definition says AUTOINCREMENT, if only in a comment
 	RowID    string // what the rowid is called in SQL; "" if there is none, or columns hide all of its names
 }
 
@@ -67,9 +68,11 @@ func (c *Conn) Table(name string) (*Table, error) {
 	// a key has an index of its own.
 	t.IsKey = true
 	err := c.about("SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'", name, func(*Stmt) { t.IsKey = false })
-	if t.IsKey {
-		t.RowID = Quote(t.Columns[t.Key[0]].Name)
+	if err != nil || !t.IsKey {
+		return t, err
 	}
+	t.RowID = Quote(t.Columns[t.Key[0]].Name)
+	err = c.about("SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND instr(upper(sql), 'AUTOINCREMENT')", name, func(*Stmt) { t.Counted = true })
 	return t, err
 }
 

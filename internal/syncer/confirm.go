@@ -14,6 +14,9 @@ import (
 // there is one, changes it further. Behind a barrier nothing counts without a
 // snapshot: until edit brings that, the manifest stays before it.
 func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	m := s.manifest.Clone()
 	m.LatestSequence, m.ChainHead = s.books.Acked, s.books.Chain
 	if edit != nil {
@@ -22,20 +25,29 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 	if s.books.Barrier > max(m.SnapshotSequence, 0) {
 		return nil
 	}
-	next, err := s.swap(ctx, s.manifest, m)
+	m.UpdatedAt = time.Now().UnixMilli()
+	var err error
+	s.manifest, err = s.cfg.Bucket.Swap(ctx, s.manifest, m)
 	if errors.Is(err, remote.ErrLost) {
 		return s.fenced(err)
 	}
 	if err != nil {
 		return fmt.Errorf("replace the manifest: %w", err)
 	}
-	s.manifest = next
 	return s.confirmed(ctx)
 }
 
-func (s *Syncer) swap(ctx context.Context, prev remote.Stored, m *remote.Manifest) (remote.Stored, error) {
-	m.UpdatedAt = time.Now().UnixMilli()
-	return s.cfg.Bucket.Swap(ctx, prev, m)
+// settle finds out what the bucket has when an earlier swap failed in a way
+// that leaves that open, and goes on from there.
+func (s *Syncer) settle(ctx context.Context) (err error) {
+	s.manifest, err = s.cfg.Bucket.Settle(ctx, s.manifest)
+	if errors.Is(err, remote.ErrLost) {
+		return s.fenced(err)
+	}
+	if err != nil {
+		return fmt.Errorf("find out whether the manifest was replaced: %w", err)
+	}
+	return nil
 }
 
 // confirmed writes into the books what the manifest now says.

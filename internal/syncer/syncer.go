@@ -271,6 +271,7 @@ func (s *Syncer) Snapshot(ctx context.Context) (remote.Snapshot, error) {
 type request struct {
 	flush    bool // the manifest is swapped even if that is not due
 	snapshot bool
+	collect  bool // a collection follows, which is counted
 }
 
 // work is one round: upload, snapshot, manifest, trim. Its errors are noted.

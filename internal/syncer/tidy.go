@@ -171,7 +171,7 @@ func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err err
 	defer s.release()
 	ctx, done := s.bound(ctx)
 	defer done()
-	if err := s.work(ctx, request{flush: true}); err != nil {
+	if err := s.work(ctx, request{flush: true, collect: true}); err != nil {
 		return 0, 0, err
 	}
 	if s.epoch == 0 { // there was nothing to send
@@ -186,7 +186,10 @@ func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err err
 // again with a later round: nobody waits for it. What may take long is left to
 // rounds that nobody waits for either.
 func (s *Syncer) tidy(ctx context.Context, r request) {
-	steps := []func(context.Context) error{s.merge, s.deleteMerged, s.collectDue}
+	steps := []func(context.Context) error{s.merge, s.deleteMerged}
+	if !r.collect {
+		steps = append(steps, s.collectDue)
+	}
 	if r == (request{}) {
 		steps = append(steps, s.rescan)
 	}

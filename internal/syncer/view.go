@@ -38,7 +38,9 @@ func (s *Syncer) view(ctx context.Context) (view, int64, error) {
 	}
 	v, err := copyView(ctx, c, s.cfg.Path)
 	if err == nil {
-		if err = c.Close(); err != nil {
+		err = c.Exec("COMMIT")
+		c.ReleaseCheckpoints(ctx)
+		if err = errors.Join(err, c.Close()); err != nil {
 			return nil, 0, errors.Join(err, v.Close())
 		}
 		return v, sequence, nil

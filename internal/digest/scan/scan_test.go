@@ -68,7 +68,7 @@ func TestFollowed(t *testing.T) {
 			for range rapid.IntRange(1, 4).Draw(rt, "statements") {
 				f.step(rt, n)
 			}
-			if several {
+			if several && !f.c.Autocommit() { // AUTOINCREMENT behind the last rowid ends the transaction
 				f.exec(rapid.SampledFrom([]string{"COMMIT", "COMMIT", "ROLLBACK"}).Draw(rt, "end"))
 			}
 			f.check(rt)

@@ -10,9 +10,11 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"testing"
 	"testing/synctest"
 	"time"
 
@@ -22,50 +24,50 @@ import (
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
 
-// world is one database name in one bucket, and two machines that write to it.
+// contest is one database name in one bucket, and two rivals that write to it.
 // The second one, B, gets its disk when it is first opened.
-type world struct {
-	worldKind
-	dir      string
-	bucket   objstore.Store
-	machines [2]*machine
-	acked    map[string]time.Time // rows of which some writer was told that the bucket has them, and when first
-	reached  bool                 // the request at which that happens was made
+type contest struct {
+	contestKind
+	dir     string
+	bucket  objstore.Store
+	rivals  [2]*rival
+	acked   map[string]time.Time // rows of which some writer was told that the bucket has them, and when first
+	reached bool                 // the request at which that happens was made
 }
 
-// worldKind is what differs between worlds.
-type worldKind struct {
+// contestKind is what differs between contests.
+type contestKind struct {
 	clone bool // B's disk is a copy of A's, node id and all; otherwise it is restored from the bucket
 	asks  bool // Open compares the file with the bucket, and takes it over
 }
 
-func (k worldKind) String() string { return fmt.Sprintf("clone=%v,asks=%v", k.clone, k.asks) }
+func (k contestKind) String() string { return fmt.Sprintf("clone=%v,asks=%v", k.clone, k.asks) }
 
-// machine is a disk, and a database that is open on it or not.
-type machine struct {
-	world *world
-	name  string
-	clone bool
-	path  string
-	store *objstoretest.Faulty // its way to the bucket
-	db    *driftdb.DB
-	rows  []string // what its disk holds, in the order of commits
-	at    []int64  // their sequences
-	made  int      // rows that were written here
-	told  bool     // this session was told that it has lost
-	node  string
-	held  atomic.Bool // a request of its waits until the other one has made a step
+// rival is a machine: a disk, and a database that is open on it or not.
+type rival struct {
+	contest *contest
+	name    string
+	clone   bool
+	path    string
+	store   *objstoretest.Faulty // its way to the bucket
+	db      *driftdb.DB
+	rows    []string // what its disk holds, in the order of commits
+	at      []int64  // their sequences
+	made    int      // rows that were written here
+	told    bool     // this session was told that it has lost
+	node    string
+	held    atomic.Bool // a request of its waits until the other one has made a step
 }
 
-// worldRetention is shorter than two collections take: what the second one
+// contestRetention is shorter than two collections take: what the second one
 // finds to be too old is gone after the third.
-const worldRetention = 30 * time.Hour
+const contestRetention = 30 * time.Hour
 
-func newWorld(kind worldKind, dir string) *world {
-	w := &world{worldKind: kind, dir: dir, bucket: objstore.Mem(), acked: map[string]time.Time{}}
+func newContest(kind contestKind, dir string) *contest {
+	w := &contest{contestKind: kind, dir: dir, bucket: objstore.Mem(), acked: map[string]time.Time{}}
 	for i, name := range []string{"A", "B"} {
-		w.machines[i] = &machine{
-			world: w, name: name, clone: kind.clone && i == 1,
+		w.rivals[i] = &rival{
+			contest: w, name: name, clone: kind.clone && i == 1,
 			path: filepath.Join(dir, name+".sqlite"), store: objstoretest.Break(w.bucket, nil),
 		}
 	}
@@ -113,8 +115,8 @@ func steps(text string) (out []step) {
 }
 
 // possible are the steps that can be made now.
-func (w *world) possible() (out []step) {
-	for i, m := range w.machines {
+func (w *contest) possible() (out []step) {
+	for i, m := range w.rivals {
 		for _, op := range ops {
 			if m.can(op) {
 				out = append(out, step{who: i, op: op})
@@ -125,8 +127,8 @@ func (w *world) possible() (out []step) {
 }
 
 // do makes a step; an impossible one is none. An error is a broken promise.
-func (w *world) do(s step) error {
-	m := w.machines[s.who]
+func (w *contest) do(s step) error {
+	m := w.rivals[s.who]
 	if !m.can(s.op) {
 		return nil
 	}
@@ -151,8 +153,8 @@ func (w *world) do(s step) error {
 }
 
 // note remembers what writers have been told that the bucket has.
-func (w *world) note() {
-	for _, m := range w.machines {
+func (w *contest) note() {
+	for _, m := range w.rivals {
 		if m.db == nil {
 			continue
 		}
@@ -165,11 +167,11 @@ func (w *world) note() {
 	}
 }
 
-func (m *machine) can(op string) bool {
+func (m *rival) can(op string) bool {
 	if op != "open" {
 		return m.db != nil
 	}
-	return m.db == nil && (!m.clone || exists(m.path) || exists(m.world.machines[0].path))
+	return m.db == nil && (!m.clone || exists(m.path) || exists(m.contest.rivals[0].path))
 }
 
 func exists(path string) bool {
@@ -177,7 +179,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func (m *machine) do(op string) error {
+func (m *rival) do(op string) error {
 	ctx := context.Background()
 	var err error
 	switch op {
@@ -217,19 +219,19 @@ func lost(err error) bool {
 	return errors.Is(err, driftdb.ErrFenced) || errors.Is(err, driftdb.ErrDiverged)
 }
 
-func (m *machine) open(ctx context.Context) error {
+func (m *rival) open(ctx context.Context) error {
 	fresh := !exists(m.path)
 	if fresh && m.clone {
-		if err := copyDisk(ctx, m.world.machines[0].path, m.path); err != nil {
+		if err := copyDisk(ctx, m.contest.rivals[0].path, m.path); err != nil {
 			return err
 		}
 	}
 	db, err := driftdb.Open(ctx, driftdb.Config{
-		Name: "app", Path: m.path, Store: m.store, ManualSync: !m.world.asks, AutoRestore: !m.clone,
+		Name: "app", Path: m.path, Store: m.store, ManualSync: !m.contest.asks, AutoRestore: !m.clone,
 		ManifestInterval: 1000 * time.Hour, // a tick never replaces the manifest, but to take an epoch
-		Retention:        worldRetention, Retry: driftdb.RetryPolicy{MaxRetries: -1},
+		Retention:        contestRetention, Retry: driftdb.RetryPolicy{MaxRetries: -1},
 	})
-	if lost(err) && m.world.asks {
+	if lost(err) && m.contest.asks {
 		return nil // the file is refused; nothing was open, so nothing was promised
 	}
 	if err != nil {
@@ -242,12 +244,20 @@ func (m *machine) open(ctx context.Context) error {
 	} else if fresh {
 		m.rows, err = driftdb.Select[string](ctx, db, "SELECT row FROM t ORDER BY id")
 		if m.clone {
-			m.at = slices.Clone(m.world.machines[0].at)
+			m.at = slices.Clone(m.contest.rivals[0].at)
 		} else {
 			m.at = make([]int64, len(m.rows)) // they came from the bucket
 		}
 	}
 	return err
+}
+
+// needsCopies skips a test where disks cannot be copied while they are in use.
+func needsCopies(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("a disk is copied by cp while it is in use")
+	}
 }
 
 // copyDisk makes a copy of a machine's disk while it runs, as a snapshot of its
@@ -265,7 +275,7 @@ func copyDisk(ctx context.Context, from, to string) error {
 	return nil
 }
 
-func (m *machine) write(ctx context.Context) error {
+func (m *rival) write(ctx context.Context) error {
 	m.made++
 	row := fmt.Sprint(m.name, m.made)
 	_, err := m.db.Exec(ctx, "INSERT INTO t(row) VALUES(?)", row)
@@ -281,7 +291,7 @@ func (m *machine) write(ctx context.Context) error {
 }
 
 // tick lets the engine run in the background for a while.
-func (m *machine) tick() {
+func (m *rival) tick() {
 	m.db.StartSync()
 	time.Sleep(time.Minute)
 	for m.held.Load() {
@@ -291,10 +301,10 @@ func (m *machine) tick() {
 	m.db.StopSync()
 }
 
-// close ends the world.
-func (w *world) close() error {
+// close ends the contest.
+func (w *contest) close() error {
 	var errs []error
-	for _, m := range w.machines {
+	for _, m := range w.rivals {
 		if m.db != nil {
 			errs = append(errs, m.db.Close())
 		}
@@ -304,7 +314,7 @@ func (w *world) close() error {
 
 // check is what must be true at any time: the history is one that a single
 // writer has made, and every acknowledged row is in it or in a branch.
-func (w *world) check() error {
+func (w *contest) check() error {
 	ctx := context.Background()
 	info, err := driftdb.Backup(ctx, driftdb.RestoreConfig{Name: "app", Store: w.bucket})
 	if errors.Is(err, driftdb.ErrNoBackup) && len(w.acked) == 0 {
@@ -331,7 +341,7 @@ func (w *world) check() error {
 		}
 	}
 	for row, at := range w.acked {
-		if !found[row] && time.Since(at) <= worldRetention {
+		if !found[row] && time.Since(at) <= contestRetention {
 			return fmt.Errorf("row %s, which was acknowledged, is neither in the history %q nor in one of the branches %+v", row, history, info.Branches)
 		}
 	}
@@ -339,7 +349,7 @@ func (w *world) check() error {
 }
 
 // restored are the rows of the history, or of a branch.
-func (w *world) restored(ctx context.Context, branch string) (rows []string, err error) {
+func (w *contest) restored(ctx context.Context, branch string) (rows []string, err error) {
 	path := filepath.Join(w.dir, "restored.sqlite")
 	res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Store: w.bucket, Path: path, Overwrite: true, Branch: branch})
 	if err != nil {
@@ -360,26 +370,26 @@ func (w *world) restored(ctx context.Context, branch string) (rows []string, err
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range w.machines {
+	for _, m := range w.rivals {
 		if len(rows) <= len(m.rows) && slices.Equal(rows, m.rows[:len(rows)]) {
 			return rows, nil
 		}
 	}
-	return nil, fmt.Errorf("restored %q, which no writer ever had: A has %q, B %q", rows, w.machines[0].rows, w.machines[1].rows)
+	return nil, fmt.Errorf("restored %q, which no writer ever had: A has %q, B %q", rows, w.rivals[0].rows, w.rivals[1].rows)
 }
 
-// finish brings both machines up and lets them write on. One of them is the
+// finish brings both rivals up and lets them write on. One of them is the
 // writer, and the other one is told that it is not.
-func (w *world) finish() error {
+func (w *contest) finish() error {
 	var going []string
-	for i, m := range w.machines {
+	for i, m := range w.rivals {
 		if exists(m.path) {
 			if err := w.do(step{who: i, op: "open"}); err != nil {
 				return err
 			}
 		}
 	}
-	for i, m := range w.machines {
+	for i, m := range w.rivals {
 		for _, op := range []string{"write", "flush", "write"} {
 			if err := w.do(step{who: i, op: op}); err != nil {
 				return err
@@ -395,12 +405,12 @@ func (w *world) finish() error {
 	return w.check()
 }
 
-// looks describes the world, leaving out what is random: worlds that look alike
+// looks describes the contest, leaving out what is random: those that look alike
 // go on alike.
-func (w *world) looks() string {
+func (w *contest) looks() string {
 	var b strings.Builder
 	var names []string // what is to be left out, and what to say instead
-	for _, m := range w.machines {
+	for _, m := range w.rivals {
 		fmt.Fprint(&b, m.name, m.rows, m.made, m.told, exists(m.path))
 		if m.db != nil {
 			s := m.db.Metrics()
@@ -423,7 +433,7 @@ var (
 )
 
 // objects lists the bucket's keys, and prints the manifest.
-func (w *world) objects() string {
+func (w *contest) objects() string {
 	var b strings.Builder
 	for info, err := range w.bucket.List(context.Background(), "", objstore.ListOptions{}) {
 		fmt.Fprintln(&b, info.Key, err)

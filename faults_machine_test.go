@@ -1,0 +1,342 @@
+package driftdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
+)
+
+// machine is a disk with the database, and the process that has it open.
+type machine struct {
+	*world
+	cfg   driftdb.Config
+	store *objstoretest.Faulty
+	db    *driftdb.DB // nil: not running
+	death *death      // how this process dies, if it is to
+
+	parent *machine // whose history it goes on with …
+	from   int64    // … after this sequence
+	states map[int64]state
+	last   int64 // newest of states
+
+	barriers []int64
+	people   *driftdb.Repository[person]
+	began    int  // when it was started first: the nth start of all
+	lost     bool // the disk, or the history to another machine
+	ended    int  // how many starts there had been then
+}
+
+// newMachine returns one with an empty disk.
+func (w *world) newMachine() *machine {
+	m := &machine{world: w, cfg: w.cfg, states: map[int64]state{}}
+	m.store = objstoretest.Break(w.bucket, nil)
+	m.cfg.Store, m.cfg.Path, m.cfg.NodeID = m.store, w.newPath(), fmt.Sprintf("node%d", len(w.machines)+1)
+	w.machines = append(w.machines, m)
+	return m
+}
+
+func (m *machine) String() string { return m.cfg.NodeID }
+
+// state is what the database was after sequence, on this machine or on those
+// whose history it goes on with.
+func (m *machine) state(sequence int64) (state, bool) {
+	for ; m != nil; m = m.parent {
+		if s, known := m.states[sequence]; known {
+			return s, true
+		}
+		if sequence > m.from {
+			return state{}, false
+		}
+	}
+	return state{}, false
+}
+
+// before is the last commit that is not after sequence; 0 if there is none.
+func (m *machine) before(sequence int64) (int64, state) {
+	for ; sequence > 0; sequence-- {
+		if s, known := m.state(sequence); known {
+			return sequence, s
+		}
+	}
+	return 0, state{}
+}
+
+// continues says whether p lies in this machine's history.
+func (m *machine) continues(p place) bool {
+	upTo := m.last
+	for x := m; x != nil; x = x.parent {
+		if x == p.m {
+			return p.sequence <= upTo
+		}
+		upTo = min(upTo, x.from)
+	}
+	return p.m == nil
+}
+
+// start opens the database. It returns false if that failed for a reason that
+// it may fail for.
+func (m *machine) start() bool {
+	m.starts++
+	if m.began == 0 {
+		m.began = m.starts
+	}
+	_, err := os.Stat(m.cfg.Path)
+	restores, began := errors.Is(err, fs.ErrNotExist), time.Now()
+	m.db, err = driftdb.Open(context.Background(), m.cfg)
+	m.note("%s opens %s: %v", m, m.cfg.Path[strings.LastIndex(m.cfg.Path, "/")+1:], err)
+	if err != nil {
+		m.failed(err)
+		return false
+	}
+	m.people = nil
+	sequence := m.db.Sequence()
+	dump, err := dbtest.Dump(m.cfg.Path)
+	if err != nil {
+		m.fatal("%v", err)
+	}
+	if _, known := m.state(0); sequence == 0 && !known {
+		m.states[0] = state{dump, time.Now()}
+	}
+	if restores {
+		m.restored(sequence, dump)
+	} else {
+		m.reopened(sequence, state{dump, began})
+	}
+	for _, query := range []string{
+		"CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY AUTOINCREMENT, v, w)",
+		"CREATE TABLE IF NOT EXISTS k(a TEXT PRIMARY KEY, b) WITHOUT ROWID",
+	} {
+		if m.db != nil {
+			_, err := m.db.Exec(context.Background(), query)
+			m.wrote(query, err)
+		}
+	}
+	return m.db != nil
+}
+
+// restored finds out whose history a new disk has got.
+func (m *machine) restored(sequence int64, dump string) {
+	m.last = sequence
+	if sequence > 0 {
+		m.parent, m.from = m.prove(sequence, dump), sequence
+		m.note("%s goes on after %d of %s", m, sequence, m.parent)
+	} else if m.sent.sequence > 0 && !m.spoilt.Load() {
+		m.fatal("a new database, although %d was acknowledged", m.sent.sequence)
+	}
+}
+
+// reopened compares what a file holds now with what it held before.
+func (m *machine) reopened(sequence int64, now state) {
+	if m.death == nil && sequence != m.last {
+		m.fatal("%s closed at %d is at %d", m, m.last, sequence)
+	}
+	if m.death != nil && sequence < m.death.sequence {
+		m.fatal("%s died at %d and is at %d", m, m.death.sequence, sequence)
+	}
+	was, known := m.state(sequence - 1)
+	if _, same := m.state(sequence); m.death != nil && !same && known && was.dump == now.dump {
+		// After a crash a file cannot always be shown to be as we left it. Then
+		// there is a barrier.
+		m.states[sequence], m.world.barriers = now, true
+		m.barriers = append(m.barriers, sequence)
+	}
+	m.death = nil
+	if m.sent.m == m && sequence < m.sent.sequence {
+		m.fatal("the disk of %s is at %d, but the bucket has acknowledged %d", m, sequence, m.sent.sequence)
+	}
+	if s, known := m.state(sequence); sequence > 0 && (!known || s.dump != now.dump) {
+		m.fatal("%s at %d is not what it was:\n%s", m, sequence, dbtest.Diff(s.dump, now.dump))
+	}
+	for n := range m.states {
+		if n > sequence { // committed after it had died
+			delete(m.states, n)
+		}
+	}
+	m.last = sequence
+	m.barriers = slices.DeleteFunc(m.barriers, func(b int64) bool { return b > sequence })
+}
+
+// stop ends the process, without sending anything.
+func (m *machine) stop() {
+	if m.db == nil {
+		return
+	}
+	m.observe()
+	m.note("%s stops", m)
+	if err := m.db.Close(); err != nil {
+		m.fatal("close: %v", err)
+	}
+	m.db = nil
+}
+
+// failed judges an error. A machine loses the database only to another one.
+func (m *machine) failed(err error) {
+	if m.death == nil && !m.expected(err) {
+		m.fatal("%s: an error that nobody has injected: %v", m, err)
+	}
+	for _, is := range []error{driftdb.ErrFenced, driftdb.ErrDiverged} {
+		if !errors.Is(err, is) {
+			continue
+		}
+		if !m.rivals() && !m.spoilt.Load() {
+			m.fatal("%s has lost the database to nobody: %v", m, err)
+		}
+		m.stop()
+		m.lose()
+		return
+	}
+}
+
+// lose gives the machine up.
+func (m *machine) lose() { m.lost, m.ended = true, m.starts }
+
+// rivals says whether there has been another machine at the same time.
+func (m *machine) rivals() bool {
+	return slices.ContainsFunc(m.machines, func(x *machine) bool {
+		return x != m && x.began > 0 && (!x.lost || x.ended >= m.began)
+	})
+}
+
+// keep remembers what the database is after a commit.
+func (m *machine) keep() {
+	sequence := m.db.Sequence()
+	if sequence == m.last {
+		return
+	}
+	dump, err := dbtest.Dump(m.cfg.Path)
+	if err != nil {
+		m.fatal("%v", err)
+	}
+	m.states[sequence], m.last = state{dump, time.Now()}, sequence
+}
+
+// flush sends all. Unless it fails, all is safe.
+func (m *machine) flush() {
+	sequence := m.db.Sequence()
+	err := m.db.Flush(context.Background())
+	m.note("%s flush of %d: %v", m, sequence, err)
+	if err != nil {
+		m.failed(err)
+		return
+	}
+	m.acknowledged(m, sequence)
+}
+
+func (m *machine) snapshot() {
+	sequence := m.db.Sequence()
+	info, err := m.db.Snapshot(context.Background())
+	m.note("%s snapshot of %d: %d, %v", m, sequence, info.Sequence, err)
+	if err != nil {
+		m.failed(err)
+		return
+	}
+	m.acknowledged(m, max(sequence, info.Sequence))
+}
+
+// write commits something, in one of the many ways.
+func (m *machine) write() {
+	ctx := context.Background()
+	query, args := m.statement()
+	var err error
+	switch m.rnd.IntN(6) {
+	case 0, 1:
+		_, err = m.db.Exec(ctx, query, args...)
+	case 2:
+		_, err = m.db.SQL().ExecContext(ctx, query, args...)
+	case 3:
+		err = m.db.Tx(ctx, func(tx *driftdb.Tx) error {
+			for range 1 + m.rnd.IntN(4) {
+				if _, err := tx.Exec(ctx, query, args...); err != nil {
+					return err
+				}
+				query, args = m.statement()
+			}
+			return nil
+		})
+	case 4:
+		query = "repository"
+		err = m.repository(ctx)
+	case 5:
+		query, args = m.ddl(), nil
+		_, err = m.db.Exec(ctx, query)
+	}
+	m.wrote(query, err)
+}
+
+func (m *machine) wrote(query string, err error) {
+	m.note("%s at %d: %.80s: %v", m, m.db.Sequence(), query, err)
+	switch {
+	case err == nil:
+		m.keep()
+	case errors.Is(err, driftdb.ErrFenced), errors.Is(err, driftdb.ErrDiverged):
+		m.failed(err)
+	case m.db.Metrics().LastError != nil && strings.Contains(err.Error(), "SQL logic error"): // db.SQL() tells it in words
+		m.failed(m.db.Metrics().LastError)
+	default:
+		m.fatal("%s: %s: %v", m, query, err)
+	}
+}
+
+// statement changes rows. No two commits lead to the same database.
+func (m *machine) statement() (string, []any) {
+	m.files++
+	word := fmt.Sprintf("%s %d %s", m, m.files, strings.Repeat("x", m.rnd.IntN(1<<m.rnd.IntN(10))))
+	switch m.rnd.IntN(5) {
+	case 0:
+		return "UPDATE t SET v = ? WHERE id % 3 = ?", []any{word, m.rnd.IntN(3)}
+	case 1:
+		return "INSERT INTO k(a, b) VALUES(?1, ?2) ON CONFLICT(a) DO UPDATE SET b = ?2", []any{fmt.Sprint(m.rnd.IntN(9)), word}
+	case 2:
+		return "DELETE FROM t WHERE id = (SELECT max(id) - ? FROM t)", []any{m.rnd.IntN(4)}
+	}
+	return "INSERT INTO t(v, w) VALUES(?, ?)", []any{word, m.rnd.NormFloat64()}
+}
+
+func (m *machine) ddl() string {
+	m.files++
+	switch m.rnd.IntN(4) {
+	case 0:
+		return fmt.Sprintf("CREATE TABLE x%d AS SELECT * FROM t LIMIT 3", m.files)
+	case 1:
+		return fmt.Sprintf("ALTER TABLE t ADD COLUMN c%d DEFAULT 'c'", m.files)
+	case 2:
+		return fmt.Sprintf("CREATE INDEX i%d ON k(b)", m.files)
+	}
+	return fmt.Sprintf("PRAGMA user_version = %d", m.files)
+}
+
+func (m *machine) repository(ctx context.Context) (err error) {
+	if m.people == nil {
+		if m.people, err = driftdb.Define[person](ctx, m.db, "people"); err != nil {
+			return err
+		}
+		m.keep()
+	}
+	m.files++
+	if m.one(3) {
+		_, err = m.people.Update(ctx, driftdb.All, driftdb.Set{"score": float64(m.files)})
+		return err
+	}
+	_, err = m.people.Create(ctx, person{Name: fmt.Sprint(m, m.files)})
+	return err
+}
+
+// vacuum does what the log cannot describe.
+func (m *machine) vacuum() {
+	last := m.last
+	err := m.db.Vacuum(context.Background())
+	m.world.barriers = true
+	for n := last + 1; n <= m.db.Sequence(); n++ {
+		m.barriers = append(m.barriers, n)
+	}
+	m.wrote("VACUUM", err)
+}

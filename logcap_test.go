@@ -1,0 +1,104 @@
+package driftdb_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
+)
+
+// collapsed returns the last barrier among the changes since from, and how many of other
+// kinds come before it.
+func collapsed(t *testing.T, db *driftdb.DB, from int64) (barrier driftdb.Change, before int) {
+	t.Helper()
+	n := 0
+	for c, err := range db.Changes(t.Context(), from) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Operation == "barrier" {
+			barrier, before = c, n
+		}
+		n++
+	}
+	return barrier, before
+}
+
+// TestLogCap: with a bucket that cannot be reached the log is given up when it
+// has outgrown its limit, and not before; all data is kept, and is in the bucket
+// when that is back.
+func TestLogCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		store := objstoretest.Break(cfg.Store, nil)
+		cfg.Store, cfg.ManualSync, cfg.MaxLogBytes = store, false, 256<<10
+		db := open(t, cfg) // compares at the end
+		exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
+		exec(t, db, "INSERT INTO t(v) VALUES('sent')")
+		time.Sleep(2 * time.Minute)
+		store.SetHook(objstoretest.From(1, objstoretest.Fault{Kind: objstoretest.Fail}))
+		value := strings.Repeat("x", 1000)
+		for i := range 2000 {
+			exec(t, db, "INSERT INTO t(v) VALUES(?)", value)
+			if i%50 == 0 {
+				time.Sleep(6 * time.Second)
+				if n := db.Metrics().LogSizeBytes; n > 3*cfg.MaxLogBytes {
+					t.Fatalf("after %d rows the log has %d bytes", i, n)
+				}
+			}
+		}
+		if m := db.Metrics(); m.PendingChanges != 2000 {
+			t.Errorf("%d changes are pending, want 2000", m.PendingChanges)
+		}
+		b, before := collapsed(t, db, 3)
+		if !strings.Contains(b.Reason, "limit") || before > 600 {
+			t.Errorf("the log has %d changes before the barrier %+v", before, b)
+		}
+		store.SetHook(nil)
+		time.Sleep(5 * time.Minute)
+		if m := db.Metrics(); m.PendingChanges != 0 || m.ConfirmedSequence != m.LatestSequence || m.LastSnapshotAt.IsZero() {
+			t.Errorf("after the bucket came back: %+v", m)
+		}
+		_, err := driftdb.Verify(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Sequence: 100})
+		if r, _ := driftdb.Verify(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Sequence: 2}); err != nil && !errors.Is(err, driftdb.ErrCorrupt) || r.Sequence != 2 {
+			t.Errorf("points within and before what was given up: %v, %+v", err, r)
+		}
+	})
+}
+
+// TestLogCapWithoutStore: the same without a bucket; one that is given later
+// begins with a snapshot.
+func TestLogCapWithoutStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		cfg.Store, cfg.MaxLogBytes = nil, 64<<10
+		db := open(t, cfg)
+		exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
+		for range 300 {
+			exec(t, db, "INSERT INTO t(v) VALUES(?)", strings.Repeat("y", 1000))
+			time.Sleep(time.Second)
+		}
+		if n := db.Metrics().LogSizeBytes; n > cfg.MaxLogBytes*2 {
+			t.Errorf("the log has %d bytes", n)
+		}
+		if b, before := collapsed(t, db, 1); b.Reason == "" || before > 600 {
+			t.Errorf("the log has %d changes before the barrier %+v", before, b)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Store = objstore.Mem()
+		db = open(t, cfg) // compares at the end
+		if err := db.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if b := backup(t, cfg); len(b.Snapshots) != 1 {
+			t.Errorf("the backup: %+v", b)
+		}
+	})
+}
