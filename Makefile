@@ -9,8 +9,15 @@ BIG_ROWS ?= 5000000
 SEEDS    ?= 0-2000
 CHECKS   ?= 20000
 MODELS   ?= 2000
+DEPTH    ?= 7
+REQUESTS ?= 4
+WORLDS   ?= 20000
 
+<<<<<<< HEAD
+.PHONY: check race bench fuzz kill model writers damage economy demo
+=======
 .PHONY: check race bench big fuzz kill faults model demo
+>>>>>>> main
 
 # Everything that CI runs.
 check:
@@ -52,6 +59,19 @@ model:
 	go test . -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
+
+# Two machines that write under one name, in more orders than CI tries.
+writers:
+	DRIFTDB_DEPTH=$(DEPTH) DRIFTDB_REQUESTS=$(REQUESTS) go test . -run '^TestWritersInterleaved$$' -count 1 -v -timeout 0
+	go test . -run '^TestWritersAtRandom$$' -rapid.checks $(WORLDS) -count 1 -timeout 0
+
+# Every byte of a backup damaged in turn.
+damage:
+	DRIFTDB_STRIDE=1 go test . -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
+
+# What is sent and asked for, at full size: a million rows.
+economy:
+	DRIFTDB_ROWS=1000000 go test . -run '^TestBulkLoad$$' -count 1 -v -timeout 0
 
 demo:
 	go run ./cmd/driftdb demo

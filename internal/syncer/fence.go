@@ -24,6 +24,7 @@ func (s *Syncer) diverged(format string, args ...any) error {
 func (s *Syncer) stop(err error) error {
 	if s.broken == nil {
 		s.broken = err
+		s.status.lastErr.Store(&err)
 		s.status.fenced.Store(errors.Is(err, ErrFenced))
 		s.cfg.Refuse(err)
 	}

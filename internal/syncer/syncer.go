@@ -306,6 +306,9 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 		return err
 	}
 	s.tidy(ctx, r)
+	if s.broken != nil { // it found that somebody else writes
+		return errors.Join(s.broken, s.saveBranch(ctx))
+	}
 	return s.trim(ctx)
 }
 
