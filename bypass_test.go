@@ -64,16 +64,33 @@ func TestChild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		db, err := driftdb.Open(t.Context(), driftdb.Config{Name: "app", Path: path, Store: store, ManualSync: true})
+		db, err := driftdb.Open(t.Context(), driftdb.Config{Name: "app", Path: path, Store: store, ManualSync: true, AutoRestore: true, SyncInterval: 10 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
+		note := func() string {
+			f, err := os.Open(path + "-lock")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			b, err := io.ReadAll(io.NewSectionReader(f, 1, 100)) // the first byte is locked
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b)
+		}
+		before := note()
 		for _, s := range strings.Split(script, ";;") {
 			switch past, plain := strings.CutPrefix(s, "PLAIN "); {
 			case plain:
 				var c *sqlite.Conn
 				if c, err = new(sqlite.Driver).Open(path, sqlite.Options{}); err == nil {
 					err = c.Exec(past) // and stays open
+				}
+			case s == "NOTED":
+				for note() == before {
+					time.Sleep(time.Millisecond)
 				}
 			case s == "FLUSH":
 				err = db.Flush(t.Context())
@@ -407,6 +424,13 @@ func TestBypassWhileClosed(t *testing.T) {
 			}
 		}
 	}
+	lost := func(t *testing.T, cfg driftdb.Config) {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			if err := os.Remove(cfg.Path + suffix); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	wrongName := func(t *testing.T, cfg driftdb.Config) {
 		cfg.Name = "other"
 		if _, err := driftdb.Open(t.Context(), cfg); err == nil {
@@ -419,31 +443,34 @@ func TestBypassWhileClosed(t *testing.T) {
 		steps steps
 		want  int64
 	}{
-		"clean":                                {steps{clean}, 0},
-		"clean, several times":                 {steps{clean, clean, clean}, 0},
-		"clean, foreign reader":                {steps{clean, plain("plain", "SELECT * FROM t"), cli("SELECT * FROM t")}, 0},
-		"clean, foreign writer":                {steps{clean, plain("plain", write)}, 1},
-		"clean, foreign writer, killed":        {steps{clean, plain("plain, killed", write)}, 1},
-		"clean, the shell":                     {steps{clean, cli(write)}, 1},
-		"clean, the shell changes the schema":  {steps{clean, cli("CREATE TABLE u(a)")}, 1},
-		"clean, out of WAL mode and back":      {steps{clean, cli("PRAGMA journal_mode=DELETE; " + write + "; PRAGMA journal_mode=WAL")}, 1},
-		"clean, locked, wrong name":            {steps{clean, locked, wrongName, locked}, 0},
-		"clean, note is gone":                  {steps{clean, spoil(func(b []byte) []byte { return nil })}, 1},
-		"clean, note is cut":                   {steps{clean, spoil(func(b []byte) []byte { return b[:len(b)/2] })}, 1},
-		"clean, note is damaged":               {steps{clean, spoil(func(b []byte) []byte { b[40] ^= 1; return b })}, 1}, // where the WAL would matter
-		"foreign writer, wrong name":           {steps{clean, plain("plain", write), wrongName}, 1},
-		"killed without a write":               {steps{clean, killed("")}, 0},
-		"killed without a write, then foreign": {steps{clean, killed(""), plain("plain", write)}, 1},
-		"killed after inserts":                 {steps{killed(made)}, 0},
-		"killed after a large transaction":     {steps{killed(many)}, 0},
-		"killed after a flush":                 {steps{killed(many + ";;FLUSH")}, 0},
-		"killed after a deletion":              {steps{killed(many + ";;DELETE FROM t WHERE id % 2;;FLUSH;;DELETE FROM t")}, 0},
-		"killed after only a counter":          {steps{killed(made + ";;INSERT OR IGNORE INTO t(a) VALUES(1)")}, 0},
-		"killed after clean":                   {steps{clean, killed("INSERT INTO t(a) VALUES('k')")}, 0},
-		"clean, pages move":                    {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), clean, clean}, 0},
-		"killed, pages move":                   {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), killed("INSERT INTO t(a) VALUES(1)")}, 1},
-		"killed twice":                         {steps{killed(made), killed("INSERT INTO t(a) VALUES('k')"), killed("")}, 0},
-		"killed, foreign writer killed":        {steps{killed(many), plain("plain, killed", "PRAGMA wal_autocheckpoint=0;;"+write)}, 1},
+		"clean":                                      {steps{clean}, 0},
+		"clean, several times":                       {steps{clean, clean, clean}, 0},
+		"clean, foreign reader":                      {steps{clean, plain("plain", "SELECT * FROM t"), cli("SELECT * FROM t")}, 0},
+		"clean, foreign writer":                      {steps{clean, plain("plain", write)}, 1},
+		"clean, foreign writer, killed":              {steps{clean, plain("plain, killed", write)}, 1},
+		"clean, the shell":                           {steps{clean, cli(write)}, 1},
+		"clean, the shell changes the schema":        {steps{clean, cli("CREATE TABLE u(a)")}, 1},
+		"clean, out of WAL mode and back":            {steps{clean, cli("PRAGMA journal_mode=DELETE; " + write + "; PRAGMA journal_mode=WAL")}, 1},
+		"clean, locked, wrong name":                  {steps{clean, locked, wrongName, locked}, 0},
+		"clean, note is gone":                        {steps{clean, spoil(func(b []byte) []byte { return nil })}, 1},
+		"clean, note is cut":                         {steps{clean, spoil(func(b []byte) []byte { return b[:len(b)/2] })}, 1},
+		"clean, note is damaged":                     {steps{clean, spoil(func(b []byte) []byte { b[40] ^= 1; return b })}, 1}, // where the WAL would matter
+		"foreign writer, wrong name":                 {steps{clean, plain("plain", write), wrongName}, 1},
+		"killed without a write":                     {steps{clean, killed("")}, 0},
+		"killed without a write, then foreign":       {steps{clean, killed(""), plain("plain", write)}, 1},
+		"killed after inserts":                       {steps{killed(made)}, 0},
+		"killed after a large transaction":           {steps{killed(many)}, 0},
+		"killed after a flush":                       {steps{killed(many + ";;FLUSH")}, 0},
+		"killed after the WAL was cut":               {steps{killed(made + ";;PRAGMA wal_checkpoint(TRUNCATE);;NOTED")}, 0},
+		"killed after the WAL was cut, then foreign": {steps{killed(made + ";;PRAGMA wal_checkpoint(TRUNCATE);;NOTED"), plain("plain", write)}, 1},
+		"killed after a deletion":                    {steps{killed(many + ";;DELETE FROM t WHERE id % 2;;FLUSH;;DELETE FROM t")}, 0},
+		"killed after only a counter":                {steps{killed(made + ";;INSERT OR IGNORE INTO t(a) VALUES(1)")}, 0},
+		"killed after clean":                         {steps{clean, killed("INSERT INTO t(a) VALUES('k')")}, 0},
+		"clean, pages move":                          {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), clean, clean}, 0},
+		"killed, pages move":                         {steps{plain("plain", "PRAGMA auto_vacuum=FULL;;CREATE TABLE t(id INTEGER PRIMARY KEY, a)"), killed("INSERT INTO t(a) VALUES(1)")}, 1},
+		"killed after a restore":                     {steps{killed(made + ";;FLUSH"), lost, killed("")}, 0},
+		"killed twice":                               {steps{killed(made), killed("INSERT INTO t(a) VALUES('k')"), killed("")}, 0},
+		"killed, foreign writer killed":              {steps{killed(many), plain("plain, killed", "PRAGMA wal_autocheckpoint=0;;"+write)}, 1},
 		"killed, foreign writer on a page of the log that was trimmed": {
 			steps{killed(many + ";;FLUSH"), plain("plain, killed", "PRAGMA wal_autocheckpoint=0;;INSERT INTO t(a) VALUES(hex(zeroblob(100000)))")}, 1},
 		"killed before it had noticed": {steps{killed(made + ";;PLAIN " + write)}, 1},

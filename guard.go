@@ -3,6 +3,7 @@ package driftdb
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,7 @@ func (db *DB) unchanged(c *sqlite.Conn, tail sqlite.WALTail) (bool, error) {
 		return err == nil, err // it is new to us: adopted, made, or restored just now
 	}
 	left, noted := readNote(db.path)
+	db.guard.noted = left.file
 	if len(tail.Pages) == 0 {
 		now, err := stat(db.path)
 		return noted && !inWAL && now == left.file, err
@@ -73,9 +75,25 @@ func (db *DB) writeNote() error {
 	_, notice := c.Missed()
 	file, err := stat(db.path)
 	if err == nil && notice == 0 {
+		db.guard.noted = file
 		err = note{file, c.LastSum()}.write(db.path)
 	}
 	return errors.Join(err, c.Rollback())
+}
+
+// noteCut notes the state of the file when its WAL is empty: after Open, and when
+// a checkpoint has cut it. Were we killed then, there would be no commit of ours
+// in the WAL to tell by. The caller holds the writer.
+func (db *DB) noteCut() error {
+	wal, err := os.Stat(db.path + "-wal")
+	if err != nil || wal.Size() > 0 {
+		return nil
+	}
+	now, err := stat(db.path)
+	if err != nil || now == db.guard.noted {
+		return err
+	}
+	return db.writeNote()
 }
 
 // guard is the goroutine that looks now and then, and tells what was found.
@@ -83,6 +101,7 @@ type guard struct {
 	wake   chan struct{} // capacity 1: there is something to tell
 	done   chan struct{} // nil: it was not started
 	cancel context.CancelFunc
+	noted  fileStat // in the note; belongs to whoever holds the writer
 
 	barriers atomic.Int64 // that were committed
 	mu       sync.Mutex
@@ -160,7 +179,7 @@ func (g *guard) tick(db *DB) {
 	default:
 		return
 	}
-	if err := db.notice(); err != nil && !sqlite.IsBusy(err) {
+	if err := errors.Join(db.notice(), db.noteCut()); err != nil && !sqlite.IsBusy(err) {
 		db.log.Warn("looking for changes by other programs failed", "scope", "capture", "error", err)
 	}
 }

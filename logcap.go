@@ -37,6 +37,7 @@ func (db *DB) capLog(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("give up the unsent log: %w", err)
 	}
+	db.guard.barriers.Add(1)
 	db.log.Warn("the unsent log has outgrown its limit and was given up; all data is kept, and a snapshot follows when the bucket can be reached",
 		"scope", "sync", "bytes", log, "limit", limit, "sequence", through)
 	return nil

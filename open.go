@@ -58,6 +58,9 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.openConns(); err != nil {
 		return err
 	}
+	if err := db.noteCut(); err != nil {
+		return err
+	}
 	if db.bucket != nil {
 		if err := db.startSync(ctx); err != nil {
 			return err

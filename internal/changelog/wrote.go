@@ -31,20 +31,32 @@ func Barrier(c *sqlite.Conn, reason string) error {
 }
 
 // Wrote says whether a commit that wrote these pages was one of ours. Each of
-// ours writes a row of the log, the queue or the books, or trims the log; so it
-// has written a page at an edge of one of our tables, which nobody else has.
+// ours adds a row to the log, trims it, or writes another of our tables; so it
+// has written a page at an edge of the log, or any of the others, which are
+// small, and nobody else has.
 //
 // Where SQLite moves pages about to make the file smaller (auto_vacuum), anybody
 // may have written our pages, and nothing can be told: Wrote says no.
-func Wrote(c *sqlite.Conn, pages []uint32) (bool, error) {
+func Wrote(c *sqlite.Conn, pages []uint32) (found bool, err error) {
 	if moves, err := c.Int("PRAGMA main.auto_vacuum"); err != nil || moves != 0 {
 		return false, err
 	}
-	found := false
-	err := c.Each(`SELECT rootpage FROM main.sqlite_schema WHERE tbl_name LIKE '\_driftdb\_%' ESCAPE '\' AND type = 'table'`, func(st *sqlite.Stmt) error {
-		edges, err := c.Edges(uint32(st.Int64(0)))
-		found = found || slices.ContainsFunc(edges, func(p uint32) bool { return slices.Contains(pages, p) })
-		return err
+	root, err := c.Int("SELECT rootpage FROM main.sqlite_schema WHERE name = '_driftdb_log'")
+	if err != nil {
+		return false, err
+	}
+	edges, err := c.Edges(uint32(root))
+	if err != nil {
+		return false, err
+	}
+	ours := map[uint32]bool{}
+	for _, p := range edges {
+		ours[p] = true
+	}
+	err = c.Each(`SELECT pageno FROM dbstat WHERE name IN (SELECT name FROM main.sqlite_schema
+		WHERE tbl_name LIKE '\_driftdb\_%' ESCAPE '\' AND tbl_name <> '_driftdb_log')`, func(st *sqlite.Stmt) error {
+		ours[uint32(st.Int64(0))] = true
+		return nil
 	})
-	return found, err
+	return slices.ContainsFunc(pages, func(p uint32) bool { return ours[p] }), err
 }
