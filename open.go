@@ -184,12 +184,12 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 
 // continueHistory makes a restored file the one that goes on where the bucket
 // ends.
-func (db *DB) continueHistory(c *sqlite.Conn, m *remote.Manifest, at remote.Position, sums digest.Set) error {
+func (db *DB) continueHistory(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1}
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 	}
-	return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: db.cfg.NodeID}, b, sums)
+	return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: db.cfg.NodeID}, b, last, sums)
 }
 
 // prepare opens the file for the first time: it has to be a database, gets our

@@ -23,6 +23,7 @@ var opensItself = map[string]string{
 	"wholeRows":                "looks at a file, without a store",
 	"world.goOn":               "TestEveryStep compares the moment after each death",
 	"faultyRun":                "its store fails; the same file is opened again with one that works",
+	"TestClockBehind":          "one machine takes over from the other, and times are compared",
 	"TestOldDisk":              "the disk has diverged, and is refused or detached",
 	"TestRefusals":             "nothing is opened",
 	"TestCloseInterruptsFlush": "its store hangs",
