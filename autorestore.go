@@ -55,12 +55,12 @@ func (db *DB) setAside() error {
 // restore replaces the file, if there is one, by what the bucket has.
 func (db *DB) restore(ctx context.Context, node string) error {
 	res, err := restore.Run(ctx, db.bucket, restore.Options{Path: db.path, Overwrite: true,
-		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, sums digest.Set) error {
+		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1}
 			if n := len(m.Snapshots); n > 0 {
 				b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 			}
-			return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: node}, b, sums)
+			return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: node}, b, last, sums)
 		}})
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)

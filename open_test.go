@@ -47,6 +47,7 @@ var opensItself = map[string]string{
 	"Example":                        "examples show what a user writes, and print it",
 	"TestARowWrittenWhileSyncIsDown": "without a store, and then with open",
 	"rival.open":                     "rivals fight for one name, and are compared by every row",
+	"TestClockBehind":                "one machine takes over from the other, and times are compared",
 }
 
 // TestOpenCompares: no test forgets to prove its backup.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -48,26 +47,26 @@ func (l *Log) Identity() Identity { return l.id }
 // begin writes the log's first row, which has no entry that anybody reads: a
 // log is never empty, so that its numbers never start again. With barrier it
 // does have one.
-func begin(c *sqlite.Conn, sequence int64, barrier bool) error {
+func begin(c *sqlite.Conn, sequence, now int64, barrier bool) error {
 	cookie, err := c.Int("PRAGMA main.schema_version")
 	if err != nil {
 		return err
 	}
-	if err := insert(c, sequence, cookie, change.AppendHeader(nil, nil)); err != nil || !barrier {
+	if err := insert(c, sequence, now, cookie, change.AppendHeader(nil, nil)); err != nil || !barrier {
 		return err
 	}
 	const reason = "the database was made without DriftDB"
-	return insert(c, sequence+1, cookie, change.AppendBarrier(change.AppendHeader(nil, nil), reason))
+	return insert(c, sequence+1, now, cookie, change.AppendBarrier(change.AppendHeader(nil, nil), reason))
 }
 
-func insert(c *sqlite.Conn, sequence, cookie int64, data []byte) error {
+func insert(c *sqlite.Conn, sequence, now, cookie int64, data []byte) error {
 	st, err := c.Prepare("INSERT INTO main._driftdb_log(sequence, count, time, schema, data) VALUES(?1, 1, ?2, ?3, ?4)")
 	if err != nil {
 		return err
 	}
 	defer st.Finalize()
 	st.BindInt64(1, sequence)
-	st.BindInt64(2, time.Now().UnixMilli())
+	st.BindInt64(2, now)
 	st.BindInt64(3, cookie)
 	st.BindBlob(4, data)
 	return st.Run()
@@ -91,6 +90,12 @@ func Last(c *sqlite.Conn) (int64, error) {
 		return 0, errors.New("_driftdb_log is empty; it has been tampered with, restore the database from its bucket")
 	}
 	return n, nil
+}
+
+// LastTime is when the last transaction was committed, in Unix milliseconds.
+// None that is committed later has an earlier time.
+func (l *Log) LastTime() (int64, error) {
+	return l.c.Int("SELECT time FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1")
 }
 
 // Oldest is the number of the oldest entry that the log still has. The row

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/segment"
@@ -116,17 +117,18 @@ func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
 		adopted = Foreign
 	}
 	id := Identity{DatabaseID: uuid.NewString(), NodeID: nodeID}
-	return adopted, create(c, id, Books{Snapshot: -1, Chain: segment.Genesis(id.DatabaseID)}, nil, adopted == Foreign)
+	return adopted, create(c, id, Books{Snapshot: -1, Chain: segment.Genesis(id.DatabaseID)}, 0, nil, adopted == Foreign)
 }
 
 // Continue makes c's database, which has no tables of ours, the continuation
-// of the history that a bucket has up to b.Acked. sums are the digests of its
-// tables.
-func Continue(c *sqlite.Conn, id Identity, b Books, sums digest.Set) error {
-	return create(c, id, b, sums, false)
+// of the history that a bucket has up to b.Acked, whose last change is of the
+// time last (Unix ms): no later one will be of an earlier time, also if this
+// machine's clock is behind. sums are the digests of its tables.
+func Continue(c *sqlite.Conn, id Identity, b Books, last int64, sums digest.Set) error {
+	return create(c, id, b, last, sums, false)
 }
 
-func create(c *sqlite.Conn, id Identity, b Books, sums digest.Set, barrier bool) error {
+func create(c *sqlite.Conn, id Identity, b Books, last int64, sums digest.Set, barrier bool) error {
 	if id.NodeID == "" {
 		id.NodeID = NewNodeID()
 	}
@@ -147,7 +149,7 @@ func create(c *sqlite.Conn, id Identity, b Books, sums digest.Set, barrier bool)
 		if err := writeDigests(c, Digests{}, Digests{Known: sums}); err != nil {
 			return err
 		}
-		return begin(c, b.Acked, barrier)
+		return begin(c, b.Acked, max(last, time.Now().UnixMilli()), barrier)
 	})
 }
 

@@ -37,9 +37,10 @@ type Options struct {
 	Target    remote.Target
 	Branch    string // empty: the history
 	Progress  func(Progress)
-	// Finish is called with the proven database, its position and its tables'
-	// digests before the file is put in its place.
-	Finish func(*sqlite.Conn, *remote.Manifest, remote.Position, digest.Set) error
+	// Finish is called with the proven database, its position, the time of its
+	// last change (Unix ms) and its tables' digests before the file is put in
+	// its place.
+	Finish func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error
 }
 
 // Stage says what a restore is doing.
@@ -157,7 +158,7 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 		return res, err
 	}
 	if j.opts.Finish != nil {
-		if err := j.opts.Finish(c, j.m, end, sums); err != nil {
+		if err := j.opts.Finish(c, j.m, end, j.last, sums); err != nil {
 			return res, err
 		}
 	}

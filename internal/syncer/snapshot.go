@@ -26,13 +26,15 @@ func (s *Syncer) snapshotDue() bool {
 // snapshot fixes a state of the database, sends what the log holds up to it,
 // stores the state, and lets the manifest name it.
 func (s *Syncer) snapshot(ctx context.Context) (err error) {
-	snap := remote.Snapshot{Time: time.Now().UnixMilli()}
 	v, sequence, err := s.view(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	snap.Sequence = sequence
+	snap := remote.Snapshot{Sequence: sequence}
+	if snap.Time, err = s.now(); err != nil {
+		return err
+	}
 	if snap.Chain, err = s.log.ChainAt(s.books.Acked, s.books.Chain, max(snap.Sequence, s.books.Acked)); err != nil {
 		return err
 	}
@@ -54,6 +56,13 @@ func (s *Syncer) snapshot(ctx context.Context) (err error) {
 	s.status.lastSnapshot.Store(snap.Time)
 	s.event("stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
 	return nil
+}
+
+// now is a time (Unix ms) that nothing in a view that is open already is later
+// than. A restore to an earlier time must not begin with what is in it.
+func (s *Syncer) now() (int64, error) {
+	last, err := s.log.LastTime()
+	return max(last, time.Now().UnixMilli()), err
 }
 
 // store uploads the view under a name of its own.
