@@ -19,6 +19,8 @@ var opensItself = map[string]string{
 	"restoreAndCompare":              "is how it compares",
 	"model.open":                     "TestModel compares, and more than once",
 	"TestARowWrittenWhileSyncIsDown": "without a store, and then with open",
+	"restoredRows":                   "looks at what was restored",
+	"TestRivalProcess":               "is another process; TestStoppedWriter compares",
 	"rival.open":                     "rivals fight for one name, and are compared by every row",
 	"machine.start":                  "TestSchedules and TestEveryStep compare, and more than once",
 	"faultyRun":                      "its store fails; the same file is opened again with one that works",
