@@ -38,7 +38,7 @@ func TestStoppedWriter(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			store, err := objstore.Dir(dir)
-			noError(t, err)
+			check(t, err)
 			first := startRival(t, dir, "A")
 			first.until(func() bool { return first.acked() > 5*(round+1) })
 			first.stop(store)
@@ -46,8 +46,8 @@ func TestStoppedWriter(t *testing.T) {
 			second.until(func() bool { return second.acked() > 3 })
 			first.signal(syscall.SIGCONT)
 			first.until(func() bool { return first.said == "fenced" })
-			noError(t, first.end())
-			noError(t, second.end())
+			check(t, first.end())
+			check(t, second.end())
 			if second.said != "done" {
 				t.Errorf("the one that took over: %s", second.said)
 			}
@@ -64,7 +64,7 @@ func TestStoppedWriter(t *testing.T) {
 func checkRivals(t *testing.T, store objstore.Store, first, second *process) {
 	cfg := driftdb.RestoreConfig{Name: "app", Store: store}
 	info, err := driftdb.Backup(t.Context(), cfg)
-	noError(t, err)
+	check(t, err)
 	history := restoredRows(t, cfg)
 	taken := slices.IndexFunc(history, func(row string) bool { return strings.HasPrefix(row, "B") })
 	if taken < 0 || taken > len(first.rows) || !slices.Equal(history[:taken], first.rows[:taken]) || !slices.Equal(history[taken:], second.rows) {
@@ -87,11 +87,11 @@ func restoredRows(t *testing.T, cfg driftdb.RestoreConfig) []string {
 	t.Helper()
 	cfg.Path = filepath.Join(t.TempDir(), "restored.sqlite")
 	_, err := driftdb.Restore(t.Context(), cfg)
-	noError(t, err)
+	check(t, err)
 	db, err := driftdb.Open(t.Context(), driftdb.Config{Name: "restored", Path: cfg.Path})
-	noError(t, err)
+	check(t, err)
 	rows, err := driftdb.Select[string](t.Context(), db, "SELECT row FROM t ORDER BY id")
-	noError(t, errors.Join(err, db.Close()))
+	check(t, errors.Join(err, db.Close()))
 	return rows
 }
 
@@ -112,11 +112,11 @@ func startRival(t *testing.T, dir, name string) *process {
 	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRivalProcess$", "-test.timeout=2m")
 	cmd.Env = append(os.Environ(), stoppedName+"="+name, stoppedPath+"="+filepath.Join(t.TempDir(), "rival.sqlite"), stoppedBucket+"="+dir)
 	stdin, err := cmd.StdinPipe()
-	noError(t, err)
+	check(t, err)
 	stdout, err := cmd.StdoutPipe()
-	noError(t, err)
+	check(t, err)
 	cmd.Stderr = os.Stderr
-	noError(t, cmd.Start())
+	check(t, cmd.Start())
 	return &process{t: t, cmd: cmd, stdin: stdin, lines: bufio.NewScanner(stdout)}
 }
 
@@ -164,7 +164,7 @@ func (p *process) until(so func() bool) {
 
 func (p *process) signal(s syscall.Signal) {
 	p.t.Helper()
-	noError(p.t, p.cmd.Process.Signal(s))
+	check(p.t, p.cmd.Process.Signal(s))
 }
 
 // stop stops the process, but not while it holds the folder's lock: nobody
@@ -200,15 +200,15 @@ func TestRivalProcess(t *testing.T) {
 	}
 	ctx := t.Context()
 	store, err := objstore.Dir(os.Getenv(stoppedBucket))
-	noError(t, err)
+	check(t, err)
 	db, err := driftdb.Open(ctx, driftdb.Config{
 		Name: "app", Path: os.Getenv(stoppedPath), Store: store, AutoRestore: true,
 		SyncInterval: time.Millisecond, ManifestInterval: 10 * time.Millisecond, SnapshotEvery: 50,
 	})
-	noError(t, err)
+	check(t, err)
 	defer db.Close()
 	_, err = db.Exec(ctx, "CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, row TEXT)")
-	noError(t, err)
+	check(t, err)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -221,7 +221,7 @@ func TestRivalProcess(t *testing.T) {
 		}
 		select {
 		case <-ended:
-			noError(t, db.Flush(ctx))
+			check(t, db.Flush(ctx))
 			fmt.Println("synced", db.Metrics().SyncedSequence)
 			fmt.Println("done")
 			return
@@ -234,7 +234,7 @@ func TestRivalProcess(t *testing.T) {
 		if errors.Is(err, driftdb.ErrFenced) {
 			break
 		}
-		noError(t, err)
+		check(t, err)
 	}
 	if err := db.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) { // and stores the rest as a branch
 		t.Error(err)
