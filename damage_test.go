@@ -95,19 +95,19 @@ func newDamage(t *testing.T, secret string) *damage {
 				d.manifests = append(d.manifests, then)
 			}
 		}
-		noError(t, first.Flush(t.Context())) // with a snapshot of what was adopted
+		check(t, first.Flush(t.Context())) // with a snapshot of what was adopted
 		for i := range 66 {
 			exec(t, first, "INSERT INTO t(v) VALUES(?)", fmt.Sprint("merged ", i))
-			noError(t, first.Flush(t.Context()))
+			check(t, first.Flush(t.Context()))
 			if i%20 == 0 {
 				note(first)
 			}
 		}
 		time.Sleep(25 * time.Hour) // the parts of the merged batch are deleted
 		exec(t, first, "UPDATE t SET v = v || '!' WHERE id % 7 = 0")
-		noError(t, first.Flush(t.Context()))
+		check(t, first.Flush(t.Context()))
 		note(first)
-		noError(t, first.Close())
+		check(t, first.Close())
 
 		cfg.Path, cfg.AutoRestore = filepath.Join(d.dir, "second.sqlite"), true
 		second := open(t, cfg)
@@ -118,7 +118,7 @@ func newDamage(t *testing.T, secret string) *damage {
 		note(second)
 		for i := range 3 {
 			exec(t, second, "INSERT INTO u VALUES(?, zeroblob(20))", i)
-			noError(t, second.Flush(t.Context()))
+			check(t, second.Flush(t.Context()))
 			note(second)
 		}
 		exec(t, second, "DELETE FROM t WHERE id = 5")
@@ -164,22 +164,15 @@ func smallPages(t *testing.T, file string) {
 	if err == nil {
 		err = errors.Join(c.Exec("PRAGMA page_size=512; CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t(v) VALUES('adopted')"), c.Close())
 	}
-	noError(t, err)
-}
-
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 }
 
 func read(t testing.TB, store objstore.Store, key string) []byte {
 	t.Helper()
 	body, _, err := store.Get(t.Context(), key, objstore.GetOptions{})
-	noError(t, err)
+	check(t, err)
 	data, err := io.ReadAll(body)
-	noError(t, errors.Join(err, body.Close()))
+	check(t, errors.Join(err, body.Close()))
 	return data
 }
 
@@ -190,9 +183,9 @@ func (d *damage) remember(t *testing.T, store objstore.Store, sequence int64) {
 	res, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{
 		Name: "app", Store: store, Path: file, Overwrite: true, EncryptionKeys: d.secret, Sequence: sequence,
 	})
-	noError(t, err)
+	check(t, err)
 	dump, err := dbtest.Dump(file)
-	noError(t, err)
+	check(t, err)
 	d.states[res.Sequence] = dump
 }
 

@@ -24,7 +24,7 @@ func TestTwoPrimariesOnOneReplica(t *testing.T) {
 	cfg := config(t)
 	first := open(t, cfg)
 	some(t, first, "t", 3)
-	noError(t, first.Flush(ctx))
+	check(t, first.Flush(ctx))
 	other := elsewhere(t, cfg)
 	second := open(t, other)
 	safe := map[*driftdb.DB][]string{}
@@ -50,7 +50,7 @@ func TestTwoPrimariesOnOneReplica(t *testing.T) {
 		if lost[db] == nil {
 			restored := filepath.Join(t.TempDir(), "restored.sqlite")
 			_, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: restored})
-			noError(t, err)
+			check(t, err)
 			dbtest.Equal(t, file, restored)
 		}
 	}
@@ -66,7 +66,7 @@ func TestTwoPrimariesOnOneReplica(t *testing.T) {
 	}
 	kept := filepath.Join(t.TempDir(), "branch.sqlite")
 	_, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: kept, Branch: branches[0].ID})
-	noError(t, err)
+	check(t, err)
 	dbtest.Equal(t, cfg.Path, kept)
 }
 
@@ -86,12 +86,12 @@ func TestAnOldDiskReturns(t *testing.T) {
 			cfg := config(t)
 			db := open(t, cfg)
 			some(t, db, "t", 3)
-			noError(t, db.Flush(ctx))
+			check(t, db.Flush(ctx))
 			old := filepath.Join(t.TempDir(), "old.sqlite")
 			needsCopies(t)
-			noError(t, copyDisk(ctx, cfg.Path, old))
+			check(t, copyDisk(ctx, cfg.Path, old))
 			some(t, db, "t", 3)
-			noError(t, db.Flush(ctx))
+			check(t, db.Flush(ctx))
 			before := contents(t, cfg.Store)
 
 			stale := cfg
@@ -106,7 +106,7 @@ func TestAnOldDiskReturns(t *testing.T) {
 				t.Errorf("it changed the bucket: %q", keys(t, cfg.Store))
 			}
 			exec(t, db, "INSERT INTO t(v) VALUES('the writer goes on')")
-			noError(t, db.Flush(ctx))
+			check(t, db.Flush(ctx))
 		})
 	}
 }
@@ -127,9 +127,9 @@ func contents(t *testing.T, store objstore.Store) map[string]string {
 func TestARowWrittenWhileSyncIsDown(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
-	noError(t, os.Mkdir(cfg.Path+"-bucket", 0o700))
+	check(t, os.Mkdir(cfg.Path+"-bucket", 0o700))
 	store, err := objstore.Dir(cfg.Path + "-bucket")
-	noError(t, err)
+	check(t, err)
 	cfg.Store = store
 	// Each process dies, and none of them shuts its database down.
 	child(t, "driftdb, killed", cfg.Path, "CREATE TABLE t(id INTEGER PRIMARY KEY, v);;INSERT INTO t(v) VALUES('synced');;FLUSH;;INSERT INTO t(v) VALUES('not synced')")
@@ -137,18 +137,18 @@ func TestARowWrittenWhileSyncIsDown(t *testing.T) {
 	alone := cfg
 	alone.Store = nil
 	db, err := driftdb.Open(ctx, alone)
-	noError(t, err)
+	check(t, err)
 	exec(t, db, "INSERT INTO t(v) VALUES('without a bucket')")
-	noError(t, db.Close())
+	check(t, db.Close())
 
 	db = open(t, cfg)
-	noError(t, db.Flush(ctx))
+	check(t, db.Flush(ctx))
 	restored := filepath.Join(t.TempDir(), "restored.sqlite")
 	_, err = driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: restored})
-	noError(t, err)
+	check(t, err)
 	dbtest.Equal(t, cfg.Path, restored)
 	rows, err := driftdb.Select[string](ctx, db, "SELECT v FROM t ORDER BY id")
-	noError(t, err)
+	check(t, err)
 	if want := []string{"synced", "not synced", "while sync is down", "without a bucket"}; !slices.Equal(rows, want) {
 		t.Errorf("%q, want %q", rows, want)
 	}

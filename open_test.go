@@ -18,6 +18,10 @@ var opensItself = map[string]string{
 	"open":                           "is the one that compares",
 	"restoreAndCompare":              "is how it compares",
 	"model.open":                     "TestModel compares, and more than once",
+	"TestARowWrittenWhileSyncIsDown": "without a store, and then with open",
+	"restoredRows":                   "looks at what was restored",
+	"TestRivalProcess":               "is another process; TestStoppedWriter compares",
+	"rival.open":                     "rivals fight for one name, and are compared by every row",
 	"machine.start":                  "TestSchedules and TestEveryStep compare, and more than once",
 	"afterKill":                      "compares after each kill",
 	"wholeRows":                      "looks at a file, without a store",
@@ -45,8 +49,6 @@ var opensItself = map[string]string{
 	"benchDB":                        "a benchmark, without a store",
 	"memory":                         "examples without a store",
 	"Example":                        "examples show what a user writes, and print it",
-	"TestARowWrittenWhileSyncIsDown": "without a store, and then with open",
-	"rival.open":                     "rivals fight for one name, and are compared by every row",
 	"TestClockBehind":                "one machine takes over from the other, and times are compared",
 }
 
