@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -18,10 +19,12 @@ import (
 // machine is a disk with the database, and the process that has it open.
 type machine struct {
 	*world
+	name  string
 	cfg   driftdb.Config
 	store *objstoretest.Faulty
-	db    *driftdb.DB // nil: not running
-	death *death      // how this process dies, if it is to
+	db    *driftdb.DB  // nil: not running
+	epoch atomic.Int64 // of this run; 0: none yet
+	death *death       // how this process dies, if it is to
 
 	parent *machine // whose history it goes on with …
 	from   int64    // … after this sequence
@@ -37,14 +40,33 @@ type machine struct {
 
 // newMachine returns one with an empty disk.
 func (w *world) newMachine() *machine {
-	m := &machine{world: w, cfg: w.cfg, states: map[int64]state{}}
+	m := &machine{world: w, cfg: w.cfg, states: map[int64]state{}, name: fmt.Sprintf("node%d", len(w.machines)+1)}
 	m.store = objstoretest.Break(w.bucket, nil)
-	m.cfg.Store, m.cfg.Path, m.cfg.NodeID = m.store, w.newPath(), fmt.Sprintf("node%d", len(w.machines)+1)
+	m.cfg.Store, m.cfg.Path, m.cfg.NodeID = m.store, w.newPath(), m.name
+	m.cfg.OnEvent = func(e driftdb.Event) {
+		if epoch, ok := e.Attrs["epoch"].(int64); ok && e.Message == "took an epoch" {
+			m.epoch.Store(epoch)
+		}
+	}
 	w.machines = append(w.machines, m)
 	return m
 }
 
-func (m *machine) String() string { return m.cfg.NodeID }
+// clone returns a machine with a copy of m's disk, which is not running.
+func (m *machine) clone() *machine {
+	c := m.newMachine()
+	c.name += " (a clone of " + m.name + ")"
+	c.cfg.NodeID, c.parent, c.from, c.last = m.cfg.NodeID, m, m.last, m.last
+	c.states[0], _ = m.state(0)
+	c.barriers = slices.Clone(m.barriers)
+	if err := cloneDisk(m.cfg.Path, c.cfg.Path); err != nil {
+		m.fatal("%v", err)
+	}
+	m.note("%s is made", c)
+	return c
+}
+
+func (m *machine) String() string { return m.name }
 
 // state is what the database was after sequence, on this machine or on those
 // whose history it goes on with.
@@ -86,6 +108,7 @@ func (m *machine) continues(p place) bool {
 // it may fail for.
 func (m *machine) start() bool {
 	m.starts++
+	m.epoch.Store(0)
 	if m.began == 0 {
 		m.began = m.starts
 	}

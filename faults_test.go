@@ -188,8 +188,10 @@ func (s *schedule) step() {
 		s.die(m)
 	case n < 90:
 		s.loseDisk(m)
-	case n < 94:
+	case n < 93:
 		s.another()
+	case n < 95:
+		s.copyOf(m)
 	case n < 97:
 		s.checkLatest(s.reader())
 	default:
@@ -282,7 +284,18 @@ func (s *schedule) another() {
 	if s.spoilt.Load() {
 		return
 	}
-	m := s.newMachine()
+	s.begin(s.newMachine())
+}
+
+// copyOf starts a machine with a copy of m's disk, beside m.
+func (s *schedule) copyOf(m *machine) {
+	m.stop()
+	if c := m.clone(); s.one(2) {
+		s.begin(c)
+	}
+}
+
+func (s *schedule) begin(m *machine) {
 	s.change(m, choose(s.rnd, weathers...))
 	if !m.start() {
 		s.patient(m)

@@ -81,8 +81,8 @@ func (w *world) expected(err error) bool {
 	return false
 }
 
-// manifest reads who writes the bucket, and what it confirms.
-func (w *world) manifest() (node string, confirmed int64) {
+// writer reads who writes the bucket, and under which epoch.
+func (w *world) writer() (node string, epoch int64) {
 	body, _, err := w.bucket.Get(context.Background(), "databases/app/manifest.json", objstore.GetOptions{})
 	if err != nil {
 		return "", 0
@@ -93,20 +93,20 @@ func (w *world) manifest() (node string, confirmed int64) {
 		w.fatal("read the manifest: %v", err)
 	}
 	var m struct {
-		NodeID            string
-		LatestLogSequence int64
+		NodeID string
+		Epoch  int64
 	}
 	if err := json.Unmarshal(data, &m); err != nil && !w.spoilt.Load() {
 		w.fatal("the manifest: %v", err)
 	}
-	return m.NodeID, m.LatestLogSequence
+	return m.NodeID, m.Epoch
 }
 
 // observe asks the bucket's writer what it was told is stored.
 func (w *world) observe() {
-	node, _ := w.manifest()
+	node, epoch := w.writer()
 	for _, m := range w.machines {
-		if m.db == nil || m.cfg.NodeID != node {
+		if m.db == nil || m.cfg.NodeID != node || m.epoch.Load() != epoch {
 			continue
 		}
 		got := m.db.Metrics()

@@ -137,7 +137,7 @@ func (c *camera) shoot(m *machine, what string) {
 		s.bucket[info.Key] = c.object(info.Key)
 	}
 	s.sent = c.sent
-	if node, _ := c.manifest(); node == m.cfg.NodeID && len(m.barriers) == 0 {
+	if node, epoch := c.writer(); node == m.cfg.NodeID && epoch == m.epoch.Load() && len(m.barriers) == 0 {
 		if n := m.db.Metrics().SyncedSequence; n > s.sent.sequence {
 			s.sent = place{m, n}
 		}
@@ -255,7 +255,7 @@ func (w *world) goOn(s shot) {
 	if _, err = db.Exec(w.Context(), "INSERT INTO k VALUES('after death', 1)"); err == nil {
 		err = db.Flush(w.Context())
 	}
-	if node, _ := w.manifest(); errors.Is(err, driftdb.ErrDiverged) && node != cfg.NodeID {
+	if node, _ := w.writer(); errors.Is(err, driftdb.ErrDiverged) && node != cfg.NodeID {
 		return
 	}
 	if err != nil {
