@@ -129,9 +129,13 @@ func (m *machine) start() bool {
 	if _, known := m.state(0); sequence == 0 && !known {
 		m.states[0] = state{dump, time.Now()}
 	}
-	if restores {
+	before, _ := m.state(m.last)
+	switch {
+	case restores:
 		m.restored(sequence, dump)
-	} else {
+	case sequence > m.last && !m.cfg.ManualSync && (m.death == nil || before.dump != dump):
+		m.caughtUp(sequence, dump)
+	default:
 		m.reopened(sequence, state{dump, began})
 	}
 	for _, query := range []string{
@@ -154,6 +158,31 @@ func (m *machine) restored(sequence int64, dump string) {
 		m.note("%s goes on after %d of %s", m, sequence, m.parent)
 	} else if m.sent.sequence > 0 && !m.spoilt.Load() {
 		m.fatal("a new database, although %d was acknowledged", m.sent.sequence)
+	}
+}
+
+// caughtUp is a disk that had nothing of its own, and was brought up to date. It
+// goes on as a new one would; what it held is left to a machine that never runs
+// again.
+func (m *machine) caughtUp(sequence int64, dump string) {
+	was := &machine{
+		world: m.world, name: m.name + " as it was", cfg: m.cfg, store: m.store, parent: m.parent, from: m.from, states: m.states,
+		last: m.last, began: m.began, lost: true, ended: m.starts,
+	}
+	for _, x := range m.machines {
+		if x.parent == m {
+			x.parent = was
+		}
+	}
+	if m.sent.m == m {
+		m.sent.m = was
+	}
+	m.machines = append(m.machines, was)
+	m.states, m.parent, m.from, m.death = map[int64]state{}, nil, 0, nil
+	m.restored(sequence, dump)
+	mine, _ := was.state(was.last)
+	if now, known := m.state(was.last); !known || now.dump != mine.dump {
+		m.fatal("%s was brought up to %d, over what only it had at %d", m, sequence, was.last)
 	}
 }
 
