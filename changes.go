@@ -85,6 +85,10 @@ func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, end, 
 		return nil, 0, 0, err
 	}
 	defer db.readers.Put(c)
+	if err := c.Exec("BEGIN"); err != nil { // what was the oldest must not be trimmed meanwhile
+		return nil, 0, 0, err
+	}
+	defer func() { err = errors.Join(err, c.Exec("ROLLBACK")) }()
 	log := changelog.View(c)
 	if oldest, err = log.Oldest(); err != nil {
 		return nil, 0, 0, err

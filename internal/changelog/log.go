@@ -139,19 +139,46 @@ func (l *Log) Containing(sequence int64) (int64, error) {
 // Stop is what a callback of Each returns to end it early.
 var Stop = errors.New("stop")
 
+// eachChunk is how many bytes of the log Each reads at a time.
+const eachChunk = 256 << 10
+
 // Each calls fn for each transaction that starts at sequence from or later, in
-// order, from one view of the database. The transaction is valid until fn
-// returns. ErrTrimmed means that from is not there any more.
+// order. The transaction is valid until fn returns. ErrTrimmed means that from
+// is not there any more.
+//
+// While fn runs nothing is being read, unless the caller has begun a
+// transaction: who makes batches of a long log for seconds on end would
+// otherwise keep the WAL from beginning anew, and writers make it grow.
 func (l *Log) Each(from int64, fn func(Transaction) error) error {
+	var chunk []Transaction
+	var data []byte
+	for next := from; ; {
+		var err error
+		if chunk, data, err = l.chunk(next, chunk[:0], data[:0]); err != nil || len(chunk) == 0 {
+			return err
+		}
+		for _, t := range chunk {
+			if err := fn(t); errors.Is(err, Stop) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			next = t.Last() + 1
+		}
+	}
+}
+
+// chunk appends the transactions from sequence next on to chunk, and what they
+// hold to data.
+func (l *Log) chunk(next int64, chunk []Transaction, data []byte) ([]Transaction, []byte, error) {
 	st, err := l.c.Cached("SELECT sequence, count, time, data FROM main._driftdb_log WHERE sequence >= ?1 ORDER BY sequence")
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	defer st.Release()
-	st.BindInt64(1, from)
-	next := from
+	st.BindInt64(1, next)
 	err = st.Each(func(st *sqlite.Stmt) error {
-		t := Transaction{First: st.Int64(0), Count: st.Int64(1), Time: st.Int64(2), data: st.View(3)}
+		t := Transaction{First: st.Int64(0), Count: st.Int64(1), Time: st.Int64(2)}
 		if t.First < next {
 			return nil // Collapse has put a barrier over it
 		}
@@ -159,12 +186,19 @@ func (l *Log) Each(from int64, fn func(Transaction) error) error {
 			return fmt.Errorf("%w: sequence %d is wanted, %d is the oldest", ErrTrimmed, next, t.First)
 		}
 		next = t.Last() + 1
-		return fn(t)
+		begins := len(data)
+		data = append(data, st.View(3)...)
+		t.data = data[begins:]
+		chunk = append(chunk, t)
+		if len(data) >= eachChunk {
+			return Stop
+		}
+		return nil
 	})
 	if errors.Is(err, Stop) {
-		return nil
+		err = nil
 	}
-	return err
+	return chunk, data, err
 }
 
 // Entries calls fn for each entry of t. The entry is valid until fn returns.

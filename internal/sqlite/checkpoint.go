@@ -249,12 +249,19 @@ const (
 func (cp *Checkpointer) ended(r result) {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	again := cp.pages.Load() + cp.count(walRetry)
+	pages := cp.pages.Load()
+	again := pages + cp.count(walRetry)
+	waited := pages >= cp.limit.Load()
 	switch {
 	case cp.holds > 0:
 	case r == renewed:
 		cp.expect(cp.count(walStart))
-	case r == blocked && cp.pages.Load() >= cp.limit.Load():
+	case r == crowded && !waited:
+		// One long transaction after the other leaves no gap. What is left to
+		// copy is little, so the next writer to commit waits for it.
+		cp.limit.Store(pages)
+		cp.due.Store(pages)
+	case waited && (r == blocked || pages < cp.count(walStart+walSlack)):
 		cp.limit.Store(again) // it is no use to wait
 		fallthrough
 	default:

@@ -104,6 +104,37 @@ func TestCheckpointer(t *testing.T) {
 	}
 }
 
+// TestCheckpointerWithoutGaps: one long transaction right after the other leaves
+// no gap in which the WAL could begin anew, so a writer makes one as soon as all
+// is copied, also when much has gathered while the checkpoints were held.
+func TestCheckpointerWithoutGaps(t *testing.T) {
+	f := newWALFile(t)
+	c, holder := f.open(), f.open()
+	exec(t, c, "CREATE TABLE b(data)")
+	holder.HoldCheckpoints()
+	f.write(c, 40)
+	long := func(n int) {
+		f.write(c, n)
+		exec(t, c, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 100000) SELECT count(*) FROM n")
+	}
+	exec(t, c, "BEGIN IMMEDIATE")
+	if err := holder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the WAL is not copied", f.copied)
+	long(4)
+	exec(t, c, "COMMIT")
+	for range 12 {
+		exec(t, c, "BEGIN IMMEDIATE")
+		long(4)
+		exec(t, c, "COMMIT")
+		f.most = max(f.most, f.size())
+	}
+	if f.most > 64 {
+		t.Errorf("the WAL had %d MiB, 64 are the limit", f.most)
+	}
+}
+
 // TestCheckpointerLargePages: the limits are bytes, whatever the page size.
 func TestCheckpointerLargePages(t *testing.T) {
 	f := newWALFile(t)
