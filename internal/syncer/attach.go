@@ -116,7 +116,11 @@ func (s *Syncer) compare(ctx context.Context, bucket *remote.Bucket) (remote.Sto
 		return stored, err
 	}
 	err = s.align(ctx, stored.Manifest, far)
-	if err != nil && near != far && errors.Is(err, errOther) {
+	switch {
+	case near == far:
+	case err == nil:
+		err = s.rewind(ctx, near)
+	case errors.Is(err, errOther):
 		err = s.align(ctx, stored.Manifest, near)
 	}
 	if errors.Is(err, errOther) {
@@ -162,6 +166,22 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, tip remote.Posit
 		return nil
 	}
 	return s.setAll(ctx, b, d)
+}
+
+// rewind goes back to near, before a barrier that the bucket has without its
+// snapshot: to take over behind it would confirm what cannot be restored. What
+// follows is sent again, and the snapshot with it.
+func (s *Syncer) rewind(ctx context.Context, near remote.Position) error {
+	chain, err := s.log.ChainAt(near.Sequence, near.Chain, s.books.Acked)
+	if err != nil {
+		return err
+	}
+	if chain != s.books.Chain {
+		return fmt.Errorf("%w: the changes up to %d differ", errOther, near.Sequence)
+	}
+	b := s.books
+	b.Acked, b.Chain, b.Confirmed = near.Sequence, near.Chain, min(b.Confirmed, near.Sequence)
+	return s.setAll(ctx, b, changelog.Digests{Known: digest.Set{}, Told: digest.Set{}})
 }
 
 // startOver prepares for a bucket that has nothing: a new one, or one that has
