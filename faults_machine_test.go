@@ -129,13 +129,9 @@ func (m *machine) start() bool {
 	if _, known := m.state(0); sequence == 0 && !known {
 		m.states[0] = state{dump, time.Now()}
 	}
-	before, _ := m.state(m.last)
-	switch {
-	case restores:
+	if restores {
 		m.restored(sequence, dump)
-	case sequence > m.last && !m.cfg.ManualSync && (m.death == nil || before.dump != dump):
-		m.caughtUp(sequence, dump)
-	default:
+	} else {
 		m.reopened(sequence, state{dump, began})
 	}
 	for _, query := range []string{
@@ -161,33 +157,11 @@ func (m *machine) restored(sequence int64, dump string) {
 	}
 }
 
-// caughtUp is a disk that had nothing of its own, and was brought up to date. It
-// goes on as a new one would; what it held is left to a machine that never runs
-// again.
-func (m *machine) caughtUp(sequence int64, dump string) {
-	was := &machine{
-		world: m.world, name: m.name + " as it was", cfg: m.cfg, store: m.store, parent: m.parent, from: m.from, states: m.states,
-		last: m.last, began: m.began, lost: true, ended: m.starts,
-	}
-	for _, x := range m.machines {
-		if x.parent == m {
-			x.parent = was
-		}
-	}
-	if m.sent.m == m {
-		m.sent.m = was
-	}
-	m.machines = append(m.machines, was)
-	m.states, m.parent, m.from, m.death = map[int64]state{}, nil, 0, nil
-	m.restored(sequence, dump)
-	mine, _ := was.state(was.last)
-	if now, known := m.state(was.last); !known || now.dump != mine.dump {
-		m.fatal("%s was brought up to %d, over what only it had at %d", m, sequence, was.last)
-	}
-}
-
 // reopened compares what a file holds now with what it held before.
 func (m *machine) reopened(sequence int64, now state) {
+	if m.fastForwarded(sequence, now) {
+		return
+	}
 	if m.death == nil && sequence != m.last {
 		m.fatal("%s closed at %d is at %d", m, m.last, sequence)
 	}
@@ -215,6 +189,49 @@ func (m *machine) reopened(sequence int64, now state) {
 	}
 	m.last = sequence
 	m.barriers = slices.DeleteFunc(m.barriers, func(b int64) bool { return b > sequence })
+}
+
+// fastForwarded says whether Open has brought a file that had nothing of its
+// own up to date with the bucket.
+func (m *machine) fastForwarded(sequence int64, now state) bool {
+	was := m.last
+	if m.death != nil {
+		was = m.death.sequence
+	}
+	if mine, known := m.state(sequence); !m.rivals() || sequence <= was || known && mine.dump == now.dump {
+		return false
+	}
+	had, _ := m.state(was)
+	for _, x := range m.machines {
+		there, known := x.state(sequence)
+		if before, _ := x.state(was); x == m || !known || there.dump != now.dump || before.dump != had.dump {
+			continue
+		}
+		m.note("%s is fast-forwarded from %d to %d of %s", m, was, sequence, x)
+		m.leaveHistory()
+		m.parent, m.from, m.last, m.death = x, sequence, sequence, nil
+		m.states, m.barriers = map[int64]state{}, slices.Clone(x.barriers)
+		return true
+	}
+	return false
+}
+
+// leaveHistory hands what m has been so far to a machine that is no more: others
+// may have gone on from there, even the one that m is about to go on from.
+func (m *machine) leaveHistory() {
+	old := &machine{
+		world: m.world, name: m.name + " (before)", parent: m.parent, from: m.from, states: m.states, last: m.last,
+		barriers: m.barriers, lost: true,
+	}
+	for _, x := range m.machines {
+		if x.parent == m {
+			x.parent = old
+		}
+	}
+	if m.sent.m == m {
+		m.world.sent.m = old
+	}
+	m.world.machines = append(m.world.machines, old)
 }
 
 // stop ends the process, without sending anything.

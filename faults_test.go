@@ -83,6 +83,7 @@ func runSchedule(t *testing.T, dir string, seed uint64) {
 	if s.bursts {
 		s.cfg.MaxBatchSize = 1
 	}
+	s.barriers = s.cfg.MaxLogBytes > 0
 	s.note("seed %d: %+v", seed, s.cfg)
 	defer s.clear()
 	for range 10 + rnd.IntN(15) {
@@ -231,7 +232,9 @@ func (s *schedule) sleep(d time.Duration) {
 // days pass, and something is written on each.
 func (s *schedule) days(m *machine) {
 	for _, m := range s.machines {
-		s.change(m, calm) // else thousands of rounds fail
+		if !m.lost {
+			s.change(m, calm) // else thousands of rounds fail
+		}
 	}
 	for range 1 + s.rnd.IntN(5) {
 		if m.db == nil || s.spoilt.Load() {
@@ -310,10 +313,12 @@ func (s *schedule) finish() {
 		s.checkEarlier(s.bucket)
 	}
 	for _, m := range s.machines {
-		m.stop()
-		s.change(m, calm)
+		if m.stop(); !m.lost {
+			s.change(m, calm)
+		}
 	}
 	s.checkLatest(s.bucket)
+	s.checkBranches()
 	for i := len(s.machines) - 1; i >= 0; i-- {
 		m := s.machines[i]
 		if m.lost || !m.start() {
