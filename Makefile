@@ -13,11 +13,7 @@ DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
 
-<<<<<<< HEAD
-.PHONY: check race bench fuzz kill model writers damage economy demo
-=======
-.PHONY: check race bench big fuzz kill faults model demo
->>>>>>> main
+.PHONY: check race bench big fuzz kill faults model writers damage economy demo
 
 # Everything that CI runs.
 check:

@@ -222,6 +222,8 @@ func lost(err error) bool {
 func (m *rival) open(ctx context.Context) error {
 	fresh := !exists(m.path)
 	if fresh && m.clone {
+		// The other one may write on while this one opens its copy.
+		m.rows, m.at = slices.Clone(m.contest.rivals[0].rows), slices.Clone(m.contest.rivals[0].at)
 		if err := copyDisk(ctx, m.contest.rivals[0].path, m.path); err != nil {
 			return err
 		}
@@ -241,21 +243,14 @@ func (m *rival) open(ctx context.Context) error {
 	m.db, m.told, m.node = db, false, db.NodeID()
 	if db.Sequence() == 0 {
 		_, err = db.Exec(ctx, "CREATE TABLE t(id INTEGER PRIMARY KEY, row TEXT UNIQUE)")
-	} else if fresh {
-		m.rows, err = driftdb.Select[string](ctx, db, "SELECT row FROM t ORDER BY id")
-		if m.clone {
-			m.at = slices.Clone(m.contest.rivals[0].at)
-		} else {
-			m.at = make([]int64, len(m.rows)) // they came from the bucket
-		}
 	} else {
 		err = m.caughtUp(ctx)
 	}
 	return err
 }
 
-// caughtUp takes over the rows that a disk without any of its own has got from
-// the bucket when it was opened.
+// caughtUp takes over the rows that a disk, new or without any of its own, has
+// got from the bucket when it was opened.
 func (m *rival) caughtUp(ctx context.Context) error {
 	rows, err := driftdb.Select[string](ctx, m.db, "SELECT row FROM t ORDER BY id")
 	if err != nil || len(rows) <= len(m.rows) || !slices.Equal(rows[:len(m.rows)], m.rows) {
