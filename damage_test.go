@@ -65,6 +65,8 @@ type damage struct {
 	confirmed int64            // by the manifest
 	states    map[int64]string // what the database was, by sequence
 	needs     map[string]int64 // to which sequence a restore needs an object
+	branch    string           // the id of a branch
+	branched  map[int64]string // what that was, by sequence
 
 	tried, refused atomic.Int64
 }
@@ -78,9 +80,10 @@ const damagedManifest = "databases/app/manifest.json"
 
 // newDamage makes a backup that has everything in little: an adopted file with
 // small pages, two epochs, snapshots, a merged batch whose parts are gone,
-// batches that only the manifest after next confirms, and a tail that none does.
+// batches that only the manifest after next confirms, a tail that none does, and
+// a branch with a snapshot of its own.
 func newDamage(t *testing.T, secret string) *damage {
-	d := &damage{T: t, dir: memoryDir(t), objects: map[string][]byte{}, states: map[int64]string{}, needs: map[string]int64{}}
+	d := &damage{T: t, dir: memoryDir(t), objects: map[string][]byte{}, states: map[int64]string{}, needs: map[string]int64{}, branched: map[int64]string{}}
 	if secret != "" {
 		d.secret = []string{secret}
 	}
@@ -107,8 +110,7 @@ func newDamage(t *testing.T, secret string) *damage {
 		exec(t, first, "UPDATE t SET v = v || '!' WHERE id % 7 = 0")
 		check(t, first.Flush(t.Context()))
 		note(first)
-		check(t, first.Close())
-
+		firstPath := cfg.Path
 		cfg.Path, cfg.AutoRestore = filepath.Join(d.dir, "second.sqlite"), true
 		second := open(t, cfg)
 		exec(t, second, "CREATE TABLE u(a PRIMARY KEY, b) WITHOUT ROWID")
@@ -121,6 +123,7 @@ func newDamage(t *testing.T, secret string) *damage {
 			check(t, second.Flush(t.Context()))
 			note(second)
 		}
+		d.leaveBranch(t, first, firstPath)
 		exec(t, second, "DELETE FROM t WHERE id = 5")
 		second.StartSync()
 		time.Sleep(10 * time.Second) // it is sent, and no manifest says so
@@ -135,12 +138,17 @@ func newDamage(t *testing.T, secret string) *damage {
 				d.objects[key] = read(t, cfg.Store, key)
 			}
 		}
-		for _, s := range backup(t, cfg).Snapshots {
+		now := backup(t, cfg)
+		for _, s := range now.Snapshots {
 			d.needs[s.Key] = s.Sequence
 		}
+		d.branch = now.Branches[0].ID
 		merged := false
 		for key := range d.objects {
 			var from, to int64
+			if strings.Contains(key, "/branches/") {
+				continue
+			}
 			if _, err := fmt.Sscanf(path.Base(key), "%d-%d.e", &from, &to); err == nil {
 				d.needs[key] = to
 				merged = merged || to-from >= 60
@@ -149,12 +157,30 @@ func newDamage(t *testing.T, secret string) *damage {
 		if !merged {
 			t.Fatalf("no merged batch: %q", keys(t, cfg.Store))
 		}
+		if !slices.ContainsFunc(keys(t, cfg.Store), func(key string) bool { return strings.Contains(key, "/branches/") }) {
+			t.Fatal("no branch with a snapshot")
+		}
 		d.manifests = d.manifests[:len(d.manifests)-1] // the last one is no older one
 		for n := int64(1); n <= m.LatestSequence; n++ {
 			d.remember(t, cfg.Store, n)
 		}
 	})
 	return d
+}
+
+// leaveBranch lets the one that has lost the database write, and learn of it.
+// There is a barrier in what it wrote, so a snapshot comes with the branch.
+func (d *damage) leaveBranch(t *testing.T, lost *driftdb.DB, file string) {
+	t.Helper()
+	for _, query := range []string{"INSERT INTO t(v) VALUES('mine')", "VACUUM", "INSERT INTO t(v) VALUES('mine, too')"} {
+		exec(t, lost, query)
+		dump, err := dbtest.Dump(file)
+		check(t, err)
+		d.branched[lost.Sequence()] = dump
+	}
+	if err := lost.Flush(t.Context()); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatalf("the first writer was told %v", err)
+	}
 }
 
 // smallPages makes a database that is small even as a snapshot.
@@ -286,11 +312,44 @@ func (v *victim) try(h harm) {
 	then := latest
 	then.Sequence = v.needs[h.key]
 	whole, part := v.restore(h, latest), v.restore(h, then)
-	if whole != nil || part != nil {
+	beside := v.restoreBranch(h, latest)
+	if whole != nil || part != nil || beside != nil {
 		v.refused.Add(1)
 	}
 	if _, err := driftdb.Verify(ctx, latest); (err == nil) != (whole == nil) {
 		v.Errorf("%s: %s: Restore says %v, Verify %v", h.key, h.what, whole, err)
+	}
+}
+
+// restoreBranch is right, as far as it gets, or an error, like restore.
+func (v *victim) restoreBranch(h harm, cfg driftdb.RestoreConfig) error {
+	if !strings.Contains(h.key, "/branches/") && h.key != damagedManifest {
+		return nil
+	}
+	cfg.Branch = v.branch
+	res, err := driftdb.Restore(context.Background(), cfg)
+	if err != nil {
+		v.known(h, err)
+		return err
+	}
+	dump, err := dbtest.Dump(v.file)
+	if err != nil {
+		v.Error(err)
+	}
+	want, known := v.branched[res.Sequence]
+	if before, there := v.states[res.Sequence]; !known && there { // it ends where it leaves the history
+		want, known = before, true
+	}
+	if !known || dump != want {
+		v.Errorf("%s: %s: wrong data at sequence %d of the branch, in silence", h.key, h.what, res.Sequence)
+	}
+	return nil
+}
+
+// known sees to it that an error is of one of the kinds that callers know.
+func (v *victim) known(h harm, err error) {
+	if !slices.ContainsFunc([]error{driftdb.ErrCorrupt, driftdb.ErrKey, driftdb.ErrNoBackup, driftdb.ErrVersion}, func(is error) bool { return errors.Is(err, is) }) {
+		v.Errorf("%s: %s: an error of no kind: %v", h.key, h.what, err)
 	}
 }
 
@@ -299,9 +358,7 @@ func (v *victim) try(h harm) {
 func (v *victim) restore(h harm, cfg driftdb.RestoreConfig) error {
 	res, err := driftdb.Restore(context.Background(), cfg)
 	if err != nil {
-		if !slices.ContainsFunc([]error{driftdb.ErrCorrupt, driftdb.ErrKey, driftdb.ErrNoBackup, driftdb.ErrVersion}, func(is error) bool { return errors.Is(err, is) }) {
-			v.Errorf("%s: %s: an error of no kind: %v", h.key, h.what, err)
-		}
+		v.known(h, err)
 		return err
 	}
 	dump, err := dbtest.Dump(v.file)
@@ -312,7 +369,10 @@ func (v *victim) restore(h harm, cfg driftdb.RestoreConfig) error {
 	if cfg.Sequence != 0 {
 		least = min(least, cfg.Sequence)
 	}
+	// As an older manifest knows it, what became a branch goes on with the history.
+	older := h.key == damagedManifest && strings.HasPrefix(h.what, "it is manifest")
 	switch want, known := v.states[res.Sequence]; {
+	case older && dump == v.branched[res.Sequence]:
 	case !known || dump != want:
 		v.Errorf("%s: %s: wrong data at sequence %d, in silence", h.key, h.what, res.Sequence)
 	case res.Sequence < least || cfg.Sequence != 0 && res.Sequence > cfg.Sequence:

@@ -47,6 +47,9 @@ func (w *world) newMachine() *machine {
 		if epoch, ok := e.Attrs["epoch"].(int64); ok && e.Message == "took an epoch" {
 			m.epoch.Store(epoch)
 		}
+		if id, ok := e.Attrs["branch"].(string); ok {
+			w.branches.Store(id, branchKept{e.Attrs["to"].(int64), time.Now()})
+		}
 	}
 	w.machines = append(w.machines, m)
 	return m
@@ -92,16 +95,15 @@ func (m *machine) before(sequence int64) (int64, state) {
 	return 0, state{}
 }
 
-// continues says whether p lies in this machine's history.
+// continues says whether p lies in this machine's history. Two copies of a disk
+// may have made the same change, each on its own; either one's counts.
 func (m *machine) continues(p place) bool {
-	upTo := m.last
-	for x := m; x != nil; x = x.parent {
-		if x == p.m {
-			return p.sequence <= upTo
-		}
-		upTo = min(upTo, x.from)
+	if p.m == nil {
+		return true
 	}
-	return p.m == nil
+	mine, known := m.state(p.sequence)
+	there, _ := p.m.state(p.sequence)
+	return known && p.sequence <= m.last && mine.dump == there.dump
 }
 
 // start opens the database. It returns false if that failed for a reason that
@@ -134,16 +136,24 @@ func (m *machine) start() bool {
 	} else {
 		m.reopened(sequence, state{dump, began})
 	}
+	if m.db.Sequence() == 0 { // no two databases begin alike
+		m.files++
+		m.exec(fmt.Sprintf("CREATE TABLE origin%d(x)", m.files))
+	}
 	for _, query := range []string{
 		"CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY AUTOINCREMENT, v, w)",
 		"CREATE TABLE IF NOT EXISTS k(a TEXT PRIMARY KEY, b) WITHOUT ROWID",
 	} {
-		if m.db != nil {
-			_, err := m.db.Exec(context.Background(), query)
-			m.wrote(query, err)
-		}
+		m.exec(query)
 	}
 	return m.db != nil
+}
+
+func (m *machine) exec(query string) {
+	if m.db != nil {
+		_, err := m.db.Exec(context.Background(), query)
+		m.wrote(query, err)
+	}
 }
 
 // restored finds out whose history a new disk has got.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ type world struct {
 
 	sent     place       // the last change that was acknowledged
 	spoilt   atomic.Bool // a stored object was altered on its way: a restore may fail, but not lie
+	branches sync.Map    // branchKept by id: what machines have told that they left behind
 	barriers bool        // there are points in the log that no restore can stop at
 	journal  []string
 }
@@ -44,6 +46,12 @@ type world struct {
 type place struct {
 	m        *machine
 	sequence int64
+}
+
+// branchKept is what a machine that lost has told of its branch.
+type branchKept struct {
+	to int64
+	at time.Time
 }
 
 // state is what a database was between two commits.
@@ -228,7 +236,8 @@ func (w *world) checkEarlier(store objstore.Store) {
 }
 
 // checkBranches restores what writers that lost have left beside the history:
-// the database of one of them, or an error.
+// the database of one of them. A branch that nobody has told of may be
+// incomplete; all others have to be there.
 func (w *world) checkBranches() {
 	info, err := driftdb.Backup(context.Background(), driftdb.RestoreConfig{Name: w.cfg.Name, Store: w.bucket, EncryptionKeys: w.cfg.EncryptionKeys})
 	if err != nil && !w.expected(err) {
@@ -239,6 +248,9 @@ func (w *world) checkBranches() {
 		if err != nil {
 			continue
 		}
+		if kept, told := w.branches.Load(b.ID); told && res.Sequence >= kept.(branchKept).to {
+			w.branches.Delete(b.ID)
+		}
 		if !slices.ContainsFunc(w.machines, func(m *machine) bool {
 			s, known := m.state(res.Sequence)
 			return known && s.dump == dump
@@ -246,16 +258,24 @@ func (w *world) checkBranches() {
 			w.fatal("branch %s, restored up to %d: nobody ever had that", b.ID, res.Sequence)
 		}
 	}
+	w.branches.Range(func(id, kept any) bool {
+		if old := time.Since(kept.(branchKept).at); !w.spoilt.Load() && (w.cfg.Retention <= 0 || old <= w.cfg.Retention) {
+			w.fatal("branch %s up to %d was stored %s ago, and cannot be restored; there are %+v", id, kept.(branchKept).to, old, info.Branches)
+		}
+		return true
+	})
 }
 
 // mayMiss says whether a point in time need not be restorable: behind a
 // barrier, before the first commit, or out of the window.
 func (w *world) mayMiss(s state, err error) bool {
 	switch {
+	case !errors.Is(err, driftdb.ErrNoBackup):
+		return false
 	case s.dump == "":
-		return errors.Is(err, driftdb.ErrNoBackup)
-	case errors.Is(err, driftdb.ErrNoBackup):
-		return w.cfg.Retention > 0 && time.Since(s.at) > w.cfg.Retention
+		return true
+	case strings.Contains(err.Error(), "choose an earlier or a later point"):
+		return w.barriers
 	}
-	return w.barriers && strings.Contains(err.Error(), "choose an earlier or a later point")
+	return w.cfg.Retention > 0 && time.Since(s.at) > w.cfg.Retention
 }

@@ -8,11 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/driftdb/driftdb-go"
-	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
@@ -31,131 +28,6 @@ func backup(t testing.TB, cfg driftdb.Config) driftdb.BackupInfo {
 		t.Fatal(err)
 	}
 	return info
-}
-
-// TestBranch: what a writer had sent and not sent when it was taken over from
-// is a branch, which can be restored.
-func TestBranch(t *testing.T) {
-	ctx := t.Context()
-	cfg := config(t)
-	cfg.MaxBatchSize = 2
-	first := open(t, cfg)
-	some(t, first, "t", 3)
-	if err := first.Flush(ctx); err != nil {
-		t.Fatal(err)
-	}
-	second := open(t, elsewhere(t, cfg))
-	exec(t, second, "INSERT INTO t(v) VALUES('second')")
-	if err := second.Flush(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if b := backup(t, cfg).Branches; len(b) != 0 {
-		t.Errorf("branches before there is one: %+v", b)
-	}
-	some(t, first, "t", 5)
-	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
-		t.Fatalf("flush of the one that lost: %v", err)
-	}
-	branches := backup(t, cfg).Branches
-	if len(branches) != 1 || branches[0].NodeID != first.NodeID() || branches[0].From != 5 || branches[0].To != first.Sequence() {
-		t.Fatalf("branches %+v, want one of node %s, sequences 5 to %d", branches, first.NodeID(), first.Sequence())
-	}
-	path := filepath.Join(t.TempDir(), "branch.sqlite")
-	res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: path, Store: cfg.Store, Branch: branches[0].ID})
-	if err != nil || res.Sequence != first.Sequence() {
-		t.Fatalf("restored the branch to %d, %v", res.Sequence, err)
-	}
-	dbtest.Equal(t, cfg.Path, path)
-	_, err = driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(t.TempDir(), "x"), Store: cfg.Store, Branch: "nobody.e1"})
-	if !errors.Is(err, driftdb.ErrNoBackup) || !strings.Contains(err.Error(), branches[0].ID) {
-		t.Errorf("a branch that is not there: %v", err)
-	}
-}
-
-// TestBranchOfAClone: of two copies of a machine that go on under one epoch,
-// the one that loses keeps its data under a node id of its own.
-func TestBranchOfAClone(t *testing.T) {
-	ctx := t.Context()
-	cfg := config(t)
-	first := open(t, cfg)
-	some(t, first, "t", 3)
-	if err := first.Flush(ctx); err != nil {
-		t.Fatal(err)
-	}
-	// The clone has the same file, the same epoch, and wrote first.
-	other := cfg
-	other.Path = filepath.Join(t.TempDir(), "clone.sqlite")
-	if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: other.Path, Store: cfg.Store}); err != nil {
-		t.Fatal(err)
-	}
-	key := fmt.Sprintf("databases/app/nodes/%s/logs/000000000005-000000000005.e1.json", first.NodeID())
-	if _, err := cfg.Store.Put(ctx, key, strings.NewReader("the clone's"), objstore.PutOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	exec(t, first, "INSERT INTO t(v) VALUES('mine')")
-	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
-		t.Fatalf("flush onto the clone's batch: %v", err)
-	}
-	var found bool
-	for _, b := range backup(t, cfg).Branches {
-		if b.NodeID == first.NodeID() {
-			continue
-		}
-		found = true
-		path := filepath.Join(t.TempDir(), "branch.sqlite")
-		if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: path, Store: cfg.Store, Branch: b.ID}); err != nil {
-			t.Fatal(err)
-		}
-		dbtest.Equal(t, cfg.Path, path)
-	}
-	if !found {
-		t.Errorf("no branch of another node: %+v", backup(t, cfg).Branches)
-	}
-}
-
-// TestBranchLater: a bucket that cannot be reached when the session loses gets
-// its rest when it can.
-func TestBranchLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx := t.Context()
-		cfg := config(t)
-		store := objstoretest.Break(cfg.Store, nil)
-		cfg.ManualSync, cfg.Retry.MaxRetries = false, -1
-		inner := cfg.Store
-		cfg.Store = store
-		first, err := driftdb.Open(ctx, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer first.Close()
-		some(t, first, "t", 3)
-		time.Sleep(time.Minute)
-		away := elsewhere(t, cfg)
-		away.Store = inner
-		second, err := driftdb.Open(ctx, away)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer second.Close()
-		exec(t, first, "INSERT INTO t(v) VALUES('mine')")
-		lost := false
-		store.SetHook(func(c objstoretest.Call) objstoretest.Fault {
-			if lost {
-				return objstoretest.Fault{Kind: objstoretest.Fail}
-			}
-			lost = c.Op == objstoretest.Get // of the manifest, after the swap that failed
-			return objstoretest.Fault{}
-		})
-		time.Sleep(2 * time.Minute)
-		if !first.Metrics().Fenced {
-			t.Fatalf("not fenced: %+v", first.Metrics())
-		}
-		store.SetHook(nil)
-		time.Sleep(time.Minute)
-		if b := backup(t, away).Branches; len(b) != 1 || b[0].To != first.Sequence() {
-			t.Errorf("branches %+v", b)
-		}
-	})
 }
 
 // TestRefuseTakeover: a second node is kept out, the same node comes back.

@@ -36,6 +36,7 @@ var opensItself = map[string]string{
 	"TestBypassWhileClosed":          "leaves the file to others, and opens it again",
 	"TestBypassOtherFiles":           "gives the file another name",
 	"TestBranchLater":                "it is fenced, by one whose bucket is whole",
+	"TestRekeyBranch":                "is shut down before it is opened again with another key",
 	"TestRefuseTakeover":             "it is refused",
 	"TestOpenBarrier":                "its store fails; the database is opened again with one that works",
 	"TestUnconditionalStore":         "its store is refused",

@@ -56,9 +56,10 @@ type RestoreResult struct {
 
 // Restore writes a database from its backup to a new file, and proves it
 // first: the log's chain of hashes, the snapshot's hash, SQLite's integrity
-// check, and the digests of its tables, which the source has kept. The copy is free: it may be opened under any name, and knows nothing
-// of the bucket. Restoring to a time or sequence stops at the end of the last
-// transaction that is not later.
+// check, and the digests of its tables, which the source has kept. The copy is
+// free: it may be opened under any name, and knows nothing of the bucket.
+// Restoring to a time or sequence stops at the end of the last transaction that is
+// not later. A point between a barrier and the snapshot after it is ErrNoBackup.
 //
 // It uses the network, and as much disk as the database has. Until it succeeds
 // nothing is at Path, or what was there before. Errors: ErrNoBackup, ErrCorrupt,

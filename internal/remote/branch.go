@@ -1,15 +1,19 @@
 package remote
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/objstore"
 )
 
 // ErrNoBranch says that the bucket has no branch of that name.
@@ -17,6 +21,10 @@ var ErrNoBranch = errors.New("no such branch")
 
 // Branch is what a session has stored that is no part of the history: another
 // writer had taken the database over. It leaves the history before From.
+//
+// Usually it consists of batches. Where these do not suffice, because they cross
+// a barrier or the history that they continue is not kept for as long as they
+// are, it has a snapshot of its own, and a manifest that names that.
 type Branch struct {
 	NodeID   string
 	Epoch    int64
@@ -24,6 +32,8 @@ type Branch struct {
 	Objects  int
 	Bytes    int64
 	Time     time.Time // when the newest of its objects was stored
+
+	manifest string // the key of its own, if it has one
 }
 
 // ID names the branch within its database.
@@ -37,20 +47,37 @@ func (b *Bucket) Branches(ctx context.Context, m *Manifest) ([]Branch, error) {
 		if err != nil {
 			return nil, err
 		}
-		from, orphan := m.orphaned(o.batch)
-		if !o.isBatch || !orphan {
+		br := &Branch{NodeID: o.batch.NodeID, Epoch: o.batch.Epoch}
+		if known := found[br.ID()]; known != nil {
+			br = known
+		}
+		from, belongs := m.orphaned(o.batch)
+		switch o.kind {
+		case branchObject:
+			br.manifest = o.Key
+		case branchSnapshot:
+			belongs = belongs && br.manifest != "" // else it was never completed
+		case batchObject:
+			if br.manifest != "" {
+				belongs = belongs && o.batch.To >= br.From
+			} else {
+				belongs = belongs && !m.outlived(o.batch)
+			}
+		default:
+			belongs = false
+		}
+		if !belongs {
 			continue
 		}
-		br := Branch{NodeID: o.batch.NodeID, Epoch: o.batch.Epoch, From: from}
-		if known := found[br.ID()]; known != nil {
-			br = *known
+		if br.From == 0 || br.manifest == "" {
+			br.From = min(cmp.Or(br.From, from), from)
 		}
-		br.From, br.To = min(br.From, from), max(br.To, o.batch.To)
+		br.To = max(br.To, o.batch.To)
 		br.Objects, br.Bytes = br.Objects+1, br.Bytes+o.Size
 		if o.ModTime.After(br.Time) {
 			br.Time = o.ModTime
 		}
-		found[br.ID()] = &br
+		found[br.ID()] = br
 	}
 	out := make([]Branch, 0, len(found))
 	for _, br := range found {
@@ -62,11 +89,11 @@ func (b *Bucket) Branches(ctx context.Context, m *Manifest) ([]Branch, error) {
 	return out, nil
 }
 
-// orphaned says whether batch o holds something that is no part of the history,
-// and from which sequence on. What has been pruned is merely old, and
-// what is newer than the manifest belongs to a writer of whom m does not know.
+// orphaned says whether o, a batch or a branch, holds something that is no part
+// of the history, and from which sequence on. What is newer than the manifest
+// belongs to a writer of whom m does not know.
 func (m *Manifest) orphaned(o Batch) (from int64, orphan bool) {
-	if o.To <= m.Pruned || o.To < m.Lineage[0].From || o.Epoch > m.Epoch {
+	if o.Epoch > m.Epoch {
 		return 0, false
 	}
 	for _, s := range m.Lineage {
@@ -77,6 +104,10 @@ func (m *Manifest) orphaned(o Batch) (from int64, orphan bool) {
 	return o.From, true
 }
 
+// outlived says that batch o ends where the history is not described any more:
+// it need be no branch, but may merely be old.
+func (m *Manifest) outlived(o Batch) bool { return o.To <= m.Pruned || o.To < m.Lineage[0].From }
+
 // Branch returns a manifest for the history up to where the branch named id
 // leaves it, and the branch from there on.
 func (b *Bucket) Branch(ctx context.Context, m *Manifest, id string) (*Manifest, error) {
@@ -85,21 +116,34 @@ func (b *Bucket) Branch(ctx context.Context, m *Manifest, id string) (*Manifest,
 		return nil, err
 	}
 	i := slices.IndexFunc(branches, func(br Branch) bool { return br.ID() == id })
-	if i >= 0 {
-		return m.onto(branches[i]), nil
+	if i < 0 {
+		names := make([]string, len(branches))
+		for i, br := range branches {
+			names[i] = br.ID()
+		}
+		return nil, fmt.Errorf("%w: %q; database %q has %d: %s", ErrNoBranch, id, b.name, len(names), strings.Join(names, " "))
 	}
-	names := make([]string, len(branches))
-	for i, br := range branches {
-		names[i] = br.ID()
+	out := m.onto(branches[i])
+	if branches[i].manifest == "" {
+		return out, nil
 	}
-	return nil, fmt.Errorf("%w: %q; database %q has %d: %s", ErrNoBranch, id, b.name, len(names), strings.Join(names, " "))
+	own, err := b.load(ctx, branches[i].manifest)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", branches[i].manifest, err)
+	}
+	if own.DatabaseID != m.DatabaseID || own.Branch != id {
+		return nil, fmt.Errorf("%w: %s is not the manifest of branch %s of this database", ErrCorrupt, branches[i].manifest, id)
+	}
+	out.Snapshots = append(out.Snapshots, own.Snapshots...)
+	out.LatestSequence, out.ChainHead = own.LatestSequence, own.ChainHead
+	return out, nil
 }
 
 // onto makes br the end of the history. Nothing but the snapshots is taken for
 // confirmed: the chain has to prove the rest.
 func (m *Manifest) onto(br Branch) *Manifest {
 	c, left := m.Clone(), br.From-1
-	c.NodeID, c.Epoch = br.NodeID, br.Epoch
+	c.NodeID, c.Epoch, c.Pruned = br.NodeID, br.Epoch, min(m.Pruned, left)
 	c.Snapshots = slices.DeleteFunc(c.Snapshots, func(s Snapshot) bool { return s.Sequence > left })
 	c.LatestSequence, c.ChainHead = 0, segment.Genesis(m.DatabaseID)
 	if n := len(c.Snapshots); n > 0 {
@@ -118,4 +162,57 @@ func (m *Manifest) onto(br Branch) *Manifest {
 	}
 	c.Lineage = append(c.Lineage, Span{NodeID: br.NodeID, Epoch: br.Epoch, From: br.From})
 	return c
+}
+
+// Parting finds out what has become of a session that is not the writer any
+// more. Last is the manifest that it wrote last, and o what it has: its first
+// and its last change, under the node id that it stores batches with now. It
+// returns the branch that this makes, if any, and whether batches suffice for it
+// even when nobody thins the history any more than the bucket's manifest lets
+// expect: its base is kept at least as long as they are.
+func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batch, exists, based bool, err error) {
+	now, err := b.Manifest(ctx)
+	switch {
+	case errors.Is(err, seal.ErrKey) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion):
+		return o, true, false, nil // who can read it may find anything
+	case errors.Is(err, ErrNoBackup):
+		return o, false, false, nil // nothing can be restored beside nothing
+	case err != nil:
+		return o, false, false, err
+	case now.DatabaseID != last.DatabaseID:
+		return o, false, false, nil
+	}
+	o.From, exists = now.orphaned(o)
+	return o, exists, now.SnapshotKey == last.SnapshotKey && now.Pruned < o.From, nil
+}
+
+// PutBranch stores the manifest of branch o, whose end snapshot s is. ErrLost
+// means that another session has stored one under that name.
+func (b *Bucket) PutBranch(ctx context.Context, databaseID string, o Batch, s Snapshot) error {
+	m := &Manifest{
+		FormatVersion: ManifestVersion, Name: b.name, DatabaseID: databaseID, NodeID: o.NodeID, Epoch: o.Epoch, Nonce: rand.Text(),
+		Branch: o.branch(), LatestSequence: s.Sequence, ChainHead: s.Chain, Pruned: s.Sequence,
+		Lineage: []Span{{NodeID: o.NodeID, Epoch: o.Epoch, From: o.From}}, UpdatedAt: s.Time,
+	}
+	m.AddSnapshot(s)
+	if err := m.check(b.name); err != nil {
+		return fmt.Errorf("manifest of branch %s, before it is stored: %w", o.file(), err)
+	}
+	raw, err := m.encode(b.opts.Ring)
+	if err != nil {
+		return err
+	}
+	key := branchKey(b.name, o)
+	_, err = b.store.Put(ctx, key, bytes.NewReader(raw), objstore.PutOptions{IfAbsent: true})
+	if !errors.Is(err, objstore.ErrPrecondition) {
+		return err
+	}
+	there, rerr := b.load(ctx, key)
+	switch {
+	case rerr != nil:
+		return fmt.Errorf("%w; and what is stored there cannot be read: %w", err, rerr)
+	case there.ChainHead != m.ChainHead:
+		return fmt.Errorf("%w: %s is the manifest of another branch", ErrLost, key)
+	}
+	return nil // an attempt whose answer was lost has stored it: with another snapshot of the same state
 }

@@ -75,13 +75,27 @@ const maxManifest = 64 << 20
 
 // Manifest reads the manifest. ErrNoBackup means that there is none.
 func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
-	raw, etag, err := b.manifest(ctx)
+	stored, err := b.load(ctx, manifestKey(b.name))
 	for tries := 3; tries > 0 && errors.Is(err, retry.ErrChanged); tries-- {
-		raw, etag, err = b.manifest(ctx) // its writer was faster: all of the new one, then
+		stored, err = b.load(ctx, manifestKey(b.name)) // its writer was faster: all of the new one, then
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return Stored{}, fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
 	}
+	if err == nil && stored.Branch != "" {
+		return Stored{}, fmt.Errorf("%w: manifest of %s: it is that of branch %s", ErrCorrupt, b.name, stored.Branch)
+	}
+	return stored, err
+}
+
+// load reads the manifest that key holds.
+func (b *Bucket) load(ctx context.Context, key string) (Stored, error) {
+	body, info, err := b.store.Get(ctx, key, objstore.GetOptions{})
+	if err != nil {
+		return Stored{}, err
+	}
+	defer body.Close()
+	raw, err := io.ReadAll(io.LimitReader(body, maxManifest))
 	if err != nil {
 		return Stored{}, err
 	}
@@ -89,17 +103,7 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 	if err != nil {
 		return Stored{}, err
 	}
-	return Stored{Manifest: m, etag: etag, raw: raw}, nil
-}
-
-func (b *Bucket) manifest(ctx context.Context) (raw []byte, etag string, err error) {
-	body, info, err := b.store.Get(ctx, manifestKey(b.name), objstore.GetOptions{})
-	if err != nil {
-		return nil, "", err
-	}
-	defer body.Close()
-	raw, err = io.ReadAll(io.LimitReader(body, maxManifest))
-	return raw, info.ETag, err
+	return Stored{Manifest: m, etag: info.ETag, raw: raw}, nil
 }
 
 // Swap replaces the manifest that prev is with m, or creates the first one

@@ -38,6 +38,10 @@ type Manifest struct {
 	Epoch         int64  `json:"epoch"`  // of the writer's session
 	Nonce         string `json:"nonce"`  // no two manifests are alike
 
+	// Branch is the id of the branch whose manifest this is, that of the writer.
+	// It is empty in the one manifest that counts.
+	Branch string `json:"branch,omitempty"`
+
 	LatestSequence int64         `json:"latestLogSequence"`
 	ChainHead      segment.Chain `json:"chainHead"` // after LatestSequence
 
@@ -197,6 +201,9 @@ func (m *Manifest) check(name string) error {
 			return fmt.Errorf("its lineage has a gap or an overlap at sequence %d", s.From)
 		}
 		next = s.To + 1
+	}
+	if own := (Branch{NodeID: m.NodeID, Epoch: m.Epoch}).ID(); m.Branch != "" && m.Branch != own {
+		return fmt.Errorf("it is that of branch %q, of which %s is not the writer", m.Branch, own)
 	}
 	if w := m.Lineage[len(m.Lineage)-1]; w.NodeID != m.NodeID || w.Epoch != m.Epoch || m.LatestSequence < w.From-1 {
 		return errors.New("its lineage does not end with its writer")

@@ -4,9 +4,11 @@
 //	databases/{name}/manifest.json
 //	databases/{name}/nodes/{nodeId}/logs/{from}-{to}.e{epoch}.json
 //	databases/{name}/nodes/{nodeId}/snapshots/{unix ms}.sqlite
+//	databases/{name}/nodes/{nodeId}/branches/{from}-{to}.e{epoch}.json
+//	databases/{name}/nodes/{nodeId}/branches/{from}-{to}.e{epoch}/{unix ms}.sqlite
 //	databases/{name}/nodes/{nodeId}/probe
 //
-// Batches and snapshots are written once. Only the manifest is replaced, by
+// Batches, snapshots and branches' manifests are written once. Only the manifest is replaced, by
 // compare-and-swap.
 package remote
 
@@ -62,7 +64,18 @@ func logFolder(name, node string) string { return nodeFolder(name, node) + "logs
 
 func snapshotFolder(name, node string) string { return nodeFolder(name, node) + "snapshots/" }
 
-// Batch names one batch object.
+func branchFolder(name, node string) string { return nodeFolder(name, node) + "branches/" }
+
+// branchKey is the key of the manifest of the branch that o names.
+func branchKey(name string, o Batch) string { return branchFolder(name, o.NodeID) + o.file() }
+
+// BranchSnapshotKey is the key of a snapshot, taken at the time ms, of the branch
+// that o names.
+func BranchSnapshotKey(name string, o Batch, ms int64) string {
+	return strings.TrimSuffix(branchKey(name, o), ".json") + "/" + strconv.FormatInt(ms, 10) + ".sqlite"
+}
+
+// Batch names one batch object, or a branch: what it holds, and whose it is.
 type Batch struct {
 	NodeID   string
 	From, To int64
@@ -73,6 +86,9 @@ type Batch struct {
 // maxSequence is what twelve digits hold: names sort as numbers do.
 const maxSequence = 999_999_999_999
 
+// branch is the id of the branch that the batch's session has, if it has one.
+func (b Batch) branch() string { return Branch{NodeID: b.NodeID, Epoch: b.Epoch}.ID() }
+
 func (b Batch) file() string { return fmt.Sprintf("%012d-%012d.e%d.json", b.From, b.To, b.Epoch) }
 
 // BatchKey is the key of batch b of database name.
@@ -81,7 +97,7 @@ func BatchKey(name string, b Batch) string { return logFolder(name, b.NodeID) + 
 // ParseBatch reads the key of a batch of this database.
 func (b *Bucket) ParseBatch(key string) (Batch, bool) {
 	o := classify(objstore.Info{Key: key}, strings.TrimPrefix(key, nodesFolder(b.name)))
-	return o.batch, o.isBatch
+	return o.batch, o.kind == batchObject
 }
 
 // SnapshotKey is the key of a snapshot that node took at the time ms.

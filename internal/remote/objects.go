@@ -8,18 +8,31 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
+// kind is what an object is by its name.
+type kind int
+
+const (
+	otherObject    kind = iota
+	batchObject         // a batch
+	snapshotObject      // a snapshot of the history
+	branchObject        // the manifest of a branch
+	branchSnapshot      // the snapshot that one names
+)
+
 // object is something in a node's folder.
 type object struct {
 	objstore.Info
-	batch    Batch // if isBatch
-	isBatch  bool
-	snapshot bool
+	kind  kind
+	batch Batch // of a batch: its name; of what belongs to a branch: the branch's
 }
 
 // sealed says whether the object is one that has been sealed.
-func (o object) sealed() bool { return o.isBatch || o.snapshot }
+func (o object) sealed() bool {
+	return o.kind == batchObject || o.kind == snapshotObject || o.kind == branchSnapshot
+}
 
-// objects lists what all nodes have stored.
+// objects lists what all nodes have stored. A branch's manifest comes before its
+// snapshot, and both before the node's batches.
 func (b *Bucket) objects(ctx context.Context) iter.Seq2[object, error] {
 	return func(yield func(object, error) bool) {
 		folder := nodesFolder(b.name)
@@ -39,13 +52,26 @@ func (b *Bucket) objects(ctx context.Context) iter.Seq2[object, error] {
 func classify(info objstore.Info, path string) object {
 	o := object{Info: info}
 	node, path, _ := strings.Cut(path, "/")
-	kind, file, _ := strings.Cut(path, "/")
-	switch kind {
+	folder, file, _ := strings.Cut(path, "/")
+	var ok bool
+	switch folder {
 	case "logs":
-		o.batch, o.isBatch = parseBatch(node, file)
-		o.batch.Size = info.Size
+		if o.batch, ok = parseBatch(node, file); ok {
+			o.kind, o.batch.Size = batchObject, info.Size
+		}
 	case "snapshots":
-		o.snapshot = strings.HasSuffix(file, ".sqlite") && !strings.Contains(file, "/")
+		if strings.HasSuffix(file, ".sqlite") && !strings.Contains(file, "/") {
+			o.kind = snapshotObject
+		}
+	case "branches":
+		branch, file, inside := strings.Cut(file, "/")
+		if !inside {
+			if o.batch, ok = parseBatch(node, branch); ok {
+				o.kind = branchObject
+			}
+		} else if o.batch, ok = parseBatch(node, branch+".json"); ok && strings.HasSuffix(file, ".sqlite") && !strings.Contains(file, "/") {
+			o.kind = branchSnapshot
+		}
 	}
 	return o
 }

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 
 // Rekeyed counts what Rekey found.
 type Rekeyed struct {
-	Objects int // sealed ones
+	Objects int // sealed ones, and manifests of branches
 	Done    int // of those, sealed anew by this call
 	Bytes   int64
 }
@@ -23,8 +24,8 @@ type Rekeyed struct {
 const rekeying = 4
 
 // Rekey seals every object that an older key of the ring has sealed anew under
-// the ring's first one. It is the only thing that replaces a batch or snapshot,
-// and it replaces its sealing alone: the contents stay the same, and a reader
+// the ring's first one. It is the only thing that replaces a batch, a snapshot or a
+// branch's manifest, and it replaces its sealing alone: the contents stay the same, and a reader
 // who has both keys does not notice. What is done already is passed over, so a
 // Rekey that was interrupted goes on where it was.
 //
@@ -71,7 +72,7 @@ func (r *rekey) all(ctx context.Context) error {
 			r.failed(err)
 			break
 		}
-		if !o.sealed() {
+		if !o.sealed() && o.kind != branchObject {
 			continue
 		}
 		r.slots <- struct{}{}
@@ -81,7 +82,7 @@ func (r *rekey) all(ctx context.Context) error {
 		}
 		wg.Go(func() {
 			defer func() { <-r.slots }()
-			if err := r.one(ctx, o.Info); err != nil {
+			if err := r.one(ctx, o); err != nil {
 				r.failed(err)
 				cancel()
 			}
@@ -103,8 +104,12 @@ func (r *rekey) failed(err error) {
 	}
 }
 
-func (r *rekey) one(ctx context.Context, o objstore.Info) error {
-	done, err := r.b.reseal(ctx, r.id, o.Key)
+func (r *rekey) one(ctx context.Context, o object) error {
+	renew := r.b.reseal
+	if o.kind == branchObject {
+		renew = r.b.resign
+	}
+	done, err := renew(ctx, r.id, o.Key)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
 		return nil // deleted meanwhile, or sealed anew by another Rekey
 	}
@@ -145,4 +150,18 @@ func (b *Bucket) reseal(ctx context.Context, databaseID, key string) (bool, erro
 	sealed := seal.Seal(plain, b.opts, b.context(databaseID, key))
 	_, err = b.store.Put(ctx, key, sealed, objstore.PutOptions{IfMatch: info.ETag})
 	return err == nil, errors.Join(err, sealed.Close())
+}
+
+// resign gives the manifest of a branch a MAC anew, unless the first key made it.
+func (b *Bucket) resign(ctx context.Context, _, key string) (bool, error) {
+	m, err := b.load(ctx, key)
+	if err != nil || b.opts.Ring.FirstSealed(m.MAC) {
+		return false, err
+	}
+	raw, err := m.encode(b.opts.Ring)
+	if err != nil {
+		return false, err
+	}
+	_, err = b.store.Put(ctx, key, bytes.NewReader(raw), objstore.PutOptions{IfMatch: m.etag})
+	return err == nil, err
 }

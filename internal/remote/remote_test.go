@@ -435,7 +435,7 @@ func (s *reached) Commit(_ Position, d digest.Report) error {
 }
 
 // TestWalkRange walks over a barrier that stands for sequences 2 to 11, in the
-// middle of a batch of 1 to 12.
+// middle of a batch of 1 to 12. A target within the range takes the barrier.
 func TestWalkRange(t *testing.T) {
 	w := newWorld(t)
 	o := Batch{NodeID: "n", From: 1, To: 12, Epoch: 1}
@@ -460,7 +460,7 @@ func TestWalkRange(t *testing.T) {
 		end     int64
 		records string
 		digests bool
-	}{1: {1, "1-1", false}, 2: {1, "1-1", false}, 10: {1, "1-1", false}, 11: {11, "1-1 2-11", false}, 12: {12, "1-1 2-11 12-12", true}, 0: {12, "1-1 2-11 12-12", true}} {
+	}{1: {1, "1-1", false}, 2: {11, "1-1 2-11", false}, 10: {11, "1-1 2-11", false}, 11: {11, "1-1 2-11", false}, 12: {12, "1-1 2-11 12-12", true}, 0: {12, "1-1 2-11 12-12", true}} {
 		var got reached
 		end, err := w.b.Walk(t.Context(), m, after[0], Target{Sequence: target}, &got)
 		if err != nil || end.Sequence != c.end || strings.Join(got.records, " ") != c.records {

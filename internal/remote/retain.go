@@ -36,7 +36,8 @@ type Garbage struct {
 }
 
 // Garbage lists what the history that m describes has no use for: what was
-// stored before cutoff and has been pruned, and snapshots that it does not name. Whatever was stored within the grace time stays, and so
+// stored before cutoff and has been pruned or belongs to a branch, and snapshots
+// that no manifest names. Whatever was stored within the grace time stays, and so
 // does what a later epoch than m's has stored.
 //
 // It is derived from m and a listing alone. So nothing has to be remembered,
@@ -47,16 +48,22 @@ func (b *Bucket) Garbage(ctx context.Context, m *Manifest, cutoff time.Time) ([]
 		named[s.Key] = true
 	}
 	graced := time.UnixMilli(m.UpdatedAt).Add(-Grace)
+	var branch Batch // the last one that stays: its snapshot comes right after it
 	var out []Garbage
 	for o, err := range b.objects(ctx) {
 		if err != nil {
 			return nil, err
 		}
+		old := o.ModTime.Before(cutoff)
 		switch {
-		case o.isBatch && o.batch.To <= m.Pruned && o.batch.Epoch <= m.Epoch && o.ModTime.Before(cutoff):
+		case o.kind == batchObject && o.batch.To <= m.Pruned && o.batch.Epoch <= m.Epoch && old,
+			o.kind == branchObject && old,
+			o.kind == branchSnapshot && o.batch != branch && old:
 			out = append(out, Garbage{o.Key, o.Size, "older than the retention window"})
-		case o.snapshot && !named[o.Key] && o.ModTime.Before(graced):
+		case o.kind == snapshotObject && !named[o.Key] && o.ModTime.Before(graced):
 			out = append(out, Garbage{o.Key, o.Size, "no manifest names it"})
+		case o.kind == branchObject:
+			branch = o.batch
 		}
 	}
 	return out, nil

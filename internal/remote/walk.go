@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
@@ -32,7 +33,9 @@ type Sink interface {
 }
 
 // Target says where a walk ends: before the first transaction that would go
-// past it. Zero values are no limit.
+// past it. A barrier over a range that holds the target is not left out: what
+// was asked for lies in it, and the sink has to say that it cannot be had. Zero
+// values are no limit.
 type Target struct {
 	Sequence int64
 	Time     int64 // Unix ms
@@ -43,7 +46,11 @@ func (t Target) set() bool { return t.Sequence != 0 || t.Time != 0 }
 // passed says whether a record belongs to a transaction that the walk must not
 // take.
 func (t Target) passed(r *segment.Record) bool {
-	return t.Sequence != 0 && r.End() > t.Sequence || t.Time != 0 && r.Time > t.Time
+	end := r.End()
+	if r.Entry.Op == change.Barrier {
+		end = r.Sequence
+	}
+	return t.Sequence != 0 && end > t.Sequence || t.Time != 0 && r.Time > t.Time
 }
 
 // Walk reads the history from start, which must be the end of a transaction,

@@ -147,7 +147,11 @@ func TestProof(t *testing.T) {
 		"a target within a range": {func(h *history) {
 			h.batch(tables)
 			h.batch([]change.Entry{{Op: change.Barrier, Reason: "outgrown", Count: 40}}, []change.Entry{insert(2, 1)})
-		}, 30, nil, ""},
+		}, 30, ErrNoPoint, "after sequence 2"},
+		"a target before a range": {func(h *history) {
+			h.batch(tables)
+			h.batch([]change.Entry{{Op: change.Barrier, Reason: "outgrown", Count: 40}}, []change.Entry{insert(2, 1)})
+		}, 2, nil, ""},
 		"a collation that is not registered": {func(h *history) {
 			h.batch(append(tables, statement("CREATE INDEX i ON t(a COLLATE klingon)")))
 		}, 0, ErrMissing, "the collation klingon,"},

@@ -25,6 +25,9 @@ var (
 	// ErrDamaged says that what was restored does not pass SQLite's own check, or
 	// does not hold the rows that the log says.
 	ErrDamaged = errors.New("the restored database is damaged")
+	// ErrNoPoint says that the backup is whole, and does not have the point that
+	// was asked for: it lies between a barrier and the snapshot after that.
+	ErrNoPoint = errors.New("this point cannot be restored")
 	// ErrMissing says that this program lacks a function, a collation or a
 	// module that the database needs.
 	ErrMissing = errors.New("something that the database needs is not registered")
@@ -241,6 +244,9 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 		// Nothing from there on is confirmed: its snapshot never came.
 		end, err = j.b.Walk(ctx, j.m, end, remote.Target{Sequence: sink.barrier - 1, Time: j.opts.Target.Time}, sink)
 	} else if errors.Is(err, ErrBarrier) {
+		if j.opts.Target != (remote.Target{}) {
+			err = fmt.Errorf("%w: %w", ErrNoPoint, err)
+		}
 		err = fmt.Errorf("%w: after sequence %d the log cannot be replayed; choose an earlier or a later point", err, sink.barrier-1)
 	}
 	if err != nil {

@@ -31,10 +31,10 @@ func (s *Syncer) stop(err error) error {
 	return err
 }
 
-// straggling says whether a session that was fenced has changes that are only
-// in its file.
+// straggling says whether a session that was fenced still has to see to it that
+// the bucket keeps what it has.
 func (s *Syncer) straggling() bool {
-	return s.epoch != 0 && errors.Is(s.broken, ErrFenced) && s.books.Acked < s.cfg.Sequence()
+	return s.epoch != 0 && errors.Is(s.broken, ErrFenced) && s.branched < s.cfg.Sequence()
 }
 
 // saveBranch stores what a fenced session had not sent, in its own folder under
@@ -44,7 +44,7 @@ func (s *Syncer) saveBranch(ctx context.Context) error {
 	if !s.straggling() {
 		return nil
 	}
-	err := s.upload(ctx, s.cfg.Sequence())
+	branch, err := s.storeBranch(ctx)
 	if errors.Is(err, remote.ErrLost) {
 		// A clone of this machine writes under the same names. The branch
 		// becomes that of a node of its own.
@@ -52,11 +52,56 @@ func (s *Syncer) saveBranch(ctx context.Context) error {
 			return err
 		}
 		s.node = changelog.NewNodeID()
-		err = s.upload(ctx, s.cfg.Sequence())
+		branch, err = s.storeBranch(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("store the rest as a branch: %w", err)
 	}
-	s.event("stored as a branch what was not sent", "branch", remote.Branch{NodeID: s.node, Epoch: s.epoch}.ID(), "to", s.books.Acked)
+	s.branched = s.books.Acked
+	if branch != (remote.Batch{}) {
+		s.event("stored as a branch what is no part of the history", "branch", remote.Branch{NodeID: s.node, Epoch: s.epoch}.ID(), "from", branch.From, "to", branch.To)
+	}
 	return nil
+}
+
+// storeBranch stores the branch that this session's changes make, and returns
+// what it holds; nothing if all of them are in the history. The batches are
+// there. A snapshot joins them if they cross a barrier, which a restore can do
+// only with that, or if what they continue will not be kept as long as they are.
+func (s *Syncer) storeBranch(ctx context.Context) (remote.Batch, error) {
+	if err := s.upload(ctx, s.cfg.Sequence()); err != nil {
+		return remote.Batch{}, err
+	}
+	began := s.manifest.Lineage[len(s.manifest.Lineage)-1].From
+	if s.books.Acked < began {
+		return remote.Batch{}, nil
+	}
+	all := remote.Batch{NodeID: s.node, Epoch: s.epoch, From: began, To: s.books.Acked}
+	branch, exists, based, err := s.cfg.Bucket.Parting(ctx, s.manifest, all)
+	if err != nil || !exists {
+		return remote.Batch{}, err
+	}
+	if based && !s.books.BarrierOpen() {
+		return branch, nil
+	}
+	return s.standAlone(ctx, branch)
+}
+
+// standAlone stores a snapshot with a branch, so that it depends on nothing else.
+func (s *Syncer) standAlone(ctx context.Context, branch remote.Batch) (_ remote.Batch, err error) {
+	v, snap, err := s.picture(ctx)
+	if err != nil {
+		return branch, err
+	}
+	defer func() { err = errors.Join(err, v.Close()) }()
+	// A commit that was on its way when writes began to be refused is in it, too.
+	if err := s.upload(ctx, snap.Sequence); err != nil {
+		return branch, err
+	}
+	branch.To = snap.Sequence
+	key := func(at int64) string { return remote.BranchSnapshotKey(s.cfg.Bucket.Name(), branch, at) }
+	if err := s.store(ctx, v, &snap, key); err != nil {
+		return branch, fmt.Errorf("store its snapshot: %w", err)
+	}
+	return branch, s.cfg.Bucket.PutBranch(ctx, s.log.Identity().DatabaseID, branch, snap)
 }

@@ -26,36 +26,47 @@ func (s *Syncer) snapshotDue() bool {
 // snapshot fixes a state of the database, sends what the log holds up to it,
 // stores the state, and lets the manifest name it.
 func (s *Syncer) snapshot(ctx context.Context) (err error) {
-	v, sequence, err := s.view(ctx)
+	v, snap, err := s.picture(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	snap := remote.Snapshot{Sequence: sequence}
-	if snap.Time, err = s.now(); err != nil {
-		return err
-	}
-	if snap.Chain, err = s.log.ChainAt(s.books.Acked, s.books.Chain, max(snap.Sequence, s.books.Acked)); err != nil {
-		return err
-	}
-	if snap.Digests, err = s.sum(ctx, v.Conn(), sequence); err != nil {
-		return fmt.Errorf("compute the digests of a snapshot: %w", err)
-	}
 	if err := s.upload(ctx, snap.Sequence); err != nil {
 		return err
 	}
-	if err := s.store(ctx, v, &snap); err != nil {
+	key := func(at int64) string {
+		return remote.SnapshotKey(s.cfg.Bucket.Name(), s.log.Identity().NodeID, at)
+	}
+	if err := s.store(ctx, v, &snap, key); err != nil {
 		return fmt.Errorf("store a snapshot: %w", err)
 	}
 	if err := s.confirm(ctx, func(m *remote.Manifest) { m.AddSnapshot(snap) }); err != nil {
 		return err
 	}
-	if err := s.adopt(ctx, snap.Digests, sequence); err != nil {
+	if err := s.adopt(ctx, snap.Digests, snap.Sequence); err != nil {
 		return err
 	}
 	s.status.lastSnapshot.Store(snap.Time)
 	s.event("stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
 	return nil
+}
+
+// picture fixes a state of the database, and describes the snapshot that it is
+// going to be. Whoever gets it closes the view.
+func (s *Syncer) picture(ctx context.Context) (v view, snap remote.Snapshot, err error) {
+	if v, snap.Sequence, err = s.view(ctx); err != nil {
+		return nil, snap, err
+	}
+	if snap.Time, err = s.now(); err == nil {
+		snap.Chain, err = s.log.ChainAt(s.books.Acked, s.books.Chain, max(snap.Sequence, s.books.Acked))
+	}
+	if err != nil {
+		return nil, snap, errors.Join(err, v.Close())
+	}
+	if snap.Digests, err = s.sum(ctx, v.Conn(), snap.Sequence); err != nil {
+		return nil, snap, errors.Join(fmt.Errorf("compute the digests of a snapshot: %w", err), v.Close())
+	}
+	return v, snap, nil
 }
 
 // now is a time (Unix ms) that nothing in a view that is open already is later
@@ -65,16 +76,14 @@ func (s *Syncer) now() (int64, error) {
 	return max(last, time.Now().UnixMilli()), err
 }
 
-// store uploads the view under a name of its own.
-func (s *Syncer) store(ctx context.Context, v view, snap *remote.Snapshot) error {
-	id := s.log.Identity()
+// store uploads the view under a name of its own, which key makes from a time.
+func (s *Syncer) store(ctx context.Context, v view, snap *remote.Snapshot, key func(at int64) string) error {
 	for at := snap.Time; ; at++ {
 		f, err := v.File(ctx)
 		if err != nil {
 			return err
 		}
-		key := remote.SnapshotKey(s.cfg.Bucket.Name(), id.NodeID, at)
-		err = s.cfg.Bucket.PutSnapshot(ctx, id.DatabaseID, key, f, snap)
+		err = s.cfg.Bucket.PutSnapshot(ctx, s.log.Identity().DatabaseID, key(at), f, snap)
 		err = errors.Join(err, f.Close())
 		if errors.Is(err, objstore.ErrPrecondition) {
 			continue // the name is taken: by an attempt whose answer was lost, or a clone in the same millisecond

@@ -1,0 +1,254 @@
+package driftdb_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
+)
+
+// equalsBranch restores a branch and compares it with the database at cfg.Path.
+func equalsBranch(t *testing.T, cfg driftdb.Config, b driftdb.BranchInfo) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "branch.sqlite")
+	res, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Path: path, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, Branch: b.ID})
+	if err != nil || res.Sequence != b.To {
+		t.Fatalf("restored branch %s to %d, want %d: %v", b.ID, res.Sequence, b.To, err)
+	}
+	dbtest.Equal(t, cfg.Path, path)
+}
+
+// TestBranch: what a writer had sent and not sent when it was taken over from
+// is a branch, which can be restored.
+func TestBranch(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	cfg.MaxBatchSize = 2
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	if err := first.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	second := open(t, elsewhere(t, cfg))
+	exec(t, second, "INSERT INTO t(v) VALUES('second')")
+	if err := second.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if b := backup(t, cfg).Branches; len(b) != 0 {
+		t.Errorf("branches before there is one: %+v", b)
+	}
+	some(t, first, "t", 5)
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatalf("flush of the one that lost: %v", err)
+	}
+	branches := backup(t, cfg).Branches
+	if len(branches) != 1 || branches[0].NodeID != first.NodeID() || branches[0].From != 5 || branches[0].To != first.Sequence() {
+		t.Fatalf("branches %+v, want one of node %s, sequences 5 to %d", branches, first.NodeID(), first.Sequence())
+	}
+	equalsBranch(t, cfg, branches[0])
+	_, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(t.TempDir(), "x"), Store: cfg.Store, Branch: "nobody.e1"})
+	if !errors.Is(err, driftdb.ErrNoBackup) || !strings.Contains(err.Error(), branches[0].ID) {
+		t.Errorf("a branch that is not there: %v", err)
+	}
+}
+
+// TestBranchOfAClone: of two copies of a machine that go on under one epoch,
+// the one that loses keeps its data under a node id of its own.
+func TestBranchOfAClone(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	if err := first.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// The clone has the same file, the same epoch, and wrote first.
+	other := cfg
+	other.Path = filepath.Join(t.TempDir(), "clone.sqlite")
+	if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: other.Path, Store: cfg.Store}); err != nil {
+		t.Fatal(err)
+	}
+	key := fmt.Sprintf("databases/app/nodes/%s/logs/000000000005-000000000005.e1.json", first.NodeID())
+	if _, err := cfg.Store.Put(ctx, key, strings.NewReader("the clone's"), objstore.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, first, "INSERT INTO t(v) VALUES('mine')")
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatalf("flush onto the clone's batch: %v", err)
+	}
+	var found bool
+	for _, b := range backup(t, cfg).Branches {
+		if b.NodeID == first.NodeID() {
+			continue
+		}
+		found = true
+		equalsBranch(t, cfg, b)
+	}
+	if !found {
+		t.Errorf("no branch of another node: %+v", backup(t, cfg).Branches)
+	}
+}
+
+// TestBranchLater: a bucket that cannot be reached when the session loses gets
+// its rest when it can.
+func TestBranchLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		cfg := config(t)
+		store := objstoretest.Break(cfg.Store, nil)
+		cfg.ManualSync, cfg.Retry.MaxRetries = false, -1
+		inner := cfg.Store
+		cfg.Store = store
+		first, err := driftdb.Open(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+		some(t, first, "t", 3)
+		time.Sleep(time.Minute)
+		away := elsewhere(t, cfg)
+		away.Store = inner
+		second, err := driftdb.Open(ctx, away)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer second.Close()
+		exec(t, first, "INSERT INTO t(v) VALUES('mine')")
+		lost := false
+		store.SetHook(func(c objstoretest.Call) objstoretest.Fault {
+			if lost {
+				return objstoretest.Fault{Kind: objstoretest.Fail}
+			}
+			lost = c.Op == objstoretest.Get // of the manifest, after the swap that failed
+			return objstoretest.Fault{}
+		})
+		time.Sleep(2 * time.Minute)
+		if !first.Metrics().Fenced {
+			t.Fatalf("not fenced: %+v", first.Metrics())
+		}
+		store.SetHook(nil)
+		time.Sleep(time.Minute)
+		if b := backup(t, away).Branches; len(b) != 1 || b[0].To != first.Sequence() {
+			t.Errorf("branches %+v", b)
+		}
+	})
+}
+
+// TestBranchBehindABarrier: what follows a barrier that the one who lost has not
+// taken a snapshot for is in the branch, too.
+func TestBranchBehindABarrier(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	check(t, first.Flush(ctx))
+	second := open(t, elsewhere(t, cfg))
+	exec(t, second, "INSERT INTO t(v) VALUES('second')")
+	check(t, second.Flush(ctx))
+	exec(t, first, "INSERT INTO t(v) VALUES('before the barrier')")
+	before := first.Sequence()
+	check(t, first.Vacuum(ctx))
+	exec(t, first, "INSERT INTO t(v) VALUES('behind the barrier')")
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatalf("flush of the one that lost: %v", err)
+	}
+	branches := backup(t, cfg).Branches
+	if len(branches) != 1 || branches[0].From != 5 || branches[0].To != first.Sequence() {
+		t.Fatalf("branches %+v, want one from 5 to %d", branches, first.Sequence())
+	}
+	equalsBranch(t, cfg, branches[0])
+	for sequence, want := range map[int64]error{before: nil, before + 1: driftdb.ErrNoBackup} {
+		res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(t.TempDir(), "r"), Store: cfg.Store, Branch: branches[0].ID, Sequence: sequence})
+		if !errors.Is(err, want) || err == nil && res.Sequence != sequence {
+			t.Errorf("sequence %d of the branch: restored %d, %v, want %v", sequence, res.Sequence, err, want)
+		}
+	}
+}
+
+// TestBranchOutlivesItsBase: whoever comes back when the history has long been
+// pruned past the point at which he left it leaves a branch that can be restored,
+// for as long as every other point; and then nothing.
+func TestBranchOutlivesItsBase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		cfg := config(t)
+		cfg.Retention, cfg.EncryptionKeys = 10*24*time.Hour, []string{strings.Repeat("a5", 32)}
+		first := open(t, cfg)
+		some(t, first, "t", 3)
+		check(t, first.Flush(ctx))
+		second := open(t, elsewhere(t, cfg))
+		daily := func(days int) {
+			for range days {
+				time.Sleep(24*time.Hour + time.Minute)
+				exec(t, second, "INSERT INTO t(v) VALUES('second')")
+				_, err := second.Snapshot(ctx)
+				check(t, err)
+				_, _, err = second.CollectGarbage(ctx)
+				check(t, err)
+			}
+		}
+		daily(30)
+		if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(t.TempDir(), "r"), Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, Sequence: 4}); !errors.Is(err, driftdb.ErrNoBackup) {
+			t.Fatalf("the point that both have in common: %v", err)
+		}
+		exec(t, first, "INSERT INTO t(v) VALUES('late')")
+		if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+			t.Fatalf("flush of the one that lost: %v", err)
+		}
+		for range 3 {
+			branches := backup(t, cfg).Branches
+			if len(branches) != 1 || branches[0].NodeID != first.NodeID() || branches[0].To != first.Sequence() {
+				t.Fatalf("branches %+v, want one of node %s to %d", branches, first.NodeID(), first.Sequence())
+			}
+			equalsBranch(t, cfg, branches[0])
+			daily(3)
+		}
+		daily(4)
+		if b := backup(t, cfg).Branches; len(b) != 0 {
+			t.Errorf("branches out of the window: %+v", b)
+		}
+		for _, key := range keys(t, cfg.Store) {
+			if strings.Contains(key, first.NodeID()) && !strings.HasSuffix(key, "/probe") {
+				t.Errorf("%s is left of the one that lost", key)
+			}
+		}
+	})
+}
+
+// TestRekeyBranch: a branch with a snapshot of its own gets new keys as well.
+func TestRekeyBranch(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	older, newer := strings.Repeat("a5", 32), strings.Repeat("5a", 32)
+	cfg.EncryptionKeys = []string{older}
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	check(t, first.Flush(ctx))
+	second, err := driftdb.Open(ctx, elsewhere(t, cfg))
+	check(t, err)
+	defer second.Close()
+	exec(t, second, "INSERT INTO t(v) VALUES('second')")
+	check(t, second.Shutdown(ctx))
+	check(t, first.Vacuum(ctx))
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatalf("flush of the one that lost: %v", err)
+	}
+	for range 2 { // the second time there is nothing to do
+		_, err = driftdb.Rekey(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: []string{newer, older}}, nil)
+		check(t, err)
+	}
+	cfg.EncryptionKeys = []string{newer}
+	branches := backup(t, cfg).Branches
+	if len(branches) != 1 {
+		t.Fatalf("branches %+v", branches)
+	}
+	equalsBranch(t, cfg, branches[0])
+}
