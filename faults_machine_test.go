@@ -419,3 +419,13 @@ func (m *machine) vacuum() {
 	}
 	m.wrote("VACUUM", err)
 }
+
+// person is what random tests write through repositories.
+type person struct {
+	driftdb.Base
+	Name  string
+	Email *string `db:",unique"`
+	Age   *int64  `db:",index"`
+	Score float64 `db:",omitzero,default=0.5"`
+	Data  []byte
+}

@@ -10,15 +10,6 @@ import (
 )
 
 // person is a record with columns that are unique, nullable, and not UTF-8.
-type person struct {
-	driftdb.Base
-	Name  string
-	Email *string `db:",unique"`
-	Age   *int64  `db:",index"`
-	Score float64 `db:",omitzero,default=0.5"`
-	Data  []byte
-}
-
 // repository writes through a repository of structs, or of records.
 func (m *model) repository() {
 	ctx := context.Background()

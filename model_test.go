@@ -39,22 +39,6 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// memoryDir is a folder that is not on a disk, where there is one: the model
-// would wait for fsync most of its time.
-func memoryDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "driftdb-model-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // model is one run.
 type model struct {
 	*rapid.T
