@@ -33,6 +33,7 @@ func (r *recorder) makeCaps() {
 		}
 		r.caps = nil
 	}
+	defer func(was bool) { r.unsettled = was }(r.unsettled) // these commits move no counter
 	for len(r.caps) < want {
 		if err := r.addCap(); err != nil {
 			return

@@ -209,7 +209,7 @@ func (r *recorder) reset() {
 	r.blobs.reset()
 	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
 	r.barriers, r.reason, r.notice = 0, "", 0
-	r.sequences.edited = false
+	r.sequences.edited, r.sequences.before = false, nil
 	clear(r.changed)
 }
 

@@ -78,6 +78,7 @@ func (c *Conn) lockMain(ctx context.Context) error {
 
 func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	r := c.r
+	first := lib.Xsqlite3_txn_state(c.TLS, c.DB, 0) != lib.SQLITE_TXN_WRITE // nothing has been written before this
 	if err := c.lockMain(ctx); err != nil {
 		if !c.Autocommit() && sqlite.Code(err) == lib.SQLITE_BUSY_SNAPSHOT {
 			// The transaction's view is too old to write main on. What fails
@@ -89,6 +90,9 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	r.join()
 	r.begin()
 	r.readBlobs()
+	if first {
+		r.sequencesBefore()
+	}
 	if w := words(text, 2); w[0] == "CREATE" && w[1] == "VIRTUAL" {
 		r.making = r.tableNames()
 	}

@@ -19,6 +19,7 @@ type sequences struct {
 	read   *sqlite.Stmt
 	at     schemaMark       // where we looked for the table last
 	values map[string]int64 // as this connection last saw them
+	before map[string]int64 // those that it had not seen, as they were before this transaction wrote anything
 	edited bool             // by a statement of the user's, in this transaction
 }
 
@@ -76,15 +77,43 @@ func (r *recorder) logSequences() {
 	}
 }
 
+// eachMoved yields the counters that are not known to be what the log says. One
+// that this connection sees for the first time is among them, unless it is all
+// that there would be to log and has not moved in this transaction: a
+// CREATE TABLE IF NOT EXISTS that finds its table is nothing to log.
 func (r *recorder) eachMoved(fn func(name string, value int64)) {
-	if !r.findSequences() {
-		return
-	}
-	r.mustRun(r.sequences.read, func(st *sqlite.Stmt) {
-		name, value := st.View(0), st.Int64(1)
-		if old, ok := r.sequences.values[string(name)]; !ok || old != value || r.changed[string(name)] {
+	s := &r.sequences
+	r.eachSequence(func(name []byte, value int64) {
+		old, known := s.values[string(name)]
+		if !known && r.count == 0 {
+			old, known = s.before[string(name)]
+		}
+		if !known || old != value || r.changed[string(name)] {
 			fn(string(name), value)
 		}
+	})
+}
+
+func (r *recorder) eachSequence(fn func(name []byte, value int64)) {
+	if r.findSequences() {
+		r.mustRun(r.sequences.read, func(st *sqlite.Stmt) { fn(st.View(0), st.Int64(1)) })
+	}
+}
+
+// sequencesBefore remembers counters that this connection has not seen yet. The
+// transaction has just taken the write lock and has written nothing: the log
+// says what they are, or whoever moved them last is about to.
+func (r *recorder) sequencesBefore() {
+	s := &r.sequences
+	s.before = nil
+	r.eachSequence(func(name []byte, value int64) {
+		if _, known := s.values[string(name)]; known {
+			return
+		}
+		if s.before == nil {
+			s.before = map[string]int64{}
+		}
+		s.before[string(name)] = value
 	})
 }
 

@@ -108,6 +108,21 @@ var sequenceScenarios = []scenario{
 		e.x("BEGIN; DROP TABLE u; CREATE TABLE u(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO u(a) VALUES(7); ALTER TABLE u RENAME TO u3; INSERT INTO u3(a) VALUES(8); COMMIT")
 		e.x("DROP TABLE t2; CREATE TABLE t2(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO t2(a) VALUES(1),(2),(3); BEGIN; CREATE TABLE z(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO z DEFAULT VALUES; ROLLBACK; DROP TABLE u3")
 	}},
+	{name: "connections that have not seen the counters", f: func(e *env) {
+		e.x(counted + "; INSERT INTO t(a) VALUES(1); INSERT INTO u(a) VALUES(1)")
+		const nothing = "; CREATE TABLE IF NOT EXISTS t(a)"
+		const moves = "; INSERT OR IGNORE INTO t(a) VALUES(1)"
+		for _, script := range []string{
+			"BEGIN" + moves + nothing + "; COMMIT", "BEGIN" + nothing + moves + "; COMMIT", "BEGIN IMMEDIATE" + nothing + "; SAVEPOINT s" + moves + "; RELEASE s; COMMIT",
+			nothing + moves + nothing, moves + nothing, "BEGIN; SAVEPOINT s" + moves + nothing + "; ROLLBACK TO s" + nothing + "; COMMIT" + nothing,
+		} {
+			c := e.s.conn(e)
+			if _, err := c.ExecContext(e.ctx, script); err != nil {
+				e.Fatalf("%s: %v", script, err)
+			}
+			c.Close()
+		}
+	}},
 	{name: "four connections", f: func(e *env) {
 		e.x(counted)
 		var wg sync.WaitGroup

@@ -167,16 +167,18 @@ func (m *Manifest) onto(br Branch) *Manifest {
 // Parting finds out what has become of a session that is not the writer any
 // more. Last is the manifest that it wrote last, and o what it has: its first
 // and its last change, under the node id that it stores batches with now. It
-// returns the branch that this makes, if any, and whether batches suffice for it
-// even when nobody thins the history any more than the bucket's manifest lets
-// expect: its base is kept at least as long as they are.
+// returns the branch that this makes, if any, and whether batches suffice for
+// it: then what they continue is kept at least as long as they are.
 func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batch, exists, based bool, err error) {
 	now, err := b.Manifest(ctx)
+	for tries := 2; tries > 0 && beyond(err); tries-- {
+		now, err = b.Manifest(ctx) // it may have been altered on its way here
+	}
 	switch {
-	case errors.Is(err, seal.ErrKey) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion):
-		return o, true, false, nil // who can read it may find anything
+	case beyond(err):
+		return o, true, false, nil // whoever can read it has to find everything beside it
 	case errors.Is(err, ErrNoBackup):
-		return o, false, false, nil // nothing can be restored beside nothing
+		return o, false, false, nil // beside nothing, nothing can be restored
 	case err != nil:
 		return o, false, false, err
 	case now.DatabaseID != last.DatabaseID:
@@ -185,6 +187,10 @@ func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batc
 	o.From, exists = now.orphaned(o)
 	return o, exists, now.SnapshotKey == last.SnapshotKey && now.Pruned < o.From, nil
 }
+
+// beyond says whether a manifest is one that this program cannot read, and others
+// may: it has another key by now, or another version.
+func beyond(err error) bool { return errors.Is(err, seal.ErrKey) || errors.Is(err, ErrVersion) }
 
 // PutBranch stores the manifest of branch o, whose end snapshot s is. ErrLost
 // means that another session has stored one under that name.
