@@ -85,6 +85,7 @@ func (s *source) conn(t testing.TB) *sql.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { c.Close() }) // or the pool would keep it open
 	return c
 }
 

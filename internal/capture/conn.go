@@ -80,7 +80,7 @@ func (r *recorder) mayCommit() int32 {
 	case r.level == 0:
 		r.unsettled = true // no row changed; INSERT OR IGNORE may have moved a counter: see After
 	}
-	r.c.Committing()
+	r.c.Committing(r.notice)
 	return 0
 }
 

@@ -27,6 +27,7 @@ type Ledger struct {
 	reason   string // of the last notice
 	noticed  int64
 	answered int64
+	promised int64    // the notice that the commit on its way answers, if it goes through
 	unseen   []string // reasons of commits of ours that no hook sees
 }
 
@@ -75,8 +76,10 @@ func (l *Ledger) open() (string, int64) {
 	return l.reason, l.noticed
 }
 
+// compare looks, under the write lock, at the header that is found.
 func (l *Ledger) compare(found commit) {
 	if l.is(found) {
+		l.landed()
 		return
 	}
 	reason := Bypassed
@@ -85,6 +88,15 @@ func (l *Ledger) compare(found commit) {
 	}
 	l.reason, l.noticed = reason, l.noticed+1
 	l.known, l.summed = found, true
+}
+
+// landed is called when the header is the one that is known. If a commit of
+// ours was on its way it has gone through, and its answer with it: who made it
+// may not have come to say so.
+func (l *Ledger) landed() {
+	if !l.summed {
+		l.answered = max(l.answered, l.promised)
+	}
 }
 
 func (l *Ledger) is(found commit) bool {
@@ -110,15 +122,15 @@ func (c *Conn) Unmissed() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, n := l.open(); n > 0 {
-		return false
+	if w := c.wal(); w != nil && l.on {
+		found, ok := peek(w)
+		if !ok || !l.is(found) {
+			return false
+		}
+		l.landed()
 	}
-	w := c.wal()
-	if w == nil || !l.on {
-		return true
-	}
-	found, ok := peek(w)
-	return ok && l.is(found)
+	_, notice := l.open()
+	return notice == 0
 }
 
 // Unseen is called before a statement whose commit no hook sees, which is
@@ -143,7 +155,7 @@ func (c *Conn) Unseen(reason string) (done func()) {
 // one forgotten. See IsBypassed.
 func (c *Conn) hook() {
 	c.Driver.RegisterCommitHook(func() int32 {
-		if c.Committing() {
+		if c.Committing(0) {
 			return 1
 		}
 		return 0
@@ -158,9 +170,10 @@ func (c *Conn) unhook() {
 	c.Driver.RegisterRollbackHook(nil)
 }
 
-// Committing is what the commit hook does; whoever replaces the hook calls it.
-// It says whether there is something to answer, see Missed.
-func (c *Conn) Committing() (missed bool) {
+// Committing is what the commit hook does; whoever replaces the hook calls it,
+// with the notice that the commit answers, or 0. It says whether there is
+// something to answer, see Missed.
+func (c *Conn) Committing(notice int64) (missed bool) {
 	l, w := c.ledger, c.wal()
 	if l == nil || w == nil || !c.writesMain() {
 		return false
@@ -173,9 +186,9 @@ func (c *Conn) Committing() (missed bool) {
 	found := commitOf(shared(w))
 	l.compare(found)
 	c.before, c.counted = found, true
-	l.known.count, l.summed = found.count+1, false
-	_, notice := l.open()
-	return notice != 0
+	l.known.count, l.summed, l.promised = found.count+1, false, notice
+	_, open := l.open()
+	return open != 0
 }
 
 // Committed is called when a transaction of c's has been committed, before c

@@ -35,7 +35,7 @@ func missed(t *testing.T, c *sqlite.Conn) bool {
 // answer commits as capture does.
 func answer(t *testing.T, c *sqlite.Conn) {
 	t.Helper()
-	c.Driver.RegisterCommitHook(func() int32 { c.Committing(); return 0 })
+	c.Driver.RegisterCommitHook(func() int32 { c.Committing(0); return 0 })
 	run(t, c, "BEGIN IMMEDIATE")
 	_, notice := c.Missed()
 	run(t, c, "INSERT INTO t VALUES('barrier')", "COMMIT")
@@ -76,7 +76,7 @@ func TestLedger(t *testing.T) {
 func TestLedgerAnswersOnlyWhatItSaw(t *testing.T) {
 	ours, also, foreign := ledgered(t)
 	run(t, foreign, "INSERT INTO t VALUES(1)")
-	ours.Driver.RegisterCommitHook(func() int32 { ours.Committing(); return 0 })
+	ours.Driver.RegisterCommitHook(func() int32 { ours.Committing(0); return 0 })
 	run(t, ours, "BEGIN IMMEDIATE")
 	_, notice := ours.Missed()
 	run(t, ours, "INSERT INTO t VALUES('barrier')", "COMMIT")
@@ -87,6 +87,27 @@ func TestLedgerAnswersOnlyWhatItSaw(t *testing.T) {
 	ours.Committed(notice)
 	if !missed(t, also) {
 		t.Error("the second foreign commit was answered with the first")
+	}
+}
+
+// TestLedgerAnswerIsSeen: an answer that was committed is one, also before who
+// gave it has come to report. One that was rolled back is none.
+func TestLedgerAnswerIsSeen(t *testing.T) {
+	ours, also, foreign := ledgered(t)
+	notice := int64(0)
+	ours.Driver.RegisterCommitHook(func() int32 { ours.Committing(notice); return 0 })
+	for _, end := range []string{"ROLLBACK", "COMMIT"} {
+		run(t, foreign, "INSERT INTO t VALUES(1)")
+		run(t, ours, "BEGIN IMMEDIATE")
+		_, notice = ours.Missed()
+		run(t, ours, "INSERT INTO t VALUES('barrier')", end)
+		if open := missed(t, also); open != (end == "ROLLBACK") {
+			t.Errorf("after %s, before the report: to be answered: %v", end, open)
+		}
+	}
+	ours.Committed(notice)
+	if missed(t, also) {
+		t.Error("it comes back with the report")
 	}
 }
 
