@@ -164,3 +164,24 @@ var (
 )
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
+
+// TestRestoreManySessions: what many sessions of one machine have stored, each
+// under an epoch of its own, is listed once.
+func TestRestoreManySessions(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	store := objstoretest.Count(cfg.Store)
+	cfg.Store = store
+	const sessions = 30
+	for range sessions {
+		db := open(t, cfg)
+		some(t, db, "t", 1)
+		check(t, db.Shutdown(ctx))
+	}
+	store.Reset()
+	_, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: store, Path: filepath.Join(t.TempDir(), "restored.sqlite")})
+	check(t, err)
+	if gets, lists := store.Tally(objstoretest.Get).Calls, store.Tally(objstoretest.List).Calls; gets != 1+sessions || lists != 1 {
+		t.Errorf("%d GETs, %d LISTs", gets, lists)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 
@@ -260,20 +261,35 @@ func (b *Bucket) openBatch(databaseID string, name Batch, sealed io.Reader) (*se
 }
 
 // Batches lists the batches of span, in the order of their names.
-func (b *Bucket) Batches(ctx context.Context, s Span) ([]Batch, error) {
-	folder := logFolder(b.name, s.NodeID)
-	var out []Batch
-	after := fmt.Sprintf("%s%012d", folder, s.From)
-	for info, err := range b.store.List(ctx, folder, objstore.ListOptions{StartAfter: after}) {
+func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
+	for o, err := range b.batches(ctx, s.NodeID, s.From) {
 		if err != nil {
 			return nil, err
 		}
-		if o, ok := parseBatch(s.NodeID, strings.TrimPrefix(info.Key, folder)); ok && o.Epoch == s.Epoch {
-			o.Size = info.Size
+		if o.Epoch == s.Epoch {
 			out = append(out, o)
 		}
 	}
 	return out, nil
+}
+
+// batches lists those of all of node's sessions that begin at from or later.
+func (b *Bucket) batches(ctx context.Context, node string, from int64) iter.Seq2[Batch, error] {
+	return func(yield func(Batch, error) bool) {
+		folder := logFolder(b.name, node)
+		after := fmt.Sprintf("%s%012d", folder, from)
+		for info, err := range b.store.List(ctx, folder, objstore.ListOptions{StartAfter: after}) {
+			if err != nil {
+				yield(Batch{}, err)
+				return
+			}
+			o, ok := parseBatch(node, strings.TrimPrefix(info.Key, folder))
+			o.Size = info.Size
+			if ok && !yield(o, nil) {
+				return
+			}
+		}
+	}
 }
 
 // PutSnapshot stores a database file under key and completes s with its size

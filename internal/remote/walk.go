@@ -59,19 +59,20 @@ func (t Target) passed(r *segment.Record) bool {
 //
 // The lineage decides which objects count; the chain proves them.
 func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target Target, sink Sink) (Position, error) {
-	w := &walk{b: b, m: m, pos: start, target: target, sink: sink}
+	w := &walk{b: b, m: m, pos: start, target: target, sink: sink, listed: map[string]map[int64][]Batch{}}
 	if start.Sequence == m.LatestSequence && start.Chain != m.ChainHead {
 		return start, fmt.Errorf("%w: its history up to sequence %d is not the one that is to be continued", ErrCorrupt, start.Sequence)
 	}
 	if begins := max(m.Pruned, m.Lineage[0].From-1); start.Sequence < begins {
 		return start, fmt.Errorf("%w: its log begins after change %d", ErrTooOld, begins)
 	}
+	w.ahead = newFetcher(ctx, b)
+	defer w.ahead.close()
 	for i, span := range m.Lineage {
-		open := i == len(m.Lineage)-1
-		if !open && span.To <= w.pos.Sequence {
+		if span.To != 0 && span.To <= w.pos.Sequence {
 			continue
 		}
-		if err := w.span(ctx, span, open); err != nil {
+		if err := w.span(ctx, i); err != nil {
 			return w.pos, err
 		}
 		if w.done {
@@ -91,15 +92,36 @@ type walk struct {
 	target Target
 	sink   Sink
 	done   bool // the target is reached
+	ahead  *fetcher
+
+	// By node and epoch, what a node's folder has from the first span on that was
+	// looked for. A folder is listed once, for all sessions of its node.
+	listed map[string]map[int64][]Batch
 }
 
-func (w *walk) span(ctx context.Context, s Span, open bool) error {
-	batches, err := w.b.Batches(ctx, s)
-	if err != nil {
+// list sees to it that the folder of a span's node is listed.
+func (w *walk) list(ctx context.Context, s Span) error {
+	if w.listed[s.NodeID] != nil {
+		return nil
+	}
+	sessions := map[int64][]Batch{}
+	for o, err := range w.b.batches(ctx, s.NodeID, s.From) {
+		if err != nil {
+			return err
+		}
+		sessions[o.Epoch] = append(sessions[o.Epoch], o)
+	}
+	w.listed[s.NodeID] = sessions
+	return nil
+}
+
+// span walks through span i of the lineage.
+func (w *walk) span(ctx context.Context, i int) error {
+	s := w.m.Lineage[i]
+	if err := w.list(ctx, s); err != nil {
 		return err
 	}
-	ahead := newFetcher(ctx, w.b)
-	defer ahead.close()
+	open, batches := s.To == 0, w.listed[s.NodeID][s.Epoch]
 	for !w.done && (open || w.pos.Sequence < s.To) {
 		next := candidates(batches, w.pos.Sequence)
 		if len(next) == 0 {
@@ -108,12 +130,12 @@ func (w *walk) span(ctx context.Context, s Span, open bool) error {
 			}
 			return nil
 		}
-		ahead.passed(w.pos.Sequence)
-		ahead.want(predict(batches, w.pos.Sequence)...)
+		w.ahead.passed(w.pos.Sequence)
+		w.ahead.want(w.predict(i)...)
 		if len(next) > 1 && w.pos.Sequence < w.m.LatestSequence {
-			next = w.preferred(ahead, s, batches, next)
+			next = w.preferred(s, batches, next)
 		}
-		if err := w.step(ahead, s, next); err != nil {
+		if err := w.step(s, next); err != nil {
 			return err
 		}
 	}
@@ -133,25 +155,28 @@ func candidates(batches []Batch, sequence int64) []Batch {
 	return out
 }
 
-// predict is the way that a walk most likely takes.
-func predict(batches []Batch, sequence int64) []Batch {
-	var out []Batch
-	for len(out) < prefetch {
-		next := candidates(batches, sequence)
-		if len(next) == 0 {
-			break
+// predict is the way that the walk, in span i, most likely takes, as far as it is
+// listed.
+func (w *walk) predict(i int) (out []Batch) {
+	sequence := w.pos.Sequence
+	for ; i < len(w.m.Lineage); i++ {
+		s := w.m.Lineage[i]
+		for s.To == 0 || sequence < s.To {
+			next := candidates(w.listed[s.NodeID][s.Epoch], sequence)
+			if len(next) == 0 || len(out) == prefetch {
+				return out
+			}
+			out, sequence = append(out, next[0]), cut(s, next[0])
 		}
-		out = append(out, next[0])
-		sequence = next[0].To
 	}
 	return out
 }
 
 // step takes the first candidate that continues the chain.
-func (w *walk) step(ahead *fetcher, s Span, next []Batch) error {
+func (w *walk) step(s Span, next []Batch) error {
 	var refused []error
 	for _, o := range next {
-		data, err := ahead.get(o)
+		data, err := w.ahead.get(o)
 		if err != nil {
 			return err
 		}
@@ -172,13 +197,13 @@ func (w *walk) step(ahead *fetcher, s Span, next []Batch) error {
 // merge, and the widest will do. When they are not, the writer's machine was
 // cloned while it ran, both went on under one epoch, and what the winner
 // stored is what the manifest confirmed.
-func (w *walk) preferred(ahead *fetcher, s Span, batches, next []Batch) []Batch {
-	widest, err := w.trial(ahead, s, next[0], 0)
+func (w *walk) preferred(s Span, batches, next []Batch) []Batch {
+	widest, err := w.trial(s, next[0], 0)
 	if err == nil {
 		same := true
 		for _, o := range next[1:] {
-			if end, err := w.trial(ahead, s, o, 0); err == nil {
-				cut, err := w.trial(ahead, s, next[0], end.Sequence)
+			if end, err := w.trial(s, o, 0); err == nil {
+				cut, err := w.trial(s, next[0], end.Sequence)
 				same = same && err == nil && cut == end
 			}
 		}
@@ -188,7 +213,7 @@ func (w *walk) preferred(ahead *fetcher, s Span, batches, next []Batch) []Batch 
 	}
 	var leads, rest []Batch
 	for _, o := range next {
-		if w.leads(ahead, s, batches, o) {
+		if w.leads(s, batches, o) {
 			leads = append(leads, o)
 		} else {
 			rest = append(rest, o)
@@ -198,8 +223,8 @@ func (w *walk) preferred(ahead *fetcher, s Span, batches, next []Batch) []Batch 
 }
 
 // trial reads o, without a sink, up to sequence to or its end.
-func (w *walk) trial(ahead *fetcher, s Span, o Batch, to int64) (Position, error) {
-	data, err := ahead.get(o)
+func (w *walk) trial(s Span, o Batch, to int64) (Position, error) {
+	data, err := w.ahead.get(o)
 	if err != nil {
 		return Position{}, err
 	}
@@ -213,8 +238,8 @@ func (w *walk) trial(ahead *fetcher, s Span, o Batch, to int64) (Position, error
 }
 
 // leads says whether some way through o reaches the manifest's head.
-func (w *walk) leads(ahead *fetcher, s Span, batches []Batch, o Batch) bool {
-	end, err := w.trial(ahead, s, o, 0)
+func (w *walk) leads(s Span, batches []Batch, o Batch) bool {
+	end, err := w.trial(s, o, 0)
 	if err != nil {
 		return false
 	}
@@ -224,7 +249,7 @@ func (w *walk) leads(ahead *fetcher, s Span, batches []Batch, o Batch) bool {
 	on := *w
 	on.pos = end
 	for _, next := range candidates(batches, end.Sequence) {
-		if on.leads(ahead, s, batches, next) {
+		if on.leads(s, batches, next) {
 			return true
 		}
 	}
