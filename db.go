@@ -100,8 +100,8 @@ func (db *DB) refused(err error) error {
 	if err == nil {
 		return nil
 	}
-	if why := db.hub.Refused(); why != nil && !sqlite.IsConstraint(err) {
-		return export(errors.Join(why, err))
+	if why := db.hub.Refused(); why != nil && !sqlite.IsConstraint(err) && !errors.Is(err, why) {
+		return errors.Join(why, err)
 	}
 	return err
 }

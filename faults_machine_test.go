@@ -358,8 +358,6 @@ func (m *machine) wrote(query string, err error) {
 		m.keep()
 	case errors.Is(err, driftdb.ErrFenced), errors.Is(err, driftdb.ErrDiverged):
 		m.failed(err)
-	case m.db.Metrics().LastError != nil && strings.Contains(err.Error(), "SQL logic error"): // db.SQL() tells it in words
-		m.failed(m.db.Metrics().LastError)
 	default:
 		m.fatal("%s: %s: %v", m, query, err)
 	}

@@ -210,3 +210,50 @@ func TestUnconditionalStore(t *testing.T) {
 		}
 	}
 }
+
+// TestFencedEverywhere: whichever way a write takes, it can be told that the
+// database is lost, and SQLite's code stays.
+func TestFencedEverywhere(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	first := open(t, cfg)
+	some(t, first, "t", 1)
+	check(t, first.Flush(ctx))
+	prepared, err := first.SQL().PrepareContext(ctx, "INSERT INTO t(v) VALUES('x')")
+	check(t, err)
+	defer prepared.Close()
+	users, err := first.Define(ctx, "users", driftdb.Schema{driftdb.Text("name")})
+	check(t, err)
+	second := open(t, elsewhere(t, cfg))
+	exec(t, second, "INSERT INTO t(v) VALUES('second')")
+	check(t, second.Flush(ctx))
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatal(err)
+	}
+	for way, write := range map[string]func() error{
+		"Exec":         func() error { _, err := first.Exec(ctx, "INSERT INTO t(v) VALUES('x')"); return err },
+		"a script":     func() error { _, err := first.Exec(ctx, "CREATE TABLE x(a); INSERT INTO x VALUES(1)"); return err },
+		"a repository": func() error { _, err := users.Create(ctx, driftdb.Record{"name": "x"}); return err },
+		"Tx": func() error {
+			return first.Tx(ctx, func(tx *driftdb.Tx) error { _, err := tx.Exec(ctx, "DELETE FROM t"); return err })
+		},
+		"SQL":           func() error { _, err := first.SQL().ExecContext(ctx, "INSERT INTO t(v) VALUES('x')"); return err },
+		"SQL, schema":   func() error { _, err := first.SQL().ExecContext(ctx, "CREATE TABLE x(a)"); return err },
+		"SQL, prepared": func() error { _, err := prepared.ExecContext(ctx); return err },
+		"SQL, in a transaction": func() error {
+			tx, err := first.SQL().BeginTx(ctx, nil)
+			check(t, err)
+			defer tx.Rollback()
+			_, err = tx.ExecContext(ctx, "UPDATE t SET v = 'x'")
+			check(t, err)
+			return tx.Commit()
+		},
+	} {
+		if err := write(); !errors.Is(err, driftdb.ErrFenced) {
+			t.Errorf("%s: %v", way, err)
+		}
+	}
+	if n := count(t, first, "t"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}

@@ -304,7 +304,7 @@ func (db *DB) openConns() (err error) {
 func (db *DB) openSync() (err error) {
 	db.sync, err = syncer.New(syncer.Config{
 		Log: db.logs, Bucket: db.bucket, Path: db.path,
-		Sequence: db.hub.Sequence, StandBack: db.exclusive, Refuse: db.hub.Refuse,
+		Sequence: db.hub.Sequence, StandBack: db.exclusive, Refuse: func(err error) { db.hub.Refuse(export(err)) },
 		Reader: func() (*sqlite.Conn, error) {
 			return new(sqlite.Driver).Open(db.path, sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, QueryOnly: true, MustExist: true, Checkpointer: db.checkpoints})
 		},

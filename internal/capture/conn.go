@@ -102,6 +102,7 @@ func (c *Conn) Close() error {
 // is stepped.
 func (c *Conn) Before() {
 	r := c.r
+	r.denied = nil
 	r.join()
 	if now := r.schemaNow(); now != r.capsAt && c.Autocommit() {
 		r.makeCaps()
@@ -135,6 +136,23 @@ func (c *Conn) After() {
 	}
 }
 
+// refusal is an error of the driver's whose reason is one that was given to
+// Hub.Refuse.
+type refusal struct{ err, why error }
+
+func (r refusal) Error() string   { return r.err.Error() }
+func (r refusal) Unwrap() []error { return []error{r.err, r.why} }
+
+// explain makes an error of a commit that was refused comparable with the reason.
+func (c *Conn) explain(err error) error {
+	why := c.r.denied
+	c.r.denied = nil
+	if err == nil || why == nil {
+		return err
+	}
+	return refusal{err, why}
+}
+
 // rollback ends a transaction that could not be committed.
 func (c *Conn) rollback() {
 	if !c.Autocommit() {
@@ -160,7 +178,7 @@ type transaction struct {
 func (t transaction) Commit() error {
 	t.c.Before()
 	defer t.c.After()
-	return t.Tx.Commit()
+	return t.c.explain(t.Tx.Commit())
 }
 
 // PrepareContext compiles a statement.

@@ -46,9 +46,7 @@ func (h *Hub) Logged() int64 { return h.logged.Load() }
 func (h *Hub) Refuse(err error) { h.refused.Store(&err) }
 
 // Refused is the error given to Refuse, or nil.
-func (h *Hub) Refused() error { return h.refusal() }
-
-func (h *Hub) refusal() error {
+func (h *Hub) Refused() error {
 	if p := h.refused.Load(); p != nil {
 		return *p
 	}

@@ -27,7 +27,8 @@ func (s *statement) ExecContext(ctx context.Context, args []driver.NamedValue) (
 	}
 	s.c.Before()
 	defer s.c.After()
-	return s.inner.(driver.StmtExecContext).ExecContext(ctx, args)
+	res, err := s.inner.(driver.StmtExecContext).ExecContext(ctx, args)
+	return res, s.c.explain(err)
 }
 
 func (s *statement) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
@@ -36,7 +37,8 @@ func (s *statement) QueryContext(ctx context.Context, args []driver.NamedValue) 
 	}
 	s.c.After()
 	s.c.Before()
-	return s.inner.(driver.StmtQueryContext).QueryContext(ctx, args)
+	rows, err := s.inner.(driver.StmtQueryContext).QueryContext(ctx, args)
+	return rows, s.c.explain(err)
 }
 
 // Exec is ExecContext with a background context.

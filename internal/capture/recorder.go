@@ -59,6 +59,7 @@ type recorder struct {
 	enlisting bool
 	making    map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
 	unsettled bool            // a commit passed by without us
+	denied    error           // why a commit was refused just now: SQLite carries errors as text only
 
 	tables    map[string]*table // what we know of main's tables …
 	tablesAt  schemaMark        // … in this state of its schema
@@ -224,8 +225,8 @@ func (r *recorder) flush() error {
 	if r.fail != nil {
 		return r.fail
 	}
-	if err := r.hub.refusal(); err != nil {
-		return err
+	if r.denied = r.hub.Refused(); r.denied != nil {
+		return r.denied
 	}
 	next, now, schema := int64(0), time.Now().UnixMilli(), int64(-1)
 	if r.mustRun(r.st.last, func(st *sqlite.Stmt) {

@@ -17,7 +17,7 @@ func (c *Conn) ExecContext(ctx context.Context, script string, args []driver.Nam
 			return nil, err
 		}
 		res, err := c.execOne(ctx, text, args)
-		if err != nil {
+		if err = c.explain(err); err != nil {
 			return nil, err
 		}
 		if words(text, 1)[0] != "" {
@@ -52,6 +52,7 @@ func (c *Conn) QueryContext(ctx context.Context, script string, args []driver.Na
 		text, rest, err := c.next(script)
 		if err == nil {
 			kept, err = c.queryOne(ctx, text, args, kept, rest == "" && endsHere(text))
+			err = c.explain(err)
 		}
 		if err != nil {
 			if cerr := closeRows(kept); cerr != nil {
