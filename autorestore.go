@@ -65,6 +65,9 @@ func (db *DB) restore(ctx context.Context, node string) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)
 	}
+	if len(res.Damaged) > 0 {
+		db.log.Warn("snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "scope", "restore", "damaged", res.Damaged)
+	}
 	db.restored = true
 	db.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil

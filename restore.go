@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -49,6 +50,11 @@ type RestoreResult struct {
 	Tables   int       // whose contents were compared with the source's digests
 	Duration time.Duration
 
+	// Damaged names snapshots in the bucket that could not be used. An older one,
+	// or the whole log, led to the same state, but the backup needs a new one:
+	// see DB.Snapshot.
+	Damaged []string
+
 	// ForeignKeyViolations is how many rows refer to a row that is not there.
 	// The source had them too: SQLite lets them in while foreign_keys is off.
 	ForeignKeyViolations int64
@@ -72,7 +78,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	}
 	return RestoreResult{
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
-		Tables: res.Tables, ForeignKeyViolations: res.ForeignKeyViolations, Duration: time.Since(began),
+		Tables: res.Tables, Damaged: res.Damaged, ForeignKeyViolations: res.ForeignKeyViolations, Duration: time.Since(began),
 	}, nil
 }
 
@@ -147,7 +153,8 @@ type VerifyResult struct {
 }
 
 // Verify restores to a temporary file, proves it as Restore does, and deletes
-// it. It touches nothing in the bucket. Damage is ErrCorrupt.
+// it. It touches nothing in the bucket. Damage is ErrCorrupt, also where Restore
+// can do without what is damaged.
 func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 	dir, err := os.MkdirTemp("", "driftdb-verify-")
 	if err != nil {
@@ -156,6 +163,9 @@ func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 	defer os.RemoveAll(dir)
 	cfg.Path, cfg.Overwrite = filepath.Join(dir, "verify.sqlite"), false
 	res, err := Restore(ctx, cfg)
+	if err == nil && len(res.Damaged) > 0 {
+		err = export(fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", ")))
+	}
 	return VerifyResult{res, time.Now()}, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -128,6 +129,10 @@ func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreCo
 	r, err := run(cfg)
 	if errors.Is(err, driftdb.ErrCorrupt) {
 		err = hinted{err, "driftdb restore --at or --sequence may reach a point before the damage"}
+	}
+	if err == nil && len(r.Damaged) > 0 {
+		fmt.Fprintf(a.stderr, "warning: %s damaged: %s; what was before made up for it, but the backup needs a new snapshot\n",
+			plural(int64(len(r.Damaged)), "snapshot is", "snapshots are"), strings.Join(r.Damaged, ", "))
 	}
 	if err == nil && r.ForeignKeyViolations > 0 {
 		fmt.Fprintf(a.stderr, "note: %s to a row that is not there, as in the database that was backed up\n",

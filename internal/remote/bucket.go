@@ -29,6 +29,13 @@ var (
 	ErrLost = errors.New("somebody else writes to the bucket")
 )
 
+// IsDamage says whether err means that an object is not what it has to be, or is
+// not there at all. A wrong key is no such thing.
+func IsDamage(err error) bool {
+	return !errors.Is(err, seal.ErrKey) &&
+		(errors.Is(err, ErrCorrupt) || errors.Is(err, seal.ErrCorrupt) || errors.Is(err, seal.ErrPlaintext))
+}
+
 // Bucket is one database's part of a store.
 type Bucket struct {
 	store objstore.Store

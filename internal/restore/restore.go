@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -69,6 +68,9 @@ type Result struct {
 	Rows     int64
 	Bytes    int64
 	Tables   int // that were compared with digests
+	// Damaged are the keys of snapshots that could not be used. An older one and
+	// the log after it, or the whole log, have given the same.
+	Damaged []string
 	// ForeignKeyViolations is how many rows refer to a row that is not there.
 	// SQLite lets a source have them while foreign_keys is off, so they are no
 	// damage: the restored database is what the source was.
@@ -120,12 +122,13 @@ func free(opts Options) error {
 }
 
 type job struct {
-	b     *remote.Bucket
-	m     *remote.Manifest
-	opts  Options
-	file  string
-	last  int64 // time of the last transaction
-	proof *proof
+	b      *remote.Bucket
+	m      *remote.Manifest
+	opts   Options
+	file   string
+	last   int64 // time of the last transaction
+	proof  *proof
+	broken broken
 }
 
 func (j *job) progress(stage Stage, done, total int64) {
@@ -135,10 +138,11 @@ func (j *job) progress(stage Stage, done, total int64) {
 }
 
 func (j *job) build(ctx context.Context) (res Result, err error) {
-	start, known, err := j.snapshot(ctx)
+	start, known, err := j.base(ctx)
 	if err != nil {
 		return res, err
 	}
+	res.Damaged = j.broken.keys
 	j.proof = newProof(known)
 	defer j.proof.Close()
 	c, err := new(sqlite.Driver).Open(j.file, sqlite.Options{Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 32 << 10})
@@ -154,7 +158,7 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	}
 	end, err := j.replay(ctx, c, start)
 	if err != nil {
-		return res, err
+		return res, j.broken.explain(err)
 	}
 	sums, err := j.check(ctx, c, end.Sequence, &res)
 	if err != nil {
@@ -185,51 +189,6 @@ func strip(c *sqlite.Conn) error {
 		return err
 	}
 	return c.Exec("PRAGMA secure_delete=OFF") // the replay has nothing to hide
-}
-
-// snapshot fetches the newest snapshot that is not past the target, and
-// returns where the log goes on from there and what is known of the tables.
-// Without one the log has to go back to the first change, and an empty database
-// is all that there is to know.
-func (j *job) snapshot(ctx context.Context) (remote.Position, digest.Set, error) {
-	t := j.opts.Target
-	for i := len(j.m.Snapshots) - 1; i >= 0; i-- {
-		s := j.m.Snapshots[i]
-		if t.Sequence != 0 && s.Sequence > t.Sequence || t.Time != 0 && s.Time > t.Time {
-			continue
-		}
-		j.last = s.Time
-		return remote.Position{Sequence: s.Sequence, Chain: s.Chain}, s.Digests, j.fetch(ctx, s)
-	}
-	return remote.Position{Chain: segment.Genesis(j.m.DatabaseID)}, nil, nil
-}
-
-func (j *job) fetch(ctx context.Context, s remote.Snapshot) (err error) {
-	body, err := j.b.OpenSnapshot(ctx, j.m.DatabaseID, s)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	f, err := os.OpenFile(j.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	_, err = io.Copy(f, &progressReader{r: body, report: func(n int64) { j.progress(Fetching, n, 0) }})
-	return err
-}
-
-type progressReader struct {
-	r      io.Reader
-	n      int64
-	report func(int64)
-}
-
-func (p *progressReader) Read(b []byte) (int, error) {
-	n, err := p.r.Read(b)
-	p.n += int64(n)
-	p.report(p.n)
-	return n, err
 }
 
 func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position) (remote.Position, error) {

@@ -1,0 +1,90 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/segment"
+)
+
+// broken are the snapshots that turned out to be damaged.
+type broken struct {
+	keys []string
+	err  error // what is wrong with the first of them
+}
+
+// explain adds to an error of the log, which had to do without these snapshots,
+// why it had to.
+func (b broken) explain(err error) error {
+	if b.err == nil || !errors.Is(err, ErrBarrier) && !errors.Is(err, remote.ErrTooOld) {
+		return err
+	}
+	return fmt.Errorf("%w; and the log does not make up for it: %w", b.err, err)
+}
+
+// base fetches the newest snapshot that is not past the target, and returns
+// where the log goes on from there and what is known of the tables. Without one
+// the log has to go back to the first change, and an empty database is all that
+// there is to know.
+//
+// A snapshot that is damaged is passed over: the log reaches back to the one
+// before it for as long as that is kept, and has to lead to the same.
+func (j *job) base(ctx context.Context) (remote.Position, digest.Set, error) {
+	t := j.opts.Target
+	for _, s := range slices.Backward(j.m.Snapshots) {
+		if t.Sequence != 0 && s.Sequence > t.Sequence || t.Time != 0 && s.Time > t.Time {
+			continue
+		}
+		err := j.fetch(ctx, s)
+		if err == nil {
+			j.last = s.Time
+			return remote.Position{Sequence: s.Sequence, Chain: s.Chain}, s.Digests, nil
+		}
+		if !remote.IsDamage(err) {
+			return remote.Position{}, nil, err
+		}
+		if j.broken.err == nil {
+			j.broken.err = err
+		}
+		j.broken.keys = append(j.broken.keys, s.Key)
+	}
+	return remote.Position{Chain: segment.Genesis(j.m.DatabaseID)}, nil, nil
+}
+
+func (j *job) fetch(ctx context.Context, s remote.Snapshot) (err error) {
+	body, err := j.b.OpenSnapshot(ctx, j.m.DatabaseID, s)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	f, err := os.OpenFile(j.file, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			err = errors.Join(err, os.Remove(j.file)) // the log may have to begin with nothing
+		}
+	}()
+	_, err = io.Copy(f, &progressReader{r: body, report: func(n int64) { j.progress(Fetching, n, 0) }})
+	return err
+}
+
+type progressReader struct {
+	r      io.Reader
+	n      int64
+	report func(int64)
+}
+
+func (p *progressReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	p.n += int64(n)
+	p.report(p.n)
+	return n, err
+}
