@@ -11,6 +11,8 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
@@ -95,6 +97,32 @@ func TestBranchOfAClone(t *testing.T) {
 	if !found {
 		t.Errorf("no branch of another node: %+v", backup(t, cfg).Branches)
 	}
+}
+
+// TestBranchOfATwin: a copy of the machine, made while it ran, has replaced the
+// manifest under the same epoch. Batches of the two cannot be told apart; what
+// the one that loses had sent and not sent is restored from a snapshot.
+func TestBranchOfATwin(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	cfg.ManualSync, cfg.SyncInterval = false, time.Hour
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	check(t, first.Flush(ctx))
+	bucket := remote.New(cfg.Store, cfg.Name, seal.Options{})
+	stored, err := bucket.Manifest(ctx)
+	check(t, err)
+	_, err = bucket.Swap(ctx, stored, stored.Clone())
+	check(t, err)
+	exec(t, first, "INSERT INTO t(v) VALUES('mine')")
+	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+		t.Fatalf("flush after the twin's: %v", err)
+	}
+	branches := backup(t, cfg).Branches
+	if len(branches) != 1 || branches[0].NodeID == first.NodeID() || branches[0].To != first.Sequence() {
+		t.Fatalf("branches %+v, want one of another node to %d", branches, first.Sequence())
+	}
+	equalsBranch(t, cfg, branches[0])
 }
 
 // TestBranchLater: a bucket that cannot be reached when the session loses gets

@@ -168,7 +168,9 @@ func (m *Manifest) onto(br Branch) *Manifest {
 // more. Last is the manifest that it wrote last, and o what it has: its first
 // and its last change, under the node id that it stores batches with now. It
 // returns the branch that this makes, if any, and whether batches suffice for
-// it: then what they continue is kept at least as long as they are.
+// it: then what they continue is kept at least as long as they are. ErrLost means
+// that the writer is a twin, a copy of the machine made while it ran: nobody can
+// tell apart what the two store under one name and epoch.
 func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batch, exists, based bool, err error) {
 	now, err := b.Manifest(ctx)
 	for tries := 2; tries > 0 && beyond(err); tries-- {
@@ -183,6 +185,8 @@ func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batc
 		return o, false, false, err
 	case now.DatabaseID != last.DatabaseID:
 		return o, false, false, nil
+	case now.NodeID == o.NodeID && now.Epoch == o.Epoch:
+		return o, false, false, fmt.Errorf("%w: as node %s, epoch %d, like this one", ErrLost, o.NodeID, o.Epoch)
 	}
 	o.From, exists = now.orphaned(o)
 	return o, exists, now.SnapshotKey == last.SnapshotKey && now.Pruned < o.From, nil

@@ -46,8 +46,8 @@ func (s *Syncer) saveBranch(ctx context.Context) error {
 	}
 	branch, err := s.storeBranch(ctx)
 	if errors.Is(err, remote.ErrLost) {
-		// A clone of this machine writes under the same names. The branch
-		// becomes that of a node of its own.
+		// A clone of this machine writes under the same name and epoch. The
+		// branch becomes that of a node of its own.
 		if err := s.dropUploads(ctx); err != nil {
 			return err
 		}
@@ -66,8 +66,9 @@ func (s *Syncer) saveBranch(ctx context.Context) error {
 
 // storeBranch stores the branch that this session's changes make, and returns
 // what it holds; nothing if all of them are in the history. The batches are
-// there. A snapshot joins them if they cross a barrier, which a restore can do
-// only with that, or if what they continue will not be kept as long as they are.
+// there. A snapshot joins them if some have the name of another node, if they
+// cross a barrier, which a restore can do only with that, or if what they
+// continue will not be kept as long as they are.
 func (s *Syncer) storeBranch(ctx context.Context) (remote.Batch, error) {
 	if err := s.upload(ctx, s.cfg.Sequence()); err != nil {
 		return remote.Batch{}, err
@@ -81,7 +82,7 @@ func (s *Syncer) storeBranch(ctx context.Context) (remote.Batch, error) {
 	if err != nil || !exists {
 		return remote.Batch{}, err
 	}
-	if based && !s.books.BarrierOpen() {
+	if based && s.node == s.log.Identity().NodeID && !s.books.BarrierOpen() {
 		return branch, nil
 	}
 	return s.standAlone(ctx, branch)
