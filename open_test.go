@@ -37,6 +37,7 @@ var opensItself = map[string]string{
 	"TestBypassOtherFiles":           "gives the file another name",
 	"TestBranchLater":                "it is fenced, by one whose bucket is whole",
 	"TestRekeyBranch":                "is shut down before it is opened again with another key",
+	"TestDamagedSnapshot":            "its backup is taken apart",
 	"TestRefuseTakeover":             "it is refused",
 	"TestOpenBarrier":                "its store fails; the database is opened again with one that works",
 	"TestUnconditionalStore":         "its store is refused",

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,5 +90,32 @@ func TestEmptyBackup(t *testing.T) {
 			again := open(t, cfg)
 			some(t, again, "t", 2)
 		})
+	}
+}
+
+// TestDamagedSnapshot: where the log does not reach back to before a damaged
+// snapshot, that is what the error says.
+func TestDamagedSnapshot(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	db, err := driftdb.Open(ctx, cfg)
+	check(t, err)
+	defer db.Close()
+	some(t, db, "t", 3)
+	check(t, db.Vacuum(ctx))
+	check(t, db.Flush(ctx))
+	exec(t, db, "INSERT INTO t(v) VALUES('after')")
+	info, err := db.Snapshot(ctx)
+	check(t, err)
+	want := map[string]error{backup(t, cfg).Snapshots[0].Key: driftdb.ErrCorrupt, info.Key: nil}
+	for _, key := range []string{info.Key, backup(t, cfg).Snapshots[0].Key} { // the newest, then both
+		check(t, cfg.Store.Delete(ctx, key))
+		res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: filepath.Join(t.TempDir(), "r")})
+		if !errors.Is(err, want[key]) || errors.Is(err, driftdb.ErrNoBackup) {
+			t.Errorf("without %s: %v, want %v", key, err, want[key])
+		}
+		if err == nil && (res.Sequence != db.Sequence() || !slices.Equal(res.Damaged, []string{info.Key})) {
+			t.Errorf("without %s: %+v", key, res)
+		}
 	}
 }
