@@ -3,6 +3,7 @@ package driftdb
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,7 +68,7 @@ func run(ctx context.Context, c *sqlite.Conn, query string, fn func(*sqlite.Stmt
 // finish makes an error of SQLite's what the caller has to see: that of the
 // context which ended, or a public one.
 func finish(ctx context.Context, err error) error {
-	if err != nil && sqlite.IsInterrupted(err) && ctx.Err() != nil {
+	if err != nil && (sqlite.IsInterrupted(err) || errors.Is(err, errTxLost)) && ctx.Err() != nil {
 		return fmt.Errorf("driftdb: %w", context.Cause(ctx))
 	}
 	return export(err)

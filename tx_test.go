@@ -208,3 +208,32 @@ func TestWaitingForTheWriter(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTxContextEnds: whenever a context ends in a transaction, whatever SQLite
+// makes of that, the error says that it did.
+func TestTxContextEnds(t *testing.T) {
+	db := open(t, driftdb.Config{Name: "app", Path: ":memory:"})
+	exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT UNIQUE)")
+	for i := range 3000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := db.Tx(ctx, func(tx *driftdb.Tx) error {
+			for n := range 6 {
+				if n == i%6 {
+					go cancel()
+				}
+				if _, err := tx.Exec(t.Context(), "INSERT INTO t(v) VALUES(?)", n); err != nil {
+					return err
+				}
+			}
+			<-ctx.Done()
+			return nil
+		})
+		cancel()
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("round %d: %v", i, err)
+		}
+	}
+	if n := count(t, db, "t"); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+}

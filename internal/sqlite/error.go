@@ -35,8 +35,12 @@ func Code(err error) int {
 // timeout, or that the transaction's view is too old to write on.
 func IsBusy(err error) bool { return Code(err)&0xff == lib.SQLITE_BUSY }
 
-// IsInterrupted says that a statement was stopped by Interrupt.
-func IsInterrupted(err error) bool { return Code(err)&0xff == lib.SQLITE_INTERRUPT }
+// IsInterrupted says that a statement was stopped by Interrupt, or by the rollback
+// of its transaction, which is what an interrupted statement that writes may end in.
+func IsInterrupted(err error) bool {
+	code := Code(err)
+	return code&0xff == lib.SQLITE_INTERRUPT || code == lib.SQLITE_ABORT_ROLLBACK
+}
 
 // IsNotDatabase says that the file is no SQLite database, or that its pages
 // contradict each other.
