@@ -39,11 +39,7 @@ func TestBranch(t *testing.T) {
 	if err := first.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
-	second := open(t, elsewhere(t, cfg))
-	exec(t, second, "INSERT INTO t(v) VALUES('second')")
-	if err := second.Flush(ctx); err != nil {
-		t.Fatal(err)
-	}
+	takeOver(t, cfg)
 	if b := backup(t, cfg).Branches; len(b) != 0 {
 		t.Errorf("branches before there is one: %+v", b)
 	}
@@ -178,9 +174,7 @@ func TestBranchBehindABarrier(t *testing.T) {
 	first := open(t, cfg)
 	some(t, first, "t", 3)
 	check(t, first.Flush(ctx))
-	second := open(t, elsewhere(t, cfg))
-	exec(t, second, "INSERT INTO t(v) VALUES('second')")
-	check(t, second.Flush(ctx))
+	takeOver(t, cfg)
 	exec(t, first, "INSERT INTO t(v) VALUES('before the barrier')")
 	before := first.Sequence()
 	check(t, first.Vacuum(ctx))
@@ -212,7 +206,7 @@ func TestBranchOutlivesItsBase(t *testing.T) {
 		first := open(t, cfg)
 		some(t, first, "t", 3)
 		check(t, first.Flush(ctx))
-		second := open(t, elsewhere(t, cfg))
+		second := takeOver(t, cfg)
 		daily := func(days int) {
 			for range days {
 				time.Sleep(24*time.Hour + time.Minute)

@@ -20,6 +20,15 @@ func elsewhere(t testing.TB, cfg driftdb.Config) driftdb.Config {
 	return cfg
 }
 
+// takeOver lets another machine become the writer, with a change of its own.
+func takeOver(t testing.TB, cfg driftdb.Config) *driftdb.DB {
+	t.Helper()
+	other := open(t, elsewhere(t, cfg))
+	exec(t, other, "INSERT INTO t(v) VALUES('second')")
+	check(t, other.Flush(t.Context()))
+	return other
+}
+
 // backup describes what the bucket holds of cfg's database.
 func backup(t testing.TB, cfg driftdb.Config) driftdb.BackupInfo {
 	t.Helper()
@@ -224,9 +233,7 @@ func TestFencedEverywhere(t *testing.T) {
 	defer prepared.Close()
 	users, err := first.Define(ctx, "users", driftdb.Schema{driftdb.Text("name")})
 	check(t, err)
-	second := open(t, elsewhere(t, cfg))
-	exec(t, second, "INSERT INTO t(v) VALUES('second')")
-	check(t, second.Flush(ctx))
+	takeOver(t, cfg)
 	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
 		t.Fatal(err)
 	}

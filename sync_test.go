@@ -615,33 +615,3 @@ func TestCloseInterruptsFlush(t *testing.T) {
 		t.Errorf("a flush after Close: %v", err)
 	}
 }
-
-// TestReopenWritesNothing: a program that sees to its tables whenever it starts,
-// and has nothing to write, adds nothing to the log and asks the bucket for
-// nothing more than Open does.
-func TestReopenWritesNothing(t *testing.T) {
-	ctx := t.Context()
-	cfg := config(t)
-	const tables = "CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY AUTOINCREMENT, v); CREATE TABLE IF NOT EXISTS u(id INTEGER PRIMARY KEY AUTOINCREMENT)"
-	db := open(t, cfg)
-	exec(t, db, tables+"; INSERT INTO t(v) VALUES(1)")
-	check(t, db.Shutdown(ctx))
-	sequence := db.Sequence()
-	for range 2 {
-		db = open(t, cfg)
-		exec(t, db, tables)
-		if _, err := db.SQL().ExecContext(ctx, tables); err != nil {
-			t.Fatal(err)
-		}
-		if db.Sequence() != sequence {
-			t.Fatalf("at %d, was %d", db.Sequence(), sequence)
-		}
-		check(t, db.Flush(ctx))
-		if n := db.Metrics().Requests; n != 0 {
-			t.Errorf("%d requests", n)
-		}
-		check(t, db.Close())
-	}
-	db = open(t, cfg)
-	exec(t, db, "INSERT OR IGNORE INTO t(id, v) VALUES(1, 2); INSERT OR IGNORE INTO u(id) VALUES(77)") // compares at the end
-}
