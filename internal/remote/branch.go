@@ -47,37 +47,15 @@ func (b *Bucket) Branches(ctx context.Context, m *Manifest) ([]Branch, error) {
 		if err != nil {
 			return nil, err
 		}
-		br := &Branch{NodeID: o.batch.NodeID, Epoch: o.batch.Epoch}
-		if known := found[br.ID()]; known != nil {
-			br = known
+		id := o.batch.branch()
+		br := found[id]
+		if br == nil {
+			br = &Branch{NodeID: o.batch.NodeID, Epoch: o.batch.Epoch}
 		}
-		from, belongs := m.orphaned(o.batch)
-		switch o.kind {
-		case branchObject:
-			br.manifest = o.Key
-		case branchSnapshot:
-			belongs = belongs && br.manifest != "" // else it was never completed
-		case batchObject:
-			if br.manifest != "" {
-				belongs = belongs && o.batch.To >= br.From
-			} else {
-				belongs = belongs && !m.outlived(o.batch)
-			}
-		default:
-			belongs = false
+		if from, belongs := m.belongs(o, br); belongs {
+			br.add(o, from)
+			found[id] = br
 		}
-		if !belongs {
-			continue
-		}
-		if br.From == 0 || br.manifest == "" {
-			br.From = min(cmp.Or(br.From, from), from)
-		}
-		br.To = max(br.To, o.batch.To)
-		br.Objects, br.Bytes = br.Objects+1, br.Bytes+o.Size
-		if o.ModTime.After(br.Time) {
-			br.Time = o.ModTime
-		}
-		found[br.ID()] = br
 	}
 	out := make([]Branch, 0, len(found))
 	for _, br := range found {
@@ -87,6 +65,39 @@ func (b *Bucket) Branches(ctx context.Context, m *Manifest) ([]Branch, error) {
 		return cmp.Or(cmp.Compare(x.Epoch, y.Epoch), strings.Compare(x.NodeID, y.NodeID))
 	})
 	return out, nil
+}
+
+// belongs says whether o is part of branch br, of which all objects listed before
+// it are known, and from which sequence on.
+func (m *Manifest) belongs(o object, br *Branch) (from int64, belongs bool) {
+	from, orphan := m.orphaned(o.batch)
+	switch {
+	case !orphan:
+		return 0, false
+	case o.kind == branchObject:
+		return from, true
+	case o.kind == branchSnapshot:
+		return from, br.manifest != "" // else it was never completed
+	case o.kind == batchObject && br.manifest != "":
+		return from, o.batch.To >= br.From
+	}
+	return from, o.kind == batchObject && !m.outlived(o.batch)
+}
+
+// add counts an object. The branch's manifest says where it begins, or else the
+// first of its batches does.
+func (b *Branch) add(o object, from int64) {
+	if o.kind == branchObject {
+		b.manifest = o.Key
+	}
+	if b.From == 0 || b.manifest == "" && from < b.From {
+		b.From = from
+	}
+	b.To = max(b.To, o.batch.To)
+	b.Objects, b.Bytes = b.Objects+1, b.Bytes+o.Size
+	if o.ModTime.After(b.Time) {
+		b.Time = o.ModTime
+	}
 }
 
 // orphaned says whether o, a batch or a branch, holds something that is no part
