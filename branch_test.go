@@ -203,6 +203,7 @@ func TestBranchOutlivesItsBase(t *testing.T) {
 		ctx := t.Context()
 		cfg := config(t)
 		cfg.Retention, cfg.EncryptionKeys = 10*24*time.Hour, []string{strings.Repeat("a5", 32)}
+		cfg.SyncInterval = time.Hour
 		first := open(t, cfg)
 		some(t, first, "t", 3)
 		check(t, first.Flush(ctx))

@@ -36,7 +36,11 @@ import (
 // DRIFTDB_STRIDE is how many bytes lie between two that are tried; "make
 // damage" tries every one.
 func TestDamagedBackup(t *testing.T) {
-	stride := setting(t, "DRIFTDB_STRIDE", 60)
+	normal := 60
+	if testing.Short() {
+		normal = 300
+	}
+	stride := setting(t, "DRIFTDB_STRIDE", normal)
 	for _, secret := range []string{"", strings.Repeat("da", 32)} {
 		name := "encrypted"
 		if secret == "" {
