@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -15,18 +13,17 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// fetch gets the database from the bucket if that has to be done before it is
-// opened: when there is no file, or one that is merely behind.
-func (db *DB) fetch(ctx context.Context) error {
-	info, err := os.Stat(db.path)
-	switch {
-	case err == nil && info.Size() > 0:
-		return db.catchUp(ctx, info.Mode())
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+// restoreMissing gets the database from the bucket if there is none here.
+func (db *DB) restoreMissing(ctx context.Context) error {
+	empty, err := db.file.Empty()
+	if err != nil {
 		return err
 	}
-	if err := db.setAside(); err != nil || !db.cfg.AutoRestore {
-		return err
+	if !empty {
+		return db.catchUp(ctx)
+	}
+	if !db.cfg.AutoRestore {
+		return nil
 	}
 	db.log.Info("restoring", "scope", "restore", "path", db.path, "name", db.cfg.Name)
 	err = db.restore(ctx, db.cfg.NodeID)
@@ -37,24 +34,9 @@ func (db *DB) fetch(ctx context.Context) error {
 	return err
 }
 
-// setAside keeps what SQLite would throw away: a WAL whose database is gone. It
-// is of use to nobody without that, but it is not ours to delete.
-func (db *DB) setAside() error {
-	left := fmt.Sprintf("%s-wal.left-%d", db.path, time.Now().UnixMilli())
-	info, err := os.Stat(db.path + "-wal")
-	if err != nil || info.Size() == 0 {
-		return nil
-	}
-	if err := os.Rename(db.path+"-wal", left); err != nil {
-		return fmt.Errorf("there is a write-ahead log whose database is gone: %w", err)
-	}
-	db.log.Warn("there was a write-ahead log whose database is gone; it was set aside", "scope", "open", "file", left)
-	return nil
-}
-
 // restore replaces the file, if there is one, by what the bucket has.
 func (db *DB) restore(ctx context.Context, node string) error {
-	res, err := restore.Run(ctx, db.bucket, restore.Options{Path: db.path, Overwrite: true,
+	res, err := restore.Run(ctx, db.bucket, restore.Options{File: db.file, Overwrite: true,
 		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1}
 			if n := len(m.Snapshots); n > 0 {
@@ -68,6 +50,9 @@ func (db *DB) restore(ctx context.Context, node string) error {
 	if len(res.Damaged) > 0 {
 		db.log.Warn("snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "scope", "restore", "damaged", res.Damaged)
 	}
+	if len(res.Aside) > 0 {
+		db.log.Warn("files beside the database did not belong to it; they were set aside", "scope", "restore", "files", res.Aside)
+	}
 	db.restored = true
 	db.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil
@@ -77,7 +62,7 @@ func (db *DB) restore(ctx context.Context, node string) error {
 // is missing there: it was left as it should, all of its changes have been
 // sent, and the bucket's history goes on from them. In every other case the file
 // stays as it is, and is compared with the bucket when it is open.
-func (db *DB) catchUp(ctx context.Context, mode fs.FileMode) error {
+func (db *DB) catchUp(ctx context.Context) error {
 	if db.bucket == nil || db.cfg.ManualSync || !db.leftClean() {
 		return nil
 	}
@@ -102,13 +87,13 @@ func (db *DB) catchUp(ctx context.Context, mode fs.FileMode) error {
 	if err := db.restore(ctx, node); err != nil {
 		return fmt.Errorf("bring the file up to date: %w", err)
 	}
-	return os.Chmod(db.path, mode.Perm())
+	return nil
 }
 
 // leftClean says whether the file is exactly as this program has left it, with
 // nothing in a WAL.
 func (db *DB) leftClean() bool {
-	left, noted := readNote(db.path)
+	left, noted := readNote(db.file.LockPath())
 	now, err := stat(db.path)
 	if err != nil || !noted || now != left.file {
 		return false

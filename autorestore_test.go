@@ -68,14 +68,14 @@ func TestAutoRestore(t *testing.T) {
 	})
 	t.Run("a restore that was killed", func(t *testing.T) {
 		cfg := saved(t, 3)
-		half := cfg.Path + "-driftdb-restore123"
-		if err := errors.Join(os.Mkdir(half, 0o700), os.WriteFile(filepath.Join(half, "restored.sqlite"), []byte("SQLite format 3\x00 half"), 0o600)); err != nil {
+		half := filepath.Join(cfg.Path+"-driftdb", "work-123")
+		if err := errors.Join(os.MkdirAll(half, 0o700), os.WriteFile(filepath.Join(half, "database.sqlite"), []byte("SQLite format 3\x00 half"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		if n := count(t, open(t, cfg), "t"); n != 3 {
 			t.Errorf("%d rows", n)
 		}
-		if _, err := os.Stat(half); err == nil {
+		if _, err := os.Stat(filepath.Dir(half)); err == nil {
 			t.Error("what it left is still there")
 		}
 	})

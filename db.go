@@ -13,10 +13,10 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
-	"github.com/gofrs/flock"
 )
 
 // DB is an open database. Its methods may be called from many goroutines.
@@ -26,8 +26,10 @@ type DB struct {
 	log  *slog.Logger
 	id   changelog.Identity
 
-	file    *flock.Flock // keeps other writers out
-	cleanup func() error // of an in-memory database
+	file  *dbfile.File
+	temp  *dbfile.Work // of an in-memory database
+	first *sqlite.Conn // which Open looks at the file with; later the log's
+	tail  sqlite.WALTail
 
 	ledger   sqlite.Ledger // of the commits that are ours
 	guard    guard
@@ -211,9 +213,6 @@ func (db *DB) release() error {
 	if db.readers != nil {
 		errs = append(errs, db.readers.Close())
 	}
-	if db.logs != nil {
-		errs = append(errs, db.logs.Close())
-	}
 	if db.checkpoints != nil { // before we note how the file is left
 		errs = append(errs, db.checkpoints.Close())
 	}
@@ -222,10 +221,19 @@ func (db *DB) release() error {
 		errs = append(errs, db.writer.Close())
 	}
 	if db.file != nil {
-		errs = append(errs, db.file.Close())
+		errs = append(errs, db.file.Unhold())
 	}
-	if db.cleanup != nil {
-		errs = append(errs, db.cleanup())
+	if db.logs != nil {
+		errs = append(errs, db.logs.Close())
+	}
+	if db.first != nil { // Open has failed
+		errs = append(errs, db.first.Close())
+	}
+	if db.file != nil {
+		errs = append(errs, db.setWALAside(), db.file.Release())
+	}
+	if db.temp != nil {
+		errs = append(errs, db.temp.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/seal"
@@ -40,6 +41,10 @@ var (
 	// ErrFenced: another writer has taken over the database's name. What this
 	// one had not sent yet is in its file.
 	ErrFenced = errors.New("driftdb: another writer has taken over")
+	// ErrFileReplaced: while the database was open, its file or one that SQLite
+	// keeps beside it was replaced, moved or deleted. Writes are refused, because
+	// nobody would find them again.
+	ErrFileReplaced = errors.New("driftdb: the database file is not the one that was opened")
 	// ErrDiverged: the file does not continue the history that the bucket has.
 	ErrDiverged = errors.New("driftdb: the file and the bucket have diverged")
 )
@@ -70,6 +75,8 @@ var public = []struct{ is, as error }{
 	{seal.ErrCorrupt, ErrCorrupt},
 	{seal.ErrPlaintext, ErrCorrupt},
 	{segment.ErrCorrupt, ErrCorrupt},
+	{dbfile.ErrLocked, ErrLocked},
+	{dbfile.ErrReplaced, ErrFileReplaced},
 	{sqlite.ErrPoolClosed, ErrClosed},
 	{syncer.ErrClosed, ErrClosed},
 }

@@ -3,6 +3,7 @@ package driftdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,7 @@ func (db *DB) unchanged(c *sqlite.Conn, tail sqlite.WALTail) (bool, error) {
 	if err != nil || !known || db.restored || db.cfg.Path == memory {
 		return err == nil, err // it is new to us: adopted, made, or restored just now
 	}
-	left, noted := readNote(db.path)
+	left, noted := readNote(db.file.LockPath())
 	db.guard.noted = left.file
 	if len(tail.Pages) == 0 {
 		now, err := stat(db.path)
@@ -51,6 +52,33 @@ func (db *DB) unchanged(c *sqlite.Conn, tail sqlite.WALTail) (bool, error) {
 	return changelog.Wrote(c, tail.Pages) // after a crash of ours
 }
 
+// checkFile says whether the database's files are still those that were opened.
+// If they are not, whatever is committed goes into files that nobody will find
+// again: from then on writes are refused. What the log has is sent all the same,
+// but no snapshot is taken. It may be called within a commit.
+func (db *DB) checkFile() error {
+	err := db.file.Check()
+	if err == nil {
+		return nil
+	}
+	err = export(fmt.Errorf("%w. Writes are refused from now on. What was committed before is in the old file, if that exists anywhere, and is sent to the bucket, if there is one. Close the database, put the right file in its place, and open it again", err))
+	if db.hub.Refused() == nil {
+		db.hub.Refuse(err)
+		db.guard.lose(err)
+	}
+	return err
+}
+
+// setWALAside takes our -wal away from a database that is not ours: it was put in
+// the place of ours, and SQLite would write what the -wal holds into it.
+func (db *DB) setWALAside() error {
+	name, err := db.file.LeaveWAL()
+	if name != "" {
+		db.log.Warn("another file has taken the database's place; what was still in our -wal was set aside", "scope", "open", "file", name)
+	}
+	return err
+}
+
 // leave notes how the file is left, unless there is something to notice. It is
 // called when only the writer is still open.
 func (db *DB) leave() {
@@ -60,7 +88,7 @@ func (db *DB) leave() {
 }
 
 func (db *DB) writeNote() error {
-	if db.cfg.Path == memory {
+	if db.cfg.Path == memory || db.checkFile() != nil {
 		return nil
 	}
 	c := db.writer
@@ -76,7 +104,7 @@ func (db *DB) writeNote() error {
 	file, err := stat(db.path)
 	if err == nil && notice == 0 {
 		db.guard.noted = file
-		err = note{file, c.LastSum()}.write(db.path)
+		err = note{file, c.LastSum(), db.file.Inode()}.write(db.file.LockPath())
 	}
 	return errors.Join(err, c.Rollback())
 }
@@ -85,7 +113,7 @@ func (db *DB) writeNote() error {
 // a checkpoint has cut it. Were we killed then, there would be no commit of ours
 // in the WAL to tell by. The caller holds the writer.
 func (db *DB) noteCut() error {
-	wal, err := os.Stat(db.path + "-wal")
+	wal, err := os.Lstat(db.path + "-wal")
 	if err != nil || wal.Size() > 0 {
 		return nil
 	}
@@ -106,6 +134,7 @@ type guard struct {
 	barriers atomic.Int64 // that were committed
 	mu       sync.Mutex
 	reasons  []string // of those that nobody was told of yet; the same one again counts once
+	lost     error    // the file, which nobody was told of yet
 }
 
 func (g *guard) start(db *DB) {
@@ -134,6 +163,18 @@ func (g *guard) tell(reason string) {
 		g.reasons = append(g.reasons, reason)
 	}
 	g.mu.Unlock()
+	g.rouse()
+}
+
+// lose notes that the file is lost. It, too, may be called within a commit.
+func (g *guard) lose(err error) {
+	g.mu.Lock()
+	g.lost = err
+	g.mu.Unlock()
+	g.rouse()
+}
+
+func (g *guard) rouse() {
 	select {
 	case g.wake <- struct{}{}:
 	default:
@@ -159,9 +200,12 @@ func (g *guard) run(ctx context.Context, db *DB) {
 
 func (g *guard) report(db *DB) {
 	g.mu.Lock()
-	reasons := g.reasons
-	g.reasons = nil
+	reasons, lost := g.reasons, g.lost
+	g.reasons, g.lost = nil, nil
 	g.mu.Unlock()
+	if lost != nil {
+		db.log.Error("the database file is not the one that was opened", "scope", "open", "path", db.path, "error", lost)
+	}
 	msg := "something happened that the log cannot describe"
 	if db.bucket != nil {
 		msg += "; a snapshot follows"
@@ -179,6 +223,9 @@ func (g *guard) tick(db *DB) {
 	default:
 		return
 	}
+	if db.checkFile() != nil {
+		return
+	}
 	if err := errors.Join(db.notice(), db.noteCut()); err != nil && !sqlite.IsBusy(err) {
 		db.log.Warn("looking for changes by other programs failed", "scope", "capture", "error", err)
 	}
@@ -191,8 +238,8 @@ func (g *guard) cap(ctx context.Context, db *DB) {
 	}
 }
 
-// look notices what was committed by others before the call.
-func (db *DB) look(ctx context.Context) error {
+// noticeNow notices what was committed by others before the call.
+func (db *DB) noticeNow(ctx context.Context) error {
 	if err := db.lock(ctx); err != nil {
 		return err
 	}

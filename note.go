@@ -14,6 +14,8 @@ import (
 type note struct {
 	file fileStat
 	sum  uint64 // of the last commit in the WAL, which stays when another program has the file open
+
+	inode uint64 // of the file, 0 if that is not known: see dbfile.File
 }
 
 // fileStat is what a file's directory entry says.
@@ -30,16 +32,16 @@ func stat(path string) (fileStat, error) {
 	return fileStat{info.Size(), info.ModTime().UnixNano()}, nil
 }
 
-const noteLen = 3*17 + 8
+const noteLen = 4*17 + 8
 
 // String always has noteLen bytes.
 func (n note) String() string {
-	s := fmt.Sprintf("%016x %016x %016x ", n.file.size, uint64(n.file.modified), n.sum)
+	s := fmt.Sprintf("%016x %016x %016x %016x ", n.file.size, uint64(n.file.modified), n.sum, n.inode)
 	return s + fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(s)))
 }
 
-func (n note) write(path string) error {
-	f, err := os.OpenFile(path+"-lock", os.O_WRONLY, 0)
+func (n note) write(lock string) error {
+	f, err := os.OpenFile(lock, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -47,10 +49,10 @@ func (n note) write(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// readNote returns the note beside the file at path. One that is missing, or
-// was cut short, is none.
-func readNote(path string) (n note, ok bool) {
-	f, err := os.Open(path + "-lock")
+// readNote returns the note in the lock's file. One that is missing, or was cut
+// short, is none.
+func readNote(lock string) (n note, ok bool) {
+	f, err := os.Open(lock)
 	if err != nil {
 		return note{}, false
 	}
@@ -60,7 +62,7 @@ func readNote(path string) (n note, ok bool) {
 		return note{}, false
 	}
 	var modified uint64
-	if _, err := fmt.Sscanf(string(b), "%x %x %x", &n.file.size, &modified, &n.sum); err != nil {
+	if _, err := fmt.Sscanf(string(b), "%x %x %x %x", &n.file.size, &modified, &n.sum, &n.inode); err != nil {
 		return note{}, false
 	}
 	n.file.modified = int64(modified)

@@ -5,19 +5,16 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
-	"github.com/gofrs/flock"
 )
 
 // memory is the Path of a database that is not kept.
@@ -43,16 +40,20 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 }
 
 func (db *DB) open(ctx context.Context) error {
-	if err := db.claim(); err != nil {
+	if err := db.takeFile(); err != nil {
 		return err
 	}
-	if err := db.connect(ctx); err != nil {
+	if err := db.openBucket(ctx); err != nil {
 		return err
 	}
-	if err := db.fetch(ctx); err != nil {
+	if err := db.restoreMissing(ctx); err != nil {
 		return err
 	}
-	if err := db.prepare(); err != nil {
+	if err := db.examine(); err != nil {
+		return err
+	}
+	// Whatever failed up to here has left nothing behind.
+	if err := db.begin(); err != nil {
 		return err
 	}
 	if err := db.openConns(); err != nil {
@@ -82,74 +83,31 @@ func (db *DB) startSync(ctx context.Context) error {
 	return nil
 }
 
-// claim finds the file's place and keeps other writers out of it.
-func (db *DB) claim() error {
-	if db.cfg.Path == memory {
-		return db.claimMemory()
-	}
-	path, err := resolve(db.cfg.Path)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	db.path = path
-	if db.file, err = lockFile(path); err != nil {
-		return err
-	}
-	return removeLeftovers(path)
-}
-
-// resolve finds the file that path means: one file, one lock, whatever it is
-// called.
-func resolve(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	return path, nil
-}
-
-// lockFile keeps other writers of ours away from the database at path. The
-// lock is on a file beside it: SQLite's locks on the database itself end when
-// anybody in the process closes it.
-func lockFile(path string) (*flock.Flock, error) {
-	lock := flock.New(path+"-lock", flock.SetPermissions(0o600))
-	ok, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	if !ok {
-		return nil, fmt.Errorf("%w: %s has a writer; a file can have one at a time", ErrLocked, path)
-	}
-	return lock, nil
-}
-
-// removeLeftovers deletes the working folders of snapshots and restores that a
-// crash has cut short. We hold the file's lock, so they are nobody's.
-func removeLeftovers(path string) error {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		for _, suffix := range []string{syncer.CopySuffix, restore.TempSuffix} {
-			if ok, _ := filepath.Match(escapeGlob(filepath.Base(path)+suffix)+"*", e.Name()); ok && e.IsDir() {
-				if err := os.RemoveAll(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
-					return err
-				}
-			}
+// takeFile finds the file's place and keeps other writers out of it.
+func (db *DB) takeFile() (err error) {
+	path := db.cfg.Path
+	if path == memory {
+		// A file in a private folder, so that it has readers beside its writer, a
+		// log and snapshots like any other. SQLite's own memory databases have none
+		// of that: a reader stops the writer there.
+		if db.temp, err = dbfile.NewMemory(); err != nil {
+			return err
 		}
+		path = db.temp.Path()
+	}
+	if db.file, err = dbfile.Take(path); err != nil {
+		return err
+	}
+	db.path = db.file.Path()
+	if kind, unsafe := db.file.UnsafeFileSystem(); unsafe {
+		db.log.Warn("the database is on a file system on which SQLite's WAL can break, and with it the database; keep it on a local disk",
+			"scope", "open", "path", db.path, "filesystem", kind)
 	}
 	return nil
 }
 
-// connect makes the way to the bucket.
-func (db *DB) connect(ctx context.Context) error {
+// openBucket makes the way to the bucket.
+func (db *DB) openBucket(ctx context.Context) error {
 	store, err := openStore(ctx, db.cfg.S3, db.cfg.Store)
 	if err != nil || store == nil {
 		return err
@@ -167,38 +125,84 @@ func (db *DB) connect(ctx context.Context) error {
 	return nil
 }
 
-// prepare opens the file for the first time: it has to be a database, gets our
-// tables, and has to belong to this name.
-func (db *DB) prepare() error {
+// examine looks at the file as it is, if there is one, and changes nothing: it
+// has to be a database, and to belong to this name.
+func (db *DB) examine() error {
+	if empty, err := db.file.Empty(); err != nil || empty {
+		return err
+	}
+	if err := db.setAside(); err != nil {
+		return err
+	}
 	tail, err := sqlite.ReadWAL(db.path)
 	if err != nil {
 		return err
 	}
-	plain := new(sqlite.Driver)
-	look, err := plain.Open(db.path, sqlite.Options{KeepJournal: true, BusyTimeout: db.cfg.BusyTimeout})
-	if err == nil {
-		defer look.Close() // not yet: the last one to close tidies up the WAL, and what it tells of
-		// Before anything is changed, the journal mode included.
-		_, err = look.Int("SELECT count(*) FROM main.sqlite_schema")
-	}
+	look, err := db.look()
 	if err != nil {
-		if sqlite.IsNotDatabase(err) {
-			return fmt.Errorf("%w: it is no SQLite database, and was left as it is: %w", ErrCorrupt, err)
-		}
 		return err
 	}
-	db.checkpoints = sqlite.NewCheckpointer(db.path, func(err error) {
+	db.first, db.tail = look, tail
+	if len(tail.Pages) > 0 { // if this comes to nothing, it stays for whoever comes next
+		if err := look.KeepWAL(true); err != nil {
+			return err
+		}
+	}
+	_, id, err := changelog.Inspect(look)
+	if sqlite.IsNotDatabase(err) {
+		return fmt.Errorf("%w: it is no SQLite database, and was left as it is: %w", ErrCorrupt, err)
+	}
+	if err == nil && id.Name != "" && id.Name != db.cfg.Name {
+		err = fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", id.Name, db.cfg.Name)
+	}
+	return err
+}
+
+// setAside keeps SQLite from taking what lies beside the file for the file's own.
+func (db *DB) setAside() error {
+	aside, err := dbfile.SetAside(db.path)
+	if len(aside) > 0 {
+		db.log.Warn("files beside the database did not belong to it; they were set aside", "scope", "open", "files", aside)
+	}
+	return err
+}
+
+// look opens the first connection, which changes nothing. The file is locked on
+// it, whatever other names it has.
+func (db *DB) look() (*sqlite.Conn, error) {
+	c, err := new(sqlite.Driver).Open(db.path, sqlite.Options{MustExist: true, KeepJournal: true, BusyTimeout: db.cfg.BusyTimeout, Claim: db.file.Hold})
+	if sqlite.IsNotDatabase(err) {
+		err = fmt.Errorf("%w: it is no SQLite database, and was left as it is: %w", ErrCorrupt, err)
+	}
+	return c, db.file.Explain(err)
+}
+
+// begin makes the file DriftDB's, if it is not yet, and opens its writer.
+func (db *DB) begin() (err error) {
+	if db.first == nil {
+		if err := db.setAside(); err != nil {
+			return err
+		}
+		if err := db.file.Create(); err != nil {
+			return err
+		}
+		if db.first, err = db.look(); err != nil {
+			return err
+		}
+	}
+	db.checkpoints = sqlite.NewCheckpointer(db.path, db.file.Admit, func(err error) {
 		db.log.Warn("the WAL could not be copied back into the database; it grows until that works", "scope", "checkpoint", "error", err)
 	})
-	c, err := plain.Open(db.path, db.options())
-	if err != nil {
+	// The first connection goes on as the log's.
+	opts := db.options()
+	opts.Synchronous, opts.CacheKiB = sqlite.SyncFull, 0
+	if err := errors.Join(db.first.KeepWAL(false), db.first.Reconfigure(opts)); err != nil {
 		return err
 	}
-	defer c.Close()
-	if err := db.admit(c, tail); err != nil {
+	if err := db.admit(db.first, db.tail); err != nil {
 		return err
 	}
-	last, err := changelog.Last(c)
+	last, err := changelog.Last(db.first)
 	if err != nil {
 		return err
 	}
@@ -210,10 +214,11 @@ func (db *DB) prepare() error {
 			db.guard.tell(barrier)
 		}
 	})
-	// While the other two are still open: the WAL that the ledger has begun with
-	// goes with the last connection.
-	db.writer, err = capture.Open(db.path, db.options(), db.hub)
-	return err
+	db.hub.Watch(db.checkFile)
+	if db.writer, err = capture.Open(db.path, db.options(), db.hub); err != nil {
+		return err
+	}
+	return db.file.Watch()
 }
 
 // admit gives the file our tables, and finds out whether it belongs to this
@@ -258,22 +263,33 @@ func (db *DB) identify(c *sqlite.Conn) error {
 	if db.id, err = changelog.ReadIdentity(c); err != nil {
 		return err
 	}
-	switch db.id.Name {
-	case db.cfg.Name:
-	case "":
-		if err := changelog.SetName(c, db.cfg.Name); err != nil {
-			return err
-		}
+	if db.id.Name == "" {
 		db.id.Name = db.cfg.Name
-	default:
-		return fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", db.id.Name, db.cfg.Name)
+		return changelog.SetName(c, db.cfg.Name)
 	}
 	return nil
 }
 
-// options are those of every connection that writes.
+// options are those of every connection that writes. None but the first may make
+// the file, and each has to be one to the file that the first has locked.
 func (db *DB) options() sqlite.Options {
-	return sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger}
+	return sqlite.Options{
+		BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
+		MustExist: true, Claim: db.file.Admit,
+	}
+}
+
+// openReader opens a connection that only reads.
+func (db *DB) openReader(opts sqlite.Options) (*sqlite.Conn, error) {
+	opts.QueryOnly, opts.Ledger = true, nil
+	c, err := new(sqlite.Driver).Open(db.path, opts)
+	if err == nil {
+		return c, nil
+	}
+	if gone := db.checkFile(); gone != nil {
+		return nil, gone
+	}
+	return nil, db.file.Explain(err)
 }
 
 // openConns opens the connections that the database works with.
@@ -281,21 +297,11 @@ func (db *DB) openConns() (err error) {
 	if err := db.writer.Barrier(changedSchema, true); err != nil {
 		return err
 	}
-	plain := new(sqlite.Driver)
-	opts := db.options()
-	opts.Synchronous, opts.CacheKiB = sqlite.SyncFull, 0
-	c, err := plain.Open(db.path, opts)
-	if err != nil {
+	if db.logs, err = changelog.Open(db.first); err != nil {
 		return err
 	}
-	if db.logs, err = changelog.Open(c); err != nil {
-		return errors.Join(err, c.Close())
-	}
-	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) {
-		opts := db.options()
-		opts.QueryOnly, opts.Ledger = true, nil
-		return plain.Open(db.path, opts)
-	})
+	db.first = nil // it is closed with the log
+	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
 	db.sql = sql.OpenDB(connector{db})
 	return nil
 }
@@ -306,7 +312,9 @@ func (db *DB) openSync() (err error) {
 		Log: db.logs, Bucket: db.bucket, Path: db.path,
 		Sequence: db.hub.Sequence, StandBack: db.exclusive, Refuse: func(err error) { db.hub.Refuse(export(err)) },
 		Reader: func() (*sqlite.Conn, error) {
-			return new(sqlite.Driver).Open(db.path, sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, QueryOnly: true, MustExist: true, Checkpointer: db.checkpoints})
+			opts := db.options()
+			opts.CacheKiB, opts.ForeignKeys = 0, false
+			return db.openReader(opts)
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
 		SnapshotEvery: int64(db.cfg.SnapshotEvery),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
@@ -82,7 +83,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	}, nil
 }
 
-func (cfg RestoreConfig) restore(ctx context.Context) (restore.Result, error) {
+func (cfg RestoreConfig) restore(ctx context.Context) (_ restore.Result, err error) {
 	b, err := cfg.bucket(ctx)
 	if err != nil {
 		return restore.Result{}, err
@@ -90,21 +91,12 @@ func (cfg RestoreConfig) restore(ctx context.Context) (restore.Result, error) {
 	if cfg.Path == "" || cfg.Path == memory {
 		return restore.Result{}, errors.New("Path must name a file")
 	}
-	path, err := filepath.Abs(cfg.Path)
+	file, err := dbfile.Take(cfg.Path)
 	if err != nil {
 		return restore.Result{}, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return restore.Result{}, err
-	}
-	if _, err := os.Stat(path + "-lock"); err == nil {
-		lock, err := lockFile(path)
-		if err != nil {
-			return restore.Result{}, err
-		}
-		defer lock.Close()
-	}
-	opts := restore.Options{Path: path, Overwrite: cfg.Overwrite, Target: cfg.target(), Branch: cfg.Branch}
+	defer func() { err = errors.Join(err, file.Abandon()) }()
+	opts := restore.Options{File: file, Overwrite: cfg.Overwrite, Target: cfg.target(), Branch: cfg.Branch}
 	if cfg.OnProgress != nil {
 		opts.Progress = func(p restore.Progress) {
 			cfg.OnProgress(Progress{Stage: string(p.Stage), Done: p.Done, Total: p.Total})
@@ -181,22 +173,21 @@ func Detach(ctx context.Context, path string) error {
 }
 
 func detach(path string) (err error) {
-	path, err = resolve(path)
+	file, err := dbfile.Take(path)
 	if err != nil {
 		return err
 	}
-	lock, err := lockFile(path)
-	if err != nil {
+	defer func() { err = errors.Join(err, file.Abandon()) }()
+	if _, err := dbfile.SetAside(file.Path()); err != nil {
 		return err
 	}
-	defer lock.Close()
-	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, Synchronous: sqlite.SyncFull})
+	c, err := new(sqlite.Driver).Open(file.Path(), sqlite.Options{MustExist: true, Synchronous: sqlite.SyncFull, Claim: file.Hold})
 	if err != nil {
-		return err
+		return file.Explain(err)
 	}
-	defer func() { err = errors.Join(err, c.Close()) }()
+	defer func() { err = errors.Join(err, file.Unhold(), c.Close()) }()
 	if err := changelog.Strip(c); err != nil {
-		return fmt.Errorf("detach %s: %w", path, err)
+		return fmt.Errorf("detach %s: %w", file.Path(), err)
 	}
 	return nil
 }

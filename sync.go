@@ -28,7 +28,7 @@ func (db *DB) Flush(ctx context.Context) error {
 	if err := db.syncable(); err != nil {
 		return err
 	}
-	if err := db.look(ctx); err != nil {
+	if err := db.noticeNow(ctx); err != nil {
 		return err
 	}
 	return export(db.sync.Flush(ctx))
@@ -42,7 +42,7 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable(); err != nil {
 		return SnapshotInfo{}, err
 	}
-	if err := db.look(ctx); err != nil {
+	if err := db.noticeNow(ctx); err != nil {
 		return SnapshotInfo{}, err
 	}
 	s, err := db.sync.Snapshot(ctx)
@@ -103,7 +103,7 @@ type Metrics struct {
 	Mismatches int64
 
 	Fenced    bool  // another writer has taken over
-	LastError error // of the last round; nil when it went well
+	LastError error // why writes are refused; else of the last round, nil when it went well
 }
 
 // Metrics says how things are. It reads the disk, and uses no network.
@@ -111,6 +111,7 @@ func (db *DB) Metrics() Metrics {
 	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size(), Barriers: db.guard.barriers.Load()}
 	// A closed database has no log to measure, and nobody to tell.
 	m.LogSizeBytes, _ = db.logSize(context.Background())
+	m.LastError = db.hub.Refused()
 	if db.sync == nil {
 		return m
 	}
@@ -119,7 +120,10 @@ func (db *DB) Metrics() Metrics {
 	m.SyncedSequence, m.ConfirmedSequence = st.Acked, st.Confirmed
 	m.PendingChanges = max(m.LatestSequence-st.Acked, 0)
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
-	m.Fenced, m.LastError, m.Mismatches = st.Fenced, export(st.Err), st.Mismatches
+	m.Fenced, m.Mismatches = st.Fenced, st.Mismatches
+	if m.LastError == nil {
+		m.LastError = export(st.Err)
+	}
 	m.BytesUploaded, m.Requests = db.meter.bytes.Load(), db.meter.requests.Load()
 	return m
 }

@@ -3,6 +3,7 @@ package capture
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // DefaultLimit is how many bytes of changes one transaction may buffer: some
@@ -19,6 +20,10 @@ type Hub struct {
 	logged   atomic.Int64 // bytes of changes committed since the hub was made
 	refused  atomic.Pointer[error]
 
+	watch   func() error // see Watch
+	made    time.Time
+	watched atomic.Int64 // when watch was called last, since made
+
 	ownOnce sync.Once
 	own     string // definitions of our tables, as the first connection found them
 }
@@ -31,7 +36,7 @@ func NewHub(sequence int64, limit int, notify func(barrier string)) *Hub {
 	if limit == 0 {
 		limit = DefaultLimit
 	}
-	h := &Hub{limit: limit, notify: notify}
+	h := &Hub{limit: limit, notify: notify, made: time.Now()}
 	h.sequence.Store(sequence)
 	return h
 }
@@ -49,6 +54,31 @@ func (h *Hub) Refuse(err error) { h.refused.Store(&err) }
 func (h *Hub) Refused() error {
 	if p := h.refused.Load(); p != nil {
 		return *p
+	}
+	return nil
+}
+
+// watchEvery is how old the watch's last word may be when a commit relies on it:
+// it takes a tenth of a commit's time.
+const watchEvery = 100 * time.Millisecond
+
+// Watch makes commits call watch, at most every tenth of a second. An error of it
+// refuses the commit, and every later one. It is set before the first commit,
+// runs under SQLite's write lock, and must not use the database.
+func (h *Hub) Watch(watch func() error) { h.watch = watch }
+
+// mayCommit is called within each commit that changes something.
+func (h *Hub) mayCommit() error {
+	if err := h.Refused(); err != nil || h.watch == nil {
+		return err
+	}
+	now, last := int64(time.Since(h.made)), h.watched.Load()
+	if last != 0 && now-last < int64(watchEvery) || !h.watched.CompareAndSwap(last, now) {
+		return nil
+	}
+	if err := h.watch(); err != nil {
+		h.Refuse(err)
+		return err
 	}
 	return nil
 }

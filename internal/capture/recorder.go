@@ -225,7 +225,7 @@ func (r *recorder) flush() error {
 	if r.fail != nil {
 		return r.fail
 	}
-	if r.denied = r.hub.Refused(); r.denied != nil {
+	if r.denied = r.hub.mayCommit(); r.denied != nil {
 		return r.denied
 	}
 	next, now, schema := int64(0), time.Now().UnixMilli(), int64(-1)

@@ -95,28 +95,46 @@ const (
 	Foreign                // it has tables of its own, of which the log knows nothing: a barrier stands first
 )
 
-// Init makes our tables if they are missing, and checks them if they are not.
-// A node id that is not empty replaces the one that the file has.
-func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
+// Inspect finds out what the database is to us, and whose it is if it has our
+// tables. It changes nothing. A database that Init would refuse is an error.
+func Inspect(c *sqlite.Conn) (Adopted, Identity, error) {
 	if enc, err := c.Text("PRAGMA encoding"); err != nil {
-		return 0, err
+		return 0, Identity{}, err
 	} else if enc != "UTF-8" {
-		return 0, fmt.Errorf("the database's text encoding is %s; only UTF-8 can be logged (dump it with the sqlite3 tool and load the dump into a new file)", enc)
+		return 0, Identity{}, fmt.Errorf("the database's text encoding is %s; only UTF-8 can be logged (dump it with the sqlite3 tool and load the dump into a new file)", enc)
 	}
 	found, err := Exists(c)
 	if err != nil {
-		return 0, err
+		return 0, Identity{}, err
 	}
 	if found {
-		return Known, check(c, nodeID)
+		if err := checkFormat(c); err != nil {
+			return 0, Identity{}, err
+		}
+		id, err := ReadIdentity(c)
+		return Known, id, err
 	}
-	adopted := Fresh
-	if n, err := c.Int("SELECT count(*) FROM main.sqlite_schema"); err != nil {
+	n, err := c.Int("SELECT count(*) FROM main.sqlite_schema")
+	if err != nil || n == 0 {
+		return Fresh, Identity{}, err
+	}
+	return Foreign, Identity{}, nil
+}
+
+// Init makes our tables if they are missing, and checks them if they are not.
+// A node id that is not empty replaces the one that the file has.
+func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
+	adopted, id, err := Inspect(c)
+	if err != nil {
 		return 0, err
-	} else if n > 0 {
-		adopted = Foreign
 	}
-	id := Identity{DatabaseID: uuid.NewString(), NodeID: nodeID}
+	if adopted == Known {
+		if nodeID != "" && nodeID != id.NodeID {
+			return Known, setMeta(c, metaNodeID, nodeID)
+		}
+		return Known, nil
+	}
+	id = Identity{DatabaseID: uuid.NewString(), NodeID: nodeID}
 	return adopted, create(c, id, Books{Snapshot: -1, Chain: segment.Genesis(id.DatabaseID)}, 0, nil, adopted == Foreign)
 }
 
@@ -176,22 +194,12 @@ func NewNodeID() string {
 	return strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 }
 
-func check(c *sqlite.Conn, nodeID string) error {
+func checkFormat(c *sqlite.Conn) error {
 	v, err := metaInt(c, metaFormat)
-	if err != nil {
-		return err
+	if err == nil && v > Format {
+		err = fmt.Errorf("%w (format %d, this program knows %d)", ErrVersion, v, Format)
 	}
-	if v > Format {
-		return fmt.Errorf("%w (format %d, this program knows %d)", ErrVersion, v, Format)
-	}
-	if nodeID == "" {
-		return nil
-	}
-	old, err := metaText(c, metaNodeID)
-	if err != nil || old == nodeID {
-		return err
-	}
-	return setMeta(c, metaNodeID, nodeID)
+	return err
 }
 
 func metaInt(c *sqlite.Conn, key string) (n int64, err error) {

@@ -63,13 +63,13 @@ func (j *job) fetch(ctx context.Context, s remote.Snapshot) (err error) {
 		return err
 	}
 	defer body.Close()
-	f, err := os.OpenFile(j.file, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(j.file, os.O_TRUNC|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err = errors.Join(err, f.Close()); err != nil {
-			err = errors.Join(err, os.Remove(j.file)) // the log may have to begin with nothing
+			err = errors.Join(err, os.Truncate(j.file, 0)) // the log may have to begin with nothing
 		}
 	}()
 	_, err = io.Copy(f, &progressReader{r: body, report: func(n int64) { j.progress(Fetching, n, 0) }})

@@ -6,13 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/digest/scan"
 	"github.com/driftdb/driftdb-go/internal/remote"
@@ -34,8 +32,8 @@ var (
 
 // Options say what to restore, and to where.
 type Options struct {
-	Path      string
-	Overwrite bool
+	File      *dbfile.File // the place of the new database, taken
+	Overwrite bool         // what is there
 	Target    remote.Target
 	Branch    string // empty: the history
 	Progress  func(Progress)
@@ -71,54 +69,43 @@ type Result struct {
 	// Damaged are the keys of snapshots that could not be used. An older one and
 	// the log after it, or the whole log, have given the same.
 	Damaged []string
+	// Aside are the new names of files that lay beside the place and belonged to no
+	// database there.
+	Aside []string
 	// ForeignKeyViolations is how many rows refer to a row that is not there.
 	// SQLite lets a source have them while foreign_keys is off, so they are no
 	// damage: the restored database is what the source was.
 	ForeignKeyViolations int64
 }
 
-// Run restores the bucket's database to opts.Path. A file that is there already
+// Run restores the bucket's database to opts.File. A file that is there already
 // is fs.ErrExist, unless it may be overwritten. Until it succeeds there is
-// nothing at Path, or what was there before.
-func Run(ctx context.Context, b *remote.Bucket, opts Options) (Result, error) {
-	if err := free(opts); err != nil {
-		return Result{}, err
+// nothing in the place, or what was there before.
+func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err error) {
+	if err := opts.File.Free(opts.Overwrite); err != nil {
+		return res, err
 	}
 	m, err := b.Manifest(ctx)
 	if err != nil {
-		return Result{}, err
+		return res, err
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(opts.Path), filepath.Base(opts.Path)+TempSuffix)
-	if err != nil {
-		return Result{}, fmt.Errorf("make room for the restore: %w", err)
-	}
-	defer os.RemoveAll(dir)
 	history := m.Manifest
 	if opts.Branch != "" {
 		if history, err = b.Branch(ctx, history, opts.Branch); err != nil {
-			return Result{}, err
+			return res, err
 		}
 	}
-	job := &job{b: b, m: history, opts: opts, file: filepath.Join(dir, "restored.sqlite")}
-	res, err := job.build(ctx)
+	work, err := dbfile.NewWork(opts.File.Path())
 	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, work.Close()) }()
+	job := &job{b: b, m: history, opts: opts, file: work.Path()}
+	if res, err = job.build(ctx); err != nil {
 		return res, missing(err)
 	}
-	return res, place(job.file, opts)
-}
-
-// TempSuffix marks the folders that a restore works in, beside its target.
-const TempSuffix = "-driftdb-restore"
-
-func free(opts Options) error {
-	_, err := os.Lstat(opts.Path)
-	switch {
-	case err == nil && !opts.Overwrite:
-		return fmt.Errorf("%s: %w (choose another file, or say that it may be overwritten)", opts.Path, fs.ErrExist)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	return nil
+	res.Aside, err = opts.File.Replace(work, opts.Overwrite)
+	return res, err
 }
 
 type job struct {
@@ -303,35 +290,6 @@ func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Re
 	}
 	res.Tables, err = j.proof.verify(sums, sequence)
 	return sums, err
-}
-
-// place moves the finished file to its place, so that a crash leaves either
-// what was there before or all of the new database.
-func place(file string, opts Options) error {
-	if err := syncFile(file); err != nil {
-		return err
-	}
-	if err := free(opts); err != nil {
-		return err
-	}
-	// A WAL that another database left there would be taken for this one's.
-	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
-		if err := os.Remove(opts.Path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	if err := os.Rename(file, opts.Path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(opts.Path))
-}
-
-func syncFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // TimeOf is ms as a time.

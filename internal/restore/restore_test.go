@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/seal"
@@ -93,7 +94,10 @@ func (h *history) restore(sequence int64) (string, Result, error) {
 	h.Helper()
 	h.confirm()
 	path := filepath.Join(h.TempDir(), "restored.db")
-	res, err := Run(h.Context(), h.b, Options{Path: path, Target: remote.Target{Sequence: sequence}})
+	file, err := dbfile.Take(path)
+	h.must(err)
+	defer file.Release()
+	res, err := Run(h.Context(), h.b, Options{File: file, Target: remote.Target{Sequence: sequence}})
 	return path, res, err
 }
 

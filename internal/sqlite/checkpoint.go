@@ -51,6 +51,7 @@ const (
 type Checkpointer struct {
 	path   string
 	id     uintptr // what SQLite's hook knows it by
+	claim  func(*Conn) error
 	report func(error)
 
 	failing bool // the last checkpoint has; run's own
@@ -77,12 +78,12 @@ var (
 	checkpointerID atomic.Uintptr
 )
 
-// NewCheckpointer starts the checkpointer of the database at path. report is
-// called, on another goroutine, when a checkpoint fails and the one before did
+// NewCheckpointer starts the checkpointer of the database at path. claim is that
+// of the Options of its connection. report is called, on another goroutine, when a checkpoint fails and the one before did
 // not; the WAL grows meanwhile, and nothing is lost.
-func NewCheckpointer(path string, report func(error)) *Checkpointer {
+func NewCheckpointer(path string, claim func(*Conn) error, report func(error)) *Checkpointer {
 	cp := &Checkpointer{
-		path: path, id: checkpointerID.Add(1), report: report,
+		path: path, id: checkpointerID.Add(1), claim: claim, report: report,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	cp.turn = sync.NewCond(&cp.mu)
@@ -305,7 +306,7 @@ func (cp *Checkpointer) connect() (*Conn, error) {
 	if cp.closed {
 		return nil, errors.New("sqlite: the checkpointer is closed")
 	}
-	c, err := new(Driver).Open(cp.path, Options{BusyTimeout: restartTimeout, MustExist: true, KeepJournal: true})
+	c, err := new(Driver).Open(cp.path, Options{BusyTimeout: restartTimeout, MustExist: true, KeepJournal: true, Claim: cp.claim})
 	cp.conn = c
 	return c, err
 }

@@ -23,7 +23,7 @@ type walFile struct {
 
 func newWALFile(t *testing.T) *walFile {
 	path := filepath.Join(t.TempDir(), "x.sqlite")
-	f := &walFile{t: t, path: path, cp: sqlite.NewCheckpointer(path, func(err error) { t.Errorf("checkpoint: %v", err) })}
+	f := &walFile{t: t, path: path, cp: sqlite.NewCheckpointer(path, nil, func(err error) { t.Errorf("checkpoint: %v", err) })}
 	t.Cleanup(func() {
 		if err := f.cp.Close(); err != nil {
 			t.Error(err)

@@ -46,8 +46,14 @@ type Options struct {
 	ForeignKeys bool          // enforce foreign keys
 	QueryOnly   bool          // refuse to change anything
 	MustExist   bool          // do not create the file
+	Exclusive   bool          // lock the file for as long as the connection is open; SQLITE_BUSY if anybody else uses it
+	Immutable   bool          // read the file alone, as if nobody could change it: no locks, no WAL, no journal
 	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
 	Ledger      *Ledger       // counts the connection's commits; default none
+
+	// Claim is called before anything is read: an error of it fails Open. By then
+	// the file is open and, unless MustExist is set, made.
+	Claim func(*Conn) error
 
 	Checkpointer *Checkpointer // does the checkpoints; default: the commit that leaves 1000 pages or more in the WAL
 }
@@ -124,10 +130,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	}
 	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger}
 	c.cells = libc.Xcalloc(tls, 2, 8)
-	err = c.check()
-	if err == nil && opts.Checkpointer != nil {
-		err = opts.Checkpointer.watch(c)
-	}
+	err = c.begin(opts)
 	if c.ledger != nil {
 		c.hook()
 	}
@@ -150,19 +153,75 @@ func (c *Conn) check() error {
 	return nil
 }
 
-func dsn(path string, o Options) string {
-	if o.Synchronous == "" {
-		o.Synchronous = SyncNormal
+// begin makes an open connection one that can be used.
+func (c *Conn) begin(opts Options) error {
+	if opts.Claim != nil {
+		if err := opts.Claim(c); err != nil {
+			return err
+		}
 	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	if err := c.Exec(opts.pragmas()); err != nil {
+		return err
+	}
+	if opts.Checkpointer != nil {
+		return opts.Checkpointer.watch(c)
+	}
+	return nil
+}
+
+// Reconfigure gives a plain connection that is idle other options: those of a
+// connection that has looked at the file, and is to go on with it. What only an
+// Open can do (MustExist, Immutable, Claim) stays as it was.
+func (c *Conn) Reconfigure(opts Options) error {
+	if err := c.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", opts.busyTimeout().Milliseconds())); err != nil {
+		return err
+	}
+	opts.Claim = nil
+	if err := c.begin(opts); err != nil {
+		return err
+	}
+	if c.ledger = opts.Ledger; c.ledger != nil {
+		c.hook()
+	}
+	return nil
+}
+
+func (o Options) busyTimeout() time.Duration {
 	if o.BusyTimeout == 0 {
-		o.BusyTimeout = 5 * time.Second
+		return 5 * time.Second
 	}
+	return o.BusyTimeout
+}
+
+func dsn(path string, o Options) string {
 	q := url.Values{}
 	q.Set("_txlock", "immediate")   // for database/sql: one that reads first could not become a writer after another's commit
 	q.Set("_time_format", "sqlite") // the default, time.Time.String, cannot always be read again
-	pragma := func(name string, value any) { q.Add("_pragma", fmt.Sprintf("%s(%v)", name, value)) }
-	pragma("busy_timeout", o.BusyTimeout.Milliseconds())
-	if !o.KeepJournal {
+	q.Set("_pragma", fmt.Sprintf("busy_timeout(%d)", o.busyTimeout().Milliseconds()))
+	switch {
+	case o.Immutable:
+		q.Set("mode", "ro")
+		q.Set("immutable", "1")
+	case o.MustExist:
+		q.Set("mode", "rw")
+	}
+	return fileURI(path) + "?" + q.Encode()
+}
+
+// pragmas is the script that sets a connection up. Some of it reads the file.
+func (o Options) pragmas() string {
+	if o.Synchronous == "" {
+		o.Synchronous = SyncNormal
+	}
+	var script strings.Builder
+	pragma := func(name string, value any) { fmt.Fprintf(&script, "PRAGMA %s=%v;", name, value) }
+	if o.Exclusive {
+		pragma("locking_mode", "EXCLUSIVE") // first: only so a WAL database locks its file, too
+	}
+	if !o.KeepJournal && !o.Immutable {
 		pragma("journal_mode", "WAL")
 	}
 	pragma("synchronous", o.Synchronous)
@@ -176,10 +235,7 @@ func dsn(path string, o Options) string {
 	if o.QueryOnly {
 		pragma("query_only", "ON")
 	}
-	if o.MustExist {
-		q.Set("mode", "rw")
-	}
-	return fileURI(path) + "?" + q.Encode()
+	return script.String()
 }
 
 // fileURI names path so that SQLite takes no character of it for syntax.

@@ -33,6 +33,7 @@ type pages struct {
 const (
 	writeVersion, readVersion = 18, 19
 	rollbackJournal           = 1
+	walJournal                = 2
 )
 
 func (p *pages) Read(b []byte) (n int, err error) {

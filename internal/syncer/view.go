@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -73,25 +74,20 @@ func (v live) File(ctx context.Context) (io.ReadCloser, error) { return v.c.Page
 // copied is a copy of the state, without our tables, in a folder of its own.
 type copied struct {
 	c    *sqlite.Conn
-	dir  string
-	file string
+	work *dbfile.Work
 }
-
-// CopySuffix marks the local copies that snapshots are made from. One that a
-// crash has left beside the database is of no use.
-const CopySuffix = "-driftdb-snapshot"
 
 // copyView copies what c sees of the database at path.
 func copyView(ctx context.Context, c *sqlite.Conn, path string) (v *copied, err error) {
 	if err := checkRoom(c, filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+CopySuffix)
+	work, err := dbfile.NewWork(path)
 	if err != nil {
 		return nil, err
 	}
-	v = &copied{dir: dir, file: filepath.Join(dir, "copy.sqlite")}
-	if err = c.Copy(ctx, v.file, nil); err == nil {
+	v = &copied{work: work}
+	if err = c.Copy(ctx, work.Path(), nil); err == nil {
 		err = v.open()
 	}
 	if err != nil {
@@ -104,7 +100,7 @@ func copyView(ctx context.Context, c *sqlite.Conn, path string) (v *copied, err 
 // its own, and takes our tables out. Nobody needs what a crash would leave of
 // it.
 func (v *copied) open() (err error) {
-	v.c, err = new(sqlite.Driver).Open(v.file, sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff})
+	v.c, err = new(sqlite.Driver).Open(v.work.Path(), sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff})
 	if err != nil {
 		return err
 	}
@@ -121,12 +117,12 @@ func (v *copied) Conn() *sqlite.Conn { return v.c }
 
 // File opens the copy beside SQLite, whose locks on it end when that is closed:
 // nobody else knows of the file, so they guard nothing.
-func (v *copied) File(context.Context) (io.ReadCloser, error) { return os.Open(v.file) }
+func (v *copied) File(context.Context) (io.ReadCloser, error) { return os.Open(v.work.Path()) }
 
 func (v *copied) Close() error {
 	var err error
 	if v.c != nil {
 		err = v.c.Close()
 	}
-	return errors.Join(err, os.RemoveAll(v.dir))
+	return errors.Join(err, v.work.Close())
 }

@@ -124,7 +124,7 @@ func wantView(t *testing.T, v view, s *Syncer, c *sqlite.Conn) {
 	if err := v.Close(); err != nil {
 		t.Error(err)
 	}
-	if left, _ := filepath.Glob(s.cfg.Path + CopySuffix + "*"); len(left) > 0 {
+	if left, _ := filepath.Glob(s.cfg.Path + "-driftdb*"); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
 }

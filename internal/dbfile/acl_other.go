@@ -1,0 +1,5 @@
+//go:build !linux
+
+package dbfile
+
+func keepACL(file, old string) error { return nil }

@@ -1,0 +1,4 @@
+package dbfile
+
+// Explain adds nothing here.
+func (f *File) Explain(err error) error { return err }

@@ -1,0 +1,3 @@
+package dbfile
+
+const holds = true // Hold locks the file itself

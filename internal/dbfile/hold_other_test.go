@@ -1,0 +1,5 @@
+//go:build !linux && !windows
+
+package dbfile
+
+const holds = false // Hold has no lock to take

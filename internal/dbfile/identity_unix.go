@@ -1,0 +1,69 @@
+//go:build unix
+
+package dbfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// identify finds out which file a path names, without opening it: that would
+// end SQLite's locks.
+func identify(path string) (ID, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return ID{}, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ID{}, fmt.Errorf("identify %s: %w", path, errors.ErrUnsupported)
+	}
+	return ID{uint64(st.Dev), uint64(st.Ino)}, nil
+}
+
+// identifyHandle finds out which file a handle of SQLite's is open to.
+func identifyHandle(handle uintptr) (ID, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(handle), &st); err != nil {
+		return ID{}, os.NewSyscallError("fstat", err)
+	}
+	return ID{uint64(st.Dev), uint64(st.Ino)}, nil
+}
+
+// keepOwner gives the file at path the owner and the group of the file that it
+// is about to replace.
+func keepOwner(path string, old fs.FileInfo) error {
+	want, ok := old.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if have, ok := info.Sys().(*syscall.Stat_t); ok && have.Uid == want.Uid && have.Gid == want.Gid {
+		return nil
+	}
+	if err := os.Lchown(path, int(want.Uid), int(want.Gid)); err != nil {
+		return foreignOwner(want, err)
+	}
+	return nil
+}
+
+// mayKeepOwner says early whether keepOwner will fail.
+func mayKeepOwner(path string, old fs.FileInfo) error {
+	want, ok := old.Sys().(*syscall.Stat_t)
+	if user := os.Geteuid(); ok && user != 0 && user != int(want.Uid) {
+		return fmt.Errorf("%s: %w", path, foreignOwner(want, fs.ErrPermission))
+	}
+	return nil
+}
+
+func foreignOwner(want *syscall.Stat_t, err error) error {
+	return fmt.Errorf("the file belongs to user %d, group %d, and a new one in its place would not: run as that user or as root, or move the file away: %w", want.Uid, want.Gid, err)
+}

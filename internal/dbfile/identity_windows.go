@@ -1,0 +1,38 @@
+package dbfile
+
+import (
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// identify finds out which file a path names.
+func identify(path string) (ID, error) {
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return ID{}, &os.PathError{Op: "identify", Path: path, Err: err}
+	}
+	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	h, err := windows.CreateFile(name, windows.FILE_READ_ATTRIBUTES, share, nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
+	if err != nil {
+		return ID{}, &os.PathError{Op: "identify", Path: path, Err: err}
+	}
+	defer windows.CloseHandle(h)
+	return identifyHandle(uintptr(h))
+}
+
+// identifyHandle finds out which file a handle of SQLite's is open to.
+func identifyHandle(handle uintptr) (ID, error) {
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(windows.Handle(handle), &info); err != nil {
+		return ID{}, os.NewSyscallError("GetFileInformationByHandle", err)
+	}
+	return ID{uint64(info.VolumeSerialNumber), uint64(info.FileIndexHigh)<<32 | uint64(info.FileIndexLow)}, nil
+}
+
+// keepOwner does nothing: the folder's access control list, which is inherited,
+// counts on Windows.
+func keepOwner(string, fs.FileInfo) error { return nil }
+
+func mayKeepOwner(string, fs.FileInfo) error { return nil }

@@ -1,0 +1,32 @@
+package dbfile
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockByte is the byte that stands for the whole database: far behind the bytes
+// that SQLite locks, and behind everything that a file can hold.
+const lockByte = 1 << 62
+
+// lockHandle locks the file behind a handle of SQLite's, whatever its name: a
+// hard link and a file that is mounted twice are one database. The lock belongs to the
+// open file description: it ends with that and not, as SQLite's own, when any
+// descriptor of the process is closed.
+func lockHandle(handle uintptr) error {
+	err := ofd(handle, unix.F_WRLCK)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return errHeld
+	}
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return nil // a file system without such locks: the name's lock has to do
+	}
+	return err
+}
+
+func unlockHandle(handle uintptr) error { return ofd(handle, unix.F_UNLCK) }
+
+func ofd(handle uintptr, kind int16) error {
+	return unix.FcntlFlock(handle, unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: lockByte, Len: 1})
+}

@@ -1,0 +1,31 @@
+package dbfile
+
+import (
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// unsafeTypes are file systems on which two processes may not see each other's
+// locks, or not the same shared memory. SQLite's WAL needs both.
+var unsafeTypes = map[uint32]string{
+	unix.NFS_SUPER_MAGIC:  "NFS",
+	unix.SMB_SUPER_MAGIC:  "SMB",
+	unix.SMB2_SUPER_MAGIC: "SMB",
+	unix.CIFS_SUPER_MAGIC: "SMB",
+	unix.V9FS_MAGIC:       "9p",
+	unix.FUSE_SUPER_MAGIC: "FUSE or virtiofs",
+	unix.AFS_SUPER_MAGIC:  "AFS",
+	unix.CEPH_SUPER_MAGIC: "Ceph",
+}
+
+// UnsafeFileSystem names the kind of file system that the database is on, if it
+// is one on which SQLite's WAL is known to break.
+func (f *File) UnsafeFileSystem() (kind string, unsafe bool) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(f.path), &st); err != nil {
+		return "", false
+	}
+	kind, unsafe = unsafeTypes[uint32(st.Type)]
+	return kind, unsafe
+}

@@ -1,0 +1,215 @@
+package dbfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Free says whether the place may get a new file: fs.ErrExist means that there is
+// one, and that it may not be overwritten. One that may be has to be ours to
+// give a new file the owner of the old one.
+func (f *File) Free(overwrite bool) error {
+	info, err := os.Lstat(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !overwrite:
+		return fmt.Errorf("%s: %w (choose another file, or say that it may be overwritten)", f.path, fs.ErrExist)
+	case !info.Mode().IsRegular():
+		return checkRegular(f.path)
+	}
+	return mayKeepOwner(f.path, info)
+}
+
+// Replace moves the finished database of a working folder to f's place. It
+// returns the names under which files were set aside that lay there and belonged
+// to nobody.
+//
+// Whenever it ends, by success, failure or death, the place has the old database
+// with all that was in its WAL, or the new one. That is so because each step
+// leaves it whole:
+//
+//  1. What lies beside it and is not its own gets another name.
+//  2. SQLite's exclusive lock shows that no program has the old database open,
+//     and keeps them out. What its WAL holds is copied home, so that its -wal and
+//     -shm can go.
+//  3. One rename puts the new file in the place of the old.
+func (f *File) Replace(w *Work, overwrite bool) (aside []string, err error) {
+	if err := syncFile(w.Path()); err != nil {
+		return nil, err
+	}
+	if err := f.Free(overwrite); err != nil {
+		return nil, err
+	}
+	if aside, err = SetAside(f.path); err != nil {
+		return aside, errors.Join(err, putBack(aside))
+	}
+	old, err := os.Lstat(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = put(w.Path(), f.path)
+	} else if err == nil {
+		err = f.exchange(w.Path(), old)
+	}
+	if err != nil {
+		return nil, errors.Join(err, putBack(aside))
+	}
+	return aside, syncFolder(filepath.Dir(f.path))
+}
+
+// put gives a file a name that is free: if somebody else takes it meanwhile, it
+// is theirs.
+func put(file, path string) error {
+	err := os.Link(file, path)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.Rename(file, path) // a file system without hard links
+}
+
+// exchange replaces the file at f's place.
+func (f *File) exchange(file string, old fs.FileInfo) (err error) {
+	held, err := takeExclusively(f.path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, held.close()) }()
+	if err := keep(file, f.path, old); err != nil {
+		return err
+	}
+	if err := syncFile(file); err != nil {
+		return err
+	}
+	if err := held.removeSides(f.path); err != nil {
+		return err
+	}
+	if runtime.GOOS == "windows" { // where a file that is open keeps its name
+		if err := held.close(); err != nil {
+			return err
+		}
+	}
+	if err := rename(file, f.path); err != nil {
+		return fmt.Errorf("%s is left as it was, because it cannot be replaced: %w%s", f.path, err, mountHint(err))
+	}
+	return nil
+}
+
+// keep gives the new file what the old one had: owner, group, mode and access
+// control list.
+func keep(file, path string, old fs.FileInfo) error {
+	if err := keepOwner(file, old); err != nil {
+		return fmt.Errorf("replace %s: %w", path, err)
+	}
+	if err := os.Chmod(file, old.Mode().Perm()); err != nil {
+		return err
+	}
+	return keepACL(file, path)
+}
+
+// exclusive is a database that nobody else can use; the zero value is a file that
+// is no database.
+type exclusive struct {
+	c      *sqlite.Conn
+	handle uintptr
+}
+
+// claim locks the file before SQLite looks at what another name of it has beside
+// itself.
+func (e *exclusive) claim(c *sqlite.Conn) error {
+	handle, err := c.Handle()
+	if err != nil {
+		return err
+	}
+	e.handle = handle
+	if err = lockHandle(handle); errors.Is(err, errHeld) {
+		err = fmt.Errorf("%w under another name", ErrLocked)
+	}
+	return err
+}
+
+// busyTimeout is how long another program may take to let go of the file.
+const busyTimeout = 2 * time.Second
+
+// takeExclusively takes SQLite's exclusive lock on the database at path and
+// copies home what its WAL or its journal holds. A file that is no database has
+// nobody who uses it as one.
+//
+// Every program that has read a WAL database since it opened it has a lock that
+// shuts this one out. A program that has one with a rollback journal open, and
+// does nothing, has none, and cannot be noticed.
+func takeExclusively(path string) (exclusive, error) {
+	var e exclusive
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{
+		MustExist: true, KeepJournal: true, Exclusive: true, Synchronous: sqlite.SyncFull, BusyTimeout: busyTimeout, Claim: e.claim,
+	})
+	if err == nil {
+		e.c = c
+		err = c.Exec("BEGIN EXCLUSIVE; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
+		if err == nil {
+			return e, nil
+		}
+		err = errors.Join(err, e.close())
+	}
+	switch {
+	case sqlite.IsNotDatabase(err):
+		return exclusive{}, nil
+	case errors.Is(err, ErrLocked):
+		return exclusive{}, err
+	case sqlite.IsBusy(err):
+		return exclusive{}, fmt.Errorf("%w: another program has %s open; close it there, and try again: %w", ErrLocked, path, err)
+	}
+	return exclusive{}, fmt.Errorf("lock %s before it is replaced: %w", path, err)
+}
+
+// removeSides removes what SQLite has beside the database, which has it all by
+// now. Its -wal is empty.
+func (e exclusive) removeSides(path string) error {
+	if e.c == nil {
+		return nil
+	}
+	if info, err := os.Lstat(path + "-wal"); err == nil && info.Size() > 0 {
+		return fmt.Errorf("%s could not be copied back into the database", path+"-wal")
+	}
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// close ends the lock. SQLite sees that its file has lost its name, and leaves
+// alone what is beside the one that has it now.
+func (e *exclusive) close() error {
+	if e.c == nil {
+		return nil
+	}
+	c := e.c
+	e.c = nil
+	return errors.Join(unlockHandle(e.handle), c.Close())
+}
+
+// putBack undoes SetAside.
+func putBack(aside []string) error {
+	var errs []error
+	for _, name := range aside {
+		errs = append(errs, os.Rename(name, nameBefore(name)))
+	}
+	return errors.Join(errs...)
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

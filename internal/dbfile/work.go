@@ -1,0 +1,208 @@
+package dbfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// workSuffix is the ending of the folder beside a database that holds its
+// working folders. It is there only while one of them is.
+const workSuffix = "-driftdb"
+
+// A Work is a folder for files that are of no use once their maker has ended: the
+// copy that a snapshot is made from, a database that is being restored. Its
+// maker holds the lock of a file in it. One whose lock is free was left by a
+// crash, and goes when the next one is made or the database is opened.
+type Work struct {
+	dir  string // of this one
+	base string // of all of them
+	lock *flock.Flock
+}
+
+// The names that working folders and the files in them have. Nothing else is
+// ever removed.
+const (
+	workPrefix = "work-"
+	workFile   = "database.sqlite"
+	workLock   = "lock"
+)
+
+// Path is the database in the working folder. It is there, and empty, from the
+// beginning.
+func (w *Work) Path() string { return filepath.Join(w.dir, workFile) }
+
+// NewWork makes a working folder beside the database at path, on the same file
+// system.
+func NewWork(path string) (*Work, error) { return newWork(path + workSuffix) }
+
+// newWork makes a working folder in base. Those that were left in it go first,
+// under the lock that is needed to make one: so none is taken for a leftover
+// that is just being made.
+func newWork(base string) (*Work, error) {
+	unlock, err := lockWorks(base)
+	if err != nil {
+		return nil, fmt.Errorf("make a working folder in %s: %w", base, err)
+	}
+	sweep(base)
+	dir, err := os.MkdirTemp(base, workPrefix)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	lock, err := tryLock(filepath.Join(dir, workLock), 0o600)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the working folder %s: %w", dir, err), unlock())
+	}
+	w := &Work{dir: dir, base: base, lock: lock}
+	// Made here, it has the rights of any new file, whoever fills it.
+	f, err := os.OpenFile(w.Path(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return nil, errors.Join(err, removeWork(dir, lock), unlock())
+	}
+	return w, unlock()
+}
+
+// Close removes the folder.
+func (w *Work) Close() error {
+	unlock, err := lockWorks(w.base)
+	if err != nil {
+		return errors.Join(fmt.Errorf("remove the working folder %s: %w", w.dir, err), w.lock.Close())
+	}
+	return errors.Join(removeWork(w.dir, w.lock), unlock())
+}
+
+// removeWork removes a working folder whose lock we hold. If anything is in it
+// that is not ours, it stays.
+func removeWork(dir string, lock *flock.Flock) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	var errs []error
+	for _, e := range entries {
+		if name := e.Name(); name != workLock && ourFile(e) {
+			errs = append(errs, os.Remove(filepath.Join(dir, name)))
+		}
+	}
+	// The lock's file cannot be removed everywhere while it is open.
+	errs = append(errs, lock.Close(), os.Remove(filepath.Join(dir, workLock)), os.Remove(dir))
+	return errors.Join(errs...)
+}
+
+// ourFile says whether a file in a working folder is one that we put there.
+func ourFile(e fs.DirEntry) bool {
+	if !e.Type().IsRegular() {
+		return false
+	}
+	if e.Name() == workLock {
+		return true
+	}
+	rest, ok := strings.CutPrefix(e.Name(), workFile)
+	if !ok {
+		return false
+	}
+	for _, suffix := range append([]string{"", lockSuffix}, sideSuffixes...) {
+		if rest == suffix {
+			return true
+		}
+	}
+	return false
+}
+
+// sweep removes what crashes have left in base. The caller holds the lock of the
+// folder. What cannot be removed harms nobody.
+func sweep(base string) {
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		dir := filepath.Join(base, e.Name())
+		if !e.IsDir() || !isWorkName(e.Name()) {
+			continue
+		}
+		// An in-memory database has working folders of its own.
+		_ = removeLeftovers(filepath.Join(dir, workFile))
+		if holdsOnlyOurs(dir) {
+			if lock, err := tryLock(filepath.Join(dir, workLock), 0o600); err == nil {
+				_ = removeWork(dir, lock)
+			}
+		}
+	}
+}
+
+// isWorkName says whether os.MkdirTemp has made the name.
+func isWorkName(name string) bool {
+	digits, ok := strings.CutPrefix(name, workPrefix)
+	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""
+}
+
+func holdsOnlyOurs(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if !ourFile(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// removeLeftovers removes what crashes have left beside the database at path.
+func removeLeftovers(path string) error {
+	base := path + workSuffix
+	if info, err := os.Lstat(base); err != nil || !info.IsDir() {
+		return nil
+	}
+	unlock, err := lockWorks(base)
+	if err != nil {
+		return fmt.Errorf("look for leftovers in %s: %w", base, err)
+	}
+	sweep(base)
+	return unlock()
+}
+
+// lockWait is how long another process may take to make or to remove a working
+// folder.
+const lockWait = 10 * time.Second
+
+// lockWorks makes base and takes the lock that working folders in it are made and
+// removed under. The last one to let go of an empty base removes it.
+func lockWorks(base string) (unlock func() error, err error) {
+	name := filepath.Join(base, workLock)
+	for deadline := time.Now().Add(lockWait); ; time.Sleep(time.Millisecond) {
+		if err := os.Mkdir(base, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		lock, err := tryLock(name, 0o600)
+		if err == nil {
+			return func() error { return unlockWorks(base, lock) }, nil
+		}
+		// It may have been removed since it was made.
+		if !errors.Is(err, errHeld) && !errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
+			return nil, err
+		}
+	}
+}
+
+func unlockWorks(base string, lock *flock.Flock) error {
+	entries, err := os.ReadDir(base)
+	if err == nil && len(entries) == 1 { // the lock
+		// Where that cannot be removed, or somebody has just come, the folder stays.
+		if os.Remove(filepath.Join(base, workLock)) == nil {
+			_ = os.Remove(base)
+		}
+	}
+	return errors.Join(err, lock.Close())
+}

@@ -1,0 +1,56 @@
+package sqlite
+
+import (
+	"errors"
+
+	lib "modernc.org/sqlite/lib"
+)
+
+// Handle is the operating system's handle of the database file that c has open:
+// for locks on it and for telling which file it is. It is SQLite's, which
+// closes it.
+func (c *Conn) Handle() (uintptr, error) {
+	cell := At[uintptr](c.cells)
+	*cell = 0
+	if rc := lib.Xsqlite3_file_control(c.TLS, c.DB, 0, lib.SQLITE_FCNTL_FILE_POINTER, c.cells); rc != lib.SQLITE_OK {
+		return 0, c.Err(rc)
+	}
+	if *cell == 0 || *At[uintptr](*cell) == 0 {
+		return 0, errors.New("sqlite: the connection has no file")
+	}
+	return handleOfFile(*cell), nil
+}
+
+// KeepWAL makes the connection leave the WAL as it is when it is the last one to
+// be closed, or, with false, copy it back as always.
+func (c *Conn) KeepWAL(on bool) error {
+	return c.Configure(lib.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on)
+}
+
+// Header is what the first page of a database file says.
+type Header struct {
+	WAL      bool // its changes are in a -wal, not undone by a -journal
+	PageSize int
+}
+
+// ReadHeader reads the header of the database at path from the file itself,
+// whatever is in files beside it. It takes no locks and changes nothing.
+func ReadHeader(path string) (h Header, err error) {
+	c, err := new(Driver).Open(path, Options{Immutable: true})
+	if err != nil {
+		return h, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	first, err := c.page(1)
+	if err != nil {
+		return h, err
+	}
+	return Header{WAL: first[readVersion] == walJournal, PageSize: len(first)}, nil
+}
+
+// NotOpened says that a file could not be opened, which SQLite says for a dozen
+// reasons.
+func NotOpened(err error) bool { return Code(err)&0xff == lib.SQLITE_CANTOPEN }
+
+// IsReadOnly says that a file, or the folder that it is in, cannot be written.
+func IsReadOnly(err error) bool { return Code(err)&0xff == lib.SQLITE_READONLY }
