@@ -15,23 +15,25 @@ import (
 
 // restoreMissing gets the database from the bucket if there is none here.
 func (db *DB) restoreMissing(ctx context.Context) error {
-	empty, err := db.file.Empty()
-	if err != nil {
-		return err
-	}
-	if !empty {
+	if !db.found.nothing {
 		return db.catchUp(ctx)
 	}
 	if !db.cfg.AutoRestore {
 		return nil
 	}
+	if err := db.letGo(); err != nil {
+		return err
+	}
 	db.log.Info("restoring", "scope", "restore", "path", db.path, "name", db.cfg.Name)
-	err = db.restore(ctx, db.cfg.NodeID)
+	err := db.restore(ctx, db.cfg.NodeID)
 	if errors.Is(err, remote.ErrNoBackup) {
 		db.log.Info("nothing to restore, starting a new database", "scope", "restore", "name", db.cfg.Name)
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return db.examine(ctx)
 }
 
 // restore replaces the file, if there is one, by what the bucket has.
@@ -84,10 +86,13 @@ func (db *DB) catchUp(ctx context.Context) error {
 		node = id.NodeID
 	}
 	db.log.Info("the bucket is ahead of the file, which has nothing of its own; bringing it up to date", "scope", "restore", "path", db.path, "from", at.Sequence, "to", m.LatestSequence)
+	if err := db.letGo(); err != nil {
+		return err
+	}
 	if err := db.restore(ctx, node); err != nil {
 		return fmt.Errorf("bring the file up to date: %w", err)
 	}
-	return nil
+	return db.examine(ctx)
 }
 
 // leftClean says whether the file is exactly as this program has left it, with

@@ -29,7 +29,7 @@ type DB struct {
 	file  *dbfile.File
 	temp  *dbfile.Work // of an in-memory database
 	first *sqlite.Conn // which Open looks at the file with; later the log's
-	tail  sqlite.WALTail
+	found found        // by Open, before it changed anything
 
 	ledger   sqlite.Ledger // of the commits that are ours
 	guard    guard
@@ -199,9 +199,18 @@ func (db *DB) Close() error {
 		close(db.closed)
 		db.token <- struct{}{} // the writer's last user is done; nobody comes after
 		db.guard.stop()
-		db.closeErr = db.release()
+		db.closeErr = errors.Join(db.release(), db.giveUp())
 	})
 	return db.closeErr
+}
+
+// giveUp gives the file's place to others.
+func (db *DB) giveUp() error {
+	err := errors.Join(db.setWALAside(), db.file.Release())
+	if db.temp != nil {
+		err = errors.Join(err, db.temp.Close())
+	}
+	return err
 }
 
 // release frees whatever of an open database there is.
@@ -228,12 +237,6 @@ func (db *DB) release() error {
 	}
 	if db.first != nil { // Open has failed
 		errs = append(errs, db.first.Close())
-	}
-	if db.file != nil {
-		errs = append(errs, db.setWALAside(), db.file.Release())
-	}
-	if db.temp != nil {
-		errs = append(errs, db.temp.Close())
 	}
 	return errors.Join(errs...)
 }

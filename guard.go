@@ -41,6 +41,9 @@ func (db *DB) unchanged(c *sqlite.Conn, tail sqlite.WALTail) (bool, error) {
 	db.guard.noted = left.file
 	if len(tail.Pages) == 0 {
 		now, err := stat(db.path)
+		if left.open && now == left.file {
+			db.log.Warn("the database's -wal is gone, and what was in it with it; the file is as it was before that", "scope", "open", "path", db.path)
+		}
 		return noted && !inWAL && now == left.file, err
 	}
 	switch {
@@ -91,12 +94,26 @@ func (db *DB) writeNote() error {
 	if db.cfg.Path == memory || db.checkFile() != nil {
 		return nil
 	}
-	c := db.writer
 	// Closing would do it, and change the file after we have looked at it. It
 	// waits for nobody: whoever still reads finishes it.
-	if err := c.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+	if err := db.writer.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 		return err
 	}
+	return db.noteState(false)
+}
+
+// noteOpen notes which file was opened. A crash may follow: then the WAL tells of
+// what was committed since, if it is the one that belongs to this file.
+func (db *DB) noteOpen() error {
+	if db.cfg.Path == memory {
+		return nil
+	}
+	return db.noteState(true)
+}
+
+// noteState notes the state of the file, and which file it is.
+func (db *DB) noteState(open bool) error {
+	c := db.writer
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -104,14 +121,14 @@ func (db *DB) writeNote() error {
 	file, err := stat(db.path)
 	if err == nil && notice == 0 {
 		db.guard.noted = file
-		err = note{file, c.LastSum(), db.file.Inode()}.write(db.file.LockPath())
+		err = note{file, c.LastSum(), db.file.Inode(), open}.write(db.file.LockPath())
 	}
 	return errors.Join(err, c.Rollback())
 }
 
-// noteCut notes the state of the file when its WAL is empty: after Open, and when
-// a checkpoint has cut it. Were we killed then, there would be no commit of ours
-// in the WAL to tell by. The caller holds the writer.
+// noteCut notes the state of the file when a checkpoint has cut its WAL. Were we
+// killed then, there would be no commit of ours in the WAL to tell by. The caller
+// holds the writer.
 func (db *DB) noteCut() error {
 	wal, err := os.Lstat(db.path + "-wal")
 	if err != nil || wal.Size() > 0 {
@@ -192,8 +209,10 @@ func (g *guard) run(ctx context.Context, db *DB) {
 			return
 		case <-g.wake:
 		case <-ticker.C:
-			g.tick(db)
-			g.cap(ctx, db)
+			if db.checkFile() == nil {
+				g.tick(db)
+				g.cap(ctx, db)
+			}
 		}
 	}
 }
@@ -221,9 +240,6 @@ func (g *guard) tick(db *DB) {
 	case db.token <- struct{}{}:
 		defer db.unlock()
 	default:
-		return
-	}
-	if db.checkFile() != nil {
 		return
 	}
 	if err := errors.Join(db.notice(), db.noteCut()); err != nil && !sqlite.IsBusy(err) {

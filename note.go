@@ -16,6 +16,7 @@ type note struct {
 	sum  uint64 // of the last commit in the WAL, which stays when another program has the file open
 
 	inode uint64 // of the file, 0 if that is not known: see dbfile.File
+	open  bool   // there was more in the WAL than in the file
 }
 
 // fileStat is what a file's directory entry says.
@@ -32,11 +33,15 @@ func stat(path string) (fileStat, error) {
 	return fileStat{info.Size(), info.ModTime().UnixNano()}, nil
 }
 
-const noteLen = 4*17 + 8
+const noteLen = 4*17 + 2 + 8
 
 // String always has noteLen bytes.
 func (n note) String() string {
-	s := fmt.Sprintf("%016x %016x %016x %016x ", n.file.size, uint64(n.file.modified), n.sum, n.inode)
+	state := 'c'
+	if n.open {
+		state = 'o'
+	}
+	s := fmt.Sprintf("%016x %016x %016x %016x %c ", n.file.size, uint64(n.file.modified), n.sum, n.inode, state)
 	return s + fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(s)))
 }
 
@@ -62,9 +67,10 @@ func readNote(lock string) (n note, ok bool) {
 		return note{}, false
 	}
 	var modified uint64
-	if _, err := fmt.Sscanf(string(b), "%x %x %x %x", &n.file.size, &modified, &n.sum, &n.inode); err != nil {
+	var state rune
+	if _, err := fmt.Sscanf(string(b), "%x %x %x %x %c", &n.file.size, &modified, &n.sum, &n.inode, &state); err != nil {
 		return note{}, false
 	}
-	n.file.modified = int64(modified)
+	n.file.modified, n.open = int64(modified), state == 'o'
 	return n, n.String() == string(b)
 }

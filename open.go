@@ -34,7 +34,10 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
 	if err := db.open(ctx); err != nil {
-		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.release())
+		if db.file != nil {
+			err = db.file.Explain(err)
+		}
+		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.release(), db.abandon())
 	}
 	return db, nil
 }
@@ -46,20 +49,20 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.openBucket(ctx); err != nil {
 		return err
 	}
+	if err := db.examine(ctx); err != nil {
+		return err
+	}
 	if err := db.restoreMissing(ctx); err != nil {
 		return err
 	}
-	if err := db.examine(); err != nil {
-		return err
-	}
-	// Whatever failed up to here has left nothing behind.
+	// Whatever has failed by now has left everything as it was.
 	if err := db.begin(); err != nil {
 		return err
 	}
 	if err := db.openConns(); err != nil {
 		return err
 	}
-	if err := db.noteCut(); err != nil {
+	if err := db.noteOpen(); err != nil {
 		return err
 	}
 	if db.bucket != nil {
@@ -99,11 +102,22 @@ func (db *DB) takeFile() (err error) {
 		return err
 	}
 	db.path = db.file.Path()
-	if kind, unsafe := db.file.UnsafeFileSystem(); unsafe {
-		db.log.Warn("the database is on a file system on which SQLite's WAL can break, and with it the database; keep it on a local disk",
-			"scope", "open", "path", db.path, "filesystem", kind)
+	for _, why := range db.file.Dangers() {
+		db.log.Warn(why, "scope", "open", "path", db.path)
 	}
 	return nil
+}
+
+// abandon removes what a failed Open has made.
+func (db *DB) abandon() error {
+	var err error
+	if db.file != nil {
+		err = db.file.Abandon()
+	}
+	if db.temp != nil {
+		err = errors.Join(err, db.temp.Close())
+	}
+	return err
 }
 
 // openBucket makes the way to the bucket.
@@ -125,58 +139,6 @@ func (db *DB) openBucket(ctx context.Context) error {
 	return nil
 }
 
-// examine looks at the file as it is, if there is one, and changes nothing: it
-// has to be a database, and to belong to this name.
-func (db *DB) examine() error {
-	if empty, err := db.file.Empty(); err != nil || empty {
-		return err
-	}
-	if err := db.setAside(); err != nil {
-		return err
-	}
-	tail, err := sqlite.ReadWAL(db.path)
-	if err != nil {
-		return err
-	}
-	look, err := db.look()
-	if err != nil {
-		return err
-	}
-	db.first, db.tail = look, tail
-	if len(tail.Pages) > 0 { // if this comes to nothing, it stays for whoever comes next
-		if err := look.KeepWAL(true); err != nil {
-			return err
-		}
-	}
-	_, id, err := changelog.Inspect(look)
-	if sqlite.IsNotDatabase(err) {
-		return fmt.Errorf("%w: it is no SQLite database, and was left as it is: %w", ErrCorrupt, err)
-	}
-	if err == nil && id.Name != "" && id.Name != db.cfg.Name {
-		err = fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", id.Name, db.cfg.Name)
-	}
-	return err
-}
-
-// setAside keeps SQLite from taking what lies beside the file for the file's own.
-func (db *DB) setAside() error {
-	aside, err := dbfile.SetAside(db.path)
-	if len(aside) > 0 {
-		db.log.Warn("files beside the database did not belong to it; they were set aside", "scope", "open", "files", aside)
-	}
-	return err
-}
-
-// look opens the first connection, which changes nothing. The file is locked on
-// it, whatever other names it has.
-func (db *DB) look() (*sqlite.Conn, error) {
-	c, err := new(sqlite.Driver).Open(db.path, sqlite.Options{MustExist: true, KeepJournal: true, BusyTimeout: db.cfg.BusyTimeout, Claim: db.file.Hold})
-	if sqlite.IsNotDatabase(err) {
-		err = fmt.Errorf("%w: it is no SQLite database, and was left as it is: %w", ErrCorrupt, err)
-	}
-	return c, db.file.Explain(err)
-}
-
 // begin makes the file DriftDB's, if it is not yet, and opens its writer.
 func (db *DB) begin() (err error) {
 	if db.first == nil {
@@ -186,7 +148,7 @@ func (db *DB) begin() (err error) {
 		if err := db.file.Create(); err != nil {
 			return err
 		}
-		if db.first, err = db.look(); err != nil {
+		if err := db.look(); err != nil {
 			return err
 		}
 	}
@@ -199,7 +161,7 @@ func (db *DB) begin() (err error) {
 	if err := errors.Join(db.first.KeepWAL(false), db.first.Reconfigure(opts)); err != nil {
 		return err
 	}
-	if err := db.admit(db.first, db.tail); err != nil {
+	if err := db.admit(db.first); err != nil {
 		return err
 	}
 	last, err := changelog.Last(db.first)
@@ -225,12 +187,12 @@ func (db *DB) begin() (err error) {
 // name and whether others may have written to it. That is put down in the
 // transaction that changes anything at all: were it to follow, a crash in
 // between could hide it.
-func (db *DB) admit(c *sqlite.Conn, tail sqlite.WALTail) (err error) {
+func (db *DB) admit(c *sqlite.Conn) (err error) {
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Rollback()) }()
-	same, err := db.unchanged(c, tail)
+	same, err := db.unchanged(c, db.found.tail)
 	if err != nil {
 		return err
 	}

@@ -183,6 +183,7 @@ func detach(path string) (err error) {
 	}
 	c, err := new(sqlite.Driver).Open(file.Path(), sqlite.Options{MustExist: true, Synchronous: sqlite.SyncFull, Claim: file.Hold})
 	if err != nil {
+		file.Forget()
 		return file.Explain(err)
 	}
 	defer func() { err = errors.Join(err, file.Unhold(), c.Close()) }()

@@ -198,8 +198,10 @@ func TestHold(t *testing.T) {
 // TestCheck: whatever becomes of the files is seen.
 func TestCheck(t *testing.T) {
 	for what, change := range map[string]func(path string) error{
-		"deleted":        os.Remove,
-		"replaced":       func(path string) error { return errors.Join(os.WriteFile(path+"2", nil, 0o600), os.Rename(path+"2", path)) },
+		"deleted": os.Remove,
+		"replaced": func(path string) error {
+			return errors.Join(os.WriteFile(path+"2", nil, 0o600), os.Rename(path+"2", path))
+		},
 		"folder renamed": func(path string) error { return os.Rename(filepath.Dir(path), filepath.Dir(path)+"2") },
 		"-wal deleted":   func(path string) error { return os.Remove(path + "-wal") },
 		"-shm deleted":   func(path string) error { return os.Remove(path + "-shm") },

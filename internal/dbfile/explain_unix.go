@@ -35,5 +35,5 @@ func (f *File) Explain(err error) error {
 	if len(closed) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: this user may not read and write %s", err, strings.Join(closed, ", "))
+	return fmt.Errorf("%w: this user cannot read and write %s (%v)", fs.ErrPermission, strings.Join(closed, ", "), err)
 }

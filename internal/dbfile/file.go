@@ -222,6 +222,10 @@ func (f *File) Unhold() error {
 	return unlockHandle(handle)
 }
 
+// Forget is Unhold for a connection that has been closed already, by an Open that
+// failed after the claim: its lock has ended.
+func (f *File) Forget() { f.handle = 0 }
+
 // Release gives the place up.
 func (f *File) Release() error {
 	err := f.Unhold()

@@ -2,6 +2,8 @@ package dbfile
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +20,9 @@ func lockHandle(handle uintptr) error {
 	err := ofd(handle, unix.F_WRLCK)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return errHeld
+	}
+	if errors.Is(err, unix.EBADF) {
+		return fmt.Errorf("%w: it cannot be opened for writing", fs.ErrPermission)
 	}
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return nil // a file system without such locks: the name's lock has to do

@@ -152,7 +152,7 @@ func takeExclusively(path string) (exclusive, error) {
 	})
 	if err == nil {
 		e.c = c
-		err = c.Exec("BEGIN EXCLUSIVE; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
+		err = c.Exec("BEGIN EXCLUSIVE; ROLLBACK; PRAGMA wal_checkpoint(TRUNCATE)")
 		if err == nil {
 			return e, nil
 		}

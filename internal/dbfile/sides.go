@@ -35,6 +35,20 @@ func SetAside(path string) ([]string, error) {
 	return moved, nil
 }
 
+// SetWALAside takes a -wal away from the database at path that is not its own, and
+// the -shm that goes with it. Nobody has the database open.
+func SetWALAside(path string) (string, error) {
+	name, err := setAside(path + "-wal")
+	if err != nil {
+		return "", err
+	}
+	// It says where in that -wal the pages are, and nothing else.
+	if err := os.Remove(path + "-shm"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return name, err
+	}
+	return name, nil
+}
+
 // setAside renames a file to a name that is free.
 func setAside(file string) (string, error) {
 	for at := time.Now().UnixMilli(); ; at++ {

@@ -6,12 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UnsafeFileSystem names the kind of file system that the database is on, if it
+// unsafeFileSystem names the kind of file system that the database is on, if it
 // is one on which SQLite's WAL is known to break.
-func (f *File) UnsafeFileSystem() (kind string, unsafe bool) {
+func (f *File) unsafeFileSystem() (kind string, unsafe bool) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(f.path), &st); err != nil || st.Flags&unix.MNT_LOCAL != 0 {
 		return "", false
 	}
 	return unix.ByteSliceToString(st.Fstypename[:]), true
 }
+
+// isMount says whether the file is mounted itself, apart from its folder. Nobody
+// does that here.
+func (f *File) isMount() bool { return false }

@@ -19,13 +19,25 @@ var unsafeTypes = map[uint32]string{
 	unix.CEPH_SUPER_MAGIC: "Ceph",
 }
 
-// UnsafeFileSystem names the kind of file system that the database is on, if it
+// unsafeFileSystem names the kind of file system that the database is on, if it
 // is one on which SQLite's WAL is known to break.
-func (f *File) UnsafeFileSystem() (kind string, unsafe bool) {
+func (f *File) unsafeFileSystem() (kind string, unsafe bool) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(f.path), &st); err != nil {
 		return "", false
 	}
 	kind, unsafe = unsafeTypes[uint32(st.Type)]
 	return kind, unsafe
+}
+
+// isMount says whether the file is mounted itself, apart from its folder.
+func (f *File) isMount() bool {
+	mount := func(path string) (id uint64, ok bool) {
+		var st unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &st)
+		return st.Mnt_id, err == nil && st.Mask&unix.STATX_MNT_ID != 0
+	}
+	file, ok := mount(f.path)
+	folder, known := mount(filepath.Dir(f.path))
+	return ok && known && file != folder
 }

@@ -1,0 +1,107 @@
+package driftdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// found is what Open finds in the file's place before it changes anything.
+type found struct {
+	nothing bool               // that anybody has put into a database
+	adopted changelog.Adopted  // what the database is to us …
+	id      changelog.Identity // … and whose it is, if it is ours
+	tail    sqlite.WALTail     // of the WAL, before the first connection was opened
+}
+
+// examine looks at what is there and changes nothing: it has to be a database,
+// and to belong to this name. db.first stays open to it, with a lock on the file
+// itself.
+func (db *DB) examine(ctx context.Context) error {
+	db.found = found{}
+	empty, err := db.file.Empty()
+	if err != nil {
+		return err
+	}
+	if db.found.nothing = empty; empty {
+		return nil
+	}
+	if err := db.setAside(); err != nil {
+		return err
+	}
+	if db.found.tail, err = sqlite.ReadWAL(db.path); err != nil {
+		return err
+	}
+	if err := db.look(); err != nil {
+		return notDatabase(err)
+	}
+	if len(db.found.tail.Pages) == 0 {
+		return notDatabase(db.inspect())
+	}
+	if err := db.judgeWAL(ctx); err != nil {
+		return notDatabase(err)
+	}
+	return notDatabase(db.inspect())
+}
+
+// look opens the first connection. It changes nothing, also when it is closed
+// again.
+func (db *DB) look() (err error) {
+	db.first, err = new(sqlite.Driver).Open(db.path, sqlite.Options{
+		MustExist: true, KeepJournal: true, BusyTimeout: db.cfg.BusyTimeout, Claim: db.file.Hold,
+	})
+	if err != nil {
+		db.file.Forget()
+		return err
+	}
+	if len(db.found.tail.Pages) == 0 {
+		return nil
+	}
+	return db.first.KeepWAL(true)
+}
+
+// letGo closes the first connection.
+func (db *DB) letGo() error {
+	if db.first == nil {
+		return nil
+	}
+	first := db.first
+	db.first = nil
+	return errors.Join(db.file.Unhold(), first.Close())
+}
+
+// inspect reads what the database says of itself.
+func (db *DB) inspect() (err error) {
+	if db.found.adopted, db.found.id, err = changelog.Inspect(db.first); err != nil {
+		return err
+	}
+	if name := db.found.id.Name; name != "" && name != db.cfg.Name {
+		return fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", name, db.cfg.Name)
+	}
+	if db.found.adopted == changelog.Fresh {
+		settings, err := db.first.Int("SELECT (SELECT user_version FROM pragma_user_version) | (SELECT application_id FROM pragma_application_id)")
+		db.found.nothing = settings == 0
+		return err
+	}
+	return nil
+}
+
+func notDatabase(err error) error {
+	if sqlite.IsNotDatabase(err) {
+		return fmt.Errorf("%w: it is no SQLite database, or a damaged one, and was left as it is: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+// setAside keeps SQLite from taking what lies beside the file for the file's own.
+func (db *DB) setAside() error {
+	aside, err := dbfile.SetAside(db.path)
+	if len(aside) > 0 {
+		db.log.Warn("files beside the database did not belong to it; they were set aside", "scope", "open", "files", aside)
+	}
+	return err
+}
