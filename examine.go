@@ -12,7 +12,8 @@ import (
 
 // found is what Open finds in the file's place before it changes anything.
 type found struct {
-	nothing bool               // that anybody has put into a database
+	there   bool               // a file
+	nothing bool               // in it that anybody has put into a database
 	adopted changelog.Adopted  // what the database is to us …
 	id      changelog.Identity // … and whose it is, if it is ours
 	tail    sqlite.WALTail     // of the WAL, before the first connection was opened
@@ -22,12 +23,11 @@ type found struct {
 // and to belong to this name. db.first stays open to it, with a lock on the file
 // itself.
 func (db *DB) examine(ctx context.Context) error {
-	db.found = found{}
-	empty, err := db.file.Empty()
+	there, empty, err := db.file.There()
 	if err != nil {
 		return err
 	}
-	if db.found.nothing = empty; empty {
+	if db.found = (found{there: there, nothing: empty}); empty {
 		return nil
 	}
 	if err := db.setAside(); err != nil {

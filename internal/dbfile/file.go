@@ -27,6 +27,7 @@ type File struct {
 	lock *flock.Flock
 	made []string // folders and files that were not there before, in the order in which they were made
 
+	old     ID      // of the file that was there when Free said that it may be replaced
 	handle  uintptr // of SQLite's, while it is locked
 	held    ID      // the file behind it
 	watched identities
@@ -118,14 +119,14 @@ func (f *File) makeFolders(folder string) error {
 	return err
 }
 
-// Empty says whether there is no file, or one without a byte in it: SQLite takes
-// that for a database that has nothing in it.
-func (f *File) Empty() (bool, error) {
+// There says whether there is a file, and whether it has a byte in it: SQLite
+// takes an empty one for a database with nothing in it.
+func (f *File) There() (there, empty bool, err error) {
 	info, err := os.Lstat(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+		return false, true, nil
 	}
-	return err == nil && info.Size() == 0, err
+	return err == nil, err == nil && info.Size() == 0, err
 }
 
 // Create makes an empty file, unless there is one.

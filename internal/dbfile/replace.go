@@ -14,11 +14,12 @@ import (
 
 // Free says whether the place may get a new file: fs.ErrExist means that there is
 // one, and that it may not be overwritten. One that may be has to be ours to
-// give a new file the owner of the old one.
+// give a new file the owner of the old one. Replace takes no other than this.
 func (f *File) Free(overwrite bool) error {
 	info, err := os.Lstat(f.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		f.old = ID{}
 		return nil
 	case err != nil:
 		return err
@@ -27,10 +28,33 @@ func (f *File) Free(overwrite bool) error {
 	case !info.Mode().IsRegular():
 		return checkRegular(f.path)
 	}
+	if f.old, err = identify(f.path); err != nil {
+		return err
+	}
+	if f.held != (ID{}) && f.held != f.old { // it was looked at, and is another one now
+		return f.meanwhile()
+	}
 	return mayKeepOwner(f.path, info)
 }
 
-// Replace moves the finished database of a working folder to f's place. It
+// unchanged says that what is in the place now is what Free has seen there.
+func (f *File) unchanged() error {
+	now, err := identify(f.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && now == f.old {
+		return nil
+	}
+	if err == nil {
+		err = f.meanwhile()
+	}
+	return err
+}
+
+func (f *File) meanwhile() error {
+	return fmt.Errorf("%s has come into this place meanwhile, and was left alone: %w", f.path, fs.ErrExist)
+}
+
+// Replace moves the finished database of a working folder to f's place, which Free
+// has allowed. It
 // returns the names under which files were set aside that lay there and belonged
 // to nobody.
 //
@@ -43,11 +67,11 @@ func (f *File) Free(overwrite bool) error {
 //     and keeps them out. What its WAL holds is copied home, so that its -wal and
 //     -shm can go.
 //  3. One rename puts the new file in the place of the old.
-func (f *File) Replace(w *Work, overwrite bool) (aside []string, err error) {
+func (f *File) Replace(w *Work) (aside []string, err error) {
 	if err := syncFile(w.Path()); err != nil {
 		return nil, err
 	}
-	if err := f.Free(overwrite); err != nil {
+	if err := f.unchanged(); err != nil {
 		return nil, err
 	}
 	if aside, err = SetAside(f.path); err != nil {
@@ -80,6 +104,9 @@ func (f *File) exchange(file string, old fs.FileInfo) (err error) {
 	held, err := takeExclusively(f.path)
 	if err != nil {
 		return err
+	}
+	if err := f.unchanged(); err != nil { // still: from here on SQLite has it locked
+		return errors.Join(err, held.close())
 	}
 	defer func() { err = errors.Join(err, held.close()) }()
 	if err := keep(file, f.path, old); err != nil {

@@ -25,13 +25,20 @@ func finished(t *testing.T, path string) *Work {
 	return w
 }
 
+func replace(f *File, w *Work, overwrite bool) ([]string, error) {
+	if err := f.Free(overwrite); err != nil {
+		return nil, err
+	}
+	return f.Replace(w)
+}
+
 const content = "SELECT group_concat(x) FROM t"
 
 // TestReplace: the new database comes into its place, in whatever state that is.
 func TestReplace(t *testing.T) {
 	t.Run("nothing there", func(t *testing.T) {
 		f := take(t, filepath.Join(t.TempDir(), "app.sqlite"))
-		aside, err := f.Replace(finished(t, f.Path()), false)
+		aside, err := replace(f, finished(t, f.Path()), false)
 		if err != nil || len(aside) > 0 || read(t, f.Path(), content) != "new" {
 			t.Errorf("%q, %v", aside, err)
 		}
@@ -40,11 +47,11 @@ func TestReplace(t *testing.T) {
 		f := take(t, filepath.Join(t.TempDir(), "app.sqlite"))
 		database(t, f.Path(), sqlite.Options{}, "CREATE TABLE t(x); INSERT INTO t VALUES('old')")
 		w := finished(t, f.Path())
-		if _, err := f.Replace(w, false); !errors.Is(err, fs.ErrExist) || read(t, f.Path(), content) != "old" {
+		if _, err := replace(f, w, false); !errors.Is(err, fs.ErrExist) || read(t, f.Path(), content) != "old" {
 			t.Errorf("not to be overwritten: %v", err)
 		}
 		must(t, os.Chmod(f.Path(), 0o640))
-		if _, err := f.Replace(w, true); err != nil || read(t, f.Path(), content) != "new" {
+		if _, err := replace(f, w, true); err != nil || read(t, f.Path(), content) != "new" {
 			t.Errorf("to be overwritten: %v", err)
 		}
 		if info, err := os.Stat(f.Path()); err != nil || info.Mode().Perm() != 0o640 {
@@ -56,7 +63,7 @@ func TestReplace(t *testing.T) {
 		f := take(t, filepath.Join(t.TempDir(), "app.sqlite"))
 		write(t, f.Path(), strings.Repeat("no database ", 1000))
 		write(t, f.Path()+"-wal", "nor a WAL")
-		aside, err := f.Replace(finished(t, f.Path()), true)
+		aside, err := replace(f, finished(t, f.Path()), true)
 		if err != nil || len(aside) != 1 || read(t, f.Path(), content) != "new" {
 			t.Errorf("%q, %v", aside, err)
 		}
@@ -65,7 +72,7 @@ func TestReplace(t *testing.T) {
 		f := take(t, filepath.Join(t.TempDir(), "app.sqlite"))
 		wal := walOf(t, "INSERT INTO t VALUES('theirs')")
 		write(t, f.Path()+"-wal", wal)
-		aside, err := f.Replace(finished(t, f.Path()), true)
+		aside, err := replace(f, finished(t, f.Path()), true)
 		if err != nil || len(aside) != 1 || read(t, f.Path(), content) != "new" {
 			t.Fatalf("%q, %v", aside, err)
 		}
@@ -83,12 +90,12 @@ func TestReplaceInUse(t *testing.T) {
 		c, err := new(sqlite.Driver).Open(f.Path(), opts)
 		must(t, err)
 		must(t, c.Exec("CREATE TABLE t(x); INSERT INTO t VALUES('old'); BEGIN; INSERT INTO t VALUES('more')"))
-		if _, err := f.Replace(finished(t, f.Path()), true); !errors.Is(err, ErrLocked) {
+		if _, err := replace(f, finished(t, f.Path()), true); !errors.Is(err, ErrLocked) {
 			t.Errorf("in a transaction: %v", err)
 		}
 		must(t, c.Exec("COMMIT"))
 		if !opts.KeepJournal {
-			if _, err := f.Replace(finished(t, f.Path()), true); !errors.Is(err, ErrLocked) {
+			if _, err := replace(f, finished(t, f.Path()), true); !errors.Is(err, ErrLocked) {
 				t.Errorf("open: %v", err)
 			}
 		}
@@ -122,7 +129,7 @@ func TestReplaceDead(t *testing.T) {
 	if got := read(t, path, content); got != "old" {
 		t.Errorf("brought home: %q", got)
 	}
-	if _, err := f.Replace(finished(t, path), true); err != nil || read(t, path, content) != "new" {
+	if _, err := replace(f, finished(t, path), true); err != nil || read(t, path, content) != "new" {
 		t.Error(err)
 	}
 }

@@ -104,7 +104,7 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	if res, err = job.build(ctx); err != nil {
 		return res, missing(err)
 	}
-	res.Aside, err = opts.File.Replace(work, opts.Overwrite)
+	res.Aside, err = opts.File.Replace(work)
 	return res, err
 }
 

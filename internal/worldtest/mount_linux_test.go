@@ -1,0 +1,278 @@
+package worldtest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+const ownMounts = "DRIFTDB_WORLD_MOUNTS"
+
+// withOwnMounts says whether the test runs where its mounts are its own. If not, it
+// has run the test there, and reported what became of it.
+func withOwnMounts(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(ownMounts) != "" {
+		return true
+	}
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), ownMounts+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case bytes.Contains(out, []byte("--- SKIP")):
+		t.Skipf("%s", out)
+	case err != nil:
+		t.Errorf("%v\n%s", err, out)
+	}
+	return false
+}
+
+// bind mounts a file or a folder in a second place.
+func bind(t testing.TB, from, to string) {
+	t.Helper()
+	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		t.Skipf("mounts of one's own are not to be had here: %v", err)
+	}
+	if err := syscall.Mount(from, to, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("mounts of one's own are not to be had here: %v", err)
+	}
+	t.Cleanup(func() { must(t, syscall.Unmount(to, syscall.MNT_DETACH)) })
+}
+
+// TestOtherNames: a file has one writer, whatever names it has.
+func TestOtherNames(t *testing.T) {
+	for _, way := range []string{"hard link", "mount"} {
+		t.Run(strings.ReplaceAll(way, " ", "_"), func(t *testing.T) {
+			if way == "mount" && os.Getenv(ownMounts) == "" {
+				t.Skip("see TestMountedFile")
+			}
+			otherName(t, way)
+		})
+	}
+}
+
+func otherName(t *testing.T, way string) {
+	dir := folder(t, "a", "b")
+	first, second, store := filepath.Join(dir, "a", "app.sqlite"), filepath.Join(dir, "b", "other.sqlite"), filepath.Join(dir, "store")
+	backup(t, store, 3)
+	a, b := start(t, dir), start(t, dir)
+	a.must("open", first, store, "auto")
+	a.end()
+	if way == "mount" {
+		must(t, os.WriteFile(second, nil, 0o600))
+		bind(t, first, second)
+	} else {
+		must(t, os.Link(first, second))
+	}
+	a = start(t, dir)
+	a.must("open", first, store)
+	a.must("insert", "10", "1")
+	b.wantError("under another name", "open", second, "")
+	a.must("insert", "11", "1")
+	a.must("check")
+	a.end()
+	b.must("open", second, store, "manual")
+	if n := b.must("count"); n != "5" {
+		t.Errorf("%s rows", n)
+	}
+	b.end()
+}
+
+// TestMountedFile: a file that is a mount of its own cannot be replaced; it is left
+// as it was, with what its WAL holds.
+func TestMountedFile(t *testing.T) {
+	if !withOwnMounts(t) {
+		return
+	}
+	t.Run("other name", func(t *testing.T) { otherName(t, "mount") })
+	dir := folder(t, "host", "app")
+	host, file, store := filepath.Join(dir, "host", "db"), filepath.Join(dir, "app", "app.sqlite"), filepath.Join(dir, "store")
+	backup(t, store, 3)
+	must(t, os.WriteFile(host, nil, 0o644))
+	must(t, os.WriteFile(file, nil, 0o644))
+	bind(t, host, file)
+	p := start(t, dir)
+	p.wantError("mount its folder instead", "open", file, store, "auto")
+	if info, err := os.Stat(host); err != nil || info.Size() != 0 {
+		t.Errorf("the empty file is changed: %v, %v", info.Size(), err)
+	}
+	// A program without DriftDB that was killed.
+	script(t, file, "PRAGMA journal_mode=WAL; CREATE TABLE precious(x); INSERT INTO precious VALUES('in the file')")
+	dead := start(t, dir)
+	dead.must("open", file, "")
+	dead.must("exec", "INSERT INTO precious VALUES('in the WAL')")
+	dead.kill()
+	s, err := objstore.Dir(store)
+	must(t, err)
+	if _, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: "app", Path: file, Store: s, Overwrite: true}); err == nil || !strings.Contains(err.Error(), "mount") {
+		t.Errorf("restore: %v", err)
+	}
+	if n := ask(t, file, "SELECT count(*) FROM precious"); n != "2" {
+		t.Errorf("%s rows are left of 2", n)
+	}
+}
+
+// TestOwners: the file that takes another's place has its owner, group and mode; a
+// new one has what every new file has.
+func TestOwners(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir := folder(t)
+	must(t, os.Chmod(dir, 0o777))
+	store := filepath.Join(dir, "store")
+	backup(t, store, 3)
+	s, err := objstore.Dir(store)
+	must(t, err)
+	path := filepath.Join(dir, "app.sqlite")
+	restore := func(overwrite bool) error {
+		_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: "app", Path: path, Store: s, Overwrite: overwrite})
+		return err
+	}
+	for _, umask := range []int{0o022, 0o002, 0o077} {
+		old := syscall.Umask(umask)
+		err := restore(false)
+		syscall.Umask(old)
+		must(t, err)
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o666&^os.FileMode(umask) {
+			t.Errorf("umask %o: mode %o (%v)", umask, info.Mode().Perm(), err)
+		}
+		must(t, os.Remove(path))
+	}
+	must(t, restore(false))
+	must(t, os.Chmod(path, 0o660))
+	must(t, os.Chown(path, 1234, 1235))
+	must(t, restore(true))
+	info, err := os.Stat(path)
+	must(t, err)
+	if st := info.Sys().(*syscall.Stat_t); st.Uid != 1234 || st.Gid != 1235 || info.Mode().Perm() != 0o660 {
+		t.Errorf("replaced: user %d, group %d, mode %o", st.Uid, st.Gid, info.Mode().Perm())
+	}
+}
+
+// TestClosedFiles: files that another user may not use are named.
+func TestClosedFiles(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	by := []string{"setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups"}
+	if _, err := exec.LookPath(by[0]); err != nil {
+		t.Skip("setpriv is not installed")
+	}
+	dir := folder(t, "d")
+	for at := filepath.Join(dir, "d"); at != "/tmp" && at != "/"; at = filepath.Dir(at) {
+		must(t, os.Chmod(at, 0o777))
+	}
+	program := filepath.Join(dir, "program")
+	copyFile(t, os.Args[0], program)
+	must(t, os.Chmod(program, 0o755))
+	path := filepath.Join(dir, "d", "app.sqlite")
+	dead := start(t, dir)
+	dead.must("open", path, "")
+	dead.kill()
+	must(t, os.Chown(path, 1234, 1234))
+	other := start(t, dir, append(by, "env", asChild+"=1", program)...)
+	must(t, os.Chmod(path+"-lock", 0o600))
+	other.wantError(path+"-lock", "open", path, "")
+	must(t, os.Chown(path+"-lock", 1234, 1234))
+	other.wantError(path+"-wal", "open", path, "")
+	for _, suffix := range []string{"-wal", "-shm"} {
+		must(t, os.Chown(path+suffix, 1234, 1234))
+	}
+	if text := other.do("open", path, ""); text != "ok " {
+		t.Errorf("with all of them: %s", text)
+	}
+	other.end()
+	must(t, os.Chmod(filepath.Dir(path), 0o755))
+	other = start(t, dir, append(by, "env", asChild+"=1", program)...)
+	other.wantError("the folder "+filepath.Dir(path), "open", path, "")
+}
+
+// TestReplaceKilled: a restore that replaces a database is killed at every system
+// call that it makes. Each time the place has the old database, with what is in its
+// WAL, or the new one.
+func TestReplaceKilled(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		if os.Getenv("DRIFTDB_REQUIRE_TOOLS") != "" {
+			t.Fatal("strace is not installed")
+		}
+		t.Skip("strace is not installed")
+	}
+	if testing.Short() {
+		t.Skip("hundreds of processes")
+	}
+	dir := folder(t)
+	store := filepath.Join(dir, "store")
+	backup(t, store, 3)
+	// The old database: one row in the file, one in the WAL of a dead program, and a
+	// -journal beside it that is somebody else's.
+	old := filepath.Join(dir, "old")
+	must(t, os.Mkdir(old, 0o755))
+	dead := start(t, old)
+	dead.must("open", "app.sqlite", "")
+	dead.must("exec", "CREATE TABLE precious(x); INSERT INTO precious VALUES(1)")
+	dead.end()
+	dead = start(t, old)
+	dead.must("open", "app.sqlite", "")
+	dead.must("exec", "INSERT INTO precious VALUES(2)")
+	dead.kill()
+	const calls = "rename,renameat,renameat2,unlink,unlinkat,link,linkat,mkdir,mkdirat,fsync,fdatasync,ftruncate,pwrite64,write,openat,chmod,fchmodat,lchown,fchownat"
+	began, replaced, survived := time.Now(), 0, 0
+	for n := 1; ; n++ {
+		place := filepath.Join(dir, fmt.Sprint(n))
+		must(t, os.Mkdir(place, 0o755))
+		for _, name := range []string{"app.sqlite", "app.sqlite-wal"} {
+			copyFile(t, filepath.Join(old, name), filepath.Join(place, name))
+		}
+		must(t, os.WriteFile(filepath.Join(place, "app.sqlite-journal"), []byte("theirs"), 0o644))
+		cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace="+calls,
+			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n), os.Args[0])
+		cmd.Env = append(os.Environ(), restoreOver+"="+filepath.Join(place, "app.sqlite"), restoreFrom+"="+store, "GOMAXPROCS=1")
+		out, err := cmd.CombinedOutput()
+		path := filepath.Join(place, "app.sqlite")
+		// By the next Open or Restore of ours: it takes the lock, as they do.
+		p := start(t, place)
+		p.must("open", "app.sqlite", "")
+		tables := "precious"
+		if ask(t, path, "SELECT count(*) FROM sqlite_schema WHERE name = 't'") == "1" {
+			tables, replaced = "t", replaced+1
+		}
+		want := map[string]string{"precious": "2", "t": "3"}[tables]
+		p.end()
+		if got := ask(t, path, "SELECT count(*) FROM "+tables); got != want {
+			t.Errorf("killed at call %d: %s of %s rows of %s", n, got, want, tables)
+		}
+		if ask(t, path, "PRAGMA integrity_check") != "ok" {
+			t.Errorf("killed at call %d: the database is damaged", n)
+		}
+		theirs := append(left(t, place, "-journal.left-"), left(t, place, "-journal")...)
+		if text, err := os.ReadFile(theirs[0]); err != nil || string(text) != "theirs" {
+			t.Errorf("killed at call %d: the file that was somebody else's: %q, %v", n, text, err)
+		}
+		must(t, os.RemoveAll(place))
+		if err == nil {
+			if tables != "t" {
+				t.Errorf("it ended well and replaced nothing: %s", out)
+			}
+			survived = n
+			break
+		}
+		if n > 3000 {
+			t.Fatal("there is no end to it")
+		}
+	}
+	t.Logf("killed at %d calls, in %s; at %d of them the new database was in its place", survived-1, time.Since(began).Round(time.Second), replaced-1)
+}
