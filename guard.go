@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -59,10 +60,12 @@ func (db *DB) unchanged(c *sqlite.Conn, tail sqlite.WALTail) (bool, error) {
 // If they are not, whatever is committed goes into files that nobody will find
 // again: from then on writes are refused. What the log has is sent all the same,
 // but no snapshot is taken. It may be called within a commit.
-func (db *DB) checkFile() error {
-	err := db.file.Check()
-	if err == nil {
-		return nil
+func (db *DB) checkFile() error { return db.lost(db.file.Check()) }
+
+// lost refuses writes if err says that the file is not what it was.
+func (db *DB) lost(err error) error {
+	if err == nil || !errors.Is(err, dbfile.ErrReplaced) {
+		return err
 	}
 	err = export(fmt.Errorf("%w. Writes are refused from now on. What was committed before is in the old file, if that exists anywhere, and is sent to the bucket, if there is one. Close the database, put the right file in its place, and open it again", err))
 	if db.hub.Refused() == nil {
@@ -85,6 +88,10 @@ func (db *DB) setWALAside() error {
 // leave notes how the file is left, unless there is something to notice. It is
 // called when only the writer is still open.
 func (db *DB) leave() {
+	if db.lost(db.file.CheckSize(true)) != nil {
+		db.guard.report(db)
+		return
+	}
 	if err := db.writeNote(); err != nil && !sqlite.IsBusy(err) {
 		db.log.Warn("how the file is left could not be noted; the next Open will take a snapshot", "scope", "capture", "error", err)
 	}
@@ -209,7 +216,7 @@ func (g *guard) run(ctx context.Context, db *DB) {
 			return
 		case <-g.wake:
 		case <-ticker.C:
-			if db.checkFile() == nil {
+			if db.checkFile() == nil && db.lost(db.file.CheckSize(false)) == nil {
 				g.tick(db)
 				g.cap(ctx, db)
 			}

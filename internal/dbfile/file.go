@@ -31,6 +31,8 @@ type File struct {
 	handle  uintptr // of SQLite's, while it is locked
 	held    ID      // the file behind it
 	watched identities
+	size    int64 // that the database had when it was looked at last
+	short   int64 // that it had when it was too short last
 }
 
 // Take takes the place that path means: it resolves path, makes the folders on
@@ -197,7 +199,11 @@ func (f *File) Watch() error {
 			return fmt.Errorf("%w: %s has just been removed", ErrReplaced, f.path+suffix)
 		}
 	}
-	f.watched = ids
+	info, err := os.Lstat(f.path)
+	if err != nil {
+		return err
+	}
+	f.watched, f.size = ids, info.Size()
 	return nil
 }
 
@@ -208,6 +214,31 @@ func (f *File) Check() error {
 		return nil
 	}
 	return f.watched.compare(f.path)
+}
+
+// CheckSize says whether somebody has cut the file off: ErrReplaced. A file that
+// SQLite itself has made smaller says so in its header. While a checkpoint is under
+// way it may say too much, so it has to be found twice with the same size; with
+// atOnce, nobody checkpoints.
+func (f *File) CheckSize(atOnce bool) error {
+	info, err := os.Lstat(f.path)
+	if err != nil {
+		return err
+	}
+	was := f.size
+	if f.size = info.Size(); f.size >= was && f.short == 0 {
+		return nil
+	}
+	head, err := sqlite.ReadHeader(f.path)
+	if err == nil && head.Pages*int64(head.PageSize) <= f.size {
+		f.short = 0
+		return nil
+	}
+	if !atOnce && f.short != f.size && f.size > 0 {
+		f.short = f.size
+		return nil
+	}
+	return fmt.Errorf("%w: %s has been cut off: it has %d bytes, and should have %d", ErrReplaced, f.path, f.size, max(head.Pages*int64(head.PageSize), was))
 }
 
 // Inode is the number by which the file system knows the held file.

@@ -14,9 +14,9 @@ type ID struct {
 
 // ErrReplaced says that the file at a database's path, or one that SQLite keeps
 // beside it, is not the one that was opened.
-var ErrReplaced = errors.New("the database file has been replaced, moved or deleted while it was open")
+var ErrReplaced = errors.New("the database file has been replaced, moved, cut off or deleted while it was open")
 
-// SideSuffixes are the endings of the files that SQLite keeps beside a database.
+// sideSuffixes are the endings of the files that SQLite keeps beside a database.
 var sideSuffixes = []string{"-wal", "-shm", "-journal"}
 
 // watched are the endings of the files that must stay the same while the

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"encoding/binary"
 	"errors"
 
 	lib "modernc.org/sqlite/lib"
@@ -31,7 +32,16 @@ func (c *Conn) KeepWAL(on bool) error {
 type Header struct {
 	WAL      bool // its changes are in a -wal, not undone by a -journal
 	PageSize int
+	Pages    int64 // in the file; 0 if the header does not say
 }
+
+// The fields of the header that say how many pages there are, and whether that
+// can be relied on (sqlite.org/fileformat.html, section 1.3.8).
+const (
+	changeCounter = 24
+	pageCount     = 28
+	countValidFor = 92
+)
 
 // ReadHeader reads the header of the database at path from the file itself,
 // whatever is in files beside it. It takes no locks and changes nothing.
@@ -45,7 +55,11 @@ func ReadHeader(path string) (h Header, err error) {
 	if err != nil {
 		return h, err
 	}
-	return Header{WAL: first[readVersion] == walJournal, PageSize: len(first)}, nil
+	h = Header{WAL: first[readVersion] == walJournal, PageSize: len(first)}
+	if string(first[changeCounter:changeCounter+4]) == string(first[countValidFor:countValidFor+4]) {
+		h.Pages = int64(binary.BigEndian.Uint32(first[pageCount:]))
+	}
+	return h, nil
 }
 
 // NotOpened says that a file could not be opened, which SQLite says for a dozen

@@ -72,7 +72,7 @@ func obey(in io.Reader, out io.Writer) {
 		f := strings.Split(lines.Text(), "\t")
 		go func() {
 			answer := c.run(f[1], f[2:])
-			c.say(f[0] + "\t" + strings.ReplaceAll(answer, "\n", " "))
+			c.say(f[0] + "\t" + answer)
 		}()
 	}
 }
@@ -80,7 +80,7 @@ func obey(in io.Reader, out io.Writer) {
 func (c *child) say(line string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fmt.Fprintln(c.out, line)
+	fmt.Fprintln(c.out, strings.ReplaceAll(line, "\n", " "))
 }
 
 // run does a command, and answers "ok …" or "error: …".
@@ -134,7 +134,7 @@ func (c *child) config(args []string) driftdb.Config {
 		Name: "app", Path: args[0], SyncInterval: 50 * time.Millisecond,
 		Retry: driftdb.RetryPolicy{MaxRetries: -1},
 		OnEvent: func(e driftdb.Event) {
-			c.say(fmt.Sprintf("event\t%s %s %s", e.Level, e.Message, strings.ReplaceAll(fmt.Sprint(e.Attrs), "\n", " ")))
+			c.say(fmt.Sprintf("event\t%s %s %v", e.Level, e.Message, e.Attrs))
 		},
 	}
 	if args[1] != "" {

@@ -306,3 +306,35 @@ func TestMemoryDatabases(t *testing.T) {
 		t.Errorf("left in the folder for temporary files: %q", names)
 	}
 }
+
+// TestTruncated: a file that somebody has cut off while it was open is not written
+// on, and what the bucket has is whole.
+func TestTruncated(t *testing.T) {
+	for _, part := range []int64{0, 2} { // nothing of it stays, or a half
+		dir := folder(t)
+		path, store := filepath.Join(dir, "app.sqlite"), filepath.Join(dir, "store")
+		backup(t, store, 3)
+		p := start(t, dir)
+		p.must("open", path, store, "auto")
+		p.must("exec", "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i+1 FROM n WHERE i < 20000) INSERT INTO t SELECT i, 'row ' || i FROM n")
+		p.must("flush")
+		p.end()
+		p = start(t, dir)
+		p.must("open", path, store)
+		info, err := os.Stat(path)
+		must(t, err)
+		size := int64(0)
+		if part > 0 {
+			size = info.Size() / part
+		}
+		must(t, os.Truncate(path, size))
+		wait(t, "the program was told", func() bool { return p.wasTold("is not the one that was opened") })
+		if text := p.must("insert", "100000", "1"); text != "0" {
+			t.Errorf("a row was acknowledged")
+		}
+		p.end()
+		if n := ask(t, restored(t, store), rows); n != "19994" {
+			t.Errorf("the bucket has %s rows", n)
+		}
+	}
+}
