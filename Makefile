@@ -12,8 +12,9 @@ MODELS   ?= 2000
 DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
+CASES    ?= 0-9999
 
-.PHONY: check race bench big fuzz kill faults model writers damage economy demo
+.PHONY: check race bench big fuzz kill faults model writers world damage economy demo
 
 # Everything that CI runs.
 check:
@@ -61,6 +62,10 @@ model:
 writers:
 	DRIFTDB_DEPTH=$(DEPTH) DRIFTDB_REQUESTS=$(REQUESTS) go test . -run '^TestWritersInterleaved$$' -count 1 -v -timeout 0
 	go test . -run '^TestWritersAtRandom$$' -rapid.checks $(WORLDS) -count 1 -timeout 0
+
+# What can happen to the database file, at each moment of a program's life.
+world:
+	go test ./internal/worldtest -run '^TestMatrix$$' -worlds $(CASES) -count 1 -timeout 0
 
 # Every byte of a backup damaged in turn.
 damage:
