@@ -274,6 +274,9 @@ func (db *DB) openSync() (err error) {
 		Log: db.logs, Bucket: db.bucket, Path: db.path,
 		Sequence: db.hub.Sequence, StandBack: db.exclusive, Refuse: func(err error) { db.hub.Refuse(export(err)) },
 		Reader: func() (*sqlite.Conn, error) {
+			if err := db.checkFile(); err != nil { // a snapshot of a mixture is none
+				return nil, err
+			}
 			opts := db.options()
 			opts.CacheKiB, opts.ForeignKeys = 0, false
 			return db.openReader(opts)

@@ -3,6 +3,7 @@ package worldtest
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -275,4 +276,42 @@ func TestReplaceKilled(t *testing.T) {
 		}
 	}
 	t.Logf("killed at %d calls, in %s; at %d of them the new database was in its place", survived-1, time.Since(began).Round(time.Second), replaced-1)
+}
+
+// TestNotFiles: what is no regular file is refused before anything is touched, by a
+// writer and by a restore.
+func TestNotFiles(t *testing.T) {
+	dir := folder(t)
+	store := filepath.Join(dir, "store")
+	backup(t, store, 3)
+	s, err := objstore.Dir(store)
+	must(t, err)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	must(t, syscall.Mkfifo(at("pipe"), 0o600))
+	must(t, os.Mkdir(at("folder"), 0o755))
+	socket, err := net.Listen("unix", at("socket"))
+	must(t, err)
+	defer socket.Close()
+	names := []string{"pipe", "folder", "socket"}
+	if syscall.Mknod(at("device"), syscall.S_IFCHR|0o666, 1<<8|3) == nil { // as /dev/null
+		names = append(names, "device")
+	}
+	p := start(t, dir)
+	for _, name := range names {
+		before, err := os.Lstat(at(name))
+		must(t, err)
+		p.wantError("not a regular file", "open", at(name), store, "auto")
+		for _, overwrite := range []bool{false, true} {
+			_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: "app", Path: at(name), Store: s, Overwrite: overwrite})
+			if err == nil || !strings.Contains(err.Error(), "not a regular file") {
+				t.Errorf("restore onto a %s: %v", name, err)
+			}
+		}
+		if after, err := os.Lstat(at(name)); err != nil || !os.SameFile(before, after) || after.Mode() != before.Mode() {
+			t.Errorf("the %s is another one now (%v)", name, err)
+		}
+		if names := left(t, dir, name+"-"); len(names) > 0 {
+			t.Errorf("left beside the %s: %q", name, names)
+		}
+	}
 }
