@@ -30,7 +30,9 @@ import (
 // also on a network file system that has file locks or hard links. A Put
 // writes a temporary file, syncs it, moves it into place, and syncs the folder;
 // creating is done by a hard link, replacing and deleting under a file lock.
-// Lock and temporary files live in the folder ".objstore", made by the
+// Where an object cannot be replaced or deleted while somebody reads it, as on
+// some file systems and in some versions of Windows, that is tried again for 2
+// seconds. Lock and temporary files live in the folder ".objstore", made by the
 // first Put; what a crash leaves there is removed after a day. Files and folders
 // are made for their owner alone (modes 0600 and 0700).
 //
@@ -311,7 +313,7 @@ func (d *dir) delete(ctx context.Context, key string) error {
 		return err
 	}
 	defer unlock()
-	if err := root.Remove(key); err != nil && !missing(err) {
+	if err := untilFree(ctx, func() error { return root.Remove(key) }); err != nil && !missing(err) {
 		return err
 	}
 	return syncFolder(root, d.prune(root, path.Dir(key)))

@@ -143,7 +143,7 @@ func move(ctx context.Context, root *os.Root, temp, key string, create bool) err
 			return err
 		}
 	}
-	return root.Rename(temp, key)
+	return untilFree(ctx, func() error { return root.Rename(temp, key) })
 }
 
 // settle makes a folder and those above it, and syncs the parent of each.

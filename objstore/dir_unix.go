@@ -26,6 +26,13 @@ func tryLock(f *os.File) (locked bool, err error) {
 	return lockErr == nil, lockErr
 }
 
+// inUse says whether err may mean that somebody has the file open. POSIX does
+// not care, but SMB, FUSE and other file systems do, and each says it in its
+// own way.
+func inUse(err error) bool {
+	return errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ETXTBSY) || errors.Is(err, syscall.EACCES)
+}
+
 // syncFolder makes the names in a folder durable.
 func syncFolder(root *os.Root, name string) error {
 	f, err := root.Open(name)

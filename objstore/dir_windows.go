@@ -27,6 +27,17 @@ func tryLock(f *os.File) (locked bool, err error) {
 	return lockErr == nil, lockErr
 }
 
+// inUse says whether err may mean that somebody has the file open. Windows says
+// it in many ways; ERROR_ACCESS_DENIED is also that of a file that is gone as
+// soon as its last reader is.
+func inUse(err error) bool {
+	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) ||
+		errors.Is(err, windows.ERROR_ACCESS_DENIED) ||
+		errors.Is(err, windows.ERROR_LOCK_VIOLATION) ||
+		errors.Is(err, windows.ERROR_USER_MAPPED_FILE) ||
+		errors.Is(err, windows.ERROR_DELETE_PENDING)
+}
+
 // syncFolder does nothing: Windows has no way to sync a folder, and NTFS
 // writes changes of names to its journal in order.
 func syncFolder(*os.Root, string) error { return nil }

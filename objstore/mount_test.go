@@ -90,6 +90,48 @@ func TestDirMountRace(t *testing.T) {
 	wantEmpty(t, point)
 }
 
+// An object that cannot be replaced or deleted for a while, as while it is read
+// on some file systems: here, because something is mounted on it.
+func TestDirObjectInUse(t *testing.T) {
+	if !mounttest.Inside(t) {
+		return
+	}
+	folder := t.TempDir()
+	s := openFolder(t, folder)
+	put(t, s, "k", "old")
+	object := filepath.Join(folder, "k")
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	whileInUse := func(do func() error) error {
+		t.Helper()
+		mounttest.Bind(t, other, object)
+		defer time.AfterFunc(300*time.Millisecond, func() { mounttest.Detach(t, object) }).Stop()
+		began := time.Now()
+		err := do()
+		if took := time.Since(began); took < 300*time.Millisecond {
+			t.Errorf("it was not in use: done after %v", took)
+		}
+		return err
+	}
+	if err := whileInUse(func() error {
+		_, err := s.Put(t.Context(), "k", strings.NewReader("new"), objstore.PutOptions{})
+		return err
+	}); err != nil {
+		t.Errorf("put: %v", err)
+	}
+	if got := read(t, s, "k"); got != "new" {
+		t.Errorf("the object holds %q", got)
+	}
+	if err := whileInUse(func() error { return s.Delete(t.Context(), "k") }); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	if _, _, err := s.Get(t.Context(), "k", objstore.GetOptions{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("get of what was deleted: %v", err)
+	}
+}
+
 func openFolder(t *testing.T, folder string) objstore.Store {
 	t.Helper()
 	s, err := objstore.Dir(folder)
