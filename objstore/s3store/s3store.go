@@ -8,7 +8,8 @@
 // parts, and Lists, which take one request for every 1000 keys. Calls are not
 // retried here, except where only this package can: a part is sent again from
 // its buffer, and a request that was refused because this machine's clock is
-// wrong is signed again by the server's time.
+// wrong, or its credentials are outdated, is signed again by the server's time,
+// or with those that the AWS configuration has by now.
 package s3store
 
 import (
@@ -43,7 +44,9 @@ type Config struct {
 	Region string
 	// AccessKeyID, SecretAccessKey and, for temporary credentials,
 	// SessionToken. Default: the AWS chain of environment, profile, web
-	// identity, container and instance role.
+	// identity, container and instance role. What that yields is read again
+	// when the server says that it has expired or is not known, so that a
+	// program need not stop when a key is rotated; keys given here stay.
 	AccessKeyID, SecretAccessKey, SessionToken string
 	// Endpoint is the URL of a service other than Amazon's, such as
 	// https://s3.example.com. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL,
@@ -75,6 +78,8 @@ func New(ctx context.Context, cfg Config) (objstore.Store, error) {
 	}
 	return &store{client: client, bucket: cfg.Bucket, prefix: prefix, checksums: !cfg.DisableChecksums, pageSize: maxPage}, nil
 }
+
+func (cfg Config) hasKeys() bool { return cfg.AccessKeyID != "" }
 
 func (cfg Config) validate(prefix string) error {
 	if cfg.Bucket == "" || strings.Contains(cfg.Bucket, "/") {
@@ -113,13 +118,21 @@ func newClient(ctx context.Context, cfg Config) (*s3.Client, error) {
 	if cfg.Region != "" {
 		load = append(load, awsconfig.WithRegion(cfg.Region))
 	}
-	if cfg.AccessKeyID != "" {
+	if cfg.hasKeys() {
 		load = append(load, awsconfig.WithCredentialsProvider(
 			credentials.NewStaticCredentialsProvider(cfg.AccessKeyID, cfg.SecretAccessKey, cfg.SessionToken)))
 	}
 	shared, err := awsconfig.LoadDefaultConfig(ctx, load...)
 	if err != nil {
 		return nil, fmt.Errorf("s3store: read the AWS configuration: %w", err)
+	}
+	if !cfg.hasKeys() {
+		renewal := newRenewal(shared.Credentials, func(ctx context.Context) (aws.CredentialsProvider, error) {
+			again, err := awsconfig.LoadDefaultConfig(ctx, load...)
+			return again.Credentials, err
+		})
+		shared.Credentials = renewal
+		shared.APIOptions = append(shared.APIOptions, renewal.install)
 	}
 	client := s3.NewFromConfig(shared, cfg.apply)
 	if client.Options().Region == "" {
