@@ -202,7 +202,11 @@ func TestKeysGone(t *testing.T) {
 	if err := os.Remove(os.Getenv("AWS_SHARED_CREDENTIALS_FILE")); err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, "put", putString(t.Context(), s, "k", "x", objstore.PutOptions{}), nil)
+	err := putString(t.Context(), s, "k", "x", objstore.PutOptions{})
+	wantKind(t, "put", err, nil)
+	if !strings.Contains(err.Error(), "renew them there") {
+		t.Error(err)
+	}
 	if creds, err := renewalOf(s).Retrieve(t.Context()); err != nil || creds.AccessKeyID != "AKIAOLD" {
 		t.Errorf("credentials %s, %v", creds.AccessKeyID, err)
 	}

@@ -3,6 +3,9 @@
 //
 //	s3://bucket/prefix?region=eu-west-1
 //	s3://bucket/prefix?endpoint=https://s3.example.com&path_style=true&checksums=false
+//	s3://bucket/prefix?sse=aws:kms&kms_key_id=1234abcd-…&storage_class=STANDARD_IA
+//
+// Credentials have no parameters: they come from the AWS chain, see [Config].
 //
 // Every store call is one HTTP request, but for large Puts, which are sent in
 // parts, and Lists, which take one request for every 1000 keys. Calls are not
@@ -58,6 +61,19 @@ type Config struct {
 	// DisableChecksums sends and asks for no CRC-32, for services that do not
 	// know the header. Default false.
 	DisableChecksums bool
+	// ServerSideEncryption is how S3 encrypts what is stored: "AES256",
+	// "aws:kms" or "aws:kms:dsse". Default: as the bucket is set up. A bucket
+	// whose policy demands encryption may refuse a Put that does not ask for it.
+	ServerSideEncryption string
+	// KMSKeyID is the id, alias or ARN of the KMS key to encrypt with; it needs
+	// one of the two aws:kms. Default: the bucket's key, or AWS's own for S3.
+	KMSKeyID string
+	// StorageClass is that of what is stored, such as "STANDARD_IA". Default:
+	// the service's, STANDARD for Amazon. "GLACIER" and "DEEP_ARCHIVE" are
+	// refused, since their objects cannot be read at once. Classes that charge
+	// for a minimum of days or of size suit a database badly, most of whose
+	// objects are small and soon replaced.
+	StorageClass string
 }
 
 // New returns the store in a bucket. It reads the AWS configuration files, and
@@ -76,7 +92,10 @@ func New(ctx context.Context, cfg Config) (objstore.Store, error) {
 	if prefix != "" {
 		prefix += "/"
 	}
-	return &store{client: client, bucket: cfg.Bucket, prefix: prefix, checksums: !cfg.DisableChecksums, pageSize: maxPage}, nil
+	return &store{
+		client: client, bucket: cfg.Bucket, prefix: prefix, pageSize: maxPage,
+		checksums: !cfg.DisableChecksums, ownKeys: cfg.hasKeys(), extras: cfg.extras(),
+	}, nil
 }
 
 func (cfg Config) hasKeys() bool { return cfg.AccessKeyID != "" }
@@ -95,6 +114,9 @@ func (cfg Config) validate(prefix string) error {
 	}
 	if cfg.SessionToken != "" && cfg.AccessKeyID == "" {
 		return errors.New("s3store: a session token needs its access key id and secret access key")
+	}
+	if err := cfg.validateExtras(); err != nil {
+		return err
 	}
 	if cfg.Endpoint == "" {
 		return nil
@@ -206,6 +228,12 @@ func (cfg *Config) setParameter(name, value string) error {
 		cfg.Region = value
 	case "endpoint":
 		cfg.Endpoint = value
+	case "sse":
+		cfg.ServerSideEncryption = value
+	case "kms_key_id":
+		cfg.KMSKeyID = value
+	case "storage_class":
+		cfg.StorageClass = value
 	case "path_style", "checksums":
 		on, err := strconv.ParseBool(value)
 		if err != nil {
@@ -218,7 +246,7 @@ func (cfg *Config) setParameter(name, value string) error {
 		}
 	default:
 		// The value is not repeated: it may be a secret that is in the wrong place.
-		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: region, endpoint, path_style, checksums)", name)
+		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: region, endpoint, path_style, checksums, sse, kms_key_id, storage_class)", name)
 	}
 	return nil
 }
@@ -229,6 +257,8 @@ type store struct {
 	bucket    string
 	prefix    string // empty, or ends with a slash
 	checksums bool
+	ownKeys   bool // from the Config, not from the AWS chain
+	extras    extras
 	pageSize  int32
 }
 
