@@ -131,11 +131,12 @@ type S3Config struct {
 	KMSKeyID string
 	// StorageClass of what is stored, such as "INTELLIGENT_TIERING". Default:
 	// the service's, STANDARD for Amazon. GLACIER and DEEP_ARCHIVE are
-	// refused: what they hold cannot be read at once.
+	// refused: what they hold cannot be read at once. Neither can what the
+	// bucket's own rules move to an archive.
 	StorageClass string
 	// DisableChecksums sends and asks for no CRC-32, for services that do not
-	// know the header. Default false. Damage is found either way: all that
-	// DriftDB stores has hashes of its own.
+	// know the header. Default false. Damage on the way is then found only when
+	// an object is read, by the hashes in batches and manifest.
 	DisableChecksums bool
 }
 

@@ -132,6 +132,9 @@ func (e *Error) byCode() bool {
 		e.hint = "create the bucket, or correct its name or the endpoint"
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
 		// Whoever issues them may have new ones for the next try.
+	case "InvalidObjectState": // with a 403, but nobody's rights are missing
+		e.kind = fs.ErrPermission
+		e.hint = "the object was moved to an archive, by a rule of the bucket perhaps; restore it from there to read it"
 	case "RequestTimeTooSkewed":
 		e.kind = fs.ErrPermission
 		e.hint = "this machine's clock is wrong; set it"
@@ -154,6 +157,8 @@ func (s *store) advice(e *Error) string {
 		return "check the credentials"
 	case e.kind != fs.ErrPermission:
 		return ""
+	case e.Code != "AccessDenied" && e.Code != "Forbidden": // the latter is the SDK's, for a HEAD
+		return "check the credentials and what their policy allows on this bucket"
 	}
 	return "check that the policy allows " + s.rights(e.Op)
 }

@@ -75,6 +75,8 @@ func TestErrorKinds(t *testing.T) {
 		{"put", 403, "AccessDenied", fs.ErrPermission, "allows s3:PutObject; if the bucket's policy demands encryption, set ServerSideEncryption"},
 		{"swap", 403, "AccessDenied", fs.ErrPermission, "?sse="},
 		{"get", 403, "AccessDenied", fs.ErrPermission, "s3:GetObject, and s3:ListBucket on the bucket"},
+		{"get", 403, "InvalidObjectState", fs.ErrPermission, "archive"},
+		{"get", 403, "AllAccessDisabled", fs.ErrPermission, "check the credentials and what"},
 		{"list", 403, "AccessDenied", fs.ErrPermission, "s3:ListBucket on the bucket"},
 		{"put", 403, "InvalidAccessKeyId", fs.ErrPermission, "does not know them"},
 		{"put", 403, "SignatureDoesNotMatch", fs.ErrPermission, "secret key"},
@@ -134,6 +136,20 @@ func TestErrorKinds(t *testing.T) {
 				t.Errorf("%d requests, want 1: retrying is the caller's", len(w.requests))
 			}
 		})
+	}
+}
+
+// A HEAD is refused without a word.
+func TestAdviceOfHead(t *testing.T) {
+	s, _ := offline(t, func(_ int, r *http.Request) *http.Response {
+		if r.Method == http.MethodHead {
+			return refusal(r, 403, "")
+		}
+		return refusal(r, 416, "InvalidRange")
+	})
+	_, _, err := s.Get(t.Context(), "k", objstore.GetOptions{Offset: 5})
+	if wantKind(t, "head", err, fs.ErrPermission); !strings.Contains(err.Error(), "s3:ListBucket") {
+		t.Error(err)
 	}
 }
 

@@ -70,7 +70,8 @@ type Config struct {
 	KMSKeyID string
 	// StorageClass is that of what is stored, such as "STANDARD_IA". Default:
 	// the service's, STANDARD for Amazon. "GLACIER" and "DEEP_ARCHIVE" are
-	// refused, since their objects cannot be read at once. Classes that charge
+	// refused, since their objects cannot be read at once; neither can those
+	// that the bucket's own rules move to an archive. Classes that charge
 	// for a minimum of days or of size suit a database badly, most of whose
 	// objects are small and soon replaced.
 	StorageClass string
@@ -222,6 +223,8 @@ func open(ctx context.Context, u *url.URL) (objstore.Store, error) {
 	return New(ctx, cfg)
 }
 
+const parameters = "region, endpoint, path_style, checksums, sse, kms_key_id, storage_class"
+
 func (cfg *Config) setParameter(name, value string) error {
 	switch name {
 	case "region":
@@ -246,7 +249,7 @@ func (cfg *Config) setParameter(name, value string) error {
 		}
 	default:
 		// The value is not repeated: it may be a secret that is in the wrong place.
-		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: region, endpoint, path_style, checksums, sse, kms_key_id, storage_class)", name)
+		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: %s)", name, parameters)
 	}
 	return nil
 }
