@@ -111,12 +111,33 @@ type S3Config struct {
 	Region string // default: the environment's or the AWS profile's; us-east-1 with an Endpoint
 	Prefix string // put before every key. Default "driftdb"
 
-	// AccessKeyID and SecretAccessKey. Default: the AWS chain of environment,
-	// profile, web identity, container and instance role.
-	AccessKeyID, SecretAccessKey string
+	// AccessKeyID, SecretAccessKey and, for temporary credentials,
+	// SessionToken. Default: the AWS chain of environment, profile, web
+	// identity, container and instance role, which is asked again when the
+	// service says that its credentials have expired or are not known. Keys
+	// given here stay as they are.
+	AccessKeyID, SecretAccessKey, SessionToken string
 
 	Endpoint       string // URL of another service than Amazon's
 	ForcePathStyle *bool  // the bucket in the path, not in the host name. Default true with an Endpoint
+
+	// ServerSideEncryption is how the service encrypts what it stores:
+	// "AES256", "aws:kms" or "aws:kms:dsse". Default: as the bucket is set up.
+	// Set it if the bucket's policy refuses objects that do not ask for it.
+	// For encryption before anything leaves the machine, see EncryptionKeys.
+	ServerSideEncryption string
+	// KMSKeyID is the id, alias or ARN of the KMS key; it needs one of the two
+	// aws:kms. Default: the bucket's key, or AWS's own for S3.
+	KMSKeyID string
+	// StorageClass of what is stored, such as "INTELLIGENT_TIERING". Default:
+	// the service's, STANDARD for Amazon. GLACIER and DEEP_ARCHIVE are
+	// refused: what they hold cannot be read at once. Neither can what the
+	// bucket's own rules move to an archive.
+	StorageClass string
+	// DisableChecksums sends and asks for no CRC-32, for services that do not
+	// know the header. Default false. Damage on the way is then found only when
+	// an object is read, by the hashes in batches and manifest.
+	DisableChecksums bool
 }
 
 // RetryPolicy says how often a failed request is repeated, and how long to
@@ -244,8 +265,10 @@ func openStore(ctx context.Context, s3 *S3Config, store objstore.Store) (objstor
 	}
 	return s3store.New(ctx, s3store.Config{
 		Bucket: s3.Bucket, Region: s3.Region, Prefix: prefix,
-		AccessKeyID: s3.AccessKeyID, SecretAccessKey: s3.SecretAccessKey,
+		AccessKeyID: s3.AccessKeyID, SecretAccessKey: s3.SecretAccessKey, SessionToken: s3.SessionToken,
 		Endpoint: s3.Endpoint, ForcePathStyle: s3.ForcePathStyle,
+		ServerSideEncryption: s3.ServerSideEncryption, KMSKeyID: s3.KMSKeyID, StorageClass: s3.StorageClass,
+		DisableChecksums: s3.DisableChecksums,
 	})
 }
 

@@ -89,6 +89,14 @@ func ExampleConfig() {
 			SecretAccessKey: "minioadmin",
 		}
 
+		// A bucket with demands.
+		cfg.S3 = &driftdb.S3Config{
+			Bucket:               "my-backups",
+			ServerSideEncryption: "aws:kms", // or "AES256", "aws:kms:dsse"
+			KMSKeyID:             "alias/backups",
+			StorageClass:         "INTELLIGENT_TIERING",
+		}
+
 		// A folder.
 		store, err := objstore.Dir("/mnt/backup/driftdb")
 		if err != nil {

@@ -27,7 +27,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // either a mistake or a change of the design; docs/ARCHITECTURE.md has the same
 // table with what each package knows.
 //
-// Nobody imports objstoretest, dbtest and s3test: they are for tests.
+// Nobody imports objstoretest, dbtest, mounttest and s3test: they are for tests.
 var mayImport = map[string][]string{
 	".": {
 		"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore",
@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"internal/dbtest":       {"internal/sqlite"},
 	"internal/digest":       {"internal/change"},
 	"internal/digest/scan":  {"internal/change", "internal/digest", "internal/sqlite"},
+	"internal/mounttest":    {},
 	"internal/remote":       {"internal/change", "internal/digest", "internal/retry", "internal/seal", "internal/segment", "objstore"},
 	"internal/restore":      {"internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/retry":        {"objstore"},

@@ -17,15 +17,24 @@ import (
 // Dir returns the store that keeps each object as a file of the same name in
 // an existing folder. A missing folder is an error that wraps [ErrNoBucket]:
 // a backup must not land in the empty mount point of a disk that is not there.
-// It may also go missing later; every call says so.
+//
+// The store remembers what folder it is. The first Put makes a mark, the file
+// ".objstore/id" with a random id; until there is one, the folder's device and
+// inode count. Each call looks whether the path still leads to that folder. If
+// it does not, because the disk was unmounted or another one was mounted, the
+// call reads and writes nothing and returns [ErrFolderReplaced]. Once the folder
+// is back, the store works again; so it does if the path leads to a copy that
+// has the same mark. For another folder under the same path, call Dir again.
 //
 // Any number of stores, goroutines and processes may use the folder at once,
 // also on a network file system that has file locks or hard links. A Put
 // writes a temporary file, syncs it, moves it into place, and syncs the folder;
 // creating is done by a hard link, replacing and deleting under a file lock.
-// Lock and temporary files live in the folder ".objstore", made by the first
-// Put; what a crash leaves there is removed after a day. Files and folders are
-// made for their owner alone (modes 0600 and 0700).
+// Where an object cannot be replaced or deleted while somebody reads it, as on
+// some file systems and in some versions of Windows, that is tried again for 2
+// seconds. Lock and temporary files live in the folder ".objstore", made by the
+// first Put; what a crash leaves there is removed after a day. Files and folders
+// are made for their owner alone (modes 0600 and 0700).
 //
 // An ETag is a hash of the file, so Get reads an object once more than it
 // hands out, and List leaves the ETag empty.
@@ -56,9 +65,10 @@ func Dir(path string) (Store, error) {
 }
 
 type dir struct {
-	path  string
-	etags etagCache
-	sweep sync.Once
+	path     string
+	identity identity
+	etags    etagCache
+	sweep    sync.Once
 
 	// turn is the part of the lock that holds between the goroutines of this
 	// store; the lock file does the rest. Whoever has both may use settled:
@@ -68,8 +78,21 @@ type dir struct {
 }
 
 // open opens the folder anew for each call: then a Store needs no Close, and a
-// disk that was unmounted is noticed.
+// disk that was unmounted is noticed. What the call does it does through this
+// one handle, which has been checked: whatever is mounted or unmounted at the
+// path in the meantime, nothing lands in another folder.
 func (d *dir) open() (*os.Root, error) {
+	root, err := d.openPath()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.identity.check(root); err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return root, nil
+}
+
+func (d *dir) openPath() (*os.Root, error) {
 	root, err := os.OpenRoot(d.path)
 	if missing(err) {
 		// It must not look like a missing object, which is no news.
@@ -137,7 +160,7 @@ func (d *dir) put(ctx context.Context, key string, body io.Reader, opts PutOptio
 		return Info{}, err
 	}
 	defer root.Close()
-	if err := d.prepare(root); err != nil {
+	if err := d.prepare(ctx, root); err != nil {
 		return Info{}, err
 	}
 	temp, info, err := spool(ctx, root, body)
@@ -149,7 +172,7 @@ func (d *dir) put(ctx context.Context, key string, body io.Reader, opts PutOptio
 	}
 	info.Key = key
 
-	unlock, err := d.lock(ctx)
+	unlock, err := d.lock(ctx, root)
 	if err != nil {
 		return Info{}, err
 	}
@@ -157,7 +180,7 @@ func (d *dir) put(ctx context.Context, key string, body io.Reader, opts PutOptio
 	if err := d.admit(ctx, root, key, opts); err != nil {
 		return Info{}, err
 	}
-	return info, d.publish(root, temp, key, opts.IfAbsent)
+	return info, d.publish(ctx, root, temp, key, opts.IfAbsent)
 }
 
 // spool writes body to a temporary file and syncs it.
@@ -282,15 +305,15 @@ func (d *dir) delete(ctx context.Context, key string) error {
 	if fi, err := root.Lstat(key); missing(err) || err == nil && fi.IsDir() {
 		return nil
 	}
-	if err := d.prepare(root); err != nil {
+	if err := d.prepare(ctx, root); err != nil {
 		return err
 	}
-	unlock, err := d.lock(ctx)
+	unlock, err := d.lock(ctx, root)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := root.Remove(key); err != nil && !missing(err) {
+	if err := untilFree(ctx, func() error { return root.Remove(key) }); err != nil && !missing(err) {
 		return err
 	}
 	return syncFolder(root, d.prune(root, path.Dir(key)))

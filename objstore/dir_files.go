@@ -8,10 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 const (
@@ -29,12 +26,16 @@ const (
 
 func newTempName() string { return tempDir + "/" + rand.Text() }
 
-// prepare makes the store's own folder and, once per store, clears it.
-func (d *dir) prepare(root *os.Root) error {
+// prepare makes the store's own folder, with the mark in it, and, once per
+// store, clears it.
+func (d *dir) prepare(ctx context.Context, root *os.Root) error {
 	for _, name := range []string{privateDir, tempDir} {
 		if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
+	}
+	if err := d.sign(ctx, root); err != nil {
+		return err
 	}
 	d.sweep.Do(func() { sweep(root) })
 	return nil
@@ -52,35 +53,69 @@ func sweep(root *os.Root) {
 	}
 }
 
-// lock takes the lock that every change of names is made under.
-func (d *dir) lock(ctx context.Context) (unlock func(), err error) {
+// lock takes the lock that every change of names is made under. The lock file
+// is opened by way of root, as everything else: by its path it might be that of
+// another folder, which excludes nobody.
+func (d *dir) lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
 	select {
 	case d.turn <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	// Each flock.New opens the file anew, and locks of two open files exclude
-	// each other also within a process.
-	file := flock.New(filepath.Join(d.path, filepath.FromSlash(lockFile)))
-	if _, err := file.TryLockContext(ctx, lockPoll); err != nil {
+	file, err := lockedFile(ctx, root)
+	if err != nil {
 		<-d.turn
 		return nil, fmt.Errorf("lock the folder: %w", err)
 	}
 	return func() {
-		// Closing the file unlocks it even if the unlocking itself failed.
-		_ = file.Close()
+		_ = file.Close() // which unlocks it
 		<-d.turn
 	}, nil
 }
 
+// lockedFile opens the lock file and waits until it has the lock. It is opened
+// anew each time, and locks of two open files exclude each other also within a
+// process. It is opened for writing since some file systems, such as NFS, lock
+// no other.
+func lockedFile(ctx context.Context, root *os.Root) (*os.File, error) {
+	file, err := root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		locked, err := tryLock(file)
+		if err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		if locked {
+			return file, nil
+		}
+		if err := pause(ctx, lockPoll); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+	}
+}
+
+// pause waits, or returns the error of a context that ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // publish moves the temporary file into place and makes that durable. The
 // caller holds the lock.
-func (d *dir) publish(root *os.Root, temp, key string, create bool) error {
-	err := d.place(root, temp, key, create)
+func (d *dir) publish(ctx context.Context, root *os.Root, temp, key string, create bool) error {
+	err := d.place(ctx, root, temp, key, create)
 	if missing(err) {
 		// Another process has deleted a folder since it was settled.
 		clear(d.settled)
-		err = d.place(root, temp, key, create)
+		err = d.place(ctx, root, temp, key, create)
 	}
 	if err != nil {
 		return err
@@ -88,17 +123,17 @@ func (d *dir) publish(root *os.Root, temp, key string, create bool) error {
 	return syncFolder(root, path.Dir(key))
 }
 
-func (d *dir) place(root *os.Root, temp, key string, create bool) error {
+func (d *dir) place(ctx context.Context, root *os.Root, temp, key string, create bool) error {
 	if err := d.settle(root, path.Dir(key)); err != nil {
 		return err
 	}
-	return move(root, temp, key, create)
+	return move(ctx, root, temp, key, create)
 }
 
 // move gives the temporary file its name. A hard link never replaces anything,
 // so that creating is safe even where file locks do not work. On a file system
 // without hard links the rename is as good: we hold the lock and have looked.
-func move(root *os.Root, temp, key string, create bool) error {
+func move(ctx context.Context, root *os.Root, temp, key string, create bool) error {
 	if create {
 		err := root.Link(temp, key)
 		if errors.Is(err, fs.ErrExist) {
@@ -108,7 +143,7 @@ func move(root *os.Root, temp, key string, create bool) error {
 			return err
 		}
 	}
-	return root.Rename(temp, key)
+	return untilFree(ctx, func() error { return root.Rename(temp, key) })
 }
 
 // settle makes a folder and those above it, and syncs the parent of each.

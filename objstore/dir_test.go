@@ -73,13 +73,8 @@ func TestDirMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(d.path + ".away") })
-	_, getErr := get(t, d, "k")
-	var listErr error
-	for _, err := range d.List(t.Context(), "", ListOptions{}) {
-		listErr = err
-	}
-	for op, err := range map[string]error{"get": getErr, "list": listErr, "put": put(t, d, "k", "x"), "delete": d.Delete(t.Context(), "k")} {
-		if !errors.Is(err, ErrNoBucket) || errors.Is(err, fs.ErrNotExist) {
+	for op, err := range calls(t, d, "k") {
+		if !errors.Is(err, ErrNoBucket) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrFolderReplaced) {
 			t.Errorf("%s in a folder that is gone: %v", op, err)
 		}
 	}
@@ -226,7 +221,7 @@ func TestDirModes(t *testing.T) {
 	}
 	d := newDir(t)
 	mustPut(t, d, "a/b", "x")
-	for name, want := range map[string]fs.FileMode{"a": 0o700 | fs.ModeDir, "a/b": 0o600, privateDir: 0o700 | fs.ModeDir, lockFile: 0o600} {
+	for name, want := range map[string]fs.FileMode{"a": 0o700 | fs.ModeDir, "a/b": 0o600, privateDir: 0o700 | fs.ModeDir, lockFile: 0o600, markFile: 0o600} {
 		fi, err := os.Stat(d.file(name))
 		if err != nil {
 			t.Fatal(err)
@@ -235,14 +230,18 @@ func TestDirModes(t *testing.T) {
 			t.Errorf("%s has mode %v, want %v", name, fi.Mode(), want)
 		}
 	}
-	// Reading must not need the right to write.
+	// Reading must not need the right to write, nor a mark.
 	if err := os.RemoveAll(d.file(privateDir)); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := get(t, d, "a/b"); err != nil || got != "x" {
+	reader, err := Dir(d.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := get(t, reader, "a/b"); err != nil || got != "x" {
 		t.Error(got, err)
 	}
-	if err := d.Delete(t.Context(), "never/there"); err != nil {
+	if err := reader.Delete(t.Context(), "never/there"); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(d.file(privateDir)); !errors.Is(err, fs.ErrNotExist) {
@@ -285,7 +284,7 @@ func TestMoveWithoutLinks(t *testing.T) {
 	if err := root.Mkdir("from", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := move(root, "from", "to", true); err != nil {
+	if err := move(t.Context(), root, "from", "to", true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := root.Stat("to"); err != nil {
@@ -351,8 +350,16 @@ func TestDirCutFile(t *testing.T) {
 func TestDirLockWait(t *testing.T) {
 	d := newDir(t)
 	mustPut(t, d, "k", "x")
-	other := &dir{path: d.path, turn: make(chan struct{}, 1), settled: make(map[string]bool)}
-	unlock, err := other.lock(t.Context())
+	other, err := Dir(d.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := other.(*dir).open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	unlock, err := other.(*dir).lock(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,32 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
+
+// tryLock takes the lock of an open file if nobody has it.
+func tryLock(f *os.File) (locked bool, err error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	var lockErr error
+	if err := conn.Control(func(fd uintptr) { lockErr = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+		return false, err
+	}
+	if errors.Is(lockErr, unix.EWOULDBLOCK) || errors.Is(lockErr, unix.EINTR) {
+		return false, nil
+	}
+	return lockErr == nil, lockErr
+}
+
+// inUse says whether err may mean that somebody has the file open. POSIX does
+// not care, but SMB, FUSE and other file systems do, and each says it in its
+// own way.
+func inUse(err error) bool {
+	return errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ETXTBSY) || errors.Is(err, syscall.EACCES)
+}
 
 // syncFolder makes the names in a folder durable.
 func syncFolder(root *os.Root, name string) error {

@@ -10,6 +10,7 @@ package objstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -97,6 +98,10 @@ var (
 	ErrPrecondition = errors.New("objstore: precondition failed")
 	// ErrNoBucket says that the bucket or folder itself is missing.
 	ErrNoBucket = errors.New("objstore: no such bucket")
+	// ErrFolderReplaced says that a folder is not the one that it was when the
+	// store was opened; usually its disk is not mounted. It wraps ErrNoBucket.
+	// See Dir.
+	ErrFolderReplaced = fmt.Errorf("%w: the folder was replaced", ErrNoBucket)
 	// ErrInvalidKey says that a key is not of the form ValidKey asks for.
 	ErrInvalidKey = errors.New("objstore: invalid key")
 )

@@ -57,8 +57,9 @@ A store is a URL:
   s3://bucket/prefix?region=REGION                 Amazon S3
   s3://bucket/prefix?endpoint=URL&path_style=true  a service with its protocol
 
-Credentials for S3 come from where every AWS tool takes them: the environment,
-a profile, or the machine's role.
+An s3 URL may also have sse, kms_key_id and storage_class, which go with all that
+is stored, and checksums=false. Credentials for S3 come from where every AWS tool
+takes them: the environment, a profile, or the machine's role.
 
 If the bucket is encrypted, its keys are taken from DRIFTDB_KEY (64 hex digits
 each, separated by commas) or from --key-file (one key a line, # starts a

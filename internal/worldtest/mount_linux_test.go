@@ -1,7 +1,6 @@
 package worldtest
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -13,57 +12,12 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/mounttest"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-const ownMounts = "DRIFTDB_WORLD_MOUNTS"
-
-// withOwnMounts says whether the test runs where its mounts are its own. If not, it
-// has run the test there, and reported what became of it.
-func withOwnMounts(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(ownMounts) != "" {
-		return true
-	}
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount")
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), ownMounts+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case bytes.Contains(out, []byte("--- SKIP")):
-		t.Skipf("%s", out)
-	case err != nil:
-		t.Errorf("%v\n%s", err, out)
-	}
-	return false
-}
-
-// bind mounts a file or a folder in a second place.
-func bind(t testing.TB, from, to string) {
-	t.Helper()
-	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		t.Skipf("mounts of one's own are not to be had here: %v", err)
-	}
-	if err := syscall.Mount(from, to, "", syscall.MS_BIND, ""); err != nil {
-		t.Skipf("mounts of one's own are not to be had here: %v", err)
-	}
-	t.Cleanup(func() { must(t, syscall.Unmount(to, syscall.MNT_DETACH)) })
-}
-
-// TestOtherNames: a file has one writer, whatever names it has.
-func TestOtherNames(t *testing.T) {
-	for _, way := range []string{"hard link", "mount"} {
-		t.Run(strings.ReplaceAll(way, " ", "_"), func(t *testing.T) {
-			if way == "mount" && os.Getenv(ownMounts) == "" {
-				t.Skip("see TestMountedFile")
-			}
-			otherName(t, way)
-		})
-	}
-}
+// TestHardLink: a file has one writer, whatever names it has.
+func TestHardLink(t *testing.T) { otherName(t, "hard link") }
 
 func otherName(t *testing.T, way string) {
 	dir := folder(t, "a", "b")
@@ -95,10 +49,10 @@ func otherName(t *testing.T, way string) {
 // TestMountedFile: a file that is a mount of its own cannot be replaced; it is left
 // as it was, with what its WAL holds.
 func TestMountedFile(t *testing.T) {
-	if !withOwnMounts(t) {
+	if !mounttest.Inside(t) {
 		return
 	}
-	t.Run("other name", func(t *testing.T) { otherName(t, "mount") })
+	t.Run("has another name", func(t *testing.T) { otherName(t, "mount") })
 	dir := folder(t, "host", "app")
 	host, file, store := filepath.Join(dir, "host", "db"), filepath.Join(dir, "app", "app.sqlite"), filepath.Join(dir, "store")
 	backup(t, store, 3)

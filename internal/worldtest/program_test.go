@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/mounttest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 )
@@ -258,4 +259,11 @@ func left(t testing.TB, dir, what string) []string {
 	names, err := filepath.Glob(filepath.Join(dir, "*"+what+"*"))
 	must(t, err)
 	return names
+}
+
+// bind mounts a file in a second place until the test ends.
+func bind(t testing.TB, from, to string) {
+	t.Helper()
+	mounttest.Bind(t, from, to)
+	t.Cleanup(func() { mounttest.Detach(t, to) })
 }

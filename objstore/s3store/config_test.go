@@ -55,15 +55,22 @@ func TestConfig(t *testing.T) {
 func TestConfigErrors(t *testing.T) {
 	isolate(t)
 	for text, cfg := range map[string]Config{
-		"name":                 {Region: "r"},
-		"is the prefix":        {Region: "r", Bucket: "b/c"},
-		"set Region":           {Bucket: "b"},
-		"the prefix":           {Region: "r", Bucket: "b", Prefix: "a/../b"},
-		"belong together":      {Region: "r", Bucket: "b", AccessKeyID: "id"},
-		"session token":        {Region: "r", Bucket: "b", SessionToken: "token"},
-		"is no URL":            {Region: "r", Bucket: "b", Endpoint: "s3.example.com:9000"},
-		"more than a scheme":   {Region: "r", Bucket: "b", Endpoint: "https://user:hunter2@s3.example.com"},
-		"more than a scheme, ": {Region: "r", Bucket: "b", Endpoint: "https://s3.example.com?password=hunter2"},
+		"name":                  {Region: "r"},
+		"is the prefix":         {Region: "r", Bucket: "b/c"},
+		"set Region":            {Bucket: "b"},
+		"the prefix":            {Region: "r", Bucket: "b", Prefix: "a/../b"},
+		"belong together":       {Region: "r", Bucket: "b", AccessKeyID: "id"},
+		"session token":         {Region: "r", Bucket: "b", SessionToken: "token"},
+		"is no URL":             {Region: "r", Bucket: "b", Endpoint: "s3.example.com:9000"},
+		"more than a scheme":    {Region: "r", Bucket: "b", Endpoint: "https://user:hunter2@s3.example.com"},
+		"more than a scheme, ":  {Region: "r", Bucket: "b", Endpoint: "https://s3.example.com?password=hunter2"},
+		`choose one of`:         {Region: "r", Bucket: "b", ServerSideEncryption: "aes256"},
+		`"aws:kms:dsse"`:        {Region: "r", Bucket: "b", KMSKeyID: "alias/a"},
+		`needs the server-side`: {Region: "r", Bucket: "b", KMSKeyID: "alias/a", ServerSideEncryption: "AES256"},
+		"KMS key id has":        {Region: "r", Bucket: "b", KMSKeyID: "a b", ServerSideEncryption: "aws:kms"},
+		"storage class has":     {Region: "r", Bucket: "b", StorageClass: "STANDARD\r\n"},
+		"class GLACIER cannot":  {Region: "r", Bucket: "b", StorageClass: "GLACIER"},
+		"class deep_archive":    {Region: "r", Bucket: "b", StorageClass: "deep_archive"},
 	} {
 		_, err := New(t.Context(), cfg)
 		if err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(text, ", ")) || strings.Contains(err.Error(), "hunter2") {
@@ -87,20 +94,31 @@ func TestOpen(t *testing.T) {
 	if s, err := objstore.Open(t.Context(), "s3://bucket?region=eu-west-1"); err != nil || s.(*store).prefix != "" || !s.(*store).checksums {
 		t.Errorf("%+v, %v", s, err)
 	}
+	s, err = objstore.Open(t.Context(), "s3://bucket?region=a&sse=aws:kms&kms_key_id=arn:aws:kms:eu-west-1:1:key/a&storage_class=GLACIER_IR")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := s.(*store).extras; e.encryption != "aws:kms" || aws.ToString(e.kmsKey) != "arn:aws:kms:eu-west-1:1:key/a" || e.class != "GLACIER_IR" {
+		t.Errorf("%+v", e)
+	}
 	for u, text := range map[string]string{
-		"s3:///prefix":                         "names no bucket",
-		"s3:bucket":                            "names no bucket",
-		"s3://b?regoin=eu":                     `unknown parameter "regoin"`,
-		"s3://b?region=a&region=b":             "2 times",
-		"s3://b?region=a&path_style=maybe":     "path_style",
-		"s3://b?region=a&checksums=":           "checksums",
-		"s3://b?region=%zz":                    "parameters",
-		"s3://id:hunter2@b?region=a":           "user name",
-		"s3://b":                               "?region=",
-		"s3://b?region=a&secret_key=hunter2":   `"secret_key"`,
-		"s3://b?region=a#fragment":             "fragment",
-		"s3://b?region=a&endpoint=example.com": "endpoint",
-		"s3://b/a//b?region=a":                 "prefix",
+		"s3:///prefix":                          "names no bucket",
+		"s3:bucket":                             "names no bucket",
+		"s3://b?regoin=eu":                      `unknown parameter "regoin"`,
+		"s3://b?region=a&region=b":              "2 times",
+		"s3://b?region=a&path_style=maybe":      "path_style",
+		"s3://b?region=a&checksums=":            "checksums",
+		"s3://b?region=%zz":                     "parameters",
+		"s3://id:hunter2@b?region=a":            "user name",
+		"s3://b":                                "?region=",
+		"s3://b?region=a&secret_key=hunter2":    `"secret_key"`,
+		"s3://b?region=a&session_token=hunter2": `"session_token"`,
+		"s3://b?region=a&sse=rot13":             "rot13",
+		"s3://b?region=a&kms_key_id=k":          "needs",
+		"s3://b?region=a&storage_class=GLACIER": "GLACIER_IR",
+		"s3://b?region=a#fragment":              "fragment",
+		"s3://b?region=a&endpoint=example.com":  "endpoint",
+		"s3://b/a//b?region=a":                  "prefix",
 	} {
 		if _, err := objstore.Open(t.Context(), u); err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("Open(%q): %v, want %q", u, err, text)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -74,6 +75,9 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 		e.message = unsent.Err.Error() // without what the SDK says of an answer that never came
 	}
 	e.classify(region, s.client.Options().Region)
+	if e.hint == "" {
+		e.hint = s.advice(e)
+	}
 	if e.kind == fs.ErrNotExist {
 		e.kind = absent
 	}
@@ -97,7 +101,6 @@ func (e *Error) classify(bucketRegion, region string) {
 	case e.byCode():
 	case e.Status == http.StatusForbidden, e.Status == http.StatusUnauthorized:
 		e.kind = fs.ErrPermission
-		e.hint = "check the credentials and what their policy allows on this bucket"
 	case e.Status == http.StatusPreconditionFailed:
 		e.kind = objstore.ErrPrecondition
 	case e.Status == http.StatusNotImplemented, e.Status == http.StatusMethodNotAllowed:
@@ -117,14 +120,21 @@ func (e *Error) byCode() bool {
 		if e.Op == "head" {
 			e.kind = fs.ErrNotExist
 		}
-	case "XAdminUserNotFound": // versitygw's InvalidAccessKeyId, with a 404
+	case "InvalidAccessKeyId", "InvalidToken",
+		"XAdminUserNotFound": // versitygw's InvalidAccessKeyId, with a 404
 		e.kind = fs.ErrPermission
+		e.hint = "check the credentials: the server does not know them"
+	case "SignatureDoesNotMatch":
+		e.kind = fs.ErrPermission
+		e.hint = "check the credentials: the secret key is not that of the access key"
 	case "NoSuchBucket", "InvalidBucketName":
 		e.kind = objstore.ErrNoBucket
 		e.hint = "create the bucket, or correct its name or the endpoint"
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		// The credential chain fetches new ones for the next try.
-		e.hint = "the temporary credentials have expired"
+		// Whoever issues them may have new ones for the next try.
+	case "InvalidObjectState": // with a 403, but nobody's rights are missing
+		e.kind = fs.ErrPermission
+		e.hint = "the object was moved to an archive, by a rule of the bucket perhaps; restore it from there to read it"
 	case "RequestTimeTooSkewed":
 		e.kind = fs.ErrPermission
 		e.hint = "this machine's clock is wrong; set it"
@@ -134,4 +144,42 @@ func (e *Error) byCode() bool {
 		return false
 	}
 	return true
+}
+
+// advice is what to do about an error of which the server has not said it.
+func (s *store) advice(e *Error) string {
+	switch {
+	case slices.Contains(outdated, e.Code) && s.ownKeys:
+		return "the temporary credentials have expired, and the store was given no others; open it with new ones"
+	case slices.Contains(outdated, e.Code):
+		return "the temporary credentials have expired, and the AWS configuration has no others yet; renew them there"
+	case e.Status == http.StatusUnauthorized:
+		return "check the credentials"
+	case e.kind != fs.ErrPermission:
+		return ""
+	case e.Code != "AccessDenied" && e.Code != "Forbidden": // the latter is the SDK's, for a HEAD
+		return "check the credentials and what their policy allows on this bucket"
+	}
+	return "check that the policy allows " + s.rights(e.Op)
+}
+
+// rights are what a policy has to allow for a request.
+func (s *store) rights(op string) string {
+	switch op {
+	case "list":
+		return "s3:ListBucket on the bucket"
+	case "get", "head":
+		return "s3:GetObject, and s3:ListBucket on the bucket: without that S3 answers 403, too, when a key is missing"
+	case "delete":
+		return "s3:DeleteObject"
+	case "abort upload of":
+		return "s3:AbortMultipartUpload"
+	}
+	switch {
+	case s.extras.encryption == "":
+		return "s3:PutObject; if the bucket's policy demands encryption, set ServerSideEncryption (in a URL: ?sse=aws:kms)"
+	case s.extras.byKMS():
+		return "s3:PutObject, and on the KMS key kms:GenerateDataKey and kms:Decrypt"
+	}
+	return "s3:PutObject"
 }

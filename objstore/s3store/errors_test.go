@@ -72,11 +72,17 @@ func TestErrorKinds(t *testing.T) {
 		{"swap", 412, "PreconditionFailed", objstore.ErrPrecondition, ""},
 		{"swap", 409, "ConditionalRequestConflict", nil, ""},
 		{"put", 409, "OperationAborted", nil, ""},
-		{"put", 403, "AccessDenied", fs.ErrPermission, "policy"},
-		{"put", 403, "InvalidAccessKeyId", fs.ErrPermission, ""},
-		{"put", 403, "SignatureDoesNotMatch", fs.ErrPermission, ""},
-		{"list", 401, "Unauthorized", fs.ErrPermission, ""},
-		{"put", 400, "ExpiredToken", nil, "credentials have expired"},
+		{"put", 403, "AccessDenied", fs.ErrPermission, "allows s3:PutObject; if the bucket's policy demands encryption, set ServerSideEncryption"},
+		{"swap", 403, "AccessDenied", fs.ErrPermission, "?sse="},
+		{"get", 403, "AccessDenied", fs.ErrPermission, "s3:GetObject, and s3:ListBucket on the bucket"},
+		{"get", 403, "InvalidObjectState", fs.ErrPermission, "archive"},
+		{"get", 403, "AllAccessDisabled", fs.ErrPermission, "check the credentials and what"},
+		{"list", 403, "AccessDenied", fs.ErrPermission, "s3:ListBucket on the bucket"},
+		{"put", 403, "InvalidAccessKeyId", fs.ErrPermission, "does not know them"},
+		{"put", 403, "SignatureDoesNotMatch", fs.ErrPermission, "secret key"},
+		{"list", 401, "Unauthorized", fs.ErrPermission, "credentials"},
+		{"put", 400, "InvalidToken", fs.ErrPermission, "credentials"},
+		{"put", 400, "ExpiredToken", nil, "open it with new ones"},
 		{"put", 403, "RequestTimeTooSkewed", fs.ErrPermission, "clock"},
 		{"swap", 501, "NotImplemented", errors.ErrUnsupported, ""},
 		{"put", 405, "MethodNotAllowed", errors.ErrUnsupported, ""},
@@ -85,7 +91,7 @@ func TestErrorKinds(t *testing.T) {
 		{"list", 404, "NoSuchBucket", objstore.ErrNoBucket, ""},
 		{"list", 404, "NoSuchKey", nil, ""},
 		{"delete", 404, "NoSuchBucket", objstore.ErrNoBucket, ""},
-		{"delete", 403, "AccessDenied", fs.ErrPermission, ""},
+		{"delete", 403, "AccessDenied", fs.ErrPermission, "s3:DeleteObject"},
 		{"put", 429, "TooManyRequests", nil, ""},
 		{"put", 301, "PermanentRedirect", objstore.ErrNoBucket, "ap-south-1"},
 		{"get", 400, "AuthorizationHeaderMalformed", objstore.ErrNoBucket, "ap-south-1"},
@@ -130,6 +136,39 @@ func TestErrorKinds(t *testing.T) {
 				t.Errorf("%d requests, want 1: retrying is the caller's", len(w.requests))
 			}
 		})
+	}
+}
+
+// A HEAD is refused without a word.
+func TestAdviceOfHead(t *testing.T) {
+	s, _ := offline(t, func(_ int, r *http.Request) *http.Response {
+		if r.Method == http.MethodHead {
+			return refusal(r, 403, "")
+		}
+		return refusal(r, 416, "InvalidRange")
+	})
+	_, _, err := s.Get(t.Context(), "k", objstore.GetOptions{Offset: 5})
+	if wantKind(t, "head", err, fs.ErrPermission); !strings.Contains(err.Error(), "s3:ListBucket") {
+		t.Error(err)
+	}
+}
+
+// What a refused Put has asked for is not advised.
+func TestAdviceOfPut(t *testing.T) {
+	for encryption, advice := range map[string]string{
+		"":        "set ServerSideEncryption",
+		"AES256":  "allows s3:PutObject",
+		"aws:kms": "kms:GenerateDataKey",
+	} {
+		s, _ := offline(t, func(_ int, r *http.Request) *http.Response { return refusal(r, 403, "AccessDenied") })
+		s.extras = Config{ServerSideEncryption: encryption}.extras()
+		for name, size := range map[string]int{"whole": 1, "in parts": firstPart + 1} {
+			err := putString(t.Context(), s, "k", strings.Repeat("x", size), objstore.PutOptions{})
+			wantKind(t, name, err, fs.ErrPermission)
+			if !strings.Contains(err.Error(), advice) || strings.Contains(err.Error(), "set ServerSideEncryption") != (encryption == "") {
+				t.Errorf("%s, with %q: %v", name, encryption, err)
+			}
+		}
 	}
 }
 

@@ -59,6 +59,7 @@ func (u *upload) create(ctx context.Context) error {
 	if u.checksums {
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
 	}
+	u.extras.toUpload(in)
 	return u.try(ctx, "create upload", func() error {
 		out, err := u.client.CreateMultipartUpload(ctx, in)
 		if err == nil {

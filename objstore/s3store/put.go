@@ -62,6 +62,7 @@ func (s *store) putWhole(ctx context.Context, key string, body []byte, opts objs
 	in := &s3.PutObjectInput{Body: bytes.NewReader(body), ChecksumCRC32: s.checksum(body)}
 	in.Bucket, in.Key = s.object(key)
 	in.IfNoneMatch, in.IfMatch = conditions(opts)
+	s.extras.toPut(in)
 	out, err := s.client.PutObject(ctx, in)
 	if err != nil {
 		return objstore.Info{}, s.failed(ctx, "put", key, err, whenAbsent(opts))

@@ -3,12 +3,16 @@
 //
 //	s3://bucket/prefix?region=eu-west-1
 //	s3://bucket/prefix?endpoint=https://s3.example.com&path_style=true&checksums=false
+//	s3://bucket/prefix?sse=aws:kms&kms_key_id=1234abcd-…&storage_class=STANDARD_IA
+//
+// Credentials have no parameters: they come from the AWS chain, see [Config].
 //
 // Every store call is one HTTP request, but for large Puts, which are sent in
 // parts, and Lists, which take one request for every 1000 keys. Calls are not
 // retried here, except where only this package can: a part is sent again from
 // its buffer, and a request that was refused because this machine's clock is
-// wrong is signed again by the server's time.
+// wrong, or its credentials are outdated, is signed again by the server's time,
+// or with those that the AWS configuration has by now.
 package s3store
 
 import (
@@ -43,7 +47,9 @@ type Config struct {
 	Region string
 	// AccessKeyID, SecretAccessKey and, for temporary credentials,
 	// SessionToken. Default: the AWS chain of environment, profile, web
-	// identity, container and instance role.
+	// identity, container and instance role. What that yields is read again
+	// when the server says that it has expired or is not known, so that a
+	// program need not stop when a key is rotated; keys given here stay.
 	AccessKeyID, SecretAccessKey, SessionToken string
 	// Endpoint is the URL of a service other than Amazon's, such as
 	// https://s3.example.com. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL,
@@ -55,6 +61,20 @@ type Config struct {
 	// DisableChecksums sends and asks for no CRC-32, for services that do not
 	// know the header. Default false.
 	DisableChecksums bool
+	// ServerSideEncryption is how S3 encrypts what is stored: "AES256",
+	// "aws:kms" or "aws:kms:dsse". Default: as the bucket is set up. A bucket
+	// whose policy demands encryption may refuse a Put that does not ask for it.
+	ServerSideEncryption string
+	// KMSKeyID is the id, alias or ARN of the KMS key to encrypt with; it needs
+	// one of the two aws:kms. Default: the bucket's key, or AWS's own for S3.
+	KMSKeyID string
+	// StorageClass is that of what is stored, such as "STANDARD_IA". Default:
+	// the service's, STANDARD for Amazon. "GLACIER" and "DEEP_ARCHIVE" are
+	// refused, since their objects cannot be read at once; neither can those
+	// that the bucket's own rules move to an archive. Classes that charge
+	// for a minimum of days or of size suit a database badly, most of whose
+	// objects are small and soon replaced.
+	StorageClass string
 }
 
 // New returns the store in a bucket. It reads the AWS configuration files, and
@@ -73,8 +93,13 @@ func New(ctx context.Context, cfg Config) (objstore.Store, error) {
 	if prefix != "" {
 		prefix += "/"
 	}
-	return &store{client: client, bucket: cfg.Bucket, prefix: prefix, checksums: !cfg.DisableChecksums, pageSize: maxPage}, nil
+	return &store{
+		client: client, bucket: cfg.Bucket, prefix: prefix, pageSize: maxPage,
+		checksums: !cfg.DisableChecksums, ownKeys: cfg.hasKeys(), extras: cfg.extras(),
+	}, nil
 }
+
+func (cfg Config) hasKeys() bool { return cfg.AccessKeyID != "" }
 
 func (cfg Config) validate(prefix string) error {
 	if cfg.Bucket == "" || strings.Contains(cfg.Bucket, "/") {
@@ -90,6 +115,9 @@ func (cfg Config) validate(prefix string) error {
 	}
 	if cfg.SessionToken != "" && cfg.AccessKeyID == "" {
 		return errors.New("s3store: a session token needs its access key id and secret access key")
+	}
+	if err := cfg.validateExtras(); err != nil {
+		return err
 	}
 	if cfg.Endpoint == "" {
 		return nil
@@ -113,13 +141,21 @@ func newClient(ctx context.Context, cfg Config) (*s3.Client, error) {
 	if cfg.Region != "" {
 		load = append(load, awsconfig.WithRegion(cfg.Region))
 	}
-	if cfg.AccessKeyID != "" {
+	if cfg.hasKeys() {
 		load = append(load, awsconfig.WithCredentialsProvider(
 			credentials.NewStaticCredentialsProvider(cfg.AccessKeyID, cfg.SecretAccessKey, cfg.SessionToken)))
 	}
 	shared, err := awsconfig.LoadDefaultConfig(ctx, load...)
 	if err != nil {
 		return nil, fmt.Errorf("s3store: read the AWS configuration: %w", err)
+	}
+	if !cfg.hasKeys() {
+		renewal := newRenewal(shared.Credentials, func(ctx context.Context) (aws.CredentialsProvider, error) {
+			again, err := awsconfig.LoadDefaultConfig(ctx, load...)
+			return again.Credentials, err
+		})
+		shared.Credentials = renewal
+		shared.APIOptions = append(shared.APIOptions, renewal.install)
 	}
 	client := s3.NewFromConfig(shared, cfg.apply)
 	if client.Options().Region == "" {
@@ -187,12 +223,20 @@ func open(ctx context.Context, u *url.URL) (objstore.Store, error) {
 	return New(ctx, cfg)
 }
 
+const parameters = "region, endpoint, path_style, checksums, sse, kms_key_id, storage_class"
+
 func (cfg *Config) setParameter(name, value string) error {
 	switch name {
 	case "region":
 		cfg.Region = value
 	case "endpoint":
 		cfg.Endpoint = value
+	case "sse":
+		cfg.ServerSideEncryption = value
+	case "kms_key_id":
+		cfg.KMSKeyID = value
+	case "storage_class":
+		cfg.StorageClass = value
 	case "path_style", "checksums":
 		on, err := strconv.ParseBool(value)
 		if err != nil {
@@ -205,7 +249,7 @@ func (cfg *Config) setParameter(name, value string) error {
 		}
 	default:
 		// The value is not repeated: it may be a secret that is in the wrong place.
-		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: region, endpoint, path_style, checksums)", name)
+		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: %s)", name, parameters)
 	}
 	return nil
 }
@@ -216,6 +260,8 @@ type store struct {
 	bucket    string
 	prefix    string // empty, or ends with a slash
 	checksums bool
+	ownKeys   bool // from the Config, not from the AWS chain
+	extras    extras
 	pageSize  int32
 }
 

@@ -81,6 +81,47 @@ func checkPlain(t *testing.T, r *http.Request, checksums bool) {
 	}
 }
 
+// What a bucket demands goes with the requests that make objects, and with no
+// others: S3 refuses it there.
+func TestExtras(t *testing.T) {
+	cfg := config(t, s3test.Start(t))
+	cfg.ServerSideEncryption, cfg.KMSKeyID, cfg.StorageClass = "aws:kms", "alias/backups", "STANDARD_IA"
+	s := newStore(t, cfg)
+	want := map[string]string{
+		"X-Amz-Server-Side-Encryption":                "aws:kms",
+		"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": "alias/backups",
+		"X-Amz-Storage-Class":                         "STANDARD_IA",
+	}
+	w := tap(s, nil)
+	for _, body := range []string{"small", strings.Repeat("x", firstPart+1)} {
+		if err := putString(t.Context(), s, "k", body, objstore.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(getErr(t.Context(), s, "k"), listErr(t.Context(), s), s.Delete(t.Context(), "k")); err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	for _, r := range w.requests {
+		q := r.URL.Query()
+		makes := r.Method == http.MethodPut && !q.Has("uploadId") || q.Has("uploads")
+		if makes {
+			made++
+		}
+		for name, value := range want {
+			if !makes {
+				value = ""
+			}
+			if got := r.Header.Get(name); got != value {
+				t.Errorf("%s %s has %s %q, want %q", r.Method, r.URL, name, got, value)
+			}
+		}
+	}
+	if made != 2 {
+		t.Errorf("%d requests make an object, want 2", made)
+	}
+}
+
 // The server compares the checksum with what arrives.
 func TestDamagedPut(t *testing.T) {
 	s := newStore(t, config(t, s3test.Start(t)))

@@ -1,0 +1,76 @@
+package s3store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// extras are what a bucket may demand of each object that is put into it. They
+// go with the request that makes the object, a PutObject or the
+// CreateMultipartUpload; S3 refuses them in others.
+type extras struct {
+	encryption types.ServerSideEncryption
+	kmsKey     *string
+	class      types.StorageClass
+}
+
+func (cfg Config) extras() extras {
+	e := extras{
+		encryption: types.ServerSideEncryption(cfg.ServerSideEncryption),
+		class:      types.StorageClass(cfg.StorageClass),
+	}
+	if cfg.KMSKeyID != "" {
+		e.kmsKey = aws.String(cfg.KMSKeyID)
+	}
+	return e
+}
+
+func (e extras) toPut(in *s3.PutObjectInput) {
+	in.ServerSideEncryption, in.SSEKMSKeyId, in.StorageClass = e.encryption, e.kmsKey, e.class
+}
+
+func (e extras) toUpload(in *s3.CreateMultipartUploadInput) {
+	in.ServerSideEncryption, in.SSEKMSKeyId, in.StorageClass = e.encryption, e.kmsKey, e.class
+}
+
+// byKMS says whether a KMS key is used, so that its policy has a say.
+func (e extras) byKMS() bool {
+	return e.encryption == types.ServerSideEncryptionAwsKms || e.encryption == types.ServerSideEncryptionAwsKmsDsse
+}
+
+var (
+	encryptions = []types.ServerSideEncryption{
+		types.ServerSideEncryptionAes256, types.ServerSideEncryptionAwsKms, types.ServerSideEncryptionAwsKmsDsse,
+	}
+	// archives have to be restored by hand, for hours, before they can be read.
+	archives = []types.StorageClass{types.StorageClassGlacier, types.StorageClassDeepArchive}
+)
+
+func (cfg Config) validateExtras() error {
+	e := cfg.extras()
+	switch {
+	case e.encryption != "" && !slices.Contains(encryptions, e.encryption):
+		return fmt.Errorf("s3store: the server-side encryption %q is unknown; choose one of %q", e.encryption, encryptions)
+	case e.kmsKey != nil && !e.byKMS():
+		return errors.New(`s3store: a KMS key id needs the server-side encryption "aws:kms" or "aws:kms:dsse"`)
+	case !isWord(cfg.KMSKeyID):
+		return errors.New("s3store: the KMS key id has a space or a control character")
+	case !isWord(cfg.StorageClass):
+		return errors.New("s3store: the storage class has a space or a control character")
+	case slices.Contains(archives, types.StorageClass(strings.ToUpper(cfg.StorageClass))):
+		return fmt.Errorf("s3store: objects of the storage class %s cannot be read before somebody has restored them from "+
+			"the archive, and a database reads its bucket at any time; GLACIER_IR can be read at once", cfg.StorageClass)
+	}
+	return nil
+}
+
+// isWord says whether s can be the value of a header as it is.
+func isWord(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}
