@@ -321,6 +321,10 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 			return err
 		}
 	}
+	// Before anything is sent to a bucket that may not be there any more.
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	if err := s.upload(ctx, target); err != nil {
 		return err
 	}
