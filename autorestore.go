@@ -13,15 +13,15 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/syncer"
 )
 
-// fetch gets the database from the bucket if that has to be done before it is
-// opened: when there is no file, or one that is merely behind.
+// fetch gets the database from the bucket if there is no file.
 func (db *DB) fetch(ctx context.Context) error {
 	info, err := os.Stat(db.path)
 	switch {
 	case err == nil && info.Size() > 0:
-		return db.catchUp(ctx, info.Mode())
+		return nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -73,65 +73,42 @@ func (db *DB) restore(ctx context.Context, node string) error {
 	return nil
 }
 
-// catchUp brings a file up to date that the bucket is ahead of, if nothing in it
-// is missing there: it was left as it should, all of its changes have been
-// sent, and the bucket's history goes on from them. In every other case the file
-// stays as it is, and is compared with the bucket when it is open.
-func (db *DB) catchUp(ctx context.Context, mode fs.FileMode) error {
-	if db.bucket == nil || db.cfg.ManualSync || !db.leftClean() {
-		return nil
+// maxRestores is how often Open restores a file because others, who were faster,
+// have left it behind.
+const maxRestores = 5
+
+// outdated says that Open failed with a file that the bucket is ahead of, which has
+// nothing of its own: the log cannot bring it up to date, or it was restored just
+// now, and another writer has taken over from before that.
+func (db *DB) outdated(err error) bool {
+	return errors.Is(err, restore.ErrCannotCatchUp) || db.restored && errors.Is(err, syncer.ErrDiverged)
+}
+
+// startAnew replaces such a file by what the bucket has, and starts with that.
+func (db *DB) startAnew(ctx context.Context, cause error) error {
+	info, err := os.Stat(db.path)
+	if err != nil {
+		return err
 	}
-	id, at, sent, err := lookAt(db.path)
-	if err != nil || !sent {
-		return nil // Open will find out what is wrong with it
+	if err := db.disconnect(); err != nil {
+		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	m, err := db.direct.Manifest(bounded)
-	if err != nil || m.DatabaseID != id.DatabaseID || m.LatestSequence <= at.Sequence {
-		return ctx.Err()
-	}
-	if _, err := db.bucket.Walk(ctx, m.Manifest, at, remote.Target{}, nil); err != nil {
-		return ctx.Err()
-	}
-	node := db.cfg.NodeID
-	if node == "" {
-		node = id.NodeID
-	}
-	db.log.Info("the bucket is ahead of the file, which has nothing of its own; bringing it up to date", "scope", "restore", "path", db.path, "from", at.Sequence, "to", m.LatestSequence)
-	if err := db.restore(ctx, node); err != nil {
+	db.log.Info("the bucket is ahead of the file, which has nothing of its own; restoring it", "scope", "restore", "path", db.path, "reason", cause)
+	if err := db.restore(ctx, db.id.NodeID); err != nil {
 		return fmt.Errorf("bring the file up to date: %w", err)
 	}
-	return os.Chmod(db.path, mode.Perm())
+	if err := os.Chmod(db.path, info.Mode().Perm()); err != nil {
+		return err
+	}
+	return db.start(ctx)
 }
 
-// leftClean says whether the file is exactly as this program has left it, with
-// nothing in a WAL.
-func (db *DB) leftClean() bool {
-	left, noted := readNote(db.path)
-	now, err := stat(db.path)
-	if err != nil || !noted || now != left.file {
-		return false
+// disconnect closes what start has opened.
+func (db *DB) disconnect() error {
+	if db.sync != nil {
+		db.sync.Close()
 	}
-	info, err := os.Stat(db.path + "-wal")
-	return err != nil || info.Size() == 0
-}
-
-// lookAt reads whose file this is, how much of its history the bucket has, and
-// whether that is all of it.
-func lookAt(path string) (id changelog.Identity, at remote.Position, sent bool, err error) {
-	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true})
-	if err != nil {
-		return id, at, false, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	if id, err = changelog.ReadIdentity(c); err != nil {
-		return id, at, false, err
-	}
-	books, err := changelog.View(c).Books()
-	if err != nil {
-		return id, at, false, err
-	}
-	last, err := changelog.Last(c)
-	return id, remote.Position{Sequence: books.Acked, Chain: books.Chain}, last == books.Acked, err
+	err := errors.Join(db.sql.Close(), db.readers.Close(), db.logs.Close(), db.checkpoints.Close(), db.writer.Close())
+	db.sync, db.sql, db.readers, db.logs, db.checkpoints, db.writer = nil, nil, nil, nil, nil, nil
+	return err
 }

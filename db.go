@@ -80,19 +80,30 @@ func (db *DB) lock(ctx context.Context) error {
 
 func (db *DB) unlock() { <-db.token }
 
-// exclusive runs fn, which makes a commit of our own, while the writer stands
-// back. What others have committed is noticed first, or that would be refused.
-func (db *DB) exclusive(ctx context.Context, fn func() error) error {
+// standBack keeps the writer from writing, until release is called, while a commit
+// of our own is made. What others have committed is noticed first, or that would be
+// refused.
+func (db *DB) standBack(ctx context.Context) (release func(), err error) {
 	select {
 	case db.token <- struct{}{}:
-		defer db.unlock()
-		if err := db.notice(); err != nil {
-			return err
-		}
-		return fn()
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+	if err := db.notice(); err != nil {
+		db.unlock()
+		return nil, err
+	}
+	return db.unlock, nil
+}
+
+// exclusive runs fn, which makes a commit of our own, while the writer stands back.
+func (db *DB) exclusive(ctx context.Context, fn func() error) error {
+	release, err := db.standBack(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return fn()
 }
 
 // refused explains a write that failed because writes are refused.

@@ -52,6 +52,19 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.fetch(ctx); err != nil {
 		return err
 	}
+	err := db.start(ctx)
+	for tries := maxRestores; tries > 0 && db.outdated(err); tries-- {
+		err = db.startAnew(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	db.guard.start(db)
+	return nil
+}
+
+// start opens what is at the path, and compares it with its bucket.
+func (db *DB) start(ctx context.Context) error {
 	if err := db.prepare(); err != nil {
 		return err
 	}
@@ -61,13 +74,10 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.noteCut(); err != nil {
 		return err
 	}
-	if db.bucket != nil {
-		if err := db.startSync(ctx); err != nil {
-			return err
-		}
+	if db.bucket == nil {
+		return nil
 	}
-	db.guard.start(db)
-	return nil
+	return db.startSync(ctx)
 }
 
 // startSync makes the engine, and starts it unless that is left to the user.
@@ -162,7 +172,7 @@ func (db *DB) connect(ctx context.Context) error {
 		store = remote.Advisory(store)
 	}
 	db.meter = &meter{Store: store}
-	db.direct = remote.New(db.meter, db.cfg.Name, opts)
+	db.direct = remote.New(prompt{db.meter, checkTimeout}, db.cfg.Name, opts)
 	db.bucket = remote.New(retry.Store(db.meter, db.cfg.Retry.policy()), db.cfg.Name, opts)
 	return nil
 }
@@ -304,7 +314,13 @@ func (db *DB) openConns() (err error) {
 func (db *DB) openSync() (err error) {
 	db.sync, err = syncer.New(syncer.Config{
 		Log: db.logs, Bucket: db.bucket, Path: db.path,
-		Sequence: db.hub.Sequence, StandBack: db.exclusive, Refuse: func(err error) { db.hub.Refuse(export(err)) },
+		Sequence: db.hub.Sequence, Advance: db.hub.Advance,
+		StandBack: db.standBack, Refuse: func(err error) { db.hub.Refuse(export(err)) },
+		Writer: func() (*sqlite.Conn, error) {
+			opts := db.options()
+			opts.Synchronous, opts.ForeignKeys, opts.MustExist = sqlite.SyncFull, false, true
+			return new(sqlite.Driver).Open(db.path, opts)
+		},
 		Reader: func() (*sqlite.Conn, error) {
 			return new(sqlite.Driver).Open(db.path, sqlite.Options{BusyTimeout: db.cfg.BusyTimeout, QueryOnly: true, MustExist: true, Checkpointer: db.checkpoints})
 		},
@@ -317,20 +333,20 @@ func (db *DB) openSync() (err error) {
 	return err
 }
 
-// checkTimeout is how long Open waits for the bucket's word on whether the
-// file is up to date.
+// checkTimeout is how long Open waits for an answer of the bucket on whether the
+// file is up to date. As long as there are answers, Open goes on: the file may have
+// to be brought up to date.
 const checkTimeout = 3 * time.Second
 
-// checkBucket compares the file with the bucket, if that answers.
+// checkBucket compares the file with the bucket, if that answers, and brings the
+// file up to date.
 func (db *DB) checkBucket(ctx context.Context) error {
-	bounded, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	err := db.sync.Check(bounded, db.direct)
+	err := db.sync.Check(ctx, db.direct, nil)
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions),
-		errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
+		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
 		return err
 	}
 	db.log.Warn("the bucket cannot be reached; the database works, and sync goes on trying", "scope", "sync", "error", err)

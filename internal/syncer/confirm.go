@@ -80,12 +80,24 @@ func (s *Syncer) setAll(ctx context.Context, b changelog.Books, d changelog.Dige
 	if err := s.exclusive(ctx, func() error { return s.log.SetBooks(b, s.digests, d) }); err != nil {
 		return err
 	}
-	s.books, s.digests = b, d
-	s.status.acked.Store(b.Acked)
-	s.status.confirmed.Store(b.Confirmed)
+	s.keep(b, d)
 	return nil
 }
 
+// keep notes what the file's books and digests say.
+func (s *Syncer) keep(b changelog.Books, d changelog.Digests) {
+	s.books, s.digests = b, d
+	s.status.acked.Store(b.Acked)
+	s.status.confirmed.Store(b.Confirmed)
+}
+
+// exclusive runs fn, which makes a commit of our own, while the database's writer
+// stands back.
 func (s *Syncer) exclusive(ctx context.Context, fn func() error) error {
-	return s.cfg.StandBack(ctx, fn)
+	release, err := s.cfg.StandBack(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return fn()
 }

@@ -42,9 +42,15 @@ type Config struct {
 	Sequence func() int64
 	// Reader opens a connection for a snapshot to read from.
 	Reader func() (*sqlite.Conn, error)
-	// StandBack runs fn while the database's writer stands back, so that our
-	// small commits and its own do not wait for one another in SQLite.
-	StandBack func(ctx context.Context, fn func() error) error
+	// StandBack makes the database's writer stand back until release is called, so
+	// that our commits and its own do not wait for one another in SQLite.
+	StandBack func(context.Context) (release func(), err error)
+	// Writer opens a connection to bring the file up to date with, whose commits
+	// are known to be ours and on disk when they return.
+	Writer func() (*sqlite.Conn, error)
+	// Advance says that the last sequence is another one: the file was brought up
+	// to date.
+	Advance func(sequence int64)
 	// Refuse makes writes fail from now on.
 	Refuse func(error)
 
@@ -75,6 +81,9 @@ type Syncer struct {
 	swapped  time.Time         // when the manifest was swapped last
 	broken   error             // why nothing is sent any more: fenced, diverged, held
 	branched int64             // up to where the bucket keeps what this session has, which was fenced
+
+	unchecked bool // Open could not compare file and bucket
+	probed    bool // the store honours conditions
 
 	pieces     []piece   // what this session has stored and may merge
 	deleteNext time.Time // when merged batches may next be deleted
@@ -237,7 +246,7 @@ func (s *Syncer) due() bool {
 		return false
 	}
 	defer s.release()
-	return s.pending() > 0 || s.books.Confirmed < s.books.Acked || s.books.BarrierOpen()
+	return s.pending() > 0 || s.books.Confirmed < s.books.Acked || s.books.BarrierOpen() || s.unchecked
 }
 
 func (s *Syncer) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
@@ -297,7 +306,11 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	}
 	target := s.cfg.Sequence()
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot
-	if idle && s.books.Confirmed >= s.books.Acked {
+	switch {
+	case !idle || s.books.Confirmed < s.books.Acked:
+	case s.unchecked && r == request{}:
+		return s.recheck(ctx)
+	default:
 		return nil
 	}
 	if err := s.send(ctx, r, target); err != nil {
