@@ -12,8 +12,10 @@ MODELS   ?= 2000
 DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
+TAKEOVERS ?= 100
+LATENCY  ?= 150
 
-.PHONY: check race bench big fuzz kill faults model writers damage economy demo
+.PHONY: check race bench big fuzz kill faults model writers takeover damage economy demo
 
 # Everything that CI runs.
 check:
@@ -61,6 +63,12 @@ model:
 writers:
 	DRIFTDB_DEPTH=$(DEPTH) DRIFTDB_REQUESTS=$(REQUESTS) go test . -run '^TestWritersInterleaved$$' -count 1 -v -timeout 0
 	go test . -run '^TestWritersAtRandom$$' -rapid.checks $(WORLDS) -count 1 -timeout 0
+
+# One machine takes over from another that commits every 5 ms, by way of a store
+# whose every request takes LATENCY ms.
+takeover:
+	DRIFTDB_TAKEOVERS=$(TAKEOVERS) DRIFTDB_LATENCY=$(LATENCY) \
+		go test . -run '^TestTakeoverAlive$$' -count 1 -v -timeout 0
 
 # Every byte of a backup damaged in turn.
 damage:
