@@ -172,16 +172,6 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 	return s.confirmed(ctx)
 }
 
-// dropUploads clears the queue of uploads of earlier sessions. Their names
-// carry an epoch that has ended; what they had stored is found by compare.
-func (s *Syncer) dropUploads(ctx context.Context) error {
-	jobs, err := s.log.Jobs(changelog.Upload)
-	if err != nil || len(jobs) == 0 {
-		return err
-	}
-	return s.exclusive(ctx, func() error { return s.log.Drop(jobs) })
-}
-
 // booksAt are the books of a file whose history the bucket has up to at.
 func booksAt(m *remote.Manifest, at remote.Position, barrier int64) changelog.Books {
 	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(m.LatestSequence, at.Sequence), Barrier: barrier, Snapshot: -1}
@@ -209,7 +199,7 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, at remote.Positi
 	if b == s.books {
 		return nil
 	}
-	return s.setAll(ctx, b, d)
+	return s.record(ctx, b, d)
 }
 
 // catchUp brings the file up to date, and leaves on trail how it came there.
@@ -226,11 +216,12 @@ func (s *Syncer) catchUp(ctx context.Context, c Comparison, trail *remote.Trail)
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	trail.Add(m, c.at)
 	at, err := restore.CatchUp{
-		Bucket: s.cfg.Bucket, Manifest: m, Conn: conn, From: c.at, Digests: s.digests, Known: known,
+		Bucket: s.cfg.Bucket, Manifest: m, Conn: conn, From: c.at, Digests: s.unsaved.digests, Known: known,
 		Books:     func(at remote.Position) changelog.Books { return booksAt(m, at, barrier) },
 		StandBack: s.cfg.StandBack,
 		Moved: func(b changelog.Books, d changelog.Digests) {
 			s.keep(b, d)
+			s.saved(d)
 			s.cfg.Advance(b.Acked)
 			trail.Add(m, remote.Position{Sequence: b.Acked, Chain: b.Chain})
 		},
@@ -260,5 +251,5 @@ func (s *Syncer) startOver(ctx context.Context) error {
 		d.Known = s.digests.Known
 	}
 	s.cfg.Logger.Warn("the bucket has nothing under this name although this file has sent it changes; a new backup begins", "scope", "sync", "name", s.log.Identity().Name, "sent", s.books.Acked)
-	return s.setAll(ctx, b, d)
+	return s.record(ctx, b, d)
 }

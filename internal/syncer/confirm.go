@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -61,43 +60,8 @@ func (s *Syncer) confirmed(ctx context.Context) error {
 			b.Snapshot, b.SnapshotBytes, b.BytesSince = last.Sequence, last.Size, 0
 		}
 	}
-	if err := s.setBooks(ctx, b); err != nil {
-		return err
-	}
-	s.status.confirmed.Store(b.Confirmed)
-	return nil
-}
-
-func (s *Syncer) setBooks(ctx context.Context, b changelog.Books) error {
 	if b == s.books {
 		return nil
 	}
-	return s.setAll(ctx, b, s.digests)
-}
-
-// setAll replaces the books and the digests.
-func (s *Syncer) setAll(ctx context.Context, b changelog.Books, d changelog.Digests) error {
-	if err := s.exclusive(ctx, func() error { return s.log.SetBooks(b, s.digests, d) }); err != nil {
-		return err
-	}
-	s.keep(b, d)
-	return nil
-}
-
-// keep notes what the file's books and digests say.
-func (s *Syncer) keep(b changelog.Books, d changelog.Digests) {
-	s.books, s.digests = b, d
-	s.status.acked.Store(b.Acked)
-	s.status.confirmed.Store(b.Confirmed)
-}
-
-// exclusive runs fn, which makes a commit of our own, while the database's writer
-// stands back.
-func (s *Syncer) exclusive(ctx context.Context, fn func() error) error {
-	release, err := s.cfg.StandBack(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return fn()
+	return s.record(ctx, b, s.digests)
 }

@@ -44,7 +44,7 @@ func (s *Syncer) adopt(ctx context.Context, found digest.Set, sequence int64) er
 			return err
 		}
 	}
-	return s.setAll(ctx, s.books, changelog.Digests{Known: known, Told: s.digests.Told})
+	return s.record(ctx, s.books, changelog.Digests{Known: known, Told: s.digests.Told})
 }
 
 // rescan computes the digests of tables of which none is known, such as those
@@ -82,7 +82,7 @@ func (s *Syncer) rescan(ctx context.Context) (err error) {
 		return nil
 	}
 	maps.Copy(found, s.digests.Known)
-	return s.setAll(ctx, s.books, changelog.Digests{Known: found, Told: s.digests.Told})
+	return s.record(ctx, s.books, changelog.Digests{Known: found, Told: s.digests.Told})
 }
 
 // back takes found from the end of the log back to what the bucket has.

@@ -74,6 +74,7 @@ type Syncer struct {
 
 	books    changelog.Books
 	digests  changelog.Digests // of the tables, as they were after books.Acked
+	unsaved  unsaved           // what of all this the file has no room for
 	unsummed bool              // there may be tables of which they know nothing
 	manifest remote.Stored     // as we wrote it last; empty until this session has an epoch
 	epoch    int64             // 0: none yet
@@ -118,7 +119,7 @@ func New(cfg Config) (*Syncer, error) {
 	if s.digests, err = cfg.Log.Digests(); err != nil {
 		return nil, err
 	}
-	s.unsummed = true
+	s.unsummed, s.unsaved.digests = true, s.digests
 	s.status.acked.Store(s.books.Acked)
 	s.status.confirmed.Store(s.books.Confirmed)
 	return s, nil
@@ -212,7 +213,7 @@ func (s *Syncer) tick(ctx context.Context) time.Duration {
 	switch {
 	case ctx.Err() != nil || s.broken != nil && !s.straggling():
 		return 0
-	case err != nil, s.pending() > 0:
+	case err != nil, s.pending() > 0, s.unsaved.is:
 		return s.cfg.Interval
 	case s.books.Confirmed < s.books.Acked:
 		return max(s.cfg.ManifestInterval-time.Since(s.swapped), time.Millisecond)
@@ -304,6 +305,11 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	if s.broken != nil {
 		return errors.Join(s.broken, s.saveBranch(ctx))
 	}
+	if s.unsaved.is {
+		if err := s.record(ctx, s.books, s.digests); err != nil {
+			return err
+		}
+	}
 	target := s.cfg.Sequence()
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot
 	switch {
@@ -318,6 +324,9 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 			err = errors.Join(err, s.saveBranch(ctx))
 		}
 		return err
+	}
+	if s.unsaved.is {
+		return nil // nor is there room to tidy up, or to trim the log
 	}
 	s.tidy(ctx, r)
 	if s.broken != nil { // it found that somebody else writes
@@ -351,7 +360,12 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 }
 
 func (s *Syncer) trim(ctx context.Context) error {
-	return s.steps(ctx, func() (bool, error) { return s.log.Trim(s.books.Confirmed) })
+	err := s.steps(ctx, func() (bool, error) { return s.log.Trim(s.books.Confirmed) })
+	if sqlite.IsFull(err) {
+		s.noRoom(err)
+		err = nil
+	}
+	return err
 }
 
 // steps repeats a small transaction until there is no more to do.
