@@ -67,6 +67,7 @@ var public = []struct{ is, as error }{
 	{restore.ErrNoPoint, ErrNoBackup},
 	{remote.ErrCorrupt, ErrCorrupt},
 	{restore.ErrDamaged, ErrCorrupt},
+	{syncer.ErrMalformed, ErrCorrupt},
 	{restore.ErrBarrier, ErrCorrupt},
 	{seal.ErrCorrupt, ErrCorrupt},
 	{seal.ErrPlaintext, ErrCorrupt},

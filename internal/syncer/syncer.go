@@ -85,6 +85,7 @@ type Syncer struct {
 
 	unchecked bool // Open could not compare file and bucket
 	probed    bool // the store honours conditions
+	ailment   ailment
 
 	pieces     []piece   // what this session has stored and may merge
 	deleteNext time.Time // when merged batches may next be deleted
@@ -213,8 +214,12 @@ func (s *Syncer) tick(ctx context.Context) time.Duration {
 	switch {
 	case ctx.Err() != nil || s.broken != nil && !s.straggling():
 		return 0
+	case s.ailment.waits() && errors.Is(err, ErrMalformed):
+		return time.Until(s.ailment.next)
 	case err != nil, s.pending() > 0, s.unsaved.is:
 		return s.cfg.Interval
+	case s.ailment.waits() && s.books.BarrierOpen(): // what the bucket has waits for a snapshot
+		return time.Until(s.ailment.next)
 	case s.books.Confirmed < s.books.Acked:
 		return max(s.cfg.ManifestInterval-time.Since(s.swapped), time.Millisecond)
 	}
@@ -289,6 +294,9 @@ type request struct {
 func (s *Syncer) work(ctx context.Context, r request) error {
 	err := s.round(ctx, r)
 	switch {
+	case err == nil && s.ailment.err != nil:
+		ailing := s.ailment.err
+		s.status.lastErr.Store(&ailing)
 	case err == nil:
 		s.status.lastErr.Store(nil)
 	case s.life.Err() != nil:
@@ -351,7 +359,7 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 		return err
 	}
 	switch {
-	case r.snapshot || s.snapshotDue():
+	case r.snapshot || s.snapshotDue(r.flush):
 		return s.snapshot(ctx)
 	case s.books.Confirmed < s.books.Acked && (r.flush || time.Since(s.swapped) >= s.cfg.ManifestInterval):
 		return s.confirm(ctx, nil)
