@@ -28,8 +28,10 @@ const memory = ":memory:"
 // first.
 //
 // Open touches the disk. It asks the bucket when it has to restore, and, unless
-// syncing is manual, whether the file is up to date with it; a bucket that does
-// not answer within a few seconds is no error. ctx bounds Open only.
+// syncing is manual, whether the file is up to date with it. One that is behind and
+// has nothing of its own is brought up to date, also behind a writer that is alive.
+// A bucket that does not answer within a few seconds is no error. ctx bounds Open
+// only.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {
@@ -349,6 +351,6 @@ func (db *DB) checkBucket(ctx context.Context) error {
 		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
 		return err
 	}
-	db.log.Warn("the bucket cannot be reached; the database works, and sync goes on trying", "scope", "sync", "error", err)
+	db.log.Warn("the file could not be compared with its bucket; the database works, and sync goes on trying", "scope", "sync", "error", err)
 	return nil
 }

@@ -80,6 +80,9 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 		if err != nil {
 			return s.judge(err)
 		}
+		if c.relation == behind {
+			b = s.cfg.Bucket // it does answer, and it would be a pity to stop half way
+		}
 		if takes(c) {
 			if err := s.probe(ctx, b); err != nil {
 				return err

@@ -68,7 +68,8 @@ const (
 // Check brings it up to date.
 func (c Comparison) Behind() bool { return c.relation == behind }
 
-// Proven says that it was shown that nobody but DriftDB has written to the file.
+// Proven says that it was shown, for a file that is behind, that nobody but DriftDB
+// has written to it: its log needs no barrier.
 func (c Comparison) Proven() bool { return c.proven }
 
 // advice is what to do when file and bucket do not belong together.
@@ -114,23 +115,19 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 // relate compares the two histories.
 func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, trail *remote.Trail) error {
 	m := c.stored.Manifest
-	end, err := f.end()
-	if err != nil {
-		return err
-	}
-	if trail.Leads(m, end) {
-		c.relation, c.at = behind, end // or just as far: nobody has looked
+	if at := f.acked(); at.Sequence == f.Last && trail.Leads(m, at) {
+		c.relation, c.at = behind, at // or just as far: nobody has looked
 		return nil
 	}
-	if m.LatestSequence > end.Sequence {
-		return c.lags(ctx, bucket, f, end)
+	if m.LatestSequence > f.Last {
+		return c.lags(ctx, bucket, f)
 	}
 	far, near, err := bucket.Tips(ctx, m)
 	if err != nil {
 		return err
 	}
-	if near.Sequence > end.Sequence {
-		return c.lags(ctx, bucket, f, end)
+	if near.Sequence > f.Last {
+		return c.lags(ctx, bucket, f)
 	}
 	// What lies between the two, if there is anything, waits for a snapshot that
 	// may never come: to go on behind that would confirm what cannot be restored.
@@ -140,11 +137,10 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 	case far.Sequence < f.Books.Acked:
 		return fmt.Errorf("%w: this file has sent changes up to %d, of which the history in the bucket has those up to %d; another writer has taken over, or the bucket is an older copy", errOther, f.Books.Acked, far.Sequence)
 	case near.Sequence >= f.Books.Acked:
-		return f.contains(near)
-	case far.Sequence <= end.Sequence:
+	case far.Sequence <= f.Last:
 		err = f.contains(far)
 	default:
-		err = continued(ctx, bucket, m, end)
+		_, err = f.continued(ctx, bucket, m)
 	}
 	if err != nil {
 		return err
@@ -153,48 +149,55 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 }
 
 // lags is the relation of a file whose log ends before the bucket's history does.
-func (c *Comparison) lags(ctx context.Context, bucket *remote.Bucket, f File, end remote.Position) error {
+func (c *Comparison) lags(ctx context.Context, bucket *remote.Bucket, f File) error {
+	end, err := f.continued(ctx, bucket, c.stored.Manifest)
 	c.relation, c.at = behind, end
-	err := continued(ctx, bucket, c.stored.Manifest, end)
 	tooOld := errors.Is(err, remote.ErrTooOld)
-	if tooOld && f.Books.Confirmed == end.Sequence { // a manifest has named all of it, so the history has it
+	switch {
+	case tooOld && f.Books.Confirmed == f.Last: // a manifest has named all of it, so the history has it
 		err = fmt.Errorf("%w: %w", restore.ErrCannotCatchUp, err)
-	} else if tooOld {
-		err = fmt.Errorf("%w: the file has changes after %d of which nobody can tell any more whether the bucket's history has them: %w", errOther, f.Books.Confirmed, err)
+	case tooOld:
+		return fmt.Errorf("%w: the file has changes after %d of which nobody can tell any more whether the bucket's history has them: %w", errOther, f.Books.Confirmed, err)
+	case err != nil:
+		return err
 	}
-	if err != nil && !errors.Is(err, restore.ErrCannotCatchUp) || f.Prove == nil {
+	if f.Prove == nil {
 		return err
 	}
 	unproven := f.Prove(ctx)
+	c.proven = unproven == nil
 	if errors.Is(unproven, ErrUnproven) {
-		return fmt.Errorf("%w: the bucket has changes up to %d, the file up to %d, and the file may have others that its log does not: %w", errOther, c.stored.LatestSequence, end.Sequence, unproven)
+		return fmt.Errorf("%w: the bucket has changes up to %d or more, the file up to %d, and it may have others that its log does not: %w", errOther, c.stored.LatestSequence, f.Last, unproven)
 	}
 	if unproven != nil {
 		return unproven
 	}
-	c.proven = true
 	return err
 }
 
-// continued is an errOther if the history that m describes does not go on from end.
-func continued(ctx context.Context, bucket *remote.Bucket, m *remote.Manifest, end remote.Position) error {
-	ok, err := bucket.Continues(ctx, m, end)
-	if err != nil || ok {
-		return err
-	}
-	return fmt.Errorf("%w: the changes up to %d differ, and the bucket has more than the file", errOther, end.Sequence)
+// acked is how far the file knows that the bucket is.
+func (f File) acked() remote.Position {
+	return remote.Position{Sequence: f.Books.Acked, Chain: f.Books.Chain}
 }
 
-// end is the end of the file's log.
-func (f File) end() (remote.Position, error) {
-	chain, err := f.Log.ChainAt(f.Books.Acked, f.Books.Chain, f.Last)
-	return remote.Position{Sequence: f.Last, Chain: chain}, err
+// continued returns the end of the file's log. It is an errOther if the history that
+// m describes does not go on from there.
+func (f File) continued(ctx context.Context, bucket *remote.Bucket, m *remote.Manifest) (end remote.Position, err error) {
+	end.Sequence = f.Last
+	if end.Chain, err = f.Log.ChainAt(f.Books.Acked, f.Books.Chain, f.Last); err != nil {
+		return end, err
+	}
+	ok, err := bucket.Continues(ctx, m, end)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: the changes up to %d differ, and the bucket has more than the file", errOther, end.Sequence)
+	}
+	return end, err
 }
 
 // contains is an errOther if the file's history does not have the bucket's up to
 // tip.
 func (f File) contains(tip remote.Position) error {
-	from, to := remote.Position{Sequence: f.Books.Acked, Chain: f.Books.Chain}, tip
+	from, to := f.acked(), tip
 	if to.Sequence < from.Sequence {
 		from, to = to, from
 	}

@@ -23,10 +23,12 @@ var ErrUnproven = errors.New("the file cannot be shown to be as DriftDB left it"
 // What it does not see is what no digest covers: PRAGMA user_version and
 // application_id, and counters of AUTOINCREMENT without a row behind them.
 func prove(ctx context.Context, c *sqlite.Conn) (err error) {
-	if err := c.Exec("BEGIN"); err != nil {
-		return err
+	if c.Autocommit() {
+		if err := c.Exec("BEGIN"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.Rollback()) }()
 	}
-	defer func() { err = errors.Join(err, c.Rollback()) }()
 	seen, err := c.Int("SELECT schema FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1")
 	if err != nil {
 		return err
