@@ -232,6 +232,41 @@ func TestCatchUpLater(t *testing.T) {
 	}
 }
 
+// TestCatchUpSlowly: Open waits for a store that is slow, however much there is to
+// ask for, and not for one that is silent: then the file is brought up to date when
+// it is open.
+func TestCatchUpSlowly(t *testing.T) {
+	for _, delay := range []time.Duration{2 * time.Second, 10 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := t.Context()
+			cfg := config(t)
+			cfg.MaxBatchSize = 1
+			db := open(t, cfg)
+			some(t, db, "t", 3)
+			check(t, db.Shutdown(ctx))
+			old := copyClosed(t, cfg)
+			db = open(t, cfg)
+			some(t, db, "t", 20)
+			check(t, db.Shutdown(ctx))
+			old.Store = objstoretest.Break(cfg.Store, func(objstoretest.Call) objstoretest.Fault {
+				return objstoretest.Fault{Delay: delay}
+			})
+			old.ManualSync = false
+			told := hear(&old)
+			began := time.Now()
+			again := open(t, old)
+			took := time.Since(began)
+			if patient := delay < 3*time.Second; patient != (again.Sequence() == db.Sequence()) || patient != (took > 10*time.Second) {
+				t.Errorf("with requests of %s Open took %s, and is at %d of %d", delay, took, again.Sequence(), db.Sequence())
+			}
+			time.Sleep(10 * time.Minute)
+			if again.Sequence() != db.Sequence() || told(forward) != 1 || told(restores) != 0 {
+				t.Errorf("with requests of %s it is at %d of %d in the end", delay, again.Sequence(), db.Sequence())
+			}
+		})
+	}
+}
+
 // TestCatchUpCutOff: a machine restores the database, and another one takes it over
 // from a point before that, unseen until the first one wants to do so. There is
 // nothing of its own in its file, so it is restored once more.
