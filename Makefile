@@ -13,8 +13,10 @@ DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
 CASES    ?= 0-9999
+TAKEOVERS ?= 100
+LATENCY  ?= 150
 
-.PHONY: check race bench big fuzz kill faults model writers world damage economy demo
+.PHONY: check race bench big fuzz kill faults model writers takeover world damage economy demo
 
 # Everything that CI runs.
 check:
@@ -66,6 +68,12 @@ writers:
 # What can happen to the database file, at each moment of a program's life.
 world:
 	go test ./internal/worldtest -run '^TestMatrix$$' -worlds $(CASES) -count 1 -timeout 0
+
+# One machine takes over from another that commits every 5 ms, by way of a store
+# whose every request takes LATENCY ms.
+takeover:
+	DRIFTDB_TAKEOVERS=$(TAKEOVERS) DRIFTDB_LATENCY=$(LATENCY) \
+		go test . -run '^TestTakeoverAlive$$' -count 1 -v -timeout 0
 
 # Every byte of a backup damaged in turn.
 damage:

@@ -4,21 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/syncer"
 )
 
 // restoreMissing gets the database from the bucket if there is none here.
 func (db *DB) restoreMissing(ctx context.Context) error {
-	if !db.found.nothing {
-		return db.catchUp(ctx)
-	}
-	if !db.cfg.AutoRestore {
+	if !db.found.nothing || !db.cfg.AutoRestore {
 		return nil
 	}
 	if err := db.letGo(); err != nil {
@@ -60,68 +57,29 @@ func (db *DB) restore(ctx context.Context, node string) error {
 	return nil
 }
 
-// catchUp brings a file up to date that the bucket is ahead of, if nothing in it
-// is missing there: it was left as it should, all of its changes have been
-// sent, and the bucket's history goes on from them. In every other case the file
-// stays as it is, and is compared with the bucket when it is open.
-func (db *DB) catchUp(ctx context.Context) error {
-	if db.bucket == nil || db.cfg.ManualSync || !db.leftClean() {
-		return nil
-	}
-	id, at, sent, err := lookAt(db.path)
-	if err != nil || !sent {
-		return nil // Open will find out what is wrong with it
-	}
-	bounded, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	m, err := db.direct.Manifest(bounded)
-	if err != nil || m.DatabaseID != id.DatabaseID || m.LatestSequence <= at.Sequence {
-		return ctx.Err()
-	}
-	if _, err := db.bucket.Walk(ctx, m.Manifest, at, remote.Target{}, nil); err != nil {
-		return ctx.Err()
-	}
+// maxRestores is how often Open restores a file because others, who were faster,
+// have left it behind.
+const maxRestores = 5
+
+// outdated says that Open failed with a file that the bucket is ahead of, which has
+// nothing of its own: the log cannot bring it up to date, or it was restored just
+// now, and another writer has taken over from before that.
+func (db *DB) outdated(err error) bool {
+	return errors.Is(err, restore.ErrCannotCatchUp) || db.restored && errors.Is(err, syncer.ErrDiverged)
+}
+
+// startAnew replaces such a file by what the bucket has, and starts with that.
+func (db *DB) startAnew(ctx context.Context, cause error) error {
 	node := db.cfg.NodeID
 	if node == "" {
-		node = id.NodeID
+		node = db.found.id.NodeID
 	}
-	db.log.Info("the bucket is ahead of the file, which has nothing of its own; bringing it up to date", "scope", "restore", "path", db.path, "from", at.Sequence, "to", m.LatestSequence)
-	if err := db.letGo(); err != nil {
+	if err := db.disconnect(); err != nil {
 		return err
 	}
+	db.log.Info("the bucket is ahead of the file, which has nothing of its own; restoring it", "scope", "restore", "path", db.path, "reason", cause)
 	if err := db.restore(ctx, node); err != nil {
 		return fmt.Errorf("bring the file up to date: %w", err)
 	}
-	return db.examine(ctx)
-}
-
-// leftClean says whether the file is exactly as this program has left it, with
-// nothing in a WAL.
-func (db *DB) leftClean() bool {
-	left, noted := readNote(db.file.LockPath())
-	now, err := stat(db.path)
-	if err != nil || !noted || now != left.file {
-		return false
-	}
-	info, err := os.Stat(db.path + "-wal")
-	return err != nil || info.Size() == 0
-}
-
-// lookAt reads whose file this is, how much of its history the bucket has, and
-// whether that is all of it.
-func lookAt(path string) (id changelog.Identity, at remote.Position, sent bool, err error) {
-	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true})
-	if err != nil {
-		return id, at, false, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	if id, err = changelog.ReadIdentity(c); err != nil {
-		return id, at, false, err
-	}
-	books, err := changelog.View(c).Books()
-	if err != nil {
-		return id, at, false, err
-	}
-	last, err := changelog.Last(c)
-	return id, remote.Position{Sequence: books.Acked, Chain: books.Chain}, last == books.Acked, err
+	return db.start(ctx)
 }

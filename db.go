@@ -31,6 +31,8 @@ type DB struct {
 	first *sqlite.Conn // which Open looks at the file with; later the log's
 	found found        // by Open, before it changed anything
 
+	compared *syncer.Comparison // of that with the bucket; nil: it did not answer, or was not asked
+
 	ledger   sqlite.Ledger // of the commits that are ours
 	guard    guard
 	restored bool // Open has made the file
@@ -82,19 +84,30 @@ func (db *DB) lock(ctx context.Context) error {
 
 func (db *DB) unlock() { <-db.token }
 
-// exclusive runs fn, which makes a commit of our own, while the writer stands
-// back. What others have committed is noticed first, or that would be refused.
-func (db *DB) exclusive(ctx context.Context, fn func() error) error {
+// standBack keeps the writer from writing, until release is called, while a commit
+// of our own is made. What others have committed is noticed first, or that would be
+// refused.
+func (db *DB) standBack(ctx context.Context) (release func(), err error) {
 	select {
 	case db.token <- struct{}{}:
-		defer db.unlock()
-		if err := db.notice(); err != nil {
-			return err
-		}
-		return fn()
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+	if err := db.notice(); err != nil {
+		db.unlock()
+		return nil, err
+	}
+	return db.unlock, nil
+}
+
+// exclusive runs fn, which makes a commit of our own, while the writer stands back.
+func (db *DB) exclusive(ctx context.Context, fn func() error) error {
+	release, err := db.standBack(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return fn()
 }
 
 // refused explains a write that failed because writes are refused.
@@ -202,6 +215,16 @@ func (db *DB) Close() error {
 		db.closeErr = errors.Join(db.release(), db.giveUp())
 	})
 	return db.closeErr
+}
+
+// disconnect closes what start has opened.
+func (db *DB) disconnect() error {
+	if db.sync != nil {
+		db.sync.Close()
+	}
+	err := db.release()
+	db.sync, db.sql, db.readers, db.checkpoints, db.writer, db.logs, db.first = nil, nil, nil, nil, nil, nil, nil
+	return err
 }
 
 // giveUp gives the file's place to others.

@@ -29,8 +29,8 @@ var (
 	// ErrLocked: another process, or another Open in this one, has the file; or
 	// another node has the database, and Takeover is Refuse.
 	ErrLocked = errors.New("driftdb: the database is open elsewhere")
-	// ErrNoBackup: the bucket has nothing under the name, or not the point in time,
-	// or the branch, that was asked for.
+	// ErrNoBackup: the bucket has nothing under the name, or nothing any more, or not
+	// the point in time, or the branch, that was asked for.
 	ErrNoBackup = errors.New("driftdb: no backup found")
 	// ErrCorrupt: a file or a bucket is damaged.
 	ErrCorrupt = errors.New("driftdb: data is damaged")
@@ -66,11 +66,13 @@ var public = []struct{ is, as error }{
 	{segment.ErrVersion, ErrVersion},
 	{seal.ErrVersion, ErrVersion},
 	{remote.ErrNoBackup, ErrNoBackup},
+	{remote.ErrGone, ErrNoBackup},
 	{remote.ErrNoBranch, ErrNoBackup},
 	{remote.ErrTooOld, ErrNoBackup},
 	{restore.ErrNoPoint, ErrNoBackup},
 	{remote.ErrCorrupt, ErrCorrupt},
 	{restore.ErrDamaged, ErrCorrupt},
+	{syncer.ErrMalformed, ErrCorrupt},
 	{restore.ErrBarrier, ErrCorrupt},
 	{seal.ErrCorrupt, ErrCorrupt},
 	{seal.ErrPlaintext, ErrCorrupt},

@@ -40,6 +40,9 @@ func (db *DB) examine(ctx context.Context) error {
 		return notDatabase(err)
 	}
 	if len(db.found.tail.Pages) == 0 {
+		if db.lostWAL() {
+			db.log.Warn("the database's -wal is gone, and what was in it with it; the file is as it was before that", "scope", "open", "path", db.path)
+		}
 		return notDatabase(db.inspect())
 	}
 	if err := db.judgeWAL(ctx); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	osexec "os/exec"
@@ -15,7 +16,9 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -185,4 +188,115 @@ func wholeRows(t *testing.T, path string) int64 {
 		t.Fatalf("%s has %d rows, the last transactions are %v", path, rows, last)
 	}
 	return rows
+}
+
+// TestKilledCatchingUp kills processes that bring an old copy of a disk up to date,
+// at any moment. The file then is what its original was at some commit, accounts
+// for that, and the next process goes on from there.
+func TestKilledCatchingUp(t *testing.T) {
+	if dir := os.Getenv(killedChild); dir != "" {
+		fmt.Println("opens")
+		db := open(t, lateConfig(t, dir))
+		fmt.Println("open at", db.Sequence())
+		return
+	}
+	if runtime.GOOS == "windows" {
+		t.Skip("needs SIGKILL")
+	}
+	rounds, seed := setting(t, "DRIFTDB_KILLS", 4), rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	dir := memoryDir(t)
+	check(t, os.Mkdir(filepath.Join(dir, "store"), 0o700))
+	cfg := killedConfig(t, dir)
+	cfg.ManualSync = true
+	db := open(t, cfg)
+	exec(t, db, "CREATE TABLE a(id INTEGER PRIMARY KEY, v); CREATE TABLE b(n); INSERT INTO a VALUES(1, 7); INSERT INTO b VALUES(1)")
+	check(t, db.Shutdown(t.Context()))
+	first := copyClosed(t, cfg).Path
+	db = open(t, cfg)
+	had := map[int64]int64{db.Sequence(): 1} // transactions, by sequence
+	for n := int64(2); n <= 150; n++ {
+		check(t, db.Tx(t.Context(), func(tx *driftdb.Tx) error {
+			_, err := tx.Exec(t.Context(), "INSERT INTO a VALUES(?1, ?1 * 7); DELETE FROM b; INSERT INTO b VALUES(?1)", n)
+			return err
+		}))
+		had[db.Sequence()] = n
+		if n%10 == 0 {
+			exec(t, db, fmt.Sprintf("CREATE INDEX i%d ON a(v)", n))
+			had[db.Sequence()] = n
+		}
+	}
+	check(t, db.Flush(t.Context()))
+	kills, between := 0, 0
+	for range rounds {
+		late := lateConfig(t, dir)
+		check(t, errors.Join(copyFile(first, late.Path), copyFile(first+"-lock", late.Path+"-lock")))
+		for killLate(t, dir, time.Duration(rnd.Int64N(int64(60*time.Millisecond)))) {
+			kills++
+			if n := wholeLate(t, late.Path, had); n > 1 && n < had[db.Sequence()] {
+				between++
+			}
+		}
+		dbtest.Equal(t, cfg.Path, late.Path)
+		for _, suffix := range []string{"", "-wal", "-shm", "-lock"} {
+			if err := os.Remove(late.Path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Logf("%d processes were killed, %d of them between the first and the last batch", kills, between)
+}
+
+// lateConfig is that of the old copy.
+func lateConfig(t *testing.T, dir string) driftdb.Config {
+	cfg := killedConfig(t, dir)
+	cfg.Path, cfg.SyncInterval = filepath.Join(dir, "late.sqlite"), time.Hour
+	return cfg
+}
+
+// killLate lets a child open the copy, and says whether it was killed before it
+// was done.
+func killLate(t *testing.T, dir string, after time.Duration) bool {
+	t.Helper()
+	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledCatchingUp$")
+	cmd.Env = append(os.Environ(), killedChild+"="+dir)
+	out, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	var said []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if said = append(said, lines.Text()); len(said) == 1 {
+			timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() }) // fails if it has ended
+			defer timer.Stop()
+		}
+	}
+	err = cmd.Wait()
+	if err != nil && cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("the child ended by itself: %v\n%q", err, said)
+	}
+	return err != nil
+}
+
+// wholeLate looks at what the copy holds after a kill, and returns how many
+// transactions that are.
+func wholeLate(t *testing.T, path string, had map[int64]int64) int64 {
+	t.Helper()
+	dir := t.TempDir()
+	there := filepath.Join(dir, "look.sqlite")
+	check(t, cloneDisk(path, there))
+	c, err := new(sqlite.Driver).Open(there, sqlite.Options{MustExist: true})
+	check(t, err)
+	log := changelog.View(c)
+	books, err := log.Books()
+	check(t, err)
+	last, err := log.Last()
+	check(t, err)
+	whole, err := c.Text("PRAGMA integrity_check")
+	check(t, errors.Join(err, c.Close()))
+	n := wholeRows(t, there)
+	if want, commit := had[last]; !commit || n != want || books.Acked != last || whole != "ok" {
+		t.Fatalf("the file is at %d, its books at %d, and it has %d transactions, want %d; %s", last, books.Acked, n, want, whole)
+	}
+	return n
 }

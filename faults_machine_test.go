@@ -151,6 +151,7 @@ func (m *machine) start() bool {
 
 func (m *machine) exec(query string) {
 	if m.db != nil {
+		m.forwarded()
 		_, err := m.db.Exec(context.Background(), query)
 		m.wrote(query, err)
 	}
@@ -169,7 +170,11 @@ func (m *machine) restored(sequence int64, dump string) {
 
 // reopened compares what a file holds now with what it held before.
 func (m *machine) reopened(sequence int64, now state) {
-	if m.fastForwarded(sequence, now) {
+	left := m.last
+	if m.death != nil {
+		left = m.death.sequence
+	}
+	if m.fastForwarded(left, sequence, now) {
 		return
 	}
 	if m.death == nil && sequence != m.last {
@@ -201,13 +206,26 @@ func (m *machine) reopened(sequence int64, now state) {
 	m.barriers = slices.DeleteFunc(m.barriers, func(b int64) bool { return b > sequence })
 }
 
-// fastForwarded says whether Open has brought a file that had nothing of its
-// own up to date with the bucket.
-func (m *machine) fastForwarded(sequence int64, now state) bool {
-	was := m.last
-	if m.death != nil {
-		was = m.death.sequence
+// forwarded notices that a database that is open, and had nothing of its own, was
+// brought up to date with the bucket.
+func (m *machine) forwarded() {
+	if m.db == nil || m.db.Sequence() == m.last {
+		return
 	}
+	dump, err := dbtest.Dump(m.cfg.Path)
+	if err != nil {
+		m.fatal("%v", err)
+	}
+	death := m.death
+	if was := m.last; !m.fastForwarded(was, m.db.Sequence(), state{dump, time.Now()}) {
+		m.fatal("%s was at %d, and is at %d without a write", m, was, m.db.Sequence())
+	}
+	m.death = death
+}
+
+// fastForwarded says whether a file that had nothing of its own was brought up to
+// date with the bucket.
+func (m *machine) fastForwarded(was, sequence int64, now state) bool {
 	if mine, known := m.state(sequence); !m.rivals() || sequence <= was || known && mine.dump == now.dump {
 		return false
 	}
@@ -249,6 +267,7 @@ func (m *machine) stop() {
 	if m.db == nil {
 		return
 	}
+	m.forwarded()
 	m.observe()
 	m.note("%s stops", m)
 	if err := m.db.Close(); err != nil {
@@ -303,6 +322,7 @@ func (m *machine) flush() {
 	sequence := m.db.Sequence()
 	err := m.db.Flush(context.Background())
 	m.note("%s flush of %d: %v", m, sequence, err)
+	m.forwarded()
 	if err != nil {
 		m.failed(err)
 		return
@@ -314,6 +334,7 @@ func (m *machine) snapshot() {
 	sequence := m.db.Sequence()
 	info, err := m.db.Snapshot(context.Background())
 	m.note("%s snapshot of %d: %d, %v", m, sequence, info.Sequence, err)
+	m.forwarded()
 	if err != nil {
 		m.failed(err)
 		return
@@ -323,6 +344,7 @@ func (m *machine) snapshot() {
 
 // write commits something, in one of the many ways.
 func (m *machine) write() {
+	m.forwarded()
 	ctx := context.Background()
 	query, args := m.statement()
 	var err error

@@ -114,7 +114,8 @@ func (w *world) writer() (node string, epoch int64) {
 // observe asks the bucket's writer what it was told is stored.
 func (w *world) observe() {
 	node, epoch := w.writer()
-	for _, m := range w.machines {
+	for _, m := range slices.Clone(w.machines) {
+		m.forwarded()
 		if m.db == nil || m.cfg.NodeID != node || m.epoch.Load() != epoch {
 			continue
 		}

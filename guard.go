@@ -26,34 +26,46 @@ const (
 )
 
 // unchanged makes the present state of the file the known one, and says whether
-// it is the one that we left. tail is what the WAL held before the first
-// connection was opened; c holds the write lock. From here on every commit of
+// it is the one that we left. c holds the write lock. From here on every commit of
 // ours has to be on a connection with the ledger.
-func (db *DB) unchanged(c *sqlite.Conn, tail sqlite.WALTail) (bool, error) {
+func (db *DB) unchanged(c *sqlite.Conn) (bool, error) {
 	sum, inWAL, err := db.ledger.Start(c)
 	if err != nil {
 		return false, err
 	}
 	known, err := changelog.Exists(c)
-	if err != nil || !known || db.restored || db.cfg.Path == memory {
-		return err == nil, err // it is new to us: adopted, made, or restored just now
+	if err != nil || !known {
+		return err == nil, err // it is new to us: adopted, or made
+	}
+	if tail := db.found.tail; !db.restored && db.cfg.Path != memory && (inWAL != (len(tail.Pages) > 0) || inWAL && tail.Sum != sum) {
+		return false, nil // written to while we were looking
+	}
+	return db.asLeft(c)
+}
+
+// asLeft says whether the file was, when it was examined, as we left it.
+func (db *DB) asLeft(c *sqlite.Conn) (bool, error) {
+	if db.restored || db.cfg.Path == memory {
+		return true, nil
 	}
 	left, noted := readNote(db.file.LockPath())
 	db.guard.noted = left.file
-	if len(tail.Pages) == 0 {
-		now, err := stat(db.path)
-		if left.open && now == left.file {
-			db.log.Warn("the database's -wal is gone, and what was in it with it; the file is as it was before that", "scope", "open", "path", db.path)
+	if len(db.found.tail.Pages) > 0 {
+		if noted && left.sum == db.found.tail.Sum {
+			return true, nil
 		}
-		return noted && !inWAL && now == left.file, err
+		return changelog.Wrote(c, db.found.tail.Pages) // after a crash of ours
 	}
-	switch {
-	case tail.Sum != sum:
-		return false, nil // written to while we were looking
-	case noted && left.sum == sum:
-		return true, nil
-	}
-	return changelog.Wrote(c, tail.Pages) // after a crash of ours
+	now, err := stat(db.path)
+	return noted && now == left.file, err
+}
+
+// lostWAL says whether the -wal has been removed that we left beside the file, with
+// more in it than the file has.
+func (db *DB) lostWAL() bool {
+	left, _ := readNote(db.file.LockPath())
+	now, err := stat(db.path)
+	return left.open && err == nil && now == left.file && len(db.found.tail.Pages) == 0
 }
 
 // checkFile says whether the database's files are still those that were opened.

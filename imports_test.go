@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	"internal/seal":         {},
 	"internal/segment":      {"internal/change", "internal/digest"},
 	"internal/sqlite":       {},
-	"internal/syncer":       {"internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/remote", "internal/segment", "internal/sqlite", "objstore"},
+	"internal/syncer":       {"internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "objstore"},
 	"objstore":              {},
 	"objstore/objstoretest": {"objstore"},
 	"objstore/s3store":      {"objstore"},

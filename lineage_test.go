@@ -1,10 +1,12 @@
 package driftdb_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -169,6 +171,52 @@ func TestNewBucket(t *testing.T) {
 	if b := backup(t, cfg); len(b.Snapshots) != 1 || b.Sequence != db.Sequence() {
 		t.Errorf("the new backup: %+v", b)
 	}
+}
+
+// TestBucketGone: the bucket of a running session is empty all of a sudden, as one
+// whose disk was unmounted. Nobody has taken over: writes go on, somebody is told,
+// and when the bucket is back, sync goes on.
+func TestBucketGone(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	var told []driftdb.Event
+	cfg.OnEvent = func(e driftdb.Event) {
+		if e.Message == "sync failed" {
+			told = append(told, e)
+		}
+	}
+	db := open(t, cfg)
+	some(t, db, "t", 3)
+	check(t, db.Flush(ctx))
+	objects := map[string][]byte{}
+	for _, key := range keys(t, cfg.Store) {
+		body, _, err := cfg.Store.Get(ctx, key, objstore.GetOptions{})
+		check(t, err)
+		data, err := io.ReadAll(body)
+		check(t, errors.Join(err, body.Close(), cfg.Store.Delete(ctx, key)))
+		objects[key] = data
+	}
+	for range 2 {
+		exec(t, db, "INSERT INTO t(v) VALUES('meanwhile')")
+		_, err := db.Snapshot(ctx)
+		if !errors.Is(err, driftdb.ErrNoBackup) || errors.Is(err, driftdb.ErrFenced) || !strings.Contains(err.Error(), "the manifest is gone") {
+			t.Errorf("snapshot: %v", err)
+		}
+		if m := db.Metrics(); !errors.Is(m.LastError, driftdb.ErrNoBackup) || m.Fenced {
+			t.Errorf("last error %v, fenced %v", m.LastError, m.Fenced)
+		}
+	}
+	if len(told) != 2 || told[0].Level != slog.LevelWarn {
+		t.Errorf("told: %+v", told)
+	}
+	if left := keys(t, cfg.Store); len(left) > 2 {
+		t.Errorf("what was sent to an empty bucket: %q", left)
+	}
+	for key, data := range objects {
+		_, err := cfg.Store.Put(ctx, key, bytes.NewReader(data), objstore.PutOptions{})
+		check(t, err)
+	}
+	check(t, db.Flush(ctx)) // and is compared at the end
 }
 
 // deaf honours no condition, like some services.

@@ -12,6 +12,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
@@ -25,8 +26,10 @@ const memory = ":memory:"
 // first.
 //
 // Open touches the disk. It asks the bucket when it has to restore, and, unless
-// syncing is manual, whether the file is up to date with it; a bucket that does
-// not answer within a few seconds is no error. ctx bounds Open only.
+// syncing is manual, whether the file is up to date with it. One that is behind and
+// has nothing of its own is brought up to date, also behind a writer that is alive.
+// A bucket that does not answer within a few seconds is no error. An Open that fails
+// leaves the file as it was, and makes none. ctx bounds Open only.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {
@@ -37,7 +40,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		if db.file != nil {
 			err = db.file.Explain(err)
 		}
-		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.release(), db.abandon())
+		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.disconnect(), db.abandon())
 	}
 	return db, nil
 }
@@ -49,13 +52,30 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.openBucket(ctx); err != nil {
 		return err
 	}
+	err := db.start(ctx)
+	for tries := maxRestores; tries > 0 && db.outdated(err); tries-- {
+		err = db.startAnew(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	db.guard.start(db)
+	return nil
+}
+
+// start opens what is in the place, or begins it. Up to begin nothing is written
+// there but what a restore puts in an empty place: what fails before has left all
+// as it was.
+func (db *DB) start(ctx context.Context) error {
 	if err := db.examine(ctx); err != nil {
 		return err
 	}
 	if err := db.restoreMissing(ctx); err != nil {
 		return err
 	}
-	// Whatever has failed by now has left everything as it was.
+	if err := db.compareBucket(ctx); err != nil {
+		return err
+	}
 	if err := db.begin(); err != nil {
 		return err
 	}
@@ -65,13 +85,10 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.noteOpen(); err != nil {
 		return err
 	}
-	if db.bucket != nil {
-		if err := db.startSync(ctx); err != nil {
-			return err
-		}
+	if db.bucket == nil {
+		return nil
 	}
-	db.guard.start(db)
-	return nil
+	return db.startSync(ctx)
 }
 
 // startSync makes the engine, and starts it unless that is left to the user.
@@ -79,7 +96,7 @@ func (db *DB) startSync(ctx context.Context) error {
 	if err := db.openSync(); err != nil || db.cfg.ManualSync {
 		return err
 	}
-	if err := db.checkBucket(ctx); err != nil {
+	if err := db.joinBucket(ctx); err != nil {
 		return err
 	}
 	db.sync.Start()
@@ -134,7 +151,7 @@ func (db *DB) openBucket(ctx context.Context) error {
 		store = remote.Advisory(store)
 	}
 	db.meter = &meter{Store: store}
-	db.direct = remote.New(db.meter, db.cfg.Name, opts)
+	db.direct = remote.New(prompt{db.meter, checkTimeout}, db.cfg.Name, opts)
 	db.bucket = remote.New(retry.Store(db.meter, db.cfg.Retry.policy()), db.cfg.Name, opts)
 	return nil
 }
@@ -192,10 +209,11 @@ func (db *DB) admit(c *sqlite.Conn) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Rollback()) }()
-	same, err := db.unchanged(c, db.found.tail)
+	same, err := db.unchanged(c)
 	if err != nil {
 		return err
 	}
+	same = same || db.compared != nil && db.compared.Proven()
 	if err := db.identify(c); err != nil {
 		return err
 	}
@@ -272,7 +290,13 @@ func (db *DB) openConns() (err error) {
 func (db *DB) openSync() (err error) {
 	db.sync, err = syncer.New(syncer.Config{
 		Log: db.logs, Bucket: db.bucket, Path: db.path,
-		Sequence: db.hub.Sequence, StandBack: db.exclusive, Refuse: func(err error) { db.hub.Refuse(export(err)) },
+		Sequence: db.hub.Sequence, Advance: db.hub.Advance,
+		StandBack: db.standBack, Refuse: func(err error) { db.hub.Refuse(export(err)) },
+		Writer: func() (*sqlite.Conn, error) {
+			opts := db.options()
+			opts.Synchronous, opts.ForeignKeys = sqlite.SyncFull, false
+			return new(sqlite.Driver).Open(db.path, opts)
+		},
 		Reader: func() (*sqlite.Conn, error) {
 			if err := db.checkFile(); err != nil { // a snapshot of a mixture is none
 				return nil, err
@@ -290,22 +314,60 @@ func (db *DB) openSync() (err error) {
 	return err
 }
 
-// checkTimeout is how long Open waits for the bucket's word on whether the
-// file is up to date.
+// checkTimeout is how long Open waits for an answer of the bucket on whether the
+// file is up to date. As long as there are answers, Open goes on: the file may have
+// to be brought up to date.
 const checkTimeout = 3 * time.Second
 
-// checkBucket compares the file with the bucket, if that answers.
-func (db *DB) checkBucket(ctx context.Context) error {
-	bounded, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	err := db.sync.Check(bounded, db.direct)
+// compareBucket compares what was found with the bucket, if that answers. It
+// changes neither.
+func (db *DB) compareBucket(ctx context.Context) error {
+	if db.bucket == nil || db.cfg.ManualSync {
+		return nil
+	}
+	file, err := db.described()
+	if err != nil {
+		return err
+	}
+	c, err := syncer.Compare(ctx, db.direct, file, db.cfg.Takeover == Refuse)
+	if err == nil {
+		db.compared = &c
+	}
+	return db.judge(ctx, err)
+}
+
+// described is what the file says of itself; nothing, if it is new to DriftDB.
+func (db *DB) described() (syncer.File, error) {
+	if db.first == nil || db.found.adopted != changelog.Known {
+		return syncer.File{}, nil
+	}
+	unchanged, err := db.asLeft(db.first)
+	if err != nil {
+		return syncer.File{}, err
+	}
+	return syncer.Look(db.first, unchanged)
+}
+
+// joinBucket does what the comparison asks for: it brings the file up to date, and
+// takes over from another node.
+func (db *DB) joinBucket(ctx context.Context) error {
+	if db.compared == nil { // it did not answer
+		db.sync.CheckLater()
+		return nil
+	}
+	return db.judge(ctx, db.sync.Check(ctx, db.direct, db.compared))
+}
+
+// judge is an error that the bucket has given while Open compares the file with it.
+// Only what somebody has to decide keeps the database from being opened.
+func (db *DB) judge(ctx context.Context, err error) error {
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions),
-		errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
+		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
 		return err
 	}
-	db.log.Warn("the bucket cannot be reached; the database works, and sync goes on trying", "scope", "sync", "error", err)
+	db.log.Warn("the file could not be compared with its bucket; the database works, and sync goes on trying", "scope", "sync", "error", err)
 	return nil
 }

@@ -48,6 +48,8 @@ var opensItself = map[string]string{
 	"TestImportWAL":                  "measures, and compares",
 	"TestAutoRestore":                "nothing is opened",
 	"TestCatchUp":                    "the file is opened again by somebody else, or diverges",
+	"TestMalformed":                  "the file is damaged",
+	"TestCatchUpByRestore":           "the file diverges",
 	"benchDB":                        "a benchmark, without a store",
 	"memory":                         "examples without a store",
 	"Example":                        "examples show what a user writes, and print it",

@@ -44,6 +44,10 @@ func NewHub(sequence int64, limit int, notify func(barrier string)) *Hub {
 // Sequence is the number of the last committed entry.
 func (h *Hub) Sequence() int64 { return h.sequence.Load() }
 
+// Advance says that the log ends with sequence now, by a commit that was not
+// captured: the database was brought up to date with its bucket.
+func (h *Hub) Advance(sequence int64) { h.raise(sequence) }
+
 // Logged is how many bytes of changes have been committed so far.
 func (h *Hub) Logged() int64 { return h.logged.Load() }
 
@@ -89,16 +93,20 @@ func (h *Hub) ownTables(found string) string {
 	return h.own
 }
 
-// committed raises the sequence. Two commits may report out of order: SQLite
-// has released the write lock by the time it tells us.
-func (h *Hub) committed(sequence int64, bytes int, barrier string) {
-	h.logged.Add(int64(bytes))
+// raise raises the sequence. Two commits may report out of order: SQLite has
+// released the write lock by the time it tells us.
+func (h *Hub) raise(sequence int64) {
 	for {
 		old := h.sequence.Load()
 		if sequence <= old || h.sequence.CompareAndSwap(old, sequence) {
-			break
+			return
 		}
 	}
+}
+
+func (h *Hub) committed(sequence int64, bytes int, barrier string) {
+	h.logged.Add(int64(bytes))
+	h.raise(sequence)
 	if h.notify != nil {
 		h.notify(barrier)
 	}

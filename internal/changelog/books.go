@@ -55,16 +55,25 @@ func (l *Log) Books() (Books, error) {
 	return b, err
 }
 
-// SetBooks replaces the books, and the digests d by next. When it returns,
-// they are on disk.
-func (l *Log) SetBooks(b Books, d, next Digests) error {
+// Save takes jobs that are done off the queue, and writes the books that they lead
+// to, and the digests next in the place of d. When it returns, all is on disk.
+func (l *Log) Save(done []Job, b Books, d, next Digests) error {
 	return l.commit(func() error {
+		for _, j := range done {
+			if err := l.drop(j); err != nil {
+				return err
+			}
+		}
 		if err := writeDigests(l.c, d, next); err != nil {
 			return err
 		}
 		return writeBooks(l.c, b)
 	})
 }
+
+// Sync puts on disk what has been committed by now, where there is no room for a
+// commit that would do so.
+func (l *Log) Sync() error { return l.c.SyncWAL() }
 
 func writeBooks(c *sqlite.Conn, b Books) error {
 	for key, n := range b.numbers() {

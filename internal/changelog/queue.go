@@ -96,20 +96,6 @@ func (l *Log) Failed(j Job, cause error) error {
 	})
 }
 
-// Finish takes j off the queue and writes the books that it leads to, and the
-// digests next instead of d.
-func (l *Log) Finish(j Job, b Books, d, next Digests) error {
-	return l.commit(func() error {
-		if err := l.drop(j); err != nil {
-			return err
-		}
-		if err := writeDigests(l.c, d, next); err != nil {
-			return err
-		}
-		return writeBooks(l.c, b)
-	})
-}
-
 // Drop takes jobs off the queue: they are done, or nobody needs what they would
 // do.
 func (l *Log) Drop(jobs []Job) error {

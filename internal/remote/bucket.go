@@ -27,6 +27,9 @@ var (
 	// ErrLost says that somebody else replaced the manifest, or stored an
 	// object under a name that only this session may use.
 	ErrLost = errors.New("somebody else writes to the bucket")
+	// ErrGone says that the manifest that this writer stored is not there any
+	// more, nor another one. Nobody has taken over.
+	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted?")
 )
 
 // IsDamage says whether err means that an object is not what it has to be, or is
@@ -117,9 +120,10 @@ func (b *Bucket) load(ctx context.Context, key string) (Stored, error) {
 // Swap replaces the manifest that prev is with m, or creates the first one
 // when prev is zero. Every swap writes something new, so finding in the bucket
 // what it tried to write means that it succeeded, whatever the answer was.
-// ErrLost means that somebody else was faster. After any other error it is open
-// whether m is stored, or will be when a request arrives at last: go on with
-// what was returned with the error, in the place of prev, and Settle it first.
+// ErrLost means that somebody else was faster. After any other error, ErrGone
+// among them, it is open whether m is stored, or will be when a request arrives at
+// last: go on with what was returned with the error, in the place of prev, and
+// Settle it first.
 func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, error) {
 	m = m.Clone()
 	m.Nonce = rand.Text()
@@ -145,7 +149,9 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	switch {
 	case rerr == nil && bytes.Equal(now.raw, raw):
 		return now, nil
-	case errors.Is(err, objstore.ErrPrecondition) && b.isLost(prev, now, rerr):
+	case errors.Is(rerr, ErrNoBackup) && prev.Manifest != nil: // stores answer this in more than one way
+		return prev, b.gone()
+	case rerr == nil && errors.Is(err, objstore.ErrPrecondition) && !prev.ours(now.raw):
 		return prev, b.lost()
 	case rerr != nil && !errors.Is(rerr, ErrNoBackup):
 		err = fmt.Errorf("%w; and what is stored now cannot be read: %w", err, rerr)
@@ -155,34 +161,31 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 
 // Settle finds out what has become of swaps of s whose outcome is open, and
 // returns what the bucket has now: s, or what was to take its place. It makes
-// no request when there are none. ErrLost means that it is neither.
+// no request when there are none. ErrLost means that it is neither, and ErrGone
+// that there is nothing.
 func (b *Bucket) Settle(ctx context.Context, s Stored) (Stored, error) {
 	if len(s.tried) == 0 {
 		return s, nil
 	}
 	now, err := b.Manifest(ctx)
 	switch {
-	case b.isLost(s, now, err):
-		return s, b.lost()
+	case errors.Is(err, ErrNoBackup) && s.Manifest != nil:
+		return s, b.gone()
 	case err != nil:
 		return s, err
+	case !s.ours(now.raw):
+		return s, b.lost()
 	case bytes.Equal(now.raw, s.raw):
 		return s, nil // and the others may still arrive
 	}
 	return now, nil
 }
 
-// isLost says whether what was read in the place of s is somebody else's doing.
-func (b *Bucket) isLost(s, now Stored, err error) bool {
-	if err != nil {
-		return errors.Is(err, ErrNoBackup) && s.Manifest != nil
-	}
-	return !s.ours(now.raw)
-}
-
 func (b *Bucket) lost() error {
 	return fmt.Errorf("%w: %s is not the manifest that this writer stored", ErrLost, manifestKey(b.name))
 }
+
+func (b *Bucket) gone() error { return fmt.Errorf("%w (%s)", ErrGone, manifestKey(b.name)) }
 
 // context is what the object key is sealed with.
 func (b *Bucket) context(databaseID, key string) seal.Context {

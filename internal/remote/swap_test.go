@@ -9,6 +9,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
 
@@ -75,6 +76,42 @@ func TestSwapRefusedForNothing(t *testing.T) {
 	}
 	if _, err := w.breaking(refused).Swap(ctx, first, m); err == nil || errors.Is(err, ErrLost) {
 		t.Errorf("another one: %v", err)
+	}
+}
+
+// TestSwapGone: a manifest that has vanished is nobody else's doing, whichever way
+// the store answers; one that comes back as it was is gone on from.
+func TestSwapGone(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t)
+	first, err := w.b.Swap(ctx, Stored{}, w.manifest("", Span{"n", 1, 1, 0}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range []error{nil, objstoretest.Status(404), objstoretest.Status(412)} {
+		if err := w.store.Delete(ctx, manifestKey("app")); err != nil {
+			t.Fatal(err)
+		}
+		hook := answers()
+		if answer != nil {
+			hook = answers(objstoretest.Fault{Kind: objstoretest.Fail, Err: answer})
+		}
+		open, err := w.breaking(hook).Swap(ctx, first, first.Clone())
+		if !errors.Is(err, ErrGone) || errors.Is(err, ErrLost) {
+			t.Fatalf("answer %v: swap: %v", answer, err)
+		}
+		if _, err := w.b.Settle(ctx, open); !errors.Is(err, ErrGone) || errors.Is(err, ErrLost) {
+			t.Errorf("answer %v: settle: %v", answer, err)
+		}
+		if _, err := w.store.Put(ctx, manifestKey("app"), bytes.NewReader(first.raw), objstore.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if first, err = w.b.Settle(ctx, open); err != nil {
+			t.Fatalf("answer %v: settle what came back: %v", answer, err)
+		}
+		if first, err = w.b.Swap(ctx, first, first.Clone()); err != nil {
+			t.Errorf("answer %v: the next swap: %v", answer, err)
+		}
 	}
 }
 

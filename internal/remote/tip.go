@@ -2,6 +2,9 @@ package remote
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -14,7 +17,7 @@ import (
 // to far may go on there and take the snapshot; for anybody else, what lies
 // behind near has not happened.
 func (b *Bucket) Tips(ctx context.Context, m *Manifest) (far, near Position, err error) {
-	start := Position{Sequence: m.LatestSequence, Chain: m.ChainHead}
+	start := m.Head()
 	var look barrierSink
 	if far, err = b.Walk(ctx, m, start, Target{}, &look); err != nil || look.tx == 0 {
 		return far, far, err
@@ -24,6 +27,71 @@ func (b *Bucket) Tips(ctx context.Context, m *Manifest) (far, near Position, err
 	}
 	near, err = b.Walk(ctx, m, start, Target{Sequence: look.tx - 1}, nil)
 	return far, near, err
+}
+
+// Head is up to where m confirms the history.
+func (m *Manifest) Head() Position { return Position{Sequence: m.LatestSequence, Chain: m.ChainHead} }
+
+func (m *Manifest) tooOld() error {
+	return fmt.Errorf("%w: its log begins after change %d", ErrTooOld, m.Begins())
+}
+
+// Begins is the position after which the log begins that m describes: what was
+// before is in a snapshot only.
+func (m *Manifest) Begins() int64 { return max(m.Pruned, m.Lineage[0].From-1) }
+
+// Continues says whether the history that m describes goes on from at: whether a
+// batch that counts has the change after at, and continues the chain there.
+func (b *Bucket) Continues(ctx context.Context, m *Manifest, at Position) (bool, error) {
+	if at.Sequence < m.Begins() {
+		return false, m.tooOld()
+	}
+	if at.Sequence == m.LatestSequence && at.Chain != m.ChainHead {
+		return false, nil
+	}
+	i := slices.IndexFunc(m.Lineage, func(s Span) bool { return s.To == 0 || s.To > at.Sequence })
+	w := &walk{b: b, m: m, pos: at, listed: map[string]map[int64][]Batch{}, ahead: newFetcher(ctx, b)}
+	defer w.ahead.close()
+	s := m.Lineage[i] // the last one has no end
+	if err := w.list(ctx, s); err != nil {
+		return false, err
+	}
+	var refused error
+	for _, o := range candidates(w.listed[s.NodeID][s.Epoch], at.Sequence) {
+		_, err := w.trial(s, o, 0)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, errApart) {
+			refused = errors.Join(refused, err) // who knows what it continues
+		}
+	}
+	return false, refused
+}
+
+// Trail remembers where the batches of one session end, as far as somebody has
+// read them: when its manifest has moved on, nobody need read them again. The zero
+// Trail remembers nothing.
+type Trail struct {
+	node  string
+	epoch int64
+	ends  []Position
+}
+
+// Add notes that the history that m describes has come to at.
+func (t *Trail) Add(m *Manifest, at Position) {
+	if t.node != m.NodeID || t.epoch != m.Epoch {
+		*t = Trail{node: m.NodeID, epoch: m.Epoch}
+	}
+	t.ends = append(t.ends, at)
+}
+
+// Leads says that the history that m describes leads to, or by way of, at: the
+// trail has come there, under an earlier manifest of the same session, and m's head
+// is on it, or further. (In the latter case a walk from at proves it.)
+func (t *Trail) Leads(m *Manifest, at Position) bool {
+	same := t.node == m.NodeID && t.epoch == m.Epoch && slices.Contains(t.ends, at)
+	return same && (m.LatestSequence > at.Sequence || slices.Contains(t.ends, m.Head()))
 }
 
 // barrierSink remembers the first transaction that has a barrier.

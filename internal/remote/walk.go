@@ -63,8 +63,8 @@ func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target T
 	if start.Sequence == m.LatestSequence && start.Chain != m.ChainHead {
 		return start, fmt.Errorf("%w: its history up to sequence %d is not the one that is to be continued", ErrCorrupt, start.Sequence)
 	}
-	if begins := max(m.Pruned, m.Lineage[0].From-1); start.Sequence < begins {
-		return start, fmt.Errorf("%w: its log begins after change %d", ErrTooOld, begins)
+	if start.Sequence < m.Begins() {
+		return start, m.tooOld()
 	}
 	w.ahead = newFetcher(ctx, b)
 	defer w.ahead.close()
@@ -256,9 +256,13 @@ func (w *walk) leads(s Span, batches []Batch, o Batch) bool {
 	return false
 }
 
-// errOther says that a batch is no part of this history, or is damaged: another
-// one may hold the same entries.
-var errOther = errors.New("not usable")
+var (
+	// errOther says that a batch is no part of this history, or is damaged:
+	// another one may hold the same entries.
+	errOther = errors.New("not usable")
+	// errApart is the former of the two: the batch belongs to another history.
+	errApart = errors.New("does not continue the chain")
+)
 
 // blame finds out who is to blame for err of the sink: it gets its records
 // before the batch's end has proven them, and a damaged batch may have told it
@@ -367,7 +371,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			joined = r.Chain() == w.pos.Chain
 		}
 		if !joined {
-			return fmt.Errorf("%w: %s does not continue the chain at sequence %d", errOther, BatchKey(w.b.name, o), w.pos.Sequence)
+			return fmt.Errorf("%w: %s %w at sequence %d", errOther, BatchKey(w.b.name, o), errApart, w.pos.Sequence)
 		}
 		if sequence != head || head == 0 {
 			return nil

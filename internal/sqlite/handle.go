@@ -42,6 +42,10 @@ func At[T any](p uintptr) *T { return *(**T)(unsafe.Pointer(&p)) }
 // CFunc is the address of f as SQLite's transpiled code calls it.
 func CFunc[T any](f T) uintptr { return *(*uintptr)(unsafe.Pointer(&struct{ f T }{f})) }
 
+// GoFunc is the function whose address, as SQLite's transpiled code calls it, is p:
+// the reverse of CFunc.
+func GoFunc[T any](p uintptr) T { return *(*T)(unsafe.Pointer(&struct{ p uintptr }{p})) }
+
 // CBytes views n bytes of C memory at p. They are valid for as long as SQLite
 // says so.
 func CBytes(p uintptr, n int) []byte {

@@ -10,42 +10,149 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
-// Check compares the file with its bucket, reached by way of b, which should
-// not repeat what fails: it is for who cannot wait. If another node is the
-// writer, it is told at once that it no longer is. ErrDiverged means that the
-// file does not continue what the bucket has.
-func (s *Syncer) Check(ctx context.Context, b *remote.Bucket) error {
+// Check compares the file with its bucket, reached by way of b, which should not
+// repeat what fails, because somebody waits. first, if there is one, is how the two
+// were a moment ago. A file that is behind, and has nothing of its own, is
+// brought up to date. If another node is the writer, it is told at once that it no
+// longer is.
+//
+// ErrDiverged means that the file does not continue what the bucket has;
+// restore.ErrCannotCatchUp that it has to be restored, and nothing in it is lost by
+// that. After other errors a later round looks again.
+func (s *Syncer) Check(ctx context.Context, b *remote.Bucket, first *Comparison) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
 	defer s.release()
-	stored, err := s.compare(ctx, b)
-	if err != nil || stored.Manifest == nil || stored.NodeID == s.log.Identity().NodeID {
-		return err
-	}
-	if err := s.take(ctx, b, stored); !errors.Is(err, remote.ErrLost) {
-		return err
-	}
-	return nil // somebody else was faster; before the first upload it is looked at again
+	err := s.join(ctx, b, first, s.elsewhere)
+	s.unchecked = err != nil
+	return err
 }
 
-// attach gives this session its epoch: the first thing that an upload needs.
-// It compares the file with the bucket and swaps the manifest to the next
-// epoch, also when the last one was this node's own, since a copy of this disk
-// may be running elsewhere.
+// CheckLater says that nobody has compared file and bucket: the loop does it as
+// soon as the bucket answers. It is called before Start.
+func (s *Syncer) CheckLater() { s.unchecked = true }
+
+// recheck does what a Check could not do, because the bucket did not answer.
+func (s *Syncer) recheck(ctx context.Context) error {
+	return s.joined(s.join(ctx, s.cfg.Bucket, nil, s.elsewhere))
+}
+
+// attach gives this session its epoch: the first thing that an upload needs. It
+// compares the file with the bucket, brings it up to date if it is behind and has
+// nothing of its own, and swaps the manifest to the next epoch, also when the last
+// one was this node's own, since a copy of this disk may be running elsewhere.
 func (s *Syncer) attach(ctx context.Context) error {
+	return s.joined(s.join(ctx, s.cfg.Bucket, nil, func(Comparison) bool { return true }))
+}
+
+// joined is how a join ends while the database is in use: only Open can restore it.
+func (s *Syncer) joined(err error) error {
+	if errors.Is(err, restore.ErrCannotCatchUp) {
+		return s.stop(fmt.Errorf("%w: %w. The file has nothing of its own: open it again, and it is restored", ErrDiverged, err))
+	}
+	s.unchecked = s.unchecked && err != nil
+	return err
+}
+
+// elsewhere says whether the bucket has a writer that is not this node.
+func (s *Syncer) elsewhere(c Comparison) bool {
+	return c.stored.Manifest != nil && c.stored.NodeID != s.log.Identity().NodeID
+}
+
+// join brings file and bucket together: the books say how much of the log the
+// bucket has, and the file has all that the bucket has. If takes says so, this
+// session then gets an epoch.
+//
+// The bucket's writer may be alive. While the file catches up with what it has
+// stored it stores more, so there are rounds, for as long as each is less than half
+// of the one before. What it stores between the last round and the swap is left to
+// its branch. When it, or anybody else, replaces the manifest before the swap, all
+// of this begins anew from where the file is by then.
+func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, takes func(Comparison) bool) error {
+	trail, came, grown := new(remote.Trail), false, int64(0)
 	for {
-		stored, err := s.compare(ctx, s.cfg.Bucket)
+		c, err := s.compare(ctx, b, first, trail)
+		first = nil
+		if came && errors.Is(err, ErrDiverged) { // who took over has left out what was stored in the meantime
+			return fmt.Errorf("%w: %w", restore.ErrCannotCatchUp, err)
+		}
 		if err != nil {
+			return s.judge(err)
+		}
+		if c.relation == behind {
+			b = s.cfg.Bucket // it does answer, and it would be a pity to stop half way
+		}
+		if takes(c) {
+			if err := s.probe(ctx, b); err != nil {
+				return err
+			}
+		}
+		before := s.books.Acked
+		if err := s.reconcile(ctx, c, trail); errors.Is(err, changelog.ErrOvertaken) {
+			continue
+		} else if err != nil {
 			return err
 		}
-		if err := s.take(ctx, s.cfg.Bucket, stored); !errors.Is(err, remote.ErrLost) {
+		if n := s.books.Acked - before; c.relation == behind && n > 0 {
+			if came = true; grown == 0 || 2*n < grown {
+				grown = n
+				continue
+			}
+		}
+		if !takes(c) {
+			return nil
+		}
+		if err := s.take(ctx, b, c.stored); !errors.Is(err, remote.ErrLost) {
 			return err
-		} // somebody else was faster: look again at what he left
+		}
 	}
+}
+
+// compare finds out what the file and the bucket are to each other now, unless
+// first says so.
+func (s *Syncer) compare(ctx context.Context, b *remote.Bucket, first *Comparison, trail *remote.Trail) (Comparison, error) {
+	if first != nil {
+		return *first, nil
+	}
+	f := File{Identity: s.log.Identity(), Books: s.books, Last: s.cfg.Sequence(), Log: s.log}
+	return compare(ctx, b, f, s.cfg.Exclusive, trail)
+}
+
+// judge gives up for good when err says that somebody has to decide.
+func (s *Syncer) judge(err error) error {
+	if errors.Is(err, ErrDiverged) || errors.Is(err, ErrHeld) {
+		return s.stop(err)
+	}
+	return err
+}
+
+// reconcile makes file and books what the comparison asks for.
+func (s *Syncer) reconcile(ctx context.Context, c Comparison, trail *remote.Trail) error {
+	switch c.relation {
+	case vacant:
+		return s.startOver(ctx)
+	case behind:
+		return s.catchUp(ctx, c, trail)
+	}
+	return s.align(ctx, c.stored.Manifest, c.at)
+}
+
+// probe finds out, once in a session, whether the store honours conditions.
+func (s *Syncer) probe(ctx context.Context, b *remote.Bucket) error {
+	if s.cfg.Advisory || s.probed {
+		return nil
+	}
+	err := b.Probe(ctx, s.log.Identity().NodeID)
+	if errors.Is(err, remote.ErrConditions) {
+		return s.stop(err)
+	}
+	s.probed = err == nil
+	return err
 }
 
 // take swaps the manifest to an epoch of this session's own. The bucket's
@@ -54,13 +161,6 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 	id := s.log.Identity()
 	if err := s.dropUploads(ctx); err != nil {
 		return err
-	}
-	if !s.cfg.Advisory {
-		if err := b.Probe(ctx, id.NodeID); errors.Is(err, remote.ErrConditions) {
-			return s.stop(err)
-		} else if err != nil {
-			return err
-		}
 	}
 	m := &remote.Manifest{
 		FormatVersion: remote.ManifestVersion, Name: b.Name(), DatabaseID: id.DatabaseID, PrunedAt: time.Now().UnixMilli(),
@@ -79,109 +179,65 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 	return s.confirmed(ctx)
 }
 
-// dropUploads clears the queue of uploads of earlier sessions. Their names
-// carry an epoch that has ended; what they had stored is found by compare.
-func (s *Syncer) dropUploads(ctx context.Context) error {
-	jobs, err := s.log.Jobs(changelog.Upload)
-	if err != nil || len(jobs) == 0 {
-		return err
-	}
-	return s.exclusive(ctx, func() error { return s.log.Drop(jobs) })
-}
-
-// advice is what to do when file and bucket do not belong together.
-const advice = "Nothing was overwritten. To go on with the bucket's history, move the file away and open with AutoRestore; to begin another one with this file, Detach it and open it under another name"
-
-// compare finds where the bucket's history ends and what that means for this
-// file; the books then say how much of the log the bucket has. A zero Stored
-// means that the bucket has nothing.
-func (s *Syncer) compare(ctx context.Context, bucket *remote.Bucket) (remote.Stored, error) {
-	stored, err := bucket.Manifest(ctx)
-	if errors.Is(err, remote.ErrNoBackup) {
-		return remote.Stored{}, s.startOver(ctx)
-	}
-	if err != nil {
-		return stored, err
-	}
-	id := s.log.Identity()
-	if stored.DatabaseID != id.DatabaseID {
-		return stored, s.diverged("the bucket holds another database under the name %q (id %s, this file is %s). %s", id.Name, stored.DatabaseID, id.DatabaseID, advice)
-	}
-	if s.cfg.Exclusive && stored.NodeID != id.NodeID {
-		return stored, s.stop(fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is node %s. To take the database over, open it with Takeover: Allow",
-			ErrHeld, stored.NodeID, stored.Epoch, time.UnixMilli(stored.UpdatedAt).UTC().Format(time.RFC3339), id.NodeID))
-	}
-	far, near, err := bucket.Tips(ctx, stored.Manifest)
-	if err != nil {
-		return stored, err
-	}
-	err = s.align(ctx, stored.Manifest, far)
-	switch {
-	case near == far:
-	case err == nil:
-		err = s.rewind(ctx, near)
-	case errors.Is(err, errOther):
-		err = s.align(ctx, stored.Manifest, near)
-	}
-	if errors.Is(err, errOther) {
-		err = s.diverged("%w. %s", err, advice)
-	}
-	return stored, err
-}
-
-// errOther says that the file's history does not contain the bucket's.
-var errOther = errors.New("the bucket's history is not this file's")
-
-// align checks that the file's history contains the bucket's up to tip.
-func (s *Syncer) align(ctx context.Context, m *remote.Manifest, tip remote.Position) error {
-	last := s.cfg.Sequence()
-	switch {
-	case tip.Sequence > last:
-		return fmt.Errorf("%w: the bucket has changes up to %d, the file up to %d, so this is an old copy of the database", errOther, tip.Sequence, last)
-	case tip.Sequence < s.books.Acked:
-		return fmt.Errorf("%w: this file has sent changes up to %d, of which the history in the bucket has those up to %d; another writer has taken over, or the bucket is an older copy", errOther, s.books.Acked, tip.Sequence)
-	}
-	chain, err := s.log.ChainAt(s.books.Acked, s.books.Chain, tip.Sequence)
-	if err != nil {
-		return fmt.Errorf("%w: it ends at %d, which is no end of a transaction here (%v)", errOther, tip.Sequence, err)
-	}
-	if chain != tip.Chain {
-		return fmt.Errorf("%w: the changes up to %d differ", errOther, tip.Sequence)
-	}
-	b, known := s.books, maps.Clone(s.digests.Known)
-	if err := s.follow(tip.Sequence, b.Acked, &b.Barrier, known); err != nil {
-		return err
-	}
-	b.Acked, b.Chain = tip.Sequence, tip.Chain
-	b.Confirmed = min(m.LatestSequence, b.Acked)
-	b.Snapshot, b.SnapshotBytes = -1, 0
+// booksAt are the books of a file whose history the bucket has up to at.
+func booksAt(m *remote.Manifest, at remote.Position, barrier int64) changelog.Books {
+	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(m.LatestSequence, at.Sequence), Barrier: barrier, Snapshot: -1}
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 	}
-	d := changelog.Digests{Known: known, Told: s.digests.Told}
-	if tip.Sequence > s.books.Acked {
+	return b
+}
+
+// align notes that the bucket has the file's log up to at. That may be less than
+// the books say: before a barrier that the bucket has without its snapshot. What
+// follows is sent again, and the snapshot with it.
+func (s *Syncer) align(ctx context.Context, m *remote.Manifest, at remote.Position) error {
+	known, barrier := maps.Clone(s.digests.Known), s.books.Barrier
+	if at.Sequence < s.books.Acked {
+		known = digest.Set{}
+	} else if err := s.follow(at.Sequence, s.books.Acked, &barrier, known); err != nil {
+		return err
+	}
+	b, d := booksAt(m, at, barrier), changelog.Digests{Known: known, Told: s.digests.Told}
+	b.BytesSince = s.books.BytesSince
+	if at.Sequence != s.books.Acked {
 		d.Told = digest.Set{} // what those batches told is not known any more
 	}
 	if b == s.books {
 		return nil
 	}
-	return s.setAll(ctx, b, d)
+	return s.record(ctx, b, d)
 }
 
-// rewind goes back to near, before a barrier that the bucket has without its
-// snapshot: to take over behind it would confirm what cannot be restored. What
-// follows is sent again, and the snapshot with it.
-func (s *Syncer) rewind(ctx context.Context, near remote.Position) error {
-	chain, err := s.log.ChainAt(near.Sequence, near.Chain, s.books.Acked)
+// catchUp brings the file up to date, and leaves on trail how it came there.
+func (s *Syncer) catchUp(ctx context.Context, c Comparison, trail *remote.Trail) (err error) {
+	m := c.stored.Manifest
+	known, barrier := maps.Clone(s.digests.Known), s.books.Barrier
+	if err := s.follow(c.at.Sequence, s.books.Acked, &barrier, known); err != nil {
+		return err
+	}
+	conn, err := s.cfg.Writer()
 	if err != nil {
 		return err
 	}
-	if chain != s.books.Chain {
-		return fmt.Errorf("%w: the changes up to %d differ", errOther, near.Sequence)
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	trail.Add(m, c.at)
+	at, err := restore.CatchUp{
+		Bucket: s.cfg.Bucket, Manifest: m, Conn: conn, From: c.at, Digests: s.unsaved.digests, Known: known,
+		Books:     func(at remote.Position) changelog.Books { return booksAt(m, at, barrier) },
+		StandBack: s.cfg.StandBack,
+		Moved: func(b changelog.Books, d changelog.Digests) {
+			s.keep(b, d)
+			s.saved(d)
+			s.cfg.Advance(b.Acked)
+			trail.Add(m, remote.Position{Sequence: b.Acked, Chain: b.Chain})
+		},
+	}.Run(ctx)
+	if at != c.at {
+		s.unsummed = true
+		s.event("brought the file up to date with the bucket", "from", c.at.Sequence, "to", at.Sequence)
 	}
-	b := s.books
-	b.Acked, b.Chain, b.Confirmed = near.Sequence, near.Chain, min(b.Confirmed, near.Sequence)
-	return s.setAll(ctx, b, changelog.Digests{Known: digest.Set{}, Told: digest.Set{}})
+	return err
 }
 
 // startOver prepares for a bucket that has nothing: a new one, or one that has
@@ -202,5 +258,5 @@ func (s *Syncer) startOver(ctx context.Context) error {
 		d.Known = s.digests.Known
 	}
 	s.cfg.Logger.Warn("the bucket has nothing under this name although this file has sent it changes; a new backup begins", "scope", "sync", "name", s.log.Identity().Name, "sent", s.books.Acked)
-	return s.setAll(ctx, b, d)
+	return s.record(ctx, b, d)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -61,31 +60,8 @@ func (s *Syncer) confirmed(ctx context.Context) error {
 			b.Snapshot, b.SnapshotBytes, b.BytesSince = last.Sequence, last.Size, 0
 		}
 	}
-	if err := s.setBooks(ctx, b); err != nil {
-		return err
-	}
-	s.status.confirmed.Store(b.Confirmed)
-	return nil
-}
-
-func (s *Syncer) setBooks(ctx context.Context, b changelog.Books) error {
 	if b == s.books {
 		return nil
 	}
-	return s.setAll(ctx, b, s.digests)
-}
-
-// setAll replaces the books and the digests.
-func (s *Syncer) setAll(ctx context.Context, b changelog.Books, d changelog.Digests) error {
-	if err := s.exclusive(ctx, func() error { return s.log.SetBooks(b, s.digests, d) }); err != nil {
-		return err
-	}
-	s.books, s.digests = b, d
-	s.status.acked.Store(b.Acked)
-	s.status.confirmed.Store(b.Confirmed)
-	return nil
-}
-
-func (s *Syncer) exclusive(ctx context.Context, fn func() error) error {
-	return s.cfg.StandBack(ctx, fn)
+	return s.record(ctx, b, s.digests)
 }

@@ -16,9 +16,10 @@ import (
 // sum computes the digests of a snapshot's contents, and compares them with
 // those that the log leads to. A difference means that the log and the file do
 // not say the same: a change was not captured, or the disk has altered the file.
-// The snapshot holds what the file holds. A restore that would have to cross
-// the gap finds the same difference and fails, so nothing wrong is ever handed
-// over; whoever is told can look for the cause.
+// In the latter case, or where the log knows nothing of a table, the file may be no
+// whole database any more: that is an ErrMalformed. Otherwise the snapshot holds what the file holds. A restore that
+// would have to cross the gap finds the same difference and fails, so nothing wrong
+// is ever handed over; whoever is told can look for the cause.
 func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, sequence int64) (digest.Set, error) {
 	found, err := scan.All(ctx, c)
 	if err != nil {
@@ -28,12 +29,28 @@ func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, sequence int64) (diges
 	if err := s.follow(sequence, s.books.Acked, &barrier, logged); err != nil {
 		return nil, err
 	}
-	if err := logged.Compare(found); err != nil {
+	mismatch := logged.Compare(found)
+	if mismatch != nil || !vouches(logged, found) {
+		if err := quickCheck(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	if mismatch != nil {
 		s.status.mismatches.Add(1)
 		s.cfg.Logger.Error("the file does not hold what the log says; the snapshot has what the file holds, and points between the last snapshot and this one may not be restorable",
-			"scope", "sync", "sequence", sequence, "error", err)
+			"scope", "sync", "sequence", sequence, "error", mismatch)
 	}
 	return found, nil
+}
+
+// vouches says that the log knows of every table what it holds.
+func vouches(logged, found digest.Set) bool {
+	for table := range found {
+		if _, known := logged[table]; !known {
+			return false
+		}
+	}
+	return true
 }
 
 // adopt takes digests that were true after sequence for what is known now.
@@ -44,7 +61,7 @@ func (s *Syncer) adopt(ctx context.Context, found digest.Set, sequence int64) er
 			return err
 		}
 	}
-	return s.setAll(ctx, s.books, changelog.Digests{Known: known, Told: s.digests.Told})
+	return s.record(ctx, s.books, changelog.Digests{Known: known, Told: s.digests.Told})
 }
 
 // rescan computes the digests of tables of which none is known, such as those
@@ -82,7 +99,7 @@ func (s *Syncer) rescan(ctx context.Context) (err error) {
 		return nil
 	}
 	maps.Copy(found, s.digests.Known)
-	return s.setAll(ctx, s.books, changelog.Digests{Known: found, Told: s.digests.Told})
+	return s.record(ctx, s.books, changelog.Digests{Known: found, Told: s.digests.Told})
 }
 
 // back takes found from the end of the log back to what the bucket has.

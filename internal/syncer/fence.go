@@ -44,6 +44,9 @@ func (s *Syncer) saveBranch(ctx context.Context) error {
 	if !s.straggling() {
 		return nil
 	}
+	if s.ailment.waits() {
+		return s.ailment.err
+	}
 	branch, err := s.storeBranch(ctx)
 	if errors.Is(err, remote.ErrLost) {
 		// A clone of this machine writes under the same name and epoch. The

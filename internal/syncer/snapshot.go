@@ -14,13 +14,14 @@ import (
 // has to. Otherwise it is worth its upload when enough entries have passed and
 // the batches since the last one weigh at least half of it: then all snapshots
 // together cost no more than a few times the changes, whatever the database's
-// size.
-func (s *Syncer) snapshotDue() bool {
+// size. If none can be stored of the file as it is, a flush tries again only where
+// it would be in vain without one.
+func (s *Syncer) snapshotDue(flush bool) bool {
 	b := s.books
 	if b.BarrierOpen() {
-		return true
+		return flush || !s.ailment.waits()
 	}
-	return b.Acked-max(b.Snapshot, 0) >= s.cfg.SnapshotEvery && 2*b.BytesSince >= b.SnapshotBytes
+	return b.Acked-max(b.Snapshot, 0) >= s.cfg.SnapshotEvery && 2*b.BytesSince >= b.SnapshotBytes && !s.ailment.waits()
 }
 
 // snapshot fixes a state of the database, sends what the log holds up to it,
@@ -53,7 +54,12 @@ func (s *Syncer) snapshot(ctx context.Context) (err error) {
 
 // picture fixes a state of the database, and describes the snapshot that it is
 // going to be. Whoever gets it closes the view.
-func (s *Syncer) picture(ctx context.Context) (v view, snap remote.Snapshot, err error) {
+func (s *Syncer) picture(ctx context.Context) (view, remote.Snapshot, error) {
+	v, snap, err := s.fix(ctx)
+	return v, snap, s.examined(err)
+}
+
+func (s *Syncer) fix(ctx context.Context) (v view, snap remote.Snapshot, err error) {
 	if v, snap.Sequence, err = s.view(ctx); err != nil {
 		return nil, snap, err
 	}

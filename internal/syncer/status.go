@@ -50,7 +50,7 @@ func (s *Syncer) event(msg string, args ...any) {
 // without somebody's help is an error.
 func (s *Syncer) report(err error) {
 	level := slog.LevelWarn
-	if s.broken != nil || errors.Is(err, fs.ErrPermission) {
+	if s.broken != nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrMalformed) {
 		level = slog.LevelError
 	}
 	s.cfg.Logger.Log(context.Background(), level, "sync failed", "scope", "sync", "error", err, "pending", s.pending())

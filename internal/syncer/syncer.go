@@ -42,9 +42,15 @@ type Config struct {
 	Sequence func() int64
 	// Reader opens a connection for a snapshot to read from.
 	Reader func() (*sqlite.Conn, error)
-	// StandBack runs fn while the database's writer stands back, so that our
-	// small commits and its own do not wait for one another in SQLite.
-	StandBack func(ctx context.Context, fn func() error) error
+	// StandBack makes the database's writer stand back until release is called, so
+	// that our commits and its own do not wait for one another in SQLite.
+	StandBack func(context.Context) (release func(), err error)
+	// Writer opens a connection to bring the file up to date with, whose commits
+	// are known to be ours and on disk when they return.
+	Writer func() (*sqlite.Conn, error)
+	// Advance says that the last sequence is another one: the file was brought up
+	// to date.
+	Advance func(sequence int64)
 	// Refuse makes writes fail from now on.
 	Refuse func(error)
 
@@ -68,6 +74,7 @@ type Syncer struct {
 
 	books    changelog.Books
 	digests  changelog.Digests // of the tables, as they were after books.Acked
+	unsaved  unsaved           // what of all this the file has no room for
 	unsummed bool              // there may be tables of which they know nothing
 	manifest remote.Stored     // as we wrote it last; empty until this session has an epoch
 	epoch    int64             // 0: none yet
@@ -75,6 +82,10 @@ type Syncer struct {
 	swapped  time.Time         // when the manifest was swapped last
 	broken   error             // why nothing is sent any more: fenced, diverged, held
 	branched int64             // up to where the bucket keeps what this session has, which was fenced
+
+	unchecked bool // Open could not compare file and bucket
+	probed    bool // the store honours conditions
+	ailment   ailment
 
 	pieces     []piece   // what this session has stored and may merge
 	deleteNext time.Time // when merged batches may next be deleted
@@ -109,7 +120,7 @@ func New(cfg Config) (*Syncer, error) {
 	if s.digests, err = cfg.Log.Digests(); err != nil {
 		return nil, err
 	}
-	s.unsummed = true
+	s.unsummed, s.unsaved.digests = true, s.digests
 	s.status.acked.Store(s.books.Acked)
 	s.status.confirmed.Store(s.books.Confirmed)
 	return s, nil
@@ -203,8 +214,12 @@ func (s *Syncer) tick(ctx context.Context) time.Duration {
 	switch {
 	case ctx.Err() != nil || s.broken != nil && !s.straggling():
 		return 0
-	case err != nil, s.pending() > 0:
+	case s.ailment.waits() && errors.Is(err, ErrMalformed):
+		return time.Until(s.ailment.next)
+	case err != nil, s.pending() > 0, s.unsaved.is:
 		return s.cfg.Interval
+	case s.ailment.waits() && s.books.BarrierOpen(): // what the bucket has waits for a snapshot
+		return time.Until(s.ailment.next)
 	case s.books.Confirmed < s.books.Acked:
 		return max(s.cfg.ManifestInterval-time.Since(s.swapped), time.Millisecond)
 	}
@@ -237,7 +252,7 @@ func (s *Syncer) due() bool {
 		return false
 	}
 	defer s.release()
-	return s.pending() > 0 || s.books.Confirmed < s.books.Acked || s.books.BarrierOpen()
+	return s.pending() > 0 || s.books.Confirmed < s.books.Acked || s.books.BarrierOpen() || s.unchecked
 }
 
 func (s *Syncer) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
@@ -279,6 +294,9 @@ type request struct {
 func (s *Syncer) work(ctx context.Context, r request) error {
 	err := s.round(ctx, r)
 	switch {
+	case err == nil && s.ailment.err != nil:
+		ailing := s.ailment.err
+		s.status.lastErr.Store(&ailing)
 	case err == nil:
 		s.status.lastErr.Store(nil)
 	case s.life.Err() != nil:
@@ -295,9 +313,18 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	if s.broken != nil {
 		return errors.Join(s.broken, s.saveBranch(ctx))
 	}
+	if s.unsaved.is {
+		if err := s.record(ctx, s.books, s.digests); err != nil {
+			return err
+		}
+	}
 	target := s.cfg.Sequence()
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot
-	if idle && s.books.Confirmed >= s.books.Acked {
+	switch {
+	case !idle || s.books.Confirmed < s.books.Acked:
+	case s.unchecked && r == request{}:
+		return s.recheck(ctx)
+	default:
 		return nil
 	}
 	if err := s.send(ctx, r, target); err != nil {
@@ -305,6 +332,9 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 			err = errors.Join(err, s.saveBranch(ctx))
 		}
 		return err
+	}
+	if s.unsaved.is {
+		return nil // nor is there room to tidy up, or to trim the log
 	}
 	s.tidy(ctx, r)
 	if s.broken != nil { // it found that somebody else writes
@@ -321,11 +351,15 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 			return err
 		}
 	}
+	// Before anything is sent to a bucket that may not be there any more.
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	if err := s.upload(ctx, target); err != nil {
 		return err
 	}
 	switch {
-	case r.snapshot || s.snapshotDue():
+	case r.snapshot || s.snapshotDue(r.flush):
 		return s.snapshot(ctx)
 	case s.books.Confirmed < s.books.Acked && (r.flush || time.Since(s.swapped) >= s.cfg.ManifestInterval):
 		return s.confirm(ctx, nil)
@@ -334,7 +368,12 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 }
 
 func (s *Syncer) trim(ctx context.Context) error {
-	return s.steps(ctx, func() (bool, error) { return s.log.Trim(s.books.Confirmed) })
+	err := s.steps(ctx, func() (bool, error) { return s.log.Trim(s.books.Confirmed) })
+	if sqlite.IsFull(err) {
+		s.noRoom(err)
+		err = nil
+	}
+	return err
 }
 
 // steps repeats a small transaction until there is no more to do.

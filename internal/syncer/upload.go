@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // pipeline is how many batches are on their way at once.
@@ -104,23 +106,15 @@ func (s *Syncer) pack(ctx context.Context, at place) (*parcel, []byte, error) {
 // plan finds where the batch ends, and claims it: a job that failed before in
 // this session has its end already.
 func (s *Syncer) plan(ctx context.Context, h segment.Header) (changelog.Job, error) {
-	jobs, err := s.log.Jobs(changelog.Upload)
-	if err != nil {
-		return changelog.Job{}, err
-	}
-	for _, j := range jobs {
-		if j.Epoch == h.Epoch && j.From == h.From {
-			return j, nil
-		}
+	if j, found, err := s.claimed(h.From); err != nil || found {
+		return j, err
 	}
 	end, err := s.log.WriteBatch(io.Discard, h, 0, s.cfg.Limits, nil)
 	if err != nil {
 		return changelog.Job{}, err
 	}
 	name := remote.Batch{NodeID: h.NodeID, From: h.From, To: end.To, Epoch: h.Epoch}
-	job := []changelog.Job{{Kind: changelog.Upload, Epoch: h.Epoch, From: h.From, To: end.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), name)}}
-	err = s.exclusive(ctx, func() error { return s.log.Claim(job) })
-	return job[0], err
+	return s.claim(ctx, changelog.Job{Kind: changelog.Upload, Epoch: h.Epoch, From: h.From, To: end.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), name)})
 }
 
 // acknowledge writes into the books that a batch is in the bucket.
@@ -128,12 +122,11 @@ func (s *Syncer) acknowledge(ctx context.Context, p *parcel) error {
 	b := s.books
 	b.Barrier, b.Acked, b.Chain = p.next.barrier, p.next.Sequence, p.next.Chain
 	b.BytesSince += p.name.Size
-	if err := s.exclusive(ctx, func() error { return s.log.Finish(p.job, b, s.digests, p.next.digests) }); err != nil {
+	if err := s.record(ctx, b, p.next.digests, p.job); err != nil {
 		return err
 	}
-	s.books, s.digests = b, p.next.digests
+	s.unsaved.fixed = slices.DeleteFunc(s.unsaved.fixed, func(j changelog.Job) bool { return j.From == p.job.From })
 	s.remember(piece{Batch: p.name})
-	s.status.acked.Store(b.Acked)
 	s.status.synced.Add(p.job.To - p.job.From + 1)
 	s.status.lastSync.Store(time.Now().UnixMilli())
 	s.event("uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
@@ -146,7 +139,11 @@ func (s *Syncer) failed(ctx context.Context, j changelog.Job, cause error) error
 	if errors.Is(cause, remote.ErrLost) {
 		return s.fenced(cause)
 	}
-	return errors.Join(cause, s.exclusive(ctx, func() error { return s.log.Failed(j, cause) }))
+	err := s.exclusive(ctx, func() error { return s.log.Failed(j, cause) })
+	if sqlite.IsFull(err) {
+		err = nil // it is only a note
+	}
+	return errors.Join(cause, err)
 }
 
 // follow goes over the log from behind sequence after up to sequence to, notes

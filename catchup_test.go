@@ -1,0 +1,320 @@
+package driftdb_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
+)
+
+// copyClosed copies a closed database, with its times and the note of how it was
+// left, and returns the configuration for the copy.
+func copyClosed(t testing.TB, cfg driftdb.Config) driftdb.Config {
+	t.Helper()
+	from := cfg.Path
+	cfg.Path = filepath.Join(t.TempDir(), "copy.sqlite")
+	check(t, errors.Join(copyFile(from, cfg.Path), copyFile(from+"-lock", cfg.Path+"-lock")))
+	return cfg
+}
+
+// hear collects what a database tells.
+func hear(cfg *driftdb.Config) (told func(text string) int) {
+	var all []string
+	cfg.OnEvent = func(e driftdb.Event) { all = append(all, e.Message) }
+	return func(text string) (n int) {
+		for _, message := range all {
+			if strings.Contains(message, text) {
+				n++
+			}
+		}
+		return n
+	}
+}
+
+const (
+	forward  = "brought the file up to date with the bucket"
+	restores = "restoring it"
+)
+
+// TestCatchUpToTheTip: an old copy of a disk gets what its original has sent since,
+// also what no manifest names yet, without a restore; and also what the copy has
+// itself in its log, not knowing that it was sent.
+func TestCatchUpToTheTip(t *testing.T) {
+	for _, unsent := range []bool{false, true} {
+		ctx := t.Context()
+		cfg := config(t)
+		cfg.MaxBatchSize, cfg.SyncInterval, cfg.ManifestInterval = 2, time.Millisecond, time.Hour
+		db := open(t, cfg)
+		some(t, db, "t", 3)
+		check(t, db.Flush(ctx))
+		if unsent {
+			exec(t, db, "INSERT INTO t(v) VALUES('sent by the original')")
+		}
+		check(t, db.Close())
+		old := copyClosed(t, cfg)
+		db = open(t, cfg)
+		exec(t, db, "CREATE TABLE more AS SELECT * FROM t")
+		check(t, db.Flush(ctx))
+		confirmed := db.Metrics().ConfirmedSequence
+		for range 5 {
+			exec(t, db, "UPDATE t SET v = v || '!'; INSERT INTO more(v) VALUES('x')")
+		}
+		db.StartSync()
+		for db.Metrics().PendingChanges > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		if now := db.Metrics().ConfirmedSequence; now != confirmed {
+			t.Fatalf("the manifest has moved from %d to %d", confirmed, now)
+		}
+		old.ManualSync = false
+		told := hear(&old)
+		copied := open(t, old)
+		if copied.Sequence() != db.Sequence() || told(forward) == 0 || told(restores) != 0 {
+			t.Errorf("unsent %v: the copy is at %d of %d", unsent, copied.Sequence(), db.Sequence())
+		}
+		dbtest.Equal(t, cfg.Path, old.Path)
+		if m := copied.Metrics(); m.Barriers != 0 || m.PendingChanges != 0 {
+			t.Errorf("%d barriers, %d changes to send", m.Barriers, m.PendingChanges)
+		}
+		exec(t, copied, "INSERT INTO t(v) VALUES('of the copy')")
+		check(t, copied.Flush(ctx))
+		if err := db.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
+			t.Errorf("the original: %v", err)
+		}
+	}
+}
+
+// TestCatchUpAfterDeath: a file whose process died, and which had sent all, is
+// brought up to date like one that was closed.
+func TestCatchUpAfterDeath(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	db := open(t, cfg)
+	some(t, db, "t", 3)
+	check(t, db.Flush(ctx))
+	dead := cfg
+	dead.Path = filepath.Join(t.TempDir(), "dead.sqlite")
+	check(t, cloneDisk(cfg.Path, dead.Path))
+	exec(t, db, "INSERT INTO t(v) VALUES('more')")
+	check(t, db.Flush(ctx))
+	dead.ManualSync = false
+	told := hear(&dead)
+	again := open(t, dead)
+	if told(forward) != 1 || count(t, again, "t") != 4 {
+		t.Errorf("it has %d rows", count(t, again, "t"))
+	}
+}
+
+// TestCatchUpByRestore: where the log does not lead on from an old copy, Open
+// restores it, unless that has something of its own.
+func TestCatchUpByRestore(t *testing.T) {
+	for name, since := range map[string]func(t *testing.T, db *driftdb.DB){
+		"a barrier": func(t *testing.T, db *driftdb.DB) {
+			check(t, db.Vacuum(t.Context()))
+			exec(t, db, "INSERT INTO t(v) VALUES('behind the barrier')")
+		},
+		"a log that is kept no more": func(t *testing.T, db *driftdb.DB) {
+			for range 4 {
+				time.Sleep(50 * time.Hour)
+				exec(t, db, "INSERT INTO t(v) VALUES('days later')")
+				_, err := db.Snapshot(t.Context())
+				check(t, err)
+				_, _, err = db.CollectGarbage(t.Context())
+				check(t, err)
+			}
+		},
+	} {
+		for _, own := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					ctx := t.Context()
+					cfg := config(t)
+					cfg.Retention = 72 * time.Hour
+					db := open(t, cfg)
+					some(t, db, "t", 3)
+					check(t, db.Shutdown(ctx))
+					check(t, os.Chmod(cfg.Path, 0o640))
+					old := copyClosed(t, cfg)
+					check(t, os.Chmod(old.Path, 0o640))
+					if own {
+						there := open(t, old)
+						exec(t, there, "INSERT INTO t(v) VALUES('its own')")
+						check(t, there.Close())
+					}
+					db = open(t, cfg)
+					since(t, db)
+					check(t, db.Flush(ctx))
+					old.ManualSync = false
+					told := hear(&old)
+					again, err := driftdb.Open(ctx, old)
+					if own {
+						if !errors.Is(err, driftdb.ErrDiverged) || told(restores) != 0 {
+							t.Fatalf("with a change of its own: %v", err)
+						}
+						return
+					}
+					check(t, err)
+					defer again.Close()
+					if again.Sequence() != db.Sequence() || told(restores) != 1 || again.NodeID() != db.NodeID() {
+						t.Errorf("it is at %d of %d; restored %d times", again.Sequence(), db.Sequence(), told(restores))
+					}
+					if info, err := os.Stat(old.Path); err != nil || info.Mode().Perm() != 0o640 {
+						t.Errorf("its mode is %s (%v)", info.Mode(), err)
+					}
+					dbtest.Equal(t, cfg.Path, old.Path)
+				})
+			})
+		}
+	}
+}
+
+// TestCatchUpLater: the bucket did not answer when the file was opened. When it
+// does, the file is brought up to date while it is open, unless it has been written
+// to by then.
+func TestCatchUpLater(t *testing.T) {
+	for _, written := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := t.Context()
+			cfg := config(t)
+			db := open(t, cfg)
+			some(t, db, "t", 3)
+			check(t, db.Shutdown(ctx))
+			old := copyClosed(t, cfg)
+			db = open(t, cfg)
+			exec(t, db, "ALTER TABLE t ADD COLUMN w DEFAULT 'w'; INSERT INTO t(v) VALUES('more')")
+			check(t, db.Shutdown(ctx))
+
+			var away atomic.Bool
+			away.Store(true)
+			old.Store = objstoretest.Break(cfg.Store, func(objstoretest.Call) objstoretest.Fault {
+				if away.Load() {
+					return objstoretest.Fault{Kind: objstoretest.Fail}
+				}
+				return objstoretest.Fault{}
+			})
+			old.ManualSync, old.Retry.MaxRetries = false, -1
+			told := hear(&old)
+			again := open(t, old)
+			if written {
+				exec(t, again, "INSERT INTO t(v) VALUES('its own')")
+			}
+			time.Sleep(time.Minute)
+			away.Store(false)
+			time.Sleep(time.Minute)
+			if written {
+				if m := again.Metrics(); !errors.Is(m.LastError, driftdb.ErrDiverged) {
+					t.Errorf("with changes of its own: %v", m.LastError)
+				}
+				return
+			}
+			if again.Sequence() != db.Sequence() || told(forward) != 1 {
+				t.Fatalf("it is at %d of %d", again.Sequence(), db.Sequence())
+			}
+			_, err := again.SQL().ExecContext(ctx, "INSERT INTO t(v, w) VALUES('mine', 'x')")
+			check(t, err)
+			check(t, again.Flush(ctx))
+			if m := again.Metrics(); m.Barriers != 0 || m.PendingChanges != 0 {
+				t.Errorf("%d barriers, %d changes to send", m.Barriers, m.PendingChanges)
+			}
+			path := filepath.Join(t.TempDir(), "restored.sqlite")
+			_, err = driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: path})
+			check(t, err)
+			dbtest.Equal(t, old.Path, path)
+		})
+	}
+}
+
+// TestCatchUpSlowly: Open waits for a store that is slow, however much there is to
+// ask for, and not for one that is silent: then the file is brought up to date when
+// it is open.
+func TestCatchUpSlowly(t *testing.T) {
+	for _, delay := range []time.Duration{2 * time.Second, 10 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := t.Context()
+			cfg := config(t)
+			cfg.MaxBatchSize = 1
+			db := open(t, cfg)
+			some(t, db, "t", 3)
+			check(t, db.Shutdown(ctx))
+			old := copyClosed(t, cfg)
+			db = open(t, cfg)
+			some(t, db, "t", 20)
+			check(t, db.Shutdown(ctx))
+			old.Store = objstoretest.Break(cfg.Store, func(objstoretest.Call) objstoretest.Fault {
+				return objstoretest.Fault{Delay: delay}
+			})
+			old.ManualSync = false
+			told := hear(&old)
+			began := time.Now()
+			again := open(t, old)
+			took := time.Since(began)
+			if patient := delay < 3*time.Second; patient != (again.Sequence() == db.Sequence()) || patient != (took > 10*time.Second) {
+				t.Errorf("with requests of %s Open took %s, and is at %d of %d", delay, took, again.Sequence(), db.Sequence())
+			}
+			time.Sleep(10 * time.Minute)
+			if again.Sequence() != db.Sequence() || told(forward) != 1 || told(restores) != 0 {
+				t.Errorf("with requests of %s it is at %d of %d in the end", delay, again.Sequence(), db.Sequence())
+			}
+		})
+	}
+}
+
+// TestCatchUpCutOff: a machine restores the database, and another one takes it over
+// from a point before that, unseen until the first one wants to do so. There is
+// nothing of its own in its file, so it is restored once more.
+func TestCatchUpCutOff(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	cfg.SyncInterval = time.Millisecond
+	a := open(t, cfg)
+	some(t, a, "t", 3)
+	check(t, a.Flush(ctx))
+
+	early, late := elsewhere(t, cfg), elsewhere(t, cfg)
+	early.ManualSync, late.ManualSync = false, false
+	isSwap := func(c objstoretest.Call) bool {
+		return c.Op == objstoretest.Put && strings.HasSuffix(c.Key, "manifest.json")
+	}
+	reached, goOn := make(chan bool), make(chan bool)
+	early.Store = objstoretest.Break(cfg.Store, func(c objstoretest.Call) objstoretest.Fault {
+		if isSwap(c) && c.Try == 1 {
+			close(reached)
+			<-goOn
+		}
+		return objstoretest.Fault{}
+	})
+	done := make(chan *driftdb.DB)
+	go func() { done <- open(t, early) }()
+	<-reached
+	a.StartSync()
+	for range 3 {
+		exec(t, a, "INSERT INTO t(v) VALUES('stored behind its back')")
+	}
+	for a.Metrics().PendingChanges > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	first := true
+	late.Store = objstoretest.Break(cfg.Store, func(c objstoretest.Call) objstoretest.Fault {
+		if isSwap(c) && first {
+			first = false
+			close(goOn)
+			exec(t, <-done, "INSERT INTO t(v) VALUES('of the one that was faster')")
+		}
+		return objstoretest.Fault{}
+	})
+	told := hear(&late)
+	b := open(t, late)
+	if told(restores) != 1 || b.Sequence() > 5 {
+		t.Errorf("restored %d times; at %d", told(restores), b.Sequence())
+	}
+	exec(t, b, "INSERT INTO t(v) VALUES('goes on')")
+	check(t, b.Flush(ctx))
+}

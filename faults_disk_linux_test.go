@@ -1,0 +1,213 @@
+package driftdb_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// The environment of the processes that TestDiskFull starts: the folder that is a
+// disk of its own, and whether it is the one that is killed.
+const (
+	fullDisk  = "DRIFTDB_TEST_FULL_DISK"
+	fullChild = "DRIFTDB_TEST_FULL_CHILD"
+)
+
+// onOwnDisk runs the test that calls it again, in a process that has a file system
+// of its own, made with options, and returns the folder above it there. In the
+// first process it returns "".
+func onOwnDisk(t *testing.T, options string) string {
+	t.Helper()
+	if dir := os.Getenv(fullDisk); dir != "" {
+		if os.Getenv(fullChild) != "" {
+			return dir
+		}
+		if err := syscall.Mount("driftdb", filepath.Join(dir, "disk"), "tmpfs", 0, options); err != nil {
+			t.Skipf("a file system of one's own is not to be had here: mount: %v", err)
+		}
+		return dir
+	}
+	dir := t.TempDir()
+	check(t, errors.Join(os.Mkdir(filepath.Join(dir, "disk"), 0o700), os.Mkdir(filepath.Join(dir, "store"), 0o700)))
+	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), fullDisk+"="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if _, exited := errors.AsType[*osexec.ExitError](err); err != nil && !exited {
+		t.Skipf("a file system of one's own is not to be had here: %v", err)
+	}
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	} else if bytes.Contains(out, []byte("--- SKIP")) {
+		t.Skip("see above")
+	}
+	return ""
+}
+
+const fullRows = 20
+
+// TestDiskFull: another program fills the disk while there are changes to send. They
+// are sent all the same, once each, and a snapshot is if it is asked for. When there
+// is room again the file says what the bucket has; a process that dies before that
+// leaves a file that goes on.
+func TestDiskFull(t *testing.T) {
+	dir := onOwnDisk(t, "size=16m")
+	if dir == "" {
+		return
+	}
+	store, err := objstore.Dir(filepath.Join(dir, "store"))
+	check(t, err)
+	f := &full{T: t, dir: filepath.Join(dir, "disk"), store: store}
+	if os.Getenv(fullChild) != "" {
+		f.untilKilled()
+	}
+	t.Run("and room again", f.roomAgain)
+	t.Run("and killed", f.killed)
+}
+
+// full is a test on a disk of its own.
+type full struct {
+	*testing.T
+	dir   string
+	store objstore.Store
+}
+
+func (f *full) config(name string) driftdb.Config {
+	return driftdb.Config{
+		Name: name, Path: filepath.Join(f.dir, name+".sqlite"), Store: f.store, ManualSync: true,
+		SyncInterval: 5 * time.Millisecond, ManifestInterval: 5 * time.Millisecond, MaxBatchSize: 3, SnapshotEvery: 4,
+	}
+}
+
+// fill commits rows, fills the disk, and lets the engine send them.
+func (f *full) fill(t *testing.T, db *driftdb.DB) (filler string) {
+	t.Helper()
+	exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+	check(t, db.Flush(t.Context()))
+	for range fullRows {
+		exec(t, db, "INSERT INTO t(v) VALUES('committed before the disk was full')")
+	}
+	filler = filepath.Join(f.dir, "filler")
+	file, err := os.Create(filler)
+	check(t, err)
+	defer file.Close()
+	for size := 1 << 20; size > 0; size /= 2 { // to the last byte
+		for err = nil; err == nil; {
+			_, err = file.Write(make([]byte, size))
+		}
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	db.StartSync()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		m := db.Metrics()
+		if m.ConfirmedSequence == db.Sequence() {
+			return filler
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("on a full disk: %+v", m)
+		}
+	}
+}
+
+func (f *full) roomAgain(t *testing.T) {
+	cfg := f.config("again")
+	var warned, saved, snapshots atomic.Int64
+	cfg.OnEvent = func(e driftdb.Event) {
+		switch {
+		case strings.Contains(e.Message, "no room on the disk"):
+			warned.Add(1)
+		case strings.Contains(e.Message, "room on the disk again"):
+			saved.Add(1)
+		case strings.Contains(e.Message, "stored a snapshot"):
+			snapshots.Add(1)
+		}
+	}
+	db := open(t, cfg)
+	filler := f.fill(t, db)
+	if _, err := db.Snapshot(t.Context()); err != nil {
+		t.Errorf("a snapshot: %v", err)
+	}
+	before := snapshots.Load()
+	time.Sleep(30 * cfg.SyncInterval)
+	if err := db.Metrics().LastError; err != nil || warned.Load() != 1 || saved.Load() != 0 || snapshots.Load() != before {
+		t.Errorf("%v; warned %d times, saved %d times, %d snapshots and then %d", err, warned.Load(), saved.Load(), before, snapshots.Load())
+	}
+	check(t, os.Remove(filler))
+	for saved.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	check(t, db.Close())
+	f.says(t, cfg.Path, db.Sequence())
+}
+
+// says checks how much of the log the file says that the bucket has.
+func (f *full) says(t *testing.T, path string, sequence int64) {
+	t.Helper()
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true})
+	check(t, err)
+	books, err := changelog.View(c).Books()
+	check(t, err)
+	jobs, err := c.Int("SELECT count(*) FROM _driftdb_queue")
+	check(t, errors.Join(err, c.Close()))
+	if books.Acked != sequence || books.Confirmed != sequence || jobs != 0 {
+		t.Errorf("the file says that the bucket has the changes up to %d, %d of them confirmed, and has %d jobs; want %d", books.Acked, books.Confirmed, jobs, sequence)
+	}
+}
+
+func (f *full) killed(t *testing.T) {
+	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestDiskFull$")
+	cmd.Env = append(os.Environ(), fullChild+"=1")
+	out, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	var said []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if said = append(said, lines.Text()); lines.Text() == "sent" {
+			check(t, cmd.Process.Kill())
+		}
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("the child ended by itself: %v\n%q", err, said)
+	}
+	cfg := f.config("killed")
+	restored := filepath.Join(f.dir, "..", "restored.sqlite")
+	res, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: restored})
+	if err != nil || res.Rows != fullRows {
+		t.Fatalf("restored %d rows: %v", res.Rows, err)
+	}
+	check(t, os.Remove(filepath.Join(f.dir, "filler")))
+	db := open(t, cfg)
+	check(t, db.IntegrityCheck(t.Context()))
+	if n := count(t, db, "t"); n != fullRows {
+		t.Errorf("%d rows", n)
+	}
+	exec(t, db, "INSERT INTO t(v) VALUES('goes on')")
+	check(t, db.Flush(t.Context()))
+}
+
+func (f *full) untilKilled() {
+	f.fill(f.T, open(f.T, f.config("killed")))
+	fmt.Println("sent")
+	select {}
+}

@@ -1,0 +1,155 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// ErrCannotCatchUp says that a database is behind its bucket and has nothing of its
+// own, but that the log alone cannot bring it up to date: a restore can, which
+// begins with a snapshot.
+var ErrCannotCatchUp = errors.New("the file is behind the bucket, and the log cannot bring it up to date")
+
+var errReplay = errors.New("a change cannot be repeated")
+
+// CatchUp repeats on a database that is open what the bucket has beyond it, batch
+// by batch: each is verified, repeated and accounted for in one transaction, so
+// that readers see whole batches, and a death leaves the file at the end of one.
+type CatchUp struct {
+	Bucket   *remote.Bucket
+	Manifest *remote.Manifest
+	// Conn is a connection that nobody else uses or will use again, with
+	// synchronous=FULL.
+	Conn *sqlite.Conn
+	// From is where the database is: the end of its log, all of which the bucket has.
+	From remote.Position
+	// Digests are those that the file has, and Known those after From.
+	Digests changelog.Digests
+	Known   digest.Set
+	// Books are what the file has to say when it has come to at.
+	Books func(at remote.Position) changelog.Books
+	// StandBack keeps the database's writers from it until release is called.
+	StandBack func(context.Context) (release func(), err error)
+	// Moved is called when a batch is committed, before the writers go on.
+	Moved func(changelog.Books, changelog.Digests)
+}
+
+// Run goes to the end of what can be restored, and returns what that is. After an
+// error the database is at the end of some batch. ErrCannotCatchUp means that it
+// cannot get further like this; changelog.ErrOvertaken that there are changes of its
+// own now.
+func (u CatchUp) Run(ctx context.Context) (remote.Position, error) {
+	r, err := NewReplay(u.Conn)
+	if err != nil {
+		return u.From, err
+	}
+	defer r.Close()
+	defer u.Conn.Watch(ctx)()
+	s := &forward{CatchUp: u, ctx: ctx, r: r, proof: newProof(u.Known), at: u.From}
+	defer s.proof.Close()
+	err = s.walk(ctx)
+	switch {
+	case err == nil, ctx.Err() != nil:
+	case errors.Is(err, errReplay), errors.Is(err, ErrBarrier), errors.Is(err, remote.ErrTooOld), remote.IsDamage(err):
+		err = fmt.Errorf("%w: after change %d: %w", ErrCannotCatchUp, s.at.Sequence, missing(err))
+	default:
+		err = fmt.Errorf("catch up with the bucket after change %d: %w", s.at.Sequence, err)
+	}
+	return s.at, err
+}
+
+// forward is the sink that a database which is open goes forward with.
+type forward struct {
+	CatchUp
+	ctx     context.Context
+	r       *Replay
+	proof   *proof
+	at      remote.Position
+	time    int64
+	barrier int64 // where the log could not be repeated
+	release func()
+}
+
+func (s *forward) walk(ctx context.Context) error {
+	_, err := s.Bucket.Walk(ctx, s.Manifest, s.at, remote.Target{}, s)
+	if !errors.Is(err, ErrBarrier) || s.barrier <= s.Manifest.LatestSequence {
+		return err
+	}
+	// Nothing from there on is confirmed: its snapshot never came.
+	if before := s.barrier - 1; before > s.at.Sequence {
+		_, err = s.Bucket.Walk(ctx, s.Manifest, s.at, remote.Target{Sequence: before}, s)
+		return err
+	}
+	return nil
+}
+
+func (s *forward) Begin() (err error) {
+	if s.release, err = s.StandBack(s.ctx); err != nil {
+		return err
+	}
+	s.proof.begin()
+	if err = s.Conn.Exec("BEGIN IMMEDIATE"); err == nil {
+		err = changelog.Expect(s.Conn, s.at.Sequence)
+	}
+	if err != nil {
+		err = errors.Join(err, s.Rollback())
+	}
+	return err
+}
+
+func (s *forward) Apply(rec *segment.Record) error {
+	if rec.First {
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	s.time = rec.Time
+	if rec.Entry.Op == change.Barrier {
+		s.barrier = rec.Sequence
+	}
+	if err := s.r.Apply(&rec.Entry); err != nil {
+		if !passes(err) {
+			err = fmt.Errorf("%w: %w", errReplay, err)
+		}
+		return err
+	}
+	s.proof.Apply(&rec.Entry)
+	return nil
+}
+
+// passes says that err is of the moment: another time the same may go well.
+func passes(err error) bool {
+	return sqlite.IsFull(err) || sqlite.IsBusy(err) || sqlite.IsInterrupted(err)
+}
+
+func (s *forward) Commit(at remote.Position, said digest.Report) error {
+	if err := s.proof.agree(at.Sequence, said); err != nil {
+		return err
+	}
+	books, digests := s.Books(at), changelog.Digests{Known: maps.Clone(s.proof.Set()), Told: digest.Set{}}
+	if err := changelog.Advance(s.Conn, books, s.time, s.Digests, digests); err != nil {
+		return err
+	}
+	if err := s.Conn.Exec("COMMIT"); err != nil {
+		return err
+	}
+	s.at, s.Digests = at, digests
+	s.Moved(books, digests)
+	s.release()
+	return nil
+}
+
+func (s *forward) Rollback() error {
+	defer s.release()
+	s.proof.rollback()
+	return s.Conn.Rollback()
+}

@@ -1,0 +1,212 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// File is what a database file says of itself, to be compared with its bucket.
+type File struct {
+	Identity changelog.Identity // the zero value: DriftDB has never seen the file
+	Books    changelog.Books
+	Last     int64 // the end of its log …
+	Log      *changelog.Log
+
+	// Prove is nil if nobody but DriftDB has written to the file. Otherwise it
+	// finds out whether that can be shown; if not, its error is an ErrUnproven.
+	Prove func(context.Context) error
+}
+
+// Look reads what the database of c says of itself. unchanged says that nobody but
+// DriftDB has written to it. c must not be used for anything else before the last
+// comparison.
+func Look(c *sqlite.Conn, unchanged bool) (f File, err error) {
+	if known, err := changelog.Exists(c); err != nil || !known {
+		return f, err
+	}
+	f.Log = changelog.View(c)
+	if f.Identity, err = changelog.ReadIdentity(c); err != nil {
+		return f, err
+	}
+	if f.Books, err = f.Log.Books(); err != nil {
+		return f, err
+	}
+	if f.Last, err = f.Log.Last(); err != nil {
+		return f, err
+	}
+	if !unchanged {
+		f.Prove = func(ctx context.Context) error { return Prove(ctx, c) }
+	}
+	return f, nil
+}
+
+// Comparison is what a file and its bucket are to each other. To make one writes
+// nothing.
+type Comparison struct {
+	stored   remote.Stored // the manifest that was looked at
+	relation relation
+	at       remote.Position // up to where they have the same; the file's books need not say so yet
+	proven   bool
+}
+
+type relation int
+
+const (
+	vacant relation = iota // the bucket has nothing under the name
+	ahead                  // the file has all of the bucket's history, and maybe more
+	behind                 // the bucket has all that the file has, and more
+)
+
+// Behind says that the bucket is ahead of the file, which has nothing of its own: a
+// Check brings it up to date.
+func (c Comparison) Behind() bool { return c.relation == behind }
+
+// Proven says that it was shown, for a file that is behind, that nobody but DriftDB
+// has written to it: its log needs no barrier.
+func (c Comparison) Proven() bool { return c.proven }
+
+// advice is what to do when file and bucket do not belong together.
+const advice = "Nothing was overwritten. To go on with the bucket's history, move the file away and open with AutoRestore; to begin another one with this file, Detach it and open it under another name"
+
+// errOther says that the file's history does not contain the bucket's, nor the
+// other way round.
+var errOther = errors.New("the bucket's history is not this file's")
+
+// Compare finds out what a file and its bucket are to each other. ErrDiverged means
+// that neither has all of the other's; restore.ErrCannotCatchUp that the bucket is
+// ahead of a file that has nothing of its own, and that only a restore can bring it
+// up to date. With exclusive, a file whose bucket has another writer is ErrHeld.
+func Compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool) (Comparison, error) {
+	return compare(ctx, bucket, f, exclusive, new(remote.Trail))
+}
+
+// compare is Compare for a file that may have come forward along trail.
+func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool, trail *remote.Trail) (c Comparison, err error) {
+	c.stored, err = bucket.Manifest(ctx)
+	if errors.Is(err, remote.ErrNoBackup) {
+		return Comparison{}, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	switch m := c.stored.Manifest; {
+	case f.Identity == (changelog.Identity{}):
+		return c, fmt.Errorf("%w: the bucket holds a database under the name %q (id %s), and this file is not that. %s", ErrDiverged, m.Name, m.DatabaseID, advice)
+	case m.DatabaseID != f.Identity.DatabaseID:
+		return c, fmt.Errorf("%w: the bucket holds another database under the name %q (id %s, this file is %s). %s", ErrDiverged, m.Name, m.DatabaseID, f.Identity.DatabaseID, advice)
+	case exclusive && m.NodeID != f.Identity.NodeID:
+		return c, fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is node %s. To take the database over, open it with Takeover: Allow",
+			ErrHeld, m.NodeID, m.Epoch, time.UnixMilli(m.UpdatedAt).UTC().Format(time.RFC3339), f.Identity.NodeID)
+	}
+	err = c.relate(ctx, bucket, f, trail)
+	if errors.Is(err, errOther) {
+		err = fmt.Errorf("%w: %w. %s", ErrDiverged, err, advice)
+	}
+	return c, err
+}
+
+// relate compares the two histories.
+func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, trail *remote.Trail) error {
+	m := c.stored.Manifest
+	if at := f.acked(); at.Sequence == f.Last && trail.Leads(m, at) {
+		c.relation, c.at = behind, at // or just as far: nobody has looked
+		return nil
+	}
+	if m.LatestSequence > f.Last {
+		return c.lags(ctx, bucket, f)
+	}
+	far, near, err := bucket.Tips(ctx, m)
+	if err != nil {
+		return err
+	}
+	if near.Sequence > f.Last {
+		return c.lags(ctx, bucket, f)
+	}
+	// What lies between the two, if there is anything, waits for a snapshot that
+	// may never come: to go on behind that would confirm what cannot be restored.
+	// If the file has it, it is sent again.
+	c.relation, c.at = ahead, near
+	switch {
+	case far.Sequence < f.Books.Acked:
+		return fmt.Errorf("%w: this file has sent changes up to %d, of which the history in the bucket has those up to %d; another writer has taken over, or the bucket is an older copy", errOther, f.Books.Acked, far.Sequence)
+	case near.Sequence >= f.Books.Acked:
+	case far.Sequence <= f.Last:
+		err = f.contains(far)
+	default:
+		_, err = f.continued(ctx, bucket, m)
+	}
+	if err != nil {
+		return err
+	}
+	return f.contains(near)
+}
+
+// lags is the relation of a file whose log ends before the bucket's history does.
+func (c *Comparison) lags(ctx context.Context, bucket *remote.Bucket, f File) error {
+	end, err := f.continued(ctx, bucket, c.stored.Manifest)
+	c.relation, c.at = behind, end
+	tooOld := errors.Is(err, remote.ErrTooOld)
+	switch {
+	case tooOld && f.Books.Confirmed == f.Last: // a manifest has named all of it, so the history has it
+		err = fmt.Errorf("%w: %w", restore.ErrCannotCatchUp, err)
+	case tooOld:
+		return fmt.Errorf("%w: the file has changes after %d of which nobody can tell any more whether the bucket's history has them: %w", errOther, f.Books.Confirmed, err)
+	case err != nil:
+		return err
+	}
+	if f.Prove == nil {
+		return err
+	}
+	unproven := f.Prove(ctx)
+	c.proven = unproven == nil
+	if errors.Is(unproven, ErrUnproven) {
+		return fmt.Errorf("%w: the bucket has changes up to %d or more, the file up to %d, and it may have others that its log does not: %w", errOther, c.stored.LatestSequence, f.Last, unproven)
+	}
+	if unproven != nil {
+		return unproven
+	}
+	return err
+}
+
+// acked is how far the file knows that the bucket is.
+func (f File) acked() remote.Position {
+	return remote.Position{Sequence: f.Books.Acked, Chain: f.Books.Chain}
+}
+
+// continued returns the end of the file's log. It is an errOther if the history that
+// m describes does not go on from there.
+func (f File) continued(ctx context.Context, bucket *remote.Bucket, m *remote.Manifest) (end remote.Position, err error) {
+	end.Sequence = f.Last
+	if end.Chain, err = f.Log.ChainAt(f.Books.Acked, f.Books.Chain, f.Last); err != nil {
+		return end, err
+	}
+	ok, err := bucket.Continues(ctx, m, end)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: the changes up to %d differ, and the bucket has more than the file", errOther, end.Sequence)
+	}
+	return end, err
+}
+
+// contains is an errOther if the file's history does not have the bucket's up to
+// tip.
+func (f File) contains(tip remote.Position) error {
+	from, to := f.acked(), tip
+	if to.Sequence < from.Sequence {
+		from, to = to, from
+	}
+	chain, err := f.Log.ChainAt(from.Sequence, from.Chain, to.Sequence)
+	if err != nil {
+		return fmt.Errorf("%w: it ends at %d, which is no end of a transaction here (%v)", errOther, tip.Sequence, err)
+	}
+	if chain != to.Chain {
+		return fmt.Errorf("%w: the changes up to %d differ", errOther, tip.Sequence)
+	}
+	return nil
+}
