@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -27,9 +28,16 @@ func copyClosed(t testing.TB, cfg driftdb.Config) driftdb.Config {
 
 // hear collects what a database tells.
 func hear(cfg *driftdb.Config) (told func(text string) int) {
+	var mu sync.Mutex
 	var all []string
-	cfg.OnEvent = func(e driftdb.Event) { all = append(all, e.Message) }
+	cfg.OnEvent = func(e driftdb.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, e.Message)
+	}
 	return func(text string) (n int) {
+		mu.Lock()
+		defer mu.Unlock()
 		for _, message := range all {
 			if strings.Contains(message, text) {
 				n++

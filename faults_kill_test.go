@@ -180,7 +180,7 @@ func wholeRows(t *testing.T, path string) int64 {
 		return 0
 	}
 	rows := count(t, db, "a")
-	last, err := driftdb.Select[int64](t.Context(), db, "SELECT n FROM b UNION ALL SELECT max(id) FROM a")
+	last, err := driftdb.Select[int64](t.Context(), db, "SELECT n FROM b UNION ALL SELECT coalesce(max(id), 0) FROM a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +232,9 @@ func TestKilledCatchingUp(t *testing.T) {
 	for range rounds {
 		late := lateConfig(t, dir)
 		check(t, errors.Join(copyFile(first, late.Path), copyFile(first+"-lock", late.Path+"-lock")))
-		for killLate(t, dir, time.Duration(rnd.Int64N(int64(60*time.Millisecond)))) {
+		// Each lives longer than the one before, or it would never be done where
+		// everything is slow.
+		for life := 60 * time.Millisecond; killLate(t, dir, time.Duration(rnd.Int64N(int64(life)))); life += life / 8 {
 			kills++
 			if n := wholeLate(t, late.Path, had); n > 1 && n < had[db.Sequence()] {
 				between++

@@ -58,7 +58,9 @@ func (u CatchUp) Run(ctx context.Context) (remote.Position, error) {
 	defer s.proof.Close()
 	err = s.walk(ctx)
 	switch {
-	case err == nil, ctx.Err() != nil:
+	case err == nil:
+	case ctx.Err() != nil: // which may look like an interrupt of SQLite's
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	case errors.Is(err, errReplay), errors.Is(err, ErrBarrier), errors.Is(err, remote.ErrTooOld), remote.IsDamage(err):
 		err = fmt.Errorf("%w: after change %d: %w", ErrCannotCatchUp, s.at.Sequence, missing(err))
 	default:
