@@ -366,10 +366,7 @@ func (s *Syncer) Collapse(ctx context.Context, reason string) (through int64, er
 	for _, j := range jobs {
 		after = max(after, j.To)
 	}
-	err = s.exclusive(ctx, func() (err error) {
-		through, err = s.log.Collapse(after, reason)
-		return err
-	})
+	through, err = s.log.Collapse(after, reason, func(commit func() error) error { return s.exclusive(ctx, commit) })
 	if err != nil {
 		return 0, err
 	}
