@@ -113,8 +113,8 @@ func (cfg RestoreConfig) restore(ctx context.Context) (restore.Result, error) {
 	return restore.Run(ctx, b, opts)
 }
 
-func (cfg RestoreConfig) target() remote.Target {
-	t := remote.Target{Sequence: cfg.Sequence}
+func (cfg RestoreConfig) target() restore.Target {
+	t := restore.Target{Sequence: cfg.Sequence}
 	if !cfg.At.IsZero() {
 		t.Time = cfg.At.UnixMilli()
 	}

@@ -45,6 +45,11 @@ type Manifest struct {
 	LatestSequence int64         `json:"latestLogSequence"`
 	ChainHead      segment.Chain `json:"chainHead"` // after LatestSequence
 
+	// Earliest is the smallest time (Unix ms) among the changes behind the newest
+	// snapshot up to LatestSequence; 0: not known, or there are none. It may be
+	// too small, never too large.
+	Earliest int64 `json:"earliest,omitempty"`
+
 	SnapshotKey      string `json:"latestSnapshotKey,omitempty"`
 	SnapshotTime     int64  `json:"latestSnapshotTimestamp,omitempty"`
 	SnapshotSequence int64  `json:"latestSnapshotSequence,omitempty"`
@@ -53,7 +58,7 @@ type Manifest struct {
 	Lineage   []Span     `json:"lineage"`                  // oldest first; the last one is the writer's
 	Pruned    int64      `json:"prunedSequence,omitempty"` // what only changes up to here need may be gone
 	PrunedAt  int64      `json:"prunedAt,omitempty"`       // Unix ms; when it was last looked what is too old to be kept
-	UpdatedAt int64      `json:"updatedAt"`                // Unix ms
+	UpdatedAt int64      `json:"updatedAt"`                // Unix ms, by the writer's clock
 
 	// Over all of the above: with keys, who wrote it; without, that it is whole.
 	MAC      string `json:"mac,omitempty"`
@@ -64,10 +69,16 @@ type Manifest struct {
 type Snapshot struct {
 	Key      string        `json:"key"`
 	Sequence int64         `json:"sequence"`
-	Time     int64         `json:"timestamp"` // Unix ms
+	Time     int64         `json:"timestamp"` // Unix ms, by the writer's clock
 	Size     int64         `json:"size"`      // of the object
 	SHA256   string        `json:"sha256"`    // of the database file, before it was sealed
 	Chain    segment.Chain `json:"chain"`     // after Sequence
+
+	// Changed is the time of the last transaction in it, Earliest the smallest time
+	// among those behind the snapshot before it, both by the clocks of whoever
+	// committed them. 0 is not known, or that there are none.
+	Changed  int64 `json:"changed,omitempty"`
+	Earliest int64 `json:"earliest,omitempty"`
 
 	// Digests is what the writer knew of the tables after Sequence.
 	Digests digest.Set `json:"digests,omitempty"`

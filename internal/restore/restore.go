@@ -36,7 +36,7 @@ var (
 type Options struct {
 	Path      string
 	Overwrite bool
-	Target    remote.Target
+	Target    Target
 	Branch    string // empty: the history
 	Progress  func(Progress)
 	// Finish is called with the proven database, its position, the time of its
@@ -100,6 +100,9 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (Result, error) {
 		}
 	}
 	job := &job{b: b, m: history, opts: opts, file: filepath.Join(dir, "restored.sqlite")}
+	if job.to, err = opts.Target.locate(ctx, b, history); err != nil {
+		return Result{}, err
+	}
 	res, err := job.build(ctx)
 	if err != nil {
 		return res, missing(err)
@@ -125,6 +128,7 @@ type job struct {
 	b      *remote.Bucket
 	m      *remote.Manifest
 	opts   Options
+	to     remote.Target // of the walk
 	file   string
 	last   int64 // time of the last transaction
 	proof  *proof
@@ -198,12 +202,12 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 	}
 	defer r.Close()
 	sink := &sink{ctx: ctx, c: c, r: r, job: j}
-	end, err := j.b.Walk(ctx, j.m, start, j.opts.Target, sink)
+	end, err := j.b.Walk(ctx, j.m, start, j.to, sink)
 	if errors.Is(err, ErrBarrier) && sink.barrier > j.m.LatestSequence {
 		// Nothing from there on is confirmed: its snapshot never came.
-		end, err = j.b.Walk(ctx, j.m, end, remote.Target{Sequence: sink.barrier - 1, Time: j.opts.Target.Time}, sink)
+		end, err = j.b.Walk(ctx, j.m, end, remote.Target{Sequence: sink.barrier - 1}, sink)
 	} else if errors.Is(err, ErrBarrier) {
-		if j.opts.Target != (remote.Target{}) {
+		if j.opts.Target != (Target{}) {
 			err = fmt.Errorf("%w: %w", ErrNoPoint, err)
 		}
 		err = fmt.Errorf("%w: after sequence %d the log cannot be replayed; choose an earlier or a later point", err, sink.barrier-1)
@@ -211,7 +215,7 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 	if err != nil {
 		return end, err
 	}
-	if end.Sequence == 0 && j.opts.Target != (remote.Target{}) { // the latest state may well be an empty database
+	if end.Sequence == 0 && j.opts.Target != (Target{}) { // the latest state may well be an empty database
 		return end, fmt.Errorf("%w: the first change that it has is later", remote.ErrTooOld)
 	}
 	return end, nil

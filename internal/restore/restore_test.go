@@ -93,7 +93,7 @@ func (h *history) restore(sequence int64) (string, Result, error) {
 	h.Helper()
 	h.confirm()
 	path := filepath.Join(h.TempDir(), "restored.db")
-	res, err := Run(h.Context(), h.b, Options{Path: path, Target: remote.Target{Sequence: sequence}})
+	res, err := Run(h.Context(), h.b, Options{Path: path, Target: Target{Sequence: sequence}})
 	return path, res, err
 }
 

@@ -69,7 +69,7 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 		m = stored.Clone()
 	}
 	m.Takeover(id.NodeID, remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain})
-	m.UpdatedAt = time.Now().UnixMilli()
+	m.Earliest, m.UpdatedAt = told(s.books.Earliest), time.Now().UnixMilli()
 	next, err := b.Swap(ctx, stored, m)
 	if err != nil {
 		return fmt.Errorf("take an epoch: %w", err)
@@ -158,6 +158,10 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, tip remote.Posit
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 	}
+	if b.Earliest, err = s.log.Earliest(m.LatestSequence, tip.Sequence); err != nil {
+		return err
+	}
+	b.Earliest = min(b.Earliest, earliest(m))
 	d := changelog.Digests{Known: known, Told: s.digests.Told}
 	if tip.Sequence > s.books.Acked {
 		d.Told = digest.Set{} // what those batches told is not known any more
@@ -195,7 +199,7 @@ func (s *Syncer) startOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID)}
+	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID), Earliest: changelog.NoTime}
 	d := changelog.Digests{Known: digest.Set{}, Told: digest.Set{}}
 	if first > 1 {
 		b.Acked, b.Chain, b.Barrier = s.books.Acked, s.books.Chain, s.books.Acked

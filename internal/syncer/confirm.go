@@ -18,7 +18,7 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 		return err
 	}
 	m := s.manifest.Clone()
-	m.LatestSequence, m.ChainHead = s.books.Acked, s.books.Chain
+	m.LatestSequence, m.ChainHead, m.Earliest = s.books.Acked, s.books.Chain, told(s.books.Earliest)
 	if edit != nil {
 		edit(m)
 	}
@@ -54,7 +54,7 @@ func (s *Syncer) settle(ctx context.Context) (err error) {
 func (s *Syncer) confirmed(ctx context.Context) error {
 	s.swapped = time.Now()
 	b := s.books
-	b.Confirmed = s.manifest.LatestSequence
+	b.Confirmed, b.Earliest = s.manifest.LatestSequence, earliest(s.manifest.Manifest)
 	if n := len(s.manifest.Snapshots); n > 0 {
 		last := s.manifest.Snapshots[n-1]
 		if b.Snapshot != last.Sequence {
@@ -66,6 +66,22 @@ func (s *Syncer) confirmed(ctx context.Context) error {
 	}
 	s.status.confirmed.Store(b.Confirmed)
 	return nil
+}
+
+// earliest is what the books have to know of the times that m tells.
+func earliest(m *remote.Manifest) int64 {
+	if m.LatestSequence <= m.SnapshotSequence {
+		return changelog.NoTime
+	}
+	return m.Earliest
+}
+
+// told is a smallest time as a manifest tells it: of nothing, it says nothing.
+func told(earliest int64) int64 {
+	if earliest == changelog.NoTime {
+		return 0
+	}
+	return earliest
 }
 
 func (s *Syncer) setBooks(ctx context.Context, b changelog.Books) error {

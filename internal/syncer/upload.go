@@ -128,6 +128,11 @@ func (s *Syncer) acknowledge(ctx context.Context, p *parcel) error {
 	b := s.books
 	b.Barrier, b.Acked, b.Chain = p.next.barrier, p.next.Sequence, p.next.Chain
 	b.BytesSince += p.name.Size
+	earliest, err := s.log.Earliest(p.job.From-1, p.job.To)
+	if err != nil {
+		return err
+	}
+	b.Earliest = min(b.Earliest, earliest)
 	if err := s.exclusive(ctx, func() error { return s.log.Finish(p.job, b, s.digests, p.next.digests) }); err != nil {
 		return err
 	}
