@@ -57,8 +57,10 @@ type Manifest struct {
 	Snapshots []Snapshot `json:"snapshots"`                // oldest first
 	Lineage   []Span     `json:"lineage"`                  // oldest first; the last one is the writer's
 	Pruned    int64      `json:"prunedSequence,omitempty"` // what only changes up to here need may be gone
-	PrunedAt  int64      `json:"prunedAt,omitempty"`       // Unix ms; when it was last looked what is too old to be kept
-	UpdatedAt int64      `json:"updatedAt"`                // Unix ms, by the writer's clock
+
+	PrunedAt  int64 `json:"prunedAt,omitempty"` // Unix ms, by the store's clock; when it was last looked what is too old to be kept
+	Clock     Clock `json:"clock,omitzero"`     // the store's, as far as it is known
+	UpdatedAt int64 `json:"updatedAt"`          // Unix ms, by the writer's clock
 
 	// Over all of the above: with keys, who wrote it; without, that it is whole.
 	MAC      string `json:"mac,omitempty"`
@@ -74,9 +76,11 @@ type Snapshot struct {
 	SHA256   string        `json:"sha256"`    // of the database file, before it was sealed
 	Chain    segment.Chain `json:"chain"`     // after Sequence
 
-	// Changed is the time of the last transaction in it, Earliest the smallest time
-	// among those behind the snapshot before it, both by the clocks of whoever
-	// committed them. 0 is not known, or that there are none.
+	// Stored is when it was stored, in Unix ms by the store's clock. Changed is the
+	// time of the last transaction in it, Earliest the smallest time among those
+	// behind the snapshot before it, both by the clocks of whoever committed them.
+	// 0 is not known, or that there are none.
+	Stored   int64 `json:"stored,omitempty"`
 	Changed  int64 `json:"changed,omitempty"`
 	Earliest int64 `json:"earliest,omitempty"`
 
@@ -96,15 +100,17 @@ type Span struct {
 // Clone returns a copy that shares nothing with m.
 func (m *Manifest) Clone() *Manifest {
 	c := *m
-	c.Snapshots, c.Lineage = slices.Clone(m.Snapshots), slices.Clone(m.Lineage)
+	c.Snapshots, c.Lineage, c.Clock.Said = slices.Clone(m.Snapshots), slices.Clone(m.Lineage), slices.Clone(m.Clock.Said)
 	for i := range c.Snapshots {
 		c.Snapshots[i].Digests = maps.Clone(c.Snapshots[i].Digests)
 	}
 	return &c
 }
 
-// AddSnapshot makes s the newest snapshot.
+// AddSnapshot makes s the newest snapshot. It was stored when m was written last at
+// the earliest, whatever the store's clock said.
 func (m *Manifest) AddSnapshot(s Snapshot) {
+	s.Stored = max(s.Stored, m.Clock.Latest)
 	m.Snapshots = append(m.Snapshots, s)
 	m.SnapshotKey, m.SnapshotTime, m.SnapshotSequence = s.Key, s.Time, s.Sequence
 }

@@ -63,7 +63,7 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 		}
 	}
 	m := &remote.Manifest{
-		FormatVersion: remote.ManifestVersion, Name: b.Name(), DatabaseID: id.DatabaseID, PrunedAt: time.Now().UnixMilli(),
+		FormatVersion: remote.ManifestVersion, Name: b.Name(), DatabaseID: id.DatabaseID,
 	}
 	if stored.Manifest != nil {
 		m = stored.Clone()

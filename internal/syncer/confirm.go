@@ -19,6 +19,7 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 	}
 	m := s.manifest.Clone()
 	m.LatestSequence, m.ChainHead, m.Earliest = s.books.Acked, s.books.Chain, told(s.books.Earliest)
+	m.Observe(s.manifest.Now())
 	if edit != nil {
 		edit(m)
 	}
