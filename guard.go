@@ -158,6 +158,7 @@ func (g *guard) run(ctx context.Context, db *DB) {
 }
 
 func (g *guard) report(db *DB) {
+	db.reportClock()
 	g.mu.Lock()
 	reasons := g.reasons
 	g.reasons = nil

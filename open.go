@@ -61,6 +61,9 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.noteCut(); err != nil {
 		return err
 	}
+	if err := db.checkClock(); err != nil {
+		return err
+	}
 	if db.bucket != nil {
 		if err := db.startSync(ctx); err != nil {
 			return err

@@ -54,6 +54,7 @@ func (s *Syncer) settle(ctx context.Context) (err error) {
 // confirmed writes into the books what the manifest now says.
 func (s *Syncer) confirmed(ctx context.Context) error {
 	s.swapped = time.Now()
+	s.compareClocks()
 	b := s.books
 	b.Confirmed, b.Earliest = s.manifest.LatestSequence, earliest(s.manifest.Manifest)
 	if n := len(s.manifest.Snapshots); n > 0 {

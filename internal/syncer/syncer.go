@@ -74,10 +74,11 @@ type Syncer struct {
 	node     string            // under which this session stores batches
 	swapped  time.Time         // when the manifest was swapped last
 	broken   error             // why nothing is sent any more: fenced, diverged, held
+	skewed   bool              // that the clocks differ has been told
 	branched int64             // up to where the bucket keeps what this session has, which was fenced
 
 	pieces     []piece   // what this session has stored and may merge
-	deleteNext time.Time // when merged batches may next be deleted
+	deleteNext time.Time // when merged batches may next be deleted, by the monotonic clock
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
