@@ -147,6 +147,11 @@ func TestLocateBarrier(t *testing.T) {
 	h.finds("not confirmed", map[int64]int64{99: 10, 100: 11, 105: 11, 1000: 11})
 	h.m.LatestSequence, h.m.ChainHead = 7, h.m.Snapshots[0].Chain
 	h.finds("nothing of it confirmed", map[int64]int64{70: 8, 1000: 8})
+
+	h = newTimed(t)
+	h.confirm(event{time: 10}, event{time: 20, barrier: 5}) // the last of them was at 60
+	h.snapshot(65, 60)
+	h.finds("a snapshot of a range", map[int64]int64{19: 1, 20: 5, 59: 5, 60: 6})
 }
 
 // TestLocateReads: of what the manifest tells to be later, nothing is read.
