@@ -13,7 +13,7 @@ DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
 
-.PHONY: check race bench big fuzz kill faults model writers damage economy demo
+.PHONY: check race bench big fuzz kill faults clocks model writers damage economy demo
 
 # Everything that CI runs.
 check:
@@ -49,6 +49,10 @@ kill:
 faults: SEEDS = 0-10000
 faults:
 	go test . -run '^TestSchedules$$' -seeds $(SEEDS) -count 1 -timeout 0
+
+# Clocks that are set wrong and right again, restored to random times and compared.
+clocks:
+	go test . -run '^TestClocks$$' -seeds $(SEEDS) -count 1 -timeout 0
 
 # Long random runs: of the whole path, restored and compared; of capture, replayed
 # and compared, and compared with what SQLite's session extension records.
