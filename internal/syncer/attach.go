@@ -161,7 +161,7 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, tip remote.Posit
 	if b.Earliest, err = s.log.Earliest(m.LatestSequence, tip.Sequence); err != nil {
 		return err
 	}
-	b.Earliest = min(b.Earliest, earliest(m))
+	b.Earliest = min(b.Earliest, earliestIn(m))
 	d := changelog.Digests{Known: known, Told: s.digests.Told}
 	if tip.Sequence > s.books.Acked {
 		d.Told = digest.Set{} // what those batches told is not known any more

@@ -56,7 +56,7 @@ func (s *Syncer) confirmed(ctx context.Context) error {
 	s.swapped = time.Now()
 	s.compareClocks()
 	b := s.books
-	b.Confirmed, b.Earliest = s.manifest.LatestSequence, earliest(s.manifest.Manifest)
+	b.Confirmed, b.Earliest = s.manifest.LatestSequence, earliestIn(s.manifest.Manifest)
 	if n := len(s.manifest.Snapshots); n > 0 {
 		last := s.manifest.Snapshots[n-1]
 		if b.Snapshot != last.Sequence {
@@ -70,8 +70,8 @@ func (s *Syncer) confirmed(ctx context.Context) error {
 	return nil
 }
 
-// earliest is what the books have to know of the times that m tells.
-func earliest(m *remote.Manifest) int64 {
+// earliestIn is what the books have to know of the times that m tells.
+func earliestIn(m *remote.Manifest) int64 {
 	if m.LatestSequence <= m.SnapshotSequence {
 		return changelog.NoTime
 	}

@@ -160,8 +160,7 @@ func (s *Syncer) collect(ctx context.Context) (objects int, bytes int64, err err
 	case since < remote.Grace:
 		return 0, 0, nil
 	}
-	now := s.manifest.Now()
-	cutoff := s.manifest.Clone().Prune(now, s.cfg.Retention)
+	cutoff := s.manifest.Clone().Prune(s.manifest.Now(), s.cfg.Retention)
 	garbage, err := s.cfg.Bucket.Garbage(ctx, s.manifest, cutoff)
 	if err != nil {
 		return 0, 0, err
@@ -175,7 +174,7 @@ func (s *Syncer) collect(ctx context.Context) (objects int, bytes int64, err err
 	if objects > 0 {
 		s.event("deleted what was out of the retention window", "objects", objects, "bytes", bytes)
 	}
-	return objects, bytes, s.confirm(ctx, func(m *remote.Manifest) { m.Prune(now, s.cfg.Retention) })
+	return objects, bytes, s.confirm(ctx, func(m *remote.Manifest) { m.Prune(s.manifest.Now(), s.cfg.Retention) })
 }
 
 // collectDue collects about once a day.
