@@ -16,7 +16,7 @@ CASES    ?= 0-9999
 TAKEOVERS ?= 100
 LATENCY  ?= 150
 
-.PHONY: check race bench big fuzz kill faults model writers takeover world damage economy demo
+.PHONY: check race bench big fuzz kill faults clocks model writers takeover world damage economy demo
 
 # Everything that CI runs.
 check:
@@ -52,6 +52,10 @@ kill:
 faults: SEEDS = 0-10000
 faults:
 	go test . -run '^TestSchedules$$' -seeds $(SEEDS) -count 1 -timeout 0
+
+# Clocks that are set wrong and right again, restored to random times and compared.
+clocks:
+	go test . -run '^TestClocks$$' -seeds $(SEEDS) -count 1 -timeout 0
 
 # Long random runs: of the whole path, restored and compared; of capture, replayed
 # and compared, and compared with what SQLite's session extension records.

@@ -20,12 +20,14 @@ import (
 // equalsBranch restores a branch and compares it with the database at cfg.Path.
 func equalsBranch(t *testing.T, cfg driftdb.Config, b driftdb.BranchInfo) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "branch.sqlite")
-	res, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Path: path, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, Branch: b.ID})
-	if err != nil || res.Sequence != b.To {
-		t.Fatalf("restored branch %s to %d, want %d: %v", b.ID, res.Sequence, b.To, err)
+	for _, at := range []time.Time{{}, time.Now()} {
+		path := filepath.Join(t.TempDir(), "branch.sqlite")
+		res, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Path: path, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, Branch: b.ID, At: at})
+		if err != nil || res.Sequence != b.To {
+			t.Fatalf("restored branch %s, at %s, to %d, want %d: %v", b.ID, at, res.Sequence, b.To, err)
+		}
+		dbtest.Equal(t, cfg.Path, path)
 	}
-	dbtest.Equal(t, cfg.Path, path)
 }
 
 // TestBranch: what a writer had sent and not sent when it was taken over from

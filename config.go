@@ -74,8 +74,9 @@ type Config struct {
 
 	// Retention is how far back every point in time stays restorable. What only
 	// older points need is deleted from the bucket, at the earliest a day after
-	// the manifest has ceased to name it. Default 30 days; negative: nothing
-	// is ever deleted but batches that have been merged.
+	// the manifest has ceased to name it. How old it is, the store's clock says.
+	// Default 30 days; negative: nothing is ever deleted but batches that have been
+	// merged.
 	Retention time.Duration
 
 	// MaxLogBytes bounds the log that has not been sent. One that outgrows it,
@@ -176,7 +177,7 @@ const (
 type Event struct {
 	Time    time.Time
 	Level   slog.Level
-	Scope   string // sync, open, restore, capture, checkpoint
+	Scope   string // sync, open, restore, capture, checkpoint, clock
 	Message string
 	Attrs   map[string]any
 }

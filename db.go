@@ -35,6 +35,7 @@ type DB struct {
 
 	ledger   sqlite.Ledger // of the commits that are ours
 	guard    guard
+	clock    clock
 	restored bool // Open has made the file
 
 	hub     *capture.Hub

@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	seedFlag  = flag.Int64("seed", -1, "TestSchedules runs the schedule with this seed alone")
-	seedsFlag = flag.String("seeds", "", "TestSchedules runs the schedules with these seeds, `from-to`")
+	seedFlag  = flag.Int64("seed", -1, "TestSchedules and TestClocks run with this seed alone")
+	seedsFlag = flag.String("seeds", "", "TestSchedules and TestClocks run with these seeds, `from-to`")
 )
 
 // TestSchedules runs random schedules: machines write, sync, take snapshots,
@@ -30,7 +30,7 @@ var (
 // A failure tells its seed and what happened. "make faults" runs 10,000.
 func TestSchedules(t *testing.T) {
 	dir := memoryDir(t)
-	from, to := scheduleSeeds(t)
+	from, to := seeds(t, 50, 500)
 	for seed := from; seed < to; seed++ {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
@@ -39,8 +39,9 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
-// scheduleSeeds is the range of the seeds to run.
-func scheduleSeeds(t *testing.T) (from, to uint64) {
+// seeds is the range of the seeds to run: short and full of them, unless a flag says
+// otherwise.
+func seeds(t *testing.T, short, full uint64) (from, to uint64) {
 	switch {
 	case *seedFlag >= 0:
 		return uint64(*seedFlag), uint64(*seedFlag) + 1
@@ -50,9 +51,9 @@ func scheduleSeeds(t *testing.T) (from, to uint64) {
 		}
 		return from, to
 	case testing.Short():
-		return 0, 50
+		return 0, short
 	}
-	return 0, 500
+	return 0, full
 }
 
 // schedule is one run.

@@ -237,6 +237,7 @@ func (g *guard) run(ctx context.Context, db *DB) {
 }
 
 func (g *guard) report(db *DB) {
+	db.reportClock()
 	g.mu.Lock()
 	reasons, lost := g.reasons, g.lost
 	g.reasons, g.lost = nil, nil

@@ -52,10 +52,7 @@ func (db *DB) collapse(ctx context.Context, reason string) (through int64, err e
 	if err != nil {
 		return 0, err
 	}
-	err = db.exclusive(ctx, func() error {
-		through, err = db.logs.Collapse(books.Acked, reason)
-		return err
-	})
+	through, err = db.logs.Collapse(books.Acked, reason, func(commit func() error) error { return db.exclusive(ctx, commit) })
 	for more := err == nil && through > 0; more && err == nil; {
 		err = db.exclusive(ctx, func() (err error) {
 			more, err = db.logs.Sweep(books.Acked+1, through)

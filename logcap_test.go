@@ -40,6 +40,7 @@ func TestLogCap(t *testing.T) {
 		db := open(t, cfg) // compares at the end
 		exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
 		exec(t, db, "INSERT INTO t(v) VALUES('sent')")
+		sent := time.Now()
 		time.Sleep(2 * time.Minute)
 		store.SetHook(objstoretest.From(1, objstoretest.Fault{Kind: objstoretest.Fail}))
 		value := strings.Repeat("x", 1000)
@@ -67,6 +68,15 @@ func TestLogCap(t *testing.T) {
 		_, err := driftdb.Verify(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Sequence: 100})
 		if r, _ := driftdb.Verify(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Sequence: 2}); err != nil && !errors.Is(err, driftdb.ErrCorrupt) || r.Sequence != 2 {
 			t.Errorf("points within and before what was given up: %v, %+v", err, r)
+		}
+		for at, want := range map[time.Time]int64{sent: 2, b.Time: 0, b.Time.Add(time.Minute): 0, time.Now(): db.Sequence()} {
+			r, err := driftdb.Verify(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, At: at})
+			switch {
+			case want == 0 && (!errors.Is(err, driftdb.ErrNoBackup) || !strings.Contains(err.Error(), "choose an earlier or a later point")):
+				t.Errorf("at %s, within what was given up: %+v, %v", at, r, err)
+			case want != 0 && (err != nil || r.Sequence != want):
+				t.Errorf("at %s: %+v, %v, want %d", at, r, err, want)
+			}
 		}
 	})
 }

@@ -21,6 +21,10 @@ type GarbageObject struct {
 // Path, At and Sequence of cfg are not looked at. It uses the network, and
 // changes nothing: collecting is the writer's affair, who does it about once a
 // day while it syncs.
+//
+// A collection goes by the store's clock. What that says now, only a writer is told;
+// so this goes by when the manifest was stored and by this machine's clock, whichever
+// is later.
 func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([]GarbageObject, error) {
 	b, err := cfg.bucket(ctx)
 	if err != nil {
@@ -36,10 +40,12 @@ func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([
 	if retention < 0 {
 		return nil, nil
 	}
-	cutoff := time.Now().Add(-retention)
-	pruned := m.Clone()
-	pruned.Prune(cutoff)
-	list, err := b.Garbage(ctx, pruned, cutoff)
+	now := m.Now()
+	if local := time.Now(); local.After(now) { // the manifest is older than it was when it was stored
+		now = local
+	}
+	cutoff := m.Prune(now, retention) // this copy of it
+	list, err := b.Garbage(ctx, m, cutoff)
 	if err != nil {
 		return nil, export(err)
 	}
@@ -55,6 +61,9 @@ func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([
 // that was. What a collection finds to be too old is deleted by the next one, a
 // day later at the earliest: until then somebody may still be reading it. It
 // flushes first, and uses the network.
+//
+// How old something is, the store's clock says. In case that is wrong, a collection
+// gives up no more than a quarter of Config.Retention, or a day, at a time.
 func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err error) {
 	if err := db.syncable(); err != nil {
 		return 0, 0, err

@@ -2,6 +2,7 @@ package driftdb_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -161,7 +162,7 @@ func TestCollectGarbage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		cfg := config(t)
-		cfg.Retention = 24 * time.Hour
+		cfg.Retention, cfg.Store = 24*time.Hour, slowDeletes{cfg.Store}
 		db := open(t, cfg)
 		some(t, db, "t", 3)
 		if _, err := db.Snapshot(ctx); err != nil {
@@ -186,11 +187,24 @@ func TestCollectGarbage(t *testing.T) {
 				t.Errorf("it says %d objects of %d bytes; these are gone: %q", n, size, gone)
 			}
 			sums = append(sums, n)
+			body, _, err := cfg.Store.Get(ctx, "databases/app/manifest.json", objstore.GetOptions{})
+			check(t, err)
+			if manifest, err := io.ReadAll(body); err != nil || bytes.Contains(manifest, []byte(`"back"`)) {
+				t.Errorf("it says that the store's clock went back: %s, %v", manifest, err)
+			}
 		}
 		if want := []int{0, 3, 0, 0}; !slices.Equal(sums, want) {
 			t.Errorf("collections deleted %d objects, want %d", sums, want)
 		}
 	})
+}
+
+// slowDeletes is a store that takes its time.
+type slowDeletes struct{ objstore.Store }
+
+func (s slowDeletes) Delete(ctx context.Context, key string) error {
+	time.Sleep(10 * time.Minute)
+	return s.Store.Delete(ctx, key)
 }
 
 // TestRetentionForever: a negative window keeps everything.

@@ -85,6 +85,9 @@ func (db *DB) start(ctx context.Context) error {
 	if err := db.noteOpen(); err != nil {
 		return err
 	}
+	if err := db.checkClock(); err != nil {
+		return err
+	}
 	if db.bucket == nil {
 		return nil
 	}

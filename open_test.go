@@ -53,7 +53,7 @@ var opensItself = map[string]string{
 	"benchDB":                        "a benchmark, without a store",
 	"memory":                         "examples without a store",
 	"Example":                        "examples show what a user writes, and print it",
-	"TestClockBehind":                "one machine takes over from the other, and times are compared",
+	"clocks.session":                 "TestClocks compares, and more than once",
 }
 
 // TestOpenCompares: no test forgets to prove its backup.

@@ -27,8 +27,15 @@ type RestoreConfig struct {
 	Store          objstore.Store // or this
 	EncryptionKeys []string       // as in Config
 
-	At       time.Time // the state at this time; zero: the latest
-	Sequence int64     // the state after this change; 0: the latest
+	// At is the state at this time: everything up to the last transaction whose
+	// own time, by the clock of the machine that committed it, is not later. Zero:
+	// the latest.
+	//
+	// While the clock is right that is what there was then. A transaction that was
+	// stamped ahead is in it as soon as a later one has a time that is not later,
+	// and when a clock was set back, the state after that counts.
+	At       time.Time
+	Sequence int64 // the state after this change; 0: the latest
 
 	Branch string // restore this branch of the history: a BranchInfo.ID
 
@@ -45,7 +52,7 @@ type Progress struct {
 // RestoreResult describes what was restored.
 type RestoreResult struct {
 	Sequence int64     // of the last change in it
-	Time     time.Time // of that change, or of the snapshot that holds it
+	Time     time.Time // of that change, as its machine's clock showed it
 	Rows     int64     // in all tables
 	Bytes    int64     // of the file
 	Tables   int       // whose contents were compared with the source's digests
@@ -65,8 +72,8 @@ type RestoreResult struct {
 // first: the log's chain of hashes, the snapshot's hash, SQLite's integrity
 // check, and the digests of its tables, which the source has kept. The copy is
 // free: it may be opened under any name, and knows nothing of the bucket.
-// Restoring to a time or sequence stops at the end of the last transaction that is
-// not later. A point between a barrier and the snapshot after it is ErrNoBackup.
+// Restoring to a sequence stops at the end of the last transaction that is not
+// later; for a time see RestoreConfig.At. A point between a barrier and the snapshot after it is ErrNoBackup.
 //
 // It uses the network, and as much disk as the database has. Until it succeeds
 // nothing is at Path, or what was there before. Errors: ErrNoBackup, ErrCorrupt,
@@ -105,8 +112,8 @@ func (cfg RestoreConfig) restore(ctx context.Context) (_ restore.Result, err err
 	return restore.Run(ctx, b, opts)
 }
 
-func (cfg RestoreConfig) target() remote.Target {
-	t := remote.Target{Sequence: cfg.Sequence}
+func (cfg RestoreConfig) target() restore.Target {
+	t := restore.Target{Sequence: cfg.Sequence}
 	if !cfg.At.IsZero() {
 		t.Time = cfg.At.UnixMilli()
 	}

@@ -46,6 +46,10 @@ deletes it. Until then a restore that has begun before can still read it. So gc
 deletes nothing when the last collection is less than a day ago, and of what
 --dry-run lists only what an earlier collection has taken out.
 
+How old something is, the store's clock says. In case that is wrong, a leap of
+it moves the window forward by a quarter of its length, or a day if that is
+more, and no further until three more collections have found it confirmed.
+
 Give the --retention with which the program opens the database (720h unless it
 says otherwise). A shorter one gives up points in time that it would keep.
 

@@ -50,27 +50,26 @@ func makeBranch(ts *testscript.TestScript, name, file, other, query string) {
 	}
 }
 
-// prunedAt is when a manifest says that a collection was, and checksum what one
-// that was edited has not.
+// times are what a manifest says by the store's clock, and checksum is what one that
+// was edited has not.
 var (
-	prunedAt = regexp.MustCompile(`("prunedAt":\s*)(\d+)`)
+	times    = regexp.MustCompile(`("(?:prunedAt|stored|at|latest)":\s*)(\d+)`)
 	checksum = regexp.MustCompile(`,\s*"checksum": "[0-9a-f]*"`)
 )
 
 // passDays lets days pass for the store: its files, and what the manifest of
-// NAME says of the last collection, become older.
+// NAME says of them and of the last collection, become older.
 func passDays(ts *testscript.TestScript, name string, days int) {
 	by := time.Duration(days) * 24 * time.Hour
 	manifest := ts.MkAbs(filepath.Join("store", "databases", name, "manifest.json"))
 	content, err := os.ReadFile(manifest)
 	ts.Check(err)
-	found := prunedAt.FindSubmatch(content)
-	if found == nil {
-		ts.Fatalf("%s does not say when the last collection was", manifest)
-	}
-	ms, err := strconv.ParseInt(string(found[2]), 10, 64)
-	ts.Check(err)
-	content = prunedAt.ReplaceAll(content, strconv.AppendInt([]byte("${1}"), ms-by.Milliseconds(), 10))
+	content = times.ReplaceAllFunc(content, func(field []byte) []byte {
+		parts := times.FindSubmatch(field)
+		ms, err := strconv.ParseInt(string(parts[2]), 10, 64)
+		ts.Check(err)
+		return strconv.AppendInt(parts[1], ms-by.Milliseconds(), 10)
+	})
 	content = checksum.ReplaceAll(content, nil)
 	ts.Check(os.WriteFile(manifest, content, 0o600))
 	ts.Check(filepath.WalkDir(ts.MkAbs("store"), func(path string, e fs.DirEntry, err error) error {

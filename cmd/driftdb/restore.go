@@ -30,6 +30,10 @@ func (a *app) restoreCommand() *cobra.Command {
 The file is proven before it appears: until then nothing is at FILE, or what
 was there before. It is an ordinary SQLite database, free of the store.
 
+A time means everything up to the last transaction whose own time is not
+later: what the clock of its machine showed when it was committed. Where that
+was wrong, driftdb log shows the times and the sequences to choose from.
+
 A branch is what a writer still had when another one took the database over; it
 is no part of the history. driftdb status lists the branches with their IDs.
 
@@ -86,8 +90,11 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 		return usagef("--sequence %d is no change; the first one is 1", o.sequence)
 	case hasTime:
 		var err error
-		if at, err = parseTime(o.at, time.Now()); err != nil {
+		if at, err = parseTime(o.at); err != nil {
 			return err
+		}
+		if now := time.Now(); at.After(now) { // it may be this clock that is wrong
+			fmt.Fprintf(a.stderr, "note: --at %s is in the future, by this machine's clock, which shows %s\n", o.at, now.UTC().Format(time.RFC3339))
 		}
 	}
 	cfg, err := a.open(ctx, o.place)
@@ -141,14 +148,11 @@ func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreCo
 	return r, err
 }
 
-// parseTime reads a moment that has been.
-func parseTime(s string, now time.Time) (time.Time, error) {
+// parseTime reads the value of --at.
+func parseTime(s string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, s)
-	switch {
-	case err != nil:
-		return at, usagef("--at %q is no time of RFC 3339; write it as %s", s, now.UTC().Format(time.RFC3339))
-	case at.After(now):
-		return at, usagef("--at %s is in the future; leave it out for the latest state", s)
+	if err != nil {
+		return at, usagef("--at %q is no time of RFC 3339; write it as %s", s, time.Now().UTC().Format(time.RFC3339))
 	}
 	return at, nil
 }

@@ -19,6 +19,7 @@ type Hub struct {
 	sequence atomic.Int64 // of the last committed entry
 	logged   atomic.Int64 // bytes of changes committed since the hub was made
 	refused  atomic.Pointer[error]
+	setback  atomic.Pointer[Setback]
 
 	watch   func() error // see Watch
 	made    time.Time
@@ -85,6 +86,24 @@ func (h *Hub) mayCommit() error {
 		return err
 	}
 	return nil
+}
+
+// Setback is a transaction whose time is earlier than that of the one before it:
+// the clock was set back in between.
+type Setback struct{ Before, Time int64 } // Unix ms
+
+// tolerance is how far a clock may go back and count as right: such a small step
+// comes from one that is being kept right.
+const tolerance = time.Second
+
+// Setback is the first setback since the hub was made, or nil.
+func (h *Hub) Setback() *Setback { return h.setback.Load() }
+
+// timed looks at the time of a transaction and at that of the one before it.
+func (h *Hub) timed(before, now int64) {
+	if now < before-tolerance.Milliseconds() && h.setback.Load() == nil {
+		h.setback.CompareAndSwap(nil, &Setback{Before: before, Time: now})
+	}
 }
 
 // ownTables keeps the definitions of our tables that it is given first.

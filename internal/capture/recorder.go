@@ -48,7 +48,8 @@ type recorder struct {
 	intact   int64           // schema cookie with which our own tables were seen to be as they should
 	synced   bool            // the log row is written, the commit is under way
 	logged   int64           // its sequence number, for a COMMIT that is tried again
-	stamp    int64           // its time
+	stamp    int64           // its time, as the clock said
+	before   int64           // the time of the transaction before it
 	over     bool            // a barrier stands for the whole transaction
 	barriers int64           // among the entries …
 	reason   string          // … and why the last one is there
@@ -208,7 +209,7 @@ func (r *recorder) reset() {
 	r.count, r.marks, r.level = 0, r.marks[:0], 0
 	r.used = r.used[:0]
 	r.blobs.reset()
-	r.synced, r.logged, r.stamp, r.over, r.fail, r.making = false, 0, 0, false, nil, nil
+	r.synced, r.logged, r.stamp, r.before, r.over, r.fail, r.making = false, 0, 0, 0, false, nil, nil
 	r.barriers, r.reason, r.notice = 0, "", 0
 	r.sequences.edited, r.sequences.before = false, nil
 	clear(r.changed)
@@ -217,7 +218,8 @@ func (r *recorder) reset() {
 var errUnwritten = errors.New("capture: the transaction's changes were not written to _driftdb_log")
 
 // flush writes the log row. It runs inside the commit, under the write lock,
-// so that sequence numbers and times follow the order of commits.
+// so that sequence numbers follow the order of commits. The time is what the
+// clock says: if that is wrong, no later transaction is dragged along.
 func (r *recorder) flush() error {
 	r.checkOwn()
 	r.readBlobs()
@@ -228,9 +230,9 @@ func (r *recorder) flush() error {
 	if r.denied = r.hub.mayCommit(); r.denied != nil {
 		return r.denied
 	}
-	next, now, schema := int64(0), time.Now().UnixMilli(), int64(-1)
+	next, now, before, schema := int64(0), time.Now().UnixMilli(), int64(0), int64(-1)
 	if r.mustRun(r.st.last, func(st *sqlite.Stmt) {
-		next, now, schema = st.Int64(0), max(now, st.Int64(1)), st.Int64(2)
+		next, before, schema = st.Int64(0), st.Int64(1), st.Int64(2)
 	}); r.fail != nil {
 		return r.fail
 	}
@@ -238,13 +240,13 @@ func (r *recorder) flush() error {
 		return errors.New("capture: _driftdb_log is empty; it has been tampered with, restore the database from its bucket")
 	}
 	if r.logged != 0 {
-		next, now = r.logged, r.stamp // our row of the first try may be the last one
+		next, now, before = r.logged, r.stamp, r.before // our row of the first try may be the last one
 	}
 	if schema != r.cookie && r.logged == 0 {
 		r.giveUp("the schema was changed by a statement that was not captured")
 	}
 	r.answer()
-	r.synced = true
+	r.synced, r.before = true, before
 	if r.count == 0 {
 		if r.logged != 0 {
 			r.st.remove.BindInt64(1, r.logged)
@@ -317,6 +319,7 @@ func (r *recorder) committed() {
 		r.reason = "" // that of a barrier which a ROLLBACK TO took back
 	}
 	if r.synced && r.count > 0 {
+		r.hub.timed(r.before, r.stamp)
 		r.hub.committed(r.logged+r.count-1, r.size(), r.reason)
 	}
 	r.reset()

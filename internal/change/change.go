@@ -137,6 +137,6 @@ type Settings struct {
 type Transaction struct {
 	First   int64
 	Count   int64
-	Time    int64 // Unix milliseconds; never goes back in a log
+	Time    int64 // Unix milliseconds, by the clock of whoever committed it; it may go back in a log
 	Entries []Entry
 }

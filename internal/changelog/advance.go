@@ -3,7 +3,6 @@ package changelog
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -48,5 +47,5 @@ func Advance(c *sqlite.Conn, b Books, last int64, d, next Digests) error {
 	if err := writeDigests(c, d, next); err != nil {
 		return err
 	}
-	return begin(c, b.Acked, max(last, time.Now().UnixMilli()), false)
+	return begin(c, b.Acked, last, false)
 }

@@ -2,6 +2,7 @@ package changelog
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -17,7 +18,14 @@ type Books struct {
 	// SnapshotBytes is the size of that snapshot, BytesSince that of the
 	// batches stored after it.
 	SnapshotBytes, BytesSince int64
+	// Earliest is the smallest time (Unix ms) among the changes that the bucket has
+	// behind the newest snapshot: NoTime if there are none, 0 if it is not known.
+	// It may be too small, never too large.
+	Earliest int64
 }
+
+// NoTime is the smallest time among no changes: later than any.
+const NoTime = math.MaxInt64
 
 // BarrierOpen says that no snapshot covers the last barrier: what the bucket
 // has from there on does not count yet.
@@ -28,12 +36,13 @@ const (
 	metaBarrier       = "barrier"
 	metaSnapshotBytes = "snapshot_bytes"
 	metaBytesSince    = "bytes_since_snapshot"
+	metaEarliest      = "earliest"
 )
 
 func (b *Books) numbers() map[string]*int64 {
 	return map[string]*int64{
 		metaAcked: &b.Acked, metaConfirmed: &b.Confirmed, metaBarrier: &b.Barrier,
-		metaSnapshot: &b.Snapshot, metaSnapshotBytes: &b.SnapshotBytes, metaBytesSince: &b.BytesSince,
+		metaSnapshot: &b.Snapshot, metaSnapshotBytes: &b.SnapshotBytes, metaBytesSince: &b.BytesSince, metaEarliest: &b.Earliest,
 	}
 }
 

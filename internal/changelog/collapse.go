@@ -9,15 +9,40 @@ import (
 
 // Collapse puts one barrier in the place of all that the log has behind
 // sequence after, the end of a transaction, and returns the last sequence that
-// it stands for; 0 if there is nothing. Only the barrier's row is written, so
-// this takes no time; Sweep then deletes the rows that lie under it.
-func (l *Log) Collapse(after int64, reason string) (through int64, err error) {
+// it stands for; 0 if there is nothing. Its time is the smallest of those that it
+// stands for: whoever looks for a later one has to come upon it.
+//
+// The commit is run by alone, which keeps writers away. It writes the barrier's row
+// and takes no time: the log, which is long, is read before. Sweep then deletes the
+// rows that lie under the barrier.
+func (l *Log) Collapse(after int64, reason string, alone func(commit func() error) error) (through int64, err error) {
+	seen, err := l.Last()
+	if err != nil || seen <= after {
+		return 0, err
+	}
+	earliest, err := l.Earliest(after, seen)
+	if err != nil {
+		return 0, err
+	}
+	err = alone(func() error {
+		through, err = l.collapse(after, seen, earliest, reason)
+		return err
+	})
+	return through, err
+}
+
+// collapse is Collapse for who knows the smallest time up to sequence seen.
+func (l *Log) collapse(after, seen, earliest int64, reason string) (through int64, err error) {
 	err = l.commit(func() error {
 		last, err := l.Last()
-		if err != nil || last <= after {
+		if err != nil {
 			return err
 		}
-		through = last
+		rest, err := l.Earliest(seen, last)
+		if err != nil {
+			return err
+		}
+		through, earliest = last, min(earliest, rest)
 		count := last - after
 		data := change.AppendHeader(nil, nil)
 		reason := fmt.Sprintf("%s; the changes up to %d are in the snapshot that follows, and not in the log", reason, last)
@@ -26,10 +51,11 @@ func (l *Log) Collapse(after int64, reason string) (through int64, err error) {
 		} else {
 			data = change.AppendBarrierRange(data, count, reason)
 		}
-		err = bindRun(l.c, "UPDATE main._driftdb_log SET count = ?2, data = ?3 WHERE sequence = ?1", func(st *sqlite.Stmt) {
+		err = bindRun(l.c, "UPDATE main._driftdb_log SET count = ?2, time = ?3, data = ?4 WHERE sequence = ?1", func(st *sqlite.Stmt) {
 			st.BindInt64(1, after+1)
 			st.BindInt64(2, count)
-			st.BindBlob(3, data)
+			st.BindInt64(3, earliest)
+			st.BindBlob(4, data)
 		})
 		if err == nil && l.c.Changes() != 1 {
 			err = fmt.Errorf("the log has no transaction that begins at sequence %d", after+1)

@@ -92,10 +92,49 @@ func Last(c *sqlite.Conn) (int64, error) {
 	return n, nil
 }
 
-// LastTime is when the last transaction was committed, in Unix milliseconds.
-// None that is committed later has an earlier time.
+// TimeAt is when the transaction was committed that ends at sequence; 0 is before the
+// first one.
+func (l *Log) TimeAt(sequence int64) (at int64, err error) {
+	if sequence == 0 {
+		return 0, nil
+	}
+	st, err := l.c.Cached("SELECT time FROM main._driftdb_log WHERE sequence <= ?1 ORDER BY sequence DESC LIMIT 1")
+	if err != nil {
+		return 0, err
+	}
+	defer st.Release()
+	st.BindInt64(1, sequence)
+	err = st.Each(func(st *sqlite.Stmt) error { at = st.Int64(0); return nil })
+	return at, err
+}
+
+// LastTime is when the last transaction was committed, in Unix milliseconds, by
+// the clock of whoever committed it. An earlier one may have a later time.
 func (l *Log) LastTime() (int64, error) {
 	return l.c.Int("SELECT time FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1")
+}
+
+// Earliest is the smallest time (Unix ms) among the transactions behind sequence
+// after up to sequence to: NoTime if there are none, 0 if the log does not have
+// all of them any more.
+func (l *Log) Earliest(after, to int64) (int64, error) {
+	if to <= after {
+		return NoTime, nil
+	}
+	oldest, err := l.Oldest()
+	if err != nil || oldest > after+1 {
+		return 0, err
+	}
+	st, err := l.c.Cached("SELECT min(time) FROM main._driftdb_log WHERE sequence > ?1 AND sequence <= ?2")
+	if err != nil {
+		return 0, err
+	}
+	defer st.Release()
+	st.BindInt64(1, after)
+	st.BindInt64(2, to)
+	earliest := int64(NoTime)
+	err = st.Each(func(st *sqlite.Stmt) error { earliest = max(st.Int64(0), 0); return nil })
+	return earliest, err
 }
 
 // Oldest is the number of the oldest entry that the log still has. The row

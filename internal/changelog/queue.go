@@ -82,6 +82,16 @@ func (l *Log) Jobs(kind Kind) ([]Job, error) {
 	return out, err
 }
 
+// Hasten lets all jobs of a kind be due at due (Unix ms) at the latest.
+func (l *Log) Hasten(kind Kind, due int64) error {
+	return l.commit(func() error {
+		return bindRun(l.c, "UPDATE main._driftdb_queue SET due = ?2 WHERE kind = ?1 AND due > ?2", func(st *sqlite.Stmt) {
+			st.BindText(1, string(kind))
+			st.BindInt64(2, due)
+		})
+	})
+}
+
 // Failed notes that an attempt at j failed; the job is pending again.
 func (l *Log) Failed(j Job, cause error) error {
 	return l.commit(func() error {

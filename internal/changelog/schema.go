@@ -28,7 +28,7 @@ const tables = `
 CREATE TABLE _driftdb_log(
 	sequence INTEGER PRIMARY KEY, -- of the transaction's first entry
 	count    INTEGER NOT NULL,    -- of its entries
-	time     INTEGER NOT NULL,    -- Unix milliseconds; never goes back
+	time     INTEGER NOT NULL,    -- Unix milliseconds, as the clock said
 	schema   INTEGER NOT NULL,    -- schema cookie after the transaction
 	data     BLOB    NOT NULL     -- see package change
 );
@@ -135,18 +135,18 @@ func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
 		return Known, nil
 	}
 	id = Identity{DatabaseID: uuid.NewString(), NodeID: nodeID}
-	return adopted, create(c, id, Books{Snapshot: -1, Chain: segment.Genesis(id.DatabaseID)}, 0, nil, adopted == Foreign)
+	b := Books{Snapshot: -1, Chain: segment.Genesis(id.DatabaseID), Earliest: NoTime}
+	return adopted, create(c, id, b, time.Now().UnixMilli(), nil, adopted == Foreign)
 }
 
 // Continue makes c's database, which has no tables of ours, the continuation
 // of the history that a bucket has up to b.Acked, whose last change is of the
-// time last (Unix ms): no later one will be of an earlier time, also if this
-// machine's clock is behind. sums are the digests of its tables.
+// time last (Unix ms). sums are the digests of its tables.
 func Continue(c *sqlite.Conn, id Identity, b Books, last int64, sums digest.Set) error {
 	return create(c, id, b, last, sums, false)
 }
 
-func create(c *sqlite.Conn, id Identity, b Books, last int64, sums digest.Set, barrier bool) error {
+func create(c *sqlite.Conn, id Identity, b Books, at int64, sums digest.Set, barrier bool) error {
 	if id.NodeID == "" {
 		id.NodeID = NewNodeID()
 	}
@@ -167,7 +167,7 @@ func create(c *sqlite.Conn, id Identity, b Books, last int64, sums digest.Set, b
 		if err := writeDigests(c, Digests{}, Digests{Known: sums}); err != nil {
 			return err
 		}
-		return begin(c, b.Acked, max(last, time.Now().UnixMilli()), barrier)
+		return begin(c, b.Acked, at, barrier)
 	})
 }
 

@@ -18,7 +18,7 @@ func Barrier(c *sqlite.Conn, reason string) error {
 	if err != nil {
 		return err
 	}
-	st, err := c.Cached("INSERT INTO main._driftdb_log(sequence, count, time, schema, data) SELECT ?1, 1, max(max(time), ?2), ?3, ?4 FROM main._driftdb_log")
+	st, err := c.Cached("INSERT INTO main._driftdb_log(sequence, count, time, schema, data) VALUES(?1, 1, ?2, ?3, ?4)")
 	if err != nil {
 		return err
 	}

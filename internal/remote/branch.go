@@ -156,7 +156,7 @@ func (m *Manifest) onto(br Branch) *Manifest {
 	c, left := m.Clone(), br.From-1
 	c.NodeID, c.Epoch, c.Pruned = br.NodeID, br.Epoch, min(m.Pruned, left)
 	c.Snapshots = slices.DeleteFunc(c.Snapshots, func(s Snapshot) bool { return s.Sequence > left })
-	c.LatestSequence, c.ChainHead = 0, segment.Genesis(m.DatabaseID)
+	c.LatestSequence, c.ChainHead, c.Earliest = 0, segment.Genesis(m.DatabaseID), 0
 	if n := len(c.Snapshots); n > 0 {
 		c.LatestSequence, c.ChainHead = c.Snapshots[n-1].Sequence, c.Snapshots[n-1].Chain
 	}

@@ -14,6 +14,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/seal"
@@ -74,6 +75,36 @@ type Stored struct {
 	etag  string
 	raw   []byte
 	tried [][]byte // what may have taken its place: swaps of it whose outcome is open
+
+	// When it was stored, by the store's clock, zero if the store does not say; and
+	// when the store said so, by this machine's. Put is whether that was at once.
+	said, heard time.Time
+	put         bool
+}
+
+// written is when the manifest was stored, by the store's clock if that says.
+func (s Stored) written() time.Time {
+	if s.said.IsZero() {
+		return time.UnixMilli(s.UpdatedAt)
+	}
+	return s.said
+}
+
+// Now is the time by the store's clock, as far as it is known: the time at which
+// the store has the manifest, and what has passed since it said so, however this
+// machine's clock is set meanwhile. The manifest may have been old by then, so it is
+// rather later than this. A store that tells no time has this machine's.
+func (s Stored) Now() time.Time {
+	if s.said.IsZero() {
+		return time.Now()
+	}
+	return s.said.Add(time.Since(s.heard))
+}
+
+// Clocks returns the time of the swap that stored the manifest by the store's clock
+// and by this machine's, if the store has told.
+func (s Stored) Clocks() (store, machine time.Time, known bool) {
+	return s.said, s.heard.Round(0), s.put && !s.said.IsZero()
 }
 
 // ours says whether raw is s, or what was to take its place.
@@ -114,7 +145,7 @@ func (b *Bucket) load(ctx context.Context, key string) (Stored, error) {
 	if err != nil {
 		return Stored{}, err
 	}
-	return Stored{Manifest: m, etag: info.ETag, raw: raw}, nil
+	return Stored{Manifest: m, etag: info.ETag, raw: raw, said: info.ModTime.Round(0), heard: time.Now()}, nil
 }
 
 // Swap replaces the manifest that prev is with m, or creates the first one
@@ -140,7 +171,7 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	}
 	info, err := b.store.Put(ctx, manifestKey(b.name), bytes.NewReader(raw), opts)
 	if err == nil {
-		return Stored{Manifest: m, etag: info.ETag, raw: raw}, nil
+		return Stored{Manifest: m, etag: info.ETag, raw: raw, said: info.ModTime.Round(0), heard: time.Now(), put: true}, nil
 	}
 	// The answer may have been lost on its way, also that to an earlier
 	// attempt of a retrying store.
@@ -302,8 +333,8 @@ func (b *Bucket) batches(ctx context.Context, node string, from int64) iter.Seq2
 	}
 }
 
-// PutSnapshot stores a database file under key and completes s with its size
-// and hash. A key that is taken is objstore.ErrPrecondition.
+// PutSnapshot stores a database file under key and completes s with its size,
+// its hash and when that was. A key that is taken is objstore.ErrPrecondition.
 func (b *Bucket) PutSnapshot(ctx context.Context, databaseID, key string, file io.Reader, s *Snapshot) error {
 	h := sha256.New()
 	sealed := seal.Seal(io.TeeReader(file, h), b.opts, b.context(databaseID, key))
@@ -315,6 +346,9 @@ func (b *Bucket) PutSnapshot(ctx context.Context, databaseID, key string, file i
 		return err
 	}
 	s.Key, s.Size, s.SHA256 = key, info.Size, hex.EncodeToString(h.Sum(nil))
+	if !info.ModTime.IsZero() {
+		s.Stored = info.ModTime.UnixMilli()
+	}
 	return nil
 }
 

@@ -45,6 +45,11 @@ type Manifest struct {
 	LatestSequence int64         `json:"latestLogSequence"`
 	ChainHead      segment.Chain `json:"chainHead"` // after LatestSequence
 
+	// Earliest is the smallest time (Unix ms) among the changes behind the newest
+	// snapshot up to LatestSequence; 0: not known, or there are none. It may be
+	// too small, never too large.
+	Earliest int64 `json:"earliest,omitempty"`
+
 	SnapshotKey      string `json:"latestSnapshotKey,omitempty"`
 	SnapshotTime     int64  `json:"latestSnapshotTimestamp,omitempty"`
 	SnapshotSequence int64  `json:"latestSnapshotSequence,omitempty"`
@@ -52,8 +57,10 @@ type Manifest struct {
 	Snapshots []Snapshot `json:"snapshots"`                // oldest first
 	Lineage   []Span     `json:"lineage"`                  // oldest first; the last one is the writer's
 	Pruned    int64      `json:"prunedSequence,omitempty"` // what only changes up to here need may be gone
-	PrunedAt  int64      `json:"prunedAt,omitempty"`       // Unix ms; when it was last looked what is too old to be kept
-	UpdatedAt int64      `json:"updatedAt"`                // Unix ms
+
+	PrunedAt  int64 `json:"prunedAt,omitempty"` // Unix ms, by the store's clock; when it was last looked what is too old to be kept
+	Clock     Clock `json:"clock,omitzero"`     // the store's, as far as it is known
+	UpdatedAt int64 `json:"updatedAt"`          // Unix ms, by the writer's clock
 
 	// Over all of the above: with keys, who wrote it; without, that it is whole.
 	MAC      string `json:"mac,omitempty"`
@@ -64,10 +71,18 @@ type Manifest struct {
 type Snapshot struct {
 	Key      string        `json:"key"`
 	Sequence int64         `json:"sequence"`
-	Time     int64         `json:"timestamp"` // Unix ms
+	Time     int64         `json:"timestamp"` // Unix ms, by the writer's clock
 	Size     int64         `json:"size"`      // of the object
 	SHA256   string        `json:"sha256"`    // of the database file, before it was sealed
 	Chain    segment.Chain `json:"chain"`     // after Sequence
+
+	// Stored is when it was stored, in Unix ms by the store's clock. Changed is the
+	// time of the last transaction in it, Earliest the smallest time among those
+	// behind the snapshot before it, both by the clocks of whoever committed them.
+	// 0 is not known, or that there are none.
+	Stored   int64 `json:"stored,omitempty"`
+	Changed  int64 `json:"changed,omitempty"`
+	Earliest int64 `json:"earliest,omitempty"`
 
 	// Digests is what the writer knew of the tables after Sequence.
 	Digests digest.Set `json:"digests,omitempty"`
@@ -85,15 +100,17 @@ type Span struct {
 // Clone returns a copy that shares nothing with m.
 func (m *Manifest) Clone() *Manifest {
 	c := *m
-	c.Snapshots, c.Lineage = slices.Clone(m.Snapshots), slices.Clone(m.Lineage)
+	c.Snapshots, c.Lineage, c.Clock.Said = slices.Clone(m.Snapshots), slices.Clone(m.Lineage), slices.Clone(m.Clock.Said)
 	for i := range c.Snapshots {
 		c.Snapshots[i].Digests = maps.Clone(c.Snapshots[i].Digests)
 	}
 	return &c
 }
 
-// AddSnapshot makes s the newest snapshot.
+// AddSnapshot makes s the newest snapshot. It was stored when m was written last at
+// the earliest, whatever the store's clock said.
 func (m *Manifest) AddSnapshot(s Snapshot) {
+	s.Stored = max(s.Stored, m.Clock.Latest)
 	m.Snapshots = append(m.Snapshots, s)
 	m.SnapshotKey, m.SnapshotTime, m.SnapshotSequence = s.Key, s.Time, s.Sequence
 }

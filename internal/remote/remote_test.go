@@ -218,9 +218,9 @@ func TestWalk(t *testing.T) {
 				if err != nil && c.err == nil || err == nil && got != c.want[:n] {
 					t.Errorf("to %d: got %q, %v", n, got, err)
 				}
-				got, err = w.read(m, Target{Time: 1_700_000_000_000 + int64(n)})
-				if err != nil && c.err == nil || err == nil && got != c.want[:n] {
-					t.Errorf("to the time of %d: got %q, %v", n, got, err)
+				found, err := w.b.Locate(t.Context(), m, 1_700_000_000_000+int64(n))
+				if err != nil && c.err == nil || err == nil && found != int64(n) {
+					t.Errorf("at the time of %d: %d, %v", n, found, err)
 				}
 			}
 		})

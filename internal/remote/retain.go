@@ -10,22 +10,23 @@ import (
 // may have read the manifest that did.
 const Grace = 24 * time.Hour
 
-// Prune takes out of m what no restore to a time after cutoff needs: snapshots
-// older than the newest one at that time, and the lineage before it. The
-// objects become garbage.
-func (m *Manifest) Prune(cutoff time.Time) {
+// Prune takes out of m what no restore to a time within the window needs: snapshots
+// older than the newest one at its beginning, and the lineage before it. The objects
+// become garbage. The store's clock says now; Prune returns when the window begins.
+func (m *Manifest) Prune(now time.Time, window time.Duration) (cutoff time.Time) {
+	cutoff = m.advance(now, window).Add(-window)
 	base := -1
 	for i, s := range m.Snapshots {
-		if s.Time <= cutoff.UnixMilli() {
+		if s.storedAt() <= cutoff.UnixMilli() {
 			base = i
 		}
 	}
-	if base < 0 {
-		return
+	if base >= 0 {
+		m.Snapshots = slices.Delete(m.Snapshots, 0, base)
+		m.Pruned = m.Snapshots[0].Sequence
+		m.Lineage = slices.DeleteFunc(m.Lineage, func(s Span) bool { return s.To != 0 && s.To <= m.Pruned })
 	}
-	m.Snapshots = slices.Delete(m.Snapshots, 0, base)
-	m.Pruned = m.Snapshots[0].Sequence
-	m.Lineage = slices.DeleteFunc(m.Lineage, func(s Span) bool { return s.To != 0 && s.To <= m.Pruned })
+	return cutoff
 }
 
 // Garbage is an object that nothing needs.
@@ -37,17 +38,17 @@ type Garbage struct {
 
 // Garbage lists what the history that m describes has no use for: what was
 // stored before cutoff and has been pruned or belongs to a branch, and snapshots
-// that no manifest names. Whatever was stored within the grace time stays, and so
-// does what a later epoch than m's has stored.
+// that no manifest names. What was stored within the grace time before m stays, and
+// so does what a later epoch than m's has stored.
 //
 // It is derived from m and a listing alone. So nothing has to be remembered,
 // and it does not matter how often, or how far, a collection of it gets.
-func (b *Bucket) Garbage(ctx context.Context, m *Manifest, cutoff time.Time) ([]Garbage, error) {
+func (b *Bucket) Garbage(ctx context.Context, m Stored, cutoff time.Time) ([]Garbage, error) {
 	named := map[string]bool{}
 	for _, s := range m.Snapshots {
 		named[s.Key] = true
 	}
-	graced := time.UnixMilli(m.UpdatedAt).Add(-Grace)
+	graced := m.written().Add(-Grace)
 	var branch Batch // the last one that stays: its snapshot comes right after it
 	var out []Garbage
 	for o, err := range b.objects(ctx) {

@@ -34,14 +34,11 @@ type Sink interface {
 
 // Target says where a walk ends: before the first transaction that would go
 // past it. A barrier over a range that holds the target is not left out: what
-// was asked for lies in it, and the sink has to say that it cannot be had. Zero
-// values are no limit.
+// was asked for lies in it, and the sink has to say that it cannot be had. The
+// zero value is no limit.
 type Target struct {
 	Sequence int64
-	Time     int64 // Unix ms
 }
-
-func (t Target) set() bool { return t.Sequence != 0 || t.Time != 0 }
 
 // passed says whether a record belongs to a transaction that the walk must not
 // take.
@@ -50,8 +47,11 @@ func (t Target) passed(r *segment.Record) bool {
 	if r.Entry.Op == change.Barrier {
 		end = r.Sequence
 	}
-	return t.Sequence != 0 && end > t.Sequence || t.Time != 0 && r.Time > t.Time
+	return end > t.Sequence
 }
+
+// reached says whether a walk that is at sequence is done.
+func (t Target) reached(sequence int64) bool { return t.Sequence != 0 && sequence >= t.Sequence }
 
 // Walk reads the history from start, which must be the end of a transaction,
 // and gives it to sink, if there is one. It goes on past the manifest for as
@@ -59,7 +59,7 @@ func (t Target) passed(r *segment.Record) bool {
 //
 // The lineage decides which objects count; the chain proves them.
 func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target Target, sink Sink) (Position, error) {
-	w := &walk{b: b, m: m, pos: start, target: target, sink: sink, listed: map[string]map[int64][]Batch{}}
+	w := &walk{b: b, m: m, pos: start, target: target, sink: sink, listed: map[string]map[int64][]Batch{}, done: target.reached(start.Sequence)}
 	if start.Sequence == m.LatestSequence && start.Chain != m.ChainHead {
 		return start, fmt.Errorf("%w: its history up to sequence %d is not the one that is to be continued", ErrCorrupt, start.Sequence)
 	}
@@ -69,14 +69,11 @@ func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target T
 	w.ahead = newFetcher(ctx, b)
 	defer w.ahead.close()
 	for i, span := range m.Lineage {
-		if span.To != 0 && span.To <= w.pos.Sequence {
+		if w.done || span.To != 0 && span.To <= w.pos.Sequence {
 			continue
 		}
 		if err := w.span(ctx, i); err != nil {
 			return w.pos, err
-		}
-		if w.done {
-			break
 		}
 	}
 	if !w.done && w.pos.Sequence < m.LatestSequence {
@@ -163,7 +160,7 @@ func (w *walk) predict(i int) (out []Batch) {
 		s := w.m.Lineage[i]
 		for s.To == 0 || sequence < s.To {
 			next := candidates(w.listed[s.NodeID][s.Epoch], sequence)
-			if len(next) == 0 || len(out) == prefetch {
+			if len(next) == 0 || len(out) == prefetch || w.target.reached(sequence) {
 				return out
 			}
 			out, sequence = append(out, next[0]), cut(s, next[0])
@@ -302,7 +299,7 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 		return err
 	}
 	w.pos = end
-	w.done = w.target.set() && limit < cut(s, o)
+	w.done = limit < cut(s, o) || w.target.reached(end.Sequence)
 	return nil
 }
 
@@ -318,7 +315,7 @@ func cut(s Span, o Batch) int64 {
 // transaction, within the span and the target.
 func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
 	limit := cut(s, o)
-	if !w.target.set() || w.target.Time == 0 && limit <= w.target.Sequence {
+	if w.target.Sequence == 0 || limit <= w.target.Sequence {
 		return limit, nil
 	}
 	end := w.pos.Sequence

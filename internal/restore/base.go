@@ -13,6 +13,19 @@ import (
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
+// Target is the point to restore: a sequence, or a time in Unix ms. The zero value is
+// the latest.
+type Target struct{ Sequence, Time int64 }
+
+// locate finds the sequence that t means in the history m.
+func (t Target) locate(ctx context.Context, b *remote.Bucket, m *remote.Manifest) (to remote.Target, err error) {
+	to.Sequence = t.Sequence
+	if t.Time != 0 {
+		to.Sequence, err = b.Locate(ctx, m, t.Time)
+	}
+	return to, err
+}
+
 // broken are the snapshots that turned out to be damaged.
 type broken struct {
 	keys []string
@@ -36,14 +49,13 @@ func (b broken) explain(err error) error {
 // A snapshot that is damaged is passed over: the log reaches back to the one
 // before it for as long as that is kept, and has to lead to the same.
 func (j *job) base(ctx context.Context) (remote.Position, digest.Set, error) {
-	t := j.opts.Target
 	for _, s := range slices.Backward(j.m.Snapshots) {
-		if t.Sequence != 0 && s.Sequence > t.Sequence || t.Time != 0 && s.Time > t.Time {
+		if j.to.Sequence != 0 && s.Sequence > j.to.Sequence {
 			continue
 		}
 		err := j.fetch(ctx, s)
 		if err == nil {
-			j.last = s.Time
+			j.last = s.LastTime()
 			return remote.Position{Sequence: s.Sequence, Chain: s.Chain}, s.Digests, nil
 		}
 		if !remote.IsDamage(err) {

@@ -34,7 +34,7 @@ var (
 type Options struct {
 	File      *dbfile.File // the place of the new database, taken
 	Overwrite bool         // what is there
-	Target    remote.Target
+	Target    Target
 	Branch    string // empty: the history
 	Progress  func(Progress)
 	// Finish is called with the proven database, its position, the time of its
@@ -101,6 +101,9 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	}
 	defer func() { err = errors.Join(err, work.Close()) }()
 	job := &job{b: b, m: history, opts: opts, file: work.Path()}
+	if job.to, err = opts.Target.locate(ctx, b, history); err != nil {
+		return res, err
+	}
 	if res, err = job.build(ctx); err != nil {
 		return res, missing(err)
 	}
@@ -112,6 +115,7 @@ type job struct {
 	b      *remote.Bucket
 	m      *remote.Manifest
 	opts   Options
+	to     remote.Target // of the walk
 	file   string
 	last   int64 // time of the last transaction
 	proof  *proof
@@ -185,12 +189,12 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 	}
 	defer r.Close()
 	sink := &sink{ctx: ctx, c: c, r: r, job: j}
-	end, err := j.b.Walk(ctx, j.m, start, j.opts.Target, sink)
+	end, err := j.b.Walk(ctx, j.m, start, j.to, sink)
 	if errors.Is(err, ErrBarrier) && sink.barrier > j.m.LatestSequence {
 		// Nothing from there on is confirmed: its snapshot never came.
-		end, err = j.b.Walk(ctx, j.m, end, remote.Target{Sequence: sink.barrier - 1, Time: j.opts.Target.Time}, sink)
+		end, err = j.b.Walk(ctx, j.m, end, remote.Target{Sequence: sink.barrier - 1}, sink)
 	} else if errors.Is(err, ErrBarrier) {
-		if j.opts.Target != (remote.Target{}) {
+		if j.opts.Target != (Target{}) {
 			err = fmt.Errorf("%w: %w", ErrNoPoint, err)
 		}
 		err = fmt.Errorf("%w: after sequence %d the log cannot be replayed; choose an earlier or a later point", err, sink.barrier-1)
@@ -198,7 +202,7 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 	if err != nil {
 		return end, err
 	}
-	if end.Sequence == 0 && j.opts.Target != (remote.Target{}) { // the latest state may well be an empty database
+	if end.Sequence == 0 && j.opts.Target != (Target{}) { // the latest state may well be an empty database
 		return end, fmt.Errorf("%w: the first change that it has is later", remote.ErrTooOld)
 	}
 	return end, nil

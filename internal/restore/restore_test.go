@@ -97,7 +97,7 @@ func (h *history) restore(sequence int64) (string, Result, error) {
 	file, err := dbfile.Take(path)
 	h.must(err)
 	defer file.Release()
-	res, err := Run(h.Context(), h.b, Options{File: file, Target: remote.Target{Sequence: sequence}})
+	res, err := Run(h.Context(), h.b, Options{File: file, Target: Target{Sequence: sequence}})
 	return path, res, err
 }
 

@@ -22,8 +22,8 @@ type Record struct {
 func (r *Record) End() int64 { return r.Sequence + r.Entry.Width() - 1 }
 
 // Reader reads one batch and verifies it on the way: sequences without a gap,
-// whole transactions, times that never go back, the chain from prev to head.
-// Of the batch it keeps one entry in memory.
+// whole transactions with one time each, the chain from prev to head. Of the batch
+// it keeps one entry in memory.
 //
 // What a reader returned before it found an error is of the batch as it was
 // stored, but only the trailer proves that the batch is whole: until [io.EOF],
@@ -66,7 +66,7 @@ func NewReader(src io.Reader) (*Reader, error) {
 	if err := r.lookAhead(); err != nil {
 		return nil, err
 	}
-	if err := r.checkOrder(position{sequence: r.header.From - 1, time: -maxExact}); err != nil {
+	if err := r.checkOrder(position{sequence: r.header.From - 1}); err != nil {
 		return nil, err
 	}
 	if r.ahead.tx == 0 {
@@ -180,8 +180,6 @@ func (r *Reader) checkOrder(pos position) error {
 		wrong = fmt.Sprintf("follows sequence %d", pos.sequence)
 	case next.tx != next.sequence && (next.tx != pos.tx || pos.tx == 0):
 		wrong = fmt.Sprintf("is in transaction %d", next.tx)
-	case next.time < pos.time:
-		wrong = fmt.Sprintf("has time %d after %d", next.time, pos.time)
 	case next.tx == pos.tx && next.time != pos.time:
 		wrong = fmt.Sprintf("has time %d, its transaction %d", next.time, pos.time)
 	default:

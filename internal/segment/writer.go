@@ -37,7 +37,7 @@ type Writer struct {
 // NewWriter starts a batch on w. A header that cannot be written is reported
 // by the first call that returns an error.
 func NewWriter(w io.Writer, h Header) *Writer {
-	bw := &Writer{w: w, header: h, roll: newRoller(h.Prev), pos: position{sequence: h.From, time: -maxExact}}
+	bw := &Writer{w: w, header: h, roll: newRoller(h.Prev), pos: position{sequence: h.From}}
 	bw.buf, bw.err = appendHeader(make([]byte, 0, 2*flushAt), h)
 	return bw
 }
@@ -63,8 +63,8 @@ func appendHeader(b []byte, h Header) ([]byte, error) {
 }
 
 // Begin starts a transaction. first is the sequence of its first entry, which
-// must follow the last one of the batch; time is in Unix milliseconds and must
-// not be before the last transaction's.
+// must follow the last one of the batch; time is in Unix milliseconds. Clocks are
+// set back now and then, so it may be earlier than that of the transaction before.
 func (w *Writer) Begin(first, time int64) error {
 	if w.err == nil {
 		w.err = w.begin(first, time)
@@ -78,8 +78,8 @@ func (w *Writer) begin(first, time int64) error {
 		return fmt.Errorf("segment: transaction %d begins inside transaction %d", first, w.pos.tx)
 	case first != w.pos.sequence:
 		return fmt.Errorf("segment: transaction %d does not follow: the batch continues at sequence %d", first, w.pos.sequence)
-	case time < w.pos.time || time > maxExact:
-		return fmt.Errorf("segment: transaction %d has time %d, the one before it %d", first, time, w.pos.time)
+	case time < -maxExact || time > maxExact:
+		return fmt.Errorf("segment: transaction %d has time %d, which is out of range", first, time)
 	}
 	w.pos.tx, w.pos.time, w.ranged = first, time, false
 	w.roll.begin()
@@ -192,10 +192,6 @@ func (w *Writer) copy(r *Reader) error {
 		if err != nil {
 			return err
 		}
-		if rec.Time < w.pos.time {
-			return fmt.Errorf("segment: sequence %d has time %d, the one before it %d", rec.Sequence, rec.Time, w.pos.time)
-		}
-		w.pos.time = rec.Time
 		w.separate()
 		w.buf = append(w.buf, r.entry...)
 		if err := w.next(rec.Entry.Width()); err != nil {

@@ -21,8 +21,8 @@ func TestWriterRefusesMisuse(t *testing.T) {
 		"nested":            func(w *Writer) error { return errors.Join(noError(w.Begin(1, 0)), w.Begin(1, 0)) },
 		"closed inside":     func(w *Writer) error { return errors.Join(noError(w.Begin(1, 0)), closeBatch(w)) },
 		"no transactions":   closeBatch,
-		"time goes back":    func(w *Writer) error { return errors.Join(noError(write(w, 1, 5)), w.Begin(2, 4)) },
-		"time out of range": func(w *Writer) error { return w.Begin(1, maxExact+1) },
+		"time too late":     func(w *Writer) error { return w.Begin(1, maxExact+1) },
+		"time too early":    func(w *Writer) error { return w.Begin(1, -maxExact-1) },
 		"closed": func(w *Writer) error {
 			return errors.Join(noError(write(w, 1, 1)), noError(closeBatch(w)), w.Begin(2, 9))
 		},
@@ -131,7 +131,7 @@ func TestCopyRefusesWhatDoesNotFollow(t *testing.T) {
 		"other epoch":     {func(h *Header) { h.Epoch++ }, 5, false},
 		"gap":             {func(h *Header) { h.From++ }, 5, false},
 		"other branch":    {func(h *Header) { h.Prev = Genesis("x") }, 5, false},
-		"time goes back":  {func(*Header) {}, 4, false},
+		"time goes back":  {func(*Header) {}, 4, true},
 	} {
 		h := next
 		c.change(&h)

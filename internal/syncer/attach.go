@@ -163,13 +163,13 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 		return err
 	}
 	m := &remote.Manifest{
-		FormatVersion: remote.ManifestVersion, Name: b.Name(), DatabaseID: id.DatabaseID, PrunedAt: time.Now().UnixMilli(),
+		FormatVersion: remote.ManifestVersion, Name: b.Name(), DatabaseID: id.DatabaseID,
 	}
 	if stored.Manifest != nil {
 		m = stored.Clone()
 	}
 	m.Takeover(id.NodeID, remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain})
-	m.UpdatedAt = time.Now().UnixMilli()
+	m.Earliest, m.UpdatedAt = told(s.books.Earliest), time.Now().UnixMilli()
 	next, err := b.Swap(ctx, stored, m)
 	if err != nil {
 		return fmt.Errorf("take an epoch: %w", err)
@@ -184,6 +184,9 @@ func booksAt(m *remote.Manifest, at remote.Position, barrier int64) changelog.Bo
 	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(m.LatestSequence, at.Sequence), Barrier: barrier, Snapshot: -1}
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
+	}
+	if at.Sequence <= m.LatestSequence { // else what lies beyond may be earlier
+		b.Earliest = earliestIn(m)
 	}
 	return b
 }
@@ -200,6 +203,11 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, at remote.Positi
 	}
 	b, d := booksAt(m, at, barrier), changelog.Digests{Known: known, Told: s.digests.Told}
 	b.BytesSince = s.books.BytesSince
+	beyond, err := s.log.Earliest(m.LatestSequence, at.Sequence)
+	if err != nil {
+		return err
+	}
+	b.Earliest = min(beyond, earliestIn(m))
 	if at.Sequence != s.books.Acked {
 		d.Told = digest.Set{} // what those batches told is not known any more
 	}
@@ -251,7 +259,7 @@ func (s *Syncer) startOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID)}
+	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID), Earliest: changelog.NoTime}
 	d := changelog.Digests{Known: digest.Set{}, Told: digest.Set{}}
 	if first > 1 {
 		b.Acked, b.Chain, b.Barrier = s.books.Acked, s.books.Chain, s.books.Acked

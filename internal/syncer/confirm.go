@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -17,7 +18,8 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 		return err
 	}
 	m := s.manifest.Clone()
-	m.LatestSequence, m.ChainHead = s.books.Acked, s.books.Chain
+	m.LatestSequence, m.ChainHead, m.Earliest = s.books.Acked, s.books.Chain, told(s.books.Earliest)
+	m.Observe(s.manifest.Now())
 	if edit != nil {
 		edit(m)
 	}
@@ -52,14 +54,36 @@ func (s *Syncer) settle(ctx context.Context) (err error) {
 // confirmed writes into the books what the manifest now says.
 func (s *Syncer) confirmed(ctx context.Context) error {
 	s.swapped = time.Now()
+	s.compareClocks()
 	b := s.books
-	b.Confirmed = s.manifest.LatestSequence
+	b.Confirmed, b.Earliest = s.manifest.LatestSequence, earliestIn(s.manifest.Manifest)
 	if n := len(s.manifest.Snapshots); n > 0 {
 		last := s.manifest.Snapshots[n-1]
 		if b.Snapshot != last.Sequence {
 			b.Snapshot, b.SnapshotBytes, b.BytesSince = last.Sequence, last.Size, 0
 		}
 	}
+	return s.setBooks(ctx, b)
+}
+
+// earliestIn is what the books have to know of the times that m tells.
+func earliestIn(m *remote.Manifest) int64 {
+	if m.LatestSequence <= m.SnapshotSequence {
+		return changelog.NoTime
+	}
+	return m.Earliest
+}
+
+// told is a smallest time as a manifest tells it: of nothing, it says nothing.
+func told(earliest int64) int64 {
+	if earliest == changelog.NoTime {
+		return 0
+	}
+	return earliest
+}
+
+// setBooks replaces the books, if they differ.
+func (s *Syncer) setBooks(ctx context.Context, b changelog.Books) error {
 	if b == s.books {
 		return nil
 	}

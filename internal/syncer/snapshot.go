@@ -41,7 +41,15 @@ func (s *Syncer) snapshot(ctx context.Context) (err error) {
 	if err := s.store(ctx, v, &snap, key); err != nil {
 		return fmt.Errorf("store a snapshot: %w", err)
 	}
-	if err := s.confirm(ctx, func(m *remote.Manifest) { m.AddSnapshot(snap) }); err != nil {
+	earliest, err := s.log.Earliest(snap.Sequence, s.books.Acked)
+	if err != nil {
+		return err
+	}
+	err = s.confirm(ctx, func(m *remote.Manifest) {
+		m.AddSnapshot(snap)
+		m.Earliest = told(earliest)
+	})
+	if err != nil {
 		return err
 	}
 	if err := s.adopt(ctx, snap.Digests, snap.Sequence); err != nil {
@@ -63,10 +71,7 @@ func (s *Syncer) fix(ctx context.Context) (v view, snap remote.Snapshot, err err
 	if v, snap.Sequence, err = s.view(ctx); err != nil {
 		return nil, snap, err
 	}
-	if snap.Time, err = s.now(); err == nil {
-		snap.Chain, err = s.log.ChainAt(s.books.Acked, s.books.Chain, max(snap.Sequence, s.books.Acked))
-	}
-	if err != nil {
+	if err := s.describe(&snap); err != nil {
 		return nil, snap, errors.Join(err, v.Close())
 	}
 	if snap.Digests, err = s.sum(ctx, v.Conn(), snap.Sequence); err != nil {
@@ -75,11 +80,19 @@ func (s *Syncer) fix(ctx context.Context) (v view, snap remote.Snapshot, err err
 	return v, snap, nil
 }
 
-// now is a time (Unix ms) that nothing in a view that is open already is later
-// than. A restore to an earlier time must not begin with what is in it.
-func (s *Syncer) now() (int64, error) {
-	last, err := s.log.LastTime()
-	return max(last, time.Now().UnixMilli()), err
+// describe completes a snapshot with what the log knows of its sequence. What it has
+// not sent of that is still there.
+func (s *Syncer) describe(snap *remote.Snapshot) (err error) {
+	snap.Time = time.Now().UnixMilli()
+	if snap.Chain, err = s.log.ChainAt(s.books.Acked, s.books.Chain, max(snap.Sequence, s.books.Acked)); err != nil {
+		return err
+	}
+	if snap.Changed, err = s.log.TimeAt(snap.Sequence); err != nil {
+		return err
+	}
+	earliest, err := s.log.Earliest(s.books.Acked, snap.Sequence)
+	snap.Earliest = told(min(s.books.Earliest, earliest))
+	return err
 }
 
 // store uploads the view under a name of its own, which key makes from a time.

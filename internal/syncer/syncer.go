@@ -81,6 +81,7 @@ type Syncer struct {
 	node     string            // under which this session stores batches
 	swapped  time.Time         // when the manifest was swapped last
 	broken   error             // why nothing is sent any more: fenced, diverged, held
+	skewed   bool              // that the clocks differ has been told
 	branched int64             // up to where the bucket keeps what this session has, which was fenced
 
 	unchecked bool // Open could not compare file and bucket
@@ -88,7 +89,7 @@ type Syncer struct {
 	ailment   ailment
 
 	pieces     []piece   // what this session has stored and may merge
-	deleteNext time.Time // when merged batches may next be deleted
+	deleteNext time.Time // when merged batches may next be deleted, by the monotonic clock
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -405,10 +406,7 @@ func (s *Syncer) Collapse(ctx context.Context, reason string) (through int64, er
 	for _, j := range jobs {
 		after = max(after, j.To)
 	}
-	err = s.exclusive(ctx, func() (err error) {
-		through, err = s.log.Collapse(after, reason)
-		return err
-	})
+	through, err = s.log.Collapse(after, reason, func(commit func() error) error { return s.exclusive(ctx, commit) })
 	if err != nil {
 		return 0, err
 	}

@@ -58,7 +58,7 @@ func (s *Syncer) merge(ctx context.Context) error {
 		}
 		parts := make([]remote.Batch, to-from)
 		jobs := make([]changelog.Job, to-from)
-		due := time.Now().Add(remote.Grace).UnixMilli()
+		due := s.manifest.Now().Add(remote.Grace).UnixMilli()
 		for i, p := range s.pieces[from:to] {
 			parts[i] = p.Batch
 			jobs[i] = changelog.Job{Kind: changelog.Delete, Epoch: p.Epoch, From: p.From, To: p.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), p.Batch), Due: due}
@@ -90,12 +90,16 @@ func (s *Syncer) deleteMerged(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	now := s.manifest.Now()
 	s.deleteNext = time.Now().Add(remote.Grace)
+	if err := s.hasten(ctx, jobs, now.Add(remote.Grace)); err != nil {
+		return err
+	}
 	var done []changelog.Job
 	wider := map[remote.Span][]remote.Batch{}
 	for _, j := range jobs {
-		if due := time.UnixMilli(j.Due); due.After(time.Now()) {
-			s.deleteNext = due
+		if left := time.UnixMilli(j.Due).Sub(now); left > 0 {
+			s.deleteNext = time.Now().Add(left)
 			break
 		}
 		b, ok := s.cfg.Bucket.ParseBatch(j.Object)
@@ -121,20 +125,43 @@ func (s *Syncer) deleteMerged(ctx context.Context) error {
 	return s.exclusive(ctx, func() error { return s.log.Drop(done) })
 }
 
-// cutoff is the oldest time that has to stay restorable.
-func (s *Syncer) cutoff() time.Time { return time.Now().Add(-s.cfg.Retention) }
+// hasten lets jobs that are due later than latest be due then: the store's clock was
+// ahead when they were made.
+func (s *Syncer) hasten(ctx context.Context, jobs []changelog.Job, latest time.Time) error {
+	due := latest.UnixMilli()
+	if !slices.ContainsFunc(jobs, func(j changelog.Job) bool { return j.Due > due }) {
+		return nil
+	}
+	for i := range jobs {
+		jobs[i].Due = min(jobs[i].Due, due)
+	}
+	return s.exclusive(ctx, func() error { return s.log.Hasten(changelog.Delete, due) })
+}
 
-// pruned is how long ago it was looked last what has become too old.
-func (s *Syncer) pruned() time.Duration { return time.Since(time.UnixMilli(s.manifest.PrunedAt)) }
+// pruned is how long ago it was looked last what has become too old, by the store's
+// clock; negative if that was ahead then.
+func (s *Syncer) pruned() time.Duration {
+	if s.manifest.PrunedAt == 0 { // it is new, and nothing is old
+		return 0
+	}
+	return s.manifest.Now().Sub(time.UnixMilli(s.manifest.PrunedAt))
+}
 
 // collect deletes what the manifest has not needed since it was pruned last,
 // and prunes it again. Between two prunings the grace time passes at least, so
 // a reader who has an older manifest still finds what that names.
 func (s *Syncer) collect(ctx context.Context) (objects int, bytes int64, err error) {
-	if s.cfg.Retention <= 0 || s.pruned() < remote.Grace || s.books.BarrierOpen() {
+	if s.cfg.Retention <= 0 || s.books.BarrierOpen() {
 		return 0, 0, nil
 	}
-	garbage, err := s.cfg.Bucket.Garbage(ctx, s.manifest.Manifest, s.cutoff())
+	switch since := s.pruned(); {
+	case since < 0:
+		return 0, 0, s.confirm(ctx, nil) // which puts it right
+	case since < remote.Grace:
+		return 0, 0, nil
+	}
+	cutoff := s.manifest.Clone().Prune(s.manifest.Now(), s.cfg.Retention)
+	garbage, err := s.cfg.Bucket.Garbage(ctx, s.manifest, cutoff)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -147,10 +174,7 @@ func (s *Syncer) collect(ctx context.Context) (objects int, bytes int64, err err
 	if objects > 0 {
 		s.event("deleted what was out of the retention window", "objects", objects, "bytes", bytes)
 	}
-	return objects, bytes, s.confirm(ctx, func(m *remote.Manifest) {
-		m.Prune(s.cutoff())
-		m.PrunedAt = time.Now().UnixMilli()
-	})
+	return objects, bytes, s.confirm(ctx, func(m *remote.Manifest) { m.Prune(s.manifest.Now(), s.cfg.Retention) })
 }
 
 // collectDue collects about once a day.

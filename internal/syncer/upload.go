@@ -122,6 +122,11 @@ func (s *Syncer) acknowledge(ctx context.Context, p *parcel) error {
 	b := s.books
 	b.Barrier, b.Acked, b.Chain = p.next.barrier, p.next.Sequence, p.next.Chain
 	b.BytesSince += p.name.Size
+	earliest, err := s.log.Earliest(p.job.From-1, p.job.To)
+	if err != nil {
+		return err
+	}
+	b.Earliest = min(b.Earliest, earliest)
 	if err := s.record(ctx, b, p.next.digests, p.job); err != nil {
 		return err
 	}

@@ -1,0 +1,93 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/segment"
+)
+
+// Locate finds what there was at a time (Unix ms): everything up to the last
+// transaction whose own time, by the clock of whoever committed it, is not later.
+// It returns where that ends, ErrTooOld if there is none.
+//
+// Times may go back, so the last one is looked for from the end: what lies past the
+// manifest, then what lies behind each snapshot, the newest first. The manifest tells
+// the smallest time of each such interval, so most are passed over unread.
+//
+// If the transaction is a barrier over a range, the time may lie within that, and
+// nobody knows what there was then: the sequence that is returned lies within it, too.
+func (b *Bucket) Locate(ctx context.Context, m *Manifest, at int64) (sequence int64, err error) {
+	past := finder{at: at, unconfirmed: true}
+	if _, err := b.Walk(ctx, m, Position{m.LatestSequence, m.ChainHead}, Target{}, &past); err != nil || past.found > 0 {
+		return past.found, err
+	}
+	to, earliest := m.LatestSequence, m.Earliest
+	for _, s := range slices.Backward(m.Snapshots) {
+		if found, err := b.find(ctx, m, Position{s.Sequence, s.Chain}, to, earliest, at); err != nil || found > 0 {
+			return found, err
+		}
+		if s.Sequence > 0 && s.LastTime() <= at {
+			return s.Sequence, nil
+		}
+		to, earliest = s.Sequence, s.Earliest
+	}
+	if m.Begins() == 0 {
+		if found, err := b.find(ctx, m, Position{Chain: segment.Genesis(m.DatabaseID)}, to, earliest, at); err != nil || found > 0 {
+			return found, err
+		}
+	}
+	return 0, fmt.Errorf("%w: the first change that it has is later", ErrTooOld)
+}
+
+// LastTime is that of the last transaction in a snapshot, or when that was taken if
+// its writer did not say.
+func (s Snapshot) LastTime() int64 {
+	if s.Changed != 0 {
+		return s.Changed
+	}
+	return s.Time
+}
+
+// find looks for the last transaction behind start, up to sequence to, that is not
+// later than at. None is earlier than earliest, if that is known. 0: there is none.
+func (b *Bucket) find(ctx context.Context, m *Manifest, start Position, to, earliest, at int64) (int64, error) {
+	if to <= start.Sequence || earliest > at {
+		return 0, nil
+	}
+	f := finder{at: at}
+	_, err := b.Walk(ctx, m, start, Target{to}, &f)
+	return f.found, err
+}
+
+// finder is a sink that notes the last transaction which is not later than at.
+type finder struct {
+	at          int64
+	unconfirmed bool // no manifest names the changes: behind a barrier none of them counts
+
+	found, pending int64
+	over, ending   bool // at such a barrier
+}
+
+func (f *finder) Begin() error    { f.pending, f.ending = f.found, f.over; return nil }
+func (f *finder) Rollback() error { return nil }
+
+func (f *finder) Apply(r *segment.Record) error {
+	f.ending = f.ending || f.unconfirmed && r.Entry.Op == change.Barrier
+	switch {
+	case f.ending || !r.Last || r.Time > f.at:
+	case r.Entry.Width() > 1:
+		f.pending = r.End() - 1
+	default:
+		f.pending = r.End()
+	}
+	return nil
+}
+
+func (f *finder) Commit(Position, digest.Report) error {
+	f.found, f.over = f.pending, f.ending
+	return nil
+}
