@@ -130,7 +130,7 @@ func TestCatchUpByRestore(t *testing.T) {
 			exec(t, db, "INSERT INTO t(v) VALUES('behind the barrier')")
 		},
 		"a log that is kept no more": func(t *testing.T, db *driftdb.DB) {
-			for range 4 {
+			for range 8 { // each gives up a day at most
 				time.Sleep(50 * time.Hour)
 				exec(t, db, "INSERT INTO t(v) VALUES('days later')")
 				_, err := db.Snapshot(t.Context())

@@ -276,6 +276,7 @@ func TestSetAside(t *testing.T) {
 		{"a WAL beside a database that uses a journal", "journal", "-wal", wal, true},
 		{"a WAL of another page size", "wal", "-wal", wal512, true},
 		{"a WAL that may be its own", "wal", "-wal", wal, false},
+		{"a WAL beside a database that a checkpoint was cut short in", "half", "-wal", wal, false},
 		{"an empty WAL", "", "-wal", "", false},
 		{"a journal without a database", "", "-journal", "anything", true},
 		{"a journal that is none", "journal", "-journal", "SQLite format 3\x00", true},
@@ -295,6 +296,9 @@ func TestSetAside(t *testing.T) {
 			database(t, path, sqlite.Options{KeepJournal: true}, "CREATE TABLE t(x)")
 		case "wal":
 			database(t, path, sqlite.Options{}, "CREATE TABLE t(x)")
+		case "half":
+			database(t, path, sqlite.Options{}, "CREATE TABLE t(x); CREATE TABLE u(x); CREATE TABLE v(x)")
+			must(t, os.Truncate(path, 2*4096))
 		}
 		write(t, path+c.suffix, c.text)
 		aside, err := SetAside(path)

@@ -105,6 +105,9 @@ func belongs(path, suffix string) (bool, error) {
 	switch suffix {
 	case "-wal":
 		head, err := sqlite.ReadHeader(path)
+		if sqlite.IsCorrupt(err) {
+			return true, nil // a checkpoint was cut short: the file needs it all the more
+		}
 		if sqlite.IsNotDatabase(err) {
 			return false, nil
 		}

@@ -49,6 +49,10 @@ func IsNotDatabase(err error) bool {
 	return c == lib.SQLITE_NOTADB || c == lib.SQLITE_CORRUPT
 }
 
+// IsCorrupt says that the pages of a database contradict each other. A file whose
+// WAL was being copied back into it when the process died does so without its WAL.
+func IsCorrupt(err error) bool { return Code(err)&0xff == lib.SQLITE_CORRUPT }
+
 // IsFull says that a write found no room, or that the system would not let it
 // have more: what SQLite makes of a quota is an error of the write.
 func IsFull(err error) bool {
