@@ -176,13 +176,19 @@ func NewNodeID() string {
 	return strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 }
 
-func check(c *sqlite.Conn, nodeID string) error {
+// CheckFormat is an ErrVersion if c's database, which has our tables, was written by
+// a newer program.
+func CheckFormat(c *sqlite.Conn) error {
 	v, err := metaInt(c, metaFormat)
-	if err != nil {
-		return err
+	if err == nil && v > Format {
+		err = fmt.Errorf("%w (format %d, this program knows %d)", ErrVersion, v, Format)
 	}
-	if v > Format {
-		return fmt.Errorf("%w (format %d, this program knows %d)", ErrVersion, v, Format)
+	return err
+}
+
+func check(c *sqlite.Conn, nodeID string) error {
+	if err := CheckFormat(c); err != nil {
+		return err
 	}
 	if nodeID == "" {
 		return nil
