@@ -77,6 +77,7 @@ type Syncer struct {
 	unsaved  unsaved           // what of all this the file has no room for
 	unsummed bool              // there may be tables of which they know nothing
 	manifest remote.Stored     // as we wrote it last; empty until this session has an epoch
+	gone     bool              // it was not there when we looked
 	epoch    int64             // 0: none yet
 	node     string            // under which this session stores batches
 	swapped  time.Time         // when the manifest was swapped last
@@ -346,14 +347,17 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 // send stores what was committed up to target, takes a snapshot if one is due,
 // and lets the manifest tell.
 func (s *Syncer) send(ctx context.Context, r request, target int64) error {
+	// Before anything is sent to a bucket that may not be there any more.
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	if s.gone { // until now
+		s.gone, s.epoch = false, 0
+	}
 	if s.epoch == 0 {
 		if err := s.attach(ctx); err != nil {
 			return err
 		}
-	}
-	// Before anything is sent to a bucket that may not be there any more.
-	if err := s.settle(ctx); err != nil {
-		return err
 	}
 	if err := s.upload(ctx, target); err != nil {
 		return err
