@@ -215,12 +215,12 @@ func (s *Syncer) tick(ctx context.Context) time.Duration {
 	switch {
 	case ctx.Err() != nil || s.broken != nil && !s.straggling():
 		return 0
-	case s.ailment.waits() && errors.Is(err, ErrMalformed):
-		return time.Until(s.ailment.next)
-	case err != nil, s.pending() > 0, s.unsaved.is:
+	case errors.Is(err, ErrMalformed):
+		return s.ailment.left()
+	case err != nil, s.pending() > 0, s.unsaved.is, s.gone:
 		return s.cfg.Interval
-	case s.ailment.waits() && s.books.BarrierOpen(): // what the bucket has waits for a snapshot
-		return time.Until(s.ailment.next)
+	case s.ailment.err != nil && s.books.BarrierOpen(): // what the bucket has waits for a snapshot
+		return s.ailment.left()
 	case s.books.Confirmed < s.books.Acked:
 		return max(s.cfg.ManifestInterval-time.Since(s.swapped), time.Millisecond)
 	}
@@ -322,7 +322,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	target := s.cfg.Sequence()
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot
 	switch {
-	case !idle || s.books.Confirmed < s.books.Acked:
+	case !idle || s.books.Confirmed < s.books.Acked || s.gone:
 	case s.unchecked && r == request{}:
 		return s.recheck(ctx)
 	default:
