@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -156,4 +157,18 @@ func TestCompareUnknown(t *testing.T) {
 	if !errors.Is(err, syncer.ErrDiverged) || !strings.Contains(err.Error(), `nothing is known of the contents of table "t"`) {
 		t.Error(err)
 	}
+}
+
+// TestLookVersion: what a newer program has written is not looked at.
+func TestLookVersion(t *testing.T) {
+	cfg := config(t)
+	some(t, open(t, cfg), "t", 1)
+	c, err := new(sqlite.Driver).Open(cfg.Path, sqlite.Options{MustExist: true})
+	check(t, err)
+	defer c.Close()
+	check(t, c.Exec("BEGIN; UPDATE _driftdb_meta SET value = 99 WHERE key = 'format'"))
+	if _, err := syncer.Look(c, true); !errors.Is(err, changelog.ErrVersion) {
+		t.Error(err)
+	}
+	check(t, c.Exec("ROLLBACK"))
 }

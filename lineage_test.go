@@ -175,8 +175,15 @@ func TestNewBucket(t *testing.T) {
 
 // TestBucketGone: the bucket of a running session is empty all of a sudden, as one
 // whose disk was unmounted. Nobody has taken over: writes go on, somebody is told,
-// and when the bucket is back, sync goes on.
+// and when the bucket is back, without what was stored in its absence, sync goes on,
+// in this session or the next one.
 func TestBucketGone(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprint("opened again: ", again), func(t *testing.T) { bucketGone(t, again) })
+	}
+}
+
+func bucketGone(t *testing.T, again bool) {
 	ctx := t.Context()
 	cfg := config(t)
 	var told []driftdb.Event
@@ -188,14 +195,7 @@ func TestBucketGone(t *testing.T) {
 	db := open(t, cfg)
 	some(t, db, "t", 3)
 	check(t, db.Flush(ctx))
-	objects := map[string][]byte{}
-	for _, key := range keys(t, cfg.Store) {
-		body, _, err := cfg.Store.Get(ctx, key, objstore.GetOptions{})
-		check(t, err)
-		data, err := io.ReadAll(body)
-		check(t, errors.Join(err, body.Close(), cfg.Store.Delete(ctx, key)))
-		objects[key] = data
-	}
+	back := empty(t, cfg.Store)
 	for range 2 {
 		exec(t, db, "INSERT INTO t(v) VALUES('meanwhile')")
 		_, err := db.Snapshot(ctx)
@@ -209,14 +209,41 @@ func TestBucketGone(t *testing.T) {
 	if len(told) != 2 || told[0].Level != slog.LevelWarn {
 		t.Errorf("told: %+v", told)
 	}
-	if left := keys(t, cfg.Store); len(left) > 2 {
-		t.Errorf("what was sent to an empty bucket: %q", left)
+	if elsewhere := keys(t, cfg.Store); len(elsewhere) > 2 {
+		t.Errorf("what was sent to an empty bucket: %q", elsewhere)
 	}
-	for key, data := range objects {
-		_, err := cfg.Store.Put(ctx, key, bytes.NewReader(data), objstore.PutOptions{})
-		check(t, err)
+	back()
+	if again {
+		check(t, db.Close())
+		db = open(t, cfg)
 	}
+	exec(t, db, "INSERT INTO t(v) VALUES('afterwards')")
 	check(t, db.Flush(ctx)) // and is compared at the end
+}
+
+// empty empties a store, and returns how to make it again what it was.
+func empty(t *testing.T, store objstore.Store) (back func()) {
+	t.Helper()
+	objects := map[string][]byte{}
+	clear := func() {
+		for _, key := range keys(t, store) {
+			check(t, store.Delete(t.Context(), key))
+		}
+	}
+	for _, key := range keys(t, store) {
+		body, _, err := store.Get(t.Context(), key, objstore.GetOptions{})
+		check(t, err)
+		objects[key], err = io.ReadAll(body)
+		check(t, errors.Join(err, body.Close()))
+	}
+	clear()
+	return func() {
+		clear()
+		for key, data := range objects {
+			_, err := store.Put(t.Context(), key, bytes.NewReader(data), objstore.PutOptions{})
+			check(t, err)
+		}
+	}
 }
 
 // deaf honours no condition, like some services.

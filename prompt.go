@@ -11,8 +11,8 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// prompt is a store whose requests fail when nothing moves for a while, however many
-// there are and however much they move: somebody waits for them.
+// prompt gives up on a store that does not answer: each request has to get on within
+// a while, however many there are and however much they move.
 type prompt struct {
 	objstore.Store
 	within time.Duration

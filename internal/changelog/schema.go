@@ -108,7 +108,7 @@ func Inspect(c *sqlite.Conn) (Adopted, Identity, error) {
 		return 0, Identity{}, err
 	}
 	if found {
-		if err := checkFormat(c); err != nil {
+		if err := CheckFormat(c); err != nil {
 			return 0, Identity{}, err
 		}
 		id, err := ReadIdentity(c)
@@ -194,7 +194,9 @@ func NewNodeID() string {
 	return strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 }
 
-func checkFormat(c *sqlite.Conn) error {
+// CheckFormat is an ErrVersion if c's database, which has our tables, was written by
+// a newer program.
+func CheckFormat(c *sqlite.Conn) error {
 	v, err := metaInt(c, metaFormat)
 	if err == nil && v > Format {
 		err = fmt.Errorf("%w (format %d, this program knows %d)", ErrVersion, v, Format)

@@ -15,10 +15,10 @@ import (
 )
 
 // Check compares the file with its bucket, reached by way of b, which should not
-// repeat what fails, because somebody waits. first, if there is one, is how the two
-// were a moment ago. A file that is behind, and has nothing of its own, is
-// brought up to date. If another node is the writer, it is told at once that it no
-// longer is.
+// repeat what fails: Open does not wait for a bucket that is away. first, if there is
+// one, is how the two were a moment ago. A file that is behind, and has nothing of
+// its own, is brought up to date. If another node is the writer, it is told at once
+// that it no longer is.
 //
 // ErrDiverged means that the file does not continue what the bucket has;
 // restore.ErrCannotCatchUp that it has to be restored, and nothing in it is lost by
@@ -74,11 +74,12 @@ func (s *Syncer) elsewhere(c Comparison) bool {
 // its branch. When it, or anybody else, replaces the manifest before the swap, all
 // of this begins anew from where the file is by then.
 func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, takes func(Comparison) bool) error {
-	trail, came, grown := new(remote.Trail), false, int64(0)
+	trail, moved, grown := new(remote.Trail), false, int64(0)
 	for {
 		c, err := s.compare(ctx, b, first, trail)
 		first = nil
-		if came && errors.Is(err, ErrDiverged) { // who took over has left out what was stored in the meantime
+		if moved && errors.Is(err, ErrDiverged) && s.pending() == 0 {
+			// Somebody has taken over from before a batch that is in the file by now.
 			return fmt.Errorf("%w: %w", restore.ErrCannotCatchUp, err)
 		}
 		if err != nil {
@@ -99,7 +100,7 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 			return err
 		}
 		if n := s.books.Acked - before; c.relation == behind && n > 0 {
-			if came = true; grown == 0 || 2*n < grown {
+			if moved = true; grown == 0 || 2*n < grown {
 				grown = n
 				continue
 			}

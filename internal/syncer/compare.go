@@ -31,6 +31,9 @@ func Look(c *sqlite.Conn, unchanged bool) (f File, err error) {
 	if known, err := changelog.Exists(c); err != nil || !known {
 		return f, err
 	}
+	if err := changelog.CheckFormat(c); err != nil {
+		return f, err
+	}
 	f.Log = changelog.View(c)
 	if f.Identity, err = changelog.ReadIdentity(c); err != nil {
 		return f, err

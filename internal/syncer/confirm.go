@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -29,10 +30,12 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 	m.UpdatedAt = time.Now().UnixMilli()
 	var err error
 	s.manifest, err = s.cfg.Bucket.Swap(ctx, s.manifest, m)
-	if errors.Is(err, remote.ErrLost) {
+	switch {
+	case errors.Is(err, remote.ErrLost):
 		return s.fenced(err)
-	}
-	if err != nil {
+	case errors.Is(err, remote.ErrGone):
+		return s.missing(ctx, err)
+	case err != nil:
 		return fmt.Errorf("replace the manifest: %w", err)
 	}
 	return s.confirmed(ctx)
@@ -42,13 +45,29 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 // that leaves that open, and goes on from there.
 func (s *Syncer) settle(ctx context.Context) (err error) {
 	s.manifest, err = s.cfg.Bucket.Settle(ctx, s.manifest)
-	if errors.Is(err, remote.ErrLost) {
+	switch {
+	case errors.Is(err, remote.ErrLost):
 		return s.fenced(err)
-	}
-	if err != nil {
+	case errors.Is(err, remote.ErrGone):
+		return s.missing(ctx, err)
+	case err != nil:
 		return fmt.Errorf("find out whether the manifest was replaced: %w", err)
 	}
 	return nil
+}
+
+// missing notes that the manifest is gone. What this session has stored behind it may
+// be in another place, such as the folder on which the bucket's disk was not mounted,
+// so nobody must rely on that. When the manifest is back, the session takes another
+// epoch, and finds by comparing what there is.
+func (s *Syncer) missing(ctx context.Context, gone error) error {
+	s.gone = true
+	b := s.books
+	if b.Acked <= s.manifest.LatestSequence {
+		return gone
+	}
+	b.Acked, b.Chain, b.Confirmed = s.manifest.LatestSequence, s.manifest.ChainHead, s.manifest.LatestSequence
+	return errors.Join(gone, s.record(ctx, b, changelog.Digests{Known: digest.Set{}, Told: digest.Set{}}))
 }
 
 // confirmed writes into the books what the manifest now says.

@@ -27,6 +27,9 @@ const maxAilment = time.Hour
 // waits says that it is too early to look again.
 func (a ailment) waits() bool { return a.err != nil && time.Now().Before(a.next) }
 
+// left is how long that is.
+func (a ailment) left() time.Duration { return max(time.Until(a.next), time.Millisecond) }
+
 // examined notes how the attempt to fix a state of the database has ended.
 func (s *Syncer) examined(err error) error {
 	if sqlite.IsNotDatabase(err) && !errors.Is(err, ErrMalformed) {

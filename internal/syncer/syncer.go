@@ -77,6 +77,7 @@ type Syncer struct {
 	unsaved  unsaved           // what of all this the file has no room for
 	unsummed bool              // there may be tables of which they know nothing
 	manifest remote.Stored     // as we wrote it last; empty until this session has an epoch
+	gone     bool              // it was not there when we looked
 	epoch    int64             // 0: none yet
 	node     string            // under which this session stores batches
 	swapped  time.Time         // when the manifest was swapped last
@@ -215,12 +216,12 @@ func (s *Syncer) tick(ctx context.Context) time.Duration {
 	switch {
 	case ctx.Err() != nil || s.broken != nil && !s.straggling():
 		return 0
-	case s.ailment.waits() && errors.Is(err, ErrMalformed):
-		return time.Until(s.ailment.next)
-	case err != nil, s.pending() > 0, s.unsaved.is:
+	case errors.Is(err, ErrMalformed):
+		return s.ailment.left()
+	case err != nil, s.pending() > 0, s.unsaved.is, s.gone:
 		return s.cfg.Interval
-	case s.ailment.waits() && s.books.BarrierOpen(): // what the bucket has waits for a snapshot
-		return time.Until(s.ailment.next)
+	case s.ailment.err != nil && s.books.BarrierOpen(): // what the bucket has waits for a snapshot
+		return s.ailment.left()
 	case s.books.Confirmed < s.books.Acked:
 		return max(s.cfg.ManifestInterval-time.Since(s.swapped), time.Millisecond)
 	}
@@ -322,7 +323,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	target := s.cfg.Sequence()
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot
 	switch {
-	case !idle || s.books.Confirmed < s.books.Acked:
+	case !idle || s.books.Confirmed < s.books.Acked || s.gone:
 	case s.unchecked && r == request{}:
 		return s.recheck(ctx)
 	default:
@@ -347,14 +348,17 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 // send stores what was committed up to target, takes a snapshot if one is due,
 // and lets the manifest tell.
 func (s *Syncer) send(ctx context.Context, r request, target int64) error {
+	// Before anything is sent to a bucket that may not be there any more.
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	if s.gone { // until now
+		s.gone, s.epoch = false, 0
+	}
 	if s.epoch == 0 {
 		if err := s.attach(ctx); err != nil {
 			return err
 		}
-	}
-	// Before anything is sent to a bucket that may not be there any more.
-	if err := s.settle(ctx); err != nil {
-		return err
 	}
 	if err := s.upload(ctx, target); err != nil {
 		return err
