@@ -124,6 +124,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	}
 	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger}
 	c.cells = libc.Xcalloc(tls, 2, 8)
+	c.waitInterruptibly()
 	err = c.check()
 	if err == nil && opts.Checkpointer != nil {
 		err = opts.Checkpointer.watch(c)
@@ -302,14 +303,19 @@ func (c *Conn) Do(statement string) error {
 	return err
 }
 
-// Rollback ends an open transaction, if there is one.
-func (c *Conn) Rollback() error {
+// Rollback ends an open transaction, if there is one. An interrupt that was meant
+// for what ran before does not stop it.
+func (c *Conn) Rollback() (err error) {
+	for range 100 {
+		if c.Autocommit() {
+			return nil // SQLite may have rolled back by itself meanwhile
+		}
+		if err = c.Do("ROLLBACK"); !IsInterrupted(err) {
+			break
+		}
+	}
 	if c.Autocommit() {
 		return nil
-	}
-	err := c.Do("ROLLBACK")
-	if c.Autocommit() {
-		return nil // SQLite had rolled back by itself meanwhile
 	}
 	return err
 }
