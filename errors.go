@@ -79,7 +79,6 @@ var public = []struct{ is, as error }{
 	{segment.ErrCorrupt, ErrCorrupt},
 	{dbfile.ErrLocked, ErrLocked},
 	{dbfile.ErrReplaced, ErrFileReplaced},
-	{sqlite.ErrPoolClosed, ErrClosed},
 	{syncer.ErrClosed, ErrClosed},
 }
 

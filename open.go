@@ -11,6 +11,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
@@ -35,7 +36,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
-	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
 	if err := db.open(ctx); err != nil {
 		if db.file != nil {
 			err = db.file.Explain(err)
@@ -63,7 +64,7 @@ func (db *DB) open(ctx context.Context) error {
 	return nil
 }
 
-// start opens what is in the place, or begins it. Up to begin nothing is written
+// start opens what is in the place, or begins it. Up to adopt nothing is written
 // there but what a restore puts in an empty place: what fails before has left all
 // as it was.
 func (db *DB) start(ctx context.Context) error {
@@ -76,7 +77,7 @@ func (db *DB) start(ctx context.Context) error {
 	if err := db.compareBucket(ctx); err != nil {
 		return err
 	}
-	if err := db.begin(); err != nil {
+	if err := db.adopt(); err != nil {
 		return err
 	}
 	if err := db.openConns(); err != nil {
@@ -159,8 +160,8 @@ func (db *DB) openBucket(ctx context.Context) error {
 	return nil
 }
 
-// begin makes the file DriftDB's, if it is not yet, and opens its writer.
-func (db *DB) begin() (err error) {
+// adopt makes the file DriftDB's, if it is not yet, and opens its writer.
+func (db *DB) adopt() (err error) {
 	if db.first == nil {
 		if err := db.setAside(); err != nil {
 			return err
@@ -285,7 +286,8 @@ func (db *DB) openConns() (err error) {
 	}
 	db.first = nil // it is closed with the log
 	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	db.sql = sql.OpenDB(connector{db})
+	db.captured = capture.NewConnector(db.openCaptured)
+	db.sql = sql.OpenDB(db.captured)
 	return nil
 }
 

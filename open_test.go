@@ -52,6 +52,7 @@ var opensItself = map[string]string{
 	"TestCatchUpByRestore":           "the file diverges",
 	"benchDB":                        "a benchmark, without a store",
 	"memory":                         "examples without a store",
+	"openLoad":                       "its rounds close it, and it compares at the end",
 	"Example":                        "examples show what a user writes, and print it",
 	"clocks.session":                 "TestClocks compares, and more than once",
 }

@@ -130,6 +130,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	}
 	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger}
 	c.cells = libc.Xcalloc(tls, 2, 8)
+	c.waitInterruptibly()
 	err = c.begin(opts)
 	if c.ledger != nil {
 		c.hook()
@@ -174,11 +175,8 @@ func (c *Conn) begin(opts Options) error {
 
 // Reconfigure gives a plain connection that is idle other options: those of a
 // connection that has looked at the file, and is to go on with it. What only an
-// Open can do (MustExist, Immutable, Claim) stays as it was.
+// Open can do (BusyTimeout, MustExist, Immutable, Claim) stays as it was.
 func (c *Conn) Reconfigure(opts Options) error {
-	if err := c.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", opts.busyTimeout().Milliseconds())); err != nil {
-		return err
-	}
 	opts.Claim = nil
 	if err := c.begin(opts); err != nil {
 		return err
@@ -189,18 +187,14 @@ func (c *Conn) Reconfigure(opts Options) error {
 	return nil
 }
 
-func (o Options) busyTimeout() time.Duration {
-	if o.BusyTimeout == 0 {
-		return 5 * time.Second
-	}
-	return o.BusyTimeout
-}
-
 func dsn(path string, o Options) string {
+	if o.BusyTimeout == 0 {
+		o.BusyTimeout = 5 * time.Second
+	}
 	q := url.Values{}
 	q.Set("_txlock", "immediate")   // for database/sql: one that reads first could not become a writer after another's commit
 	q.Set("_time_format", "sqlite") // the default, time.Time.String, cannot always be read again
-	q.Set("_pragma", fmt.Sprintf("busy_timeout(%d)", o.busyTimeout().Milliseconds()))
+	q.Set("_pragma", fmt.Sprintf("busy_timeout(%d)", o.BusyTimeout.Milliseconds()))
 	switch {
 	case o.Immutable:
 		q.Set("mode", "ro")
@@ -358,14 +352,19 @@ func (c *Conn) Do(statement string) error {
 	return err
 }
 
-// Rollback ends an open transaction, if there is one.
-func (c *Conn) Rollback() error {
+// Rollback ends an open transaction, if there is one. An interrupt that was meant
+// for what ran before does not stop it.
+func (c *Conn) Rollback() (err error) {
+	for range 100 {
+		if c.Autocommit() {
+			return nil // SQLite may have rolled back by itself meanwhile
+		}
+		if err = c.Do("ROLLBACK"); !IsInterrupted(err) {
+			break
+		}
+	}
 	if c.Autocommit() {
 		return nil
-	}
-	err := c.Do("ROLLBACK")
-	if c.Autocommit() {
-		return nil // SQLite had rolled back by itself meanwhile
 	}
 	return err
 }
