@@ -250,7 +250,7 @@ func (m *rival) open(ctx context.Context) error {
 }
 
 // caughtUp takes over the rows that a disk, new or without any of its own, has
-// got from the bucket when it was opened.
+// got from the bucket: when it was opened, or before the engine's first upload.
 func (m *rival) caughtUp(ctx context.Context) error {
 	rows, err := driftdb.Select[string](ctx, m.db, "SELECT row FROM t ORDER BY id")
 	if err != nil || len(rows) <= len(m.rows) || !slices.Equal(rows[:len(m.rows)], m.rows) {
@@ -285,6 +285,9 @@ func copyDisk(ctx context.Context, from, to string) error {
 }
 
 func (m *rival) write(ctx context.Context) error {
+	if err := m.caughtUp(ctx); err != nil {
+		return err
+	}
 	m.made++
 	row := fmt.Sprint(m.name, m.made)
 	_, err := m.db.Exec(ctx, "INSERT INTO t(row) VALUES(?)", row)
