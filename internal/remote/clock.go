@@ -44,9 +44,7 @@ func (m *Manifest) Observe(now time.Time) {
 		c.Said = nil
 	}
 	c.Back = back && len(c.Said) < patience
-	if c.Back {
-		c.Latest = max(c.Latest, ms)
-	} else {
+	if !c.Back {
 		c.Latest = ms
 	}
 	if c.At == 0 && len(m.Snapshots) > 0 {
