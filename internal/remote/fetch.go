@@ -12,9 +12,15 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// prefetch is how many batches are under way while one is being read. A batch
-// is some MiB at most, unless a single transaction is larger.
-const prefetch = 4
+// While a batch is being read, others are under way: leastAhead of them, which are
+// some MiB each unless a single transaction is larger, and if they are small up to
+// mostAhead. A writer that is alive stores small ones all the time, and whoever
+// follows it from afar has to be faster.
+const (
+	leastAhead = 4
+	mostAhead  = 16
+	fewBytes   = 4 << 20
+)
 
 // fetcher reads batches ahead of the one that is wanted now, and keeps them
 // until the walk has passed them.

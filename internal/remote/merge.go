@@ -35,7 +35,7 @@ func (b *Bucket) merge(ctx context.Context, sealed *bytes.Buffer, databaseID str
 	var out *segment.Writer
 	told := digest.Report{}
 	for i, o := range parts {
-		ahead.want(parts[i:min(i+prefetch, len(parts))]...)
+		ahead.want(parts[i:min(i+leastAhead, len(parts))]...)
 		data, err := ahead.get(o)
 		if err != nil {
 			return err

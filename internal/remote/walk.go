@@ -155,15 +155,17 @@ func candidates(batches []Batch, sequence int64) []Batch {
 // predict is the way that the walk, in span i, most likely takes, as far as it is
 // listed.
 func (w *walk) predict(i int) (out []Batch) {
-	sequence := w.pos.Sequence
+	sequence, bytes := w.pos.Sequence, int64(0)
 	for ; i < len(w.m.Lineage); i++ {
 		s := w.m.Lineage[i]
 		for s.To == 0 || sequence < s.To {
 			next := candidates(w.listed[s.NodeID][s.Epoch], sequence)
-			if len(next) == 0 || len(out) == prefetch || w.target.reached(sequence) {
+			enough := len(out) >= leastAhead && bytes > fewBytes || len(out) == mostAhead
+			if len(next) == 0 || enough || w.target.reached(sequence) {
 				return out
 			}
 			out, sequence = append(out, next[0]), cut(s, next[0])
+			bytes += next[0].Size
 		}
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -68,14 +69,13 @@ func (s *Syncer) elsewhere(c Comparison) bool {
 // bucket has, and the file has all that the bucket has. If takes says so, this
 // session then gets an epoch.
 //
-// The bucket's writer may be alive. While the file catches up with what it has
-// stored it stores more, so there are rounds, for as long as each is less than half
-// of the one before. What it stores between the last round and the swap is left to
-// its branch. When it, or anybody else, replaces the manifest before the swap, all
-// of this begins anew from where the file is by then.
+// The bucket's writer may be alive. When it, or anybody else, replaces the manifest
+// before this session does, all of this begins anew from where the file is by then;
+// if that is on the way to the new manifest, or behind it, the swap follows at once.
+// What the old writer stores between the last look and the swap is left to its branch.
 func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, takes func(Comparison) bool) error {
-	trail, moved, grown := new(remote.Trail), false, int64(0)
-	for {
+	trail, moved := new(remote.Trail), false
+	for again := false; ; again = true {
 		c, err := s.compare(ctx, b, first, trail)
 		first = nil
 		if moved && errors.Is(err, ErrDiverged) && s.pending() == 0 {
@@ -86,27 +86,17 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 			return s.judge(err)
 		}
 		if c.relation == behind {
-			b = s.cfg.Bucket // it does answer, and it would be a pity to stop half way
+			b, moved = s.cfg.Bucket, true // it does answer, and it would be a pity to stop half way
 		}
 		if takes(c) {
 			if err := s.probe(ctx, b); err != nil {
 				return err
 			}
 		}
-		before := s.books.Acked
-		if err := s.reconcile(ctx, c, trail); errors.Is(err, changelog.ErrOvertaken) {
+		if err := s.reconcile(ctx, c, trail, again); errors.Is(err, changelog.ErrOvertaken) {
 			continue
-		} else if err != nil {
+		} else if err != nil || !takes(c) {
 			return err
-		}
-		if n := s.books.Acked - before; c.relation == behind && n > 0 {
-			if moved = true; grown == 0 || 2*n < grown {
-				grown = n
-				continue
-			}
-		}
-		if !takes(c) {
-			return nil
 		}
 		if err := s.take(ctx, b, c.stored); !errors.Is(err, remote.ErrLost) {
 			return err
@@ -133,12 +123,12 @@ func (s *Syncer) judge(err error) error {
 }
 
 // reconcile makes file and books what the comparison asks for.
-func (s *Syncer) reconcile(ctx context.Context, c Comparison, trail *remote.Trail) error {
+func (s *Syncer) reconcile(ctx context.Context, c Comparison, trail *remote.Trail, hurry bool) error {
 	switch c.relation {
 	case vacant:
 		return s.startOver(ctx)
 	case behind:
-		return s.catchUp(ctx, c, trail)
+		return s.catchUp(ctx, c, trail, hurry)
 	}
 	return s.align(ctx, c.stored.Manifest, c.at)
 }
@@ -219,10 +209,14 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, at remote.Positi
 }
 
 // catchUp brings the file up to date, and leaves on trail how it came there.
-func (s *Syncer) catchUp(ctx context.Context, c Comparison, trail *remote.Trail) (err error) {
-	m := c.stored.Manifest
+//
+// While it does so, a writer that is alive stores more: so it looks again for as long
+// as there is less than half as much as the time before; not in a hurry, when that
+// writer has been faster once already.
+func (s *Syncer) catchUp(ctx context.Context, c Comparison, trail *remote.Trail, hurry bool) (err error) {
+	m, at := c.stored.Manifest, c.at
 	known, barrier := maps.Clone(s.digests.Known), s.books.Barrier
-	if err := s.follow(c.at.Sequence, s.books.Acked, &barrier, known); err != nil {
+	if err := s.follow(at.Sequence, s.books.Acked, &barrier, known); err != nil {
 		return err
 	}
 	conn, err := s.cfg.Writer()
@@ -230,9 +224,9 @@ func (s *Syncer) catchUp(ctx context.Context, c Comparison, trail *remote.Trail)
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	trail.Add(m, c.at)
-	at, err := restore.CatchUp{
-		Bucket: s.cfg.Bucket, Manifest: m, Conn: conn, From: c.at, Digests: s.unsaved.digests, Known: known,
+	trail.Add(m, at)
+	step := restore.CatchUp{
+		Bucket: s.cfg.Bucket, Manifest: m, Conn: conn, From: at, Digests: s.unsaved.digests, Known: known,
 		Books:     func(at remote.Position) changelog.Books { return booksAt(m, at, barrier) },
 		StandBack: s.cfg.StandBack,
 		Moved: func(b changelog.Books, d changelog.Digests) {
@@ -241,7 +235,15 @@ func (s *Syncer) catchUp(ctx context.Context, c Comparison, trail *remote.Trail)
 			s.cfg.Advance(b.Acked)
 			trail.Add(m, remote.Position{Sequence: b.Acked, Chain: b.Chain})
 		},
-	}.Run(ctx)
+	}
+	for limit := int64(math.MaxInt64); err == nil; {
+		at, err = step.Run(ctx)
+		grown := at.Sequence - step.From.Sequence
+		if hurry || grown == 0 || grown >= limit {
+			break
+		}
+		step.From, step.Digests, step.Known, limit = at, s.unsaved.digests, s.digests.Known, grown/2
+	}
 	if at != c.at {
 		s.unsummed = true
 		s.event("brought the file up to date with the bucket", "from", c.at.Sequence, "to", at.Sequence)

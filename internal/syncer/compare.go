@@ -119,7 +119,9 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, trail *remote.Trail) error {
 	m := c.stored.Manifest
 	if at := f.acked(); at.Sequence == f.Last && trail.Leads(m, at) {
-		c.relation, c.at = behind, at // or just as far: nobody has looked
+		if c.relation, c.at = ahead, at; m.LatestSequence > at.Sequence {
+			c.relation = behind
+		}
 		return nil
 	}
 	if m.LatestSequence > f.Last {
