@@ -72,6 +72,9 @@ func (c connector) Connect(context.Context) (driver.Conn, error) {
 	return capture.Open(c.path, c.opts, c.hub)
 }
 
+// open opens a captured connection.
+func (s *source) open() (*capture.Conn, error) { return capture.Open(s.path, s.opts, s.hub) }
+
 func (s *source) pool(t testing.TB) *sql.DB {
 	db := sql.OpenDB(connector{s.path, s.opts, s.hub})
 	t.Cleanup(func() { db.Close() })

@@ -61,12 +61,13 @@ type Checkpointer struct {
 	limit    atomic.Int64  // … and from which on writers wait for that
 	wake     chan struct{} // capacity 1
 
-	mu     sync.Mutex
-	turn   *sync.Cond // a checkpoint has ended, or none will come
-	rounds int        // checkpoints that have ended
-	holds  int
-	closed bool
-	conn   *Conn // opened by the first checkpoint
+	mu      sync.Mutex
+	turn    *sync.Cond // a checkpoint has ended, or none will come
+	rounds  int        // checkpoints that have ended
+	holds   int
+	telling bool // report runs, and may itself write
+	closed  bool
+	conn    *Conn // opened by the first checkpoint
 
 	done chan struct{}
 }
@@ -160,10 +161,16 @@ func (cp *Checkpointer) committed(pages int64) {
 	}
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && cp.pages.Load() >= cp.limit.Load(); {
+	for last := cp.rounds + maxWait; cp.comes(last) && cp.pages.Load() >= cp.limit.Load(); {
 		cp.ask()
 		cp.turn.Wait()
 	}
+}
+
+// comes says whether it is worth waiting for a checkpoint, up to the last of some.
+// The caller has mu.
+func (cp *Checkpointer) comes(last int) bool {
+	return cp.rounds < last && cp.holds == 0 && !cp.telling && !cp.closed
 }
 
 // expect says from how many pages on there is something to do.
@@ -227,14 +234,25 @@ func (cp *Checkpointer) run() {
 
 // tell reports the first of a row of failures.
 func (cp *Checkpointer) tell(err error) {
-	if IsBusy(err) || IsInterrupted(err) { // another process checkpoints, or Close
+	if Stopped(err) || errors.Is(err, errCheckpointerClosed) { // another process checkpoints, or Close
 		err = nil
 	}
 	if err != nil && !cp.failing && cp.report != nil {
+		cp.setTelling(true)
 		cp.report(err)
+		cp.setTelling(false)
 	}
 	cp.failing = err != nil
 }
+
+func (cp *Checkpointer) setTelling(telling bool) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.telling = telling
+	cp.turn.Broadcast()
+}
+
+var errCheckpointerClosed = errors.New("sqlite: the checkpointer is closed")
 
 // result is how a checkpoint ended.
 type result int
@@ -303,7 +321,7 @@ func (cp *Checkpointer) connect() (*Conn, error) {
 		return cp.conn, nil
 	}
 	if cp.closed {
-		return nil, errors.New("sqlite: the checkpointer is closed")
+		return nil, errCheckpointerClosed
 	}
 	c, err := new(Driver).Open(cp.path, Options{BusyTimeout: restartTimeout, MustExist: true, KeepJournal: true})
 	cp.conn = c
@@ -331,7 +349,7 @@ func (c *Conn) HoldCheckpoints() {
 	c.holds = true
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && cp.pages.Load() > cp.count(walRetry); {
+	for last := cp.rounds + maxWait; cp.comes(last) && cp.pages.Load() > cp.count(walRetry); {
 		cp.due.Store(0)
 		cp.ask()
 		cp.turn.Wait()
@@ -359,7 +377,7 @@ func (c *Conn) ReleaseCheckpoints(ctx context.Context) {
 	})()
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	for last := cp.rounds + maxWait; cp.rounds < last && cp.holds == 0 && !cp.closed && ctx.Err() == nil && cp.pages.Load() >= cp.due.Load(); {
+	for last := cp.rounds + maxWait; cp.comes(last) && ctx.Err() == nil && cp.pages.Load() >= cp.due.Load(); {
 		cp.ask()
 		cp.turn.Wait()
 	}

@@ -267,3 +267,37 @@ func exec(t *testing.T, c *sqlite.Conn, script string) {
 		t.Fatalf("%s: %v", script, err)
 	}
 }
+
+// TestReportMayWrite: whoever is told that the WAL cannot be copied may write to
+// the database, however large the WAL is.
+func TestReportMayWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.sqlite")
+	told, wrote := make(chan *sqlite.Conn, 1), make(chan bool)
+	cp := sqlite.NewCheckpointer(filepath.Join(t.TempDir(), "elsewhere.sqlite"), func(error) {
+		c := <-told
+		for range 30 {
+			if err := c.Exec("INSERT INTO b VALUES(zeroblob(1 << 20))"); err != nil {
+				t.Error(err)
+			}
+		}
+		close(wrote)
+	})
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{Checkpointer: cp, Synchronous: sqlite.SyncOff})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	run(t, c, "CREATE TABLE b(v)")
+	for range 20 { // past walStart: there is something to copy
+		run(t, c, "INSERT INTO b VALUES(zeroblob(1 << 20))")
+	}
+	told <- c
+	select {
+	case <-wrote:
+	case <-time.After(30 * time.Second):
+		t.Fatal("it waits for itself")
+	}
+	if err := cp.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -96,6 +96,8 @@ type Conn struct {
 	checkpointer *Checkpointer
 	holds        bool // the checkpointer back
 
+	cause error // see FailedBy
+
 	ledger  *Ledger
 	before  commit // the last one before a commit of ours …
 	counted bool   // … which the ledger expects
@@ -124,6 +126,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	}
 	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger}
 	c.cells = libc.Xcalloc(tls, 2, 8)
+	c.waitInterruptibly()
 	err = c.check()
 	if err == nil && opts.Checkpointer != nil {
 		err = opts.Checkpointer.watch(c)
@@ -256,6 +259,10 @@ func (c *Conn) Err(rc int32) error {
 	if rc&0xff == lib.SQLITE_OK {
 		return nil
 	}
+	if cause := c.cause; cause != nil {
+		c.cause = nil
+		return cause
+	}
 	msg := string(CString(lib.Xsqlite3_errmsg(c.TLS, c.DB)))
 	if ext := lib.Xsqlite3_extended_errcode(c.TLS, c.DB); ext&0xff == rc&0xff {
 		rc = ext
@@ -264,6 +271,11 @@ func (c *Conn) Err(rc int32) error {
 	}
 	return &Error{Code: int(rc), Msg: msg}
 }
+
+// FailedBy says that the statement that runs is about to fail because of err, or,
+// with nil, that it is over. It is for virtual tables and hooks, of whose errors
+// SQLite passes on no more than a text.
+func (c *Conn) FailedBy(err error) { c.cause = err }
 
 // Configure sets one of SQLite's SQLITE_DBCONFIG switches.
 func (c *Conn) Configure(op int32, on bool) error {
@@ -302,14 +314,19 @@ func (c *Conn) Do(statement string) error {
 	return err
 }
 
-// Rollback ends an open transaction, if there is one.
-func (c *Conn) Rollback() error {
+// Rollback ends an open transaction, if there is one. An interrupt that was meant
+// for what ran before does not stop it.
+func (c *Conn) Rollback() (err error) {
+	for range 100 {
+		if c.Autocommit() {
+			return nil // SQLite may have rolled back by itself meanwhile
+		}
+		if err = c.Do("ROLLBACK"); !IsInterrupted(err) {
+			break
+		}
+	}
 	if c.Autocommit() {
 		return nil
-	}
-	err := c.Do("ROLLBACK")
-	if c.Autocommit() {
-		return nil // SQLite had rolled back by itself meanwhile
 	}
 	return err
 }

@@ -42,6 +42,10 @@ func IsInterrupted(err error) bool {
 	return code&0xff == lib.SQLITE_INTERRUPT || code == lib.SQLITE_ABORT_ROLLBACK
 }
 
+// Stopped says that a statement may have failed because of Interrupt: it was
+// running, or waiting for a lock.
+func Stopped(err error) bool { return IsInterrupted(err) || IsBusy(err) }
+
 // IsNotDatabase says that the file is no SQLite database, or that its pages
 // contradict each other.
 func IsNotDatabase(err error) bool {

@@ -1,0 +1,44 @@
+package sqlite
+
+import (
+	"time"
+
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
+)
+
+// busyDelays are SQLite's own: how many milliseconds to wait before the next try
+// to get a lock. The last one is repeated.
+var busyDelays = [...]int32{1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100}
+
+// waitInterruptibly gives c a busy handler that does as SQLite's own does, but
+// ends when c is interrupted: that one waits for a lock until its time is over,
+// whoever has given up meanwhile.
+func (c *Conn) waitInterruptibly() {
+	db := At[lib.Tsqlite3](c.DB)
+	timeout := db.FbusyTimeout
+	if timeout <= 0 {
+		return
+	}
+	lib.Xsqlite3_busy_handler(c.TLS, c.DB, CFunc(busy), c.DB)
+	db.FbusyTimeout = timeout // PRAGMA busy_timeout shows it
+}
+
+// busy is called when a lock is taken, for the n-th time since somebody wants it.
+// It returns 0 to give up.
+func busy(tls *libc.TLS, db uintptr, n int32) int32 {
+	if lib.Xsqlite3_is_interrupted(tls, db) != 0 {
+		return 0
+	}
+	last := int32(len(busyDelays) - 1)
+	waited := max(n-last, 0) * busyDelays[last]
+	for _, ms := range busyDelays[:min(n, last)] {
+		waited += ms
+	}
+	delay := min(busyDelays[min(n, last)], At[lib.Tsqlite3](db).FbusyTimeout-waited)
+	if delay <= 0 {
+		return 0
+	}
+	time.Sleep(time.Duration(delay) * time.Millisecond)
+	return 1
+}
