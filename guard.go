@@ -171,22 +171,24 @@ func (g *guard) report(db *DB) {
 	}
 }
 
-// tick looks, unless somebody uses the writer, whose commit looks itself.
+// tick looks, unless somebody uses the writer, whose commit looks itself. What
+// went wrong is told when the writer is free again: OnEvent may want to write.
 func (g *guard) tick(db *DB) {
 	select {
 	case db.token <- struct{}{}:
-		defer db.unlock()
 	default:
 		return
 	}
-	if err := errors.Join(db.notice(), db.noteCut()); err != nil && !sqlite.IsBusy(err) {
+	err := errors.Join(db.notice(), db.noteCut())
+	db.unlock()
+	if err != nil && !sqlite.IsBusy(err) && !db.isClosed() {
 		db.log.Warn("looking for changes by other programs failed", "scope", "capture", "error", err)
 	}
 }
 
 // cap keeps the unsent log within its bound.
 func (g *guard) cap(ctx context.Context, db *DB) {
-	if err := db.capLog(ctx); err != nil && ctx.Err() == nil {
+	if err := db.capLog(ctx); err != nil && ctx.Err() == nil && !db.isClosed() {
 		db.log.Warn("the unsent log could not be bounded; it grows until that works", "scope", "sync", "error", err)
 	}
 }

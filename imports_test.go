@@ -30,7 +30,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // Nobody imports objstoretest, dbtest and s3test: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/capture", "internal/change", "internal/changelog", "internal/digest", "internal/remote", "internal/restore",
+		"internal/capture", "internal/change", "internal/changelog", "internal/digest", "internal/inside", "internal/remote", "internal/restore",
 		"internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
 		"internal/syncer", "objstore", "objstore/s3store",
 	},
@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"internal/dbtest":       {"internal/sqlite"},
 	"internal/digest":       {"internal/change"},
 	"internal/digest/scan":  {"internal/change", "internal/digest", "internal/sqlite"},
+	"internal/inside":       {},
 	"internal/remote":       {"internal/change", "internal/digest", "internal/retry", "internal/seal", "internal/segment", "objstore"},
 	"internal/restore":      {"internal/change", "internal/changelog", "internal/digest", "internal/digest/scan", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/retry":        {"objstore"},

@@ -71,10 +71,15 @@ func (db *DB) StartSync() {
 }
 
 // StopSync stops syncing in the background, interrupts a running upload, and
-// returns when it has stopped. Flush and Snapshot still work.
+// returns when it has stopped. Flush and Snapshot still work. In OnEvent and in a
+// Logger's handler, which what is to stop may be waiting for, it returns at once.
 func (db *DB) StopSync() {
-	if db.sync != nil {
-		db.sync.Stop()
+	if db.sync == nil {
+		return
+	}
+	stopped := db.sync.Halt()
+	if !db.inEvent() {
+		<-stopped
 	}
 }
 

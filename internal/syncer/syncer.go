@@ -82,9 +82,9 @@ type Syncer struct {
 	life context.Context // ends with Close
 	end  context.CancelFunc
 
-	mu     sync.Mutex // Start and Stop
-	cancel context.CancelFunc
-	done   chan struct{}
+	mu     sync.Mutex         // Start and Halt
+	cancel context.CancelFunc // nil: the loop is not to run
+	done   chan struct{}      // closed when the last loop has ended
 
 	status status
 }
@@ -102,6 +102,8 @@ type status struct {
 func New(cfg Config) (*Syncer, error) {
 	s := &Syncer{cfg: cfg, log: cfg.Log, token: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	s.life, s.end = context.WithCancel(context.Background())
+	s.done = make(chan struct{})
+	close(s.done)
 	var err error
 	if s.books, err = cfg.Log.Books(); err != nil {
 		return nil, err
@@ -131,25 +133,29 @@ func (s *Syncer) Start() {
 		return
 	}
 	ctx, cancel := context.WithCancel(s.life)
+	before := s.done
 	s.cancel, s.done = cancel, make(chan struct{})
 	s.status.running.Store(true)
 	go func(done chan struct{}) {
 		defer close(done)
+		<-before
 		s.loop(ctx)
 	}(s.done)
 }
 
 // Stop ends the loop, interrupts what it is doing and waits for it.
-func (s *Syncer) Stop() {
+func (s *Syncer) Stop() { <-s.Halt() }
+
+// Halt is Stop without the waiting: the channel is closed when the loop has ended.
+func (s *Syncer) Halt() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cancel == nil {
-		return
+	if s.cancel != nil {
+		s.cancel()
+		s.cancel = nil
+		s.status.running.Store(false)
 	}
-	s.cancel()
-	<-s.done
-	s.cancel = nil
-	s.status.running.Store(false)
+	return s.done
 }
 
 // Close stops the loop, interrupts whoever works and waits for him. Nobody

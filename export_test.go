@@ -1,0 +1,4 @@
+package driftdb
+
+// EventLogger is what a database logs to.
+var EventLogger = eventLogger
