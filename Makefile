@@ -12,8 +12,9 @@ MODELS   ?= 2000
 DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
+CLOSES   ?= 200
 
-.PHONY: check race bench big fuzz kill faults model writers damage economy demo
+.PHONY: check race bench big fuzz kill closes faults model writers damage economy demo
 
 # Everything that CI runs.
 check:
@@ -44,6 +45,11 @@ fuzz:
 # Processes killed while they write and sync, each restored and compared.
 kill:
 	DRIFTDB_KILLS=$(KILLS) go test . ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+
+# Databases that are closed under every mixture of writers, and opened again.
+closes:
+	DRIFTDB_CLOSES=$(CLOSES) go test . -run '^TestCloseUnderLoad$$' -count 1 -v -timeout 0
+	cd tests/orm && DRIFTDB_CLOSES=$(CLOSES) go test . -run '^TestGORMClose$$' -count 1 -v -timeout 0
 
 # Random schedules of faults, deaths and takeovers, each restored and compared.
 faults: SEEDS = 0-10000

@@ -80,15 +80,20 @@ func (db *DB) Changes(ctx context.Context, from int64) iter.Seq2[Change, error] 
 // localChanges reads a chunk of the local log, and says with which sequence it
 // ends. With ErrTrimmed it returns the oldest sequence that the log has.
 func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, end, oldest int64, err error) {
-	c, err := db.readers.Get(ctx)
+	l, err := db.readers.Get(ctx)
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	defer db.readers.Put(c)
+	defer db.readers.Put(l, errReadDone)
+	if err := l.Enter(); err != nil {
+		return nil, 0, 0, err
+	}
+	defer l.Leave()
+	c := l.Conn
 	if err := c.Exec("BEGIN"); err != nil { // what was the oldest must not be trimmed meanwhile
 		return nil, 0, 0, err
 	}
-	defer func() { err = errors.Join(err, c.Exec("ROLLBACK")) }()
+	defer func() { err = db.finish(ctx, errors.Join(err, c.Exec("ROLLBACK"))) }()
 	log := changelog.View(c)
 	if oldest, err = log.Oldest(); err != nil {
 		return nil, 0, 0, err

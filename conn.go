@@ -42,16 +42,20 @@ func (c conn) read(ctx context.Context, query string, fn func(*sqlite.Stmt) erro
 	if c.tx != nil {
 		return c.tx.statement(ctx, query, fn)
 	}
-	r, err := c.db.readers.Get(ctx)
+	l, err := c.db.readers.Get(ctx)
 	if err != nil {
 		return export(err)
 	}
-	defer c.db.readers.Put(r)
-	return run(ctx, r, query, fn)
+	defer c.db.readers.Put(l, errReadDone)
+	if err := l.Enter(); err != nil {
+		return err
+	}
+	defer l.Leave()
+	return c.db.run(ctx, l.Conn, query, fn)
 }
 
 // run runs fn with a statement of c for query.
-func run(ctx context.Context, c *sqlite.Conn, query string, fn func(*sqlite.Stmt) error) error {
+func (db *DB) run(ctx context.Context, c *sqlite.Conn, query string, fn func(*sqlite.Stmt) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -59,17 +63,23 @@ func run(ctx context.Context, c *sqlite.Conn, query string, fn func(*sqlite.Stmt
 	defer stop()
 	st, err := c.Cached(query)
 	if err != nil {
-		return finish(ctx, err)
+		return db.finish(ctx, err)
 	}
 	defer st.Release()
-	return finish(ctx, fn(st))
+	return db.finish(ctx, fn(st))
 }
 
 // finish makes an error of SQLite's what the caller has to see: that of the
-// context which ended, or a public one.
-func finish(ctx context.Context, err error) error {
-	if err != nil && (sqlite.IsInterrupted(err) || errors.Is(err, errTxLost)) && ctx.Err() != nil {
+// context which ended, that the database is being closed, or a public one.
+func (db *DB) finish(ctx context.Context, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrClosed):
+		return err
+	case !sqlite.Stopped(err) && !errors.Is(err, errTxLost):
+	case ctx.Err() != nil:
 		return fmt.Errorf("driftdb: %w", context.Cause(ctx))
+	case db.isClosed():
+		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return export(err)
 }
@@ -79,8 +89,10 @@ func finish(ctx context.Context, err error) error {
 // others, and then be run again: fn's only effects are on the database and on
 // results of its caller's.
 func (c conn) write(ctx context.Context, fn func(*writer) error) error {
-	if c.tx != nil {
-		return c.tx.savepoint(ctx, func() error { return fn(&writer{c.tx.w}) })
+	if tx := c.tx; tx != nil {
+		return tx.savepoint(ctx, func() error {
+			return tx.use(ctx, func() error { return fn(&writer{tx.w}) })
+		})
 	}
 	return c.db.submit(ctx, false, func() error { return fn(&writer{c.db.writer}) })
 }
@@ -90,7 +102,7 @@ func (c conn) writeOne(ctx context.Context, query string, fn func(*sqlite.Stmt) 
 	if c.tx != nil {
 		return c.tx.statement(ctx, query, fn)
 	}
-	return c.db.submit(ctx, true, func() error { return run(ctx, c.db.writer.Conn, query, fn) })
+	return c.db.submit(ctx, true, func() error { return c.db.run(ctx, c.db.writer.Conn, query, fn) })
 }
 
 // named turns arguments into what the driver binds. A bool is 0 or 1, and a

@@ -3,16 +3,17 @@ package driftdb
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
@@ -33,14 +34,17 @@ type DB struct {
 	guard    guard
 	restored bool // Open has made the file
 
-	hub     *capture.Hub
-	token   chan struct{} // held by whoever uses writer
-	writer  *capture.Conn
-	queue   queue   // work that waits for it
-	group   []*work // of whoever holds token
-	readers *sqlite.Pool
-	sql     *sql.DB
-	logs    *changelog.Log
+	hub      *capture.Hub
+	token    chan struct{} // held by whoever uses writer
+	writer   *capture.Conn
+	running  atomic.Pointer[Tx] // that has the writer; nil: somebody else, or nobody
+	txs      inside.Place       // the functions of Tx
+	queue    queue              // work that waits for the writer
+	group    []*work            // of whoever holds token
+	readers  *sqlite.Pool
+	captured *capture.Connector // the connections of sql
+	sql      *sql.DB
+	logs     *changelog.Log
 
 	checkpoints *sqlite.Checkpointer // of all of these
 
@@ -63,6 +67,9 @@ func (db *DB) lock(ctx context.Context) error {
 	select {
 	case db.token <- struct{}{}:
 	default:
+		if err := db.ownTx(); err != nil && ctx.Err() == nil {
+			return err
+		}
 		select {
 		case db.token <- struct{}{}:
 		case <-ctx.Done():
@@ -123,14 +130,14 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 		err = errors.Join(err, errors.New("driftdb: the script left a transaction open, which was rolled back; use Tx"), db.writer.Rollback())
 	}
 	if err != nil {
-		return nil, tableError("", db.refused(finish(ctx, err)))
+		return nil, tableError("", db.refused(db.finish(ctx, err)))
 	}
 	return res, nil
 }
 
 // SQL returns the database for use with database/sql, and with everything that
 // is built on it. All of its connections may write, and whatever they commit is
-// captured. It is closed with the database; do not Close it.
+// captured. It is closed with the database, see [DB.Close]; do not Close it.
 //
 // A transaction takes the write lock when it begins, and waits for it for up to
 // Config.BusyTimeout, so that what it has read still holds when it writes. One
@@ -143,17 +150,10 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 // TIMESTAMP. SQLite compares it as text: store times of one zone, best UTC.
 func (db *DB) SQL() *sql.DB { return db.sql }
 
-// connector opens captured connections for database/sql.
-type connector struct{ db *DB }
-
-func (c connector) Connect(context.Context) (driver.Conn, error) {
-	return capture.Open(c.db.path, c.db.options(), c.db.hub)
+// openCaptured opens a captured connection for SQL.
+func (db *DB) openCaptured() (*capture.Conn, error) {
+	return capture.Open(db.path, db.options(), db.hub)
 }
-
-func (c connector) Driver() driver.Driver { return c }
-
-// Open is for callers of Driver; the name is not looked at.
-func (c connector) Open(string) (driver.Conn, error) { return c.Connect(context.Background()) }
 
 // NodeID returns the id under which this copy writes to the bucket.
 func (db *DB) NodeID() string { return db.id.NodeID }
@@ -184,64 +184,6 @@ func (db *DB) IntegrityCheck(ctx context.Context) error {
 func (db *DB) Vacuum(ctx context.Context) error {
 	_, err := db.Exec(ctx, "VACUUM")
 	return err
-}
-
-// Close stops syncing and closes the database. It never waits for the network:
-// what has not been sent is sent after the next Open. It waits for a running
-// write. Later calls return what the first one did.
-func (db *DB) Close() error {
-	db.closeOnce.Do(func() {
-		if db.sync != nil {
-			db.sync.Close()
-		}
-		close(db.closed)
-		db.token <- struct{}{} // the writer's last user is done; nobody comes after
-		db.guard.stop()
-		db.closeErr = db.release()
-	})
-	return db.closeErr
-}
-
-// release frees whatever of an open database there is.
-func (db *DB) release() error {
-	var errs []error
-	if db.sql != nil {
-		errs = append(errs, db.sql.Close())
-	}
-	if db.readers != nil {
-		errs = append(errs, db.readers.Close())
-	}
-	if db.logs != nil {
-		errs = append(errs, db.logs.Close())
-	}
-	if db.checkpoints != nil { // before we note how the file is left
-		errs = append(errs, db.checkpoints.Close())
-	}
-	if db.writer != nil {
-		db.leave()
-		errs = append(errs, db.writer.Close())
-	}
-	if db.file != nil {
-		errs = append(errs, db.file.Close())
-	}
-	if db.cleanup != nil {
-		errs = append(errs, db.cleanup())
-	}
-	return errors.Join(errs...)
-}
-
-// Shutdown sends what is left, as Flush does, and closes the database. Its
-// error says what was left unsent; that is in the file, and sent after the
-// next Open.
-func (db *DB) Shutdown(ctx context.Context) error {
-	var err error
-	if db.sync != nil {
-		if err = db.Flush(ctx); err != nil {
-			st := db.sync.Status()
-			err = export(fmt.Errorf("changes %d to %d are not confirmed in the bucket yet: %w", st.Confirmed+1, db.Sequence(), err))
-		}
-	}
-	return errors.Join(err, db.Close())
 }
 
 // size is the number of bytes that the database has on disk. Stat, unlike

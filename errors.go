@@ -70,7 +70,6 @@ var public = []struct{ is, as error }{
 	{seal.ErrCorrupt, ErrCorrupt},
 	{seal.ErrPlaintext, ErrCorrupt},
 	{segment.ErrCorrupt, ErrCorrupt},
-	{sqlite.ErrPoolClosed, ErrClosed},
 	{syncer.ErrClosed, ErrClosed},
 }
 

@@ -104,6 +104,9 @@ func (db *DB) submit(ctx context.Context, single bool, fn func() error) error {
 		return db.alone(ctx, single, fn)
 	default:
 	}
+	if err := db.ownTx(); err != nil {
+		return err
+	}
 	w := &work{ctx: ctx, single: single, fn: fn, done: make(chan struct{}, 1)}
 	db.queue.push(w)
 	for {
@@ -195,7 +198,7 @@ func (db *DB) inSavepoint(w *work) bool {
 	if !w.single { // a single statement watches its context itself
 		stop = c.Watch(w.ctx)
 	}
-	w.err = finish(w.ctx, w.run())
+	w.err = db.finish(w.ctx, w.run())
 	stop()
 	if c.Autocommit() {
 		return false // SQLite has rolled back everything
@@ -221,7 +224,7 @@ func (db *DB) alone(ctx context.Context, single bool, fn func() error) error {
 	stop := c.Watch(ctx)
 	defer stop()
 	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
-		return finish(ctx, err)
+		return db.finish(ctx, err)
 	}
 	defer func() { // after a panic; otherwise nothing is open any more
 		stop()
@@ -233,7 +236,7 @@ func (db *DB) alone(ctx context.Context, single bool, fn func() error) error {
 	}
 	if err == nil {
 		c.Before()
-		err = finish(ctx, c.Do("COMMIT"))
+		err = db.finish(ctx, c.Do("COMMIT"))
 	}
 	if err != nil {
 		stop()

@@ -54,9 +54,10 @@ func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([
 // also happens about once a day while the database syncs, and returns how much
 // that was. What a collection finds to be too old is deleted by the next one, a
 // day later at the earliest: until then somebody may still be reading it. It
-// flushes first, and uses the network.
+// flushes first, and uses the network. Where Flush is an error, so is
+// CollectGarbage.
 func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err error) {
-	if err := db.syncable(); err != nil {
+	if err := db.syncable("CollectGarbage"); err != nil {
 		return 0, 0, err
 	}
 	objects, bytes, err = db.sync.Collect(ctx)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
@@ -35,7 +36,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
-	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
 	if err := db.open(ctx); err != nil {
 		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.release())
 	}
@@ -296,7 +297,8 @@ func (db *DB) openConns() (err error) {
 		opts.QueryOnly, opts.Ledger = true, nil
 		return plain.Open(db.path, opts)
 	})
-	db.sql = sql.OpenDB(connector{db})
+	db.captured = capture.NewConnector(db.openCaptured)
+	db.sql = sql.OpenDB(db.captured)
 	return nil
 }
 

@@ -90,7 +90,8 @@ func (r *Repository[T]) Filter(ctx context.Context, w Where) ([]T, error) {
 //
 // The loop reads one state of the database, however long it takes, and may
 // write to it; inside a transaction it is not promised whether it sees rows
-// that it writes. Breaking off ends the read.
+// that it writes. Breaking off ends the read. [DB.Close] does not wait for it:
+// the next row is then [ErrClosed].
 func (r *Repository[T]) Each(ctx context.Context, q Query) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var v, none T
@@ -99,25 +100,24 @@ func (r *Repository[T]) Each(ctx context.Context, q Query) iter.Seq2[T, error] {
 			yield(none, r.fail(err))
 			return
 		}
-		stopped := false
-		err = r.at.read(ctx, s.SQL, func(st *sqlite.Stmt) error {
-			s.Bind(st)
-			for {
-				row, err := st.Step()
-				if err != nil || !row {
-					return err
-				}
-				v = none
-				if err := r.codec.decode(st, &v); err != nil {
-					return err
-				}
-				if stopped = !yield(v, nil); stopped {
-					return nil
-				}
-			}
-		})
-		if err != nil && !stopped {
+		rows, err := r.at.open(ctx, s.SQL, func(st *sqlite.Stmt) { s.Bind(st) })
+		if err != nil {
 			yield(none, r.fail(err))
+			return
+		}
+		defer rows.end()
+		decode := func(st *sqlite.Stmt) error {
+			v = none
+			return r.codec.decode(st, &v)
+		}
+		for {
+			row, err := rows.next(decode)
+			if err != nil {
+				yield(none, r.fail(err))
+			}
+			if !row || !yield(v, nil) {
+				return
+			}
 		}
 	}
 }

@@ -23,9 +23,10 @@ type SnapshotInfo struct {
 
 // Flush returns when all that was committed before the call is in the bucket,
 // and its manifest says so. It uses the network, also when syncing is manual or
-// stopped.
+// stopped. In the function of a Tx, in OnEvent or in a Logger's handler it would
+// wait for itself, and is an error.
 func (db *DB) Flush(ctx context.Context) error {
-	if err := db.syncable(); err != nil {
+	if err := db.syncable("Flush"); err != nil {
 		return err
 	}
 	if err := db.look(ctx); err != nil {
@@ -37,9 +38,10 @@ func (db *DB) Flush(ctx context.Context) error {
 // Snapshot stores a snapshot that holds all that was committed before the call,
 // and returns when the manifest names it. It uses the network, and free disk
 // space of the size of the database; without that it goes on more slowly, with a
-// warning, and the WAL grows by what is written meanwhile. Writers go on.
+// warning, and the WAL grows by what is written meanwhile. Writers go on. Where
+// Flush is an error, so is Snapshot.
 func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
-	if err := db.syncable(); err != nil {
+	if err := db.syncable("Snapshot"); err != nil {
 		return SnapshotInfo{}, err
 	}
 	if err := db.look(ctx); err != nil {
@@ -52,7 +54,11 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	return SnapshotInfo{Key: s.Key, Sequence: s.Sequence, Time: time.UnixMilli(s.Time), Size: s.Size}, nil
 }
 
-func (db *DB) syncable() error {
+// syncable says why there cannot be the call, which waits for the engine.
+func (db *DB) syncable(call string) error {
+	if err := db.waitsForItself(call); err != nil {
+		return err
+	}
 	if db.isClosed() {
 		return ErrClosed
 	}
@@ -65,7 +71,7 @@ func (db *DB) syncable() error {
 // StartSync starts syncing in the background, unless it runs or there is
 // nothing to sync with.
 func (db *DB) StartSync() {
-	if db.syncable() == nil {
+	if db.sync != nil && !db.isClosed() {
 		db.sync.Start()
 	}
 }

@@ -16,8 +16,9 @@ type Tx struct {
 	db    *DB
 	w     *capture.Conn // nil: it only reads
 	c     *sqlite.Conn
-	depth int // of savepoints
-	done  bool
+	loan  *sqlite.Loan // of c: ends with the transaction
+	stop  func()       // ends the watch over its context
+	depth int          // of savepoints
 }
 
 var (
@@ -27,86 +28,150 @@ var (
 
 // Tx runs fn in a transaction that is committed when fn returns nil, and
 // rolled back when it returns an error, panics, or ctx ends. It waits for the
-// one writer; fn must not write to the database except through tx, or it waits
-// for itself. It uses no network.
+// one writer. In fn, write through tx only (tx.Exec, tx.Savepoint, In(tx) of a
+// repository): what would wait for fn itself, such as another Tx, Flush or Close
+// on the same goroutine, is an error. It uses no network.
+//
+// [DB.Close] waits for fn for a moment only. Then it rolls back, and what fn does
+// next with tx, or Tx itself, fails with [ErrClosed].
 func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) error {
-	if err := db.lock(ctx); err != nil {
+	tx, err := db.begin(ctx)
+	if err != nil {
 		return err
 	}
-	defer db.unlock()
-	stop := db.writer.Watch(ctx)
-	defer stop()
-	db.writer.Before()
-	if err := db.writer.Do("BEGIN IMMEDIATE"); err != nil {
-		return finish(ctx, err)
+	defer tx.end()
+	db.txs.Call(func() { err = fn(tx) })
+	if err != nil {
+		return db.finish(ctx, err)
 	}
-	tx := &Tx{db: db, w: db.writer, c: db.writer.Conn}
-	defer tx.end(stop)
-	if err := fn(tx); err != nil {
-		return finish(ctx, err)
-	}
-	if err := tx.usable(ctx); err != nil {
-		return err
-	}
-	tx.w.Before()
-	return tableError("", db.refused(finish(ctx, tx.c.Do("COMMIT"))))
+	err = tx.use(ctx, func() error {
+		tx.w.Before()
+		return tx.c.Do("COMMIT")
+	})
+	return tableError("", db.refused(db.finish(ctx, err)))
 }
 
-// end rolls back what was not committed. Interrupts are over by then: a
-// rollback must not be stopped half way.
-func (tx *Tx) end(stop func()) {
-	tx.done = true
-	stop()
-	if err := tx.c.Rollback(); err != nil {
-		tx.db.log.Error("a rollback failed", "scope", "sqlite", "error", err)
+// begin starts a transaction on the writer.
+func (db *DB) begin(ctx context.Context) (*Tx, error) {
+	if err := db.lock(ctx); err != nil {
+		return nil, err
 	}
-	if tx.w != nil {
-		tx.w.After()
+	w := db.writer
+	stop := w.Watch(ctx)
+	w.Before()
+	if err := w.Do("BEGIN IMMEDIATE"); err != nil {
+		stop()
+		db.unlock()
+		return nil, db.finish(ctx, err)
 	}
+	tx := &Tx{db: db, w: w, c: w.Conn, stop: stop}
+	tx.loan = sqlite.NewLoan(tx.c, tx.takeBack)
+	db.running.Store(tx)
+	return tx, nil
+}
+
+// end rolls back what was not committed and frees the writer, unless Close has
+// taken it, and with it the turn to write.
+func (tx *Tx) end() {
+	var failed error
+	mine := tx.loan.Return(errTxDone, func() { failed = tx.undo() })
+	tx.db.running.Store(nil)
+	if !mine {
+		return
+	}
+	tx.db.unlock()
+	if failed != nil {
+		tx.db.log.Error("a rollback failed", "scope", "sqlite", "error", failed)
+	}
+}
+
+// undo rolls back. Interrupts are over by then: a rollback must not be stopped
+// half way.
+func (tx *Tx) undo() error {
+	tx.stop()
+	err := tx.c.Rollback()
+	tx.w.After()
+	return err
+}
+
+// takeBack ends the transaction for Close.
+func (tx *Tx) takeBack(why error, letGo func()) (told, failed error) {
+	letGo()
+	return fmt.Errorf("%w; the transaction was rolled back", why), tx.undo()
 }
 
 // ReadTx runs fn in a transaction that only reads: all of it sees the database
 // as it was when the transaction began, whatever is written meanwhile.
+// [DB.Close] does not wait for fn: what fn reads next fails with [ErrClosed].
 func (db *DB) ReadTx(ctx context.Context, fn func(*Tx) error) error {
-	c, err := db.readers.Get(ctx)
+	l, err := db.readers.Get(ctx)
 	if err != nil {
 		return export(err)
 	}
-	defer db.readers.Put(c)
-	stop := c.Watch(ctx)
-	defer stop()
-	// The view begins with the first thing that is read.
-	if err := c.Exec("BEGIN; SELECT 1 FROM main.sqlite_schema LIMIT 1"); err != nil {
-		return finish(ctx, err)
+	tx := &Tx{db: db, c: l.Conn, loan: l, stop: l.Conn.Watch(ctx)}
+	defer tx.endRead()
+	if err := l.Enter(); err != nil {
+		return err
 	}
-	tx := &Tx{db: db, c: c}
-	defer tx.end(stop)
-	return finish(ctx, fn(tx))
+	// The view begins with the first thing that is read.
+	err = tx.c.Exec("BEGIN; SELECT 1 FROM main.sqlite_schema LIMIT 1")
+	l.Leave()
+	if err != nil {
+		return db.finish(ctx, err)
+	}
+	return db.finish(ctx, fn(tx))
+}
+
+func (tx *Tx) endRead() {
+	tx.stop()
+	var failed error
+	if tx.loan.Enter() == nil {
+		failed = tx.c.Rollback()
+		tx.loan.Leave()
+	}
+	tx.db.readers.Put(tx.loan, errTxDone)
+	if failed != nil {
+		tx.db.log.Error("a rollback failed", "scope", "sqlite", "error", failed)
+	}
 }
 
 // Exec runs a script of one or more statements. Each sees all of args.
-func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if err := tx.usable(ctx); err != nil {
-		return nil, err
-	}
+func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (res sql.Result, err error) {
 	values, err := named(args)
 	if err != nil {
 		return nil, err
 	}
 	if tx.w == nil {
-		res, err := tx.c.Driver.ExecContext(ctx, query, values)
-		return res, finish(ctx, err)
+		err = tx.use(ctx, func() error {
+			res, err = tx.c.Driver.ExecContext(ctx, query, values)
+			return err
+		})
+		return res, tx.db.finish(ctx, err)
 	}
-	res, err := tx.w.ExecContext(ctx, query, values)
-	return res, tableError("", tx.db.refused(finish(ctx, err)))
+	err = tx.use(ctx, func() error {
+		res, err = tx.w.ExecContext(ctx, query, values)
+		return err
+	})
+	return res, tableError("", tx.db.refused(tx.db.finish(ctx, err)))
 }
 
+// use runs fn, which uses the transaction's connection, unless the transaction is
+// over.
+func (tx *Tx) use(ctx context.Context, fn func() error) error {
+	if err := tx.loan.Enter(); err != nil {
+		return err
+	}
+	defer tx.loan.Leave()
+	if err := tx.usable(ctx); err != nil {
+		return err
+	}
+	return fn()
+}
+
+// usable is asked during a use.
 func (tx *Tx) usable(ctx context.Context) error {
-	switch {
-	case tx.done:
-		return errTxDone
-	case tx.c.Autocommit():
-		return errTxLost // or what follows would be committed one by one
+	if tx.c.Autocommit() {
+		return tx.db.finish(ctx, errTxLost) // or what follows would be committed one by one
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("driftdb: %w", context.Cause(ctx))
@@ -120,48 +185,68 @@ func (tx *Tx) Savepoint(ctx context.Context, fn func(*Tx) error) error {
 	return tx.savepoint(ctx, func() error { return fn(tx) })
 }
 
-func (tx *Tx) savepoint(ctx context.Context, fn func() error) error {
-	if err := tx.usable(ctx); err != nil {
-		return err
-	}
-	if tx.w == nil {
-		return ErrReadOnly
-	}
+func (tx *Tx) savepoint(ctx context.Context, fn func() error) (err error) {
 	name := fmt.Sprintf("driftdb_%d", tx.depth)
-	tx.w.Before()
-	if err := tx.c.Do("SAVEPOINT " + name); err != nil {
-		return finish(ctx, err)
+	if err := tx.control(ctx, "SAVEPOINT "+name); err != nil {
+		return err
 	}
 	tx.depth++
 	kept := false
 	defer func() {
 		tx.depth--
-		if !kept && !tx.c.Autocommit() {
-			tx.w.Before()
-			if err := tx.c.Exec("ROLLBACK TO " + name + "; RELEASE " + name); err != nil {
-				tx.db.log.Error("a savepoint could not be rolled back", "scope", "sqlite", "error", err)
-			}
+		if kept {
+			return
+		}
+		if failed := tx.undoPart(name); failed != nil {
+			err = errors.Join(err, failed)
 		}
 	}()
 	if err := fn(); err != nil {
-		return finish(ctx, err)
+		return tx.db.finish(ctx, err)
 	}
-	tx.w.Before()
-	if err := tx.c.Do("RELEASE " + name); err != nil {
-		return finish(ctx, err)
+	if err := tx.control(ctx, "RELEASE "+name); err != nil {
+		return err
 	}
 	kept = true
 	return nil
 }
 
+// control runs a statement of ours that divides the transaction.
+func (tx *Tx) control(ctx context.Context, statement string) error {
+	return tx.db.finish(ctx, tx.use(ctx, func() error {
+		if tx.w == nil {
+			return ErrReadOnly
+		}
+		tx.w.Before()
+		return tx.c.Do(statement)
+	}))
+}
+
+// undoPart rolls back to a savepoint, unless all of the transaction is gone. If
+// that fails, all of it goes: what was undone must not be committed.
+func (tx *Tx) undoPart(name string) error {
+	if tx.loan.Enter() != nil {
+		return nil
+	}
+	defer tx.loan.Leave()
+	if tx.c.Autocommit() {
+		return nil
+	}
+	tx.w.Before()
+	if err := tx.c.Exec("ROLLBACK TO " + name + "; RELEASE " + name); err != nil {
+		err = fmt.Errorf("driftdb: a part of the transaction could not be rolled back by itself: %w", err)
+		return errors.Join(err, tx.c.Rollback())
+	}
+	return nil
+}
+
 // statement runs fn with a statement of the transaction's connection.
 func (tx *Tx) statement(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
-	if err := tx.usable(ctx); err != nil {
-		return err
-	}
-	if tx.w != nil {
-		tx.w.Before()
-		defer tx.w.After()
-	}
-	return run(ctx, tx.c, query, fn)
+	return tx.use(ctx, func() error {
+		if tx.w != nil {
+			tx.w.Before()
+			defer tx.w.After()
+		}
+		return tx.db.run(ctx, tx.c, query, fn)
+	})
 }

@@ -268,7 +268,7 @@ func TestCookieNet(t *testing.T) {
 // that it left if it moved it.
 func beneath(t *testing.T, c *sql.Conn, query string) (cookie int64, moved bool) {
 	err := c.Raw(func(driverConn any) error {
-		plain := driverConn.(*capture.Conn).Conn
+		plain := capture.Lent(driverConn)
 		if plain.Exec("BEGIN IMMEDIATE") != nil {
 			return nil // busy
 		}

@@ -2,9 +2,7 @@ package capture_test
 
 import (
 	"bytes"
-	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -60,23 +58,11 @@ func (s *source) watch(t testing.TB) {
 	}
 }
 
-// connector opens captured connections for database/sql.
-type connector struct {
-	path string
-	opts sqlite.Options
-	hub  *capture.Hub
-}
-
-func (c connector) Driver() driver.Driver { return nil }
-func (c connector) Connect(context.Context) (driver.Conn, error) {
-	return capture.Open(c.path, c.opts, c.hub)
-}
-
 // open opens a captured connection.
 func (s *source) open() (*capture.Conn, error) { return capture.Open(s.path, s.opts, s.hub) }
 
 func (s *source) pool(t testing.TB) *sql.DB {
-	db := sql.OpenDB(connector{s.path, s.opts, s.hub})
+	db := sql.OpenDB(capture.NewConnector(s.open))
 	t.Cleanup(func() { db.Close() })
 	return db
 }

@@ -75,7 +75,7 @@ func Open(path string, opts sqlite.Options, hub *Hub) (*Conn, error) {
 // part: the ledger has to know of every commit.
 func (r *recorder) mayCommit() int32 {
 	switch {
-	case r.fail != nil, !r.synced && (r.count > 0 || r.level > 0):
+	case r.ended, r.fail != nil, !r.synced && (r.count > 0 || r.level > 0):
 		r.noteInterrupt(r.fail)
 		return 1
 	case r.level == 0:

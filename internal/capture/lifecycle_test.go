@@ -1,9 +1,7 @@
 package capture
 
 import (
-	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -114,7 +112,8 @@ func TestOpenThatFails(t *testing.T) {
 // in any order, schema statements and scripts among them.
 func TestStatementsOutliveTransactions(t *testing.T) {
 	path := newFile(t)
-	db := sql.OpenDB(connector{path, NewHub(0, 0, nil)})
+	hub := NewHub(0, 0, nil)
+	db := sql.OpenDB(NewConnector(func() (*Conn, error) { return Open(path, sqlite.Options{}, hub) }))
 	defer db.Close()
 	var all []*sql.Stmt
 	for _, q := range []string{"CREATE TABLE IF NOT EXISTS t(a)", "PRAGMA user_version=3", "SELECT 1; SELECT 2", "CREATE TABLE IF NOT EXISTS u(a); INSERT INTO u VALUES(1)", "-- c", ""} {
@@ -189,16 +188,6 @@ func TestOurTableIsGone(t *testing.T) {
 	if err := exec("PRAGMA temp_store=FILE; CREATE TABLE u(a)"); err != nil { // which makes them again
 		t.Error(err)
 	}
-}
-
-type connector struct {
-	path string
-	hub  *Hub
-}
-
-func (c connector) Driver() driver.Driver { return nil }
-func (c connector) Connect(context.Context) (driver.Conn, error) {
-	return Open(c.path, sqlite.Options{}, c.hub)
 }
 
 // resident is the process's memory, or 0 where we do not know how to ask.

@@ -59,6 +59,7 @@ type recorder struct {
 	enlisting bool
 	making    map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
 	unsettled bool            // a commit passed by without us
+	ended     bool            // the connection is being taken away: no commit
 	denied    error           // why a commit was refused just now: SQLite carries errors as text only
 
 	tables    map[string]*table // what we know of main's tables …

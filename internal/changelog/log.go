@@ -41,6 +41,10 @@ func View(c *sqlite.Conn) *Log { return &Log{c: c, shapes: map[int64]*change.Sha
 // Close closes the connection.
 func (l *Log) Close() error { return l.c.Close() }
 
+// Interrupt makes a statement that runs fail, or the waiting for a lock. It may be
+// called on any goroutine.
+func (l *Log) Interrupt() { l.c.Interrupt() }
+
 // Identity is what the file says of itself.
 func (l *Log) Identity() Identity { return l.id }
 

@@ -8,3 +8,6 @@ func (c *Conn) SpoilIndex() uint32 {
 	h.FmxFrame ^= 1
 	return n
 }
+
+// Closed says whether c is.
+func (c *Conn) Closed() bool { return c.closed }

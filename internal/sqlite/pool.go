@@ -3,23 +3,19 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"sync"
+	"time"
 )
 
-// Pool keeps connections that are not in use. It opens as many as are asked
-// for, so that a caller who holds one can always have another, and keeps only
-// a few.
+// Pool lends connections, and keeps those that are not in use. It opens as many
+// as are asked for, so that a caller who holds one can always have another, and
+// keeps only a few.
 type Pool struct {
 	open func() (*Conn, error)
 	keep int
 
-	mu     sync.Mutex
-	idle   []*Conn
-	closed bool
+	lent Loans
+	idle []*Conn // under lent.mu
 }
-
-// ErrPoolClosed says that the pool gives out no more connections.
-var ErrPoolClosed = errors.New("sqlite: the pool is closed")
 
 // NewPool returns a pool that opens connections with open and keeps up to keep
 // idle ones.
@@ -27,47 +23,68 @@ func NewPool(keep int, open func() (*Conn, error)) *Pool {
 	return &Pool{open: open, keep: keep}
 }
 
-// Get returns a connection that is the caller's until Put.
-func (p *Pool) Get(ctx context.Context) (*Conn, error) {
+// Get lends a connection until Put.
+func (p *Pool) Get(ctx context.Context) (*Loan, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, ErrPoolClosed
+	if l, err := p.getIdle(); l != nil || err != nil {
+		return l, err
 	}
-	if n := len(p.idle); n > 0 {
-		c := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		p.mu.Unlock()
-		return c, nil
-	}
-	p.mu.Unlock()
-	return p.open()
+	l := new(Loan)
+	return l, p.lent.Lend(func() (_ *Loan, err error) {
+		l.Conn, err = p.open()
+		return l, err
+	})
 }
 
-// Put gives c back. A connection that is still inside a transaction is closed.
-func (p *Pool) Put(c *Conn) {
-	p.mu.Lock()
-	keep := !p.closed && len(p.idle) < p.keep && c.Autocommit()
-	if keep {
-		p.idle = append(p.idle, c)
+// getIdle lends a connection that is there, if there is one.
+func (p *Pool) getIdle() (*Loan, error) {
+	p.lent.mu.Lock()
+	defer p.lent.mu.Unlock()
+	if err := p.lent.Shutting(); err != nil {
+		return nil, err
 	}
-	p.mu.Unlock()
-	if !keep {
-		c.Close()
+	n := len(p.idle)
+	if n == 0 {
+		return nil, nil
 	}
+	l := &Loan{Conn: p.idle[n-1]}
+	p.idle = p.idle[:n-1]
+	p.lent.add(l)
+	return l, nil
 }
 
-// Close closes the idle connections; those in use are closed when they come
-// back.
-func (p *Pool) Close() error {
-	p.mu.Lock()
+// Put ends a loan. Whoever still uses it is told why. A connection that is still
+// inside a transaction is closed.
+func (p *Pool) Put(l *Loan, why error) {
+	l.Return(why, func() {
+		if !p.putIdle(l.Conn) {
+			p.lent.failed(l.Conn.Close())
+		}
+	})
+}
+
+func (p *Pool) putIdle(c *Conn) bool {
+	p.lent.mu.Lock()
+	defer p.lent.mu.Unlock()
+	if p.lent.Shutting() != nil || len(p.idle) >= p.keep || !c.Autocommit() {
+		return false
+	}
+	p.idle = append(p.idle, c)
+	return true
+}
+
+// Shut ends the lending; see [Loans.Shut].
+func (p *Pool) Shut(why error) { p.lent.Shut(why) }
+
+// Close closes all connections, after Shut; see [Loans.Recall].
+func (p *Pool) Close(deadline time.Time) error {
+	errs := []error{p.lent.Recall(deadline)}
+	p.lent.mu.Lock()
 	idle := p.idle
-	p.idle, p.closed = nil, true
-	p.mu.Unlock()
-	var errs []error
+	p.idle = nil
+	p.lent.mu.Unlock()
 	for _, c := range idle {
 		errs = append(errs, c.Close())
 	}

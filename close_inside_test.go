@@ -1,0 +1,325 @@
+package driftdb_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+)
+
+// waiting are the calls that wait for what runs.
+var waiting = map[string]func(*driftdb.DB) error{
+	"Close":          func(db *driftdb.DB) error { return db.Close() },
+	"Shutdown":       func(db *driftdb.DB) error { return db.Shutdown(context.Background()) },
+	"Flush":          func(db *driftdb.DB) error { return db.Flush(context.Background()) },
+	"Snapshot":       func(db *driftdb.DB) error { _, err := db.Snapshot(context.Background()); return err },
+	"CollectGarbage": func(db *driftdb.DB) error { _, _, err := db.CollectGarbage(context.Background()); return err },
+}
+
+// refusedInside fails unless each of the waiting calls is an error at once that
+// says what to do, and is none for another database.
+func refusedInside(t *testing.T, db *driftdb.DB, advice string) {
+	t.Helper()
+	for _, name := range sortedKeys(waiting) {
+		began := time.Now()
+		err := waiting[name](db)
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), advice) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := time.Since(began); took > closeLimit {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+	other := open(t, config(t))
+	some(t, other, "t", 1)
+	for _, name := range []string{"Flush", "Snapshot", "Close"} {
+		if err := waiting[name](other); err != nil {
+			t.Errorf("%s of another database: %v", name, err)
+		}
+	}
+}
+
+// TestCallsInTx: what would wait for the function that it is called from is an
+// error at once, and the transaction goes on.
+func TestCallsInTx(t *testing.T) {
+	ctx := t.Context()
+	db := open(t, config(t))
+	some(t, db, "t", 1)
+	users, err := driftdb.Define[loadRow](ctx, db, "rows")
+	check(t, err)
+	nothing := func(*driftdb.Tx) error { t.Error("it ran"); return nil }
+	type other struct {
+		driftdb.Base
+		V string
+	}
+	within(t, "a call in Tx", func() {
+		err = db.Tx(ctx, func(tx *driftdb.Tx) error {
+			refusedInside(t, db, "when Tx has returned")
+			for name, call := range map[string]func() error{
+				"Tx":      func() error { return db.Tx(ctx, nothing) },
+				"Exec":    func() error { _, err := db.Exec(ctx, "DELETE FROM t"); return err },
+				"Vacuum":  func() error { return db.Vacuum(ctx) },
+				"Create":  func() error { _, err := users.Create(ctx, loadRow{}); return err },
+				"Many":    func() error { _, err := users.CreateMany(ctx, []loadRow{{}}); return err },
+				"Define":  func() error { _, err := driftdb.Define[other](ctx, db, "others"); return err },
+				"ReadTx":  func() error { return db.ReadTx(ctx, func(*driftdb.Tx) error { return db.Tx(ctx, nothing) }) },
+				"a defer": func() (err error) { defer func() { err = db.Tx(ctx, nothing) }(); return nil },
+				"a part":  func() error { return tx.Savepoint(ctx, func(*driftdb.Tx) error { return db.Tx(ctx, nothing) }) },
+				"a loop":  func() error { return inLoop(ctx, users, func() error { return db.Tx(ctx, nothing) }) },
+				"another": func() error { return inOtherTx(t, func() error { return db.Tx(ctx, nothing) }) },
+				"its Exec": func() error {
+					return inOtherTx(t, func() error { _, err := db.Exec(ctx, "DELETE FROM t"); return err })
+				},
+			} {
+				err := call()
+				for _, way := range []string{"tx.Exec", "In(tx)", "Tx.Savepoint"} {
+					if err == nil || !strings.Contains(err.Error(), way) {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+			}
+			if n, err := driftdb.Select[int64](ctx, db, "SELECT count(*) FROM t"); err != nil || n[0] != 1 {
+				t.Errorf("reading: %v, %v", n, err)
+			}
+			db.StopSync()
+			db.StartSync()
+			db.Metrics()
+			_, err := tx.Exec(ctx, "INSERT INTO t(v) VALUES('it goes on')")
+			return err
+		})
+	})
+	check(t, err)
+	if n := count(t, db, "t"); n != 2 {
+		t.Errorf("%d rows", n)
+	}
+	exec(t, db, "INSERT INTO t(v) VALUES('afterwards')")
+}
+
+func inLoop(ctx context.Context, users *driftdb.Repository[loadRow], fn func() error) error {
+	if _, err := users.FindOne(ctx, driftdb.Where{}); err == nil {
+		return errors.New("the test wants no rows here")
+	}
+	for range 1 {
+		return fn()
+	}
+	return nil
+}
+
+// inOtherTx calls fn in a transaction of another database, which is no reason to
+// let it into its own.
+func inOtherTx(t *testing.T, fn func() error) (err error) {
+	other := open(t, config(t))
+	exec(t, other, "CREATE TABLE t(v)")
+	if txErr := other.Tx(t.Context(), func(tx *driftdb.Tx) error {
+		err = fn()
+		_, err := tx.Exec(t.Context(), "INSERT INTO t VALUES(1)")
+		return err
+	}); txErr != nil {
+		t.Error(txErr)
+	}
+	return err
+}
+
+// TestWaitingIsNoError: only a transaction's own goroutine is inside of it. Others
+// wait their turn, also those that its function has started, and those that run
+// transactions of other databases.
+func TestWaitingIsNoError(t *testing.T) {
+	ctx := t.Context()
+	db, other := open(t, config(t)), open(t, config(t))
+	some(t, db, "t", 1)
+	exec(t, other, "CREATE TABLE t(v)")
+	var waiting sync.WaitGroup
+	insert := func() {
+		if _, err := db.Exec(ctx, "INSERT INTO t(v) VALUES('waited')"); err != nil {
+			t.Error(err)
+		}
+	}
+	err := db.Tx(ctx, func(tx *driftdb.Tx) error {
+		waiting.Go(insert)
+		waiting.Go(func() {
+			if err := other.Tx(ctx, func(*driftdb.Tx) error { insert(); return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(10 * time.Millisecond) // both wait by now, most times
+		return nil
+	})
+	check(t, err)
+	waiting.Wait()
+	if n := count(t, db, "t"); n != 3 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// teller lets a test run code where a database tells of something: in OnEvent, or
+// in the handler of a Logger.
+type teller struct {
+	mu   sync.Mutex
+	once func(e driftdb.Event)
+}
+
+func (w *teller) set(fn func(e driftdb.Event)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.once = fn
+}
+
+func (w *teller) tell(e driftdb.Event) {
+	w.mu.Lock()
+	fn := w.once
+	w.once = nil
+	w.mu.Unlock()
+	if fn != nil {
+		fn(e)
+	}
+}
+
+func (w *teller) Enabled(context.Context, slog.Level) bool { return true }
+func (w *teller) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w *teller) WithGroup(string) slog.Handler            { return w }
+func (w *teller) Handle(_ context.Context, r slog.Record) error {
+	w.tell(driftdb.Event{Message: r.Message})
+	return nil
+}
+
+// eachTeller runs fn with a database that tells by OnEvent, and with one that does
+// by its Logger.
+func eachTeller(t *testing.T, fn func(t *testing.T, cfg driftdb.Config, w *teller)) {
+	for name, set := range map[string]func(*driftdb.Config, *teller){
+		"OnEvent": func(cfg *driftdb.Config, w *teller) { cfg.OnEvent = w.tell },
+		"Logger":  func(cfg *driftdb.Config, w *teller) { cfg.Logger = slog.New(w) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, w := config(t), new(teller)
+			cfg.SyncInterval = time.Millisecond
+			set(&cfg, w)
+			fn(t, cfg, w)
+		})
+	}
+}
+
+// TestCallsInEvents: what waits for the engine cannot be called where the engine,
+// or a caller who holds it, tells of something. Everything else can.
+func TestCallsInEvents(t *testing.T) {
+	eachTeller(t, func(t *testing.T, cfg driftdb.Config, w *teller) {
+		ctx := context.Background()
+		db := open(t, cfg)
+		some(t, db, "t", 1)
+		for name, cause := range map[string]func() error{
+			"the loop": func() error { db.StartSync(); return nil },
+			"a Flush":  func() error { return db.Flush(ctx) },
+		} {
+			told := make(chan bool)
+			w.set(func(driftdb.Event) {
+				defer close(told)
+				refusedInside(t, db, "another goroutine")
+				exec(t, db, "INSERT INTO t(v) VALUES('told')")
+				if err := db.Tx(ctx, func(tx *driftdb.Tx) error { return nil }); err != nil {
+					t.Error(err)
+				}
+				if err := db.ReadTx(ctx, func(tx *driftdb.Tx) error { return nil }); err != nil {
+					t.Error(err)
+				}
+				if _, err := db.SQL().Exec("INSERT INTO t(v) VALUES('told')"); err != nil {
+					t.Error(err)
+				}
+				count(t, db, "t")
+				db.Metrics()
+			})
+			within(t, name, func() {
+				check(t, cause())
+				exec(t, db, "INSERT INTO t(v) VALUES('new')")
+				if name != "the loop" {
+					check(t, db.Flush(ctx))
+				}
+				<-told
+			})
+			db.StopSync()
+		}
+	})
+}
+
+// TestCloseFromEvent: a handler may let another goroutine close the database.
+func TestCloseFromEvent(t *testing.T) {
+	eachTeller(t, func(t *testing.T, cfg driftdb.Config, w *teller) {
+		cfg.ManualSync = false
+		db := open(t, cfg)
+		closed := make(chan error)
+		w.set(func(driftdb.Event) { go func() { closed <- db.Close() }() })
+		some(t, db, "t", 1)
+		within(t, "Close", func() { check(t, <-closed) })
+	})
+}
+
+// TestStopSyncInEvent: syncing can be stopped, and started again, from where it
+// tells of something, and from elsewhere meanwhile.
+func TestStopSyncInEvent(t *testing.T) {
+	eachTeller(t, func(t *testing.T, cfg driftdb.Config, w *teller) {
+		db := open(t, cfg)
+		some(t, db, "t", 1)
+		var elsewhere sync.WaitGroup
+		for i, again := range []bool{false, true, false, true} {
+			told := make(chan bool)
+			w.set(func(driftdb.Event) {
+				defer close(told)
+				if i > 1 {
+					elsewhere.Go(db.StopSync)
+				}
+				db.StopSync()
+				if again {
+					db.StartSync()
+				}
+			})
+			exec(t, db, "INSERT INTO t(v) VALUES(1)")
+			db.StartSync()
+			within(t, "StopSync", func() { <-told; elsewhere.Wait() })
+			if i < 2 && db.Metrics().IsRunning != again {
+				t.Errorf("round %d: syncing runs: %v", i, !again)
+			}
+			db.StopSync()
+		}
+		w.set(func(driftdb.Event) { db.StopSync() })
+		exec(t, db, "INSERT INTO t(v) VALUES(1)")
+		db.StartSync()
+		closeSoon(t, db)
+	})
+}
+
+// TestEventsOfEvents: what a handler causes to be told is told after it has
+// returned, so that calls still come one at a time.
+func TestEventsOfEvents(t *testing.T) {
+	var log *slog.Logger
+	var one sync.Mutex // as many handlers have it
+	var told []string
+	tell := func(who, message string) {
+		one.Lock()
+		defer one.Unlock()
+		told = append(told, who+" "+message)
+		if len(message) < 3 {
+			log.Info(message+"a", "scope", "test")
+			log.With("k", "v").Info(message + "b")
+		}
+	}
+	w := new(teller)
+	w.set(func(e driftdb.Event) { tell("Logger", e.Message) })
+	log = driftdb.EventLogger(slog.New(w), func(e driftdb.Event) { tell("OnEvent", e.Message) })
+	within(t, "an event of an event", func() { log.Info("x") })
+	want := "OnEvent x, Logger x, OnEvent xa, OnEvent xb, OnEvent xa, OnEvent xb, " + strings.Repeat("OnEvent xaa, OnEvent xab, OnEvent xba, OnEvent xbb, ", 2)
+	if got := strings.Join(told, ", ") + ", "; got != want {
+		t.Errorf("told:\n%s\nwant:\n%s", got, want)
+	}
+	told = nil
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { log.Info("y") })
+	}
+	within(t, "events of several goroutines", all.Wait)
+	if len(told) != 8*(1+2+4) {
+		t.Errorf("%d events: %v", len(told), told)
+	}
+}

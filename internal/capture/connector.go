@@ -1,0 +1,190 @@
+package capture
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// Connector opens captured connections for database/sql, and can take them all
+// back, whatever the program still holds: a sql.Conn, a transaction, prepared
+// statements, rows.
+type Connector struct {
+	open func() (*Conn, error)
+	lent sqlite.Loans
+}
+
+var (
+	_ driver.Connector = (*Connector)(nil)
+	_ driver.Driver    = (*Connector)(nil)
+)
+
+// NewConnector returns a connector whose connections are opened with open.
+func NewConnector(open func() (*Conn, error)) *Connector { return &Connector{open: open} }
+
+// Connect opens a connection.
+func (k *Connector) Connect(context.Context) (driver.Conn, error) {
+	s := new(session)
+	err := k.lent.Lend(func() (_ *sqlite.Loan, err error) {
+		if s.c, err = k.open(); err != nil {
+			return nil, err
+		}
+		s.loan, s.lent = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent
+		return s.loan, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Driver is the connector itself.
+func (k *Connector) Driver() driver.Driver { return k }
+
+// Open is for callers of Driver; the name is not looked at.
+func (k *Connector) Open(string) (driver.Conn, error) { return k.Connect(context.Background()) }
+
+// Shut is the end of all work on the connections, but for statements that run. An
+// open transaction can no longer be committed. Whoever tries is told why.
+func (k *Connector) Shut(why error) { k.lent.Shut(why) }
+
+// Recall closes all connections, after Shut. Statements that run may go on until
+// deadline, and are interrupted then. Open transactions are rolled back, and so
+// are statements that have written and whose rows have not been read to the end.
+func (k *Connector) Recall(deadline time.Time) error { return k.lent.Recall(deadline) }
+
+// session is a connection as database/sql has it.
+type session struct {
+	c    *Conn
+	loan *sqlite.Loan
+	lent *sqlite.Loans
+}
+
+var (
+	_ driver.ExecerContext      = (*session)(nil)
+	_ driver.QueryerContext     = (*session)(nil)
+	_ driver.ConnPrepareContext = (*session)(nil)
+	_ driver.ConnBeginTx        = (*session)(nil)
+	_ driver.SessionResetter    = (*session)(nil)
+	_ driver.Validator          = (*session)(nil)
+	_ driver.Pinger             = (*session)(nil)
+)
+
+// takeBack closes the connection. A commit of what is open is refused before
+// anything is closed: to close the rows of an INSERT ... RETURNING commits it.
+func (s *session) takeBack(why error, letGo func()) (told, failed error) {
+	c := s.c
+	told = why
+	if !c.Autocommit() || lib.Xsqlite3_txn_state(c.TLS, c.DB, 0) == lib.SQLITE_TXN_WRITE {
+		told = fmt.Errorf("%w; the transaction was rolled back", why)
+	}
+	c.r.ended = true
+	letGo()
+	c.rollback()
+	return told, c.Close()
+}
+
+// explain makes an error of a statement that was interrupted to take the
+// connection back what it is.
+func (s *session) explain(err error) error {
+	if why := s.lent.Shutting(); why != nil && sqlite.Stopped(err) {
+		return fmt.Errorf("%w: %w", why, err)
+	}
+	return err
+}
+
+// use runs fn, which uses the connection.
+func (s *session) use(fn func() error) error {
+	if err := s.loan.Enter(); err != nil {
+		return err
+	}
+	defer s.loan.Leave()
+	return s.explain(fn())
+}
+
+func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
+	err = s.use(func() error {
+		res, err = s.c.ExecContext(ctx, query, args)
+		return err
+	})
+	return res, err
+}
+
+func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
+	err = s.use(func() error {
+		rows, err = s.rows(s.c.QueryContext(ctx, query, args))
+		return err
+	})
+	return rows, err
+}
+
+// PrepareContext compiles a statement.
+func (s *session) PrepareContext(ctx context.Context, query string) (st driver.Stmt, err error) {
+	err = s.use(func() error {
+		inner, err := s.c.PrepareContext(ctx, query)
+		if err != nil {
+			return err
+		}
+		p := &prepared{inner: inner.(*statement), s: s}
+		s.loan.Keep(&p.kept, inner)
+		st = p
+		return nil
+	})
+	return st, err
+}
+
+// BeginTx starts a transaction.
+func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx, err error) {
+	err = s.use(func() error {
+		inner, err := s.c.BeginTx(ctx, opts)
+		tx = lentTx{inner, s}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tx, nil
+}
+
+// Begin is BeginTx with the defaults.
+func (s *session) Begin() (driver.Tx, error) {
+	return s.BeginTx(context.Background(), driver.TxOptions{})
+}
+
+// Prepare is PrepareContext for callers of before database/sql had contexts.
+func (s *session) Prepare(query string) (driver.Stmt, error) {
+	return s.PrepareContext(context.Background(), query)
+}
+
+// ResetSession comes before each new use of a pooled connection.
+func (s *session) ResetSession(ctx context.Context) (err error) {
+	if s.loan.Enter() != nil {
+		return driver.ErrBadConn
+	}
+	defer s.loan.Leave()
+	return s.c.ResetSession(ctx)
+}
+
+// IsValid says whether the connection may be used again.
+func (s *session) IsValid() bool {
+	if s.loan.Enter() != nil {
+		return false
+	}
+	defer s.loan.Leave()
+	return s.c.IsValid()
+}
+
+// Ping checks the connection.
+func (s *session) Ping(ctx context.Context) error {
+	return s.use(func() error { return s.c.Ping(ctx) })
+}
+
+// Close closes the connection, unless it has been taken back.
+func (s *session) Close() (err error) {
+	s.loan.Return(driver.ErrBadConn, func() { err = s.c.Close() })
+	return err
+}

@@ -1,0 +1,146 @@
+package capture
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"reflect"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// What database/sql holds of a session: each call of it is a use of the loan.
+
+// lentTx is a transaction.
+type lentTx struct {
+	inner driver.Tx
+	s     *session
+}
+
+func (t lentTx) Commit() error   { return t.s.use(t.inner.Commit) }
+func (t lentTx) Rollback() error { return t.s.use(t.inner.Rollback) }
+
+// prepared is a prepared statement.
+type prepared struct {
+	inner *statement
+	s     *session
+	kept  sqlite.Kept
+}
+
+var (
+	_ driver.StmtExecContext  = (*prepared)(nil)
+	_ driver.StmtQueryContext = (*prepared)(nil)
+)
+
+func (p *prepared) NumInput() int { return p.inner.NumInput() }
+
+func (p *prepared) Close() error {
+	return p.s.use(func() error { return p.s.loan.Drop(&p.kept) })
+}
+
+func (p *prepared) ExecContext(ctx context.Context, args []driver.NamedValue) (res driver.Result, err error) {
+	err = p.s.use(func() error {
+		res, err = p.inner.ExecContext(ctx, args)
+		return err
+	})
+	return res, err
+}
+
+func (p *prepared) QueryContext(ctx context.Context, args []driver.NamedValue) (rows driver.Rows, err error) {
+	err = p.s.use(func() error {
+		rows, err = p.s.rows(p.inner.QueryContext(ctx, args))
+		return err
+	})
+	return rows, err
+}
+
+// Exec is ExecContext with a background context.
+func (p *prepared) Exec(args []driver.Value) (driver.Result, error) {
+	return p.ExecContext(context.Background(), named(args))
+}
+
+// Query is QueryContext with a background context.
+func (p *prepared) Query(args []driver.Value) (driver.Rows, error) {
+	return p.QueryContext(context.Background(), named(args))
+}
+
+// driverRows is all that the driver's rows can do.
+type driverRows interface {
+	driver.Rows
+	driver.RowsColumnTypeDatabaseTypeName
+	driver.RowsColumnTypeLength
+	driver.RowsColumnTypeNullable
+	driver.RowsColumnTypePrecisionScale
+	driver.RowsColumnTypeScanType
+}
+
+var errRowsShape = errors.New("capture: this version of modernc.org/sqlite has other rows; build with the version that DriftDB's go.mod names")
+
+// lentRows are rows. What they say of names and declared types they know without
+// the connection.
+type lentRows struct {
+	driverRows
+	s     *session
+	kept  sqlite.Kept
+	ended bool // there are no more: what made them has happened
+}
+
+// rows lends the rows of a query.
+func (s *session) rows(rows driver.Rows, err error) (driver.Rows, error) {
+	if err != nil {
+		return nil, err
+	}
+	inner, ok := rows.(driverRows)
+	if !ok {
+		return nil, errors.Join(errRowsShape, closeRows(rows))
+	}
+	r := &lentRows{driverRows: inner, s: s}
+	s.loan.Keep(&r.kept, inner)
+	return r, nil
+}
+
+func (r *lentRows) Next(dest []driver.Value) error {
+	if err := r.s.loan.Enter(); err != nil {
+		return err
+	}
+	defer r.s.loan.Leave()
+	err := r.driverRows.Next(dest)
+	if err == nil {
+		return nil
+	}
+	r.ended = err == io.EOF
+	return r.s.explain(err)
+}
+
+// Close ends the rows. What wrote and was taken back before its rows had been
+// read has not happened, and this is where QueryRow learns it.
+func (r *lentRows) Close() error {
+	if err := r.s.loan.Enter(); err != nil {
+		if r.ended {
+			return nil
+		}
+		return err
+	}
+	defer r.s.loan.Leave()
+	err := r.s.loan.Drop(&r.kept)
+	r.s.c.After()
+	return r.s.explain(err)
+}
+
+func (r *lentRows) ColumnTypeLength(i int) (n int64, ok bool) {
+	_ = r.s.use(func() error {
+		n, ok = r.driverRows.ColumnTypeLength(i)
+		return nil
+	})
+	return n, ok
+}
+
+func (r *lentRows) ColumnTypeScanType(i int) reflect.Type {
+	t := reflect.TypeFor[string]() // the driver's own last resort
+	_ = r.s.use(func() error {
+		t = r.driverRows.ColumnTypeScanType(i)
+		return nil
+	})
+	return t
+}
