@@ -30,8 +30,14 @@ func Select[R any](ctx context.Context, c Conn, query string, args ...any) ([]R,
 			return nil, &SchemaError{Reason: fmt.Sprintf("argument %d: %v", i+1, err)}
 		}
 	}
+	at := c.conn()
+	if at.tx != nil {
+		if err := uncontrolled(query); err != nil {
+			return nil, err
+		}
+	}
 	rows := []R{}
-	err := c.conn().read(ctx, query, func(st *sqlite.Stmt) error {
+	err := at.read(ctx, query, func(st *sqlite.Stmt) error {
 		if n := st.Params(); n != len(values) {
 			return &schema.Error{Reason: fmt.Sprintf("the query has %d parameters, but %d arguments are given", n, len(values))}
 		}

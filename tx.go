@@ -3,8 +3,10 @@ package driftdb
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -22,8 +24,9 @@ type Tx struct {
 }
 
 var (
-	errTxDone = errors.New("driftdb: the transaction has ended")
-	errTxLost = errors.New("driftdb: the transaction has been rolled back already, by SQLite after an earlier error or by a statement in it")
+	errTxDone  = errors.New("driftdb: the transaction has ended")
+	errTxLost  = errors.New("driftdb: the transaction has been rolled back already, by SQLite after an earlier error or by a statement in it")
+	errControl = errors.New("driftdb: BEGIN, COMMIT, END, ROLLBACK, SAVEPOINT and RELEASE cannot be run in a transaction's function: return nil to commit and an error to roll back, and use Tx.Savepoint for a part")
 )
 
 // Tx runs fn in a transaction that is committed when fn returns nil, and
@@ -135,7 +138,9 @@ func (tx *Tx) endRead() {
 	}
 }
 
-// Exec runs a script of one or more statements. Each sees all of args.
+// Exec runs a script of one or more statements. Each sees all of args. A
+// statement that begins, ends or divides a transaction is an error, see
+// [Tx.Savepoint]; those before it have been run.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (res sql.Result, err error) {
 	values, err := named(args)
 	if err != nil {
@@ -143,16 +148,48 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (res sql.Resu
 	}
 	if tx.w == nil {
 		err = tx.use(ctx, func() error {
-			res, err = tx.c.Driver.ExecContext(ctx, query, values)
+			res, err = tx.execReading(ctx, query, values)
 			return err
 		})
 		return res, tx.db.finish(ctx, err)
 	}
 	err = tx.use(ctx, func() error {
-		res, err = tx.w.ExecContext(ctx, query, values)
+		res, err = tx.w.ExecChecked(ctx, query, values, uncontrolled)
 		return err
 	})
 	return res, tableError("", tx.db.refused(tx.db.finish(ctx, err)))
+}
+
+// execReading is Exec on a connection that only reads.
+func (tx *Tx) execReading(ctx context.Context, script string, args []driver.NamedValue) (res driver.Result, err error) {
+	for script, _, _ = strings.Cut(script, "\x00"); ; {
+		st, rest, err := tx.c.PrepareTail(script)
+		if err != nil {
+			return nil, err
+		}
+		if st != nil {
+			st.Finalize()
+		}
+		text := script[:len(script)-len(rest)]
+		if err := uncontrolled(text); err != nil {
+			return nil, err
+		}
+		if res, err = tx.c.Driver.ExecContext(ctx, text, args); err != nil {
+			return nil, err
+		}
+		if script = rest; script == "" {
+			return res, nil
+		}
+	}
+}
+
+// uncontrolled refuses what would end the transaction, or divide it behind the
+// back of Savepoint.
+func uncontrolled(statement string) error {
+	if capture.ControlsTransaction(statement) {
+		return errControl
+	}
+	return nil
 }
 
 // use runs fn, which uses the transaction's connection, unless the transaction is

@@ -104,6 +104,74 @@ func TestTxThatIsLost(t *testing.T) {
 	}
 }
 
+// TestTransactionControl: a transaction begins and ends with its function. A
+// statement that would end it, or divide it, is refused before it runs, wherever
+// it stands and whatever stands before it; what only looks like one is not.
+func TestTransactionControl(t *testing.T) {
+	ctx := t.Context()
+	db := open(t, config(t))
+	exec(t, db, "CREATE TABLE t(v)")
+	control := []string{
+		"BEGIN", "begin immediate", "COMMIT", "COMMIT TRANSACTION", "END", "ROLLBACK", "ROLLBACK TO s", "SAVEPOINT s", "RELEASE s",
+		";; COMMIT;", "-- a comment;\nCOMMIT", "/* a; comment */ COMMIT", "\ufeffCOMMIT", " \t\r\n\fCOMMIT", "/*/ BEGIN */ ROLLBACK",
+	}
+	refused := func(what string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "Tx.Savepoint") {
+			t.Errorf("%q: %v", what, err)
+		}
+	}
+	inTx := func(tx *driftdb.Tx) {
+		for _, query := range control {
+			_, err := tx.Exec(ctx, query)
+			refused(query, err)
+			_, err = driftdb.Select[int64](ctx, tx, query)
+			refused("Select "+query, err)
+			for _, before := range []string{"SELECT 1; ", "SELECT 1;", "SELECT ';'; /* ; */ SELECT 2; -- ;\n"} {
+				_, err = tx.Exec(ctx, before+query)
+				refused(before+query, err)
+			}
+		}
+		for _, query := range []string{"EXPLAIN COMMIT", "SELECT 'COMMIT'", "SELECT 1; -- COMMIT", "", ";", "SELECT 1\x00; COMMIT"} {
+			if _, err := tx.Exec(ctx, query); err != nil {
+				t.Errorf("%q: %v", query, err)
+			}
+		}
+	}
+	err := db.Tx(ctx, func(tx *driftdb.Tx) error {
+		if _, err := tx.Exec(ctx, "INSERT INTO t VALUES(1); CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1; END; INSERT INTO t VALUES(2)"); err != nil {
+			return err
+		}
+		inTx(tx)
+		_, err := tx.Exec(ctx, "INSERT INTO t VALUES(3); COMMIT; INSERT INTO t VALUES(4)")
+		refused("in a script", err)
+		return errUndo
+	})
+	if !errors.Is(err, errUndo) {
+		t.Error(err)
+	}
+	if n := count(t, db, "t"); n != 0 {
+		t.Errorf("%d rows of what was rolled back", n)
+	}
+	err = db.ReadTx(ctx, func(tx *driftdb.Tx) error {
+		if n, err := driftdb.Select[int64](ctx, tx, "SELECT count(*) FROM t"); err != nil || n[0] != 0 {
+			t.Errorf("%v, %v", n, err)
+		}
+		inTx(tx)
+		exec(t, db, "BEGIN; INSERT INTO t VALUES(5); SAVEPOINT s; INSERT INTO t VALUES(6); RELEASE s; COMMIT")
+		if n, err := driftdb.Select[int64](ctx, tx, "SELECT count(*) FROM t"); err != nil || n[0] != 0 {
+			t.Errorf("the view has ended: %v, %v", n, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if n := count(t, db, "t"); n != 2 {
+		t.Errorf("%d rows", n)
+	}
+}
+
 // TestLoopOutlivesTx: a loop over rows that the program still holds when its
 // transaction has ended is told so, and leaves the writer alone.
 func TestLoopOutlivesTx(t *testing.T) {

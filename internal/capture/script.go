@@ -10,9 +10,18 @@ import (
 // ExecContext runs a script, statement by statement. Each statement sees all
 // of args, as with the driver itself.
 func (c *Conn) ExecContext(ctx context.Context, script string, args []driver.NamedValue) (driver.Result, error) {
+	return c.ExecChecked(ctx, script, args, func(string) error { return nil })
+}
+
+// ExecChecked is ExecContext for a script of which check has to allow each
+// statement before it is run.
+func (c *Conn) ExecChecked(ctx context.Context, script string, args []driver.NamedValue, check func(string) error) (driver.Result, error) {
 	var result driver.Result = driver.ResultNoRows
 	for script = cString(script); ; {
 		text, rest, err := c.next(script)
+		if err == nil {
+			err = check(text)
+		}
 		if err != nil {
 			return nil, err
 		}

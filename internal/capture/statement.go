@@ -34,6 +34,16 @@ func classify(query string) class {
 	return schema // CREATE, ALTER, DROP, ANALYZE, REINDEX, and whatever SQLite learns next
 }
 
+// ControlsTransaction says whether a statement begins, ends or divides a
+// transaction.
+func ControlsTransaction(query string) bool {
+	switch words(query, 1)[0] {
+	case "BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE":
+		return true
+	}
+	return false
+}
+
 // changesFile says whether a PRAGMA changes what a replay has to repeat.
 func changesFile(query string) bool {
 	switch name, argument := pragma(query); name {
