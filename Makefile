@@ -15,8 +15,9 @@ WORLDS   ?= 20000
 CASES    ?= 0-9999
 TAKEOVERS ?= 100
 LATENCY  ?= 150
+CLOSES   ?= 200
 
-.PHONY: check race bench big fuzz kill faults clocks model writers takeover world damage economy demo
+.PHONY: check race bench big fuzz kill closes faults clocks model writers takeover world damage economy demo
 
 # Everything that CI runs.
 check:
@@ -48,6 +49,11 @@ fuzz:
 # Processes killed while they write and sync, each restored and compared.
 kill:
 	DRIFTDB_KILLS=$(KILLS) go test . ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+
+# Databases that are closed under every mixture of writers, and opened again.
+closes:
+	DRIFTDB_CLOSES=$(CLOSES) go test . -run '^TestCloseUnderLoad$$' -count 1 -v -timeout 0
+	cd tests/orm && DRIFTDB_CLOSES=$(CLOSES) go test . -run '^TestGORMClose$$' -count 1 -v -timeout 0
 
 # Random schedules of faults, deaths and takeovers, each restored and compared.
 faults: SEEDS = 0-10000

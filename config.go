@@ -102,7 +102,11 @@ type Config struct {
 	// Logger gets what happens in the background. Default: nothing is logged.
 	Logger *slog.Logger
 
-	// OnEvent is called for the same events, one at a time.
+	// OnEvent is called for the same events, one at a time, where they happen.
+	// There, and in a Logger's handler, the database can be read and written;
+	// Close, Shutdown, Flush, Snapshot and CollectGarbage would wait for what
+	// happens there, and are errors: call them on another goroutine, and do not
+	// wait for that.
 	OnEvent func(Event)
 }
 

@@ -44,7 +44,7 @@ func (c conn) read(ctx context.Context, query string, fn func(*sqlite.Stmt) erro
 	}
 	l, err := c.db.readers.Get(ctx)
 	if err != nil {
-		return err
+		return export(err)
 	}
 	defer c.db.readers.Put(l, errReadDone)
 	if err := l.Enter(); err != nil {
@@ -73,8 +73,8 @@ func (db *DB) run(ctx context.Context, c *sqlite.Conn, query string, fn func(*sq
 // context which ended, that the database is being closed, or a public one.
 func (db *DB) finish(ctx context.Context, err error) error {
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, ErrClosed):
+		return err
 	case !sqlite.Stopped(err) && !errors.Is(err, errTxLost):
 	case ctx.Err() != nil:
 		return fmt.Errorf("driftdb: %w", context.Cause(ctx))

@@ -31,7 +31,7 @@ func (c conn) open(ctx context.Context, query string, bind func(*sqlite.Stmt)) (
 	} else {
 		var err error
 		if cur.loan, err = c.db.readers.Get(ctx); err != nil {
-			return nil, err
+			return nil, export(err)
 		}
 	}
 	err := cur.use(func() (err error) {

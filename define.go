@@ -35,8 +35,7 @@ import (
 // default.
 //
 // All definitions of a table in one open database must agree. Define may have
-// to write: inside a transaction of the same goroutine it would wait for
-// itself.
+// to write, which is an error in the function of a Tx.
 func Define[T any](ctx context.Context, db *DB, table string) (*Repository[T], error) {
 	t := reflect.TypeFor[T]()
 	if t.Kind() != reflect.Struct {

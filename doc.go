@@ -55,7 +55,7 @@
 // Tx by one at a time. Writes queue for the one writer; those of repositories
 // that wait share a commit. Reads have connections of their own, and neither wait for writes nor
 // hold them up. Inside the function that is given to [DB.Tx], write through the
-// Tx only: another write would wait for the transaction to end, for ever.
+// Tx only: another write would wait for that function to end, and is an error.
 //
 // A context bounds the call that it is given to. One that ends interrupts the
 // statement that is running and rolls its transaction back.

@@ -109,7 +109,7 @@ func (tx *Tx) takeBack(why error, letGo func()) (told, failed error) {
 func (db *DB) ReadTx(ctx context.Context, fn func(*Tx) error) error {
 	l, err := db.readers.Get(ctx)
 	if err != nil {
-		return err
+		return export(err)
 	}
 	tx := &Tx{db: db, c: l.Conn, loan: l, stop: l.Conn.Watch(ctx)}
 	defer tx.endRead()

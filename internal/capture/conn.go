@@ -76,12 +76,23 @@ func Open(path string, opts sqlite.Options, hub *Hub) (*Conn, error) {
 func (r *recorder) mayCommit() int32 {
 	switch {
 	case r.ended, r.fail != nil, !r.synced && (r.count > 0 || r.level > 0):
+		r.noteInterrupt(r.fail)
 		return 1
 	case r.level == 0:
 		r.unsettled = true // no row changed; INSERT OR IGNORE may have moved a counter: see After
 	}
 	r.c.Committing(r.notice)
 	return 0
+}
+
+// noteInterrupt keeps err for whoever sees the commit fail, if it says that a
+// statement of ours was interrupted: so was theirs, and SQLite tells of it as an
+// error of another kind.
+func (r *recorder) noteInterrupt(err error) {
+	if sqlite.IsInterrupted(err) {
+		r.denied = err
+		r.c.FailedBy(err)
+	}
 }
 
 // Close rolls back an open transaction and closes the connection. A second
@@ -103,6 +114,7 @@ func (c *Conn) Close() error {
 func (c *Conn) Before() {
 	r := c.r
 	r.denied = nil
+	c.FailedBy(nil)
 	r.join()
 	if now := r.schemaNow(); now != r.capsAt && c.Autocommit() {
 		r.makeCaps()
@@ -136,8 +148,8 @@ func (c *Conn) After() {
 	}
 }
 
-// refusal is an error of the driver's whose reason is one that was given to
-// Hub.Refuse.
+// refusal is an error of the driver's for a commit that failed within: its reason
+// is one that was given to Hub.Refuse, or that our statements were interrupted.
 type refusal struct{ err, why error }
 
 func (r refusal) Error() string   { return r.err.Error() }

@@ -50,7 +50,9 @@ func (t *capTable) Sync() error {
 	if t.i != t.r.level-1 {
 		return nil
 	}
-	return t.r.flush()
+	err := t.r.flush()
+	t.r.noteInterrupt(err)
+	return err
 }
 
 func (t *capTable) Commit() error {

@@ -102,6 +102,8 @@ type Conn struct {
 	checkpointer *Checkpointer
 	holds        bool // the checkpointer back
 
+	cause error // see FailedBy
+
 	ledger  *Ledger
 	before  commit // the last one before a commit of ours …
 	counted bool   // … which the ledger expects
@@ -306,6 +308,10 @@ func (c *Conn) Err(rc int32) error {
 	if rc&0xff == lib.SQLITE_OK {
 		return nil
 	}
+	if cause := c.cause; cause != nil {
+		c.cause = nil
+		return cause
+	}
 	msg := string(CString(lib.Xsqlite3_errmsg(c.TLS, c.DB)))
 	if ext := lib.Xsqlite3_extended_errcode(c.TLS, c.DB); ext&0xff == rc&0xff {
 		rc = ext
@@ -314,6 +320,11 @@ func (c *Conn) Err(rc int32) error {
 	}
 	return &Error{Code: int(rc), Msg: msg}
 }
+
+// FailedBy says that the statement that runs is about to fail because of err, or,
+// with nil, that it is over. It is for virtual tables and hooks, of whose errors
+// SQLite passes on no more than a text.
+func (c *Conn) FailedBy(err error) { c.cause = err }
 
 // Configure sets one of SQLite's SQLITE_DBCONFIG switches.
 func (c *Conn) Configure(op int32, on bool) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -18,23 +17,6 @@ var errGone = errors.New("gone")
 // endless is a query that never ends by itself.
 const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT count(*) FROM n"
 
-func loanFile(t testing.TB) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "a.db")
-	run(t, loanConn(t, path), "CREATE TABLE t(a)")
-	return path
-}
-
-func loanConn(t testing.TB, path string) *sqlite.Conn {
-	t.Helper()
-	c, err := new(sqlite.Driver).Open(path, sqlite.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
 // closer notes that it was closed.
 type closer func()
 
@@ -44,7 +26,7 @@ func (c closer) Close() error { c(); return nil }
 // the newest first, and whoever goes on using it is told why.
 func TestLoanRecall(t *testing.T) {
 	var closed []int
-	c := loanConn(t, loanFile(t))
+	c := newConn(t, newFile(t))
 	l := sqlite.NewLoan(c, func(why error, letGo func()) (error, error) {
 		letGo()
 		return fmt.Errorf("%w at last", why), nil
@@ -82,7 +64,7 @@ func TestLoanRecall(t *testing.T) {
 // TestLoanReturn: after the borrower has given it back there is nothing to take.
 func TestLoanReturn(t *testing.T) {
 	done := errors.New("done")
-	l := sqlite.NewLoan(loanConn(t, loanFile(t)), nil)
+	l := sqlite.NewLoan(newConn(t, newFile(t)), nil)
 	last := false
 	if !l.Return(done, func() { last = true }) || !last {
 		t.Error("not returned")
@@ -98,7 +80,7 @@ func TestLoanReturn(t *testing.T) {
 // TestLoanInterrupts: a statement may go on until the deadline, and then the
 // whole script is stopped, statement by statement.
 func TestLoanInterrupts(t *testing.T) {
-	c := loanConn(t, loanFile(t))
+	c := newConn(t, newFile(t))
 	l := sqlite.NewLoan(c, func(why error, letGo func()) (error, error) { return why, nil })
 	inside := make(chan bool)
 	var stopped []error
@@ -131,50 +113,9 @@ func TestLoanInterrupts(t *testing.T) {
 	}
 }
 
-// TestInterruptEndsWaiting: a connection that waits for a lock can be interrupted,
-// and otherwise waits as long as it is told to.
-func TestInterruptEndsWaiting(t *testing.T) {
-	path := loanFile(t)
-	holder := loanConn(t, path)
-	run(t, holder, "BEGIN IMMEDIATE")
-	c, err := new(sqlite.Driver).Open(path, sqlite.Options{BusyTimeout: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if ms, err := c.Int("PRAGMA busy_timeout"); err != nil || ms != time.Hour.Milliseconds() {
-		t.Errorf("busy_timeout is %d, %v", ms, err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	stop := c.Watch(ctx)
-	if err := c.Exec("BEGIN IMMEDIATE"); !sqlite.Stopped(err) {
-		t.Error(err)
-	}
-	stop()
-	for _, timeout := range []time.Duration{time.Millisecond, 60 * time.Millisecond, 300 * time.Millisecond} {
-		c, err := new(sqlite.Driver).Open(path, sqlite.Options{BusyTimeout: timeout})
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		if err := c.Exec("BEGIN IMMEDIATE"); !sqlite.IsBusy(err) {
-			t.Error(err)
-		}
-		if took := time.Since(began); took < timeout || took > timeout+3*time.Second {
-			t.Errorf("waited %v, not %v", took, timeout)
-		}
-		c.Close()
-	}
-	run(t, holder, "ROLLBACK")
-	if err := c.Exec("BEGIN IMMEDIATE; ROLLBACK"); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestPoolClose closes what is idle, what is in use and what is just being opened.
 func TestPoolClose(t *testing.T) {
-	path := loanFile(t)
+	path := newFile(t)
 	var opened []*sqlite.Conn
 	opening, goOn := make(chan bool), make(chan bool)
 	slow := false
@@ -243,7 +184,7 @@ func TestPoolClose(t *testing.T) {
 // TestLoansRace: whoever borrows either has the connection or is told, whenever
 // the lender shuts.
 func TestLoansRace(t *testing.T) {
-	path := loanFile(t)
+	path := newFile(t)
 	for range 50 {
 		p := sqlite.NewPool(2, func() (*sqlite.Conn, error) { return new(sqlite.Driver).Open(path, sqlite.Options{}) })
 		var all sync.WaitGroup
