@@ -327,6 +327,7 @@ const checkTimeout = 3 * time.Second
 // compareBucket compares what was found with the bucket, if that answers. It
 // changes neither.
 func (db *DB) compareBucket(ctx context.Context) error {
+	db.compared = nil
 	if db.bucket == nil || db.cfg.ManualSync {
 		return nil
 	}
