@@ -29,6 +29,7 @@ var opensItself = map[string]string{
 	"faultyRun":                      "its store fails; the same file is opened again with one that works",
 	"TestOldDisk":                    "the disk has diverged, and is refused or detached",
 	"TestRefusals":                   "nothing is opened",
+	"openLoad":                       "is closed all the time; TestCloseUnderLoad compares",
 	"TestCloseInterruptsFlush":       "its store hangs",
 	"snapshotBig":                    "measures, in a process of its own, and compares",
 	"bigTransaction":                 "measures, in a process of its own, and compares",
