@@ -128,7 +128,8 @@ func (db *DB) release() error {
 		errs = append(errs, db.checkpoints.Close())
 	}
 	if db.writer != nil {
-		errs = append(errs, db.writer.Rollback(), db.writer.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds())))
+		patience := fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds())
+		errs = append(errs, db.writer.Rollback(), db.writer.Exec(patience))
 		db.leave()
 		errs = append(errs, db.writer.Close())
 	}

@@ -193,6 +193,17 @@ func TestCloseInLoop(t *testing.T) {
 	}
 }
 
+// TestCloseInReadTx: so may the function of a ReadTx.
+func TestCloseInReadTx(t *testing.T) {
+	db := open(t, config(t))
+	err := db.ReadTx(t.Context(), func(tx *driftdb.Tx) error {
+		closeSoon(t, db)
+		_, err := driftdb.Select[int64](t.Context(), tx, "SELECT 1")
+		return err
+	})
+	isClosed(t, "ReadTx", err)
+}
+
 // TestCloseWaitsForTx: a transaction's function has a moment to end. After that it
 // is rolled back, and what it does next fails.
 func TestCloseWaitsForTx(t *testing.T) {
