@@ -199,12 +199,9 @@ func (f *File) Watch() error {
 			return fmt.Errorf("%w: %s has just been removed", ErrReplaced, f.path+suffix)
 		}
 	}
-	info, err := os.Lstat(f.path)
-	if err != nil {
-		return err
-	}
-	f.watched, f.size = ids, info.Size()
-	return nil
+	f.watched = ids
+	f.size, err = sizeOf(f.path)
+	return err
 }
 
 // Check compares the files with what Watch has remembered. ErrReplaced says what
@@ -221,12 +218,12 @@ func (f *File) Check() error {
 // way it may say too much, so it has to be found twice with the same size; with
 // atOnce, nobody checkpoints.
 func (f *File) CheckSize(atOnce bool) error {
-	info, err := os.Lstat(f.path)
+	size, err := sizeOf(f.path)
 	if err != nil {
 		return err
 	}
 	was := f.size
-	if f.size = info.Size(); f.size >= was && f.short == 0 {
+	if f.size = size; f.size >= was && f.short == 0 {
 		return nil
 	}
 	head, err := sqlite.ReadHeader(f.path)

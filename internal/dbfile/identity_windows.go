@@ -22,6 +22,15 @@ func identify(path string) (ID, error) {
 	return identifyHandle(uintptr(h))
 }
 
+// sizeOf is the size of a file in bytes.
+func sizeOf(path string) (int64, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
 // identifyHandle finds out which file a handle of SQLite's is open to.
 func identifyHandle(handle uintptr) (ID, error) {
 	var info windows.ByHandleFileInformation
