@@ -145,7 +145,7 @@ func TestCatchUpByRestore(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					ctx := t.Context()
 					cfg := config(t)
-					cfg.Retention = 72 * time.Hour
+					cfg.Retention, cfg.SyncInterval = 72*time.Hour, time.Hour
 					db := open(t, cfg)
 					some(t, db, "t", 3)
 					check(t, db.Shutdown(ctx))
