@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,8 +148,7 @@ func (db *DB) noteState(open bool) error {
 // killed then, there would be no commit of ours in the WAL to tell by. The caller
 // holds the writer.
 func (db *DB) noteCut() error {
-	wal, err := os.Lstat(db.path + "-wal")
-	if err != nil || wal.Size() > 0 {
+	if size, err := db.file.WALSize(); err != nil || size > 0 {
 		return nil
 	}
 	now, err := stat(db.path)

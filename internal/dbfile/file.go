@@ -213,6 +213,15 @@ func (f *File) Check() error {
 	return f.watched.compare(f.path)
 }
 
+// WALSize is how many bytes the -wal has; 0 if there is none.
+func (f *File) WALSize() (int64, error) {
+	size, err := sizeOf(f.path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	return size, err
+}
+
 // CheckSize says whether somebody has cut the file off: ErrReplaced. A file that
 // SQLite itself has made smaller says so in its header. While a checkpoint is under
 // way it may say too much, so it has to be found twice with the same size; with
