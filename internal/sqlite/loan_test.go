@@ -218,3 +218,14 @@ func TestLoansRace(t *testing.T) {
 		all.Wait()
 	}
 }
+
+// BenchmarkLoan is what a use of a lent connection costs more.
+func BenchmarkLoan(b *testing.B) {
+	l := sqlite.NewLoan(newConn(b, newFile(b)), nil)
+	for b.Loop() {
+		if err := l.Enter(); err != nil {
+			b.Fatal(err)
+		}
+		l.Leave()
+	}
+}
