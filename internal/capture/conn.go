@@ -89,10 +89,18 @@ func (r *recorder) mayCommit() int32 {
 // statement of ours was interrupted: so was theirs, and SQLite tells of it as an
 // error of another kind.
 func (r *recorder) noteInterrupt(err error) {
-	if sqlite.IsInterrupted(err) {
-		r.denied = err
-		r.c.FailedBy(err)
+	if err == nil {
+		return
 	}
+	if !sqlite.IsInterrupted(err) {
+		if lib.Xsqlite3_is_interrupted(r.c.TLS, r.c.DB) == 0 {
+			return
+		}
+		// A statement within another one may fail with SQLITE_ERROR for it.
+		err = fmt.Errorf("%w: %v", &sqlite.Error{Code: lib.SQLITE_INTERRUPT, Msg: "interrupted"}, err)
+	}
+	r.denied = err
+	r.c.FailedBy(err)
 }
 
 // Close rolls back an open transaction and closes the connection. A second

@@ -109,8 +109,10 @@ func (r *lentRows) Next(dest []driver.Value) error {
 	if err == nil {
 		return nil
 	}
-	r.ended = err == io.EOF
-	return r.s.explain(err)
+	if r.ended = err == io.EOF; r.ended {
+		return err
+	}
+	return r.s.explain(r.s.c.explain(err)) // a statement that returns rows may commit with the last of them
 }
 
 // Close ends the rows. What wrote and was taken back before its rows had been
@@ -123,7 +125,7 @@ func (r *lentRows) Close() error {
 		return err
 	}
 	defer r.s.loan.Leave()
-	err := r.s.loan.Drop(&r.kept)
+	err := r.s.c.explain(r.s.loan.Drop(&r.kept))
 	r.s.c.After()
 	return r.s.explain(err)
 }
