@@ -9,10 +9,17 @@ import (
 
 const accessList = "system.posix_acl_access"
 
-// keepACL gives file the access control list of old, if that has one.
+// keepACL gives file the access control list of old, or none if that has none: it
+// may have got one from its folder.
 func keepACL(file, old string) error {
 	size, err := unix.Lgetxattr(old, accessList, nil)
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	if errors.Is(err, unix.ENODATA) {
+		if err := unix.Lremovexattr(file, accessList); err != nil && !errors.Is(err, unix.ENODATA) {
+			return fmt.Errorf("take the access control list of its folder from the new file: %w", err)
+		}
 		return nil
 	}
 	list := make([]byte, size)

@@ -79,7 +79,7 @@ func checkRegular(path string) error {
 		return nil
 	}
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w, but %s; give the path of a file", path, ErrNotFile, kindOf(info.Mode()))
+		err = fmt.Errorf("%s: %w, but %s; move it away, or choose another path", path, ErrNotFile, kindOf(info.Mode()))
 	}
 	return err
 }
@@ -88,6 +88,8 @@ func kindOf(mode fs.FileMode) string {
 	switch {
 	case mode.IsDir():
 		return "a folder"
+	case mode&fs.ModeSymlink != 0:
+		return "a symbolic link"
 	case mode&fs.ModeDevice != 0:
 		return "a device"
 	case mode&fs.ModeNamedPipe != 0:

@@ -23,9 +23,13 @@ var errHeld = errors.New("the lock is held")
 //
 // A lock file may be removed, but only by whoever has it locked. One that was
 // removed between our opening and our locking it guards nothing, so it has to be
-// the one at path afterwards.
+// the one at path afterwards. A link is refused: what it leads to is not ours to
+// lock, nor to write a note into.
 func tryLock(path string, mode fs.FileMode) (*flock.Flock, error) {
 	for {
+		if err := checkRegular(path); err != nil {
+			return nil, err
+		}
 		lock := flock.New(path, flock.SetPermissions(mode))
 		ok, err := lock.TryLock()
 		if err != nil {
@@ -77,9 +81,11 @@ func lockName(path string) (lock *flock.Flock, made bool, err error) {
 		return nil, false, fmt.Errorf("lock %s: %w", path, err)
 	}
 	if made && old != nil {
-		err = like(name, old)
+		if err := like(name, old); err != nil {
+			return nil, false, errors.Join(err, lock.Close())
+		}
 	}
-	return lock, made, err
+	return lock, made, nil
 }
 
 // like gives the file at path the mode of old, and its owner where that is

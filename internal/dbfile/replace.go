@@ -135,10 +135,10 @@ func keep(file, path string, old fs.FileInfo) error {
 	if err := keepOwner(file, old); err != nil {
 		return fmt.Errorf("replace %s: %w", path, err)
 	}
-	if err := os.Chmod(file, old.Mode().Perm()); err != nil {
+	if err := keepACL(file, path); err != nil {
 		return err
 	}
-	return keepACL(file, path)
+	return os.Chmod(file, old.Mode().Perm())
 }
 
 // exclusive is a database that nobody else can use; the zero value is a file that
@@ -206,6 +206,9 @@ func (e exclusive) removeSides(path string) error {
 		return fmt.Errorf("%s could not be copied back into the database", path+"-wal")
 	}
 	for _, suffix := range []string{"-wal", "-shm"} {
+		if err := checkRegular(path + suffix); err != nil {
+			return err
+		}
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

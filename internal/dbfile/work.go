@@ -185,6 +185,10 @@ func lockWorks(base string) (unlock func() error, err error) {
 		if err := os.Mkdir(base, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
+		// A link may lead to another disk, from which nothing can be renamed to here.
+		if info, err := os.Lstat(base); err == nil && !info.IsDir() {
+			return nil, fmt.Errorf("%s is %s, and has to be a folder; move it away", base, kindOf(info.Mode()))
+		}
 		lock, err := tryLock(name, 0o600)
 		if err == nil {
 			return func() error { return unlockWorks(base, lock) }, nil

@@ -1,0 +1,45 @@
+//go:build unix
+
+package dbfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestLockNotFile: what is in the lock's place and is no file is neither followed nor
+// opened.
+func TestLockNotFile(t *testing.T) {
+	for what, put := range map[string]func(lock, theirs string) error{
+		"a link":            func(lock, theirs string) error { return os.Symlink(theirs, lock) },
+		"a link to nothing": func(lock, _ string) error { return os.Symlink("nothing", lock) },
+		"a pipe":            func(lock, _ string) error { return syscall.Mkfifo(lock, 0o600) },
+		"a folder":          func(lock, _ string) error { return os.Mkdir(lock, 0o700) },
+	} {
+		dir := t.TempDir()
+		path, theirs := filepath.Join(dir, "app.sqlite"), filepath.Join(dir, "theirs")
+		write(t, theirs, "precious")
+		must(t, put(path+lockSuffix, theirs))
+		if _, err := Take(path); !errors.Is(err, ErrNotFile) {
+			t.Errorf("%s: %v", what, err)
+		}
+		wantNames(t, dir, "app.sqlite-lock", "theirs")
+	}
+}
+
+// TestWorkFolderIsLink: a working folder is beside the database, on its disk.
+func TestWorkFolderIsLink(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.sqlite")
+	must(t, os.Mkdir(filepath.Join(dir, "elsewhere"), 0o700))
+	must(t, os.Symlink("elsewhere", path+workSuffix))
+	if _, err := NewWork(path); err == nil || !strings.Contains(err.Error(), "has to be a folder") {
+		t.Errorf("a working folder: %v", err)
+	}
+	take(t, path)
+	wantNames(t, filepath.Join(dir, "elsewhere"))
+}
