@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // TestLockNotFile: what is in the lock's place and is no file is neither followed nor
@@ -42,4 +44,32 @@ func TestWorkFolderIsLink(t *testing.T) {
 	}
 	take(t, path)
 	wantNames(t, filepath.Join(dir, "elsewhere"))
+}
+
+// TestSidesNotFiles: SQLite does not write through a link, nor wait for a pipe.
+func TestSidesNotFiles(t *testing.T) {
+	for what, put := range map[string]func(side, theirs string) error{
+		"a link":            func(side, theirs string) error { return os.Symlink(theirs, side) },
+		"a link to nothing": func(side, _ string) error { return os.Symlink("nothing", side) },
+		"a pipe":            func(side, _ string) error { return syscall.Mkfifo(side, 0o600) },
+		"a folder":          func(side, _ string) error { return os.Mkdir(side, 0o700) },
+	} {
+		for _, suffix := range sideSuffixes {
+			for _, there := range []bool{false, true} {
+				dir := t.TempDir()
+				path, theirs := filepath.Join(dir, "app.sqlite"), filepath.Join(dir, "theirs")
+				write(t, theirs, "precious")
+				if there {
+					database(t, path, sqlite.Options{}, "CREATE TABLE t(x)")
+				}
+				must(t, put(path+suffix, theirs))
+				if aside, err := SetAside(path); err != nil || len(aside) != 1 {
+					t.Errorf("%s in the place of %s, a database %v: set aside %q, %v", what, suffix, there, aside, err)
+				}
+				if text, err := os.ReadFile(theirs); err != nil || string(text) != "precious" {
+					t.Errorf("%s in the place of %s: what it led to is changed (%v)", what, suffix, err)
+				}
+			}
+		}
+	}
 }

@@ -67,31 +67,29 @@ func setAside(file string) (string, error) {
 func nameBefore(name string) string { return name[:strings.LastIndex(name, ".left-")] }
 
 // foreignSides finds the files beside the database at path that it does not know
-// of. An empty one holds nothing and stays.
-func foreignSides(path string) ([]string, error) {
-	var there []string
-	for _, suffix := range sideSuffixes {
-		info, err := os.Lstat(path + suffix)
-		if err == nil && info.Mode().IsRegular() && info.Size() > 0 {
-			there = append(there, suffix)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	if len(there) == 0 {
-		return nil, nil
-	}
-	if info, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
-		return there, nil // there is no database
-	} else if err != nil {
+// of. An empty one holds nothing and stays. What is no regular file is nobody's
+// that SQLite knows: it would write through a link, and wait for a pipe.
+func foreignSides(path string) (foreign []string, err error) {
+	there, empty, err := (&File{path: path}).There()
+	if err != nil {
 		return nil, err
 	}
-	var foreign []string
-	for _, suffix := range there {
-		known, err := belongs(path, suffix)
+	for _, suffix := range sideSuffixes {
+		info, err := os.Lstat(path + suffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return nil, err
+		}
+		known := info.Mode().IsRegular()
+		if known && info.Size() > 0 {
+			known = there && !empty
+			if known {
+				if known, err = belongs(path, suffix); err != nil {
+					return nil, err
+				}
+			}
 		}
 		if !known {
 			foreign = append(foreign, suffix)
