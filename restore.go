@@ -171,7 +171,7 @@ func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 // Detach makes the file at path a free copy, as Restore writes one: it keeps
 // all data, forgets its name, its log and the bucket, and may be opened under
 // any name, where it is adopted. What was not uploaded is not lost, since it is
-// in the file. The file must not be open (ErrLocked). Detach uses no network.
+// in the file. No program may have the file open (ErrLocked). Detach uses no network.
 func Detach(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("driftdb: detach %s: %w", path, context.Cause(ctx))
@@ -188,14 +188,28 @@ func detach(path string) (err error) {
 	if _, err := dbfile.SetAside(file.Path()); err != nil {
 		return err
 	}
-	c, err := new(sqlite.Driver).Open(file.Path(), sqlite.Options{MustExist: true, Synchronous: sqlite.SyncFull, Claim: file.Hold})
+	c, err := new(sqlite.Driver).Open(file.Path(), sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncFull, Claim: file.Hold})
 	if err != nil {
 		file.Forget()
 		return file.Explain(err)
 	}
 	defer func() { err = errors.Join(err, file.Unhold(), c.Close()) }()
+	// First the WAL goes, for good. It would make a file that is ours into one that is
+	// not, and be taken for another database's if this ends in between.
+	if err := rollbackMode(c); err != nil {
+		return fmt.Errorf("detach %s: %w", file.Path(), err)
+	}
 	if err := changelog.Strip(c); err != nil {
 		return fmt.Errorf("detach %s: %w", file.Path(), err)
 	}
 	return nil
+}
+
+// rollbackMode brings what is in c's WAL into the file, and ends the WAL.
+func rollbackMode(c *sqlite.Conn) error {
+	mode, err := c.Text("PRAGMA journal_mode=DELETE")
+	if sqlite.IsBusy(err) || err == nil && mode != "delete" {
+		return fmt.Errorf("%w: another program has it open; its write-ahead log cannot be ended before that one closes it", ErrLocked)
+	}
+	return err
 }

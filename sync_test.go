@@ -2,6 +2,7 @@ package driftdb_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -302,6 +303,17 @@ func TestOldDisk(t *testing.T) {
 	if _, err := driftdb.Open(ctx, stale); !errors.Is(err, driftdb.ErrDiverged) {
 		t.Fatalf("open of the old disk, with the bucket at hand: %v", err)
 	}
+	plain, err := sql.Open("sqlite", old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plain.Exec("SELECT * FROM t"); err != nil {
+		t.Fatal(err)
+	}
+	if err := driftdb.Detach(ctx, old); !errors.Is(err, driftdb.ErrLocked) {
+		t.Errorf("Detach of a file that another program has open: %v", err)
+	}
+	plain.Close()
 	// The way out: the old disk begins a history of its own.
 	if err := driftdb.Detach(ctx, old); err != nil {
 		t.Fatal(err)

@@ -35,8 +35,9 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// These make the test binary a program that restores over a file, and ends. All of
-// its work is done by one thread, so that its system calls can be counted.
+// These make the test binary a program that restores over a file, or detaches it if
+// it has nothing to restore from, and ends. All of its work is done by one thread, so
+// that its system calls can be counted.
 const (
 	restoreOver = "DRIFTDB_WORLD_RESTORE_OVER"
 	restoreFrom = "DRIFTDB_WORLD_RESTORE_FROM"
@@ -44,9 +45,15 @@ const (
 
 func restoreAndExit() {
 	runtime.LockOSThread()
-	store, err := objstore.Dir(os.Getenv(restoreFrom))
-	if err == nil {
-		_, err = driftdb.Restore(context.Background(), driftdb.RestoreConfig{Name: "app", Path: os.Getenv(restoreOver), Store: store, Overwrite: true})
+	path, from := os.Getenv(restoreOver), os.Getenv(restoreFrom)
+	var err error
+	if from == "" {
+		err = driftdb.Detach(context.Background(), path)
+	} else {
+		var store objstore.Store
+		if store, err = objstore.Dir(from); err == nil {
+			_, err = driftdb.Restore(context.Background(), driftdb.RestoreConfig{Name: "app", Path: path, Store: store, Overwrite: true})
+		}
 	}
 	if err != nil {
 		fmt.Println(err)

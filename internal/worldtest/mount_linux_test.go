@@ -156,10 +156,10 @@ func TestClosedFiles(t *testing.T) {
 	other.wantError("the folder "+filepath.Dir(path), "open", path, "")
 }
 
-// TestReplaceKilled: a restore that replaces a database is killed at every system
-// call that it makes. Each time the place has the old database, with what is in its
-// WAL, or the new one.
-func TestReplaceKilled(t *testing.T) {
+// killAtEachCall runs a program that changes the database of place, and kills it at
+// its first system call that changes or opens a file, at its second, and so on until
+// it ends by itself. Each time prepare makes the place and look judges it.
+func killAtEachCall(t *testing.T, from string, prepare func(place string), look func(place string, call int, ended bool)) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		if os.Getenv("DRIFTDB_REQUIRE_TOOLS") != "" {
 			t.Fatal("strace is not installed")
@@ -169,67 +169,105 @@ func TestReplaceKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of processes")
 	}
-	dir := folder(t)
-	store := filepath.Join(dir, "store")
-	backup(t, store, 3)
-	// The old database: one row in the file, one in the WAL of a dead program, and a
-	// -journal beside it that is somebody else's.
-	old := filepath.Join(dir, "old")
-	must(t, os.Mkdir(old, 0o755))
-	dead := start(t, old)
-	dead.must("open", "app.sqlite", "")
-	dead.must("exec", "CREATE TABLE precious(x); INSERT INTO precious VALUES(1)")
-	dead.end()
-	dead = start(t, old)
-	dead.must("open", "app.sqlite", "")
-	dead.must("exec", "INSERT INTO precious VALUES(2)")
-	dead.kill()
 	const calls = "rename,renameat,renameat2,unlink,unlinkat,link,linkat,mkdir,mkdirat,fsync,fdatasync,ftruncate,pwrite64,write,openat,chmod,fchmodat,lchown,fchownat"
-	began, replaced, survived := time.Now(), 0, 0
-	for n := 1; ; n++ {
+	began, dir := time.Now(), folder(t)
+	for n := 1; n <= 3000; n++ {
 		place := filepath.Join(dir, fmt.Sprint(n))
 		must(t, os.Mkdir(place, 0o755))
-		for _, name := range []string{"app.sqlite", "app.sqlite-wal"} {
-			copyFile(t, filepath.Join(old, name), filepath.Join(place, name))
-		}
-		must(t, os.WriteFile(filepath.Join(place, "app.sqlite-journal"), []byte("theirs"), 0o644))
+		prepare(place)
 		cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace="+calls,
 			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n), os.Args[0])
-		cmd.Env = append(os.Environ(), restoreOver+"="+filepath.Join(place, "app.sqlite"), restoreFrom+"="+store, "GOMAXPROCS=1")
+		cmd.Env = append(os.Environ(), restoreOver+"="+filepath.Join(place, "app.sqlite"), restoreFrom+"="+from, "GOMAXPROCS=1")
 		out, err := cmd.CombinedOutput()
-		path := filepath.Join(place, "app.sqlite")
-		// By the next Open or Restore of ours: it takes the lock, as they do.
-		p := start(t, place)
-		p.must("open", "app.sqlite", "")
-		tables := "precious"
-		if ask(t, path, "SELECT count(*) FROM sqlite_schema WHERE name = 't'") == "1" {
-			tables, replaced = "t", replaced+1
+		look(place, n, err == nil)
+		must(t, os.RemoveAll(place))
+		if t.Failed() {
+			t.Fatalf("killed at call %d: %v: %s", n, err, out)
 		}
-		want := map[string]string{"precious": "2", "t": "3"}[tables]
+		if err == nil {
+			t.Logf("killed at %d calls, in %s", n-1, time.Since(began).Round(time.Second))
+			return
+		}
+	}
+	t.Fatal("there is no end to it")
+}
+
+// leave makes the database of a program that is dead: one row in the file, one in
+// its WAL.
+func leave(t *testing.T, dir string) {
+	p := start(t, dir)
+	p.must("open", "app.sqlite", "")
+	p.must("exec", "CREATE TABLE precious(x); INSERT INTO precious VALUES(1)")
+	p.end()
+	p = start(t, dir)
+	p.must("open", "app.sqlite", "")
+	p.must("exec", "INSERT INTO precious VALUES(2)")
+	p.kill()
+}
+
+// TestReplaceKilled: a restore that replaces a database is killed at every system
+// call that it makes. Each time the place has the old database, with what is in its
+// WAL, or the new one.
+func TestReplaceKilled(t *testing.T) {
+	store, old := filepath.Join(folder(t), "store"), folder(t)
+	backup(t, store, 3)
+	leave(t, old)
+	replaced := 0
+	killAtEachCall(t, store, func(place string) {
+		copyFile(t, filepath.Join(old, "app.sqlite"), filepath.Join(place, "app.sqlite"))
+		copyFile(t, filepath.Join(old, "app.sqlite-wal"), filepath.Join(place, "app.sqlite-wal"))
+		must(t, os.WriteFile(filepath.Join(place, "app.sqlite-journal"), []byte("theirs"), 0o644))
+	}, func(place string, n int, ended bool) {
+		path := filepath.Join(place, "app.sqlite")
+		p := start(t, place) // by the next Open of ours: it takes the lock
+		p.must("open", "app.sqlite", "")
+		table, want := "precious", "2"
+		if ask(t, path, "SELECT count(*) FROM sqlite_schema WHERE name = 't'") == "1" {
+			table, want = "t", "3"
+			replaced++
+		}
 		p.end()
-		if got := ask(t, path, "SELECT count(*) FROM "+tables); got != want {
-			t.Errorf("killed at call %d: %s of %s rows of %s", n, got, want, tables)
+		if got := ask(t, path, "SELECT count(*) FROM "+table); got != want {
+			t.Errorf("%s of %s rows of %s", got, want, table)
 		}
 		if ask(t, path, "PRAGMA integrity_check") != "ok" {
-			t.Errorf("killed at call %d: the database is damaged", n)
+			t.Error("the database is damaged")
 		}
 		theirs := append(left(t, place, "-journal.left-"), left(t, place, "-journal")...)
 		if text, err := os.ReadFile(theirs[0]); err != nil || string(text) != "theirs" {
-			t.Errorf("killed at call %d: the file that was somebody else's: %q, %v", n, text, err)
+			t.Errorf("the file that was somebody else's: %q, %v", text, err)
 		}
-		must(t, os.RemoveAll(place))
-		if err == nil {
-			if tables != "t" {
-				t.Errorf("it ended well and replaced nothing: %s", out)
-			}
-			survived = n
-			break
+		if ended && table != "t" {
+			t.Error("it ended well and replaced nothing")
 		}
-		if n > 3000 {
-			t.Fatal("there is no end to it")
+	})
+	t.Logf("%d times the new database was in its place", replaced)
+}
+
+// TestDetachKilled: the same of Detach. The next Open has all rows, and nothing lies
+// beside the file that was set aside.
+func TestDetachKilled(t *testing.T) {
+	old := folder(t)
+	leave(t, old)
+	killAtEachCall(t, "", func(place string) {
+		for _, name := range []string{"app.sqlite", "app.sqlite-wal", "app.sqlite-lock"} {
+			copyFile(t, filepath.Join(old, name), filepath.Join(place, name))
 		}
-	}
-	t.Logf("killed at %d calls, in %s; at %d of them the new database was in its place", survived-1, time.Since(began).Round(time.Second), replaced-1)
+	}, func(place string, n int, ended bool) {
+		p := start(t, place)
+		p.must("open", "app.sqlite", "")
+		p.end()
+		path := filepath.Join(place, "app.sqlite")
+		if got := ask(t, path, "SELECT count(*) FROM precious"); got != "2" {
+			t.Errorf("%s of 2 rows", got)
+		}
+		if ask(t, path, "PRAGMA integrity_check") != "ok" {
+			t.Error("the database is damaged")
+		}
+		if aside := left(t, place, ".left-"); len(aside) > 0 {
+			t.Errorf("set aside: %q", aside)
+		}
+	})
 }
 
 // TestNotFiles: what is no regular file is refused before anything is touched, by a
