@@ -2,7 +2,6 @@ package driftdb_test
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -16,52 +15,13 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/mounttest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// The environment of the processes that TestDiskFull starts: the folder that is a
-// disk of its own, and whether it is the one that is killed.
-const (
-	fullDisk  = "DRIFTDB_TEST_FULL_DISK"
-	fullChild = "DRIFTDB_TEST_FULL_CHILD"
-)
-
-// onOwnDisk runs the test that calls it again, in a process that has a file system
-// of its own, made with options, and returns the folder above it there. In the
-// first process it returns "".
-func onOwnDisk(t *testing.T, options string) string {
-	t.Helper()
-	if dir := os.Getenv(fullDisk); dir != "" {
-		if os.Getenv(fullChild) != "" {
-			return dir
-		}
-		if err := syscall.Mount("driftdb", filepath.Join(dir, "disk"), "tmpfs", 0, options); err != nil {
-			t.Skipf("a file system of one's own is not to be had here: mount: %v", err)
-		}
-		return dir
-	}
-	dir := t.TempDir()
-	check(t, errors.Join(os.Mkdir(filepath.Join(dir, "disk"), 0o700), os.Mkdir(filepath.Join(dir, "store"), 0o700)))
-	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), fullDisk+"="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := cmd.CombinedOutput()
-	if _, exited := errors.AsType[*osexec.ExitError](err); err != nil && !exited {
-		t.Skipf("a file system of one's own is not to be had here: %v", err)
-	}
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
-	} else if bytes.Contains(out, []byte("--- SKIP")) {
-		t.Skip("see above")
-	}
-	return ""
-}
+// fullChild says that a process is the one that is killed.
+const fullChild = "DRIFTDB_TEST_FULL_CHILD"
 
 const fullRows = 20
 
@@ -70,10 +30,11 @@ const fullRows = 20
 // is room again the file says what the bucket has; a process that dies before that
 // leaves a file that goes on.
 func TestDiskFull(t *testing.T) {
-	dir := onOwnDisk(t, "size=16m")
+	dir := mounttest.Disk(t, "size=16m")
 	if dir == "" {
 		return
 	}
+	check(t, os.MkdirAll(filepath.Join(dir, "store"), 0o700))
 	store, err := objstore.Dir(filepath.Join(dir, "store"))
 	check(t, err)
 	f := &full{T: t, dir: filepath.Join(dir, "disk"), store: store}

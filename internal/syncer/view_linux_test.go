@@ -7,49 +7,15 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/mounttest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
-
-const smallDisk = "DRIFTDB_TEST_SMALL_DISK"
-
-// onSmallDisk runs the test that calls it again, in a process that has a small
-// file system of its own, made with options, and returns its folder there. In
-// the first process it returns "".
-func onSmallDisk(t *testing.T, options string) string {
-	t.Helper()
-	if dir := os.Getenv(smallDisk); dir != "" {
-		if err := syscall.Mount("driftdb", dir, "tmpfs", 0, options); err != nil {
-			t.Skipf("a file system of one's own is not to be had here: mount: %v", err)
-		}
-		return dir
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), smallDisk+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := cmd.CombinedOutput()
-	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
-		t.Skipf("a file system of one's own is not to be had here: %v", err)
-	}
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
-	} else if bytes.Contains(out, []byte("--- SKIP")) {
-		t.Skip("see above")
-	}
-	return ""
-}
 
 // viewed is a database with a log, of some MiB, and a syncer that knows enough
 // of it to look at it.
@@ -147,10 +113,11 @@ func TestViewCopy(t *testing.T) {
 
 // TestViewWithoutRoom: the disk has less room than a copy needs.
 func TestViewWithoutRoom(t *testing.T) {
-	dir := onSmallDisk(t, "size=32m")
+	dir := mounttest.Disk(t, "size=32m")
 	if dir == "" {
 		return
 	}
+	dir = filepath.Join(dir, "disk")
 	s, c, warnings := viewed(t, dir, 8)
 	v, _, err := s.view(t.Context())
 	if err != nil {
@@ -165,10 +132,11 @@ func TestViewWithoutRoom(t *testing.T) {
 // TestViewFullDisk: there seems to be room, but the copy finds none: the file
 // system has no place for another file.
 func TestViewFullDisk(t *testing.T) {
-	dir := onSmallDisk(t, "size=400m,nr_inodes=4") // its folder, the database, -wal, -shm
+	dir := mounttest.Disk(t, "size=400m,nr_inodes=4") // its folder, the database, -wal, -shm
 	if dir == "" {
 		return
 	}
+	dir = filepath.Join(dir, "disk")
 	s, c, warnings := viewed(t, dir, 2)
 	v, _, err := s.view(t.Context())
 	if err != nil {
@@ -182,10 +150,11 @@ func TestViewFullDisk(t *testing.T) {
 
 // TestCopyFullDisk: a copy that runs full says so.
 func TestCopyFullDisk(t *testing.T) {
-	dir := onSmallDisk(t, "size=4m")
+	dir := mounttest.Disk(t, "size=4m")
 	if dir == "" {
 		return
 	}
+	dir = filepath.Join(dir, "disk")
 	_, c, _ := viewed(t, t.TempDir(), 8)
 	if err := c.Exec("BEGIN; SELECT count(*) FROM b"); err != nil {
 		t.Fatal(err)
