@@ -196,17 +196,9 @@ func bucketGone(t *testing.T, again bool) {
 	some(t, db, "t", 3)
 	check(t, db.Flush(ctx))
 	back := empty(t, cfg.Store)
-	for range 2 {
-		exec(t, db, "INSERT INTO t(v) VALUES('meanwhile')")
-		_, err := db.Snapshot(ctx)
-		if !errors.Is(err, driftdb.ErrNoBackup) || errors.Is(err, driftdb.ErrFenced) || !strings.Contains(err.Error(), "the manifest is gone") {
-			t.Errorf("snapshot: %v", err)
-		}
-		if m := db.Metrics(); !errors.Is(m.LastError, driftdb.ErrNoBackup) || m.Fenced {
-			t.Errorf("last error %v, fenced %v", m.LastError, m.Fenced)
-		}
-	}
-	if len(told) != 2 || told[0].Level != slog.LevelWarn {
+	exec(t, db, "INSERT INTO t(v) VALUES('meanwhile')")
+	wantGone(t, db)
+	if len(told) != 1 || told[0].Level != slog.LevelWarn {
 		t.Errorf("told: %+v", told)
 	}
 	if elsewhere := keys(t, cfg.Store); len(elsewhere) > 2 {
@@ -219,6 +211,57 @@ func bucketGone(t *testing.T, again bool) {
 	}
 	exec(t, db, "INSERT INTO t(v) VALUES('afterwards')")
 	check(t, db.Flush(ctx)) // and is compared at the end
+}
+
+func wantGone(t *testing.T, db *driftdb.DB) {
+	t.Helper()
+	_, err := db.Snapshot(t.Context())
+	if !errors.Is(err, driftdb.ErrNoBackup) || errors.Is(err, driftdb.ErrFenced) || !strings.Contains(err.Error(), "the manifest is gone") {
+		t.Errorf("snapshot: %v", err)
+	}
+	if m := db.Metrics(); !errors.Is(m.LastError, driftdb.ErrNoBackup) || m.Fenced {
+		t.Errorf("last error %v, fenced %v", m.LastError, m.Fenced)
+	}
+}
+
+// TestBucketStaysGone: a rule of the bucket has deleted the manifest, or all that
+// there was. The session that finds it says so, and begins a new backup with the next
+// attempt; so does the next session. What is left under the old names is in nobody's
+// way.
+func TestBucketStaysGone(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		for _, all := range []bool{false, true} {
+			t.Run(fmt.Sprint("opened again: ", again, ", all: ", all), func(t *testing.T) {
+				ctx := t.Context()
+				cfg := config(t)
+				told := listen(&cfg)
+				db := open(t, cfg) // compares at the end
+				some(t, db, "t", 3)
+				check(t, db.Flush(ctx))
+				for _, key := range keys(t, cfg.Store) {
+					if all || strings.HasSuffix(key, "/manifest.json") {
+						check(t, cfg.Store.Delete(ctx, key))
+					}
+				}
+				exec(t, db, "INSERT INTO t(v) VALUES('meanwhile')")
+				if again {
+					check(t, db.Close())
+					db = open(t, cfg)
+				} else {
+					wantGone(t, db)
+				}
+				exec(t, db, "INSERT INTO t(v) VALUES('in the new backup')")
+				check(t, db.Flush(ctx))
+				if b := backup(t, cfg); len(b.Snapshots) != 1 || b.Sequence != db.Sequence() || !all && b.Epoch < 2 {
+					t.Errorf("the new backup: %+v", b)
+				}
+				told.wait(t, "a new backup begins", func(ev driftdb.Event) bool {
+					return ev.Level == slog.LevelWarn && strings.Contains(ev.Message, "a new backup begins")
+				})
+				check(t, db.Shutdown(ctx))
+			})
+		}
+	}
 }
 
 // empty empties a store, and returns how to make it again what it was.

@@ -155,8 +155,9 @@ func (db *DB) openBucket(ctx context.Context) error {
 		store = remote.Advisory(store)
 	}
 	db.meter = &meter{Store: store}
-	db.direct = remote.New(prompt{db.meter, checkTimeout}, db.cfg.Name, opts)
-	db.bucket = remote.New(retry.Store(db.meter, db.cfg.Retry.policy()), db.cfg.Name, opts)
+	doubting := remote.Doubting(db.meter)
+	db.direct = remote.New(prompt{doubting, checkTimeout}, db.cfg.Name, opts)
+	db.bucket = remote.New(retry.Store(doubting, db.cfg.Retry.policy()), db.cfg.Name, opts)
 	return nil
 }
 

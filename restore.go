@@ -142,7 +142,7 @@ func (cfg RestoreConfig) bucket(ctx context.Context) (*remote.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return remote.New(retry.Store(store, retry.Default()), cfg.Name, opts), nil
+	return remote.New(retry.Store(remote.Doubting(store), retry.Default()), cfg.Name, opts), nil
 }
 
 // VerifyResult describes a backup that was proven.

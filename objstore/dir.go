@@ -208,7 +208,7 @@ func (d *dir) admit(ctx context.Context, root *os.Root, key string, opts PutOpti
 	fi, err := root.Lstat(key)
 	switch {
 	case missing(err):
-		if opts.IfMatch != "" {
+		if !opts.IfMatch.Holds("") {
 			return ErrPrecondition
 		}
 		return nil
@@ -222,7 +222,7 @@ func (d *dir) admit(ctx context.Context, root *os.Root, key string, opts PutOpti
 		return d.admit(ctx, root, key, opts)
 	case opts.IfAbsent:
 		return ErrPrecondition
-	case opts.IfMatch == "":
+	case opts.IfMatch == Match{}:
 		return nil
 	}
 	f, err := root.Open(key)
@@ -231,7 +231,7 @@ func (d *dir) admit(ctx context.Context, root *os.Root, key string, opts PutOpti
 	}
 	defer f.Close()
 	etag, err := d.etags.of(ctx, key, f)
-	if err == nil && etag != opts.IfMatch {
+	if err == nil && !opts.IfMatch.Holds(etag) {
 		err = ErrPrecondition
 	}
 	return err

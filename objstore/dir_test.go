@@ -98,7 +98,7 @@ func TestDirKeysThatCannotBe(t *testing.T) {
 			}
 		}
 	}
-	if _, err := d.Put(t.Context(), "x/y", strings.NewReader("x"), PutOptions{IfMatch: "e"}); !errors.Is(err, ErrPrecondition) {
+	if _, err := d.Put(t.Context(), "x/y", strings.NewReader("x"), PutOptions{IfMatch: Matching("e")}); !errors.Is(err, ErrPrecondition) {
 		t.Errorf("replace below a file: %v, want ErrPrecondition", err)
 	}
 	for key, want := range map[string]string{"x": "file", "y/z": "in a folder"} {

@@ -52,10 +52,14 @@ func badKey(key string) string {
 }
 
 // Validate returns an error that wraps [errors.ErrUnsupported] if both
-// conditions are set.
+// conditions are set, and ErrNoETag if the one to match has none.
 func (o PutOptions) Validate() error {
-	if o.IfAbsent && o.IfMatch != "" {
+	etag, match := o.IfMatch.ETag()
+	if o.IfAbsent && match {
 		return fmt.Errorf("%w: IfAbsent together with IfMatch", errors.ErrUnsupported)
+	}
+	if match && etag == "" {
+		return ErrNoETag
 	}
 	return nil
 }

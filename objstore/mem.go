@@ -56,7 +56,7 @@ func (m *mem) put(ctx context.Context, key string, body io.Reader, opts PutOptio
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old, exists := m.objects[key]
-	if opts.IfAbsent && exists || opts.IfMatch != "" && old.info.ETag != opts.IfMatch {
+	if opts.IfAbsent && exists || !opts.IfMatch.Holds(old.info.ETag) {
 		return Info{}, ErrPrecondition
 	}
 	m.objects[key] = memObject{info, data}

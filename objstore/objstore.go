@@ -35,6 +35,10 @@ type Store interface {
 	// size are taken in bounded memory. With a condition that does not hold it
 	// returns ErrPrecondition and leaves the object as it was; so does, with
 	// its own error, a body that fails before its end. Put never closes body.
+	//
+	// The Info has the ETag that the store gave to the object. A store that does
+	// not name one has not said that it has the object: no ETag is no answer, and
+	// an error that may be transient.
 	Put(ctx context.Context, key string, body io.Reader, opts PutOptions) (Info, error)
 
 	// Get opens the object, or the part of it that opts selects. The Info
@@ -55,9 +59,29 @@ type Store interface {
 type PutOptions struct {
 	// IfAbsent creates the object and refuses to replace one.
 	IfAbsent bool
-	// IfMatch replaces the object only while it is there with this ETag.
-	IfMatch string
+	// IfMatch replaces the object only while it is there with an ETag: see
+	// [Matching].
+	IfMatch Match
 }
+
+// Match is the condition that an object is there with a certain ETag. The zero
+// value is no condition.
+type Match struct {
+	etag string
+	set  bool
+}
+
+// Matching is the condition that an object has this ETag. An ETag that is empty
+// makes a condition that no store takes (ErrNoETag): whoever has not been told
+// what he replaces does not replace it.
+func Matching(etag string) Match { return Match{etag, true} }
+
+// ETag returns the ETag to compare with; ok says that there is a condition.
+func (m Match) ETag() (etag string, ok bool) { return m.etag, m.set }
+
+// Holds says whether the condition holds, if there is one, for an object with this
+// ETag; for none, it is empty.
+func (m Match) Holds(etag string) bool { return !m.set || m.etag != "" && m.etag == etag }
 
 // GetOptions select a part of an object. The zero value is the whole object.
 type GetOptions struct {
@@ -83,7 +107,8 @@ type ListOptions struct {
 type Info struct {
 	Key  string
 	Size int64
-	// ETag names the object's content for PutOptions.IfMatch. It is opaque.
+	// ETag names the object's content for PutOptions.IfMatch. It is opaque, and
+	// never empty in what Put and Get return.
 	// Equal content may have equal ETags, so it cannot tell A from A again
 	// after B. List leaves it empty in a store that would have to read the
 	// object for it.
@@ -102,6 +127,8 @@ var (
 	// store was opened; usually its disk is not mounted. It wraps ErrNoBucket.
 	// See Dir.
 	ErrFolderReplaced = fmt.Errorf("%w: the folder was replaced", ErrNoBucket)
+	// ErrNoETag says that a Put was to replace an object without saying which.
+	ErrNoETag = errors.New("objstore: the condition to match has no ETag")
 	// ErrInvalidKey says that a key is not of the form ValidKey asks for.
 	ErrInvalidKey = errors.New("objstore: invalid key")
 )

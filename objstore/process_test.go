@@ -143,7 +143,7 @@ func worker(t *testing.T, s objstore.Store) (wins int64) {
 		for {
 			body, info := readInfo(t, s, "counter")
 			n, _ := strconv.Atoi(body)
-			_, err := s.Put(t.Context(), "counter", strings.NewReader(strconv.Itoa(n+1)), objstore.PutOptions{IfMatch: info.ETag})
+			_, err := s.Put(t.Context(), "counter", strings.NewReader(strconv.Itoa(n+1)), objstore.PutOptions{IfMatch: objstore.Matching(info.ETag)})
 			if err == nil {
 				break
 			}

@@ -30,7 +30,7 @@ var (
 	ErrLost = errors.New("somebody else writes to the bucket")
 	// ErrGone says that the manifest that this writer stored is not there any
 	// more, nor another one. Nobody has taken over.
-	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted?")
+	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If it stays away, the next attempt begins a new backup")
 )
 
 // IsDamage says whether err means that an object is not what it has to be, or is
@@ -165,7 +165,9 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	if err != nil {
 		return prev, err
 	}
-	opts := objstore.PutOptions{IfMatch: prev.etag}
+	// One of the two conditions, always: without a manifest to replace it creates the
+	// first one, and an ETag that nobody has told is refused by the store.
+	opts := objstore.PutOptions{IfMatch: objstore.Matching(prev.etag)}
 	if prev.Manifest == nil {
 		opts = objstore.PutOptions{IfAbsent: true}
 	}
@@ -312,6 +314,18 @@ func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
 		}
 	}
 	return out, nil
+}
+
+// LastEpoch is the largest epoch of which node has batches, or 0. Where a manifest was
+// lost they outlive it, and nobody may use their names again.
+func (b *Bucket) LastEpoch(ctx context.Context, node string) (last int64, err error) {
+	for o, err := range b.batches(ctx, node, 0) {
+		if err != nil {
+			return 0, err
+		}
+		last = max(last, o.Epoch)
+	}
+	return last, nil
 }
 
 // batches lists those of all of node's sessions that begin at from or later.

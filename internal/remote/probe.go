@@ -32,7 +32,7 @@ func (b *Bucket) Probe(ctx context.Context, node string) error {
 		err = put(objstore.PutOptions{IfAbsent: true})
 	}
 	if errors.Is(err, objstore.ErrPrecondition) {
-		err = put(objstore.PutOptions{IfMatch: noETag})
+		err = put(objstore.PutOptions{IfMatch: objstore.Matching(noETag)})
 	}
 	switch {
 	case errors.Is(err, objstore.ErrPrecondition):
@@ -65,7 +65,7 @@ func (a advisory) Put(ctx context.Context, key string, body io.Reader, opts objs
 	case !errors.Is(err, fs.ErrNotExist):
 		return objstore.Info{}, err
 	}
-	if found := err == nil; opts.IfAbsent && found || opts.IfMatch != "" && (!found || info.ETag != opts.IfMatch) {
+	if opts.IfAbsent && err == nil || !opts.IfMatch.Holds(info.ETag) {
 		return objstore.Info{}, fmt.Errorf("put %q: %w", key, objstore.ErrPrecondition)
 	}
 	return a.Store.Put(ctx, key, body, objstore.PutOptions{})

@@ -148,7 +148,7 @@ func (b *Bucket) reseal(ctx context.Context, databaseID, key string) (bool, erro
 		return false, err
 	}
 	sealed := seal.Seal(plain, b.opts, b.context(databaseID, key))
-	_, err = b.store.Put(ctx, key, sealed, objstore.PutOptions{IfMatch: info.ETag})
+	_, err = b.store.Put(ctx, key, sealed, objstore.PutOptions{IfMatch: objstore.Matching(info.ETag)})
 	return err == nil, errors.Join(err, sealed.Close())
 }
 
@@ -162,6 +162,6 @@ func (b *Bucket) resign(ctx context.Context, _, key string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = b.store.Put(ctx, key, bytes.NewReader(raw), objstore.PutOptions{IfMatch: m.etag})
+	_, err = b.store.Put(ctx, key, bytes.NewReader(raw), objstore.PutOptions{IfMatch: objstore.Matching(m.etag)})
 	return err == nil, err
 }

@@ -193,7 +193,7 @@ func (h *history) cutShort(name remote.Batch) {
 	defer body.Close()
 	data, err := io.ReadAll(body)
 	h.must(err)
-	_, err = h.store.Put(h.Context(), key, strings.NewReader(string(data[:len(data)-20])), objstore.PutOptions{IfMatch: info.ETag})
+	_, err = h.store.Put(h.Context(), key, strings.NewReader(string(data[:len(data)-20])), objstore.PutOptions{IfMatch: objstore.Matching(info.ETag)})
 	h.must(err)
 }
 

@@ -148,7 +148,7 @@ func (s *Syncer) probe(ctx context.Context, b *remote.Bucket) error {
 
 // take swaps the manifest to an epoch of this session's own. The bucket's
 // history is known to end where the books say.
-func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Stored) error {
+func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Stored) (err error) {
 	id := s.log.Identity()
 	if err := s.dropUploads(ctx); err != nil {
 		return err
@@ -158,6 +158,8 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 	}
 	if stored.Manifest != nil {
 		m = stored.Clone()
+	} else if m.Epoch, err = b.LastEpoch(ctx, id.NodeID); err != nil {
+		return err
 	}
 	m.Takeover(id.NodeID, remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain})
 	m.Earliest, m.UpdatedAt = told(s.books.Earliest), time.Now().UnixMilli()

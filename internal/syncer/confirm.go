@@ -58,8 +58,9 @@ func (s *Syncer) settle(ctx context.Context) (err error) {
 
 // missing notes that the manifest is gone. What this session has stored behind it may
 // be in another place, such as the folder on which the bucket's disk was not mounted,
-// so nobody must rely on that. When the manifest is back, the session takes another
-// epoch, and finds by comparing what there is.
+// so nobody must rely on that. The next round looks again: when the manifest is back,
+// the session takes another epoch, and finds by comparing what there is; when it is
+// not, a new backup begins, with a snapshot if the log does not reach back far enough.
 func (s *Syncer) missing(ctx context.Context, gone error) error {
 	s.gone = true
 	b := s.books

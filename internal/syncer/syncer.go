@@ -355,10 +355,14 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 // and lets the manifest tell.
 func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 	// Before anything is sent to a bucket that may not be there any more.
-	if err := s.settle(ctx); err != nil {
+	gone := s.gone
+	switch err := s.settle(ctx); {
+	case gone && errors.Is(err, remote.ErrGone):
+		s.manifest = remote.Stored{} // it stays away: this session begins anew, as another one would
+	case err != nil:
 		return err
 	}
-	if s.gone { // until now
+	if gone {
 		s.gone, s.epoch = false, 0
 	}
 	if s.epoch == 0 {

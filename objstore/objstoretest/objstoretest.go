@@ -172,7 +172,7 @@ func testConditions(t *testing.T, s store) {
 	wantError(t, "create again with equal content", err, objstore.ErrPrecondition)
 	s.wantBody("k", "1")
 
-	match := objstore.PutOptions{IfMatch: first.ETag}
+	match := objstore.PutOptions{IfMatch: objstore.Matching(first.ETag)}
 	second, err := s.put("k", "2", match)
 	if err != nil {
 		t.Fatalf("replace: %v", err)
@@ -188,13 +188,18 @@ func testConditions(t *testing.T, s store) {
 	if err := s.Delete(t.Context(), "k"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.put("k", "3", objstore.PutOptions{IfMatch: second.ETag})
+	_, err = s.put("k", "3", objstore.PutOptions{IfMatch: objstore.Matching(second.ETag)})
 	wantError(t, "replace what was deleted", err, objstore.ErrPrecondition)
 	if _, err = s.put("k", "4", absent); err != nil {
 		t.Errorf("create what was deleted: %v", err)
 	}
-	_, err = s.put("k", "5", objstore.PutOptions{IfAbsent: true, IfMatch: first.ETag})
+	_, err = s.put("k", "5", objstore.PutOptions{IfAbsent: true, IfMatch: objstore.Matching(first.ETag)})
 	wantError(t, "both conditions", err, errors.ErrUnsupported)
+	_, err = s.put("k", "6", objstore.PutOptions{IfMatch: objstore.Matching("")})
+	wantError(t, "a condition without an ETag", err, objstore.ErrNoETag)
+	_, err = s.put("never", "6", objstore.PutOptions{IfMatch: objstore.Matching("")})
+	wantError(t, "a condition without an ETag, and nothing there", err, objstore.ErrNoETag)
+	s.wantMissing("never")
 	s.wantBody("k", "4")
 }
 
@@ -244,9 +249,9 @@ func testLarge(t *testing.T, s store) {
 	}
 	_, err = s.Put(t.Context(), "large", stream(), objstore.PutOptions{IfAbsent: true})
 	wantError(t, "create again", err, objstore.ErrPrecondition)
-	_, err = s.Put(t.Context(), "large", stream(), objstore.PutOptions{IfMatch: s.mustPut("small", "x").ETag})
+	_, err = s.Put(t.Context(), "large", stream(), objstore.PutOptions{IfMatch: objstore.Matching(s.mustPut("small", "x").ETag)})
 	wantError(t, "replace with another ETag", err, objstore.ErrPrecondition)
-	if _, err = s.Put(t.Context(), "large", stream(), objstore.PutOptions{IfMatch: info.ETag}); err != nil {
+	if _, err = s.Put(t.Context(), "large", stream(), objstore.PutOptions{IfMatch: objstore.Matching(info.ETag)}); err != nil {
 		t.Errorf("replace: %v", err)
 	}
 }

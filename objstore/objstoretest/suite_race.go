@@ -63,7 +63,7 @@ func testRaceCreate(t *testing.T, s store) {
 func testRaceReplace(t *testing.T, s store) {
 	for i := range 10 {
 		key := "replace/" + strconv.Itoa(i)
-		s.wantOneWinner(key, objstore.PutOptions{IfMatch: s.mustPut(key, "base").ETag})
+		s.wantOneWinner(key, objstore.PutOptions{IfMatch: objstore.Matching(s.mustPut(key, "base").ETag)})
 	}
 	// A counter: no increment that was acknowledged may be lost.
 	s.mustPut("counter", "0")
@@ -76,7 +76,7 @@ func testRaceReplace(t *testing.T, s store) {
 				return
 			}
 			n, _ := strconv.Atoi(body)
-			_, err = s.put("counter", strconv.Itoa(n+1), objstore.PutOptions{IfMatch: info.ETag})
+			_, err = s.put("counter", strconv.Itoa(n+1), objstore.PutOptions{IfMatch: objstore.Matching(info.ETag)})
 			switch {
 			case err == nil:
 				done++

@@ -69,6 +69,10 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 		e.Status, e.RequestID = answer.HTTPStatusCode(), answer.ServiceRequestID()
 		region = answer.Response.Header.Get("X-Amz-Bucket-Region")
 	}
+	if page, ok := errors.AsType[*impostor](err); ok {
+		e.Status, e.message = 0, page.Error()
+		return e // of no kind: the store has not spoken
+	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		e.Code, e.message = api.ErrorCode(), api.ErrorMessage()
 	} else if unsent, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
@@ -135,6 +139,9 @@ func (e *Error) byCode() bool {
 	case "InvalidObjectState": // with a 403, but nobody's rights are missing
 		e.kind = fs.ErrPermission
 		e.hint = "the object was moved to an archive, by a rule of the bucket perhaps; restore it from there to read it"
+	case "AuthorizationHeaderMalformed": // as a rule because of the region that is in it
+		e.kind = objstore.ErrNoBucket
+		e.hint = "set the bucket's own region"
 	case "RequestTimeTooSkewed":
 		e.kind = fs.ErrPermission
 		e.hint = "this machine's clock is wrong; set it"

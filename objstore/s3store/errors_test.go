@@ -54,7 +54,7 @@ func listErr(ctx context.Context, s objstore.Store) (last error) {
 }
 
 func TestErrorKinds(t *testing.T) {
-	ifMatch := objstore.PutOptions{IfMatch: `"etag"`}
+	ifMatch := objstore.PutOptions{IfMatch: objstore.Matching(`"etag"`)}
 	for _, c := range []struct {
 		op     string
 		status int
@@ -205,7 +205,7 @@ func TestRealErrors(t *testing.T) {
 		s := newStore(t, cfg)
 		wantKind(t, "put", putString(t.Context(), s, "k", "x", objstore.PutOptions{}), want)
 		wantKind(t, "create", putString(t.Context(), s, "k", "x", objstore.PutOptions{IfAbsent: true}), want)
-		wantKind(t, "replace", putString(t.Context(), s, "k", "x", objstore.PutOptions{IfMatch: `"x"`}), want)
+		wantKind(t, "replace", putString(t.Context(), s, "k", "x", objstore.PutOptions{IfMatch: objstore.Matching(`"x"`)}), want)
 		wantKind(t, "put in parts", putString(t.Context(), s, "k", strings.Repeat("x", firstPart+1), objstore.PutOptions{}), want)
 		wantKind(t, "get", getErr(t.Context(), s, "k"), want)
 		wantKind(t, "list", listErr(t.Context(), s), want)

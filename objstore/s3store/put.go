@@ -75,8 +75,8 @@ func conditions(opts objstore.PutOptions) (noneMatch, match *string) {
 	if opts.IfAbsent {
 		noneMatch = aws.String("*")
 	}
-	if opts.IfMatch != "" {
-		match = aws.String(opts.IfMatch)
+	if etag, ok := opts.IfMatch.ETag(); ok {
+		match = aws.String(etag)
 	}
 	return noneMatch, match
 }
@@ -84,7 +84,7 @@ func conditions(opts objstore.PutOptions) (noneMatch, match *string) {
 // whenAbsent is what it means for a Put that there is no such object: Amazon's
 // way to say that If-Match does not hold, and nothing without that.
 func whenAbsent(opts objstore.PutOptions) error {
-	if opts.IfMatch != "" {
+	if !opts.IfMatch.Holds("") {
 		return objstore.ErrPrecondition
 	}
 	return nil

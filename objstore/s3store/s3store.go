@@ -187,6 +187,7 @@ func (cfg Config) apply(o *s3.Options) {
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	}
 	o.Retryer, o.RetryMaxAttempts = skewRetryer{}, 0
+	o.APIOptions = append(o.APIOptions, genuine)
 }
 
 // skewRetryer sends a request once more if the clock was wrong, for the SDK

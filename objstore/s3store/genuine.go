@@ -1,0 +1,119 @@
+package s3store
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// A program is not always answered by the store that it has asked: the page of a
+// captive portal and a proxy's error page come with status 200, too, and the SDK
+// would make of them an object that is stored, or a bucket that is empty. So an
+// answer counts only if it has what the store's own has to have.
+
+// impostor is an answer that did not come from an object store. It says nothing
+// about the object, and may be another one the next time.
+type impostor struct {
+	status  int
+	kind    string // the media type
+	missing string // what the answer should have had
+}
+
+func (e *impostor) Error() string {
+	what := fmt.Sprintf("%d", e.status)
+	if e.kind != "" {
+		what += ", " + e.kind
+	}
+	return fmt.Sprintf("the answer (%s) is not that of an object store: %s; has a captive portal, a proxy or a web server answered in its place?", what, e.missing)
+}
+
+// genuine checks the answer to every request before the SDK reads it.
+func genuine(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("DriftDBGenuine",
+		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+			out, meta, err := next.HandleDeserialize(ctx, in)
+			if err != nil {
+				return out, meta, err
+			}
+			if answer, ok := out.RawResponse.(*smithyhttp.Response); ok {
+				err = doubt(awsmiddleware.GetOperationName(ctx), answer)
+			}
+			return out, meta, err
+		}), middleware.After) // closest to the wire
+}
+
+// roots are the elements that the bodies of successful answers have. An upload that
+// is being completed may yet be told to have failed.
+var roots = map[string][]string{
+	"CreateMultipartUpload":   {"InitiateMultipartUploadResult"},
+	"CompleteMultipartUpload": {"CompleteMultipartUploadResult", "Error"},
+	"ListObjectsV2":           {"ListBucketResult"},
+}
+
+// tagged are the operations whose successful answers name the object's ETag.
+var tagged = map[string]bool{"PutObject": true, "UploadPart": true, "GetObject": true, "HeadObject": true}
+
+// doubt returns an error if the answer cannot be a store's.
+func doubt(op string, answer *smithyhttp.Response) error {
+	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	e := &impostor{status: answer.StatusCode, kind: kind}
+	switch {
+	case kind == "text/html":
+		e.missing = "it is a page for people"
+	case answer.StatusCode >= 300:
+		return nil // the SDK reads the error, and knows codes
+	case answer.StatusCode != http.StatusOK && op != "DeleteObject" && op != "AbortMultipartUpload" &&
+		(op != "GetObject" || answer.StatusCode != http.StatusPartialContent):
+		e.missing = "no store answers this request with that status"
+	case tagged[op] && strings.Trim(answer.Header.Get("ETag"), `"`) == "":
+		e.missing = "it has no ETag"
+	case roots[op] != nil && !begins(answer, roots[op]):
+		e.missing = "it has no " + roots[op][0]
+	default:
+		return nil
+	}
+	_ = answer.Body.Close()
+	return e
+}
+
+// peeked is how much of a body is looked at to find its root element.
+const peeked = 1024
+
+// begins says whether the body is an XML document with one of the elements, and
+// leaves the body as it was. What a store sends to keep the connection alive before
+// it, blanks, is passed over.
+func begins(answer *smithyhttp.Response, elements []string) bool {
+	r := bufio.NewReaderSize(answer.Body, peeked)
+	for {
+		c, err := r.ReadByte()
+		if err != nil {
+			break
+		}
+		if !strings.ContainsRune(" \t\r\n", rune(c)) {
+			_ = r.UnreadByte()
+			break
+		}
+	}
+	head, _ := r.Peek(peeked)
+	answer.Body = peekedBody{r, answer.Body}
+	for _, e := range elements {
+		if bytes.Contains(head, []byte("<"+e)) {
+			return true
+		}
+	}
+	return false
+}
+
+type peekedBody struct {
+	io.Reader
+	io.Closer
+}
