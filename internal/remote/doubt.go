@@ -49,23 +49,22 @@ func (d *doubting) Get(ctx context.Context, key string, opts objstore.GetOptions
 // look compares what the store has with what it said that it has stored.
 func (d *doubting) look(ctx context.Context, put objstore.Info) error {
 	body, got, err := d.Store.Get(ctx, put.Key, objstore.GetOptions{Length: 1})
+	if errors.Is(err, fs.ErrNotExist) { // which is a reason to put it again
+		return fmt.Errorf("put %q: the store said that it has stored it, and does not have it", put.Key)
+	}
 	if err != nil {
-		return fmt.Errorf("look at an object that was just stored: %w", transient{err})
+		return fmt.Errorf("look at an object that was just stored: %w", err)
 	}
 	if err := body.Close(); err != nil {
 		return err
 	}
 	if got.Size != put.Size || got.ETag != put.ETag {
-		return fmt.Errorf("put %q: the store said that it has stored %d bytes as %s, and has %d bytes as %s",
-			put.Key, put.Size, put.ETag, got.Size, got.ETag)
+		// Or somebody has replaced it meanwhile: whoever reads it finds out.
+		return fmt.Errorf("put %q: %w: the store said that it has stored %d bytes as %s, and has %d bytes as %s",
+			put.Key, objstore.ErrPrecondition, put.Size, put.ETag, got.Size, got.ETag)
 	}
 	return nil
 }
-
-// transient hides what kind an error is: that of the Get is not that of the Put.
-type transient struct{ err error }
-
-func (t transient) Error() string { return t.err.Error() }
 
 func (d *doubting) doubts() bool {
 	d.mu.Lock()
