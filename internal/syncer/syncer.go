@@ -89,8 +89,9 @@ type Syncer struct {
 	probed    bool // the store honours conditions
 	ailment   ailment
 
-	pieces     []piece   // what this session has stored and may merge
-	deleteNext time.Time // when merged batches may next be deleted, by the monotonic clock
+	pieces     []piece         // what this session has stored and may merge
+	deleteNext time.Time       // when merged batches may next be deleted, by the monotonic clock
+	undone     map[string]bool // why chores fail, as told
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -113,7 +114,7 @@ type status struct {
 
 // New returns an engine that does nothing until it is started or asked.
 func New(cfg Config) (*Syncer, error) {
-	s := &Syncer{cfg: cfg, log: cfg.Log, token: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	s := &Syncer{cfg: cfg, log: cfg.Log, token: make(chan struct{}, 1), wake: make(chan struct{}, 1), undone: map[string]bool{}}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.done = make(chan struct{})
 	close(s.done)

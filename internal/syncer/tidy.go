@@ -2,6 +2,8 @@ package syncer
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -113,7 +115,7 @@ func (s *Syncer) deleteMerged(ctx context.Context) error {
 			ok = remote.Covered(wider[span], b)
 		}
 		if ok {
-			if err := s.cfg.Bucket.Delete(ctx, j.Object); err != nil {
+			if err := s.remove(ctx, j.Object); err != nil {
 				return err
 			}
 		}
@@ -165,8 +167,14 @@ func (s *Syncer) collect(ctx context.Context) (objects int, bytes int64, err err
 	if err != nil {
 		return 0, 0, err
 	}
+	var refused error
 	for _, g := range garbage {
-		if err := s.cfg.Bucket.Delete(ctx, g.Key); err != nil {
+		err := s.remove(ctx, g.Key)
+		if errors.Is(err, fs.ErrPermission) {
+			refused = err // it is garbage all the same, and found again
+			break
+		}
+		if err != nil {
 			return objects, bytes, err
 		}
 		objects, bytes = objects+1, bytes+g.Size
@@ -174,7 +182,8 @@ func (s *Syncer) collect(ctx context.Context) (objects int, bytes int64, err err
 	if objects > 0 {
 		s.event("deleted what was out of the retention window", "objects", objects, "bytes", bytes)
 	}
-	return objects, bytes, s.confirm(ctx, func(m *remote.Manifest) { m.Prune(s.manifest.Now(), s.cfg.Retention) })
+	err = s.confirm(ctx, func(m *remote.Manifest) { m.Prune(s.manifest.Now(), s.cfg.Retention) })
+	return objects, bytes, errors.Join(refused, err)
 }
 
 // collectDue collects about once a day.
@@ -210,17 +219,46 @@ func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err err
 // again with a later round: nobody waits for it. What may take long is left to
 // rounds that nobody waits for either.
 func (s *Syncer) tidy(ctx context.Context, r request) {
-	steps := []func(context.Context) error{s.merge, s.deleteMerged}
+	s.chore(ctx, "merge batches", s.merge)
+	s.chore(ctx, "delete merged batches", s.deleteMerged)
 	if !r.collect {
-		steps = append(steps, s.collectDue)
+		s.chore(ctx, "delete what is too old", s.collectDue)
 	}
 	if r == (request{}) {
-		steps = append(steps, s.rescan)
+		s.chore(ctx, "compute digests", s.rescan)
 	}
-	for _, step := range steps {
-		if err := step(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Logger.Warn("tidying up failed; a later round tries again", "scope", "sync", "error", err)
-			return
-		}
+}
+
+// chore runs a part of tidying up. None depends on another one. That it fails is told
+// once for each cause, until it succeeds again.
+func (s *Syncer) chore(ctx context.Context, name string, do func(context.Context) error) {
+	if ctx.Err() != nil || s.broken != nil {
+		return
 	}
+	err := do(ctx)
+	cause := name
+	if errors.Is(err, fs.ErrPermission) {
+		cause = denied // whichever chore finds it
+	}
+	switch {
+	case err == nil:
+		delete(s.undone, name)
+	case ctx.Err() == nil && !s.undone[cause]:
+		s.undone[cause] = true
+		s.cfg.Logger.Warn("tidying up failed; it is tried again, and not told again before it has succeeded",
+			"scope", "sync", "chore", name, "error", err)
+	}
+}
+
+// denied is the cause of chores that this program has not the rights for. The rounds
+// in which there is nothing to delete say nothing of it.
+const denied = "permission"
+
+// remove deletes an object.
+func (s *Syncer) remove(ctx context.Context, key string) error {
+	err := s.cfg.Bucket.Delete(ctx, key)
+	if err == nil {
+		delete(s.undone, denied)
+	}
+	return err
 }
