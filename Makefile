@@ -16,6 +16,7 @@ CASES    ?= 0-9999
 TAKEOVERS ?= 100
 LATENCY  ?= 150
 CLOSES   ?= 200
+LIES     ?= 0-5000
 
 .PHONY: check race bench big fuzz kill closes faults clocks model writers takeover world damage economy demo
 
@@ -55,10 +56,12 @@ closes:
 	DRIFTDB_CLOSES=$(CLOSES) go test . -run '^TestCloseUnderLoad$$' -count 1 -v -timeout 0
 	cd tests/orm && DRIFTDB_CLOSES=$(CLOSES) go test . -run '^TestGORMClose$$' -count 1 -v -timeout 0
 
-# Random schedules of faults, deaths and takeovers, each restored and compared.
+# Random schedules of faults, deaths and takeovers, and of answers that are not the
+# store's, each restored and compared.
 faults: SEEDS = 0-10000
 faults:
 	go test . -run '^TestSchedules$$' -seeds $(SEEDS) -count 1 -timeout 0
+	go test . -run '^TestLies$$' -seeds $(LIES) -count 1 -timeout 0
 
 # Clocks that are set wrong and right again, restored to random times and compared.
 clocks:

@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	seedFlag  = flag.Int64("seed", -1, "TestSchedules and TestClocks run with this seed alone")
-	seedsFlag = flag.String("seeds", "", "TestSchedules and TestClocks run with these seeds, `from-to`")
+	seedFlag  = flag.Int64("seed", -1, "TestSchedules, TestClocks and TestLies run with this seed alone")
+	seedsFlag = flag.String("seeds", "", "TestSchedules, TestClocks and TestLies run with these seeds, `from-to`")
 )
 
 // TestSchedules runs random schedules: machines write, sync, take snapshots,

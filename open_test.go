@@ -16,6 +16,7 @@ import (
 // ends, and why.
 var opensItself = map[string]string{
 	"open":                           "is the one that compares",
+	"liar.open":                      "TestLies restores, and looks at what it was told is there",
 	"restoreAndCompare":              "is how it compares",
 	"model.open":                     "TestModel compares, and more than once",
 	"TestARowWrittenWhileSyncIsDown": "without a store, and then with open",

@@ -52,14 +52,22 @@ func rangeHeader(opts objstore.GetOptions) *string {
 
 // getNothing is a Get past the end of the object.
 func (s *store) getNothing(ctx context.Context, key string) (io.ReadCloser, objstore.Info, error) {
+	info, err := s.head(ctx, key)
+	if err != nil {
+		return nil, objstore.Info{}, err
+	}
+	return io.NopCloser(bytes.NewReader(nil)), info, nil
+}
+
+// head returns what the store says of an object.
+func (s *store) head(ctx context.Context, key string) (objstore.Info, error) {
 	in := &s3.HeadObjectInput{}
 	in.Bucket, in.Key = s.object(key)
 	out, err := s.client.HeadObject(ctx, in)
 	if err != nil {
-		return nil, objstore.Info{}, s.failed(ctx, "head", key, err, fs.ErrNotExist)
+		return objstore.Info{}, s.failed(ctx, "head", key, err, fs.ErrNotExist)
 	}
-	info := objstore.Info{Key: key, Size: aws.ToInt64(out.ContentLength), ETag: aws.ToString(out.ETag), ModTime: aws.ToTime(out.LastModified)}
-	return io.NopCloser(bytes.NewReader(nil)), info, nil
+	return objstore.Info{Key: key, Size: aws.ToInt64(out.ContentLength), ETag: aws.ToString(out.ETag), ModTime: aws.ToTime(out.LastModified)}, nil
 }
 
 // opened makes the answer to a Get into what was asked for.

@@ -117,6 +117,9 @@ func (u *upload) complete(ctx context.Context) (info objstore.Info, err error) {
 		}
 		return err
 	})
+	if err == nil {
+		err = u.prove(ctx, info)
+	}
 	return info, err
 }
 

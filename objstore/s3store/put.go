@@ -3,12 +3,17 @@ package s3store
 import (
 	"bytes"
 	"context"
+	"crypto/fips140"
+	"crypto/md5"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -67,7 +72,38 @@ func (s *store) putWhole(ctx context.Context, key string, body []byte, opts objs
 	if err != nil {
 		return objstore.Info{}, s.failed(ctx, "put", key, err, whenAbsent(opts))
 	}
-	return stored(key, int64(len(body)), out.ETag, out.ResultMetadata), nil
+	info := stored(key, int64(len(body)), out.ETag, out.ResultMetadata)
+	if in.ChecksumCRC32 != nil && aws.ToString(out.ChecksumCRC32) == *in.ChecksumCRC32 || isMD5(info.ETag, body) {
+		return info, nil
+	}
+	return info, s.prove(ctx, info)
+}
+
+// isMD5 says whether the ETag is the MD5 of the body, as it mostly is. Then only
+// somebody who has read the body can have answered.
+func isMD5(etag string, body []byte) bool {
+	if fips140.Enabled() {
+		return false // MD5 may not be used
+	}
+	sum := md5.Sum(body)
+	return strings.Trim(etag, `"`) == hex.EncodeToString(sum[:])
+}
+
+// prove asks for an object that is said to have been stored by an answer that does not
+// prove it itself: anybody between here and the store could have given that.
+func (s *store) prove(ctx context.Context, put objstore.Info) error {
+	there, err := s.head(ctx, put.Key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = errors.New("the store said that it has stored it, and does not have it")
+	case err != nil:
+		return err
+	case there.Size != put.Size || there.ETag != put.ETag:
+		err = fmt.Errorf("the store said that it has stored %d bytes as %s, and has %d bytes as %s", put.Size, put.ETag, there.Size, there.ETag)
+	default:
+		return nil
+	}
+	return &Error{Op: "put", Bucket: s.bucket, Key: s.prefix + put.Key, message: err.Error()}
 }
 
 // conditions are the headers If-None-Match and If-Match.
