@@ -64,13 +64,22 @@ func (l *lines) next() ([]byte, error) {
 // peek returns how the next line starts: lookahead bytes, or fewer at the end.
 func (l *lines) peek() []byte { return l.buf[l.start:min(l.start+lookahead, l.end)] }
 
+// grown is the size of the next buffer: double, or what the longest line that is
+// taken needs if that is not far: then one copy less is in memory.
+func (l *lines) grown() int {
+	if most := l.limit + 1 + lookahead + readSize; 4*len(l.buf) >= most {
+		return most
+	}
+	return 2 * len(l.buf)
+}
+
 // fill reads once. It may move the line to come, and doubles the buffer when
 // that line fills it.
 func (l *lines) fill() {
 	if l.end == len(l.buf) {
 		dst := l.buf
 		if l.start < len(l.buf)/2 {
-			dst = make([]byte, 2*len(l.buf))
+			dst = make([]byte, l.grown())
 		}
 		l.end = copy(dst, l.buf[l.start:l.end])
 		l.start, l.buf = 0, dst

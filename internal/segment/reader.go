@@ -48,11 +48,12 @@ type Reader struct {
 // NewReader reads the header of a batch. Errors wrap ErrVersion, ErrCorrupt,
 // or what src returned.
 func NewReader(src io.Reader) (*Reader, error) {
-	r := &Reader{lines: newLines(src, MaxEntry+len(","))}
+	r := &Reader{lines: newLines(src, maxHeader)}
 	line, err := r.lines.next()
 	if err != nil {
 		return nil, err
 	}
+	r.lines.limit = MaxEntry + len(",")
 	r.scan.reset(line, 0)
 	var version int64
 	r.header, version = r.scan.header()
@@ -150,6 +151,7 @@ func (r *Reader) advance() {
 func (r *Reader) lookAhead() error {
 	start := r.lines.peek()
 	if len(start) > 0 && start[0] == ']' {
+		r.lines.limit = maxTrailer
 		r.ahead = position{}
 		return nil
 	}

@@ -41,6 +41,13 @@ const Version = 1
 // ample for a transaction of 64 MiB even if every byte has to be escaped.
 const MaxEntry = 512 << 20
 
+// What a reader takes of the two lines that are no entries: ample for a name, and for
+// the digests of as many tables as a database may have in a schema of some 10 MiB.
+const (
+	maxHeader  = 64 << 10
+	maxTrailer = 64 << 20
+)
+
 // maxExact bounds the integers that every JSON reader keeps exact, and with
 // them sequences and times.
 const maxExact = 1 << 53
