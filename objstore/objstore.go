@@ -62,6 +62,9 @@ type PutOptions struct {
 	// IfMatch replaces the object only while it is there with an ETag: see
 	// [Matching].
 	IfMatch Match
+	// InParts takes the way of an object that is too large for one request,
+	// whatever its size, where the store has such a way.
+	InParts bool
 }
 
 // Match is the condition that an object is there with a certain ETag. The zero

@@ -2,38 +2,144 @@ package remote
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"strings"
+	"sync"
 
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
 // ErrConditions says that a store does not honour the conditions of a Put, on
 // which the protection from a second writer rests.
-var ErrConditions = errors.New("the store does not honour conditional writes (If-Match and If-None-Match), so two writers could overwrite each other's data; use another service, or choose advisory fencing if there is never more than one writer")
+var ErrConditions = errors.New("the store does not honour conditional writes (If-Match and If-None-Match), so two writers could overwrite each other's data; use another service, or set AdvisoryFencing if there is never more than one writer")
 
 // noETag is the ETag of no object.
 const noETag = `"00000000000000000000000000000000"`
 
-// Probe finds out whether the store honours conditions, with an object of
-// node's own that it leaves behind for the next probe. Some services answer
-// that they cannot; others ignore a condition in silence.
+// racers is how many Puts are made at once to see whether one of them wins.
+const racers = 4
+
+// Probe finds out whether the store honours conditions: of an object, of one that is
+// uploaded in parts, and of several at the same moment. Some services answer that they
+// cannot; others ignore a condition in silence, or check it and then write, with time
+// for others in between.
+//
+// The last thing that it does is to store an object of node's own. Where that is there
+// already, an earlier probe has found all of it out, and only looks whether it is
+// still so, by two requests.
 func (b *Bucket) Probe(ctx context.Context, node string) error {
-	key := nodeFolder(b.name, node) + "probe"
-	put := func(opts objstore.PutOptions) error {
-		_, err := b.store.Put(ctx, key, strings.NewReader("DriftDB looks whether this object can be overwritten.\n"), opts)
+	p := probe{b.store, nodeFolder(b.name, node) + "probe"}
+	known, err := p.known(ctx)
+	if err == nil && !known {
+		err = p.all(ctx)
+	}
+	if err != nil && !errors.Is(err, ErrConditions) {
+		err = fmt.Errorf("probe the store: %w", err)
+	}
+	return err
+}
+
+type probe struct {
+	store objstore.Store
+	key   string
+}
+
+// known says whether an earlier probe was passed, and is an error if it would not be
+// any more.
+func (p probe) known(ctx context.Context) (bool, error) {
+	if err := p.refuses(p.put(ctx, p.key, "", objstore.PutOptions{IfMatch: objstore.Matching(noETag)})); err != nil {
+		return false, err
+	}
+	body, _, err := p.store.Get(ctx, p.key, objstore.GetOptions{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, body.Close()
+}
+
+// all makes every attempt, with an object that it removes again.
+func (p probe) all(ctx context.Context) (err error) {
+	key := p.key + "-" + rand.Text()
+	defer func() {
+		if derr := p.store.Delete(ctx, key); err == nil && !errors.Is(derr, fs.ErrPermission) { // then it stays
+			err = derr
+		}
+	}()
+	if err := p.race(ctx, key, objstore.PutOptions{IfAbsent: true}); err != nil {
 		return err
 	}
-	err := put(objstore.PutOptions{IfAbsent: true})
-	if err == nil { // it was not there; now it is
-		err = put(objstore.PutOptions{IfAbsent: true})
+	body, info, err := p.store.Get(ctx, key, objstore.GetOptions{})
+	if err != nil {
+		return err
 	}
+	if err := body.Close(); err != nil {
+		return err
+	}
+	if err := p.race(ctx, key, objstore.PutOptions{IfMatch: objstore.Matching(info.ETag)}); err != nil {
+		return err
+	}
+	for _, opts := range []objstore.PutOptions{
+		{IfAbsent: true},
+		{IfAbsent: true, InParts: true},
+		{IfMatch: objstore.Matching(noETag), InParts: true},
+	} {
+		if err := p.refuses(p.put(ctx, key, "", opts)); err != nil {
+			return err
+		}
+	}
+	err = p.put(ctx, p.key, "", objstore.PutOptions{IfAbsent: true})
 	if errors.Is(err, objstore.ErrPrecondition) {
-		err = put(objstore.PutOptions{IfMatch: objstore.Matching(noETag)})
+		err = nil // another process of this node was faster, or an answer was lost
 	}
+	return err
+}
+
+// race makes several Puts at once, of which one has to win.
+func (p probe) race(ctx context.Context, key string, opts objstore.PutOptions) error {
+	var errs [racers]error
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = p.put(ctx, key, rand.Text(), opts) }) // equal contents would have equal ETags
+	}
+	wg.Wait()
+	won, lost := 0, 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			won++
+		case errors.Is(err, objstore.ErrPrecondition):
+			lost++
+		}
+	}
+	switch {
+	case won > 1:
+		return fmt.Errorf("%w: of %d writes at the same moment, of which one could succeed, %d did", ErrConditions, racers, won)
+	case won == 1 && lost == racers-1:
+		return nil
+	}
+	for _, err := range errs {
+		if errors.Is(err, errors.ErrUnsupported) {
+			return p.refuses(err)
+		}
+	}
+	return errors.Join(append(errs[:], errors.New("of several writes at the same moment none was told that it succeeded; the next attempt finds out why"))...)
+}
+
+func (p probe) put(ctx context.Context, key, who string, opts objstore.PutOptions) error {
+	text := "DriftDB looks whether this object can be overwritten.\n" + who
+	_, err := p.store.Put(ctx, key, strings.NewReader(text), opts)
+	return err
+}
+
+// refuses is nil if err says that a condition did not hold.
+func (p probe) refuses(err error) error {
 	switch {
 	case errors.Is(err, objstore.ErrPrecondition):
 		return nil
@@ -42,7 +148,7 @@ func (b *Bucket) Probe(ctx context.Context, node string) error {
 	case errors.Is(err, errors.ErrUnsupported):
 		return fmt.Errorf("%w: %w", ErrConditions, err)
 	}
-	return fmt.Errorf("probe the store: %w", err)
+	return err
 }
 
 // Advisory returns s for who has to do without conditions that are honoured:

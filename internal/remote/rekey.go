@@ -39,6 +39,9 @@ func (b *Bucket) Rekey(ctx context.Context, progress func(Rekeyed)) (Rekeyed, er
 	if err != nil {
 		return Rekeyed{}, err
 	}
+	if err := b.Probe(ctx, m.NodeID); err != nil { // nothing else keeps a writer's newer manifest
+		return Rekeyed{}, err
+	}
 	run := &rekey{b: b, id: m.DatabaseID, progress: progress, slots: make(chan struct{}, rekeying)}
 	if err := run.all(ctx); err != nil {
 		return run.count, err

@@ -43,7 +43,7 @@ func (s *store) Put(ctx context.Context, key string, body io.Reader, opts objsto
 	if err != nil {
 		return objstore.Info{}, s.bodyFailed(key, err)
 	}
-	if whole {
+	if whole && !opts.InParts {
 		return s.putWhole(ctx, key, buf.Bytes(), opts)
 	}
 	return s.putParts(ctx, key, &buf, body, opts)
