@@ -193,7 +193,7 @@ func (s *Syncer) loop(ctx context.Context) {
 	}
 	timer := time.NewTimer(0)
 	timer.Stop()
-	var started *task  // by this loop
+	var started *task // by this loop
 	defer func() {
 		if started != nil {
 			<-started.done
