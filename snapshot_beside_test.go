@@ -120,6 +120,7 @@ func TestSlowSnapshot(t *testing.T) {
 		exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t(v) VALUES(randomblob(200000))")
 		before, rounds := db.Sequence(), 0
 		result := inTheBackground(t.Context(), db)
+		synctest.Wait()
 		for ; db.Metrics().LastSnapshotAt.IsZero(); rounds++ {
 			promptly(t, db)
 		}
