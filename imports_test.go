@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"cmd/driftdb":           {".", "objstore", "objstore/s3store"},
 	"internal/capture":      {"internal/change", "internal/sqlite"},
 	"internal/change":       {},
+	"internal/check":        {"internal/digest", "internal/digest/scan", "internal/sqlite"},
 	"internal/changelog":    {"internal/change", "internal/digest", "internal/segment", "internal/sqlite"},
 	"internal/dbfile":       {"internal/sqlite"},
 	"internal/dbtest":       {"internal/sqlite"},

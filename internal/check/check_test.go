@@ -1,0 +1,80 @@
+package check_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/driftdb/driftdb-go/internal/check"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// open opens a new database that script has made.
+func open(t *testing.T, script string) *sqlite.Conn {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.db")
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{Synchronous: sqlite.SyncOff})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Exec(script); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c, err = new(sqlite.Driver).Open(path, sqlite.Options{QueryOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+const schema = "PRAGMA writable_schema=ON; "
+
+// TestFaults: each kind of fault is told, once and in the same words, and hides
+// nothing of other tables.
+func TestFaults(t *testing.T) {
+	const other = "CREATE TABLE other(a); INSERT INTO other VALUES(1), (2);"
+	for name, c := range map[string]struct {
+		script string
+		want   []string
+	}{
+		"whole": {"CREATE TABLE t(a UNIQUE); CREATE VIRTUAL TABLE f USING fts5(x); CREATE VIRTUAL TABLE r USING rtree(id, a, b)", nil},
+		"null":  {"CREATE TABLE t(a); INSERT INTO t VALUES(NULL), (NULL); " + schema + "UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a NOT NULL)' WHERE name = 't'", []string{`constraint of table "t": NULL value in t.a`}},
+		"missing": {"CREATE TABLE t(a); CREATE INDEX i ON t(a); INSERT INTO t VALUES(1), (2); CREATE TABLE hide AS SELECT * FROM sqlite_schema WHERE name = 'i';" + schema +
+			"DELETE FROM sqlite_schema WHERE name = 'i'; PRAGMA writable_schema=RESET; INSERT INTO t VALUES(3), (4); " + schema +
+			"INSERT INTO sqlite_schema SELECT * FROM hide; PRAGMA writable_schema=RESET; DROP TABLE hide",
+			[]string{`index of table "t": row missing from index i`, `index of table "t": wrong # of entries in index i`}},
+		"fts":    {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('one two'); DELETE FROM f_content", []string{`virtual of table "f": malformed inverted index for FTS5 table main.f`}},
+		"module": {schema + "INSERT INTO sqlite_schema VALUES('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING nope(x)')", []string{`unreadable of table "v": no such module: nope`}},
+		"collation of a column": {"CREATE TABLE t(a TEXT); CREATE INDEX i ON t(a); INSERT INTO t VALUES('x'); " + schema +
+			"UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a TEXT COLLATE nope)' WHERE name = 't'", []string{`unreadable of table "t": no such collation sequence: nope`}},
+		"key's collation": {"CREATE TABLE t(a TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO t VALUES('x'); " + schema +
+			"UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a TEXT COLLATE nope PRIMARY KEY) WITHOUT ROWID' WHERE name = 't'", []string{`unreadable of table "t": no such collation sequence: nope`}},
+		"tokenizer": {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('one two'); " + schema +
+			"UPDATE sqlite_schema SET sql = 'CREATE VIRTUAL TABLE f USING fts5(x, tokenize=nope)' WHERE name = 'f'", []string{`unreadable of table "f": SQL logic error`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := open(t, other+c.script)
+			for _, o := range []check.Options{{}, {Budget: 1 << 40}} {
+				r, err := check.Run(t.Context(), conn, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []string
+				for _, f := range r.Faults {
+					got = append(got, f.String())
+				}
+				if !slices.Equal(got, c.want) || r.More != 0 {
+					t.Errorf("faults:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+				}
+				if _, ok := r.Digests["other"]; !ok || r.Rows < 2 || r.Whole != (o.Budget == 0) {
+					t.Errorf("%+v", r)
+				}
+			}
+		})
+	}
+}
