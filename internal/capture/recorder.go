@@ -65,6 +65,8 @@ type recorder struct {
 
 	tables    map[string]*table // what we know of main's tables …
 	tablesAt  schemaMark        // … in this state of its schema
+	own       string            // the definitions of our own …
+	ownAt     schemaMark        // … in this one
 	sequences sequences
 }
 
@@ -93,7 +95,7 @@ func (r *recorder) prepare() error {
 		{&r.st.schemaV, "PRAGMA main.schema_version"},
 		{&r.st.userV, "PRAGMA main.user_version"},
 		{&r.st.appV, "PRAGMA main.application_id"},
-		{&r.st.owned, `SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE tbl_name LIKE '\_driftdb\_%' ESCAPE '\' ORDER BY name`},
+		{&r.st.owned, "SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE tbl_name >= '_driftdb_' COLLATE NOCASE AND tbl_name < '_driftdb`' COLLATE NOCASE ORDER BY name"},
 	} {
 		var err error
 		if *s.st, err = r.c.Prepare(s.q); err != nil {
@@ -266,7 +268,7 @@ func (r *recorder) checkOwn() {
 	if r.fail != nil || r.intact == r.cookie {
 		return
 	}
-	own := r.version().owned
+	own := r.owned()
 	switch {
 	case r.fail != nil:
 	case own != r.hub.ownTables(own):
@@ -274,6 +276,18 @@ func (r *recorder) checkOwn() {
 	default:
 		r.intact = r.cookie
 	}
+}
+
+// owned is the definitions of our own tables and of what belongs to them. To find them
+// the whole schema is read: once for each state of it.
+func (r *recorder) owned() string {
+	if now := r.schemaNow(); now == r.ownAt {
+		return r.own
+	}
+	r.own = ""
+	r.mustRun(r.st.owned, func(st *sqlite.Stmt) { r.own += st.Text(0) + ";" })
+	r.ownAt = r.schemaNow() // which the statement has brought up to date
+	return r.own
 }
 
 // answer puts a barrier behind the transaction's changes if somebody else has

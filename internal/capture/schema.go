@@ -32,7 +32,7 @@ func (r *recorder) version() version {
 	}{{r.st.schemaV, &v.schema}, {r.st.userV, &v.user}, {r.st.appV, &v.application}} {
 		r.mustRun(s.st, func(st *sqlite.Stmt) { *s.to = st.Int64(0) })
 	}
-	r.mustRun(r.st.owned, func(st *sqlite.Stmt) { v.owned += st.Text(0) + ";" })
+	v.owned = r.owned()
 	return v
 }
 

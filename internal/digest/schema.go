@@ -1,9 +1,5 @@
 package digest
 
-import (
-	"strings"
-)
-
 // schema brings the set over a statement that has changed the schema of main.
 // What is not understood may have changed anything.
 func (s Set) schema(sql string) {
@@ -103,8 +99,11 @@ func (s Set) rename(from string, w *words) (understood bool) {
 // find returns the digest of a table that a statement names. SQLite does not
 // tell names apart that differ only in the case of ASCII letters.
 func (s Set) find(name string) (sum Sum, known bool) {
+	if sum, known := s[name]; known {
+		return sum, true
+	}
 	for table, sum := range s {
-		if fold(table) == fold(name) {
+		if same(table, name) {
 			return sum, true
 		}
 	}
@@ -114,7 +113,7 @@ func (s Set) find(name string) (sum Sum, known bool) {
 // forget drops a table, and says whether it was known.
 func (s Set) forget(name string) (known bool) {
 	for table := range s {
-		if fold(table) == fold(name) {
+		if same(table, name) {
 			delete(s, table)
 			known = true
 		}
@@ -127,20 +126,39 @@ func (s Set) forget(name string) (known bool) {
 func (s Set) forgetVirtual(name string, ok bool) bool {
 	s.forget(name)
 	for table := range s {
-		if strings.HasPrefix(fold(table), fold(name)+"_") {
+		if n := len(name); len(table) > n && table[n] == '_' && same(table[:n], name) {
 			delete(s, table)
 		}
 	}
 	return ok
 }
 
+// same says that two names differ in the case of ASCII letters at most. It is asked for
+// every table whenever one is made.
+func same(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
 // fold maps ASCII letters to lower case, and leaves every other byte.
 func fold(s string) string {
 	b := []byte(s)
 	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
+		b[i] = lower(c)
 	}
 	return string(b)
 }

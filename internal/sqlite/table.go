@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
 )
 
 // Table is what there is to know of a table of main in order to read and write
@@ -16,7 +19,7 @@ type Table struct {
 
 	HasRowID bool   // it is not WITHOUT ROWID
 	IsKey    bool   // the rowid is the column that is the whole primary key
-	Counted  bool   // its definition says AUTOINCREMENT, if only in a comment
+	Counted  bool   // its key is AUTOINCREMENT
 	RowID    string // what the rowid is called in SQL; "" if there is none, or columns hide all of its names
 }
 
@@ -28,14 +31,11 @@ type TableColumn struct {
 	HasDefault bool // other than NULL
 }
 
-// Table reads what main's schema says of the table name.
+// Table reads what main's schema says of the table name. It asks for that table alone:
+// sqlite_schema and PRAGMA table_list would be read to their ends, and to read about
+// every table would take a time that grows with the square of their number.
 func (c *Conn) Table(name string) (*Table, error) {
 	t := &Table{Name: name}
-	if err := c.about("SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'", name, func(st *Stmt) {
-		t.HasRowID = st.Int64(0) == 0
-	}); err != nil {
-		return nil, err
-	}
 	var all []string // with generated columns
 	integer := false
 	if err := c.about("SELECT name, hidden, pk, type, dflt_value FROM pragma_table_xinfo(?1, 'main')", name, func(st *Stmt) {
@@ -57,23 +57,60 @@ func (c *Conn) Table(name string) (*Table, error) {
 	if t.Width = len(all); t.Width == 0 {
 		return nil, fmt.Errorf("there is no table %s", name)
 	}
+	t.RowID = rowIDName(all)
+	var err error
+	if t.HasRowID, err = c.hasRowID(name, t.RowID); err != nil {
+		return nil, err
+	}
 	if !t.HasRowID {
+		t.RowID = ""
 		return t, nil
 	}
-	t.RowID = rowIDName(all)
 	if len(t.Key) != 1 || !integer {
 		return t, nil
 	}
 	// "INTEGER PRIMARY KEY DESC" in a column's definition is not the rowid: such
 	// a key has an index of its own.
 	t.IsKey = true
-	err := c.about("SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'", name, func(*Stmt) { t.IsKey = false })
+	err = c.about("SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'", name, func(*Stmt) { t.IsKey = false })
 	if err != nil || !t.IsKey {
 		return t, err
 	}
-	t.RowID = Quote(t.Columns[t.Key[0]].Name)
-	err = c.about("SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND instr(upper(sql), 'AUTOINCREMENT')", name, func(*Stmt) { t.Counted = true })
+	key := t.Columns[t.Key[0]].Name
+	t.RowID = Quote(key)
+	_, t.Counted, err = c.lookUp(name, key)
 	return t, err
+}
+
+// hasRowID says whether a table has a rowid, which no column hides as alias. Where
+// columns hide all of its names, the list of all tables has to tell.
+func (c *Conn) hasRowID(table, alias string) (has bool, err error) {
+	if alias != "" {
+		has, _, err = c.lookUp(table, alias)
+		return has, err
+	}
+	err = c.about("SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'", table, func(st *Stmt) { has = st.Int64(0) == 0 })
+	return has, err
+}
+
+// lookUp says whether table has a column of that name, or a rowid that it is a name of;
+// and whether that is AUTOINCREMENT. It goes by the schema that c has in memory, which
+// a statement before it has brought up to date.
+func (c *Conn) lookUp(table, column string) (exists, counted bool, err error) {
+	var names [3]uintptr
+	for i, name := range []string{"main", table, column} {
+		if names[i], err = libc.CString(name); err != nil {
+			return false, false, err
+		}
+		defer libc.Xfree(c.TLS, names[i])
+	}
+	auto := At[int32](c.cells)
+	*auto = 0
+	rc := lib.Xsqlite3_table_column_metadata(c.TLS, c.DB, names[0], names[1], names[2], 0, 0, 0, 0, c.cells)
+	if rc == lib.SQLITE_ERROR {
+		return false, false, nil
+	}
+	return true, *auto != 0, c.Err(rc)
 }
 
 // about runs a query with a table's name as its parameter.

@@ -13,7 +13,7 @@ import (
 
 // confirm swaps the manifest, so that it names what the bucket has; edit, if
 // there is one, changes it further. Behind a barrier nothing counts without a
-// snapshot: until edit brings that, the manifest stays before it.
+// snapshot: until edit brings that, or names less, the manifest stays before it.
 func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error {
 	if err := s.settle(ctx); err != nil {
 		return err
@@ -24,7 +24,7 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 	if edit != nil {
 		edit(m)
 	}
-	if s.books.Barrier > max(m.SnapshotSequence, 0) {
+	if s.books.Barrier > max(m.SnapshotSequence, 0) && m.LatestSequence >= s.books.Barrier {
 		return nil
 	}
 	m.UpdatedAt = time.Now().UnixMilli()

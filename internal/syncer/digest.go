@@ -20,27 +20,34 @@ import (
 // whole database any more: that is an ErrMalformed. Otherwise the snapshot holds what the file holds. A restore that
 // would have to cross the gap finds the same difference and fails, so nothing wrong
 // is ever handed over; whoever is told can look for the cause.
-func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, sequence int64) (digest.Set, error) {
-	found, err := scan.All(ctx, c)
-	if err != nil {
-		return nil, err
+func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, f *fixed) (err error) {
+	if f.snap.Digests, err = scan.All(ctx, c); err != nil {
+		return err
 	}
-	logged, barrier := maps.Clone(s.digests.Known), int64(0)
-	if err := s.follow(sequence, s.books.Acked, &barrier, logged); err != nil {
-		return nil, err
-	}
-	mismatch := logged.Compare(found)
-	if mismatch != nil || !vouches(logged, found) {
+	mismatch := f.logged.Compare(f.snap.Digests)
+	if mismatch != nil || !vouches(f.logged, f.snap.Digests) {
 		if err := quickCheck(ctx, c); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if mismatch != nil {
 		s.status.mismatches.Add(1)
 		s.cfg.Logger.Error("the file does not hold what the log says; the snapshot has what the file holds, and points between the last snapshot and this one may not be restorable",
-			"scope", "sync", "sequence", sequence, "error", mismatch)
+			"scope", "sync", "sequence", f.snap.Sequence, "error", mismatch)
 	}
-	return found, nil
+	for table, sum := range f.logged {
+		if found, there := f.snap.Digests[table]; !there || found != sum {
+			f.differs = append(f.differs, table)
+		}
+	}
+	return nil
+}
+
+// loggedAt is what the log says of the tables as they are after sequence, which the
+// bucket may not have yet.
+func (s *Syncer) loggedAt(sequence int64) (digest.Set, error) {
+	logged, barrier := maps.Clone(s.digests.Known), int64(0)
+	return logged, s.follow(sequence, s.books.Acked, &barrier, logged)
 }
 
 // vouches says that the log knows of every table what it holds.
@@ -53,13 +60,28 @@ func vouches(logged, found digest.Set) bool {
 	return true
 }
 
-// adopt takes digests that were true after sequence for what is known now.
-func (s *Syncer) adopt(ctx context.Context, found digest.Set, sequence int64) error {
+// adopt adds to what is known now the digests of a snapshot, which were true after
+// sequence, and makes b the books. Where both know a table they agree, or the snapshot
+// would not have been stored.
+func (s *Syncer) adopt(ctx context.Context, b changelog.Books, found digest.Set, sequence int64) error {
 	known, barrier := maps.Clone(found), int64(0)
-	if s.books.Acked > sequence {
-		if err := s.follow(s.books.Acked, sequence, &barrier, known); err != nil {
+	if b.Acked > sequence {
+		if err := s.follow(b.Acked, sequence, &barrier, known); err != nil {
 			return err
 		}
+	}
+	maps.Copy(known, s.digests.Known)
+	return s.record(ctx, b, changelog.Digests{Known: known, Told: s.digests.Told})
+}
+
+// distrust forgets what the log says of tables that hold something else, and the next
+// snapshot is stored as it is. What the batches behind that tell of those tables would
+// contradict it otherwise. No upload is fixed, whose batch would tell something else
+// than before.
+func (s *Syncer) distrust(ctx context.Context, tables []string) error {
+	known := maps.Clone(s.digests.Known)
+	for _, table := range tables {
+		delete(known, table)
 	}
 	return s.record(ctx, s.books, changelog.Digests{Known: known, Told: s.digests.Told})
 }

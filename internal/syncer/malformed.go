@@ -13,16 +13,27 @@ import (
 // it would be the newest point of the backup, and an older one is whole.
 var ErrMalformed = errors.New("the database file is malformed, so no snapshot of it is stored; close the database and restore it from its backup")
 
-// ailment is what is wrong with a file of which no snapshot can be stored. To find
-// it out reads all of the file, so the engine looks again after a while that grows.
+// ailment is why no snapshot can be stored: the file is damaged, or the store refuses
+// it. To find it out reads all of the file, so the engine tries again after a while
+// that grows.
 type ailment struct {
 	err  error // nil: nothing is wrong
 	next time.Time
 	wait time.Duration
 }
 
-// maxAilment bounds that while.
-const maxAilment = time.Hour
+// maxAilment bounds that while, and maxSetback the one after another failure, such as
+// that of the network.
+const (
+	maxAilment = time.Hour
+	maxSetback = 5 * time.Minute
+)
+
+// again is the ailment after another attempt that failed with err.
+func (a ailment) again(err error, first, most time.Duration) ailment {
+	wait := min(max(2*a.wait, first), most)
+	return ailment{err, time.Now().Add(wait), wait}
+}
 
 // waits says that it is too early to look again.
 func (a ailment) waits() bool { return a.err != nil && time.Now().Before(a.next) }
@@ -39,8 +50,16 @@ func (s *Syncer) examined(err error) error {
 	case err == nil:
 		s.ailment = ailment{}
 	case errors.Is(err, ErrMalformed):
-		wait := min(max(2*s.ailment.wait, s.cfg.Interval), maxAilment)
-		s.ailment = ailment{err, time.Now().Add(wait), wait}
+		s.ailment = s.ailment.again(err, s.cfg.Interval, maxAilment)
+	}
+	return err
+}
+
+// failing notes that a task has failed with err.
+func (s *Syncer) failing(err error) error {
+	err = s.examined(err)
+	if !errors.Is(err, ErrMalformed) {
+		s.ailment = s.ailment.again(err, s.cfg.Interval, maxSetback)
 	}
 	return err
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -24,60 +26,42 @@ func (s *Syncer) snapshotDue(flush bool) bool {
 	return b.Acked-max(b.Snapshot, 0) >= s.cfg.SnapshotEvery && 2*b.BytesSince >= b.SnapshotBytes && !s.ailment.waits()
 }
 
-// snapshot fixes a state of the database, sends what the log holds up to it,
-// stores the state, and lets the manifest name it.
-func (s *Syncer) snapshot(ctx context.Context) (err error) {
-	v, snap, err := s.picture(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, v.Close()) }()
-	if err := s.upload(ctx, snap.Sequence); err != nil {
-		return err
-	}
-	key := func(at int64) string {
-		return remote.SnapshotKey(s.cfg.Bucket.Name(), s.log.Identity().NodeID, at)
-	}
-	if err := s.store(ctx, v, &snap, key); err != nil {
-		return fmt.Errorf("store a snapshot: %w", err)
-	}
-	earliest, err := s.log.Earliest(snap.Sequence, s.books.Acked)
-	if err != nil {
-		return err
-	}
-	err = s.confirm(ctx, func(m *remote.Manifest) {
-		m.AddSnapshot(snap)
-		m.Earliest = told(earliest)
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.adopt(ctx, snap.Digests, snap.Sequence); err != nil {
-		return err
-	}
-	s.status.lastSnapshot.Store(snap.Time)
-	s.event("stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
-	return nil
+// fixed is a state of the database, and the snapshot that it is going to be.
+type fixed struct {
+	conn    *sqlite.Conn // in a read transaction, which is the state
+	snap    remote.Snapshot
+	logged  digest.Set // what the log says of the state's tables
+	differs []string   // the tables that hold something else, once they have been summed
 }
 
-// picture fixes a state of the database, and describes the snapshot that it is
-// going to be. Whoever gets it closes the view.
-func (s *Syncer) picture(ctx context.Context) (view, remote.Snapshot, error) {
-	v, snap, err := s.fix(ctx)
-	return v, snap, s.examined(err)
+// fix fixes the state that the database has now. That takes no longer than reading
+// what the log has not sent; the rest is up to picture.
+func (s *Syncer) fix() (_ *fixed, err error) {
+	f := new(fixed)
+	if f.conn, f.snap.Sequence, err = s.pin(); err != nil {
+		return nil, err
+	}
+	if err = s.describe(&f.snap); err == nil {
+		f.logged, err = s.loggedAt(f.snap.Sequence)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.conn.Close())
+	}
+	return f, nil
 }
 
-func (s *Syncer) fix(ctx context.Context) (v view, snap remote.Snapshot, err error) {
-	if v, snap.Sequence, err = s.view(ctx); err != nil {
-		return nil, snap, err
+// picture makes a fixed state one that can be stored: it copies and sums it. It reads
+// all of the database, and needs neither the token nor the log. Whoever gets the view
+// closes it.
+func (s *Syncer) picture(ctx context.Context, f *fixed) (view, error) {
+	v, err := s.view(ctx, f.conn)
+	if err != nil {
+		return nil, err
 	}
-	if err := s.describe(&snap); err != nil {
-		return nil, snap, errors.Join(err, v.Close())
+	if err := s.sum(ctx, v.Conn(), f); err != nil {
+		return nil, errors.Join(fmt.Errorf("compute the digests of a snapshot: %w", err), v.Close())
 	}
-	if snap.Digests, err = s.sum(ctx, v.Conn(), snap.Sequence); err != nil {
-		return nil, snap, errors.Join(fmt.Errorf("compute the digests of a snapshot: %w", err), v.Close())
-	}
-	return v, snap, nil
+	return v, nil
 }
 
 // describe completes a snapshot with what the log knows of its sequence. What it has

@@ -2,7 +2,8 @@
 // background, keeps the manifest up to date and takes snapshots.
 //
 // All work is done under one token, by the loop or by whoever calls Flush or
-// Snapshot, so a step never meets another one.
+// Snapshot, so a step never meets another one. What takes long of a snapshot is
+// done beside that, by a task: batches do not wait for it.
 package syncer
 
 import (
@@ -88,6 +89,8 @@ type Syncer struct {
 	unchecked bool // Open could not compare file and bucket
 	probed    bool // the store honours conditions
 	ailment   ailment
+
+	task *task // makes a snapshot; nil: there is none
 
 	pieces     []piece   // what this session has stored and may merge
 	deleteNext time.Time // when merged batches may next be deleted, by the monotonic clock
@@ -177,6 +180,9 @@ func (s *Syncer) Close() {
 	s.end()
 	s.Stop()
 	s.token <- struct{}{}
+	if s.task != nil { // which ends with the engine; and nobody starts another one
+		<-s.task.done
+	}
 }
 
 // loop sleeps until something is committed, waits an interval for more, and
@@ -187,6 +193,12 @@ func (s *Syncer) loop(ctx context.Context) {
 	}
 	timer := time.NewTimer(0)
 	timer.Stop()
+	var started *task // by this loop
+	defer func() {
+		if started != nil {
+			<-started.done
+		}
+	}()
 	var next time.Time // when the timer fires; zero: it does not run
 	for {
 		wake := s.wake
@@ -200,8 +212,9 @@ func (s *Syncer) loop(ctx context.Context) {
 		case <-wake:
 			next = time.Now().Add(s.cfg.Interval)
 		case <-timer.C:
+			var wait time.Duration
 			next = time.Time{}
-			if wait := s.tick(ctx); wait > 0 {
+			if wait, started = s.tick(ctx); wait > 0 {
 				next = time.Now().Add(wait)
 			}
 		}
@@ -212,13 +225,21 @@ func (s *Syncer) loop(ctx context.Context) {
 }
 
 // tick does one round of work, and returns after how long there is more to do,
-// or 0 when there is not.
-func (s *Syncer) tick(ctx context.Context) time.Duration {
+// or 0 when there is not; and the task that this loop has under way, if there is one.
+func (s *Syncer) tick(ctx context.Context) (wait time.Duration, started *task) {
 	if err := s.acquire(ctx); err != nil {
-		return 0
+		return 0, nil
 	}
 	defer s.release()
-	err := s.work(ctx, request{})
+	err := s.work(ctx, request{parent: ctx})
+	if s.task != nil && s.task.parent == ctx {
+		started = s.task
+	}
+	return s.next(ctx, err), started
+}
+
+// next is after how long there is more to do when a tick has ended with err.
+func (s *Syncer) next(ctx context.Context, err error) time.Duration {
 	switch {
 	case ctx.Err() != nil || s.broken != nil && !s.straggling():
 		return 0
@@ -228,6 +249,8 @@ func (s *Syncer) tick(ctx context.Context) time.Duration {
 		return s.cfg.Interval
 	case s.ailment.err != nil && s.books.BarrierOpen(): // what the bucket has waits for a snapshot
 		return s.ailment.left()
+	case s.task != nil && s.books.BarrierOpen(): // it waits for the task, whose end wakes the loop
+		return 0
 	case s.books.Confirmed < s.books.Acked:
 		return max(s.cfg.ManifestInterval-time.Since(s.swapped), time.Millisecond)
 	}
@@ -268,39 +291,90 @@ func (s *Syncer) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
 // Flush returns when all that was committed before the call is stored, and the
 // manifest says so.
 func (s *Syncer) Flush(ctx context.Context) error {
-	if err := s.acquire(ctx); err != nil {
-		return err
-	}
-	defer s.release()
-	ctx, done := s.bound(ctx)
-	defer done()
-	return s.work(ctx, request{flush: true})
+	return s.settled(ctx, request{flush: true})
 }
 
-// Snapshot stores a snapshot of all that was committed before the call.
-func (s *Syncer) Snapshot(ctx context.Context) (remote.Snapshot, error) {
+// settled does rounds for r until all that was committed before the call is stored and
+// the manifest says so. A snapshot that others have begun is waited for only where
+// nothing counts without it.
+func (s *Syncer) settled(ctx context.Context, r request) error {
+	r.parent = ctx
+	for through := s.cfg.Sequence(); ; {
+		t, err := s.step(ctx, r)
+		if err != nil || t == nil || t.parent != ctx && s.status.confirmed.Load() >= through {
+			return err
+		}
+		if err := t.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// step does one round for r, and returns the task that is under way then.
+func (s *Syncer) step(ctx context.Context, r request) (*task, error) {
 	if err := s.acquire(ctx); err != nil {
-		return remote.Snapshot{}, err
+		return nil, err
 	}
 	defer s.release()
 	ctx, done := s.bound(ctx)
 	defer done()
-	if err := s.work(ctx, request{flush: true, snapshot: true}); err != nil {
-		return remote.Snapshot{}, err
+	err := s.work(ctx, r)
+	return s.task, err
+}
+
+// Snapshot stores a snapshot of all that was committed before the call. One that
+// others have begun counts if all of that is in it.
+func (s *Syncer) Snapshot(ctx context.Context) (remote.Snapshot, error) {
+	var t *task
+	for through := s.cfg.Sequence(); ; {
+		snap, next, err := s.stepTo(ctx, through, t)
+		if err != nil || snap.Key != "" {
+			return snap, err
+		}
+		if t = next; t == nil {
+			continue // what it had begun was of no use
+		}
+		if err := t.wait(ctx); err != nil {
+			return snap, err
+		}
 	}
-	return s.manifest.Snapshots[len(s.manifest.Snapshots)-1], nil
+}
+
+// stepTo does one round towards a snapshot of all up to through. It returns that, if
+// it is the one of last, a task that has ended; else the task to wait for.
+func (s *Syncer) stepTo(ctx context.Context, through int64, last *task) (snap remote.Snapshot, next *task, err error) {
+	if err := s.acquire(ctx); err != nil {
+		return snap, nil, err
+	}
+	defer s.release()
+	bound, done := s.bound(ctx)
+	defer done()
+	if last == nil || !last.named { // by somebody else's round
+		err = s.work(bound, request{parent: ctx, flush: true, snapshot: last == nil})
+	}
+	if err == nil && last != nil && last.named && last.state.snap.Sequence >= through {
+		snap = last.state.snap
+	}
+	return snap, s.task, err
 }
 
 // request is what a caller wants beyond what a tick does.
 type request struct {
-	flush    bool // the manifest is swapped even if that is not due
+	parent   context.Context // a task that is started for it lasts no longer
+	flush    bool            // the manifest is swapped even if that is not due
 	snapshot bool
 	collect  bool // a collection follows, which is counted
 }
 
+// background says that nobody waits for it.
+func (r request) background() bool { return !r.flush && !r.snapshot && !r.collect }
+
 // work is one round: upload, snapshot, manifest, trim. Its errors are noted.
 func (s *Syncer) work(ctx context.Context, r request) error {
 	err := s.round(ctx, r)
+	if s.broken != nil || s.gone {
+		s.drop()
+	}
 	switch {
 	case err == nil && s.ailment.err != nil:
 		ailing := s.ailment.err
@@ -327,10 +401,10 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 		}
 	}
 	target := s.cfg.Sequence()
-	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot
+	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot && !s.task.ended()
 	switch {
 	case !idle || s.books.Confirmed < s.books.Acked || s.gone:
-	case s.unchecked && r == request{}:
+	case s.unchecked && r.background():
 		return s.recheck(ctx)
 	default:
 		return nil
@@ -362,6 +436,7 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 		s.gone, s.epoch = false, 0
 	}
 	if s.epoch == 0 {
+		s.drop()
 		if err := s.attach(ctx); err != nil {
 			return err
 		}
@@ -369,9 +444,12 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 	if err := s.upload(ctx, target); err != nil {
 		return err
 	}
+	if err := s.finish(ctx); err != nil {
+		return err
+	}
 	switch {
-	case r.snapshot || s.snapshotDue(r.flush):
-		return s.snapshot(ctx)
+	case s.task == nil && (r.snapshot || s.snapshotDue(r.flush)):
+		return s.start(ctx, r.parent)
 	case s.books.Confirmed < s.books.Acked && (r.flush || time.Since(s.swapped) >= s.cfg.ManifestInterval):
 		return s.confirm(ctx, nil)
 	}
@@ -379,7 +457,11 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 }
 
 func (s *Syncer) trim(ctx context.Context) error {
-	err := s.steps(ctx, func() (bool, error) { return s.log.Trim(s.books.Confirmed) })
+	through := s.books.Confirmed
+	if s.task != nil {
+		through = min(through, s.task.state.snap.Sequence) // name and adopt read what follows
+	}
+	err := s.steps(ctx, func() (bool, error) { return s.log.Trim(through) })
 	if sqlite.IsFull(err) {
 		s.noRoom(err)
 		err = nil

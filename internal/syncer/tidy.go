@@ -189,15 +189,15 @@ func (s *Syncer) collectDue(ctx context.Context) error {
 // Collect deletes now what the next collection would delete, and returns how
 // much that was.
 func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err error) {
+	if err := s.settled(ctx, request{flush: true, collect: true}); err != nil {
+		return 0, 0, err
+	}
 	if err := s.acquire(ctx); err != nil {
 		return 0, 0, err
 	}
 	defer s.release()
 	ctx, done := s.bound(ctx)
 	defer done()
-	if err := s.work(ctx, request{flush: true, collect: true}); err != nil {
-		return 0, 0, err
-	}
 	if s.epoch == 0 { // there was nothing to send
 		if err := s.attach(ctx); err != nil {
 			return 0, 0, err
@@ -214,7 +214,7 @@ func (s *Syncer) tidy(ctx context.Context, r request) {
 	if !r.collect {
 		steps = append(steps, s.collectDue)
 	}
-	if r == (request{}) {
+	if r.background() {
 		steps = append(steps, s.rescan)
 	}
 	for _, step := range steps {

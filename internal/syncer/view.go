@@ -25,9 +25,9 @@ type view interface {
 	Close() error
 }
 
-// view returns the database as it is now, and the sequence of the last change
-// in it: as a copy beside it, or, if that has no room, live.
-func (s *Syncer) view(ctx context.Context) (view, int64, error) {
+// pin returns a connection that sees the database as it is now until it is closed,
+// and the sequence of the last change in it.
+func (s *Syncer) pin() (*sqlite.Conn, int64, error) {
 	c, err := s.cfg.Reader()
 	if err != nil {
 		return nil, 0, err
@@ -37,21 +37,27 @@ func (s *Syncer) view(ctx context.Context) (view, int64, error) {
 	if err != nil {
 		return nil, 0, errors.Join(err, c.Close())
 	}
+	return c, sequence, nil
+}
+
+// view returns the state that c sees: as a copy beside the database, or, if that has
+// no room, live. It takes c over.
+func (s *Syncer) view(ctx context.Context, c *sqlite.Conn) (view, error) {
 	v, err := copyView(ctx, c, s.cfg.Path)
 	if err == nil {
 		err = c.Exec("COMMIT")
 		c.ReleaseCheckpoints(ctx)
 		if err = errors.Join(err, c.Close()); err != nil {
-			return nil, 0, errors.Join(err, v.Close())
+			return nil, errors.Join(err, v.Close())
 		}
-		return v, sequence, nil
+		return v, nil
 	}
 	if !noRoom(err) {
-		return nil, 0, errors.Join(fmt.Errorf("copy the database for a snapshot: %w", err), c.Close())
+		return nil, errors.Join(fmt.Errorf("copy the database for a snapshot: %w", err), c.Close())
 	}
 	s.cfg.Logger.Warn("there is no room for a copy of the database, so the snapshot is sent as it is read: the WAL grows until it is stored, and a broken upload starts again",
 		"scope", "sync", "folder", filepath.Dir(s.cfg.Path), "error", err)
-	return live{c}, sequence, nil
+	return live{c}, nil
 }
 
 // begin opens the view that c has until it is closed.

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -81,6 +82,15 @@ func viewed(t *testing.T, dir string, mib int) (s *Syncer, c *sqlite.Conn, warni
 	}}, c, warnings
 }
 
+// look is a view of the database as it is now.
+func look(ctx context.Context, s *Syncer) (view, error) {
+	c, _, err := s.pin()
+	if err != nil {
+		return nil, err
+	}
+	return s.view(ctx, c)
+}
+
 // wantView checks that v stays the database as it was, whatever c writes, and
 // that its file can be read again from the start.
 func wantView(t *testing.T, v view, s *Syncer, c *sqlite.Conn) {
@@ -132,7 +142,7 @@ func wantView(t *testing.T, v view, s *Syncer, c *sqlite.Conn) {
 // TestViewCopy: with room, the view is a copy without our tables.
 func TestViewCopy(t *testing.T) {
 	s, c, warnings := viewed(t, t.TempDir(), 3)
-	v, _, err := s.view(t.Context())
+	v, err := look(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +162,7 @@ func TestViewWithoutRoom(t *testing.T) {
 		return
 	}
 	s, c, warnings := viewed(t, dir, 8)
-	v, _, err := s.view(t.Context())
+	v, err := look(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +180,7 @@ func TestViewFullDisk(t *testing.T) {
 		return
 	}
 	s, c, warnings := viewed(t, dir, 2)
-	v, _, err := s.view(t.Context())
+	v, err := look(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
