@@ -52,33 +52,49 @@ type Report struct {
 	Whole   bool
 }
 
+// ByTable is what is wrong with each table that has a fault; "" stands for the file.
+func (r Report) ByTable() map[string][]string {
+	m := map[string][]string{}
+	for _, f := range r.Faults {
+		m[f.Table] = append(m[f.Table], f.What)
+	}
+	return m
+}
+
 // Run reads the database of c, whose caller has opened a read transaction or is sure
 // that nobody writes meanwhile. It changes nothing. Its error is that of a read that
-// failed for another reason than what is in the file, or ctx's.
+// failed for another reason than what is in the file, or ctx's, or says that the file's
+// schema cannot be read. A table that cannot be read to its end has a fault, and neither
+// a digest nor rows.
 //
 // What is fixed: the names and meaning of Run, Options, Report and Fault. How the
 // reading is done is nobody's business but this package's.
 func Run(ctx context.Context, c *sqlite.Conn, o Options) (r Report, err error) {
 	stop := c.Watch(ctx)
 	defer stop()
-	run := &run{ctx: ctx, c: c, found: map[Fault]int{}}
-	if r.Whole, err = run.structure(o, &r); err != nil {
-		return r, run.fail(err)
-	}
-	if err := run.modules(); err != nil {
-		return r, run.fail(err)
-	}
-	sums, unread, err := scan.Readable(ctx, c)
-	if err != nil {
-		return r, run.fail(err)
-	}
-	r.Digests = sums
-	for table, why := range unread {
-		run.add(Fault{Kind: Unreadable, Table: table, What: run.lacks(table, why)})
-	}
-	if err := run.count(&r, unread); err != nil {
+	run := &run{ctx: ctx, c: c, found: map[Fault]bool{}}
+	if err := run.all(o, &r); err != nil {
 		return r, run.fail(err)
 	}
 	r.Faults, r.More = run.list()
 	return r, nil
+}
+
+func (r *run) all(o Options, rep *Report) (err error) {
+	if err = r.structure(o, rep); err != nil {
+		return err
+	}
+	if err = r.modules(); err != nil {
+		return err
+	}
+	var unread scan.Unread
+	if rep.Digests, unread, err = scan.Readable(r.ctx, r.c); err != nil {
+		return err
+	}
+	for table, why := range unread {
+		if err := r.told(table, why); err != nil {
+			return err
+		}
+	}
+	return r.count(rep, unread)
 }

@@ -43,19 +43,19 @@ func TestFaults(t *testing.T) {
 		want   []string
 	}{
 		"whole": {"CREATE TABLE t(a UNIQUE); CREATE VIRTUAL TABLE f USING fts5(x); CREATE VIRTUAL TABLE r USING rtree(id, a, b)", nil},
-		"null":  {"CREATE TABLE t(a); INSERT INTO t VALUES(NULL), (NULL); " + schema + "UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a NOT NULL)' WHERE name = 't'", []string{`constraint of table "t": NULL value in t.a`}},
+		"null":  {"CREATE TABLE t(a); INSERT INTO t VALUES(NULL), (NULL); " + schema + "UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a NOT NULL)' WHERE name = 't'", []string{`table "t": NULL value in t.a`}},
 		"missing": {"CREATE TABLE t(a); CREATE INDEX i ON t(a); INSERT INTO t VALUES(1), (2); CREATE TABLE hide AS SELECT * FROM sqlite_schema WHERE name = 'i';" + schema +
 			"DELETE FROM sqlite_schema WHERE name = 'i'; PRAGMA writable_schema=RESET; INSERT INTO t VALUES(3), (4); " + schema +
 			"INSERT INTO sqlite_schema SELECT * FROM hide; PRAGMA writable_schema=RESET; DROP TABLE hide",
-			[]string{`index of table "t": row missing from index i`, `index of table "t": wrong # of entries in index i`}},
-		"fts":    {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('one two'); DELETE FROM f_content", []string{`virtual of table "f": malformed inverted index for FTS5 table main.f`}},
-		"module": {schema + "INSERT INTO sqlite_schema VALUES('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING nope(x)')", []string{`unreadable of table "v": no such module: nope`}},
+			[]string{`table "t": row missing from index i`, `table "t": wrong # of entries in index i`}},
+		"fts":    {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('one two'); DELETE FROM f_content", []string{`table "f": malformed inverted index for FTS5 table main.f`}},
+		"module": {schema + "INSERT INTO sqlite_schema VALUES('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING nope(x)')", []string{`table "v": it needs what this program lacks: no such module: nope`}},
 		"collation of a column": {"CREATE TABLE t(a TEXT); CREATE INDEX i ON t(a); INSERT INTO t VALUES('x'); " + schema +
-			"UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a TEXT COLLATE nope)' WHERE name = 't'", []string{`unreadable of table "t": no such collation sequence: nope`}},
+			"UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a TEXT COLLATE nope)' WHERE name = 't'", []string{`table "t": it needs what this program lacks: no such collation sequence: nope`}},
 		"key's collation": {"CREATE TABLE t(a TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO t VALUES('x'); " + schema +
-			"UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a TEXT COLLATE nope PRIMARY KEY) WITHOUT ROWID' WHERE name = 't'", []string{`unreadable of table "t": no such collation sequence: nope`}},
+			"UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a TEXT COLLATE nope PRIMARY KEY) WITHOUT ROWID' WHERE name = 't'", []string{`table "t": it needs what this program lacks: no such collation sequence: nope`}},
 		"tokenizer": {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('one two'); " + schema +
-			"UPDATE sqlite_schema SET sql = 'CREATE VIRTUAL TABLE f USING fts5(x, tokenize=nope)' WHERE name = 'f'", []string{`unreadable of table "f": SQL logic error`}},
+			"UPDATE sqlite_schema SET sql = 'CREATE VIRTUAL TABLE f USING fts5(x, tokenize=nope)' WHERE name = 'f'", []string{`table "f": it needs what this program lacks: no such tokenizer: nope`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := open(t, other+c.script)

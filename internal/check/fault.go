@@ -28,38 +28,32 @@ const (
 	Unreadable Kind = "unreadable"
 )
 
-// Fault is something that is wrong with a database. It names no rows or pages, unless
-// they are all that there is: so the same fault is the same after other rows have come
-// or gone.
+// Fault is something that is wrong with a database. It names no rows, so the same fault
+// is the same after other rows have come or gone.
 type Fault struct {
-	Kind  Kind   `json:"kind"`
-	Table string `json:"table,omitempty"` // "": it belongs to none
-	What  string `json:"what"`            // for people; SQLite's words, mostly
+	Kind  Kind
+	Table string // "": it belongs to none
+	What  string // for people; SQLite's words, mostly
 }
 
-func (f Fault) String() string {
-	if f.Table == "" {
-		return fmt.Sprintf("%s: %s", f.Kind, f.What)
+func (f Fault) String() string { return Words(f.Table, f.What) }
+
+// Words says what is wrong with a table.
+func Words(table, what string) string {
+	if table == "" {
+		return what
 	}
-	return fmt.Sprintf("%s of table %q: %s", f.Kind, f.Table, f.What)
+	return fmt.Sprintf("table %q: %s", table, what)
 }
 
-// Compare orders faults.
+// Compare orders faults by their tables.
 func Compare(a, b Fault) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Table, b.Table), cmp.Compare(a.What, b.What))
+	return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.What, b.What))
 }
 
 // ofMessage reads one line that SQLite's check has said of a table.
 func ofMessage(table, line string) Fault {
-	f := Fault{Kind: Damage, Table: table, What: line}
-	words := strings.Fields(line)
-	if len(words) > 1 && words[0] == "row" && strings.Trim(words[1], "0123456789") == "" {
-		f.What = "row" + strings.TrimPrefix(line, "row "+words[1])
-	}
-	if before, after, ok := strings.Cut(f.What, "rowid not at end-of-record for row "); ok && before == "" {
-		_, index, _ := strings.Cut(after, " of index ")
-		f.What = "rowid not at end-of-record of index " + index
-	}
+	f := Fault{Damage, table, withoutRow(line)}
 	for _, s := range signs {
 		if strings.HasPrefix(f.What, s.start) {
 			f.Kind = s.kind
@@ -67,6 +61,20 @@ func ofMessage(table, line string) Fault {
 		}
 	}
 	return f
+}
+
+// withoutRow leaves out which row of a table a line is about.
+func withoutRow(line string) string {
+	const end = "rowid not at end-of-record for row "
+	if rest, ok := strings.CutPrefix(line, end); ok {
+		_, index, _ := strings.Cut(rest, " of index ")
+		return "rowid not at end-of-record of index " + index
+	}
+	rest, ok := strings.CutPrefix(line, "row ")
+	if what := strings.TrimLeft(rest, "0123456789"); ok && what != rest {
+		return "row" + what
+	}
+	return line
 }
 
 // signs are how the lines begin that SQLite's check says of what is no damage.
@@ -98,5 +106,12 @@ func words(err error) string {
 	return err.Error()
 }
 
-// vague are SQLite's words where it has none.
-const vague = "no query solution"
+// names says that SQLite's words name what it lacks.
+func names(words string) bool {
+	for _, s := range []string{"no such collation sequence: ", "no such function: ", "unknown function: ", "no such module: ", "no such tokenizer: "} {
+		if strings.Contains(words, s) {
+			return true
+		}
+	}
+	return false
+}

@@ -17,7 +17,7 @@ import (
 type run struct {
 	ctx   context.Context
 	c     *sqlite.Conn
-	found map[Fault]int
+	found map[Fault]bool
 }
 
 // fail prefers the context's error to the interrupt that it has caused.
@@ -30,8 +30,42 @@ func (r *run) fail(err error) error {
 
 // add notes a fault. A manifest can hold no other text than UTF-8.
 func (r *run) add(f Fault) {
-	f.Table, f.What = strings.ToValidUTF8(f.Table, "\uFFFD"), strings.ToValidUTF8(f.What, "\uFFFD")
-	r.found[f]++
+	r.found[Fault{f.Kind, strings.ToValidUTF8(f.Table, "\uFFFD"), strings.ToValidUTF8(f.What, "\uFFFD")}] = true
+}
+
+// told notes what an error says of a table, if it does.
+func (r *run) told(table string, err error) error {
+	switch {
+	case err == nil:
+	case scan.Lacks(err):
+		r.add(Fault{Unreadable, table, "it needs what this program lacks: " + r.lacks(table, err)})
+	case sqlite.Code(err) == lib.SQLITE_CORRUPT_VTAB:
+		r.add(Fault{Virtual, table, words(err)})
+	case sqlite.IsNotDatabase(err):
+		r.add(Fault{Damage, table, words(err)})
+	default:
+		return err
+	}
+	return nil
+}
+
+// lacks are SQLite's words for what it lacks for a table: those of a statement that
+// makes it name the thing, if there is one.
+func (r *run) lacks(table string, err error) string {
+	name := sqlite.Quote(table)
+	for _, query := range []string{"SELECT DISTINCT * FROM main." + name, "SELECT 1 FROM main." + name + " WHERE " + name + " MATCH 'x'", "REINDEX main." + name} {
+		st, err := r.c.Prepare(query)
+		if err == nil && st.ReadOnly() {
+			_, err = st.Step()
+		}
+		if st != nil {
+			st.Finalize()
+		}
+		if scan.Lacks(err) && names(words(err)) {
+			return words(err)
+		}
+	}
+	return words(err)
 }
 
 func (r *run) list() (faults []Fault, more int) {
@@ -46,44 +80,49 @@ func (r *run) list() (faults []Fault, more int) {
 // only way to notice what lies between tables, such as a page that two of them share.
 // That stops after some faults, and one table that it cannot read ends it: then each
 // table is checked by itself, so that one hides nothing of another.
-func (r *run) structure(o Options, rep *Report) (whole bool, err error) {
+func (r *run) structure(o Options, rep *Report) error {
 	tables, err := r.tables()
 	if err != nil {
-		return false, err
+		return err
 	}
-	var between []string
+	var all []string
 	if o.Budget == 0 {
-		between, err = r.messages("PRAGMA main.integrity_check(10)")
-		if err != nil && !told(err) {
-			return false, err
+		all, err = r.messages("PRAGMA main.integrity_check(10)")
+		if err != nil && !scan.Lacks(err) && !sqlite.IsNotDatabase(err) {
+			return err
 		}
-		if err == nil && len(between) == 0 {
+		rep.Whole = true
+		if err == nil && len(all) == 0 {
 			rep.Checked = tables
-			return true, nil
+			return nil
 		}
 	}
-	start, _ := slices.BinarySearch(tables, o.After)
-	if start < len(tables) && tables[start] == o.After {
-		start++
-	}
-	tables = slices.Concat(tables[min(start, len(tables)):], tables[:min(start, len(tables))])
 	began := time.Now()
-	for _, table := range tables {
+	for _, table := range behind(tables, o.After) {
 		if o.Budget > 0 && len(rep.Checked) > 0 && time.Since(began) > o.Budget {
-			return false, nil
+			return nil
 		}
 		if err := r.table(table); err != nil {
-			return false, err
+			return err
 		}
 		rep.Checked, rep.Through = append(rep.Checked, table), table
 	}
-	r.rest(between)
-	return o.Budget == 0, nil
+	r.between(all)
+	return nil
+}
+
+// behind lets the list of tables begin behind one of them.
+func behind(tables []string, after string) []string {
+	start, found := slices.BinarySearch(tables, after)
+	if found {
+		start++
+	}
+	return slices.Concat(tables[start:], tables[:start])
 }
 
 // tables are all tables of main by name, virtual ones and SQLite's own included.
 func (r *run) tables() (tables []string, err error) {
-	err = r.c.Each("SELECT name FROM main.sqlite_schema WHERE type = 'table' UNION SELECT 'sqlite_schema' ORDER BY 1", func(st *sqlite.Stmt) error {
+	err = r.c.Each("SELECT name FROM main.sqlite_schema WHERE type = 'table' UNION SELECT 'sqlite_schema'", func(st *sqlite.Stmt) error {
 		tables = append(tables, st.Text(0))
 		return nil
 	})
@@ -97,81 +136,22 @@ func (r *run) table(name string) error {
 	for _, line := range lines {
 		r.add(ofMessage(name, line))
 	}
-	switch {
-	case err == nil:
-	case scan.Lacks(err):
-		r.add(Fault{Unreadable, name, r.lacks(name, err)})
-	case sqlite.Code(err) == lib.SQLITE_CORRUPT_VTAB:
-		r.add(Fault{Virtual, name, words(err)})
-	case sqlite.IsNotDatabase(err):
-		r.add(Fault{Damage, name, words(err)})
-	default:
-		return err
-	}
-	return nil
+	return r.told(name, err)
 }
 
-// told says that an error of the check of all tables will be told of the table that
-// it comes from.
-func told(err error) bool { return scan.Lacks(err) || sqlite.IsNotDatabase(err) }
-
-// rest adds what the check of all tables has said and that of none has.
-func (r *run) rest(lines []string) {
-	if len(r.found) > 0 && !slices.ContainsFunc(lines, func(l string) bool { return ofMessage("", l).Kind == Damage }) {
-		return
-	}
-	seen := map[string]bool{}
+// between adds the damage that the check of all tables has told of, if that of none
+// has: it lies between them.
+func (r *run) between(all []string) {
 	for f := range r.found {
-		seen[f.What] = true
+		if f.Kind == Damage {
+			return
+		}
 	}
-	for _, line := range lines {
-		if f := ofMessage("", line); !seen[f.What] {
+	for _, line := range all {
+		if f := ofMessage("", line); f.Kind == Damage {
 			r.add(f)
 		}
 	}
-}
-
-// modules tells which virtual tables lack what they are made of. SQLite's check passes
-// over some of them.
-func (r *run) modules() error {
-	var tables []string
-	err := r.c.Each("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0", func(st *sqlite.Stmt) error {
-		tables = append(tables, st.Text(0))
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, table := range tables {
-		switch err := r.compiles("SELECT * FROM main." + sqlite.Quote(table)); {
-		case scan.Lacks(err):
-			r.add(Fault{Unreadable, table, words(err)})
-		case sqlite.IsNotDatabase(err):
-			r.add(Fault{Virtual, table, words(err)})
-		case err != nil:
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *run) compiles(query string) error {
-	st, err := r.c.Prepare(query)
-	if err == nil {
-		st.Finalize()
-	}
-	return err
-}
-
-// lacks are SQLite's words for what it lacks for a table: those of a statement that
-// makes it name the thing, if there is one.
-func (r *run) lacks(table string, err error) string {
-	for _, query := range []string{"SELECT DISTINCT * FROM main.", "REINDEX main."} {
-		if err := r.compiles(query + sqlite.Quote(table)); scan.Lacks(err) && words(err) != vague {
-			return words(err)
-		}
-	}
-	return words(err)
 }
 
 // messages are the lines that a check has said, without "ok".
@@ -187,31 +167,46 @@ func (r *run) messages(pragma string) (lines []string, err error) {
 	return lines, err
 }
 
+// modules tells which virtual tables lack what they are made of. SQLite's check passes
+// over some of them.
+func (r *run) modules() error {
+	return r.each("rootpage = 0", func(table string) error {
+		st, err := r.c.Prepare("SELECT * FROM main." + sqlite.Quote(table))
+		if err == nil {
+			st.Finalize()
+		}
+		return r.told(table, err)
+	})
+}
+
 // count counts rows and foreign-key violations.
-func (r *run) count(rep *Report, unread map[string]error) error {
+func (r *run) count(rep *Report, unread scan.Unread) error {
+	return r.each(`rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(table string) error {
+		if unread[table] != nil {
+			return nil
+		}
+		n, err := r.c.Int("SELECT count(*) FROM main." + sqlite.Quote(table) + " NOT INDEXED")
+		if err != nil {
+			return r.told(table, err)
+		}
+		rep.Rows += n
+		n, err = r.violations(table)
+		rep.Violations += n
+		return r.told(table, err)
+	})
+}
+
+// each calls do for the tables that where selects.
+func (r *run) each(where string, do func(table string) error) error {
 	var tables []string
-	err := r.c.Each(`SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
+	err := r.c.Each("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND "+where, func(st *sqlite.Stmt) error {
 		tables = append(tables, st.Text(0))
 		return nil
 	})
-	if err != nil {
-		return err
+	for i := 0; i < len(tables) && err == nil; i++ {
+		err = do(tables[i])
 	}
-	for _, t := range tables {
-		if unread[t] != nil {
-			continue
-		}
-		n, err := r.c.Int("SELECT count(*) FROM main." + sqlite.Quote(t) + " NOT INDEXED")
-		if err != nil {
-			return err
-		}
-		rep.Rows += n
-		if n, err = r.violations(t); err != nil {
-			return err
-		}
-		rep.Violations += n
-	}
-	return nil
+	return err
 }
 
 // violations counts the rows of a table that refer to a row that is not there. The
@@ -221,10 +216,6 @@ func (r *run) violations(table string) (n int64, err error) {
 	err = r.c.Each("PRAGMA main.foreign_key_check("+sqlite.Quote(table)+")", func(*sqlite.Stmt) error { n++; return nil })
 	if e, ok := errors.AsType[*sqlite.Error](err); ok && strings.HasPrefix(e.Msg, "foreign key mismatch") {
 		return n + 1, nil
-	}
-	if scan.Lacks(err) {
-		r.add(Fault{Unreadable, table, r.lacks(table, err)})
-		return n, nil
 	}
 	return n, err
 }

@@ -14,8 +14,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Unread are the tables that c lacks something to read, and SQLite's words for what
-// that is. They have no digest.
+// Unread are the tables that cannot be read, since c lacks something that they need or
+// they are damaged, and the error of each. They have no digest.
 type Unread map[string]error
 
 // All computes the digest of every table of main that has one. The caller has
@@ -75,7 +75,7 @@ func scan(ctx context.Context, c *sqlite.Conn, tables []string) (digest.Set, Unr
 		if err != nil {
 			err = fmt.Errorf("compute the digest of table %s: %w", name, err)
 		}
-		if Lacks(err) {
+		if Lacks(err) || sqlite.IsNotDatabase(err) {
 			unread[name] = err
 		} else if err != nil {
 			return nil, nil, err
