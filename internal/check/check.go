@@ -19,7 +19,7 @@ const MaxFaults = 100
 
 // Options say how much is checked.
 type Options struct {
-	// Budget bounds the time of SQLite's check, for a file that is too large to be
+	// Budget bounds the time of SQLite's checks, for a file that is too large to be
 	// checked as a whole: it begins with the table behind After, goes on in the order of
 	// names, and starts again behind the last one. At least one table is checked. 0
 	// checks all tables, and what lies between them. It does not bound the digests.
@@ -37,14 +37,15 @@ type Report struct {
 	Digests digest.Set // of the tables that have one
 	Rows    int64      // in the tables that can be read, shadow tables included
 
-	// Violations is how many rows refer to a row that is not there. A table whose
-	// foreign keys do not fit the table that they refer to counts as one.
+	// Violations is how many rows of the tables in Checked refer to a row that is not
+	// there. A table whose foreign keys do not fit the table that they refer to counts as
+	// one.
 	Violations int64
 
 	Faults []Fault // in the order of Compare, no two alike
 	More   int     // how many others there are
 
-	// Checked are the tables that SQLite's check has read, and Through is the last one
+	// Checked are the tables that SQLite's checks have read, and Through is the last one
 	// of them: where the next check with a Budget goes on. Whole says that it has read
 	// all.
 	Checked []string

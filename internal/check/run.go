@@ -94,7 +94,7 @@ func (r *run) structure(o Options, rep *Report) error {
 		rep.Whole = true
 		if err == nil && len(all) == 0 {
 			rep.Checked = tables
-			return nil
+			return r.references(tables, rep)
 		}
 	}
 	began := time.Now()
@@ -103,6 +103,9 @@ func (r *run) structure(o Options, rep *Report) error {
 			return nil
 		}
 		if err := r.table(table); err != nil {
+			return err
+		}
+		if err := r.references([]string{table}, rep); err != nil {
 			return err
 		}
 		rep.Checked, rep.Through = append(rep.Checked, table), table
@@ -179,19 +182,14 @@ func (r *run) modules() error {
 	})
 }
 
-// count counts rows and foreign-key violations.
+// count counts the rows of ordinary tables.
 func (r *run) count(rep *Report, unread scan.Unread) error {
 	return r.each(`rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(table string) error {
 		if unread[table] != nil {
 			return nil
 		}
 		n, err := r.c.Int("SELECT count(*) FROM main." + sqlite.Quote(table) + " NOT INDEXED")
-		if err != nil {
-			return r.told(table, err)
-		}
 		rep.Rows += n
-		n, err = r.violations(table)
-		rep.Violations += n
 		return r.told(table, err)
 	})
 }
@@ -209,13 +207,24 @@ func (r *run) each(where string, do func(table string) error) error {
 	return err
 }
 
-// violations counts the rows of a table that refer to a row that is not there. The
-// source may have them: SQLite lets them in while foreign_keys is off, and so does a
-// replay, which must not be stricter than the source was.
-func (r *run) violations(table string) (n int64, err error) {
-	err = r.c.Each("PRAGMA main.foreign_key_check("+sqlite.Quote(table)+")", func(*sqlite.Stmt) error { n++; return nil })
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && strings.HasPrefix(e.Msg, "foreign key mismatch") {
-		return n + 1, nil
+// references looks for rows that refer to a row that is not there. The source may have
+// them: SQLite lets them in while foreign_keys is off, and so does a replay, which must
+// not be stricter than the source was.
+func (r *run) references(tables []string, rep *Report) error {
+	for _, table := range tables {
+		n := int64(0)
+		err := r.c.Each("PRAGMA main.foreign_key_check("+sqlite.Quote(table)+")", func(*sqlite.Stmt) error { n++; return nil })
+		if e, ok := errors.AsType[*sqlite.Error](err); ok && strings.HasPrefix(e.Msg, "foreign key mismatch") {
+			r.add(Fault{ForeignKey, table, words(err)})
+			rep.Violations, err = rep.Violations+1, nil
+		}
+		if n > 0 {
+			r.add(Fault{ForeignKey, table, "rows refer to a row that is not there"})
+		}
+		rep.Violations += n
+		if err := r.told(table, err); err != nil {
+			return err
+		}
 	}
-	return n, err
+	return nil
 }
