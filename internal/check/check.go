@@ -7,6 +7,8 @@ package check
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -14,7 +16,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// MaxFaults is how many faults a report names. It counts the others.
+// MaxFaults is how many faults a list for people or for a manifest names. It counts the
+// others.
 const MaxFaults = 100
 
 // Options say how much is checked.
@@ -42,8 +45,8 @@ type Report struct {
 	// one.
 	Violations int64
 
-	Faults []Fault // in the order of Compare, no two alike
-	More   int     // how many others there are
+	Faults []Fault     // in the order of Compare, no two alike
+	Unread scan.Unread // the tables that cannot be read; each has a fault
 
 	// Checked are the tables that SQLite's checks have read, and Through is the last one
 	// of them: where the next check with a Budget goes on. Whole says that it has read
@@ -51,15 +54,6 @@ type Report struct {
 	Checked []string
 	Through string
 	Whole   bool
-}
-
-// ByTable is what is wrong with each table that has a fault; "" stands for the file.
-func (r Report) ByTable() map[string][]string {
-	m := map[string][]string{}
-	for _, f := range r.Faults {
-		m[f.Table] = append(m[f.Table], f.What)
-	}
-	return m
 }
 
 // Run reads the database of c, whose caller has opened a read transaction or is sure
@@ -77,7 +71,7 @@ func Run(ctx context.Context, c *sqlite.Conn, o Options) (r Report, err error) {
 	if err := run.all(o, &r); err != nil {
 		return r, run.fail(err)
 	}
-	r.Faults, r.More = run.list()
+	r.Faults = slices.SortedFunc(maps.Keys(run.found), Compare)
 	return r, nil
 }
 
@@ -88,14 +82,13 @@ func (r *run) all(o Options, rep *Report) (err error) {
 	if err = r.modules(); err != nil {
 		return err
 	}
-	var unread scan.Unread
-	if rep.Digests, unread, err = scan.Readable(r.ctx, r.c); err != nil {
+	if rep.Digests, rep.Unread, err = scan.Readable(r.ctx, r.c); err != nil {
 		return err
 	}
-	for table, why := range unread {
+	for table, why := range rep.Unread {
 		if err := r.told(table, why); err != nil {
 			return err
 		}
 	}
-	return r.count(rep, unread)
+	return r.count(rep)
 }

@@ -70,7 +70,7 @@ func TestFaults(t *testing.T) {
 				for _, f := range r.Faults {
 					got = append(got, f.String())
 				}
-				if !slices.Equal(got, c.want) || r.More != 0 {
+				if !slices.Equal(got, c.want) {
 					t.Errorf("faults:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 				}
 				if _, ok := r.Digests["other"]; !ok || r.Rows < 2 || r.Whole != (o.Budget == 0) {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -40,6 +42,29 @@ type Fault struct {
 }
 
 func (f Fault) String() string { return Words(f.Table, f.What) }
+
+// ByTable is what is wrong with each table that has a fault; "" stands for the file, and
+// for the faults that there is no room for.
+func ByTable(faults []Fault) map[string][]string {
+	m := map[string][]string{}
+	for _, f := range faults[:min(len(faults), MaxFaults)] {
+		m[f.Table] = append(m[f.Table], f.What)
+	}
+	if n := len(faults) - MaxFaults; n > 0 {
+		m[""] = append(m[""], fmt.Sprintf("there are %d other faults", n))
+	}
+	return m
+}
+
+// List is what ByTable says, for people.
+func List(byTable map[string][]string) (list []string) {
+	for _, table := range slices.Sorted(maps.Keys(byTable)) {
+		for _, what := range byTable[table] {
+			list = append(list, Words(table, what))
+		}
+	}
+	return list
+}
 
 // Words says what is wrong with a table.
 func Words(table, what string) string {

@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -66,14 +65,6 @@ func (r *run) lacks(table string, err error) string {
 		}
 	}
 	return words(err)
-}
-
-func (r *run) list() (faults []Fault, more int) {
-	faults = slices.SortedFunc(maps.Keys(r.found), Compare)
-	if len(faults) > MaxFaults {
-		faults, more = faults[:MaxFaults:MaxFaults], len(faults)-MaxFaults
-	}
-	return faults, more
 }
 
 // structure lets SQLite check the file: at once if there is no budget, which is the
@@ -183,9 +174,9 @@ func (r *run) modules() error {
 }
 
 // count counts the rows of ordinary tables.
-func (r *run) count(rep *Report, unread scan.Unread) error {
+func (r *run) count(rep *Report) error {
 	return r.each(`rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(table string) error {
-		if unread[table] != nil {
+		if rep.Unread[table] != nil {
 			return nil
 		}
 		n, err := r.c.Int("SELECT count(*) FROM main." + sqlite.Quote(table) + " NOT INDEXED")
