@@ -48,12 +48,36 @@ type Report struct {
 	Faults []Fault     // in the order of Compare, no two alike
 	Unread scan.Unread // the tables that cannot be read; each has a fault
 
-	// Checked are the tables that SQLite's checks have read, and Through is the last one
-	// of them: where the next check with a Budget goes on. Whole says that it has read
-	// all.
+	// Checked are the tables that SQLite's checks have read. Through is the last one of
+	// them if there are others: where the next check with a Budget goes on. Whole says
+	// that all was read, and what lies between tables.
 	Checked []string
 	Through string
 	Whole   bool
+
+	tables []string // all of them, virtual ones and SQLite's own included
+}
+
+// Of are the faults of one kind.
+func (r Report) Of(k Kind) []Fault {
+	return slices.DeleteFunc(slices.Clone(r.Faults), func(f Fault) bool { return f.Kind != k })
+}
+
+// Onto is what is known to be wrong with each table, as ByTable has it, after a check
+// before which that was known: the check may not have come to all of them.
+func (r Report) Onto(before map[string][]string) map[string][]string {
+	m := ByTable(r.Faults)
+	for _, table := range r.tables {
+		if slices.Contains(r.Checked, table) {
+			continue
+		}
+		for _, what := range before[table] {
+			if !slices.Contains(m[table], what) {
+				m[table] = append(m[table], what)
+			}
+		}
+	}
+	return m
 }
 
 // Run reads the database of c, whose caller has opened a read transaction or is sure
@@ -79,7 +103,7 @@ func (r *run) all(o Options, rep *Report) (err error) {
 	if err = r.structure(o, rep); err != nil {
 		return err
 	}
-	if err = r.modules(); err != nil {
+	if err = r.compile(rep.tables); err != nil {
 		return err
 	}
 	if rep.Digests, rep.Unread, err = scan.Readable(r.ctx, r.c); err != nil {

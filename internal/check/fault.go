@@ -79,8 +79,27 @@ func Compare(a, b Fault) int {
 	return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.What, b.What))
 }
 
-// ofMessage reads one line that SQLite's check has said of a table.
-func ofMessage(table, line string) Fault {
+// ofMessage reads what SQLite's check has said of a table: a line, or several under a
+// heading.
+func ofMessage(table, message string) (faults []Fault) {
+	heading, rest, _ := strings.Cut(message, "\n")
+	kind := Damage
+	switch {
+	case strings.HasPrefix(heading, "In RTree "):
+		kind = Virtual
+	case strings.HasPrefix(heading, "*** in database "):
+	default:
+		return []Fault{ofLine(table, message)}
+	}
+	for line := range strings.SplitSeq(rest, "\n") {
+		if line != "" {
+			faults = append(faults, Fault{kind, table, line})
+		}
+	}
+	return faults
+}
+
+func ofLine(table, line string) Fault {
 	f := Fault{Damage, table, withoutRow(line)}
 	for _, s := range signs {
 		if strings.HasPrefix(f.What, s.start) {
@@ -123,7 +142,6 @@ var signs = []struct {
 	{"non-", Constraint}, // "non-INT value in t.a"
 	{"malformed inverted index for ", Virtual},
 	{"unable to validate the inverted index for ", Virtual},
-	{"In RTree ", Virtual},
 }
 
 // words are SQLite's own.

@@ -27,9 +27,11 @@ func (r *run) fail(err error) error {
 	return err
 }
 
-// add notes a fault. A manifest can hold no other text than UTF-8.
-func (r *run) add(f Fault) {
-	r.found[Fault{f.Kind, strings.ToValidUTF8(f.Table, "\uFFFD"), strings.ToValidUTF8(f.What, "\uFFFD")}] = true
+// add notes faults. A manifest can hold no other text than UTF-8.
+func (r *run) add(faults ...Fault) {
+	for _, f := range faults {
+		r.found[Fault{f.Kind, strings.ToValidUTF8(f.Table, "\uFFFD"), strings.ToValidUTF8(f.What, "\uFFFD")}] = true
+	}
 }
 
 // told notes what an error says of a table, if it does.
@@ -76,6 +78,7 @@ func (r *run) structure(o Options, rep *Report) error {
 	if err != nil {
 		return err
 	}
+	rep.tables = tables
 	var all []string
 	if o.Budget == 0 {
 		all, err = r.messages("PRAGMA main.integrity_check(10)")
@@ -101,6 +104,7 @@ func (r *run) structure(o Options, rep *Report) error {
 		}
 		rep.Checked, rep.Through = append(rep.Checked, table), table
 	}
+	rep.Through = ""
 	r.between(all)
 	return nil
 }
@@ -126,9 +130,9 @@ func (r *run) tables() (tables []string, err error) {
 
 // table checks one table and its indexes.
 func (r *run) table(name string) error {
-	lines, err := r.messages("PRAGMA main.integrity_check(" + sqlite.Quote(name) + ")")
-	for _, line := range lines {
-		r.add(ofMessage(name, line))
+	said, err := r.messages("PRAGMA main.integrity_check(" + sqlite.Quote(name) + ")")
+	for _, message := range said {
+		r.add(ofMessage(name, message)...)
 	}
 	return r.told(name, err)
 }
@@ -141,59 +145,57 @@ func (r *run) between(all []string) {
 			return
 		}
 	}
-	for _, line := range all {
-		if f := ofMessage("", line); f.Kind == Damage {
-			r.add(f)
+	for _, message := range all {
+		for _, f := range ofMessage("", message) {
+			if f.Kind == Damage {
+				r.add(f)
+			}
 		}
 	}
 }
 
-// messages are the lines that a check has said, without "ok".
-func (r *run) messages(pragma string) (lines []string, err error) {
+// messages are what a check has said, without "ok".
+func (r *run) messages(pragma string) (said []string, err error) {
 	err = r.c.Each(pragma, func(st *sqlite.Stmt) error {
-		for line := range strings.SplitSeq(st.Text(0), "\n") {
-			if line != "ok" && line != "" && !strings.HasPrefix(line, "*** in database ") {
-				lines = append(lines, line)
-			}
+		if s := st.Text(0); s != "ok" {
+			said = append(said, s)
 		}
 		return nil
 	})
-	return lines, err
+	return said, err
 }
 
-// modules tells which virtual tables lack what they are made of. SQLite's check passes
-// over some of them.
-func (r *run) modules() error {
-	return r.each("rootpage = 0", func(table string) error {
+// compile tells which tables lack what they are made of: a module, a function in a
+// generated column. SQLite's check passes over some of them.
+func (r *run) compile(tables []string) error {
+	for _, table := range tables {
 		st, err := r.c.Prepare("SELECT * FROM main." + sqlite.Quote(table))
 		if err == nil {
 			st.Finalize()
 		}
-		return r.told(table, err)
-	})
+		if err := r.told(table, err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // count counts the rows of ordinary tables.
 func (r *run) count(rep *Report) error {
-	return r.each(`rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(table string) error {
-		if rep.Unread[table] != nil {
-			return nil
-		}
-		n, err := r.c.Int("SELECT count(*) FROM main." + sqlite.Quote(table) + " NOT INDEXED")
-		rep.Rows += n
-		return r.told(table, err)
-	})
-}
-
-// each calls do for the tables that where selects.
-func (r *run) each(where string, do func(table string) error) error {
 	var tables []string
-	err := r.c.Each("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND "+where, func(st *sqlite.Stmt) error {
+	err := r.c.Each(`SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
 		tables = append(tables, st.Text(0))
 		return nil
 	})
-	for i := 0; i < len(tables) && err == nil; i++ {
-		err = do(tables[i])
+	for _, table := range tables {
+		if rep.Unread[table] != nil {
+			continue
+		}
+		n, err := r.c.Int("SELECT count(*) FROM main." + sqlite.Quote(table) + " NOT INDEXED")
+		rep.Rows += n
+		if err := r.told(table, err); err != nil {
+			return err
+		}
 	}
 	return err
 }

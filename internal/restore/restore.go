@@ -269,6 +269,9 @@ func (s *sink) Rollback() error {
 // tables hold what the log says. It also counts the rows, and returns the digests.
 func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Result) (digest.Set, error) {
 	j.progress(Checking, 0, 0)
+	if err := c.Exec("PRAGMA ignore_check_constraints=OFF"); err != nil { // which the replay needed
+		return nil, err
+	}
 	found, err := check.Run(ctx, c, check.Options{})
 	if err != nil {
 		return nil, damaged(err)
