@@ -76,8 +76,8 @@ type Result struct {
 	// SQLite lets a source have them while foreign_keys is off, so they are no
 	// damage: the restored database is what the source was.
 	ForeignKeyViolations int64
-	// Faults is what else is wrong with the database, as it was with the source, and
-	// what of it this program cannot read.
+	// Faults is what is wrong with the database, as it was with the source, and what of
+	// it this program cannot read.
 	Faults []string
 }
 

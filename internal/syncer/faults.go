@@ -94,6 +94,6 @@ func (s *Syncer) tellFaults(newest remote.Snapshot) {
 		s.event("the faults of the database are gone", "sequence", newest.Sequence)
 		return
 	}
-	s.cfg.Logger.Warn("the database has faults of its own; its backup has them, too, and so will what is restored from it",
+	s.cfg.Logger.Warn("the database has faults of its own; its backup has them, too, and so will what is restored from it; driftdb status lists them",
 		"scope", "sync", "sequence", newest.Sequence, "faults", list)
 }
