@@ -2,6 +2,8 @@ package driftdb_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -187,4 +189,59 @@ func restoresEqual(t *testing.T, cfg driftdb.Config) []string {
 	check(t, err)
 	sameFaults(t, "Verify", v.Faults, res.Faults)
 	return res.Faults
+}
+
+// TestAdoptDamaged adopts a database of which a page is lost. It has no other backup, so
+// that is stored as it is, and told; what is restored is the same file. Damage that
+// comes later is not stored on top of it.
+func TestAdoptDamaged(t *testing.T) {
+	const fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) INSERT INTO %s SELECT i, hex(zeroblob(100)) FROM n;"
+	cfg := config(t)
+	another(t, cfg.Path, "CREATE TABLE other(id INTEGER PRIMARY KEY, v); CREATE TABLE t(id INTEGER PRIMARY KEY, v);"+fmt.Sprintf(fill, "other")+fmt.Sprintf(fill, "t"))
+	lose(t, cfg.Path, leaf(t, cfg.Path, "t"))
+	db, err := driftdb.Open(t.Context(), cfg)
+	check(t, err)
+	check(t, db.Flush(t.Context()))
+	faults := db.Metrics().Faults
+	if len(faults) == 0 || !strings.HasPrefix(faults[0], `table "t": damaged: `) {
+		t.Errorf("faults %q", faults)
+	}
+	exec(t, db, "INSERT INTO other(v) VALUES(1)")
+	check(t, db.Flush(t.Context()))
+	sameFaults(t, "Restore", restoresEqual(t, cfg), faults)
+	_, err = db.Snapshot(t.Context())
+	check(t, err)
+	sameFaults(t, "Restore", restoresEqual(t, cfg), faults)
+	check(t, db.Close())
+
+	lose(t, cfg.Path, leaf(t, cfg.Path, "other"))
+	db, err = driftdb.Open(t.Context(), cfg)
+	check(t, err)
+	defer db.Close()
+	if _, err := db.Snapshot(t.Context()); !errors.Is(err, driftdb.ErrCorrupt) || !strings.Contains(err.Error(), `table "other": damaged`) || strings.Contains(err.Error(), `"t"`) {
+		t.Errorf("a snapshot with more damage: %v", err)
+	}
+	if b := backup(t, cfg); len(b.Snapshots) != 2 {
+		t.Errorf("the backup has the snapshots %+v", b.Snapshots)
+	}
+}
+
+// leaf is the last page of a table.
+func leaf(t *testing.T, path, table string) (page int64) {
+	t.Helper()
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{KeepJournal: true})
+	check(t, err)
+	page, err = c.Int("SELECT max(pageno) FROM dbstat WHERE pagetype = 'leaf' AND name = '" + table + "'")
+	check(t, errors.Join(err, c.Close()))
+	return page
+}
+
+// lose overwrites a page of a closed database with nothing.
+func lose(t *testing.T, path string, page int64) {
+	t.Helper()
+	const size = 4096
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	check(t, err)
+	_, err = f.WriteAt(make([]byte, size), (page-1)*size)
+	check(t, errors.Join(err, f.Close()))
 }

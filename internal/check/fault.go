@@ -56,6 +56,14 @@ func ByTable(faults []Fault) map[string][]string {
 	return m
 }
 
+// damaged is how the words of a Damage begin, so that it can be told by them.
+const damaged = "damaged: "
+
+// Damaged says of one of ByTable's lists that there is damage in it.
+func Damaged(whats []string) bool {
+	return slices.ContainsFunc(whats, func(what string) bool { return strings.HasPrefix(what, damaged) })
+}
+
 // List is what ByTable says, for people.
 func List(byTable map[string][]string) (list []string) {
 	for _, table := range slices.Sorted(maps.Keys(byTable)) {

@@ -30,6 +30,9 @@ func (r *run) fail(err error) error {
 // add notes faults. A manifest can hold no other text than UTF-8.
 func (r *run) add(faults ...Fault) {
 	for _, f := range faults {
+		if f.Kind == Damage {
+			f.What = damaged + f.What
+		}
 		r.found[Fault{f.Kind, strings.ToValidUTF8(f.Table, "\uFFFD"), strings.ToValidUTF8(f.What, "\uFFFD")}] = true
 	}
 }

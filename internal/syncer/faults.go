@@ -41,10 +41,19 @@ func (s *Syncer) earlier() (e earlier) {
 	return e
 }
 
+// unknown is the damage that the bucket does not have: its newest point is whole there,
+// and must not be hidden behind one that is not. Where there is no backup at all, one
+// of a damaged file has to do, and so have those after it.
+func (e earlier) unknown(found check.Report) []check.Fault {
+	if e.none {
+		return nil
+	}
+	return slices.DeleteFunc(found.Of(check.Damage), func(f check.Fault) bool { return check.Damaged(e.snap.Faults[f.Table]) })
+}
+
 // examine reads all of a fixed state: the digests of its tables, and what is wrong with
 // them, which becomes part of the snapshot. All is checked where the log does not
-// vouch for the tables. Damage is an ErrMalformed, unless there is no other backup:
-// then this one has to do.
+// vouch for the tables. Damage that the bucket does not have is an ErrMalformed.
 func (s *Syncer) examine(ctx context.Context, c *sqlite.Conn, f *fixed) (found check.Report, mismatch error, err error) {
 	o := check.Options{After: f.before.snap.CheckedThrough}
 	size, err := c.Int("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
@@ -64,7 +73,7 @@ func (s *Syncer) examine(ctx context.Context, c *sqlite.Conn, f *fixed) (found c
 		}
 	}
 	f.snap.Faults, f.snap.CheckedThrough = found.Onto(f.before.snap.Faults), found.Through
-	if damage := found.Of(check.Damage); len(damage) > 0 && !f.before.none {
+	if damage := f.before.unknown(found); len(damage) > 0 {
 		err = fmt.Errorf("%w: %s", ErrMalformed, strings.Join(check.List(check.ByTable(damage)), "; "))
 	}
 	return found, mismatch, err
