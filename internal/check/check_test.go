@@ -1,6 +1,9 @@
 package check_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,5 +81,59 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSlices: checks with hardly any time come to all tables one after the other, and
+// know together what a check of all tables at once knows. What is known of a table stays
+// known until it is checked again, or is gone.
+func TestSlices(t *testing.T) {
+	const null = "INSERT INTO %[1]s VALUES(NULL); PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql = 'CREATE TABLE %[1]s(a NOT NULL)' WHERE name = '%[1]s'; PRAGMA writable_schema=RESET;"
+	var script strings.Builder
+	for _, name := range []string{"b", "d", "a", "c"} {
+		fmt.Fprintf(&script, "CREATE TABLE %s(a);", name)
+	}
+	fmt.Fprintf(&script, null, "a")
+	fmt.Fprintf(&script, null, "c")
+	c := open(t, script.String())
+	all, err := check.Run(t.Context(), c, check.Options{})
+	if err != nil || !all.Whole || all.Through != "" {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	known, after, order := map[string][]string{"gone": {"x"}, "a": {"was mended"}}, "b", []string(nil)
+	for range all.Checked {
+		r, err := check.Run(t.Context(), c, check.Options{Budget: 1, After: after})
+		if err != nil || len(r.Checked) != 1 || r.Whole || r.Through != r.Checked[0] || len(r.Digests) != 4 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		known, after, order = r.Onto(known), r.Through, append(order, r.Through)
+	}
+	if want := []string{"c", "d", "sqlite_schema", "a", "b"}; !slices.Equal(order, want) {
+		t.Errorf("order %q, want %q", order, want)
+	}
+	if want := check.List(check.ByTable(all.Faults)); !slices.Equal(check.List(known), want) {
+		t.Errorf("%q, want %q", check.List(known), want)
+	}
+}
+
+// TestMany: a list of faults has a bound, and says how many others there are.
+func TestMany(t *testing.T) {
+	var faults []check.Fault
+	for i := range check.MaxFaults + 7 {
+		faults = append(faults, check.Fault{Kind: check.Index, Table: fmt.Sprintf("t%03d", i), What: "x"})
+	}
+	list := check.List(check.ByTable(faults))
+	if len(list) != check.MaxFaults+1 || list[0] != "there are 7 other faults" || list[1] != `table "t000": x` {
+		t.Errorf("%d: %q", len(list), list[:2])
+	}
+}
+
+// TestInterrupted: a check whose context ends says so.
+func TestInterrupted(t *testing.T) {
+	c := open(t, "CREATE TABLE t(a); INSERT INTO t VALUES(1)")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := check.Run(ctx, c, check.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }
