@@ -10,7 +10,8 @@ import (
 // defaultLogBytes is how large an unsent log may grow beside a small database.
 const defaultLogBytes = 256 << 20
 
-// capLog gives the unsent log up when it has outgrown its limit. The log is
+// capLog gives the unsent log up when it has outgrown its limit. What has been sent
+// and is kept for a snapshot does not count: giving it up would not shrink it. The log is
 // only measured after an eighth of the limit has been written to it: most of
 // the time this costs nothing.
 func (db *DB) capLog(ctx context.Context) error {
@@ -23,14 +24,14 @@ func (db *DB) capLog(ctx context.Context) error {
 		return nil
 	}
 	db.measured = max(logged, 1)
-	log, err := db.logSize(ctx)
+	log, err := db.measureLog(ctx)
 	if err != nil {
 		return err
 	}
 	if db.cfg.MaxLogBytes == 0 {
-		limit = max(limit, 2*(db.size()-log))
+		limit = max(limit, 2*(db.size()-log.bytes))
 	}
-	if log <= limit {
+	if log.unsent <= limit {
 		return nil
 	}
 	through, err := db.collapse(ctx, fmt.Sprintf("the log that had not been sent outgrew its limit of %d bytes", limit))
@@ -39,7 +40,7 @@ func (db *DB) capLog(ctx context.Context) error {
 	}
 	db.guard.barriers.Add(1)
 	db.log.Warn("the unsent log has outgrown its limit and was given up; all data is kept, and a snapshot follows when the bucket can be reached",
-		"scope", "sync", "bytes", log, "limit", limit, "sequence", through)
+		"scope", "sync", "bytes", log.unsent, "limit", limit, "sequence", through)
 	return nil
 }
 
@@ -62,10 +63,27 @@ func (db *DB) collapse(ctx context.Context, reason string) (through int64, err e
 	return through, err
 }
 
-// logSize is the number of bytes that the changes in the log take.
-func (db *DB) logSize(ctx context.Context) (n int64, err error) {
-	err = db.conn().read(ctx, "SELECT coalesce(sum(length(data)), 0) FROM main._driftdb_log", func(st *sqlite.Stmt) error {
-		return st.Each(func(st *sqlite.Stmt) error { n = st.Int64(0); return nil })
+// logSize is what the log holds.
+type logSize struct {
+	bytes  int64 // of the changes in it …
+	unsent int64 // … and of those that the bucket does not have
+	since  int64 // when the first of these was committed, in Unix ms; 0: there is none
+}
+
+// measureLog reads the log, but not the changes themselves.
+func (db *DB) measureLog(ctx context.Context) (size logSize, err error) {
+	acked := int64(0)
+	if db.sync != nil {
+		acked = db.sync.Status().Acked
+	}
+	const query = `SELECT coalesce(sum(length(data)), 0), coalesce(sum(length(data)) FILTER (WHERE sequence > ?1), 0),
+		(SELECT time FROM main._driftdb_log WHERE sequence > ?1 ORDER BY sequence LIMIT 1) FROM main._driftdb_log`
+	err = db.conn().read(ctx, query, func(st *sqlite.Stmt) error {
+		st.BindInt64(1, acked)
+		return st.Each(func(st *sqlite.Stmt) error {
+			size = logSize{st.Int64(0), st.Int64(1), st.Int64(2)}
+			return nil
+		})
 	})
-	return n, err
+	return size, err
 }

@@ -117,6 +117,12 @@ type Metrics struct {
 
 	LastSyncAt, LastSnapshotAt time.Time // zero: not since Open
 
+	// OldestPendingAge is how long ago the first of the pending changes was committed,
+	// by this machine's clock; 0 if there are none. While syncing goes well it stays
+	// below SyncInterval and the time that an upload takes: what more it is would be
+	// lost with the disk, and is what to raise an alarm for.
+	OldestPendingAge time.Duration
+
 	// Mismatches counts snapshots since Open whose tables were not what the log
 	// led to: a change was not captured, or the disk is failing. The event log
 	// names the tables. It should be 0.
@@ -135,7 +141,8 @@ type Metrics struct {
 func (db *DB) Metrics() Metrics {
 	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size(), Barriers: db.guard.barriers.Load()}
 	// A closed database has no log to measure, and nobody to tell.
-	m.LogSizeBytes, _ = db.logSize(context.Background())
+	log, _ := db.measureLog(context.Background())
+	m.LogSizeBytes = log.bytes
 	m.LastError = db.hub.Refused()
 	if db.sync == nil {
 		return m
@@ -144,6 +151,9 @@ func (db *DB) Metrics() Metrics {
 	m.IsRunning, m.TotalSynced, m.SyncErrors = st.Running, st.Synced, st.Errors
 	m.SyncedSequence, m.ConfirmedSequence = st.Acked, st.Confirmed
 	m.PendingChanges = max(m.LatestSequence-st.Acked, 0)
+	if log.since != 0 {
+		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.since)), 0)
+	}
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
 	m.Fenced, m.Mismatches, m.Faults = st.Fenced, st.Mismatches, st.Faults
 	if m.LastError == nil {

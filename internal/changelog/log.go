@@ -77,7 +77,28 @@ func insert(c *sqlite.Conn, sequence, now, cookie int64, data []byte) error {
 }
 
 // Last is the number of the last entry.
-func (l *Log) Last() (int64, error) { return Last(l.c) }
+func (l *Log) Last() (int64, error) {
+	unpin, err := l.pin()
+	if err != nil {
+		return 0, err
+	}
+	defer unpin()
+	return Last(l.c)
+}
+
+// pin begins a read transaction, unless there is one. A statement that runs without is
+// compiled anew when another connection has changed the schema since; where reading the
+// schema of thousands of tables takes longer than making the next change, SQLite gives
+// up with SQLITE_SCHEMA. In a transaction the schema stays what it is.
+func (l *Log) pin() (unpin func(), err error) {
+	if !l.c.Autocommit() {
+		return func() {}, nil
+	}
+	if err := l.c.Do("BEGIN"); err != nil {
+		return nil, err
+	}
+	return func() { _ = l.c.Rollback() }, nil // nothing was written
+}
 
 // Last is the number of the last entry of the log that c's database has.
 func Last(c *sqlite.Conn) (int64, error) {
@@ -102,6 +123,11 @@ func (l *Log) TimeAt(sequence int64) (at int64, err error) {
 	if sequence == 0 {
 		return 0, nil
 	}
+	unpin, err := l.pin()
+	if err != nil {
+		return 0, err
+	}
+	defer unpin()
 	st, err := l.c.Cached("SELECT time FROM main._driftdb_log WHERE sequence <= ?1 ORDER BY sequence DESC LIMIT 1")
 	if err != nil {
 		return 0, err
@@ -125,6 +151,11 @@ func (l *Log) Earliest(after, to int64) (int64, error) {
 	if to <= after {
 		return NoTime, nil
 	}
+	unpin, err := l.pin()
+	if err != nil {
+		return 0, err
+	}
+	defer unpin()
 	oldest, err := l.Oldest()
 	if err != nil || oldest > after+1 {
 		return 0, err
@@ -144,6 +175,11 @@ func (l *Log) Earliest(after, to int64) (int64, error) {
 // Oldest is the number of the oldest entry that the log still has. The row
 // that a log begins with does not count.
 func (l *Log) Oldest() (int64, error) {
+	unpin, err := l.pin()
+	if err != nil {
+		return 0, err
+	}
+	defer unpin()
 	start, err := metaInt(l.c, metaStart)
 	if err != nil {
 		return 0, err
@@ -214,6 +250,11 @@ func (l *Log) Each(from int64, fn func(Transaction) error) error {
 // chunk appends the transactions from sequence next on to chunk, and what they
 // hold to data.
 func (l *Log) chunk(next int64, chunk []Transaction, data []byte) ([]Transaction, []byte, error) {
+	unpin, err := l.pin()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unpin()
 	st, err := l.c.Cached("SELECT sequence, count, time, data FROM main._driftdb_log WHERE sequence >= ?1 ORDER BY sequence")
 	if err != nil {
 		return nil, nil, err
@@ -267,6 +308,11 @@ func (l *Log) shape(id int64) (*change.Shape, error) {
 	if s := l.shapes[id]; s != nil {
 		return s, nil
 	}
+	unpin, err := l.pin()
+	if err != nil {
+		return nil, err
+	}
+	defer unpin()
 	st, err := l.c.Cached("SELECT def FROM main._driftdb_shape WHERE id = ?1")
 	if err != nil {
 		return nil, err

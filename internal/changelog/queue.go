@@ -65,6 +65,11 @@ func (l *Log) claim(j *Job) error {
 
 // Jobs lists the jobs of a kind, oldest first.
 func (l *Log) Jobs(kind Kind) ([]Job, error) {
+	unpin, err := l.pin()
+	if err != nil {
+		return nil, err
+	}
+	defer unpin()
 	st, err := l.c.Cached("SELECT id, epoch, from_sequence, to_sequence, object, due, attempts FROM main._driftdb_queue WHERE kind = ?1 ORDER BY id")
 	if err != nil {
 		return nil, err

@@ -299,6 +299,8 @@ func (s *Syncer) Flush(ctx context.Context) error {
 // the manifest says so. A snapshot that others have begun is waited for only where
 // nothing counts without it.
 func (s *Syncer) settled(ctx context.Context, r request) error {
+	ctx, cancel := context.WithCancel(ctx) // one of its own: others may call with the same
+	defer cancel()
 	r.parent = ctx
 	for through := s.cfg.Sequence(); ; {
 		t, err := s.step(ctx, r)
@@ -326,6 +328,8 @@ func (s *Syncer) step(ctx context.Context, r request) (*task, error) {
 // Snapshot stores a snapshot of all that was committed before the call. One that
 // others have begun counts if all of that is in it.
 func (s *Syncer) Snapshot(ctx context.Context) (remote.Snapshot, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var t *task
 	for through := s.cfg.Sequence(); ; {
 		snap, next, err := s.stepTo(ctx, through, t)
