@@ -10,7 +10,8 @@ import (
 
 // ErrMalformed says that the database file is damaged. No snapshot of it is stored if
 // there is an older point that is whole: it would be the newest of the backup.
-var ErrMalformed = errors.New("the database file is malformed, so no snapshot of it is stored; close the database and restore it from its backup")
+var ErrMalformed = errors.New("the database file is malformed, so no snapshot of it is stored; " +
+	"close the database and restore it from its backup or, if it has none, recover it with the .recover of the sqlite3 shell")
 
 // ailment is why no snapshot can be stored: the file is damaged, or the store refuses
 // it. To find it out reads all of the file, so the engine tries again after a while
