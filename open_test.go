@@ -46,6 +46,7 @@ var opensItself = map[string]string{
 	"TestRekey":                      "it is opened again with another key, which the comparison needs",
 	"s3Refusals":                     "there is no bucket to restore from",
 	"BenchmarkLogBytes":              "a benchmark",
+	"BenchmarkTables":                "a benchmark",
 	"backedUp":                       "a benchmark",
 	"TestImportWAL":                  "measures, and compares",
 	"TestAutoRestore":                "nothing is opened",

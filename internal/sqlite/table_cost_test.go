@@ -49,7 +49,7 @@ func cost(t *testing.T, c *Conn) time.Duration {
 // others. A search through all of them takes ten times as long here.
 func TestTableCost(t *testing.T) {
 	few, many := cost(t, tables(t, 300)), cost(t, tables(t, 3000))
-	if many > 4*few {
+	if many > 3*few {
 		t.Errorf("among 300 tables it takes %s, among 3000 %s", few, many)
 	}
 }
