@@ -61,7 +61,7 @@ func Backup(ctx context.Context, cfg RestoreConfig) (BackupInfo, error) {
 		Sequence: m.LatestSequence, UpdatedAt: restore.TimeOf(m.UpdatedAt),
 	}
 	for _, s := range m.Snapshots {
-		info.Snapshots = append(info.Snapshots, SnapshotInfo{Key: s.Key, Sequence: s.Sequence, Time: restore.TimeOf(s.Time), Size: s.Size})
+		info.Snapshots = append(info.Snapshots, snapshotInfo(s))
 	}
 	branches, err := b.Branches(ctx, m.Manifest)
 	if err != nil {

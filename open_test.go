@@ -40,6 +40,8 @@ var opensItself = map[string]string{
 	"TestRekeyBranch":                "is shut down before it is opened again with another key",
 	"TestDamagedSnapshot":            "its backup is taken apart",
 	"TestRefuseTakeover":             "it is refused",
+	"TestAdoptDamaged":               "its database is damaged; it compares that, too",
+	"TestSourceFaults":               "its databases are not sound; it compares that, too",
 	"TestOpenBarrier":                "its store fails; the database is opened again with one that works",
 	"TestUnconditionalStore":         "its store is refused",
 	"TestRekey":                      "it is opened again with another key, which the comparison needs",

@@ -66,11 +66,17 @@ type RestoreResult struct {
 	// ForeignKeyViolations is how many rows refer to a row that is not there.
 	// The source had them too: SQLite lets them in while foreign_keys is off.
 	ForeignKeyViolations int64
+
+	// Faults is what SQLite's check finds wrong with the database, and which tables
+	// this program cannot read. The source had the same: what it did not have is
+	// ErrCorrupt.
+	Faults []string
 }
 
 // Restore writes a database from its backup to a new file, and proves it
-// first: the log's chain of hashes, the snapshot's hash, SQLite's integrity
-// check, and the digests of its tables, which the source has kept. The copy is
+// first: the log's chain of hashes, the snapshot's hash, the digests of its tables,
+// which the source has kept, and SQLite's integrity check, which may find nothing
+// wrong that was not wrong with the source. The copy is
 // free: it may be opened under any name, and knows nothing of the bucket.
 // Restoring to a sequence stops at the end of the last transaction that is not
 // later; for a time see RestoreConfig.At. A point between a barrier and the snapshot after it is ErrNoBackup.
@@ -86,7 +92,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	}
 	return RestoreResult{
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
-		Tables: res.Tables, Damaged: res.Damaged, ForeignKeyViolations: res.ForeignKeyViolations, Duration: time.Since(began),
+		Tables: res.Tables, Damaged: res.Damaged, ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults, Duration: time.Since(began),
 	}, nil
 }
 

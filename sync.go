@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/check"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -19,6 +22,12 @@ type SnapshotInfo struct {
 	Sequence int64  // of the last change in it
 	Time     time.Time
 	Size     int64 // of the object, in bytes
+
+	Faults []string // what was wrong with the database, as far as it was checked
+}
+
+func snapshotInfo(s remote.Snapshot) SnapshotInfo {
+	return SnapshotInfo{Key: s.Key, Sequence: s.Sequence, Time: restore.TimeOf(s.Time), Size: s.Size, Faults: check.List(s.Faults)}
 }
 
 // Flush returns when all that was committed before the call is in the bucket,
@@ -51,7 +60,7 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err != nil {
 		return SnapshotInfo{}, export(err)
 	}
-	return SnapshotInfo{Key: s.Key, Sequence: s.Sequence, Time: time.UnixMilli(s.Time), Size: s.Size}, nil
+	return snapshotInfo(s), nil
 }
 
 // syncable says why there cannot be the call, which waits for the engine.
@@ -119,6 +128,11 @@ type Metrics struct {
 	// names the tables. It should be 0.
 	Mismatches int64
 
+	// Faults is what is wrong with the database itself, as far as the newest snapshot
+	// was checked: a NULL in a NOT NULL column, an index that lacks entries, a table
+	// that this program cannot read. The backup has the same. It should be empty.
+	Faults []string
+
 	Fenced    bool  // another writer has taken over
 	LastError error // why writes are refused; else of the last round, nil when it went well
 }
@@ -141,7 +155,7 @@ func (db *DB) Metrics() Metrics {
 		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.since)), 0)
 	}
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
-	m.Fenced, m.Mismatches = st.Fenced, st.Mismatches
+	m.Fenced, m.Mismatches, m.Faults = st.Fenced, st.Mismatches, st.Faults
 	if m.LastError == nil {
 		m.LastError = export(st.Err)
 	}

@@ -41,7 +41,8 @@ With --json the result is {"database", "file", "branch", "sequence", "time",
 "rows", "tables", "bytes", "seconds"}; sequence and time are those of the last
 change in it, tables is how many were compared with the digests that the writer
 has stored. Left out if there is none: branch, and "foreignKeyViolations", rows
-that refer to one that is not there; the database had them when it was stored.`,
+that refer to one that is not there, and "faults", what is wrong with the
+database; it had all of them when it was stored.`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.out, "out", "", "`FILE` to write")
@@ -70,14 +71,15 @@ type restored struct {
 	Seconds    float64 `json:"seconds"`
 	VerifiedAt instant `json:"verifiedAt,omitzero"`
 
-	ForeignKeyViolations int64 `json:"foreignKeyViolations,omitzero"`
+	ForeignKeyViolations int64    `json:"foreignKeyViolations,omitzero"`
+	Faults               []string `json:"faults,omitempty"`
 }
 
 func restoredOf(name string, r driftdb.RestoreResult) restored {
 	return restored{
 		Database: name, Sequence: r.Sequence, Time: instant(r.Time),
 		Rows: r.Rows, Tables: r.Tables, Bytes: r.Bytes, Seconds: seconds(r.Duration),
-		ForeignKeyViolations: r.ForeignKeyViolations,
+		ForeignKeyViolations: r.ForeignKeyViolations, Faults: r.Faults,
 	}
 }
 
@@ -144,6 +146,9 @@ func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreCo
 	if err == nil && r.ForeignKeyViolations > 0 {
 		fmt.Fprintf(a.stderr, "note: %s to a row that is not there, as in the database that was backed up\n",
 			plural(r.ForeignKeyViolations, "row refers", "rows refer"))
+	}
+	for _, fault := range r.Faults {
+		fmt.Fprintf(a.stderr, "note: as in the database that was backed up: %s\n", fault)
 	}
 	return r, err
 }

@@ -21,7 +21,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "List the databases in a store",
 		Long: `List the databases in a store: who writes to them, up to which change they are
 confirmed, the newest snapshot, and what they take up. Branches come below their
-database: what a writer still had when another one took over.
+database: what a writer still had when another one took over. So do faults: what
+is wrong with the database itself, as far as its newest snapshot was checked,
+such as a NULL in a NOT NULL column. The backup has the same.
 
 VERIFIED is what this machine knows: the change up to which driftdb verify, run
 here, has last proven the backup, and when. Proofs elsewhere are not in it.
@@ -29,9 +31,10 @@ here, has last proven the backup, and when. Proofs elsewhere are not in it.
 With --json the result is a list of {"database", "databaseId", "writer",
 "epoch", "sequence", "updatedAt", "snapshots", "snapshotSequence",
 "snapshotTime", "snapshotBytes", "objects", "bytes", "verifiedSequence",
-"verifiedAt", "branches"}; the last is a list of {"id", "node", "epoch", "from",
-"to", "bytes", "storedAt"}. One that cannot be read, or has nothing to restore
-yet, has "database" and "error" only.`,
+"verifiedAt", "faults", "branches"}; the last is a list of {"id", "node",
+"epoch", "from", "to", "bytes", "storedAt"}. Without faults there is no
+"faults". One that cannot be read, or has nothing to restore yet, has "database"
+and "error" only.`,
 	}
 	p.flags(c)
 	return a.command(c, func(ctx context.Context, _ []string) error {
@@ -60,6 +63,7 @@ type backupStatus struct {
 	Bytes            int64          `json:"bytes"`
 	VerifiedSequence int64          `json:"verifiedSequence,omitzero"`
 	VerifiedAt       instant        `json:"verifiedAt,omitzero"`
+	Faults           []string       `json:"faults,omitempty"`
 	Branches         []branchStatus `json:"branches"`
 }
 
@@ -128,6 +132,7 @@ func statusOf(storeURL string, b driftdb.BackupInfo) databaseStatus {
 	if n := len(b.Snapshots); n > 0 {
 		newest := b.Snapshots[n-1]
 		s.SnapshotSequence, s.SnapshotTime, s.SnapshotBytes = newest.Sequence, instant(newest.Time), newest.Size
+		s.Faults = newest.Faults
 	}
 	for _, br := range b.Branches {
 		s.Branches = append(s.Branches, branchStatus{br.ID, br.NodeID, br.Epoch, br.From, br.To, br.Bytes, instant(br.Time)})
@@ -145,7 +150,7 @@ func (a *app) reportStatus(list []databaseStatus) error {
 	if len(list) == 0 {
 		return nil
 	}
-	var table bytes.Buffer // a line for each database, below which its branches go
+	var table bytes.Buffer // a line for each database, below which its faults and branches go
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DATABASE\tWRITER\tEPOCH\tSEQUENCE\tUPDATED\tSNAPSHOT\tOBJECTS\tSIZE\tVERIFIED")
 	for _, s := range list {
@@ -159,6 +164,9 @@ func (a *app) reportStatus(list []databaseStatus) error {
 		out.WriteString(line) // Flush returns the error
 		if i == 0 || list[i-1].backupStatus == nil {
 			continue
+		}
+		for _, fault := range list[i-1].Faults {
+			fmt.Fprintf(out, "  fault: %s\n", fault)
 		}
 		for _, b := range list[i-1].Branches {
 			fmt.Fprintf(out, "  branch %s: changes %d to %d, %s, stored %s\n", b.ID, b.From, b.To, size(b.Bytes), b.StoredAt)

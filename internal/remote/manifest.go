@@ -86,6 +86,12 @@ type Snapshot struct {
 
 	// Digests is what the writer knew of the tables after Sequence.
 	Digests digest.Set `json:"digests,omitempty"`
+
+	// Faults is what was wrong with tables, as far as the writer has checked: for
+	// people. "" stands for the file. CheckedThrough is the last table that it has
+	// checked for this snapshot, of a file that is too large to be checked at once.
+	Faults         map[string][]string `json:"faults,omitempty"`
+	CheckedThrough string              `json:"checkedThrough,omitempty"`
 }
 
 // Span is a stretch of the history and the session that wrote it. Objects of
@@ -102,7 +108,7 @@ func (m *Manifest) Clone() *Manifest {
 	c := *m
 	c.Snapshots, c.Lineage, c.Clock.Said = slices.Clone(m.Snapshots), slices.Clone(m.Lineage), slices.Clone(m.Clock.Said)
 	for i := range c.Snapshots {
-		c.Snapshots[i].Digests = maps.Clone(c.Snapshots[i].Digests)
+		c.Snapshots[i].Digests, c.Snapshots[i].Faults = maps.Clone(c.Snapshots[i].Digests), maps.Clone(c.Snapshots[i].Faults)
 	}
 	return &c
 }

@@ -53,9 +53,9 @@ func (j *job) base(ctx context.Context) (remote.Position, digest.Set, error) {
 		if j.to.Sequence != 0 && s.Sequence > j.to.Sequence {
 			continue
 		}
-		err := j.fetch(ctx, s)
+		err := j.fetch(ctx, s, j.file)
 		if err == nil {
-			j.last = s.LastTime()
+			j.from, j.last = &s, s.LastTime()
 			return remote.Position{Sequence: s.Sequence, Chain: s.Chain}, s.Digests, nil
 		}
 		if !remote.IsDamage(err) {
@@ -69,19 +69,20 @@ func (j *job) base(ctx context.Context) (remote.Position, digest.Set, error) {
 	return remote.Position{Chain: segment.Genesis(j.m.DatabaseID)}, nil, nil
 }
 
-func (j *job) fetch(ctx context.Context, s remote.Snapshot) (err error) {
+// fetch writes what a snapshot holds over the file at path.
+func (j *job) fetch(ctx context.Context, s remote.Snapshot, path string) (err error) {
 	body, err := j.b.OpenSnapshot(ctx, j.m.DatabaseID, s)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	f, err := os.OpenFile(j.file, os.O_TRUNC|os.O_WRONLY, 0)
+	f, err := os.OpenFile(path, os.O_TRUNC|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err = errors.Join(err, f.Close()); err != nil {
-			err = errors.Join(err, os.Truncate(j.file, 0)) // the log may have to begin with nothing
+			err = errors.Join(err, os.Truncate(path, 0)) // the log may have to begin with nothing
 		}
 	}()
 	_, err = io.Copy(f, &progressReader{r: body, report: func(n int64) { j.progress(Fetching, n, 0) }})

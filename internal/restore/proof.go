@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -41,45 +42,17 @@ func (p *proof) agree(sequence int64, said digest.Report) error {
 	return nil
 }
 
-// verify compares with the tables of the finished file, and returns how many of
-// them it could compare.
-func (p *proof) verify(found digest.Set, sequence int64) (tables int, err error) {
-	known := p.Set()
-	if err := known.Compare(found); err != nil {
+// verify compares with the tables of the finished file, as far as this program can
+// read them, and returns how many of them it could compare.
+func (p *proof) verify(found check.Report, sequence int64) (tables int, err error) {
+	known := maps.Clone(p.Set())
+	for table := range found.Unread {
+		delete(known, table)
+	}
+	if err := known.Compare(found.Digests); err != nil {
 		return 0, fmt.Errorf("%w: at sequence %d, %w", ErrDamaged, sequence, err)
 	}
 	return len(known), nil
-}
-
-// intact lets SQLite check the file.
-func intact(c *sqlite.Conn) error {
-	var wrong []string
-	err := c.Each("PRAGMA integrity_check(5)", func(st *sqlite.Stmt) error {
-		if s := st.Text(0); s != "ok" {
-			wrong = append(wrong, s)
-		}
-		return nil
-	})
-	if err == nil && len(wrong) > 0 {
-		err = fmt.Errorf("%w: %q", ErrDamaged, wrong)
-	}
-	return err
-}
-
-// violations counts the rows that refer to a row that is not there. The source
-// may have had them: SQLite lets them in while foreign_keys is off, and so does
-// a replay, which must not be stricter than the source was. A table whose
-// foreign keys do not fit the table that they refer to counts as one.
-func violations(c *sqlite.Conn, tables []string) (n int64, err error) {
-	for _, t := range tables {
-		err := c.Each("PRAGMA main.foreign_key_check("+sqlite.Quote(t)+")", func(*sqlite.Stmt) error { n++; return nil })
-		if e, ok := errors.AsType[*sqlite.Error](err); ok && strings.HasPrefix(e.Msg, "foreign key mismatch") {
-			n++
-		} else if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
 }
 
 // signs are what SQLite says when it lacks something that a schema names.

@@ -10,17 +10,17 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/digest/scan"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 var (
-	// ErrDamaged says that what was restored does not pass SQLite's own check, or
-	// does not hold the rows that the log says.
+	// ErrDamaged says that what was restored does not hold the rows that the log says,
+	// or that SQLite finds something wrong with it that the source did not have.
 	ErrDamaged = errors.New("the restored database is damaged")
 	// ErrNoPoint says that the backup is whole, and does not have the point that
 	// was asked for: it lies between a barrier and the snapshot after that.
@@ -76,6 +76,9 @@ type Result struct {
 	// SQLite lets a source have them while foreign_keys is off, so they are no
 	// damage: the restored database is what the source was.
 	ForeignKeyViolations int64
+	// Faults is what is wrong with the database, as it was with the source, and what of
+	// it this program cannot read.
+	Faults []string
 }
 
 // Run restores the bucket's database to opts.File. A file that is there already
@@ -117,7 +120,8 @@ type job struct {
 	opts   Options
 	to     remote.Target // of the walk
 	file   string
-	last   int64 // time of the last transaction
+	from   *remote.Snapshot // that the replay began with, if it did not begin with nothing
+	last   int64            // time of the last transaction
 	proof  *proof
 	broken broken
 }
@@ -261,39 +265,24 @@ func (s *sink) Rollback() error {
 	return s.c.Exec("ROLLBACK")
 }
 
-// check proves the file: SQLite's own check, the foreign keys, and what the log
-// says of the tables. It also counts the rows, and returns the digests.
+// check proves the file: what is wrong with it was wrong with the source, and its
+// tables hold what the log says. It also counts the rows, and returns the digests.
 func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Result) (digest.Set, error) {
 	j.progress(Checking, 0, 0)
-	stop := c.Watch(ctx)
-	defer stop()
-	if err := intact(c); err != nil {
+	if err := c.Exec("PRAGMA ignore_check_constraints=OFF"); err != nil { // which the replay needed
 		return nil, err
 	}
-	var tables []string
-	err := c.Each(`SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
-		tables = append(tables, st.Text(0))
-		return nil
-	})
+	found, err := check.Run(ctx, c, check.Options{})
 	if err != nil {
+		return nil, damaged(err)
+	}
+	if err := j.judge(ctx, found); err != nil {
 		return nil, err
 	}
-	for _, t := range tables {
-		n, err := c.Int("SELECT count(*) FROM main." + sqlite.Quote(t))
-		if err != nil {
-			return nil, err
-		}
-		res.Rows += n
-	}
-	if res.ForeignKeyViolations, err = violations(c, tables); err != nil {
-		return nil, err
-	}
-	sums, err := scan.All(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	res.Tables, err = j.proof.verify(sums, sequence)
-	return sums, err
+	res.Rows, res.ForeignKeyViolations = found.Rows, found.Violations
+	res.Faults = check.List(check.ByTable(found.Faults))
+	res.Tables, err = j.proof.verify(found, sequence)
+	return found.Digests, err
 }
 
 // TimeOf is ms as a time.

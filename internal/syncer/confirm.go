@@ -79,6 +79,7 @@ func (s *Syncer) confirmed(ctx context.Context) error {
 	b.Confirmed, b.Earliest = s.manifest.LatestSequence, earliestIn(s.manifest.Manifest)
 	if n := len(s.manifest.Snapshots); n > 0 {
 		last := s.manifest.Snapshots[n-1]
+		s.tellFaults(last)
 		if b.Snapshot != last.Sequence {
 			b.Snapshot, b.SnapshotBytes, b.BytesSince = last.Sequence, last.Size, 0
 		}

@@ -17,26 +17,23 @@ import (
 // those that the log leads to. A difference means that the log and the file do
 // not say the same: a change was not captured, or the disk has altered the file.
 // In the latter case, or where the log knows nothing of a table, the file may be no
-// whole database any more: that is an ErrMalformed. Otherwise the snapshot holds what the file holds. A restore that
-// would have to cross the gap finds the same difference and fails, so nothing wrong
-// is ever handed over; whoever is told can look for the cause.
-func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, f *fixed) (err error) {
-	if f.snap.Digests, err = scan.All(ctx, c); err != nil {
+// whole database any more, which examine finds out. Otherwise the snapshot holds what
+// the file holds. A restore that would have to cross the gap finds the same difference
+// and fails, so nothing wrong is ever handed over; whoever is told can look for the
+// cause.
+func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, f *fixed) error {
+	found, mismatch, err := s.examine(ctx, c, f)
+	if err != nil {
 		return err
 	}
-	mismatch := f.logged.Compare(f.snap.Digests)
-	if mismatch != nil || !vouches(f.logged, f.snap.Digests) {
-		if err := quickCheck(ctx, c); err != nil {
-			return err
-		}
-	}
+	f.snap.Digests = found.Digests
 	if mismatch != nil {
 		s.status.mismatches.Add(1)
 		s.cfg.Logger.Error("the file does not hold what the log says; the snapshot has what the file holds, and points between the last snapshot and this one may not be restorable",
 			"scope", "sync", "sequence", f.snap.Sequence, "error", mismatch)
 	}
 	for table, sum := range f.logged {
-		if found, there := f.snap.Digests[table]; !there || found != sum {
+		if got, there := found.Digests[table]; found.Unread[table] == nil && (!there || got != sum) {
 			f.differs = append(f.differs, table)
 		}
 	}

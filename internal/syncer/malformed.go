@@ -1,7 +1,6 @@
 package syncer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -9,9 +8,10 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ErrMalformed says that the database file is damaged. No snapshot of it is stored:
-// it would be the newest point of the backup, and an older one is whole.
-var ErrMalformed = errors.New("the database file is malformed, so no snapshot of it is stored; close the database and restore it from its backup")
+// ErrMalformed says that the database file is damaged. No snapshot of it is stored if
+// there is an older point that is whole: it would be the newest of the backup.
+var ErrMalformed = errors.New("the database file is malformed, so no snapshot of it is stored; " +
+	"close the database and restore it from its backup or, if it has none, recover it with the .recover of the sqlite3 shell")
 
 // ailment is why no snapshot can be stored: the file is damaged, or the store refuses
 // it. To find it out reads all of the file, so the engine tries again after a while
@@ -60,23 +60,6 @@ func (s *Syncer) failing(err error) error {
 	err = s.examined(err)
 	if !errors.Is(err, ErrMalformed) {
 		s.ailment = s.ailment.again(err, s.cfg.Interval, maxSetback)
-	}
-	return err
-}
-
-// quickCheck is an ErrMalformed if SQLite finds the file damaged.
-func quickCheck(ctx context.Context, c *sqlite.Conn) error {
-	stop := c.Watch(ctx)
-	defer stop()
-	var wrong []string
-	err := c.Each("PRAGMA quick_check(5)", func(st *sqlite.Stmt) error {
-		if s := st.Text(0); s != "ok" {
-			wrong = append(wrong, s)
-		}
-		return nil
-	})
-	if err == nil && len(wrong) > 0 {
-		err = fmt.Errorf("%w: %q", ErrMalformed, wrong)
 	}
 	return err
 }

@@ -30,6 +30,7 @@ func (s *Syncer) snapshotDue(flush bool) bool {
 type fixed struct {
 	conn    *sqlite.Conn // in a read transaction, which is the state
 	snap    remote.Snapshot
+	before  earlier    // what the bucket had before it
 	logged  digest.Set // what the log says of the state's tables
 	differs []string   // the tables that hold something else, once they have been summed
 }
@@ -37,7 +38,7 @@ type fixed struct {
 // fix fixes the state that the database has now. That takes no longer than reading
 // what the log has not sent; the rest is up to picture.
 func (s *Syncer) fix() (_ *fixed, err error) {
-	f := new(fixed)
+	f := &fixed{before: s.earlier()}
 	if f.conn, f.snap.Sequence, err = s.pin(); err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func (s *Syncer) picture(ctx context.Context, f *fixed) (view, error) {
 		return nil, err
 	}
 	if err := s.sum(ctx, v.Conn(), f); err != nil {
-		return nil, errors.Join(fmt.Errorf("compute the digests of a snapshot: %w", err), v.Close())
+		return nil, errors.Join(fmt.Errorf("check a snapshot: %w", err), v.Close())
 	}
 	return v, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -17,7 +18,8 @@ type Status struct {
 	LastSync, LastSnapshot time.Time
 	Err                    error // of the last round; nil when it went well
 	Fenced                 bool
-	Mismatches             int64 // snapshots whose contents are not what the log says
+	Mismatches             int64    // snapshots whose contents are not what the log says
+	Faults                 []string // of the newest snapshot
 }
 
 // Status says how things are.
@@ -31,6 +33,9 @@ func (s *Syncer) Status() Status {
 	}
 	if p := s.status.lastErr.Load(); p != nil {
 		st.Err = *p
+	}
+	if p := s.status.faults.Load(); p != nil {
+		st.Faults = slices.Clone(*p)
 	}
 	return st
 }

@@ -113,6 +113,7 @@ type status struct {
 	lastErr                          atomic.Pointer[error]
 	fenced                           atomic.Bool
 	mismatches                       atomic.Int64
+	faults                           atomic.Pointer[[]string]
 }
 
 // New returns an engine that does nothing until it is started or asked.

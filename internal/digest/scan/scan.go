@@ -14,14 +14,24 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
+// Unread are the tables that cannot be read, since c lacks something that they need or
+// they are damaged, and the error of each. They have no digest.
+type Unread map[string]error
+
 // All computes the digest of every table of main that has one. The caller has
 // opened a read transaction, or is sure that nobody writes meanwhile. It reads
 // every table once, and needs memory for the largest row and a few hundred KiB.
 // When ctx ends it returns ctx's error.
 func All(ctx context.Context, c *sqlite.Conn) (digest.Set, error) {
+	set, _, err := Readable(ctx, c)
+	return set, err
+}
+
+// Readable is All, and says which tables have no digest because they cannot be read.
+func Readable(ctx context.Context, c *sqlite.Conn) (digest.Set, Unread, error) {
 	tables, err := names(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return scan(ctx, c, tables)
 }
@@ -32,12 +42,16 @@ func Missing(ctx context.Context, c *sqlite.Conn, known digest.Set) (digest.Set,
 	if err != nil {
 		return nil, err
 	}
-	return scan(ctx, c, slices.DeleteFunc(tables, func(name string) bool { _, ok := known[name]; return ok }))
+	set, _, err := scan(ctx, c, slices.DeleteFunc(tables, func(name string) bool { _, ok := known[name]; return ok }))
+	return set, err
 }
 
 // Table computes the digest of one table. One that has none is an error.
 func Table(ctx context.Context, c *sqlite.Conn, name string) (digest.Sum, error) {
-	set, err := scan(ctx, c, []string{name})
+	set, unread, err := scan(ctx, c, []string{name})
+	if err == nil {
+		err = unread[name]
+	}
 	if err != nil {
 		return digest.Sum{}, err
 	}
@@ -48,21 +62,30 @@ func Table(ctx context.Context, c *sqlite.Conn, name string) (digest.Sum, error)
 	return sum, nil
 }
 
-func scan(ctx context.Context, c *sqlite.Conn, tables []string) (digest.Set, error) {
+func scan(ctx context.Context, c *sqlite.Conn, tables []string) (digest.Set, Unread, error) {
 	stop := c.Watch(ctx)
 	defer stop()
-	l := digest.NewLedger(digest.Set{})
+	l, unread := digest.NewLedger(digest.Set{}), Unread{}
 	defer l.Close()
 	for _, name := range tables {
 		err := table(l, c, name)
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("compute the digest of table %s: %w", name, err)
+			err = fmt.Errorf("compute the digest of table %s: %w", name, err)
+		}
+		if Lacks(err) || sqlite.IsNotDatabase(err) {
+			unread[name] = err
+		} else if err != nil {
+			return nil, nil, err
 		}
 	}
-	return l.Set(), nil
+	set := l.Set()
+	for name := range unread {
+		delete(set, name)
+	}
+	return set, unread, nil
 }
 
 func names(c *sqlite.Conn) (out []string, err error) {

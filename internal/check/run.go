@@ -1,0 +1,226 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/digest/scan"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// run is a check under way.
+type run struct {
+	ctx   context.Context
+	c     *sqlite.Conn
+	found map[Fault]bool
+}
+
+// fail prefers the context's error to the interrupt that it has caused.
+func (r *run) fail(err error) error {
+	if r.ctx.Err() != nil {
+		return r.ctx.Err()
+	}
+	return err
+}
+
+// add notes faults. A manifest can hold no other text than UTF-8.
+func (r *run) add(faults ...Fault) {
+	for _, f := range faults {
+		if f.Kind == Damage {
+			f.What = damaged + f.What
+		}
+		r.found[Fault{f.Kind, strings.ToValidUTF8(f.Table, "\uFFFD"), strings.ToValidUTF8(f.What, "\uFFFD")}] = true
+	}
+}
+
+// told notes what an error says of a table, if it does.
+func (r *run) told(table string, err error) error {
+	switch {
+	case err == nil:
+	case scan.Lacks(err):
+		r.add(Fault{Unreadable, table, "it needs what this program lacks: " + r.lacks(table, err)})
+	case sqlite.Code(err) == lib.SQLITE_CORRUPT_VTAB:
+		r.add(Fault{Virtual, table, words(err)})
+	case sqlite.IsNotDatabase(err):
+		r.add(Fault{Damage, table, words(err)})
+	default:
+		return err
+	}
+	return nil
+}
+
+// lacks are SQLite's words for what it lacks for a table: those of a statement that
+// makes it name the thing, if there is one.
+func (r *run) lacks(table string, err error) string {
+	name := sqlite.Quote(table)
+	for _, query := range []string{"SELECT DISTINCT * FROM main." + name, "SELECT 1 FROM main." + name + " WHERE " + name + " MATCH 'x'", "REINDEX main." + name} {
+		st, err := r.c.Prepare(query)
+		if err == nil && st.ReadOnly() {
+			_, err = st.Step()
+		}
+		if st != nil {
+			st.Finalize()
+		}
+		if scan.Lacks(err) && names(words(err)) {
+			return words(err)
+		}
+	}
+	return words(err)
+}
+
+// structure lets SQLite check the file: at once if there is no budget, which is the
+// only way to notice what lies between tables, such as a page that two of them share.
+// That stops after some faults, and one table that it cannot read ends it: then each
+// table is checked by itself, so that one hides nothing of another.
+func (r *run) structure(o Options, rep *Report) error {
+	tables, err := r.tables()
+	if err != nil {
+		return err
+	}
+	rep.tables = tables
+	var all []string
+	if o.Budget == 0 {
+		all, err = r.messages("PRAGMA main.integrity_check(10)")
+		if err != nil && !scan.Lacks(err) && !sqlite.IsNotDatabase(err) {
+			return err
+		}
+		rep.Whole = true
+		if err == nil && len(all) == 0 {
+			rep.Checked = tables
+			return r.references(tables, rep)
+		}
+	}
+	began := time.Now()
+	for _, table := range behind(tables, o.After) {
+		if o.Budget > 0 && len(rep.Checked) > 0 && time.Since(began) > o.Budget {
+			return nil
+		}
+		if err := r.table(table); err != nil {
+			return err
+		}
+		if err := r.references([]string{table}, rep); err != nil {
+			return err
+		}
+		rep.Checked, rep.Through = append(rep.Checked, table), table
+	}
+	rep.Through = ""
+	r.between(all)
+	return nil
+}
+
+// behind lets the list of tables begin behind one of them.
+func behind(tables []string, after string) []string {
+	start, found := slices.BinarySearch(tables, after)
+	if found {
+		start++
+	}
+	return slices.Concat(tables[start:], tables[:start])
+}
+
+// tables are all tables of main by name, virtual ones and SQLite's own included.
+func (r *run) tables() (tables []string, err error) {
+	err = r.c.Each("SELECT name FROM main.sqlite_schema WHERE type = 'table' UNION SELECT 'sqlite_schema'", func(st *sqlite.Stmt) error {
+		tables = append(tables, st.Text(0))
+		return nil
+	})
+	slices.Sort(tables)
+	return tables, err
+}
+
+// table checks one table and its indexes.
+func (r *run) table(name string) error {
+	said, err := r.messages("PRAGMA main.integrity_check(" + sqlite.Quote(name) + ")")
+	for _, message := range said {
+		r.add(ofMessage(name, message)...)
+	}
+	return r.told(name, err)
+}
+
+// between adds the damage that the check of all tables has told of, if that of none
+// has: it lies between them.
+func (r *run) between(all []string) {
+	for f := range r.found {
+		if f.Kind == Damage {
+			return
+		}
+	}
+	for _, message := range all {
+		for _, f := range ofMessage("", message) {
+			if f.Kind == Damage {
+				r.add(f)
+			}
+		}
+	}
+}
+
+// messages are what a check has said, without "ok".
+func (r *run) messages(pragma string) (said []string, err error) {
+	err = r.c.Each(pragma, func(st *sqlite.Stmt) error {
+		if s := st.Text(0); s != "ok" {
+			said = append(said, s)
+		}
+		return nil
+	})
+	return said, err
+}
+
+// compile tells which tables lack what they are made of: a module, a function in a
+// generated column. SQLite's check passes over some of them.
+func (r *run) compile(tables []string) error {
+	for _, table := range tables {
+		st, err := r.c.Prepare("SELECT * FROM main." + sqlite.Quote(table))
+		if err == nil {
+			st.Finalize()
+		}
+		if err := r.told(table, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count counts the rows of ordinary tables.
+func (r *run) count(rep *Report) error {
+	var tables []string
+	err := r.c.Each(`SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
+		tables = append(tables, st.Text(0))
+		return nil
+	})
+	for _, table := range tables {
+		if rep.Unread[table] != nil {
+			continue
+		}
+		n, err := r.c.Int("SELECT count(*) FROM main." + sqlite.Quote(table) + " NOT INDEXED")
+		rep.Rows += n
+		if err := r.told(table, err); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// references looks for rows that refer to a row that is not there. The source may have
+// them: SQLite lets them in while foreign_keys is off, and so does a replay, which must
+// not be stricter than the source was.
+func (r *run) references(tables []string, rep *Report) error {
+	for _, table := range tables {
+		n := int64(0)
+		err := r.c.Each("PRAGMA main.foreign_key_check("+sqlite.Quote(table)+")", func(*sqlite.Stmt) error { n++; return nil })
+		if e, ok := errors.AsType[*sqlite.Error](err); ok && strings.HasPrefix(e.Msg, "foreign key mismatch") {
+			r.add(Fault{ForeignKey, table, words(err)})
+			rep.Violations, err = rep.Violations+1, nil
+		}
+		if n > 0 {
+			r.add(Fault{ForeignKey, table, "rows refer to a row that is not there"})
+		}
+		rep.Violations += n
+		if err := r.told(table, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
