@@ -35,7 +35,7 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 
 // restore replaces the file, if there is one, by what the bucket has.
 func (db *DB) restore(ctx context.Context, node string) error {
-	res, err := restore.Run(ctx, db.bucket, restore.Options{File: db.file, Overwrite: db.found.there,
+	res, err := restore.Run(ctx, db.bucket, restore.Options{File: db.file, Overwrite: db.found.there, OnConnect: db.onConnect,
 		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1}
 			if n := len(m.Snapshots); n > 0 {

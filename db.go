@@ -34,6 +34,8 @@ type DB struct {
 
 	compared *syncer.Comparison // of that with the bucket; nil: it did not answer, or was not asked
 
+	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
+
 	ledger   sqlite.Ledger // of the commits that are ours
 	guard    guard
 	clock    clock

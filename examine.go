@@ -54,8 +54,9 @@ func (db *DB) examine(ctx context.Context) error {
 // look opens the first connection. It changes nothing, also when it is closed
 // again.
 func (db *DB) look() (err error) {
-	db.first, err = new(sqlite.Driver).Open(db.path, sqlite.Options{
+	db.first, err = sqlite.Open(db.path, sqlite.Options{
 		MustExist: true, KeepJournal: true, BusyTimeout: db.cfg.BusyTimeout, Claim: db.file.Hold,
+		OnConnect: db.onConnect,
 	})
 	if err != nil {
 		db.file.Forget()

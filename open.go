@@ -37,6 +37,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
 	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	if err := db.open(ctx); err != nil {
 		if db.file != nil {
 			err = db.file.Explain(err)
@@ -259,14 +260,14 @@ func (db *DB) identify(c *sqlite.Conn) error {
 func (db *DB) options() sqlite.Options {
 	return sqlite.Options{
 		BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
-		MustExist: true, Claim: db.file.Admit,
+		MustExist: true, Claim: db.file.Admit, OnConnect: db.onConnect,
 	}
 }
 
 // openReader opens a connection that only reads.
 func (db *DB) openReader(opts sqlite.Options) (*sqlite.Conn, error) {
 	opts.QueryOnly, opts.Ledger = true, nil
-	c, err := new(sqlite.Driver).Open(db.path, opts)
+	c, err := sqlite.Open(db.path, opts)
 	if err == nil {
 		return c, nil
 	}
@@ -294,13 +295,13 @@ func (db *DB) openConns() (err error) {
 // openSync makes the engine.
 func (db *DB) openSync() (err error) {
 	db.sync, err = syncer.New(syncer.Config{
-		Log: db.logs, Bucket: db.bucket, Path: db.path,
+		Log: db.logs, Bucket: db.bucket, Path: db.path, OnConnect: db.onConnect,
 		Sequence: db.hub.Sequence, Advance: db.hub.Advance,
 		StandBack: db.standBack, Refuse: func(err error) { db.hub.Refuse(export(err)) },
 		Writer: func() (*sqlite.Conn, error) {
 			opts := db.options()
 			opts.Synchronous, opts.ForeignKeys = sqlite.SyncFull, false
-			return new(sqlite.Driver).Open(db.path, opts)
+			return sqlite.Open(db.path, opts)
 		},
 		Reader: func() (*sqlite.Conn, error) {
 			if err := db.checkFile(); err != nil { // a snapshot of a mixture is none
