@@ -101,6 +101,32 @@ func notDatabase(err error) error {
 	return err
 }
 
+// rehearse finds out whether a file that is new to DriftDB can be adopted: it makes
+// our tables, and rolls that back while the file still has the journal mode that it
+// came with. What a damaged file says of its free pages cannot be believed, and our
+// tables would be written over pages that are in use; so all of it is looked through
+// first.
+func (db *DB) rehearse(ctx context.Context) (err error) {
+	if db.found.adopted == changelog.Known {
+		return nil
+	}
+	stop := db.first.Watch(ctx)
+	defer stop()
+	damage, err := db.first.Damage()
+	if err != nil {
+		return err
+	}
+	if damage != "" {
+		return fmt.Errorf("%w: the database is damaged, and was left as it is (%s); recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrCorrupt, damage)
+	}
+	if err := db.first.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.first.Rollback()) }()
+	_, err = changelog.Init(db.first, db.cfg.NodeID)
+	return err
+}
+
 // setAside keeps SQLite from taking what lies beside the file for the file's own.
 func (db *DB) setAside() error {
 	aside, err := dbfile.SetAside(db.path)

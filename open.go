@@ -78,7 +78,7 @@ func (db *DB) start(ctx context.Context) error {
 	if err := db.compareBucket(ctx); err != nil {
 		return err
 	}
-	if err := db.adopt(); err != nil {
+	if err := db.adopt(ctx); err != nil {
 		return err
 	}
 	if err := db.openConns(); err != nil {
@@ -162,7 +162,7 @@ func (db *DB) openBucket(ctx context.Context) error {
 }
 
 // adopt makes the file DriftDB's, if it is not yet, and opens its writer.
-func (db *DB) adopt() (err error) {
+func (db *DB) adopt(ctx context.Context) (err error) {
 	if db.first == nil {
 		if err := db.setAside(); err != nil {
 			return err
@@ -173,6 +173,9 @@ func (db *DB) adopt() (err error) {
 		if err := db.look(); err != nil {
 			return err
 		}
+	}
+	if err := db.rehearse(ctx); err != nil {
+		return notDatabase(err)
 	}
 	db.checkpoints = sqlite.NewCheckpointer(db.path, db.file.Admit, func(err error) {
 		db.log.Warn("the WAL could not be copied back into the database; it grows until that works", "scope", "checkpoint", "error", err)
