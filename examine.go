@@ -113,6 +113,9 @@ func (db *DB) rehearse(ctx context.Context) (err error) {
 	stop := db.first.Watch(ctx)
 	defer stop()
 	damage, err := db.first.Damage()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,8 @@ import (
 )
 
 var (
-	whole = flag.Bool("corpus", false, "TestCorpus takes all of SQLite's fuzz corpus")
-	only  = flag.String("image", "", "TestCorpus takes this database of the corpus alone, as in its messages")
+	whole = flag.Bool("corpus", false, "take all of SQLite's fuzz corpus")
+	only  = flag.String("image", "", "take this database or script of the corpus alone, named as in a test's messages")
 )
 
 // patience bounds what is done with one file.
@@ -32,13 +32,19 @@ const patience = 30 * time.Second
 // say what is in it is told as such when the backup is made.
 func TestCorpus(t *testing.T) {
 	all := images(t)
+	each(t, all, 200, 1500, play)
+}
+
+// each plays images, several at a time and each in a folder of its own, and logs how
+// that ended.
+func each(t *testing.T, all []image, short, normal int, play func(ctx context.Context, dir string, im image) (end string, err error)) {
 	switch {
 	case *only != "":
 		all = slices.DeleteFunc(all, func(im image) bool { return im.name != *only })
 	case testing.Short():
-		all = sample(all, 40)
+		all = sample(all, short)
 	case !*whole:
-		all = sample(all, 300)
+		all = sample(all, normal)
 	}
 	dir := inMemory(t)
 	var mu sync.Mutex
@@ -51,7 +57,7 @@ func TestCorpus(t *testing.T) {
 				here := filepath.Join(dir, fmt.Sprint(worker))
 				end, err := play(t.Context(), here, im)
 				if err != nil {
-					t.Errorf("%s: %v", im.name, err)
+					t.Errorf("%s: %s: %v", im.name, end, err)
 				}
 				mu.Lock()
 				ends[end]++
@@ -68,7 +74,7 @@ func TestCorpus(t *testing.T) {
 	close(next)
 	wg.Wait()
 	for _, end := range slices.Sorted(maps.Keys(ends)) {
-		t.Logf("%5d %s", ends[end], end)
+		t.Logf("%6d %s", ends[end], end)
 	}
 }
 
@@ -96,6 +102,9 @@ func play(ctx context.Context, dir string, im image) (end string, err error) {
 		return "refused: " + kind(err), errors.Join(err2, late(ctx))
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if db.Sequence() == 0 {
+		return "adopted, with nothing in it", nil
+	}
 	if err := db.Flush(ctx); err != nil {
 		if errors.Is(err, driftdb.ErrCorrupt) {
 			return "adopted, and told to be damaged", late(ctx)

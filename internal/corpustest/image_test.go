@@ -6,6 +6,7 @@ package corpustest
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -70,6 +71,36 @@ func images(t *testing.T) []image {
 			t.Fatal(err)
 		}
 		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+	}
+	return out
+}
+
+// scripts are the SQL scripts in the corpus, each once.
+func scripts(t *testing.T) []image {
+	t.Helper()
+	var out []image
+	seen := map[[sha256.Size]byte]bool{}
+	for _, file := range fuzzdata(t) {
+		c, err := sqlite.Open(file, sqlite.Options{Immutable: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Each("SELECT sqlid, sqltext FROM xsql", func(st *sqlite.Stmt) error {
+			text := bytes.Clone(st.View(1))
+			if _, after, found := bytes.Cut(text, []byte("\n--\n")); found && isDatabase(text) {
+				text = after
+			} else if isDatabase(text) {
+				return nil
+			}
+			if sum := sha256.Sum256(text); !seen[sum] {
+				seen[sum] = true
+				out = append(out, image{fmt.Sprintf("%s xsql %d", filepath.Base(file), st.Int64(0)), text})
+			}
+			return nil
+		})
+		if err := errors.Join(err, c.Close()); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
 	}
