@@ -35,8 +35,29 @@ const (
 // foreign makes a database that DriftDB has never seen.
 func foreign(t *testing.T, path, mode, more string) {
 	t.Helper()
-	script(t, path, more+"; PRAGMA journal_mode="+mode+"; CREATE TABLE mine(a TEXT, b); INSERT INTO mine VALUES('x', 1), ('y', 2)")
+	leave(t, path, mode, more, "CREATE TABLE mine(a TEXT, b); INSERT INTO mine VALUES('x', 1), ('y', 2)")
 }
+
+// leave runs two scripts on the database at path, and leaves it in a journal mode;
+// killed is WAL, and what the second script does is in the -wal only.
+func leave(t *testing.T, path, mode, first, second string) {
+	t.Helper()
+	if mode != killed {
+		script(t, path, first+"; PRAGMA journal_mode="+mode+"; "+second)
+		return
+	}
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere.sqlite")
+	if _, err := os.Lstat(path); err == nil {
+		copyFile(t, path, elsewhere)
+	}
+	c := plain(t, elsewhere)
+	must(t, c.Exec(first+"; PRAGMA journal_mode=WAL; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint=0; "+second))
+	copyFile(t, elsewhere, path)
+	copyFile(t, elsewhere+"-wal", path+"-wal")
+	must(t, c.Close())
+}
+
+const killed = "a WAL that is left"
 
 // ours makes a database of DriftDB, closes it, and runs a script on it.
 func ours(t *testing.T, cfg driftdb.Config, mode, more string) {
@@ -49,7 +70,7 @@ func ours(t *testing.T, cfg driftdb.Config, mode, more string) {
 		must(t, db.Flush(t.Context()))
 	}
 	must(t, db.Close())
-	script(t, cfg.Path, "PRAGMA journal_mode="+mode+"; "+more)
+	leave(t, cfg.Path, mode, "", "INSERT INTO mine VALUES('later', 2); "+more)
 }
 
 // edit changes a file's bytes.
@@ -61,11 +82,26 @@ func edit(t *testing.T, path string, fn func(b []byte) []byte) {
 }
 
 // onlyFile is a refusal for what is in a file that DriftDB has never seen.
-func onlyFile(name, want, first string, fn func(b []byte) []byte) refusal {
+func onlyFile(name, want, first string) refusal {
 	return refusal{name, want, func(t *testing.T, cfg *driftdb.Config, mode string) func() {
 		foreign(t, cfg.Path, mode, first)
-		if fn != nil {
-			edit(t, cfg.Path, fn)
+		return nil
+	}}
+}
+
+// damaged is a refusal for bytes of a file that DriftDB has never seen, and which
+// its WAL, if there is one, does not make good.
+func damaged(name, want, first string, fn func(b []byte) []byte) refusal {
+	return refusal{name, want, func(t *testing.T, cfg *driftdb.Config, mode string) func() {
+		whole := filepath.Join(t.TempDir(), "whole.sqlite")
+		foreign(t, whole, "DELETE", first)
+		if mode != "DELETE" {
+			script(t, whole, "PRAGMA journal_mode=WAL; CREATE TABLE more(a)")
+		}
+		edit(t, whole, fn)
+		copyFile(t, whole, cfg.Path)
+		if mode == killed {
+			t.Skip("a WAL cannot be written behind what is damaged")
 		}
 		return nil
 	}}
@@ -106,23 +142,23 @@ func refusals() []refusal {
 
 func refusedFiles() []refusal {
 	return []refusal{
-		onlyFile("UTF-16", "text encoding", "PRAGMA encoding='UTF-16le'", nil),
+		onlyFile("UTF-16", "text encoding", "PRAGMA encoding='UTF-16le'"),
 		{"text", "no SQLite database", func(t *testing.T, cfg *driftdb.Config, _ string) func() {
 			must(t, os.WriteFile(cfg.Path, []byte(strings.Repeat("a diary\n", 500)), 0o600))
 			return nil
 		}},
-		onlyFile("cut off", "damaged", "", func(b []byte) []byte { return b[:len(b)-4096] }),
-		onlyFile("schema", "damaged", "", func(b []byte) []byte { clear(b[100:300]); return b }),
-		onlyFile("a table's page", "damaged", "", func(b []byte) []byte { b[4096+3] ^= 0xff; return b }),
-		onlyFile("a free page that is in use", "damaged", "CREATE TABLE gone(a); DROP TABLE gone", func(b []byte) []byte {
+		damaged("cut off", "damaged", "", func(b []byte) []byte { return b[:len(b)-4096] }),
+		damaged("schema", "damaged", "", func(b []byte) []byte { clear(b[100:300]); return b }),
+		damaged("a table's page", "damaged", "", func(b []byte) []byte { b[4096+3] ^= 0xff; return b }),
+		damaged("a free page that is in use", "damaged", "CREATE TABLE gone(a); DROP TABLE gone", func(b []byte) []byte {
 			// the free list begins at the page of a table
 			binary.BigEndian.PutUint32(b[32:], 2)
 			binary.BigEndian.PutUint32(b[36:], 1)
 			return b
 		}),
-		onlyFile("format of the schema", "unsupported file format", "", func(b []byte) []byte { b[47] = 9; return b }),
-		onlyFile("a table that has our name", "_driftdb_log", "CREATE TABLE _driftdb_log(mine)", nil),
-		onlyFile("a view that has our name", "_driftdb_queue", "CREATE VIEW _driftdb_queue AS SELECT 1", nil),
+		damaged("format of the schema", "unsupported file format", "", func(b []byte) []byte { b[47] = 9; return b }),
+		onlyFile("a table that has our name", "_driftdb_log", "CREATE TABLE _driftdb_log(mine)"),
+		onlyFile("a view that has our name", "_driftdb_queue", "CREATE VIEW _driftdb_queue AS SELECT 1"),
 		{"format of writes", "", func(t *testing.T, cfg *driftdb.Config, _ string) func() {
 			foreign(t, cfg.Path, "DELETE", "")
 			edit(t, cfg.Path, func(b []byte) []byte { b[18] = 3; return b })
@@ -225,7 +261,7 @@ func refusedBuckets() []refusal {
 // byte, whichever journal mode the database in it has, and whatever lies beside it.
 func TestRefused(t *testing.T) {
 	for _, r := range refusals() {
-		for _, mode := range []string{"DELETE", "WAL"} {
+		for _, mode := range []string{"DELETE", "WAL", killed} {
 			t.Run(r.name+"/"+mode, func(t *testing.T) {
 				dir := folder(t)
 				cfg := driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite")}
@@ -281,6 +317,9 @@ func listing(t *testing.T, dir string, inUse bool) string {
 	must(t, err)
 	var out []string
 	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), "-shm") {
+			continue // an index of the -wal, which whoever reads makes
+		}
 		info, err := e.Info()
 		must(t, err)
 		line := fmt.Sprintf("%s %s", e.Name(), info.Mode())
