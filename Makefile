@@ -17,7 +17,7 @@ TAKEOVERS ?= 100
 LATENCY  ?= 150
 CLOSES   ?= 200
 
-.PHONY: check race bench big fuzz kill closes faults clocks model writers takeover world damage economy demo
+.PHONY: check race bench big fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy demo
 
 # Everything that CI runs.
 check:
@@ -79,6 +79,16 @@ writers:
 # What can happen to the database file, at each moment of a program's life.
 world:
 	go test ./internal/worldtest -run '^TestMatrix$$' -worlds $(CASES) -count 1 -timeout 0
+
+# All of SQLite's fuzz corpus: its databases, and its scripts by way of SQL.
+corpus:
+	go test ./internal/corpustest -run 'TestCorpus|TestScripts' -corpus -count 1 -v -timeout 0
+
+# Databases of Debian packages and Go modules, which it fetches, under random
+# statements.
+realfiles: SEEDS = 1-10
+realfiles:
+	go test ./internal/corpustest -run '^TestFiles$$' -fetch -seeds $(SEEDS) -count 1 -v -timeout 0
 
 # One machine takes over from another that commits every 5 ms, by way of a store
 # whose every request takes LATENCY ms.

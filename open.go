@@ -23,8 +23,8 @@ import (
 const memory = ":memory:"
 
 // Open opens a database, and makes it if it is missing; see [Config]. A SQLite
-// file that DriftDB has never seen is adopted: the bucket gets a snapshot of it
-// first.
+// file that DriftDB has never seen is read through and adopted: the bucket gets a
+// snapshot of it first. One whose pages are damaged is refused (ErrCorrupt).
 //
 // Open touches the disk. It asks the bucket when it has to restore, and, unless
 // syncing is manual, whether the file is up to date with it. One that is behind and

@@ -63,7 +63,7 @@ func runScript(ctx context.Context, dir, script string) (end string, err error) 
 		return end + ", not backed up", fmt.Errorf("flush: %w", err)
 	}
 	if db.Sequence() == 0 {
-		return end + ", did nothing", nil
+		return end + ", did nothing", untouched(cfg.Path)
 	}
 	restored := filepath.Join(dir, "restored.sqlite")
 	if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: restored, Store: cfg.Store}); err != nil {
@@ -81,4 +81,17 @@ func runScript(ctx context.Context, dir, script string) (end string, err error) 
 		return end + ", restored with differences", errors.New(dbtest.Diff(source, again))
 	}
 	return end + ", restored equal", late(ctx)
+}
+
+// untouched is an error if a database that has no history is not as a new one is.
+func untouched(path string) error {
+	dump, err := dbtest.Dump(path)
+	if err != nil {
+		return err
+	}
+	const fresh = "user_version 0\napplication_id 0\nencoding UTF-8\nintegrity_check|\"ok\"\n"
+	if dump != fresh {
+		return errors.New("nothing is logged, and the database has\n" + dbtest.Diff(dump, fresh))
+	}
+	return nil
 }
