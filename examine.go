@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -121,6 +122,13 @@ func (db *DB) rehearse(ctx context.Context) (err error) {
 	}
 	if damage != "" {
 		return fmt.Errorf("%w: the database is damaged, and was left as it is (%s); recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrCorrupt, damage)
+	}
+	spies, err := db.first.Int("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND instr(lower(sql), '" + capture.Module + "')")
+	if err != nil {
+		return err
+	}
+	if spies > 0 {
+		return fmt.Errorf("the database has a table of the module %s, which is DriftDB's own; drop it", capture.Module)
 	}
 	if err := db.first.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err

@@ -159,6 +159,11 @@ func refusedFiles() []refusal {
 		damaged("format of the schema", "unsupported file format", "", func(b []byte) []byte { b[47] = 9; return b }),
 		onlyFile("a table that has our name", "_driftdb_log", "CREATE TABLE _driftdb_log(mine)"),
 		onlyFile("a view that has our name", "_driftdb_queue", "CREATE VIEW _driftdb_queue AS SELECT 1"),
+		{"a table of our module", "driftdb_capture", func(t *testing.T, cfg *driftdb.Config, mode string) func() {
+			leave(t, cfg.Path, mode, "CREATE TABLE mine(a)", `PRAGMA writable_schema=ON;
+				INSERT INTO sqlite_schema VALUES('table', 'spy', 'spy', 0, 'CREATE VIRTUAL TABLE spy USING Driftdb_Capture(1, 0)')`)
+			return nil
+		}},
 		{"format of writes", "", func(t *testing.T, cfg *driftdb.Config, _ string) func() {
 			foreign(t, cfg.Path, "DELETE", "")
 			edit(t, cfg.Path, func(b []byte) []byte { b[18] = 3; return b })
@@ -206,6 +211,9 @@ func refusedByOthers() []refusal {
 			must(t, err)
 			return func() { must(t, db.Close()) }
 		}},
+		noRight("a file that may only be read", "app.sqlite", 0o444),
+		noRight("a file that may not be read", "app.sqlite", 0),
+		noRight("a folder that may only be read", ".", 0o555),
 		{"another program writes", "locked", func(t *testing.T, cfg *driftdb.Config, mode string) func() {
 			foreign(t, cfg.Path, mode, "")
 			c := plain(t, cfg.Path)
@@ -221,6 +229,20 @@ func refusedByOthers() []refusal {
 			return func() { must(t, c.Close()) }
 		}},
 	}
+}
+
+// noRight is a refusal for what this user may not do.
+func noRight(name, what string, mode os.FileMode) refusal {
+	return refusal{name, "", func(t *testing.T, cfg *driftdb.Config, journal string) func() {
+		if os.Geteuid() <= 0 {
+			t.Skip("this user may do everything, or has no such rights")
+		}
+		foreign(t, cfg.Path, journal, "")
+		path := filepath.Join(filepath.Dir(cfg.Path), what)
+		must(t, os.WriteFile(filepath.Join(filepath.Dir(cfg.Path), "somebody's.txt"), []byte("else"), 0o644))
+		must(t, os.Chmod(path, mode))
+		return func() { must(t, os.Chmod(path, 0o755)) }
+	}}
 }
 
 func refusedBuckets() []refusal {
@@ -266,7 +288,9 @@ func TestRefused(t *testing.T) {
 				dir := folder(t)
 				cfg := driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite")}
 				after := r.prepare(t, &cfg, mode)
-				must(t, os.WriteFile(filepath.Join(dir, "somebody's.txt"), []byte("else"), 0o644))
+				if after == nil {
+					must(t, os.WriteFile(filepath.Join(dir, "somebody's.txt"), []byte("else"), 0o644))
+				}
 				before := listing(t, dir, after != nil)
 				db, err := driftdb.Open(t.Context(), cfg)
 				if err == nil {
