@@ -48,6 +48,12 @@ func (*cursor) Close() error                             { return nil }
 
 var module = new(numbers)
 
+// sliced cannot be compared.
+type sliced struct {
+	*numbers
+	_ []int
+}
+
 // register registers one of everything.
 func register(_ context.Context, r *driftdb.Registrar) error {
 	twice := func(args []any) (any, error) { return fmt.Sprint(args[0], args[0]), nil }
@@ -184,6 +190,42 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestCatchUp: a file that is behind its bucket is brought up to date with what is
+// registered, and is snapshot with it.
+func TestCatchUp(t *testing.T) {
+	cfg := config(t)
+	db := open(t, cfg)
+	exec(t, db, schema)
+	if err := errors.Join(db.Flush(t.Context()), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	old := filepath.Join(t.TempDir(), "app.sqlite")
+	for _, suffix := range []string{"", "-lock"} {
+		data, err := os.ReadFile(cfg.Path + suffix)
+		if err == nil {
+			err = os.WriteFile(old+suffix, data, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	db = open(t, cfg)
+	exec(t, db, "UPDATE t SET a = a || 'z'; DELETE FROM u WHERE a = 'b'; INSERT INTO u VALUES('bb', 4); CREATE INDEX j ON t(g, twice(a))")
+	if err := errors.Join(db.Flush(t.Context()), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	behind := cfg
+	behind.Path, behind.ManualSync = old, false
+	db = open(t, behind)
+	rows, err := driftdb.Select[string](t.Context(), db, "SELECT group_concat(g ORDER BY id) || (SELECT group_concat(a) FROM u) FROM t")
+	if want := "azaz,bzbz,czczc,bb,a"; err != nil || len(rows) != 1 || rows[0] != want {
+		t.Errorf("%q, %v; want %q", rows, err, want)
+	}
+	if _, err := db.Snapshot(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRefused: an OnConnect that fails, and names that cannot be registered, fail
 // Open, which leaves nothing behind.
 func TestRefused(t *testing.T) {
@@ -202,6 +244,7 @@ func TestRefused(t *testing.T) {
 		},
 		"driftdb": func(r *driftdb.Registrar) error { return r.Module("DriftDB_Capture", module) },
 		"twice":   func(r *driftdb.Registrar) error { return errors.Join(r.Module("m", module), r.Module("M", module)) },
+		"pointer": func(r *driftdb.Registrar) error { return r.Module("m", sliced{module, nil}) },
 		"nil":     func(r *driftdb.Registrar) error { return r.Collation("c", nil) },
 		`""`:      func(r *driftdb.Registrar) error { return r.Collation("", strings.Compare) },
 	} {
