@@ -311,6 +311,36 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestNotRefused: what this program lacks, and what is wrong with rows only, is no
+// reason to refuse a file.
+func TestNotRefused(t *testing.T) {
+	const hack = "PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql = replace(sql, "
+	for name, more := range map[string]string{
+		"collation":     "CREATE TABLE u(a TEXT COLLATE NOCASE PRIMARY KEY);" + hack + "'NOCASE', 'klingon')",
+		"function":      "CREATE TABLE u(a, CHECK(abs(a) > 0));" + hack + "'abs', 'warp')",
+		"tokenizer":     "CREATE VIRTUAL TABLE u USING fts5(a);" + hack + "'fts5(a)', 'fts5(a, tokenize=klingon)')",
+		"module":        "CREATE VIRTUAL TABLE u USING fts5(a);" + hack + "'fts5(a)', 'holodeck(a)')",
+		"null":          "CREATE TABLE u(a, b); INSERT INTO u VALUES(1, NULL);" + hack + "'b)', 'b NOT NULL)')",
+		"unused page":   "CREATE TABLE u(a); PRAGMA writable_schema=ON; DELETE FROM sqlite_schema WHERE name = 'u'",
+		"missing entry": "CREATE TABLE u(a, b); CREATE INDEX i ON u(a); INSERT INTO u VALUES(1, 2);" + hack + "'u(a)', 'u(b)')",
+		"foreign key":   "CREATE TABLE u(a REFERENCES mine(a)); INSERT INTO u VALUES('nobody')",
+	} {
+		for _, mode := range []string{"DELETE", "WAL", killed} {
+			cfg := driftdb.Config{Name: "app", Path: filepath.Join(folder(t), "app.sqlite")}
+			leave(t, cfg.Path, mode, "CREATE TABLE mine(a TEXT)", "INSERT INTO mine VALUES('x');"+more)
+			db, err := driftdb.Open(t.Context(), cfg)
+			if err != nil {
+				t.Errorf("%s, %s: %v", name, mode, err)
+				continue
+			}
+			if n, err := driftdb.Select[int64](t.Context(), db, "SELECT count(*) FROM mine"); err != nil || len(n) != 1 || n[0] != 1 {
+				t.Errorf("%s, %s: %v, %v", name, mode, n, err)
+			}
+			must(t, db.Close())
+		}
+	}
+}
+
 // TestRefusedInTime: an Open whose context ends leaves the file as it was, too.
 func TestRefusedInTime(t *testing.T) {
 	dir := folder(t)
