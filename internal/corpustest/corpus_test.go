@@ -126,13 +126,12 @@ func play(ctx context.Context, dir string, im image) (end string, err error) {
 	if unreadable != nil {
 		return "adopted", fmt.Errorf("adopted, though it cannot be read: %w", unreadable)
 	}
-	faulty := !strings.Contains(source, "integrity_check|\"ok\"\n")
 	switch end, err := backedUp(ctx, db, cfg, source); {
-	case faulty && errors.Is(err, driftdb.ErrCorrupt):
+	case faulty(source) && errors.Is(err, driftdb.ErrCorrupt):
 		return "adopted, " + end + ", and told to be at fault", late(ctx)
 	case err != nil:
 		return "adopted, " + end, err
-	case faulty:
+	case faulty(source):
 		return "adopted, restored equal, with its faults", late(ctx)
 	}
 	w := &writer{r: rand.New(rand.NewPCG(1, uint64(len(im.data)))), db: db.SQL()}
@@ -149,6 +148,9 @@ func play(ctx context.Context, dir string, im image) (end string, err error) {
 	}
 	return "adopted, restored equal twice", late(ctx)
 }
+
+// faulty says whether SQLite has found something wrong with what was dumped.
+func faulty(dump string) bool { return !strings.Contains(dump, "integrity_check|\"ok\"\n") }
 
 // backedUp flushes a database and compares a restore with a dump of it.
 func backedUp(ctx context.Context, db *driftdb.DB, cfg driftdb.Config, source string) (end string, err error) {
