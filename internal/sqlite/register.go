@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -148,9 +147,6 @@ func (coll collation) install(c *Conn) error {
 	return c.Err(rc)
 }
 
-// errModuleTwice is for two modules of one name in one OnConnect.
-var errModuleTwice = errors.New("the module is registered twice")
-
 // having returns the driver that has these modules beyond d's own.
 //
 // modernc.org/sqlite keeps a driver that has opened connections with modules for
@@ -160,7 +156,7 @@ func (d *Driver) having(modules []module) (*Driver, error) {
 	for i, m := range modules {
 		for _, before := range modules[:i] {
 			if strings.EqualFold(before.name, m.name) {
-				return nil, fmt.Errorf("module %s: %w", m.name, errModuleTwice)
+				return nil, fmt.Errorf("module %s is registered twice", m.name)
 			}
 		}
 		next, err := d.plus(m)
