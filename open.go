@@ -298,7 +298,7 @@ func (db *DB) openConns() (err error) {
 // openSync makes the engine.
 func (db *DB) openSync() (err error) {
 	db.sync, err = syncer.New(syncer.Config{
-		Log: db.logs, Bucket: db.bucket, Path: db.path, OnConnect: db.onConnect,
+		Log: db.logs, Bucket: db.bucket, Path: db.path,
 		Sequence: db.hub.Sequence, Advance: db.hub.Advance,
 		StandBack: db.standBack, Refuse: func(err error) { db.hub.Refuse(export(err)) },
 		Writer: func() (*sqlite.Conn, error) {

@@ -114,6 +114,8 @@ type Conn struct {
 	cells uintptr // two pointers of C memory, for out parameters
 	cache map[string]*Stmt
 
+	onConnect func(*Registrar) error // of its options
+
 	checkpointer *Checkpointer
 	holds        bool // the checkpointer back
 
@@ -155,7 +157,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, dc.Close())
 	}
-	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger}
+	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger, onConnect: opts.OnConnect}
 	c.cells = libc.Xcalloc(tls, 2, 8)
 	c.waitInterruptibly()
 	if err = registrar.install(c); err != nil {
@@ -171,6 +173,10 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	}
 	return c, nil
 }
+
+// OnConnect is that of the options with which c was opened, for another connection to
+// have what c has.
+func (c *Conn) OnConnect() func(*Registrar) error { return c.onConnect }
 
 // check reads one value through our own statements: a driver whose insides
 // are not what we think fails here, before anything depends on them.

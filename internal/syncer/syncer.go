@@ -38,9 +38,6 @@ type Config struct {
 	Bucket *remote.Bucket
 	Path   string // of the database, for copies beside it
 
-	// OnConnect is called for connections to these copies.
-	OnConnect func(*sqlite.Registrar) error
-
 	// Sequence is the last committed one.
 	Sequence func() int64
 	// Reader opens a connection for a snapshot to read from.

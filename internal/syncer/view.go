@@ -37,7 +37,7 @@ func (s *Syncer) view(ctx context.Context) (view, int64, error) {
 	if err != nil {
 		return nil, 0, errors.Join(err, c.Close())
 	}
-	v, err := copyView(ctx, c, s.cfg.Path, s.cfg.OnConnect)
+	v, err := copyView(ctx, c, s.cfg.Path)
 	if err == nil {
 		err = c.Exec("COMMIT")
 		c.ReleaseCheckpoints(ctx)
@@ -78,7 +78,7 @@ type copied struct {
 }
 
 // copyView copies what c sees of the database at path.
-func copyView(ctx context.Context, c *sqlite.Conn, path string, onConnect func(*sqlite.Registrar) error) (v *copied, err error) {
+func copyView(ctx context.Context, c *sqlite.Conn, path string) (v *copied, err error) {
 	if err := checkRoom(c, filepath.Dir(path)); err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func copyView(ctx context.Context, c *sqlite.Conn, path string, onConnect func(*
 	}
 	v = &copied{work: work}
 	if err = c.Copy(ctx, work.Path(), nil); err == nil {
-		err = v.open(onConnect)
+		err = v.open(c)
 	}
 	if err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -98,10 +98,10 @@ func copyView(ctx context.Context, c *sqlite.Conn, path string, onConnect func(*
 
 // open makes the copy of a WAL database, which says that it is one, a file on
 // its own, and takes our tables out. Nobody needs what a crash would leave of
-// it.
-func (v *copied) open(onConnect func(*sqlite.Registrar) error) (err error) {
+// it. The copy's connection has what source has.
+func (v *copied) open(source *sqlite.Conn) (err error) {
 	v.c, err = sqlite.Open(v.work.Path(), sqlite.Options{
-		MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff, OnConnect: onConnect,
+		MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff, OnConnect: source.OnConnect(),
 	})
 	if err != nil {
 		return err
