@@ -316,7 +316,7 @@ func (db *DB) openSync() (err error) {
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
 		SnapshotEvery: int64(db.cfg.SnapshotEvery),
-		Retention:     db.cfg.Retention, Exclusive: db.cfg.Takeover == Refuse, Advisory: db.cfg.AdvisoryFencing,
+		Retention:     db.cfg.Retention, Exclusive: db.cfg.Takeover == Refuse, Advisory: db.cfg.AdvisoryFencing, Probed: db.probed,
 		Limits: changelog.Limits{Bytes: batchBytes, Entries: int64(db.cfg.MaxBatchSize)},
 		Logger: db.log,
 	})
@@ -342,8 +342,24 @@ func (db *DB) compareBucket(ctx context.Context) error {
 	c, err := syncer.Compare(ctx, db.direct, file, db.cfg.Takeover == Refuse)
 	if err == nil {
 		db.compared = &c
+		err = db.probeBucket(ctx, c)
 	}
 	return db.judge(ctx, err)
+}
+
+// probeBucket finds out whether the bucket honours conditions, if Open is about to
+// take over from another node.
+func (db *DB) probeBucket(ctx context.Context, c syncer.Comparison) error {
+	node := db.cfg.NodeID
+	if node == "" {
+		node = db.found.id.NodeID
+	}
+	if db.cfg.AdvisoryFencing || !c.Elsewhere(node) {
+		return nil
+	}
+	err := db.direct.Probe(ctx, node)
+	db.probed = err == nil
+	return err
 }
 
 // described is what the file says of itself; nothing, if it is new to DriftDB.

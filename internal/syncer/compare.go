@@ -71,6 +71,11 @@ const (
 // Check brings it up to date.
 func (c Comparison) Behind() bool { return c.relation == behind }
 
+// Elsewhere says whether the bucket has a writer that is not this node.
+func (c Comparison) Elsewhere(node string) bool {
+	return c.stored.Manifest != nil && c.stored.NodeID != node
+}
+
 // Proven says that it was shown, for a file that is behind, that nobody but DriftDB
 // has written to it: its log needs no barrier.
 func (c Comparison) Proven() bool { return c.proven }
