@@ -36,6 +36,9 @@ func fuzzdata(t *testing.T) []string {
 type image struct {
 	name string // the file of the corpus, the table, and the row
 	data []byte
+
+	ours    bool          // DriftDB has had it open: its log may be damaged
+	mutated func() []byte // instead of data, which would take too much memory for all of them
 }
 
 // images are the database files in the corpus, each once.
@@ -46,7 +49,7 @@ func images(t *testing.T) []image {
 	add := func(name string, data []byte) {
 		if sum := sha256.Sum256(data); len(data) > 0 && !seen[sum] {
 			seen[sum] = true
-			out = append(out, image{name, data})
+			out = append(out, image{name: name, data: data})
 		}
 	}
 	for _, file := range fuzzdata(t) {
@@ -96,7 +99,7 @@ func scripts(t *testing.T) []image {
 			}
 			if sum := sha256.Sum256(text); !seen[sum] {
 				seen[sum] = true
-				out = append(out, image{fmt.Sprintf("%s xsql %d", filepath.Base(file), st.Int64(0)), text})
+				out = append(out, image{name: fmt.Sprintf("%s xsql %d", filepath.Base(file), st.Int64(0)), data: text})
 			}
 			return nil
 		})

@@ -64,7 +64,7 @@ func runScript(ctx context.Context, dir, script string) (end string, err error) 
 		return end + ", restored equal", late(ctx)
 	case sabotage && how == "not backed up":
 		return end + ", has damaged the schema, and was told", late(ctx)
-	case faulty(source) && errors.Is(err, driftdb.ErrCorrupt):
+	case how != differs && faulty(source):
 		return end + ", " + how + ", and told to be at fault", late(ctx)
 	default:
 		return end + ", " + how, err
