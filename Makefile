@@ -80,9 +80,10 @@ writers:
 world:
 	go test ./internal/worldtest -run '^TestMatrix$$' -worlds $(CASES) -count 1 -timeout 0
 
-# All of SQLite's fuzz corpus: its databases, and its scripts by way of SQL.
+# All of SQLite's fuzz corpus: its databases, and its scripts by way of SQL; and files
+# with random damage.
 corpus:
-	go test ./internal/corpustest -run 'TestCorpus|TestScripts' -corpus -count 1 -v -timeout 0
+	go test ./internal/corpustest -run 'TestCorpus|TestScripts|TestMutated' -corpus -count 1 -v -timeout 0
 
 # Databases of Debian packages and Go modules, which it fetches, under random
 # statements.

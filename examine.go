@@ -88,12 +88,7 @@ func (db *DB) inspect() (err error) {
 		return fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", name, db.cfg.Name)
 	}
 	if db.found.adopted == changelog.Known {
-		// What Open will need of the file's books: were they found to be damaged later,
-		// something would have been written by then.
-		log := changelog.View(db.first)
-		_, books := log.Books()
-		_, digests := log.Digests()
-		return errors.Join(books, digests)
+		return changelog.Check(db.first)
 	}
 	if db.found.adopted == changelog.Fresh {
 		settings, err := db.first.Int("SELECT (SELECT user_version FROM pragma_user_version) | (SELECT application_id FROM pragma_application_id)")
