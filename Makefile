@@ -18,7 +18,7 @@ LATENCY  ?= 150
 CLOSES   ?= 200
 LIES     ?= 0-5000
 
-.PHONY: check race bench big fuzz kill closes faults clocks model writers takeover world damage economy demo
+.PHONY: check race bench big fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy demo
 
 # Everything that CI runs.
 check:
@@ -82,6 +82,17 @@ writers:
 # What can happen to the database file, at each moment of a program's life.
 world:
 	go test ./internal/worldtest -run '^TestMatrix$$' -worlds $(CASES) -count 1 -timeout 0
+
+# All of SQLite's fuzz corpus: its databases, and its scripts by way of SQL; and files
+# with random damage.
+corpus:
+	go test ./internal/corpustest -run 'TestCorpus|TestScripts|TestMutated' -corpus -count 1 -v -timeout 0
+
+# Databases of Debian packages and Go modules, which it fetches, under random
+# statements.
+realfiles: SEEDS = 1-10
+realfiles:
+	go test ./internal/corpustest -run '^TestFiles$$' -fetch -seeds $(SEEDS) -count 1 -v -timeout 0
 
 # One machine takes over from another that commits every 5 ms, by way of a store
 # whose every request takes LATENCY ms.

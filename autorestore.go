@@ -18,6 +18,12 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 	if !db.found.nothing || !db.cfg.AutoRestore {
 		return nil
 	}
+	if db.cfg.Takeover == Refuse && !db.cfg.ManualSync {
+		// Before anything is put in the place: a file would be left there that Open refuses.
+		if err := syncer.Held(ctx, db.bucket, db.cfg.NodeID); err != nil {
+			return err
+		}
+	}
 	if err := db.letGo(); err != nil {
 		return err
 	}
@@ -35,7 +41,7 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 
 // restore replaces the file, if there is one, by what the bucket has.
 func (db *DB) restore(ctx context.Context, node string) error {
-	res, err := restore.Run(ctx, db.bucket, restore.Options{File: db.file, Overwrite: db.found.there,
+	res, err := restore.Run(ctx, db.bucket, restore.Options{File: db.file, Overwrite: db.found.there, OnConnect: db.onConnect,
 		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1}
 			if n := len(m.Snapshots); n > 0 {

@@ -99,6 +99,14 @@ type Config struct {
 	// process or a transaction of db.SQL() holds. Default 10 s.
 	BusyTimeout time.Duration
 
+	// OnConnect registers the SQL functions, collations and virtual-table modules
+	// that the program's statements and its schema need. It is called for each
+	// connection that DriftDB opens: its own, those of SQL, and those that restore
+	// and check, also at the same time. What is registered belongs to that
+	// connection only. An error fails Open, or whatever needs the connection. ctx
+	// has the values of Open's context, and does not end.
+	OnConnect func(ctx context.Context, r *Registrar) error
+
 	// Logger gets what happens in the background. Default: nothing is logged.
 	Logger *slog.Logger
 

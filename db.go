@@ -33,6 +33,9 @@ type DB struct {
 	found found        // by Open, before it changed anything
 
 	compared *syncer.Comparison // of that with the bucket; nil: it did not answer, or was not asked
+	probed   bool               // the bucket honours conditions
+
+	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
 
 	ledger   sqlite.Ledger // of the commits that are ours
 	guard    guard

@@ -9,7 +9,8 @@
 // DB or a Tx, for [Select], which reads the rows of any query. A [Change] is one
 // committed change, as [DB.Changes] and [History] yield them. The bucket is an
 // [objstore.Store], or described by an [S3Config]. [Restore] and [Verify] work
-// from a [RestoreConfig], without an open database.
+// from a [RestoreConfig], without an open database. A [Registrar], which
+// [Config.OnConnect] gets, gives connections SQL functions written in Go.
 //
 // # How a write travels
 //

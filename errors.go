@@ -101,5 +101,8 @@ func export(err error) error {
 	if sqlite.Code(err)&0xff == lib.SQLITE_READONLY && !errors.Is(err, ErrReadOnly) {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
+	if sqlite.IsNotDatabase(err) && !errors.Is(err, ErrCorrupt) {
+		return wrapped{err, ErrCorrupt}
+	}
 	return err
 }

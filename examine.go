@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -54,8 +55,9 @@ func (db *DB) examine(ctx context.Context) error {
 // look opens the first connection. It changes nothing, also when it is closed
 // again.
 func (db *DB) look() (err error) {
-	db.first, err = new(sqlite.Driver).Open(db.path, sqlite.Options{
+	db.first, err = sqlite.Open(db.path, sqlite.Options{
 		MustExist: true, KeepJournal: true, BusyTimeout: db.cfg.BusyTimeout, Claim: db.file.Hold,
+		OnConnect: db.onConnect,
 	})
 	if err != nil {
 		db.file.Forget()
@@ -85,6 +87,9 @@ func (db *DB) inspect() (err error) {
 	if name := db.found.id.Name; name != "" && name != db.cfg.Name {
 		return fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", name, db.cfg.Name)
 	}
+	if db.found.adopted == changelog.Known {
+		return changelog.Check(db.first)
+	}
 	if db.found.adopted == changelog.Fresh {
 		settings, err := db.first.Int("SELECT (SELECT user_version FROM pragma_user_version) | (SELECT application_id FROM pragma_application_id)")
 		db.found.nothing = settings == 0
@@ -97,6 +102,42 @@ func notDatabase(err error) error {
 	if sqlite.IsNotDatabase(err) {
 		return fmt.Errorf("%w: it is no SQLite database, or a damaged one, and was left as it is: %w", ErrCorrupt, err)
 	}
+	return err
+}
+
+// rehearse finds out whether a file that is new to DriftDB can be adopted: it makes
+// our tables, and rolls that back while the file still has the journal mode that it
+// came with. What a damaged file says of its free pages cannot be believed, and our
+// tables would be written over pages that are in use; so all of it is looked through
+// first.
+func (db *DB) rehearse(ctx context.Context) (err error) {
+	if db.found.adopted == changelog.Known {
+		return nil
+	}
+	stop := db.first.Watch(ctx)
+	defer stop()
+	damage, err := db.first.Damage()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if damage != "" {
+		return fmt.Errorf("%w: the database is damaged, and was left as it is (%s); recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrCorrupt, damage)
+	}
+	spies, err := db.first.Int("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND instr(lower(sql), '" + capture.Module + "')")
+	if err != nil {
+		return err
+	}
+	if spies > 0 {
+		return fmt.Errorf("the database has a table of the module %s, which is DriftDB's own; drop it", capture.Module)
+	}
+	if err := db.first.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.first.Rollback()) }()
+	_, err = changelog.Init(db.first, db.cfg.NodeID)
 	return err
 }
 

@@ -293,6 +293,36 @@ func ExampleConfig_uploads() {
 	defer db.Close()
 }
 
+// A function of the program's own, which an index uses. Restore needs it, too.
+func ExampleConfig_onConnect() {
+	dir, remove := folder()
+	defer remove()
+	ctx := context.Background()
+
+	register := func(_ context.Context, r *driftdb.Registrar) error {
+		return r.Function(driftdb.Function{
+			Name: "initial", Args: 1, Deterministic: true,
+			Scalar: func(args []any) (any, error) {
+				name, _ := args[0].(string)
+				return name[:min(1, len(name))], nil
+			},
+		})
+	}
+	db, err := driftdb.Open(ctx, driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite"), OnConnect: register})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	_, err = db.Exec(ctx, `CREATE TABLE people(name TEXT); CREATE INDEX initials ON people(initial(name));
+		INSERT INTO people VALUES('Alice'), ('Bob')`)
+	if err != nil {
+		log.Fatal(err)
+	}
+	names, err := driftdb.Select[string](ctx, db, "SELECT name FROM people WHERE initial(name) = 'B'")
+	fmt.Println(names, err)
+	// Output: [Bob] <nil>
+}
+
 // The health of a file can be checked when a program starts.
 func ExampleDB_IntegrityCheck() {
 	db := memory()

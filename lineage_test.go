@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -335,6 +336,35 @@ func TestUnconditionalStore(t *testing.T) {
 		if err := db.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
 			t.Errorf("advisory fencing did not notice the other writer: %v", err)
 		}
+	}
+}
+
+// TestUnconditionalTakeover: an Open that would take over by way of such a store is
+// refused before the file is changed.
+func TestUnconditionalTakeover(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	cfg.Store, cfg.AdvisoryFencing = deaf{Store: cfg.Store}, true
+	db, err := driftdb.Open(ctx, cfg)
+	check(t, err)
+	some(t, db, "t", 1)
+	check(t, db.Flush(ctx))
+	check(t, db.Close())
+	before, err := os.ReadFile(cfg.Path)
+	check(t, err)
+
+	cfg.AdvisoryFencing, cfg.ManualSync, cfg.NodeID = false, false, "another"
+	db, err = driftdb.Open(ctx, cfg)
+	if err == nil {
+		check(t, db.Close())
+	}
+	if err == nil || !strings.Contains(err.Error(), "conditional writes") {
+		t.Errorf("%v", err)
+	}
+	after, err := os.ReadFile(cfg.Path)
+	check(t, err)
+	if !bytes.Equal(before, after) {
+		t.Error("the file is another one")
 	}
 }
 

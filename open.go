@@ -23,8 +23,8 @@ import (
 const memory = ":memory:"
 
 // Open opens a database, and makes it if it is missing; see [Config]. A SQLite
-// file that DriftDB has never seen is adopted: the bucket gets a snapshot of it
-// first.
+// file that DriftDB has never seen is read through and adopted: the bucket gets a
+// snapshot of it first. One whose pages are damaged is refused (ErrCorrupt).
 //
 // Open touches the disk. It asks the bucket when it has to restore, and, unless
 // syncing is manual, whether the file is up to date with it. One that is behind and
@@ -37,6 +37,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
 	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	if err := db.open(ctx); err != nil {
 		if db.file != nil {
 			err = db.file.Explain(err)
@@ -77,7 +78,7 @@ func (db *DB) start(ctx context.Context) error {
 	if err := db.compareBucket(ctx); err != nil {
 		return err
 	}
-	if err := db.adopt(); err != nil {
+	if err := db.adopt(ctx); err != nil {
 		return err
 	}
 	if err := db.openConns(); err != nil {
@@ -162,7 +163,7 @@ func (db *DB) openBucket(ctx context.Context) error {
 }
 
 // adopt makes the file DriftDB's, if it is not yet, and opens its writer.
-func (db *DB) adopt() (err error) {
+func (db *DB) adopt(ctx context.Context) (err error) {
 	if db.first == nil {
 		if err := db.setAside(); err != nil {
 			return err
@@ -173,6 +174,9 @@ func (db *DB) adopt() (err error) {
 		if err := db.look(); err != nil {
 			return err
 		}
+	}
+	if err := db.rehearse(ctx); err != nil {
+		return notDatabase(err)
 	}
 	db.checkpoints = sqlite.NewCheckpointer(db.path, db.file.Admit, func(err error) {
 		db.log.Warn("the WAL could not be copied back into the database; it grows until that works", "scope", "checkpoint", "error", err)
@@ -260,14 +264,14 @@ func (db *DB) identify(c *sqlite.Conn) error {
 func (db *DB) options() sqlite.Options {
 	return sqlite.Options{
 		BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
-		MustExist: true, Claim: db.file.Admit,
+		MustExist: true, Claim: db.file.Admit, OnConnect: db.onConnect,
 	}
 }
 
 // openReader opens a connection that only reads.
 func (db *DB) openReader(opts sqlite.Options) (*sqlite.Conn, error) {
 	opts.QueryOnly, opts.Ledger = true, nil
-	c, err := new(sqlite.Driver).Open(db.path, opts)
+	c, err := sqlite.Open(db.path, opts)
 	if err == nil {
 		return c, nil
 	}
@@ -301,7 +305,7 @@ func (db *DB) openSync() (err error) {
 		Writer: func() (*sqlite.Conn, error) {
 			opts := db.options()
 			opts.Synchronous, opts.ForeignKeys = sqlite.SyncFull, false
-			return new(sqlite.Driver).Open(db.path, opts)
+			return sqlite.Open(db.path, opts)
 		},
 		Reader: func() (*sqlite.Conn, error) {
 			if err := db.checkFile(); err != nil { // a snapshot of a mixture is none
@@ -313,7 +317,7 @@ func (db *DB) openSync() (err error) {
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
 		SnapshotEvery: int64(db.cfg.SnapshotEvery),
-		Retention:     db.cfg.Retention, Exclusive: db.cfg.Takeover == Refuse, Advisory: db.cfg.AdvisoryFencing,
+		Retention:     db.cfg.Retention, Exclusive: db.cfg.Takeover == Refuse, Advisory: db.cfg.AdvisoryFencing, Probed: db.probed,
 		Limits: changelog.Limits{Bytes: batchBytes, Entries: int64(db.cfg.MaxBatchSize)},
 		Logger: db.log,
 	})
@@ -339,8 +343,24 @@ func (db *DB) compareBucket(ctx context.Context) error {
 	c, err := syncer.Compare(ctx, db.direct, file, db.cfg.Takeover == Refuse)
 	if err == nil {
 		db.compared = &c
+		err = db.probeBucket(ctx, c)
 	}
 	return db.judge(ctx, err)
+}
+
+// probeBucket finds out whether the bucket honours conditions, if Open is about to
+// take over from another node.
+func (db *DB) probeBucket(ctx context.Context, c syncer.Comparison) error {
+	node := db.cfg.NodeID
+	if node == "" {
+		node = db.found.id.NodeID
+	}
+	if db.cfg.AdvisoryFencing || !c.Elsewhere(node) {
+		return nil
+	}
+	err := db.direct.Probe(ctx, node)
+	db.probed = err == nil
+	return err
 }
 
 // described is what the file says of itself; nothing, if it is new to DriftDB.

@@ -44,6 +44,7 @@ var opensItself = map[string]string{
 	"TestSourceFaults":               "its databases are not sound; it compares that, too",
 	"TestOpenBarrier":                "its store fails; the database is opened again with one that works",
 	"TestUnconditionalStore":         "its store is refused",
+	"TestUnconditionalTakeover":      "its store is refused",
 	"TestRekey":                      "it is opened again with another key, which the comparison needs",
 	"s3Refusals":                     "there is no bucket to restore from",
 	"BenchmarkLogBytes":              "a benchmark",

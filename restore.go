@@ -39,6 +39,10 @@ type RestoreConfig struct {
 
 	Branch string // restore this branch of the history: a BranchInfo.ID
 
+	// OnConnect is as in Config. The restore needs what the schema does: the
+	// functions and collations of indexes and generated columns, and modules.
+	OnConnect func(ctx context.Context, r *Registrar) error
+
 	Overwrite  bool // an existing file is refused otherwise
 	OnProgress func(Progress)
 }
@@ -109,7 +113,7 @@ func (cfg RestoreConfig) restore(ctx context.Context) (_ restore.Result, err err
 		return restore.Result{}, err
 	}
 	defer func() { err = errors.Join(err, file.Abandon()) }()
-	opts := restore.Options{File: file, Overwrite: cfg.Overwrite, Target: cfg.target(), Branch: cfg.Branch}
+	opts := restore.Options{File: file, Overwrite: cfg.Overwrite, Target: cfg.target(), Branch: cfg.Branch, OnConnect: onConnect(ctx, cfg.OnConnect)}
 	if cfg.OnProgress != nil {
 		opts.Progress = func(p restore.Progress) {
 			cfg.OnProgress(Progress{Stage: string(p.Stage), Done: p.Done, Total: p.Total})

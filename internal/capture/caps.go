@@ -45,7 +45,7 @@ func (r *recorder) makeCaps() {
 // connection it serves from its arguments.
 func (r *recorder) addCap() error {
 	i := len(r.caps)
-	if err := r.c.Exec(fmt.Sprintf("CREATE VIRTUAL TABLE IF NOT EXISTS temp._driftdb_cap%d USING driftdb_capture(%d, %d)", i, r.id, i)); err != nil {
+	if err := r.c.Exec(fmt.Sprintf("CREATE VIRTUAL TABLE IF NOT EXISTS temp._driftdb_cap%d USING %s(%d, %d)", i, Module, r.id, i)); err != nil {
 		return fmt.Errorf("capture: %w", err)
 	}
 	st, err := r.c.Prepare(fmt.Sprintf("INSERT INTO temp._driftdb_cap%d VALUES(0)", i))

@@ -21,7 +21,7 @@ import (
 
 var capturing = func() *sqlite.Driver {
 	d := new(sqlite.Driver)
-	if err := d.RegisterModule("driftdb_capture", module{}); err != nil {
+	if err := d.RegisterModule(Module, module{}); err != nil {
 		panic(err) // a driver of our own refuses its first module: a build with another driver
 	}
 	return d

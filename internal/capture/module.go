@@ -9,6 +9,10 @@ import (
 	"modernc.org/sqlite/vtab"
 )
 
+// Module is what the virtual table's module is called, in lower case. A schema has no
+// table of it: they are all in temp.
+const Module = "driftdb_capture"
+
 // module is the virtual table whose transaction methods SQLite calls inside
 // every commit, rollback and savepoint. It holds no rows.
 type module struct{}

@@ -1,6 +1,7 @@
 package changelog
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -44,6 +45,17 @@ func (b *Books) numbers() map[string]*int64 {
 		metaAcked: &b.Acked, metaConfirmed: &b.Confirmed, metaBarrier: &b.Barrier,
 		metaSnapshot: &b.Snapshot, metaSnapshotBytes: &b.SnapshotBytes, metaBytesSince: &b.BytesSince, metaEarliest: &b.Earliest,
 	}
+}
+
+// Check reads what whoever opens the database goes by: were it found to be damaged
+// later, something would have been written by then.
+func Check(c *sqlite.Conn) error {
+	l := View(c)
+	_, books := l.Books()
+	_, digests := l.Digests()
+	_, last := Last(c)
+	_, jobs := c.Int("SELECT count(*) FROM main._driftdb_queue WHERE status = 'processing'")
+	return errors.Join(books, digests, last, jobs)
 }
 
 // Books reads the books.

@@ -72,7 +72,7 @@ func missing(err error) error {
 	}
 	for _, s := range signs {
 		if _, name, found := strings.Cut(sqliteErr.Msg, s.sign); found {
-			return fmt.Errorf("%w: the %s %s, which the program that wrote it had: %w", ErrMissing, s.what, name, err)
+			return fmt.Errorf("%w: the %s %s, which the program that wrote it had; OnConnect registers it: %w", ErrMissing, s.what, name, err)
 		}
 	}
 	return err

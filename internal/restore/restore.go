@@ -37,6 +37,7 @@ type Options struct {
 	Target    Target
 	Branch    string // empty: the history
 	Progress  func(Progress)
+	OnConnect func(*sqlite.Registrar) error // of the connection to the new file
 	// Finish is called with the proven database, its position, the time of its
 	// last change (Unix ms) and its tables' digests before the file is put in
 	// its place.
@@ -140,7 +141,9 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	res.Damaged = j.broken.keys
 	j.proof = newProof(known)
 	defer j.proof.Close()
-	c, err := new(sqlite.Driver).Open(j.file, sqlite.Options{Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 32 << 10})
+	c, err := sqlite.Open(j.file, sqlite.Options{
+		Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 32 << 10, OnConnect: j.opts.OnConnect,
+	})
 	if err != nil {
 		return res, err
 	}

@@ -55,21 +55,36 @@ type Options struct {
 	// the file is open and, unless MustExist is set, made.
 	Claim func(*Conn) error
 
+	// OnConnect is called before the connection is opened: an error of it fails Open.
+	OnConnect func(*Registrar) error
+
 	Checkpointer *Checkpointer // does the checkpoints; default: the commit that leaves 1000 pages or more in the WAL
 }
 
 // Driver opens connections. Its zero value opens plain ones.
 type Driver struct {
-	mu  sync.Mutex
-	drv sqlite.Driver
+	mu      sync.Mutex
+	drv     sqlite.Driver
+	modules []module
+	more    map[module]*Driver // the same, with one module more
 }
+
+// plain opens connections that nothing but an OnConnect adds to.
+var plain Driver
+
+// Open opens the database at path, as [Driver.Open] does.
+func Open(path string, opts Options) (*Conn, error) { return plain.Open(path, opts) }
 
 // RegisterModule gives every later connection of this driver the virtual table
 // module m.
 func (d *Driver) RegisterModule(name string, m vtab.Module) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.drv.RegisterModule(name, m)
+	if err := d.drv.RegisterModule(name, m); err != nil {
+		return err
+	}
+	d.modules = append(d.modules, module{name, m})
+	return nil
 }
 
 // driverConn is what we use of the driver's own connection.
@@ -99,6 +114,8 @@ type Conn struct {
 	cells uintptr // two pointers of C memory, for out parameters
 	cache map[string]*Stmt
 
+	onConnect func(*Registrar) error // of its options
+
 	checkpointer *Checkpointer
 	holds        bool // the checkpointer back
 
@@ -118,6 +135,16 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	if v := lib.SQLITE_VERSION_NUMBER; v < minVersion {
 		return nil, fmt.Errorf("sqlite: SQLite %s can corrupt a WAL database; 3.51.3 or later is needed", lib.SQLITE_VERSION)
 	}
+	var registrar Registrar
+	if opts.OnConnect != nil {
+		if err := opts.OnConnect(&registrar); err != nil {
+			return nil, fmt.Errorf("open %s: OnConnect: %w", path, err)
+		}
+	}
+	d, err := d.having(registrar.modules)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: OnConnect: %w", path, err)
+	}
 	dc, err := d.drv.Open(dsn(path, opts))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -130,10 +157,14 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, dc.Close())
 	}
-	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger}
+	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger, onConnect: opts.OnConnect}
 	c.cells = libc.Xcalloc(tls, 2, 8)
 	c.waitInterruptibly()
-	err = c.begin(opts)
+	if err = registrar.install(c); err != nil {
+		err = fmt.Errorf("OnConnect: %w", err)
+	} else {
+		err = c.begin(opts)
+	}
 	if c.ledger != nil {
 		c.hook()
 	}
@@ -142,6 +173,10 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	}
 	return c, nil
 }
+
+// OnConnect is that of the options with which c was opened, for another connection to
+// have what c has.
+func (c *Conn) OnConnect() func(*Registrar) error { return c.onConnect }
 
 // check reads one value through our own statements: a driver whose insides
 // are not what we think fails here, before anything depends on them.

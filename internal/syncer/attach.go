@@ -62,7 +62,7 @@ func (s *Syncer) joined(err error) error {
 
 // elsewhere says whether the bucket has a writer that is not this node.
 func (s *Syncer) elsewhere(c Comparison) bool {
-	return c.stored.Manifest != nil && c.stored.NodeID != s.log.Identity().NodeID
+	return c.Elsewhere(s.log.Identity().NodeID)
 }
 
 // join brings file and bucket together: the books say how much of the log the
@@ -135,7 +135,7 @@ func (s *Syncer) reconcile(ctx context.Context, c Comparison, trail *remote.Trai
 
 // probe finds out, once in a session, whether the store honours conditions.
 func (s *Syncer) probe(ctx context.Context, b *remote.Bucket) error {
-	if s.cfg.Advisory || s.probed {
+	if s.cfg.Advisory || s.cfg.Probed || s.probed {
 		return nil
 	}
 	err := b.Probe(ctx, s.log.Identity().NodeID)

@@ -71,6 +71,11 @@ const (
 // Check brings it up to date.
 func (c Comparison) Behind() bool { return c.relation == behind }
 
+// Elsewhere says whether the bucket has a writer that is not this node.
+func (c Comparison) Elsewhere(node string) bool {
+	return c.stored.Manifest != nil && c.stored.NodeID != node
+}
+
 // Proven says that it was shown, for a file that is behind, that nobody but DriftDB
 // has written to it: its log needs no barrier.
 func (c Comparison) Proven() bool { return c.proven }
@@ -104,15 +109,41 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 		return c, fmt.Errorf("%w: the bucket holds a database under the name %q (id %s), and this file is not that. %s", ErrDiverged, m.Name, m.DatabaseID, advice)
 	case m.DatabaseID != f.Identity.DatabaseID:
 		return c, fmt.Errorf("%w: the bucket holds another database under the name %q (id %s, this file is %s). %s", ErrDiverged, m.Name, m.DatabaseID, f.Identity.DatabaseID, advice)
-	case exclusive && m.NodeID != f.Identity.NodeID:
-		return c, fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is node %s. To take the database over, open it with Takeover: Allow",
-			ErrHeld, m.NodeID, m.Epoch, time.UnixMilli(m.UpdatedAt).UTC().Format(time.RFC3339), f.Identity.NodeID)
+	case exclusive:
+		if err := held(m, f.Identity.NodeID); err != nil {
+			return c, err
+		}
 	}
 	err = c.relate(ctx, bucket, f, trail)
 	if errors.Is(err, errOther) {
 		err = fmt.Errorf("%w: %w. %s", ErrDiverged, err, advice)
 	}
 	return c, err
+}
+
+// Held is an ErrHeld if the bucket has a writer on another node. An empty node is a
+// new one.
+func Held(ctx context.Context, bucket *remote.Bucket, node string) error {
+	stored, err := bucket.Manifest(ctx)
+	if errors.Is(err, remote.ErrNoBackup) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return held(stored.Manifest, node)
+}
+
+func held(m *remote.Manifest, node string) error {
+	if m.NodeID == node {
+		return nil
+	}
+	this := "node " + node
+	if node == "" {
+		this = "a new node"
+	}
+	return fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is %s. To take the database over, open it with Takeover: Allow",
+		ErrHeld, m.NodeID, m.Epoch, time.UnixMilli(m.UpdatedAt).UTC().Format(time.RFC3339), this)
 }
 
 // relate compares the two histories.

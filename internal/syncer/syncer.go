@@ -62,6 +62,7 @@ type Config struct {
 	Retention        time.Duration // how far back every point stays restorable; negative: all of it
 	Exclusive        bool          // do not take over from another node
 	Advisory         bool          // the store need not honour conditions
+	Probed           bool          // it is known to
 
 	Logger *slog.Logger
 }

@@ -94,7 +94,7 @@ func copyView(ctx context.Context, c *sqlite.Conn, path string) (v *copied, err 
 	}
 	v = &copied{work: work}
 	if err = c.Copy(ctx, work.Path(), nil); err == nil {
-		err = v.open()
+		err = v.open(c)
 	}
 	if err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -104,9 +104,11 @@ func copyView(ctx context.Context, c *sqlite.Conn, path string) (v *copied, err 
 
 // open makes the copy of a WAL database, which says that it is one, a file on
 // its own, and takes our tables out. Nobody needs what a crash would leave of
-// it.
-func (v *copied) open() (err error) {
-	v.c, err = new(sqlite.Driver).Open(v.work.Path(), sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff})
+// it. The copy's connection has what source has.
+func (v *copied) open(source *sqlite.Conn) (err error) {
+	v.c, err = sqlite.Open(v.work.Path(), sqlite.Options{
+		MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff, OnConnect: source.OnConnect(),
+	})
 	if err != nil {
 		return err
 	}
