@@ -162,10 +162,9 @@ func words(err error) string {
 
 // names says that SQLite's words name what it lacks.
 func names(words string) bool {
-	for _, s := range []string{"no such collation sequence: ", "no such function: ", "unknown function: ", "no such module: ", "no such tokenizer: "} {
-		if strings.Contains(words, s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(lackings, func(s string) bool { return strings.Contains(words, s) })
+}
+
+var lackings = []string{
+	"no such collation sequence: ", "no such function: ", "unknown function: ", "no such module: ", "no such tokenizer: ",
 }

@@ -156,7 +156,7 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	}
 	end, err := j.replay(ctx, c, start)
 	if err != nil {
-		return res, j.broken.explain(err)
+		return res, damaged(j.broken.explain(err))
 	}
 	sums, err := j.check(ctx, c, end.Sequence, &res)
 	if err != nil {

@@ -151,9 +151,10 @@ func (s *Syncer) pruned() time.Duration {
 
 // collect deletes what the manifest has not needed since it was pruned last,
 // and prunes it again. Between two prunings the grace time passes at least, so
-// a reader who has an older manifest still finds what that names.
+// a reader who has an older manifest still finds what that names. It waits for a task:
+// what that has stored is not named yet, and may have taken longer than the grace time.
 func (s *Syncer) collect(ctx context.Context) (objects int, bytes int64, err error) {
-	if s.cfg.Retention <= 0 || s.books.BarrierOpen() {
+	if s.cfg.Retention <= 0 || s.books.BarrierOpen() || s.task != nil {
 		return 0, 0, nil
 	}
 	switch since := s.pruned(); {
