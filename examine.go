@@ -107,16 +107,23 @@ func notDatabase(err error) error {
 
 // rehearse finds out whether a file that is new to DriftDB can be adopted: it makes
 // our tables, and rolls that back while the file still has the journal mode that it
-// came with. What a damaged file says of its free pages cannot be believed, and our
-// tables would be written over pages that are in use; so all of it is looked through
-// first.
+// came with.
+//
+// Our tables go into free pages, if it has any, and with auto_vacuum other pages are
+// moved. What a damaged file says of these cannot be believed, and pages that are in
+// use would be overwritten; so all of it is looked through first. Without either our
+// tables go to the file's end, and only the schema has to be whole.
 func (db *DB) rehearse(ctx context.Context) (err error) {
 	if db.found.adopted == changelog.Known {
 		return nil
 	}
 	stop := db.first.Watch(ctx)
 	defer stop()
-	damage, err := db.first.Damage()
+	reuses, err := db.first.Int("SELECT (SELECT freelist_count FROM pragma_freelist_count) | (SELECT auto_vacuum FROM pragma_auto_vacuum)")
+	if err != nil {
+		return err
+	}
+	damage, err := db.first.Damage(reuses == 0)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -23,8 +23,9 @@ import (
 const memory = ":memory:"
 
 // Open opens a database, and makes it if it is missing; see [Config]. A SQLite
-// file that DriftDB has never seen is read through and adopted: the bucket gets a
-// snapshot of it first. One whose pages are damaged is refused (ErrCorrupt).
+// file that DriftDB has never seen is adopted: the bucket gets a snapshot of it first.
+// If it has free pages, it is read through before, and refused if it is damaged
+// (ErrCorrupt).
 //
 // Open touches the disk. It asks the bucket when it has to restore, and, unless
 // syncing is manual, whether the file is up to date with it. One that is behind and

@@ -54,7 +54,7 @@ func TestDamage(t *testing.T) {
 		if c, err = sqlite.Open(path, sqlite.Options{KeepJournal: true}); err != nil {
 			t.Fatal(err)
 		}
-		damage, err := c.Damage()
+		damage, err := c.Damage(false)
 		if err != nil || (damage == "") != (test.want == "") || !strings.Contains(damage, test.want) {
 			t.Errorf("%s: %q, %v; want %q", name, damage, err, test.want)
 		}

@@ -149,7 +149,11 @@ func refusedFiles() []refusal {
 		}},
 		damaged("cut off", "damaged", "", func(b []byte) []byte { return b[:len(b)-4096] }),
 		damaged("schema", "damaged", "", func(b []byte) []byte { clear(b[100:300]); return b }),
-		damaged("a table's page", "damaged", "", func(b []byte) []byte { b[4096+3] ^= 0xff; return b }),
+		damaged("a table's page", "damaged", "CREATE TABLE x(a); CREATE TABLE y(a); CREATE TABLE z(a); DROP TABLE x; DROP TABLE y; DROP TABLE z", func(b []byte) []byte {
+			b[4096+3] ^= 0xff
+			b[8192+3] ^= 0xff
+			return b
+		}),
 		damaged("a free page that is in use", "damaged", "CREATE TABLE gone(a); DROP TABLE gone", func(b []byte) []byte {
 			// the free list begins at the page of a table
 			binary.BigEndian.PutUint32(b[32:], 2)
@@ -345,7 +349,7 @@ func TestNotRefused(t *testing.T) {
 func TestRefusedInTime(t *testing.T) {
 	dir := folder(t)
 	cfg := driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite")}
-	foreign(t, cfg.Path, "DELETE", `CREATE TABLE large AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000)
+	foreign(t, cfg.Path, "DELETE", `CREATE TABLE gone(a); DROP TABLE gone; CREATE TABLE small(a); CREATE TABLE large AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000)
 		SELECT i, hex(randomblob(50)) FROM n`)
 	before := listing(t, dir, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
