@@ -80,8 +80,8 @@ func TestNothingTwice(t *testing.T) {
 		if m := first.Metrics(); m.PendingChanges != 0 || m.ConfirmedSequence != m.LatestSequence || !m.IsRunning || m.LastError != nil {
 			t.Errorf("after two minutes: %+v", m)
 		}
-		if n := store.Tally(objstoretest.Put).Calls; n != 6 {
-			t.Errorf("%d PUTs, want three to probe the store, a batch, and two manifests: one for the epoch, one to confirm", n)
+		if n := store.Tally(objstoretest.Put).Calls; n != 16 {
+			t.Errorf("%d PUTs, want 13 to probe a store that is new, a batch, and two manifests: one for the epoch, one to confirm", n)
 		}
 		store.Reset()
 		time.Sleep(time.Minute)

@@ -192,9 +192,9 @@ func killAtEachCall(t *testing.T, from string, prepare func(place string), look 
 	t.Fatal("there is no end to it")
 }
 
-// leave makes the database of a program that is dead: one row in the file, one in
+// leaveDead makes the database of a program that is dead: one row in the file, one in
 // its WAL.
-func leave(t *testing.T, dir string) {
+func leaveDead(t *testing.T, dir string) {
 	p := start(t, dir)
 	p.must("open", "app.sqlite", "")
 	p.must("exec", "CREATE TABLE precious(x); INSERT INTO precious VALUES(1)")
@@ -211,7 +211,7 @@ func leave(t *testing.T, dir string) {
 func TestReplaceKilled(t *testing.T) {
 	store, old := filepath.Join(folder(t), "store"), folder(t)
 	backup(t, store, 3)
-	leave(t, old)
+	leaveDead(t, old)
 	replaced := 0
 	killAtEachCall(t, store, func(place string) {
 		copyFile(t, filepath.Join(old, "app.sqlite"), filepath.Join(place, "app.sqlite"))
@@ -248,7 +248,7 @@ func TestReplaceKilled(t *testing.T) {
 // beside the file that was set aside.
 func TestDetachKilled(t *testing.T) {
 	old := folder(t)
-	leave(t, old)
+	leaveDead(t, old)
 	killAtEachCall(t, "", func(place string) {
 		for _, name := range []string{"app.sqlite", "app.sqlite-wal", "app.sqlite-lock"} {
 			copyFile(t, filepath.Join(old, name), filepath.Join(place, name))
