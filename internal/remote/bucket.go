@@ -171,6 +171,10 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	if prev.Manifest == nil {
 		opts = objstore.PutOptions{IfAbsent: true}
 	}
+	// Whatever the store makes of it: nobody's manifest is replaced unseen.
+	if err := opts.Validate(); err != nil {
+		return prev, fmt.Errorf("replace the manifest of %s: %w", b.name, err)
+	}
 	info, err := b.store.Put(ctx, manifestKey(b.name), bytes.NewReader(raw), opts)
 	if err == nil {
 		return Stored{Manifest: m, etag: info.ETag, raw: raw, said: info.ModTime.Round(0), heard: time.Now(), put: true}, nil

@@ -182,6 +182,9 @@ func (a advisory) Put(ctx context.Context, key string, body io.Reader, opts objs
 	if opts == (objstore.PutOptions{}) {
 		return a.Store.Put(ctx, key, body, opts)
 	}
+	if err := opts.Validate(); err != nil {
+		return objstore.Info{}, fmt.Errorf("put %q: %w", key, err)
+	}
 	there, info, err := a.Get(ctx, key, objstore.GetOptions{Length: 1})
 	switch {
 	case err == nil:

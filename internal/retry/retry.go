@@ -73,7 +73,7 @@ func (e *permanentError) Unwrap() error { return e.err }
 // lasting are the errors of a store that do not pass by waiting.
 var lasting = []error{
 	fs.ErrNotExist, fs.ErrPermission, errors.ErrUnsupported,
-	objstore.ErrPrecondition, objstore.ErrNoBucket, objstore.ErrInvalidKey,
+	objstore.ErrPrecondition, objstore.ErrNoETag, objstore.ErrNoBucket, objstore.ErrInvalidKey,
 }
 
 // Transient says whether the same call may succeed later. Whatever is not

@@ -72,7 +72,7 @@ func TestDoSucceedsLater(t *testing.T) {
 func TestDoRetriesOnlyWhatMayPass(t *testing.T) {
 	once := []error{
 		fs.ErrNotExist, fs.ErrPermission, errors.ErrUnsupported, objstore.ErrPrecondition,
-		objstore.ErrNoBucket, objstore.ErrInvalidKey, Permanent(errFlaky),
+		objstore.ErrNoBucket, objstore.ErrNoETag, objstore.ErrInvalidKey, Permanent(errFlaky),
 	}
 	// A timeout inside the store, while the caller's context lives, may pass.
 	again := []error{errFlaky, context.DeadlineExceeded, context.Canceled}

@@ -43,7 +43,8 @@ func accepting(t *testing.T, good *atomic.Value, status int, code string) (*stor
 	s := newStore(t, Config{Bucket: "the-bucket", Region: "eu-west-1", Endpoint: "http://127.0.0.1:1"})
 	w := tap(s, func(_ int, r *http.Request, _ func() (*http.Response, error)) (*http.Response, error) {
 		if strings.Contains(r.Header.Get("Authorization"), "Credential="+good.Load().(string)+"/") {
-			return answer(r, 200, "", "Etag", `"e"`), nil
+			// It has read the body, and says so.
+			return answer(r, 200, "", "Etag", `"e"`, "X-Amz-Checksum-Crc32", r.Header.Get("X-Amz-Checksum-Crc32")), nil
 		}
 		return refusal(r, status, code), nil
 	})

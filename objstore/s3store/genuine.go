@@ -62,13 +62,20 @@ var roots = map[string][]string{
 // tagged are the operations whose successful answers name the object's ETag.
 var tagged = map[string]bool{"PutObject": true, "UploadPart": true, "GetObject": true, "HeadObject": true}
 
+// redirects are the statuses by which portals send a browser to their page, and the one
+// that answers only a condition on a read, of which there is none. A store that has its
+// bucket elsewhere says 301 or 307.
+var redirects = map[int]bool{http.StatusFound: true, http.StatusSeeOther: true, http.StatusNotModified: true}
+
 // doubt returns an error if the answer cannot be a store's.
 func doubt(op string, answer *smithyhttp.Response) error {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	e := &impostor{status: answer.StatusCode, kind: kind}
 	switch {
-	case kind == "text/html":
+	case kind == "text/html" && answer.ContentLength != 0: // some stores call an empty body so
 		e.missing = "it is a page for people"
+	case redirects[answer.StatusCode]:
+		e.missing = "it sends the program elsewhere, or to a copy of its own"
 	case answer.StatusCode >= 300:
 		return nil // the SDK reads the error, and knows codes
 	case answer.StatusCode != http.StatusOK && op != "DeleteObject" && op != "AbortMultipartUpload" &&
