@@ -79,6 +79,8 @@ func (r *recorder) readTable(name string) *table {
 		t.lost = err.Error()
 	case info.HasRowID && t.rowid == "":
 		t.lost = "table " + name + " has columns named rowid, oid and _rowid_: its rows cannot be addressed"
+	default:
+		t.lost = r.unprovable(info)
 	}
 	return t
 }

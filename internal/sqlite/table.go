@@ -57,6 +57,8 @@ func (c *Conn) Table(name string) (*Table, error) {
 	if t.Width = len(all); t.Width == 0 {
 		return nil, fmt.Errorf("there is no table %s", name)
 	}
+	// A column may be in the key twice, under two collations. It has one number.
+	t.Key = slices.DeleteFunc(t.Key, func(k int) bool { return k < 0 })
 	if !t.HasRowID {
 		return t, nil
 	}
