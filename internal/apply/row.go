@@ -182,8 +182,16 @@ func (t *target) where(e *change.Entry, at int) string {
 			terms = append(terms, fmt.Sprintf("%s COLLATE %s = ?%d", name, sqlite.Quote(c), at+i))
 		}
 	}
-	return all(terms)
+	if len(terms) <= sought {
+		return all(terms)
+	}
+	// IS makes one term of the rest, which is checked in the row that was found: the
+	// time to plan a statement grows with more than the square of its terms.
+	return all(terms[:sought]) + " AND (" + all(terms[sought:]) + ") IS 1"
 }
+
+// sought is how many columns of a key a row is looked up by.
+const sought = 16
 
 // all joins terms with AND. SQLite bounds how deep an expression is, so it is made
 // as flat as can be: a key may have as many columns as a table.

@@ -16,7 +16,7 @@ import (
 // TestShapes: whatever a table looks like, its log can be replayed, or a barrier
 // says that it cannot.
 func TestShapes(t *testing.T) {
-	eachSeed(t, 40, 300, func(t *testing.T, seed uint64) {
+	eachSeed(t, 10, 80, func(t *testing.T, seed uint64) {
 		s := newSource(t, 0)
 		c := s.conn(t)
 		g := &shapes{Rand: random(seed, 7)}

@@ -78,6 +78,10 @@ func (c *Conn) Table(name string) (*Table, error) {
 	return t, err
 }
 
+// TooWide says that a row cannot be read in one statement: its rowid is one column more
+// than SQLite allows.
+func (t *Table) TooWide() bool { return t.HasRowID && !t.IsKey && len(t.Columns) >= 2000 }
+
 // about runs a query with a table's name as its parameter.
 func (c *Conn) about(query, table string, row func(*Stmt)) error {
 	st, err := c.Cached(query)
