@@ -18,7 +18,7 @@ LATENCY  ?= 150
 CLOSES   ?= 200
 LIES     ?= 0-5000
 
-.PHONY: check race bench big fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy demo
+.PHONY: check race bench big shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy demo
 
 # Everything that CI runs.
 check:
@@ -73,6 +73,11 @@ model:
 	go test . -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
+
+# Random tables, from one column to 2,000, whose log is replayed and compared.
+shapes: SEEDS = 0-20000
+shapes:
+	go test ./internal/capture -run '^TestShapes$$' -seeds $(SEEDS) -count 1 -timeout 0
 
 # Two machines that write under one name, in more orders than CI tries.
 writers:

@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
-	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -127,7 +127,7 @@ func (s *source) replayDigests(t testing.TB) (path string, d *digests, entries i
 	if err != nil || data == nil {
 		return path, d, 0, err
 	}
-	r, err := restore.NewReplay(c)
+	r, err := apply.NewReplay(c)
 	if err != nil {
 		return path, d, 0, err
 	}

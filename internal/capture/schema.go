@@ -38,7 +38,12 @@ func (r *recorder) version() version {
 
 var errOwned = errors.New("tables whose names start with _driftdb_ are DriftDB's own and cannot be written, made or altered; use another name")
 
+var errModule = errors.New("modules whose names start with driftdb_ are DriftDB's own and cannot be used in a schema; use another module")
+
 func (c *Conn) execSchema(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	if usesOurModule(text) {
+		return nil, errModule
+	}
 	if _, _, err := c.compile(text); err != nil {
 		return nil, err // without waiting for the lock
 	}
@@ -120,10 +125,16 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 
 // logSchema appends the statement, in order with the rows.
 func (r *recorder) logSchema(text string) {
-	text = statementText(text)
 	if r.over {
 		return
 	}
+	if writesSchema(r.c) && isDefinition(text) {
+		// It then leaves alone what it cannot understand, and takes names that are
+		// reserved. To repeat that would need a connection that may write the schema.
+		r.barrier("the schema was changed under PRAGMA writable_schema")
+		return
+	}
+	text = statementText(text)
 	if name, _ := pragma(text); name == "OPTIMIZE" {
 		text = "ANALYZE" // what it did depends on what the connection had run before
 	}
@@ -138,6 +149,20 @@ func (r *recorder) logSchema(text string) {
 	r.buf = change.AppendSchema(r.buf, stored, settings)
 	r.count++
 	r.logRows(name)
+}
+
+// writesSchema says whether PRAGMA writable_schema is on.
+func writesSchema(c *sqlite.Conn) bool {
+	return sqlite.At[lib.Tsqlite3](c.DB).Fflags&lib.SQLITE_WriteSchema != 0
+}
+
+// isDefinition says whether a schema statement makes, alters or drops something.
+func isDefinition(text string) bool {
+	switch words(text, 1)[0] {
+	case "ANALYZE", "REINDEX", "PRAGMA":
+		return false
+	}
+	return true
 }
 
 // settings reads what decides how SQLite understands the statement.

@@ -157,9 +157,26 @@ func isCreateAs(query string) bool {
 	return w[1] == "AS"
 }
 
-// statementText is the statement without what surrounds it.
-func statementText(q string) string {
-	return strings.TrimRight(skipSpace(q, true), "; \t\r\n\f")
+// statementText is the statement without what comes before it. What comes behind
+// it stays: SQLite keeps some of that, such as a comment, in the text that it stores,
+// and a replay has to give it the same.
+func statementText(q string) string { return skipSpace(q, true) }
+
+// usesOurModule says whether query makes a virtual table of our own module: it would
+// take part in commits, and a restore would not know it.
+func usesOurModule(query string) bool {
+	w := words(query, 12)
+	if w[0] != "CREATE" || w[1] != "VIRTUAL" || w[2] != "TABLE" {
+		return false
+	}
+	w = w[3:]
+	if w[0] == "IF" && w[1] == "NOT" && w[2] == "EXISTS" {
+		w = w[3:]
+	}
+	if w[1] == "." {
+		w = w[2:]
+	}
+	return w[1] == "USING" && strings.HasPrefix(w[2], "DRIFTDB_")
 }
 
 // severalStatements says whether script may hold more than one statement.

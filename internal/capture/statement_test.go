@@ -78,7 +78,7 @@ func TestIsCreateAs(t *testing.T) {
 
 func TestStatementText(t *testing.T) {
 	for query, want := range map[string]string{
-		" ;-- c\n CREATE TABLE x(a) ; \n":    "CREATE TABLE x(a)",
+		" ;-- c\n CREATE TABLE x(a) ; \n":    "CREATE TABLE x(a) ; \n",
 		"/* c */CREATE VIEW v AS SELECT ';'": "CREATE VIEW v AS SELECT ';'",
 	} {
 		if got := statementText(query); got != want {

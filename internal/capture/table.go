@@ -79,6 +79,10 @@ func (r *recorder) readTable(name string) *table {
 		t.lost = err.Error()
 	case info.HasRowID && t.rowid == "":
 		t.lost = "table " + name + " has columns named rowid, oid and _rowid_: its rows cannot be addressed"
+	case info.TooWide():
+		t.lost = "table " + name + " has a rowid beside as many columns as a statement can read: its rows cannot be told apart"
+	default:
+		t.lost = r.unprovable(info)
 	}
 	return t
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -48,7 +49,7 @@ type CatchUp struct {
 // cannot get further like this; changelog.ErrOvertaken that there are changes of its
 // own now.
 func (u CatchUp) Run(ctx context.Context) (remote.Position, error) {
-	r, err := NewReplay(u.Conn)
+	r, err := apply.NewReplay(u.Conn)
 	if err != nil {
 		return u.From, err
 	}
@@ -73,7 +74,7 @@ func (u CatchUp) Run(ctx context.Context) (remote.Position, error) {
 type forward struct {
 	CatchUp
 	ctx     context.Context
-	r       *Replay
+	r       *apply.Replay
 	proof   *proof
 	at      remote.Position
 	time    int64

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/check"
@@ -17,6 +18,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
+
+// ErrBarrier says that the log cannot be replayed across a barrier.
+var ErrBarrier = apply.ErrBarrier
 
 var (
 	// ErrDamaged says that what was restored does not hold the rows that the log says,
@@ -190,7 +194,7 @@ func strip(c *sqlite.Conn) error {
 }
 
 func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position) (remote.Position, error) {
-	r, err := NewReplay(c)
+	r, err := apply.NewReplay(c)
 	if err != nil {
 		return start, err
 	}
@@ -219,7 +223,7 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 type sink struct {
 	ctx  context.Context
 	c    *sqlite.Conn
-	r    *Replay
+	r    *apply.Replay
 	job  *job
 	time int64
 

@@ -138,3 +138,7 @@ func BenchmarkRestore(b *testing.B) {
 	}
 	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
 }
+
+func text(name, v string) change.Column {
+	return change.Column{Name: name, Value: change.Value{Kind: change.Text, Bytes: []byte(v)}}
+}

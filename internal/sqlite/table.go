@@ -57,6 +57,8 @@ func (c *Conn) Table(name string) (*Table, error) {
 	if t.Width = len(all); t.Width == 0 {
 		return nil, fmt.Errorf("there is no table %s", name)
 	}
+	// A column may be in the key twice, under two collations. It has one number.
+	t.Key = slices.DeleteFunc(t.Key, func(k int) bool { return k < 0 })
 	t.RowID = rowIDName(all)
 	var err error
 	if t.HasRowID, err = c.hasRowID(name, t.RowID); err != nil {
@@ -81,6 +83,10 @@ func (c *Conn) Table(name string) (*Table, error) {
 	_, t.Counted, err = c.lookUp(name, key)
 	return t, err
 }
+
+// TooWide says that a row cannot be read in one statement: its rowid is one column more
+// than SQLite allows.
+func (t *Table) TooWide() bool { return t.HasRowID && !t.IsKey && len(t.Columns) >= 2000 }
 
 // hasRowID says whether a table has a rowid, which no column hides as alias. Where
 // columns hide all of its names, the list of all tables has to tell.

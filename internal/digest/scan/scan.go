@@ -105,13 +105,13 @@ func table(l *digest.Ledger, c *sqlite.Conn, name string) error {
 	if err != nil {
 		return err
 	}
-	if t.HasRowID && t.RowID == "" {
+	if t.HasRowID && t.RowID == "" || t.TooWide() {
 		if n, err := c.Int("SELECT count(*) FROM (SELECT 1 FROM main." + sqlite.Quote(name) + " LIMIT 1)"); err != nil || n > 0 {
 			return err
 		}
 	}
 	l.Set()[name] = digest.Sum{}
-	if t.HasRowID && t.RowID == "" {
+	if t.HasRowID && t.RowID == "" || t.TooWide() {
 		return nil
 	}
 	st, err := c.Prepare(selection(t))

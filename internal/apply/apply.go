@@ -1,0 +1,136 @@
+// Package apply knows how an entry of the log is applied to a connection. Restore
+// repeats the log with it, and capture proves with it that a table can be repeated.
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// ErrBarrier says that the log cannot be replayed across a barrier.
+var ErrBarrier = errors.New("the log does not say what happened here; a snapshot is needed")
+
+// Replay repeats logged changes on a connection, exactly: the log has what
+// triggers and foreign-key actions did as changes of their own, so neither may
+// act again.
+type Replay struct {
+	c      *sqlite.Conn
+	tables map[string]*target
+	rows   int64
+	text   []byte // scratch for a statement's key
+}
+
+// NewReplay prepares c, which nobody else uses, for a replay.
+func NewReplay(c *sqlite.Conn) (*Replay, error) {
+	if err := c.Configure(lib.SQLITE_DBCONFIG_ENABLE_TRIGGER, false); err != nil {
+		return nil, err
+	}
+	if err := c.Exec("PRAGMA foreign_keys=OFF; PRAGMA ignore_check_constraints=ON"); err != nil {
+		return nil, err
+	}
+	return &Replay{c: c, tables: map[string]*target{}}, nil
+}
+
+// Rows is the number of row changes that were applied.
+func (r *Replay) Rows() int64 { return r.rows }
+
+// Close frees the statements; the connection stays open.
+func (r *Replay) Close() {
+	for _, t := range r.tables {
+		for _, st := range t.statements {
+			st.Finalize()
+		}
+	}
+	clear(r.tables)
+}
+
+// Apply repeats one change, inside the transaction that the caller has begun.
+func (r *Replay) Apply(e *change.Entry) error {
+	switch {
+	case e.Op == change.Schema:
+		return r.schema(e)
+	case e.Op == change.Barrier:
+		return fmt.Errorf("%w (%s)", ErrBarrier, e.Reason)
+	case e.Op != change.Insert && !e.HasRowID && len(e.Key) == 0:
+		return fmt.Errorf("%s in table %s: the entry does not say which row", e.Op, e.Table)
+	case e.Table == change.SequenceTable && len(e.Key) == 1:
+		return r.sequence(e)
+	}
+	t, err := r.target(e.Table)
+	if err != nil {
+		return err
+	}
+	if e.Op != change.Insert && e.Op != change.Update && e.Op != change.Delete {
+		return fmt.Errorf("unknown operation %d in table %s", e.Op, e.Table)
+	}
+	if err := r.row(t, e); err != nil {
+		return fmt.Errorf("%s in table %s: %w", e.Op, e.Table, err)
+	}
+	r.rows++
+	return nil
+}
+
+// sequence sets or drops a counter. Replayed inserts have moved the counters
+// in their own way before.
+func (r *Replay) sequence(e *change.Entry) error {
+	if e.Op != change.Delete && len(e.After) != 1 {
+		return fmt.Errorf("%s in table %s: the entry does not say to what value", e.Op, e.Table)
+	}
+	steps := []string{"DELETE FROM main.sqlite_sequence WHERE name = ?1"}
+	if e.Op != change.Delete {
+		steps = append(steps, "INSERT INTO main.sqlite_sequence(name, seq) VALUES(?1, ?2)")
+	}
+	for _, q := range steps {
+		st, err := r.c.Cached(q)
+		if err != nil {
+			return err
+		}
+		bindValue(st, 1, e.Key[0].Value)
+		if e.Op != change.Delete && st.Params() == 2 {
+			bindValue(st, 2, e.After[0].Value)
+		}
+		err = st.Run()
+		st.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// schema repeats a statement under the settings that it had. Foreign keys stay
+// off for DROP: what the implied DELETE did is in the log.
+func (r *Replay) schema(e *change.Entry) error {
+	r.Close()
+	s := e.Settings
+	for op, on := range map[int32]bool{
+		lib.SQLITE_DBCONFIG_LEGACY_ALTER_TABLE: s.LegacyAlterTable,
+		lib.SQLITE_DBCONFIG_DQS_DDL:            s.DoubleQuotedDDL,
+		lib.SQLITE_DBCONFIG_DQS_DML:            s.DoubleQuotedDML,
+	} {
+		if err := r.c.Configure(op, on); err != nil {
+			return err
+		}
+	}
+	if s.LegacyAlterTable && s.ForeignKeys && !isDrop(e.SQL) {
+		// Under legacy_alter_table a rename reaches the references of other
+		// tables only with foreign keys on. The pragma would be ignored
+		// inside a transaction; the setting itself is not.
+		if err := r.c.Configure(lib.SQLITE_DBCONFIG_ENABLE_FKEY, true); err != nil {
+			return err
+		}
+		defer func() { _ = r.c.Configure(lib.SQLITE_DBCONFIG_ENABLE_FKEY, false) }()
+	}
+	if err := r.c.Exec(e.SQL); err != nil {
+		return fmt.Errorf("%.200s: %w", e.SQL, err)
+	}
+	return nil
+}
+
+// isDrop says that sql, which starts with its first word, is a DROP.
+func isDrop(sql string) bool { return len(sql) > 4 && strings.EqualFold(sql[:4], "DROP") }

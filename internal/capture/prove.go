@@ -1,0 +1,308 @@
+package capture
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/driftdb/driftdb-go/internal/apply"
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// A table counts as replayable when it was seen to be: an empty copy of it, in
+// memory, gets a few rows, and entries for these are applied by the code that a
+// restore uses. What was proven of a table holds for each that is addressed alike.
+
+// proofs are the answers so far, for all connections of the program: by what decides
+// how a table's rows are addressed, why they cannot be; "" if they can.
+var proofs = struct {
+	sync.Mutex
+	why map[string]string
+}{why: map[string]string{}}
+
+// maxProofs bounds the answers that are kept.
+const maxProofs = 10_000
+
+// unprovable says why the rows of a table cannot be replayed; "" if they can.
+func (r *recorder) unprovable(t *sqlite.Table) string {
+	var key, why string
+	if err := r.unseen(func() (err error) { key, err = addressing(r.c, t.Name); return err }); err != nil {
+		r.fail = fmt.Errorf("capture: %w", err)
+		return ""
+	}
+	proofs.Lock()
+	defer proofs.Unlock()
+	why, known := proofs.why[key]
+	if !known {
+		var definition []string
+		if err := r.unseen(func() (err error) { definition, err = definitions(r.c, t.Name); return err }); err != nil {
+			r.fail = fmt.Errorf("capture: %w", err)
+			return ""
+		}
+		if err := prove(t.Name, definition); err != nil {
+			why = err.Error()
+		}
+		if len(proofs.why) >= maxProofs {
+			clear(proofs.why)
+		}
+		proofs.why[key] = why
+	}
+	if why == "" {
+		return ""
+	}
+	return "the rows of table " + t.Name + " cannot be repeated: " + why
+}
+
+// addressing is what decides how a table's rows are addressed and written: its
+// columns without their names, unless one is the rowid's, and its indexes.
+func addressing(c *sqlite.Conn, table string) (string, error) {
+	st, err := c.Cached(`SELECT 'c', quote(CASE WHEN lower(name) IN ('rowid', 'oid', '_rowid_') THEN lower(name) END), upper(type), "notnull", pk, hidden, dflt_value IS NULL
+		FROM pragma_table_xinfo(?1, 'main')
+		UNION ALL SELECT 'i', i.origin, i."unique", i.partial, k.cid, k."desc", quote(k.coll)
+		FROM pragma_index_list(?1, 'main') i, pragma_index_xinfo(i.name, 'main') k WHERE k.key`)
+	if err != nil {
+		return "", err
+	}
+	defer st.Release()
+	st.BindText(1, table)
+	var b strings.Builder
+	err = st.Each(func(st *sqlite.Stmt) error {
+		for i := range 7 {
+			b.WriteString(st.Text(i))
+			b.WriteByte(0)
+		}
+		return nil
+	})
+	return b.String(), err
+}
+
+// definitions are the statements that made a table and its indexes. The schema is
+// read from its end: a new table is found at once, and its indexes are behind it.
+func definitions(c *sqlite.Conn, table string) (out []string, err error) {
+	st, err := c.Prepare(`SELECT sql, type = 'table' FROM main.sqlite_schema
+		WHERE tbl_name = ?1 COLLATE NOCASE AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY rowid DESC`)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Finalize()
+	st.BindText(1, table)
+	for {
+		more, err := st.Step()
+		if err != nil || !more {
+			return out, err
+		}
+		out = append(out, st.Text(0))
+		if st.Int64(1) != 0 {
+			slices.Reverse(out)
+			return out, nil
+		}
+	}
+}
+
+// prove applies entries to a copy of a table. A copy that cannot be made, because a
+// connection of ours has not the functions or collations that it needs, or that takes
+// none of our rows, proves nothing: such a table counts as replayable.
+func prove(table string, definition []string) error {
+	c, err := new(sqlite.Driver).Open(":memory:", sqlite.Options{KeepJournal: true})
+	if err != nil {
+		return nil // no memory, say: the next of its kind is tried again by the next program
+	}
+	defer c.Close()
+	for _, sql := range definition {
+		if c.Exec(sql) != nil {
+			return nil
+		}
+	}
+	t, err := c.Table(table)
+	if err != nil || t.HasRowID && t.RowID == "" {
+		return nil // known to be lost without any proof
+	}
+	r, err := apply.NewReplay(c)
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	p := proof{c: c, t: t, r: r}
+	if err := c.Each("SELECT type FROM pragma_table_xinfo("+literal(table)+", 'main') WHERE hidden = 0", func(st *sqlite.Stmt) error {
+		p.types = append(p.types, st.Text(0))
+		return nil
+	}); err != nil || len(p.types) != len(t.Columns) {
+		return nil
+	}
+	p.sample()
+	return p.run()
+}
+
+// proof is one that is under way.
+type proof struct {
+	c     *sqlite.Conn
+	t     *sqlite.Table
+	types []string // of its columns
+	r     *apply.Replay
+}
+
+// samples are the values that all columns of a row get. SQLite makes of them what
+// the column's type says; rows that a constraint forbids are left out.
+var samples = []string{"NULL", "1", "'a'", "'A'", "'a '", "x'61'", "'2'", "2.5"}
+
+// typed are, by the types of STRICT tables, the values of two more rows.
+var typed = map[string][2]string{
+	"INT": {"3", "4"}, "INTEGER": {"3", "4"}, "REAL": {"3.5", "4"}, "BLOB": {"x'00'", "x''"},
+}
+
+// sample puts rows into the table.
+func (p *proof) sample() {
+	var names, first, second []string
+	for i, c := range p.t.Columns {
+		names = append(names, sqlite.Quote(c.Name))
+		values, ok := typed[strings.ToUpper(p.types[i])]
+		if !ok {
+			values = [2]string{"'b'", "'B'"}
+		}
+		first, second = append(first, values[0]), append(second, values[1])
+	}
+	insert := "INSERT INTO main." + sqlite.Quote(p.t.Name) + "(" + strings.Join(names, ", ") + ") VALUES("
+	for _, v := range samples {
+		_ = p.c.Exec(insert + strings.Join(slices.Repeat([]string{v}, len(names)), ", ") + ")")
+	}
+	_ = p.c.Exec(insert + strings.Join(first, ", ") + ")")
+	_ = p.c.Exec(insert + strings.Join(second, ", ") + ")")
+}
+
+// run deletes the rows, and repeats inserts, updates and deletes of them. After each
+// step the table has to hold what the entries say.
+func (p *proof) run() error {
+	rows, err := p.rows()
+	if err != nil {
+		return nil
+	}
+	if err := p.c.Exec("DELETE FROM main." + sqlite.Quote(p.t.Name)); err != nil {
+		return nil
+	}
+	for _, row := range rows {
+		insert := change.Entry{Op: change.Insert, Table: p.t.Name, HasRowID: row.HasRowID, RowID: row.RowID, Key: row.Key, After: row.After}
+		if err := p.apply(&insert); err != nil {
+			return err
+		}
+	}
+	if err := p.expect("insert", rows); err != nil {
+		return err
+	}
+	for i := range rows {
+		update := rows[i]
+		update.Op, update.NewRowID = change.Update, update.RowID
+		if update.HasRowID {
+			update.NewRowID += 1000
+		}
+		if err := p.apply(&update); err != nil {
+			return err
+		}
+		rows[i].RowID = update.NewRowID
+	}
+	if err := p.expect("update", rows); err != nil {
+		return err
+	}
+	for len(rows) > 0 {
+		remove := rows[0]
+		remove.Op, remove.Before, remove.After = change.Delete, remove.After, nil
+		if err := p.apply(&remove); err != nil {
+			return err
+		}
+		rows = rows[1:]
+		if err := p.expect("delete", rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply applies an entry. Its error does not name the table: it is kept for others.
+func (p *proof) apply(e *change.Entry) error {
+	if err := p.r.Apply(e); err != nil {
+		return fmt.Errorf("%s: %w", e.Op, errors.Unwrap(err))
+	}
+	return nil
+}
+
+// expect compares the table with rows.
+func (p *proof) expect(step string, rows []change.Entry) error {
+	got, err := p.rows()
+	if err != nil {
+		return err
+	}
+	if !slices.EqualFunc(got, rows, sameRow) {
+		return fmt.Errorf("after an %s that was repeated the table holds something else", step)
+	}
+	return nil
+}
+
+func sameRow(a, b change.Entry) bool {
+	return a.RowID == b.RowID && slices.EqualFunc(a.After, b.After, func(x, y change.Column) bool { return x.Value.Same(&y.Value) })
+}
+
+// rows reads the table, in its own order.
+func (p *proof) rows() (out []change.Entry, err error) {
+	own := p.t.HasRowID && !p.t.IsKey
+	var columns []string
+	for _, c := range p.t.Columns {
+		columns = append(columns, sqlite.Quote(c.Name))
+	}
+	rowids, err := p.rowids(own)
+	if err != nil {
+		return nil, err
+	}
+	err = p.c.Each("SELECT "+strings.Join(columns, ", ")+" FROM main."+sqlite.Quote(p.t.Name)+" NOT INDEXED", func(st *sqlite.Stmt) error {
+		e := change.Entry{Table: p.t.Name, HasRowID: own}
+		if own {
+			e.RowID = rowids[len(out)]
+		}
+		for i, c := range p.t.Columns {
+			e.After = append(e.After, change.Column{Name: c.Name, Value: value(p.c, st, i)})
+		}
+		for _, k := range p.t.Key {
+			e.Key = append(e.Key, e.After[k])
+		}
+		out = append(out, e)
+		return nil
+	})
+	return out, err
+}
+
+// rowids reads them by themselves: a result may have as many columns as a table.
+func (p *proof) rowids(own bool) (out []int64, err error) {
+	if !own {
+		return nil, nil
+	}
+	err = p.c.Each("SELECT "+p.t.RowID+" FROM main."+sqlite.Quote(p.t.Name)+" NOT INDEXED", func(st *sqlite.Stmt) error {
+		out = append(out, st.Int64(0))
+		return nil
+	})
+	return out, err
+}
+
+// value reads a value as an entry has it.
+func value(c *sqlite.Conn, st *sqlite.Stmt, i int) change.Value {
+	v := lib.Xsqlite3_column_value(c.TLS, st.Handle(), int32(i))
+	switch kind := lib.Xsqlite3_value_type(c.TLS, v); kind {
+	case lib.SQLITE_INTEGER:
+		return change.Value{Kind: change.Integer, Int: lib.Xsqlite3_value_int64(c.TLS, v)}
+	case lib.SQLITE_FLOAT:
+		return change.Value{Kind: change.Real, Real: lib.Xsqlite3_value_double(c.TLS, v)}
+	case lib.SQLITE_TEXT, lib.SQLITE_BLOB:
+		k := change.Text
+		if kind == lib.SQLITE_BLOB {
+			k = change.Blob
+		}
+		b := lib.Xsqlite3_value_blob(c.TLS, v)
+		return change.Value{Kind: k, Bytes: bytes.Clone(sqlite.CBytes(b, int(lib.Xsqlite3_value_bytes(c.TLS, v))))}
+	}
+	return change.Value{}
+}
+
+// literal makes a string of any text an SQL literal.
+func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
