@@ -205,14 +205,15 @@ func (db *DB) Vacuum(ctx context.Context) error {
 	return err
 }
 
-// size is the number of bytes that the database has on disk. Stat, unlike
-// open, leaves SQLite's locks alone.
-func (db *DB) size() int64 {
-	var n int64
-	for _, suffix := range []string{"", "-wal"} {
-		if info, err := os.Stat(db.path + suffix); err == nil {
-			n += info.Size()
-		}
+// size is the number of bytes that the database has on disk.
+func (db *DB) size() int64 { return sizeOf(db.path) + sizeOf(db.path+"-wal") }
+
+// sizeOf is the size of a file; of one that is not there, 0. Stat, unlike open,
+// leaves SQLite's locks alone.
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
 	}
-	return n
+	return info.Size()
 }

@@ -111,6 +111,7 @@ type Metrics struct {
 	Barriers          int64 // commits with something that the log cannot say; a snapshot follows each
 
 	DBSizeBytes   int64 // of the file and its WAL
+	WALSizeBytes  int64 // of the WAL alone; it grows for as long as a read keeps an old state of the file
 	LogSizeBytes  int64 // of the change log within it
 	BytesUploaded int64
 	Requests      int64 // to the store, repeated ones included
@@ -139,7 +140,8 @@ type Metrics struct {
 
 // Metrics says how things are. It reads the disk, and uses no network.
 func (db *DB) Metrics() Metrics {
-	m := Metrics{LatestSequence: db.Sequence(), DBSizeBytes: db.size(), Barriers: db.guard.barriers.Load()}
+	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal"), Barriers: db.guard.barriers.Load()}
+	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes
 	// A closed database has no log to measure, and nobody to tell.
 	log, _ := db.measureLog(context.Background())
 	m.LogSizeBytes = log.bytes
