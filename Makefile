@@ -18,7 +18,11 @@ LATENCY  ?= 150
 CLOSES   ?= 200
 LIES     ?= 0-5000
 
-.PHONY: check race bench big shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy demo
+.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy demo
+
+# Rows that are written and sent while the schema of 10,000 tables never stands still.
+tables:
+	DRIFTDB_TABLES=10000 go test . -run '^TestSchemaNeverStill$$' -count 1 -v -timeout 0
 
 # Everything that CI runs.
 check:

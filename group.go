@@ -218,8 +218,10 @@ func (db *DB) alone(ctx context.Context, single bool, fn func() error) error {
 	c := db.writer
 	c.Before()
 	defer c.After()
-	if single {
-		return db.refused(fn())
+	if single && !c.Restless() {
+		if err := fn(); !c.Overtaken(err) {
+			return db.refused(err)
+		}
 	}
 	stop := c.Watch(ctx)
 	defer stop()

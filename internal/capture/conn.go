@@ -13,6 +13,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"modernc.org/libc"
@@ -34,6 +35,8 @@ var capturing = func() *sqlite.Driver {
 type Conn struct {
 	*sqlite.Conn
 	r *recorder
+
+	overtaken time.Time // when a statement could not keep up with the schema
 }
 
 var (

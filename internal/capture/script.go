@@ -5,6 +5,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"strings"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // ExecContext runs a script, statement by statement. Each statement sees all
@@ -48,8 +51,54 @@ func (c *Conn) execOne(ctx context.Context, text string, args []driver.NamedValu
 	case attach:
 		return c.execAttach(ctx, text, args)
 	}
+	if !c.Restless() {
+		c.Before()
+		res, err := c.Driver.ExecContext(ctx, text, args)
+		if !c.Overtaken(err) || !c.Autocommit() || !writesRows(text) {
+			return res, err
+		}
+	} else if !c.Autocommit() || !writesRows(text) {
+		c.Before()
+		return c.Driver.ExecContext(ctx, text, args)
+	}
+	return c.execLocked(ctx, text, args)
+}
+
+// execLocked runs a statement that writes rows in a transaction that has the write
+// lock: from its compilation on nobody can change the schema.
+func (c *Conn) execLocked(ctx context.Context, text string, args []driver.NamedValue) (res driver.Result, err error) {
+	stop := c.Watch(ctx)
+	defer stop()
+	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
+		return nil, err
+	}
 	c.Before()
-	return c.Driver.ExecContext(ctx, text, args)
+	res, err = c.Driver.ExecContext(ctx, text, args)
+	if !c.Autocommit() { // also after an error: what a statement leaves then, as OR FAIL does, is meant to stay
+		c.Before()
+		err = errors.Join(err, c.Do("COMMIT"))
+	}
+	if err != nil {
+		stop()
+		return nil, errors.Join(err, c.Rollback())
+	}
+	return res, nil
+}
+
+// restlessness is for how long a connection takes the write lock before it compiles a
+// statement, once the schema changed each time that it had read it.
+const restlessness = time.Minute
+
+// Restless says that the schema changes faster than this connection reads it.
+func (c *Conn) Restless() bool { return time.Since(c.overtaken) < restlessness }
+
+// Overtaken says whether err is that, and remembers it.
+func (c *Conn) Overtaken(err error) bool {
+	if !sqlite.IsSchema(err) {
+		return false
+	}
+	c.overtaken = time.Now()
+	return true
 }
 
 // QueryContext runs a script and returns the rows that the driver would: those

@@ -34,6 +34,16 @@ func classify(query string) class {
 	return schema // CREATE, ALTER, DROP, ANALYZE, REINDEX, and whatever SQLite learns next
 }
 
+// writesRows says whether a statement that is plain writes rows as a whole or not at
+// all, so that a transaction around it changes nothing else.
+func writesRows(query string) bool {
+	switch words(query, 1)[0] {
+	case "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH":
+		return true
+	}
+	return false
+}
+
 // ControlsTransaction says whether a statement begins, ends or divides a
 // transaction.
 func ControlsTransaction(query string) bool {

@@ -1,9 +1,11 @@
 package changelog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -229,14 +231,23 @@ const eachChunk = 256 << 10
 // transaction: who makes batches of a long log for seconds on end would
 // otherwise keep the WAL from beginning anew, and writers make it grow.
 func (l *Log) Each(from int64, fn func(Transaction) error) error {
+	return l.Between(from, math.MaxInt64, fn)
+}
+
+// Between is Each for the transactions that begin at sequence to or before: it does
+// not follow writers that are faster than it.
+func (l *Log) Between(from, to int64, fn func(Transaction) error) error {
 	var chunk []Transaction
 	var data []byte
-	for next := from; ; {
+	for next := from; next <= to; {
 		var err error
 		if chunk, data, err = l.chunk(next, chunk[:0], data[:0]); err != nil || len(chunk) == 0 {
 			return err
 		}
 		for _, t := range chunk {
+			if t.First > to {
+				return nil
+			}
 			if err := fn(t); errors.Is(err, Stop) {
 				return nil
 			} else if err != nil {
@@ -245,6 +256,7 @@ func (l *Log) Each(from int64, fn func(Transaction) error) error {
 			next = t.Last() + 1
 		}
 	}
+	return nil
 }
 
 // chunk appends the transactions from sequence next on to chunk, and what they
@@ -336,6 +348,7 @@ func (l *Log) shape(id int64) (*change.Shape, error) {
 type Limits struct {
 	Bytes   int64 // of plain JSON
 	Entries int64 // 0: no limit
+	Through int64 // no transaction that begins after this sequence; 0: no limit
 }
 
 // WriteBatch writes transactions as a batch: from h.From up to sequence to, or,
@@ -345,10 +358,8 @@ type Limits struct {
 func (l *Log) WriteBatch(w io.Writer, h segment.Header, to int64, limits Limits, digests digest.Report) (segment.Trailer, error) {
 	b := segment.NewWriter(w, h)
 	b.SetDigests(digests)
-	err := l.Each(h.From, func(t Transaction) error {
-		if to != 0 && t.First > to {
-			return Stop
-		}
+	last := cmp.Or(to, limits.Through, math.MaxInt64)
+	err := l.Between(h.From, last, func(t Transaction) error {
 		if to == 0 && t.First > h.From && (b.Size() >= limits.Bytes || limits.Entries > 0 && t.Last()-h.From+1 > limits.Entries) {
 			return Stop
 		}

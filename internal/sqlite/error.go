@@ -31,6 +31,10 @@ func Code(err error) int {
 	return 0
 }
 
+// IsSchema says that the schema changed again each time that a statement was compiled
+// for it: with many tables that takes longer than it takes others to change it.
+func IsSchema(err error) bool { return Code(err)&0xff == lib.SQLITE_SCHEMA }
+
 // IsBusy says that another connection held a lock for longer than the busy
 // timeout, or that the transaction's view is too old to write on.
 func IsBusy(err error) bool { return Code(err)&0xff == lib.SQLITE_BUSY }

@@ -51,7 +51,7 @@ func (s *Syncer) upload(ctx context.Context, target int64) error {
 	var flying []*parcel
 	for at.Sequence < target || len(flying) > 0 {
 		if at.Sequence < target && len(flying) < pipeline {
-			p, sealed, err := s.pack(ctx, at)
+			p, sealed, err := s.pack(ctx, at, target)
 			if err != nil {
 				return err
 			}
@@ -75,9 +75,9 @@ func (s *Syncer) upload(ctx context.Context, target int64) error {
 // pack makes the batch after at. The job is fixed and on disk before anything
 // is sent: after a crash, or a lost answer, the bucket can hold this range and
 // no other.
-func (s *Syncer) pack(ctx context.Context, at place) (*parcel, []byte, error) {
+func (s *Syncer) pack(ctx context.Context, at place, target int64) (*parcel, []byte, error) {
 	header := segment.Header{NodeID: s.node, Epoch: s.epoch, From: at.Sequence + 1, Prev: at.Chain}
-	job, err := s.plan(ctx, header)
+	job, err := s.plan(ctx, header, target)
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan a batch from sequence %d: %w", header.From, err)
 	}
@@ -105,11 +105,13 @@ func (s *Syncer) pack(ctx context.Context, at place) (*parcel, []byte, error) {
 
 // plan finds where the batch ends, and claims it: a job that failed before in
 // this session has its end already.
-func (s *Syncer) plan(ctx context.Context, h segment.Header) (changelog.Job, error) {
+func (s *Syncer) plan(ctx context.Context, h segment.Header, target int64) (changelog.Job, error) {
 	if j, found, err := s.claimed(h.From); err != nil || found {
 		return j, err
 	}
-	end, err := s.log.WriteBatch(io.Discard, h, 0, s.cfg.Limits, nil)
+	limits := s.cfg.Limits
+	limits.Through = target // or a batch would never end while others commit faster than it is read
+	end, err := s.log.WriteBatch(io.Discard, h, 0, limits, nil)
 	if err != nil {
 		return changelog.Job{}, err
 	}
@@ -154,10 +156,7 @@ func (s *Syncer) failed(ctx context.Context, j changelog.Job, cause error) error
 // follow goes over the log from behind sequence after up to sequence to, notes
 // the last barrier, and brings digests forward.
 func (s *Syncer) follow(to, after int64, barrier *int64, known digest.Set) error {
-	return s.log.Each(after+1, func(t changelog.Transaction) error {
-		if t.First > to {
-			return changelog.Stop
-		}
+	return s.log.Between(after+1, to, func(t changelog.Transaction) error {
 		return s.log.Entries(t, func(sequence int64, e *change.Entry) error {
 			known.Apply(e)
 			switch e.Op {
