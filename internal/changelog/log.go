@@ -80,7 +80,7 @@ func insert(c *sqlite.Conn, sequence, now, cookie int64, data []byte) error {
 
 // Last is the number of the last entry.
 func (l *Log) Last() (int64, error) {
-	unpin, err := l.pin()
+	unpin, err := l.Pin()
 	if err != nil {
 		return 0, err
 	}
@@ -88,11 +88,11 @@ func (l *Log) Last() (int64, error) {
 	return Last(l.c)
 }
 
-// pin begins a read transaction, unless there is one. A statement that runs without is
+// Pin begins a read transaction, unless there is one. A statement that runs without is
 // compiled anew when another connection has changed the schema since; where reading the
 // schema of thousands of tables takes longer than making the next change, SQLite gives
 // up with SQLITE_SCHEMA. In a transaction the schema stays what it is.
-func (l *Log) pin() (unpin func(), err error) {
+func (l *Log) Pin() (unpin func(), err error) {
 	if !l.c.Autocommit() {
 		return func() {}, nil
 	}
@@ -125,7 +125,7 @@ func (l *Log) TimeAt(sequence int64) (at int64, err error) {
 	if sequence == 0 {
 		return 0, nil
 	}
-	unpin, err := l.pin()
+	unpin, err := l.Pin()
 	if err != nil {
 		return 0, err
 	}
@@ -153,7 +153,7 @@ func (l *Log) Earliest(after, to int64) (int64, error) {
 	if to <= after {
 		return NoTime, nil
 	}
-	unpin, err := l.pin()
+	unpin, err := l.Pin()
 	if err != nil {
 		return 0, err
 	}
@@ -177,7 +177,7 @@ func (l *Log) Earliest(after, to int64) (int64, error) {
 // Oldest is the number of the oldest entry that the log still has. The row
 // that a log begins with does not count.
 func (l *Log) Oldest() (int64, error) {
-	unpin, err := l.pin()
+	unpin, err := l.Pin()
 	if err != nil {
 		return 0, err
 	}
@@ -262,7 +262,7 @@ func (l *Log) Between(from, to int64, fn func(Transaction) error) error {
 // chunk appends the transactions from sequence next on to chunk, and what they
 // hold to data.
 func (l *Log) chunk(next int64, chunk []Transaction, data []byte) ([]Transaction, []byte, error) {
-	unpin, err := l.pin()
+	unpin, err := l.Pin()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -320,7 +320,7 @@ func (l *Log) shape(id int64) (*change.Shape, error) {
 	if s := l.shapes[id]; s != nil {
 		return s, nil
 	}
-	unpin, err := l.pin()
+	unpin, err := l.Pin()
 	if err != nil {
 		return nil, err
 	}

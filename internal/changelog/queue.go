@@ -65,7 +65,7 @@ func (l *Log) claim(j *Job) error {
 
 // Jobs lists the jobs of a kind, oldest first.
 func (l *Log) Jobs(kind Kind) ([]Job, error) {
-	unpin, err := l.pin()
+	unpin, err := l.Pin()
 	if err != nil {
 		return nil, err
 	}

@@ -26,8 +26,9 @@ const pipeline = 4
 // acknowledged.
 type place struct {
 	remote.Position
-	barrier int64
-	digests changelog.Digests
+	barrier  int64
+	digests  changelog.Digests
+	earliest int64 // of the times in the batch before it
 }
 
 // parcel is a batch on its way to the bucket.
@@ -47,7 +48,7 @@ func (s *Syncer) upload(ctx context.Context, target int64) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	at := place{remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}, s.books.Barrier, s.digests}
+	at := place{Position: remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}, barrier: s.books.Barrier, digests: s.digests}
 	var flying []*parcel
 	for at.Sequence < target || len(flying) > 0 {
 		if at.Sequence < target && len(flying) < pipeline {
@@ -81,7 +82,15 @@ func (s *Syncer) pack(ctx context.Context, at place, target int64) (*parcel, []b
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan a batch from sequence %d: %w", header.From, err)
 	}
+	unpin, err := s.log.Pin() // or each of the three would read the schema, if that has changed
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unpin()
 	next := place{barrier: at.barrier, digests: changelog.Digests{Known: maps.Clone(at.digests.Known)}}
+	if next.earliest, err = s.log.Earliest(job.From-1, job.To); err != nil {
+		return nil, nil, err
+	}
 	if err := s.follow(job.To, at.Sequence, &next.barrier, next.digests.Known); err != nil {
 		return nil, nil, err
 	}
@@ -106,17 +115,28 @@ func (s *Syncer) pack(ctx context.Context, at place, target int64) (*parcel, []b
 // plan finds where the batch ends, and claims it: a job that failed before in
 // this session has its end already.
 func (s *Syncer) plan(ctx context.Context, h segment.Header, target int64) (changelog.Job, error) {
-	if j, found, err := s.claimed(h.From); err != nil || found {
+	j, end, err := s.bounds(h, target)
+	if err != nil || j.To != 0 {
 		return j, err
-	}
-	limits := s.cfg.Limits
-	limits.Through = target // or a batch would never end while others commit faster than it is read
-	end, err := s.log.WriteBatch(io.Discard, h, 0, limits, nil)
-	if err != nil {
-		return changelog.Job{}, err
 	}
 	name := remote.Batch{NodeID: h.NodeID, From: h.From, To: end.To, Epoch: h.Epoch}
 	return s.claim(ctx, changelog.Job{Kind: changelog.Upload, Epoch: h.Epoch, From: h.From, To: end.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), name)})
+}
+
+// bounds is the job that is claimed already, or where a new one ends.
+func (s *Syncer) bounds(h segment.Header, target int64) (j changelog.Job, end segment.Trailer, err error) {
+	unpin, err := s.log.Pin()
+	if err != nil {
+		return j, end, err
+	}
+	defer unpin()
+	if j, found, err := s.claimed(h.From); err != nil || found {
+		return j, end, err
+	}
+	limits := s.cfg.Limits
+	limits.Through = target // or a batch would never end while others commit faster than it is read
+	end, err = s.log.WriteBatch(io.Discard, h, 0, limits, nil)
+	return j, end, err
 }
 
 // acknowledge writes into the books that a batch is in the bucket.
@@ -124,11 +144,7 @@ func (s *Syncer) acknowledge(ctx context.Context, p *parcel) error {
 	b := s.books
 	b.Barrier, b.Acked, b.Chain = p.next.barrier, p.next.Sequence, p.next.Chain
 	b.BytesSince += p.name.Size
-	earliest, err := s.log.Earliest(p.job.From-1, p.job.To)
-	if err != nil {
-		return err
-	}
-	b.Earliest = min(b.Earliest, earliest)
+	b.Earliest = min(b.Earliest, p.next.earliest)
 	if err := s.record(ctx, b, p.next.digests, p.job); err != nil {
 		return err
 	}
