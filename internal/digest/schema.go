@@ -70,12 +70,24 @@ func (s Set) alter(w *words) (understood bool) {
 			return s.rename(name, w)
 		}
 	case "ADD":
-		if !w.contains("DEFAULT") {
+		if !w.contains(changesRows) {
 			return true // every row has a NULL more, or a value that is not stored
 		}
 	}
 	s.forget(name)
 	return true
+}
+
+// changesRows says whether a token of an added column gives its rows a value, or may
+// take their rowid its last name.
+func changesRows(token string, quoted bool) bool {
+	switch fold(token) {
+	case "rowid", "oid", "_rowid_":
+		return true
+	case "default":
+		return !quoted
+	}
+	return false
 }
 
 // rename gives a table its new name. One that is not known may be virtual.

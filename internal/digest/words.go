@@ -56,10 +56,10 @@ func (w *words) exists() bool {
 	return k == "EXISTS"
 }
 
-// contains says whether a keyword is among what is left.
-func (w *words) contains(keyword string) bool {
+// contains says whether any token that is left fits.
+func (w *words) contains(fits func(token string, quoted bool) bool) bool {
 	for w.skip(); w.rest != ""; w.skip() {
-		if w.keyword() == keyword {
+		if fits(w.next()) {
 			return true
 		}
 	}
