@@ -90,12 +90,10 @@ func (db *DB) inspect() (err error) {
 	if db.found.adopted == changelog.Known {
 		return changelog.Check(db.first)
 	}
-	if db.found.adopted == changelog.Fresh {
-		settings, err := db.first.Int("SELECT (SELECT user_version FROM pragma_user_version) | (SELECT application_id FROM pragma_application_id)")
-		db.found.nothing = settings == 0
-		return err
-	}
-	return nil
+	// Its page size says nothing: a backup may take the place of such a file.
+	own, err := db.first.Int("SELECT EXISTS (SELECT 1 FROM main.sqlite_schema) OR user_version <> 0 OR application_id <> 0 FROM pragma_user_version, pragma_application_id")
+	db.found.nothing = own == 0
+	return err
 }
 
 func notDatabase(err error) error {

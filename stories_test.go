@@ -1,6 +1,13 @@
 package driftdb_test
 
-import "testing"
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
 
 // TestStories: statements whose effect was once lost on the way to the bucket. What is
 // restored is compared with the file when each ends.
@@ -34,4 +41,50 @@ func TestStories(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEmptyWithSettings: a file that has no tables yet, but settings of its own, keeps
+// them on its way through the bucket.
+func TestEmptyWithSettings(t *testing.T) {
+	settings := []string{"page_size", "auto_vacuum", "application_id", "user_version", "encoding"}
+	for _, set := range []string{
+		"PRAGMA page_size=8192", "PRAGMA auto_vacuum=incremental", "PRAGMA application_id=1234", "PRAGMA user_version=77",
+		"PRAGMA page_size=512; PRAGMA auto_vacuum=full; PRAGMA application_id=-1; PRAGMA user_version=-77",
+	} {
+		t.Run(set, func(t *testing.T) {
+			cfg := config(t)
+			script(t, cfg.Path, set+"; VACUUM")
+			want := pragmas(t, cfg.Path, settings)
+			db := open(t, cfg) // compares at the end
+			exec(t, db, "CREATE TABLE t(a); INSERT INTO t VALUES(1)")
+			check(t, db.Flush(t.Context()))
+			path := filepath.Join(t.TempDir(), "restored.sqlite")
+			_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: path})
+			check(t, err)
+			if got := pragmas(t, path, settings); got != want {
+				t.Errorf("restored: %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// script runs statements on a database that DriftDB does not have open.
+func script(t *testing.T, path, statements string) {
+	t.Helper()
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{KeepJournal: true})
+	check(t, err)
+	check(t, errors.Join(c.Exec(statements), c.Close()))
+}
+
+func pragmas(t *testing.T, path string, names []string) (values string) {
+	t.Helper()
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{KeepJournal: true})
+	check(t, err)
+	defer c.Close()
+	for _, name := range names {
+		v, err := c.Text("PRAGMA " + name)
+		check(t, err)
+		values += name + "=" + v + " "
+	}
+	return values
 }

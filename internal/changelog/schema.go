@@ -92,7 +92,7 @@ type Adopted int
 const (
 	Known   Adopted = iota // it has our tables
 	Fresh                  // it was empty
-	Foreign                // it has tables of its own, of which the log knows nothing: a barrier stands first
+	Foreign                // it has tables or settings of its own, of which the log knows nothing: a barrier stands first
 )
 
 // Inspect finds out what the database is to us, and whose it is if it has our
@@ -114,8 +114,9 @@ func Inspect(c *sqlite.Conn) (Adopted, Identity, error) {
 		id, err := ReadIdentity(c)
 		return Known, id, err
 	}
-	n, err := c.Int("SELECT count(*) FROM main.sqlite_schema")
-	if err != nil || n == 0 {
+	own, err := c.Int(`SELECT EXISTS (SELECT 1 FROM main.sqlite_schema) OR user_version <> 0 OR application_id <> 0 OR page_size <> 4096 OR auto_vacuum <> 0
+		FROM pragma_user_version, pragma_application_id, pragma_page_size, pragma_auto_vacuum`)
+	if err != nil || own == 0 {
 		return Fresh, Identity{}, err
 	}
 	return Foreign, Identity{}, nil
