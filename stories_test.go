@@ -31,6 +31,24 @@ func TestStories(t *testing.T) {
 		"a column is renamed to the rowid's last name": {
 			"CREATE TABLE t(rowid, oid, c)", "INSERT INTO t VALUES(1, 2, 3), (1, 2, 3)", "ALTER TABLE t RENAME COLUMN c TO _rowid_", "INSERT INTO t VALUES(7, 8, 9)",
 		},
+		"statistics, twice": {
+			"CREATE TABLE t(a PRIMARY KEY, b)", "CREATE INDEX i ON t(b)", "INSERT INTO t VALUES(1, 1)", "ANALYZE",
+			"WITH c(x) AS (SELECT 10 UNION ALL SELECT x + 1 FROM c WHERE x < 3000) INSERT INTO t SELECT x, x % 5 FROM c", "ANALYZE",
+		},
+		"statistics that depend on the connection": {
+			"CREATE TABLE t(a PRIMARY KEY, b)", "CREATE INDEX i ON t(b)",
+			"WITH c(x) AS (SELECT 10 UNION ALL SELECT x + 1 FROM c WHERE x < 3000) INSERT INTO t SELECT x, x % 5 FROM c",
+			"PRAGMA analysis_limit=100; ANALYZE i; SELECT * FROM t WHERE b = 3; PRAGMA optimize=0x10002",
+		},
+		"statistics that are edited": {
+			"CREATE TABLE t(a PRIMARY KEY, b)", "CREATE INDEX i ON t(b)", "INSERT INTO t VALUES(1, 1), (2, 2)", "ANALYZE",
+			"UPDATE sqlite_stat1 SET stat = '1000000 10' WHERE idx = 'i'", "DELETE FROM sqlite_stat4 WHERE idx = 'i'",
+			"INSERT INTO sqlite_stat4(tbl, idx, neq, nlt, ndlt, sample) VALUES('t', 'i', '1', '1', '1', x'00')", "ANALYZE sqlite_schema", "DROP INDEX i", "ANALYZE", "DROP TABLE t",
+		},
+		"statistics in a transaction": {
+			"CREATE TABLE t(a PRIMARY KEY, b)", "BEGIN; INSERT INTO t VALUES(1, 1); ANALYZE; SAVEPOINT s; INSERT INTO t VALUES(2, 2); ANALYZE; ROLLBACK TO s; INSERT INTO t VALUES(3, 3); COMMIT",
+			"BEGIN; DELETE FROM sqlite_stat1; ROLLBACK", "BEGIN; ANALYZE; DELETE FROM t; ANALYZE; COMMIT",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := open(t, config(t)) // compares at the end

@@ -59,6 +59,7 @@ type recorder struct {
 	inside    bool // one of our own statements runs
 	enlisting bool
 	making    map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
+	samples   *sampleRows     // of sqlite_stat4 before a statement that runs now; nil: none runs that makes any
 	unsettled bool            // a commit passed by without us
 	ended     bool            // the connection is being taken away: no commit
 	denied    error           // why a commit was refused just now: SQLite carries errors as text only

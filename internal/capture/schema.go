@@ -105,6 +105,11 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	if r.fail != nil {
 		return nil, r.fail
 	}
+	chunks, mark, statistics := len(r.chunks), len(r.buf), makesStatistics(text)
+	if statistics {
+		r.samples = r.readSamples()
+		defer func() { r.samples = nil }()
+	}
 	res, err := c.Driver.ExecContext(ctx, text, args)
 	r.making = nil
 	if err != nil {
@@ -117,8 +122,13 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	case after.owned != before.owned:
 		r.fail = errOwned // whatever the caller does next, this must not be committed
 		return nil, errOwned
+	case after != before && statistics:
+		r.logStatistics(chunks, mark)
 	case after != before:
 		r.logSchema(text)
+	}
+	if statistics && r.fail == nil {
+		r.logSamples(r.samples)
 	}
 	return res, r.fail
 }
@@ -135,9 +145,6 @@ func (r *recorder) logSchema(text string) {
 		return
 	}
 	text = statementText(text)
-	if name, _ := pragma(text); name == "OPTIMIZE" {
-		text = "ANALYZE" // what it did depends on what the connection had run before
-	}
 	settings := r.settings()
 	if !isCreateAs(text) {
 		r.buf = change.AppendSchema(r.buf, text, settings)

@@ -62,7 +62,7 @@ type dumper struct {
 // schema describes it and lists the tables.
 func (d *dumper) schema() (plain, virtual []string, err error) {
 	err = d.c.Each(`SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema
-		WHERE tbl_name NOT LIKE '\_driftdb%' ESCAPE '\' AND tbl_name NOT LIKE 'sqlite_stat%' ORDER BY type, name`, func(st *sqlite.Stmt) error {
+		WHERE tbl_name NOT LIKE '\_driftdb%' ESCAPE '\' ORDER BY type, name`, func(st *sqlite.Stmt) error {
 		fmt.Fprintf(d, "%s %s %s %s\n", st.Text(0), st.Text(1), st.Text(2), st.Text(3))
 		switch {
 		case st.Text(0) != "table":
@@ -93,7 +93,12 @@ func (d *dumper) table(name string) error {
 	for _, column := range columns {
 		read = append(read, "+"+quote(column)) // the + keeps SQLite from reading an index instead of the table
 	}
-	d.rows(name, "SELECT "+strings.Join(read, ", ")+" FROM main."+quote(name))
+	where := ""
+	if strings.HasPrefix(name, "sqlite_stat") {
+		read = read[1:]                                       // no program goes by their rowids
+		where = ` WHERE tbl NOT LIKE '\_driftdb%' ESCAPE '\'` // a file has its own
+	}
+	d.rows(name, "SELECT "+strings.Join(read, ", ")+" FROM main."+quote(name)+where)
 	return nil
 }
 

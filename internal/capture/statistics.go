@@ -1,0 +1,104 @@
+package capture
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// Statistics are data: what ANALYZE finds depends on more than what the tables hold,
+// and a program may edit it. The rows of its tables fire the hook like any others, but
+// for those that it deletes from sqlite_stat4, and puts into it: that is read before and
+// afterwards.
+
+const sampleTable = "sqlite_stat4"
+
+// makesStatistics says whether a statement fills tables that it may have to make.
+func makesStatistics(text string) bool {
+	name, _ := pragma(text)
+	return name == "OPTIMIZE" || words(text, 1)[0] == "ANALYZE"
+}
+
+// logStatistics logs that the tables of statistics were made, before their rows, which
+// are in the buffer from mark on. The rows are data like any other: what ANALYZE finds
+// depends on more than what the tables hold.
+func (r *recorder) logStatistics(chunks, mark int) {
+	end := len(r.buf)
+	r.logSchema("ANALYZE sqlite_schema") // which makes them, and has no rows of its own
+	if len(r.chunks) != chunks {
+		r.giveUp("more statistics than are kept in one piece")
+	}
+	if r.over {
+		return
+	}
+	entry := bytes.Clone(r.buf[end:])
+	copy(r.buf[mark+len(entry):], r.buf[mark:end])
+	copy(r.buf[mark:], entry)
+}
+
+// aboutOurs says whether a row of statistics that is changed is about a table of ours:
+// a file has its own such rows.
+func (r *recorder) aboutOurs(op int32) bool {
+	of := r.oldValue
+	if op == lib.SQLITE_INSERT {
+		of = r.newValue
+	}
+	v := of(0)
+	return v != 0 && strings.HasPrefix(string(sqlite.CBytes(lib.Xsqlite3_value_text(r.c.TLS, v), int(lib.Xsqlite3_value_bytes(r.c.TLS, v)))), ours)
+}
+
+// sampleRows are the rows of sqlite_stat4, as they are inserted and as they are deleted.
+type sampleRows struct {
+	inserts, deletes []byte
+	count            int64
+}
+
+// readSamples reads the table, if there is one.
+func (r *recorder) readSamples() *sampleRows {
+	s := new(sampleRows)
+	n := int64(0)
+	if err := r.unseen(func() (err error) {
+		n, err = r.c.Int("SELECT count(*) FROM main.sqlite_schema WHERE name = '" + sampleTable + "'")
+		return err
+	}); err != nil {
+		r.fail = err
+	}
+	if n == 0 || r.fail != nil {
+		return s
+	}
+	t, index := r.table([]byte(sampleTable))
+	if r.fail != nil {
+		return s
+	}
+	st, err := r.c.Prepare("SELECT rowid, " + quoteAll(t.shape.Columns) + " FROM main." + sampleTable + " WHERE tbl NOT LIKE '" + `\_driftdb\_%' ESCAPE '\'` + " ORDER BY rowid")
+	if err != nil {
+		r.fail = err
+		return s
+	}
+	defer st.Finalize()
+	r.mustRun(st, func(st *sqlite.Stmt) {
+		s.inserts = change.AppendInsert(s.inserts, index, &t.shape, st.Int64(0))
+		s.deletes = change.AppendDelete(s.deletes, index, &t.shape, st.Int64(0))
+		for i := range t.stored {
+			v := lib.Xsqlite3_column_value(r.c.TLS, st.Handle(), int32(i+1))
+			s.inserts = appendValue(r.c.TLS, s.inserts, v)
+			s.deletes = appendValue(r.c.TLS, s.deletes, v)
+		}
+		s.count++
+	})
+	return s
+}
+
+// logSamples logs what a statement has made of the table that had before.
+func (r *recorder) logSamples(before *sampleRows) {
+	after := r.readSamples()
+	if r.over || r.fail != nil || bytes.Equal(before.inserts, after.inserts) {
+		return
+	}
+	r.buf = append(append(r.buf, before.deletes...), after.inserts...)
+	r.count += before.count + after.count
+	r.trim()
+}
