@@ -80,6 +80,7 @@ func (r *recorder) mayCommit() int32 {
 		return 1
 	case r.level == 0:
 		r.unsettled = true // no row changed; INSERT OR IGNORE may have moved a counter: see After
+		r.unlogged = r.unlogged || r.c.WritesMain()
 	}
 	r.c.Committing(r.notice)
 	return 0
@@ -132,7 +133,8 @@ func (c *Conn) Before() {
 
 // After is called after a statement has run. An INSERT OR IGNORE can move
 // sqlite_sequence without any row event; that is logged here, in a commit of
-// its own.
+// its own. Any other commit that changed pages of main without an entry gets a
+// barrier, here or in the connection's next commit.
 func (c *Conn) After() {
 	r := c.r
 	if !r.unsettled || !c.Autocommit() {
@@ -141,9 +143,16 @@ func (c *Conn) After() {
 	r.unsettled = false
 	moved := false
 	r.eachMoved(func(string, int64) { moved = true })
-	if !moved || r.fail != nil {
+	if r.fail != nil || !moved && !r.unlogged {
 		return
 	}
+	if !moved {
+		if err := c.Barrier(unloggedPages, false); err != nil {
+			r.unsettled = true // the next statement's end tries again
+		}
+		return
+	}
+	r.unlogged = false // the counter is what it wrote
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		r.unsettled = true // the next statement's end tries again
 		return

@@ -59,7 +59,8 @@ type recorder struct {
 	inside    bool // one of our own statements runs
 	enlisting bool
 	making    map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
-	unsettled bool            // a commit passed by without us
+	unsettled bool            // a commit passed by without us …
+	unlogged  bool            // … and changed pages of main: the next entry is a barrier
 	ended     bool            // the connection is being taken away: no commit
 	denied    error           // why a commit was refused just now: SQLite carries errors as text only
 
@@ -168,6 +169,9 @@ func (r *recorder) enlist() {
 // ours has to come after it.
 func (r *recorder) join() {
 	n := sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
+	if n > 0 {
+		r.joinPages(n)
+	}
 	if n == 0 && (r.level > 0 || r.fail != nil) && r.c.Autocommit() {
 		// Nobody told us of the transaction's end: our table was dropped in it,
 		// or it failed before it took part. Within the transaction this state
@@ -294,6 +298,9 @@ func (r *recorder) owned() string {
 // committed since the last entry: they are what they say, but on top of
 // something that the log does not have.
 func (r *recorder) answer() {
+	if r.unlogged && r.barriers == 0 {
+		r.barrier(unloggedPages)
+	}
 	reason, notice := r.c.Missed()
 	if notice == 0 {
 		return
@@ -332,6 +339,8 @@ func (r *recorder) committed() {
 	r.c.Committed(r.notice)
 	if r.barriers == 0 {
 		r.reason = "" // that of a barrier which a ROLLBACK TO took back
+	} else {
+		r.unlogged = false
 	}
 	if r.synced && r.count > 0 {
 		r.hub.timed(r.before, r.stamp)

@@ -52,6 +52,6 @@ func peek(w *lib.TWal) (last commit, ok bool) {
 	return commitOf(&a), a == b
 }
 
-// writesMain says whether the commit that is under way has pages of main's to
+// WritesMain says whether the commit that is under way has pages of main's to
 // write.
-func (c *Conn) writesMain() bool { return c.pager().FeState >= lib.PAGER_WRITER_CACHEMOD }
+func (c *Conn) WritesMain() bool { return c.pager().FeState >= lib.PAGER_WRITER_CACHEMOD }
