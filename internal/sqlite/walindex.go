@@ -53,5 +53,9 @@ func peek(w *lib.TWal) (last commit, ok bool) {
 }
 
 // WritesMain says whether the commit that is under way has pages of main's to
-// write.
-func (c *Conn) WritesMain() bool { return c.pager().FeState >= lib.PAGER_WRITER_CACHEMOD }
+// write into the WAL. What PRAGMA journal_mode writes on its way to or from
+// another mode goes past it.
+func (c *Conn) WritesMain() bool {
+	p := c.pager()
+	return p.FpWal != 0 && p.FeState >= lib.PAGER_WRITER_CACHEMOD
+}
