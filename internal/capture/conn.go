@@ -193,6 +193,9 @@ func (c *Conn) rollback() {
 func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	c.Before()
 	tx, err := c.Driver.BeginTx(ctx, opts)
+	if err != nil && ctx.Err() != nil && sqlite.Stopped(err) {
+		err = fmt.Errorf("begin a transaction: %w while waiting for another connection to release the write lock: %w", context.Cause(ctx), err)
+	}
 	if err != nil {
 		return nil, err
 	}
