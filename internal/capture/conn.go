@@ -194,7 +194,7 @@ func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	c.Before()
 	tx, err := c.Driver.BeginTx(ctx, opts)
 	if err != nil && ctx.Err() != nil && sqlite.Stopped(err) {
-		err = fmt.Errorf("begin a transaction: %w while waiting for another connection to release the write lock: %w", context.Cause(ctx), err)
+		err = fmt.Errorf("begin a transaction: %w while waiting for another connection to release the write lock: %w", ctx.Err(), err)
 	}
 	if err != nil {
 		return nil, err
