@@ -106,3 +106,41 @@ func pragmas(t *testing.T, path string, names []string) (values string) {
 	}
 	return values
 }
+
+// TestPages: pages that are written past the tables are a barrier, and those that are
+// written without any change of data are none.
+func TestPages(t *testing.T) {
+	const write = "UPDATE sqlite_dbpage SET data = unhex(replace(hex(data), '41414141', '42424242')) WHERE pgno = (SELECT rootpage FROM sqlite_schema WHERE name = 't')"
+	for name, test := range map[string]struct {
+		statements []string
+		barriers   int64
+	}{
+		"alone":                          {[]string{write}, 1},
+		"with rows":                      {[]string{"BEGIN; INSERT INTO t VALUES('x'); " + write + "; COMMIT"}, 1},
+		"rolled back":                    {[]string{"BEGIN; " + write + "; ROLLBACK"}, 0},
+		"read only":                      {[]string{"SELECT count(*) FROM sqlite_dbpage"}, 0},
+		"nothing":                        {[]string{"BEGIN IMMEDIATE; COMMIT", "DELETE FROM t WHERE 0", "CREATE TEMP TABLE x(a); INSERT INTO x VALUES(1)"}, 0},
+		"a counter":                      {[]string{"CREATE TABLE c(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO c(a) VALUES(1)", "INSERT OR IGNORE INTO c(a) VALUES(1)"}, 0},
+		"pages that are given back":      {[]string{"DELETE FROM t", "PRAGMA incremental_vacuum"}, 0},
+		"a mode that is what it was":     {[]string{"PRAGMA journal_mode=WAL", "PRAGMA wal_checkpoint(TRUNCATE)", "INSERT INTO t VALUES('x')"}, 0},
+		"a statement that has no effect": {[]string{"CREATE UNIQUE INDEX u ON t(a)", "INSERT OR IGNORE INTO t VALUES('AAAA')", "UPDATE OR IGNORE t SET a = 'AAAA' WHERE a > 'B'"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config(t)
+			script(t, cfg.Path, "PRAGMA auto_vacuum=incremental; CREATE TABLE other(a)")
+			db := open(t, cfg) // compares at the end
+			exec(t, db, "CREATE TABLE t(a)")
+			exec(t, db, "INSERT INTO t VALUES('AAAA'), ('x' || hex(zeroblob(9000)))")
+			check(t, db.Flush(t.Context()))
+			before := db.Metrics().Barriers
+			for _, s := range test.statements {
+				if _, err := db.SQL().ExecContext(t.Context(), s); err != nil {
+					t.Fatalf("%s: %v", s, err)
+				}
+			}
+			if n := db.Metrics().Barriers - before; n != test.barriers {
+				t.Errorf("%d barriers, want %d", n, test.barriers)
+			}
+		})
+	}
+}

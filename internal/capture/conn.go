@@ -83,6 +83,7 @@ func (r *recorder) mayCommit() int32 {
 		return 1
 	case r.level == 0:
 		r.unsettled = true // no row changed; INSERT OR IGNORE may have moved a counter: see After
+		r.unlogged = r.unlogged || r.c.WritesMain()
 	}
 	r.c.Committing(r.notice)
 	return 0
@@ -135,7 +136,8 @@ func (c *Conn) Before() {
 
 // After is called after a statement has run. An INSERT OR IGNORE can move
 // sqlite_sequence without any row event; that is logged here, in a commit of
-// its own.
+// its own. Any other commit that changed pages of main without an entry gets a
+// barrier, here or in the connection's next commit.
 func (c *Conn) After() {
 	r := c.r
 	if !r.unsettled || !c.Autocommit() {
@@ -144,9 +146,16 @@ func (c *Conn) After() {
 	r.unsettled = false
 	moved := false
 	r.eachMoved(func(string, int64) { moved = true })
-	if !moved || r.fail != nil {
+	if r.fail != nil || !moved && !r.unlogged {
 		return
 	}
+	if !moved {
+		if err := c.Barrier(unloggedPages, false); err != nil {
+			r.unsettled = true // the next statement's end tries again
+		}
+		return
+	}
+	r.unlogged = false // the counter is what it wrote
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		r.unsettled = true // the next statement's end tries again
 		return
@@ -187,6 +196,9 @@ func (c *Conn) rollback() {
 func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	c.Before()
 	tx, err := c.Driver.BeginTx(ctx, opts)
+	if err != nil && ctx.Err() != nil && sqlite.Stopped(err) {
+		err = fmt.Errorf("begin a transaction: %w while waiting for another connection to release the write lock: %w", ctx.Err(), err)
+	}
 	if err != nil {
 		return nil, err
 	}

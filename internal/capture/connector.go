@@ -62,6 +62,7 @@ type session struct {
 	c    *Conn
 	loan *sqlite.Loan
 	lent *sqlite.Loans
+	tx   txState
 }
 
 var (
@@ -108,16 +109,22 @@ func (s *session) use(fn func() error) error {
 
 func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
 	err = s.use(func() error {
+		if err = s.mayRun(query); err != nil {
+			return err
+		}
 		res, err = s.c.ExecContext(ctx, query, args)
-		return err
+		return s.ran(query, err)
 	})
 	return res, err
 }
 
 func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
 	err = s.use(func() error {
+		if err = s.mayRun(query); err != nil {
+			return err
+		}
 		rows, err = s.rows(s.c.QueryContext(ctx, query, args))
-		return err
+		return s.ran(query, err)
 	})
 	return rows, err
 }
@@ -141,7 +148,7 @@ func (s *session) PrepareContext(ctx context.Context, query string) (st driver.S
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx, err error) {
 	err = s.use(func() error {
 		inner, err := s.c.BeginTx(ctx, opts)
-		tx = lentTx{inner, s}
+		tx, s.tx = lentTx{inner, s}, txState{begun: err == nil, open: err == nil}
 		return err
 	})
 	if err != nil {
@@ -166,6 +173,7 @@ func (s *session) ResetSession(ctx context.Context) (err error) {
 		return driver.ErrBadConn
 	}
 	defer s.loan.Leave()
+	s.tx = txState{open: !s.c.Autocommit()}
 	return s.c.ResetSession(ctx)
 }
 

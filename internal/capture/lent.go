@@ -18,8 +18,27 @@ type lentTx struct {
 	s     *session
 }
 
-func (t lentTx) Commit() error   { return t.s.use(t.inner.Commit) }
-func (t lentTx) Rollback() error { return t.s.use(t.inner.Rollback) }
+func (t lentTx) Commit() error {
+	return t.s.use(func() error {
+		if over := t.s.tx.over; over != nil {
+			t.s.tx = txState{}
+			return over
+		}
+		t.s.tx = txState{}
+		return t.inner.Commit()
+	})
+}
+
+func (t lentTx) Rollback() error {
+	return t.s.use(func() error {
+		over := t.s.tx.over
+		t.s.tx = txState{}
+		if over != nil {
+			return nil // SQLite has done it
+		}
+		return t.inner.Rollback()
+	})
+}
 
 // prepared is a prepared statement.
 type prepared struct {
@@ -41,16 +60,22 @@ func (p *prepared) Close() error {
 
 func (p *prepared) ExecContext(ctx context.Context, args []driver.NamedValue) (res driver.Result, err error) {
 	err = p.s.use(func() error {
+		if err = p.s.mayRun(p.inner.query); err != nil {
+			return err
+		}
 		res, err = p.inner.ExecContext(ctx, args)
-		return err
+		return p.s.ran(p.inner.query, err)
 	})
 	return res, err
 }
 
 func (p *prepared) QueryContext(ctx context.Context, args []driver.NamedValue) (rows driver.Rows, err error) {
 	err = p.s.use(func() error {
+		if err = p.s.mayRun(p.inner.query); err != nil {
+			return err
+		}
 		rows, err = p.s.rows(p.inner.QueryContext(ctx, args))
-		return err
+		return p.s.ran(p.inner.query, err)
 	})
 	return rows, err
 }
@@ -112,6 +137,7 @@ func (r *lentRows) Next(dest []driver.Value) error {
 	if r.ended = err == io.EOF; r.ended {
 		return err
 	}
+	err = r.s.ran("", err)
 	return r.s.explain(r.s.c.explain(err)) // a statement that returns rows may commit with the last of them
 }
 
@@ -125,7 +151,7 @@ func (r *lentRows) Close() error {
 		return err
 	}
 	defer r.s.loan.Leave()
-	err := r.s.c.explain(r.s.loan.Drop(&r.kept))
+	err := r.s.ran("", r.s.c.explain(r.s.loan.Drop(&r.kept)))
 	r.s.c.After()
 	return r.s.explain(err)
 }

@@ -60,7 +60,8 @@ type recorder struct {
 	enlisting bool
 	making    map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
 	samples   *sampleRows     // of sqlite_stat4 before a statement that runs now; nil: none runs that makes any
-	unsettled bool            // a commit passed by without us
+	unsettled bool            // a commit passed by without us …
+	unlogged  bool            // … and changed pages of main: the next entry is a barrier
 	ended     bool            // the connection is being taken away: no commit
 	denied    error           // why a commit was refused just now: SQLite carries errors as text only
 
@@ -169,6 +170,9 @@ func (r *recorder) enlist() {
 // ours has to come after it.
 func (r *recorder) join() {
 	n := sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
+	if n > 0 {
+		r.joinPages(n)
+	}
 	if n == 0 && (r.level > 0 || r.fail != nil) && r.c.Autocommit() {
 		// Nobody told us of the transaction's end: our table was dropped in it,
 		// or it failed before it took part. Within the transaction this state
@@ -295,6 +299,9 @@ func (r *recorder) owned() string {
 // committed since the last entry: they are what they say, but on top of
 // something that the log does not have.
 func (r *recorder) answer() {
+	if r.unlogged && r.barriers == 0 {
+		r.barrier(unloggedPages)
+	}
 	reason, notice := r.c.Missed()
 	if notice == 0 {
 		return
@@ -333,6 +340,8 @@ func (r *recorder) committed() {
 	r.c.Committed(r.notice)
 	if r.barriers == 0 {
 		r.reason = "" // that of a barrier which a ROLLBACK TO took back
+	} else {
+		r.unlogged = false
 	}
 	if r.synced && r.count > 0 {
 		r.hub.timed(r.before, r.stamp)

@@ -175,7 +175,7 @@ func (c *Conn) unhook() {
 // something to answer, see Missed.
 func (c *Conn) Committing(notice int64) (missed bool) {
 	l, w := c.ledger, c.wal()
-	if l == nil || w == nil || !c.writesMain() {
+	if l == nil || w == nil || !c.WritesMain() {
 		return false
 	}
 	l.mu.Lock()

@@ -52,6 +52,10 @@ func peek(w *lib.TWal) (last commit, ok bool) {
 	return commitOf(&a), a == b
 }
 
-// writesMain says whether the commit that is under way has pages of main's to
-// write.
-func (c *Conn) writesMain() bool { return c.pager().FeState >= lib.PAGER_WRITER_CACHEMOD }
+// WritesMain says whether the commit that is under way has pages of main's to
+// write into the WAL. What PRAGMA journal_mode writes on its way to or from
+// another mode goes past it.
+func (c *Conn) WritesMain() bool {
+	p := c.pager()
+	return p.FpWal != 0 && p.FeState >= lib.PAGER_WRITER_CACHEMOD
+}

@@ -1,0 +1,61 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// txState is what a session knows of the program's transaction. SQLite may roll it back
+// by itself when a statement fails: later statements would then run, and commit, one by
+// one. They are refused until the program has ended the transaction.
+type txState struct {
+	begun bool  // by BeginTx, and not ended yet
+	open  bool  // a transaction was open after the last statement
+	over  error // why SQLite rolled it back
+}
+
+// mayRun is called before a statement.
+func (s *session) mayRun(query string) error {
+	if s.tx.over == nil {
+		return nil
+	}
+	if !s.tx.begun && endsTransaction(query) { // SQLite says that there is none
+		s.tx = txState{}
+		return nil
+	}
+	return s.tx.over
+}
+
+// ran is called after a statement, with its error, which it returns. Outside of BeginTx
+// only an interruption counts: an ON CONFLICT ROLLBACK is then the program's own wish.
+func (s *session) ran(query string, err error) error {
+	was := s.tx.open
+	s.tx.open = !s.c.Autocommit()
+	if err == nil || !was || s.tx.open || s.tx.over != nil {
+		return err
+	}
+	if s.tx.begun || interrupted(err) && !endsTransaction(query) {
+		s.tx.over = fmt.Errorf("the transaction is over: SQLite rolled it back when a statement failed; end it with Rollback and start again: %w", err)
+	}
+	return err
+}
+
+// interrupted knows the driver's error, too: that of the context which has ended.
+func interrupted(err error) bool {
+	return sqlite.IsInterrupted(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// endsTransaction says whether query ends the whole transaction.
+func endsTransaction(query string) bool {
+	w := words(query, 3)
+	switch w[0] {
+	case "COMMIT", "END":
+		return true
+	case "ROLLBACK":
+		return w[1] != "TO" && w[2] != "TO"
+	}
+	return false
+}
