@@ -228,6 +228,9 @@ func TestCheckpointerReaders(t *testing.T) {
 // without a commit that would ask for it: the last of two that overlap, and one on
 // a connection that the checkpointer knows nothing of, as another process has it.
 func TestCheckpointerReadEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it writes 160 MiB")
+	}
 	f := newWALFile(t)
 	c := f.open()
 	exec(t, c, "CREATE TABLE b(data)")
