@@ -165,6 +165,8 @@ type guard struct {
 	cancel context.CancelFunc
 	noted  fileStat // in the note; belongs to whoever holds the writer
 
+	warned time.Duration // age of the oldest read when it was last warned of; run's own
+
 	barriers atomic.Int64 // that were committed
 	mu       sync.Mutex
 	reasons  []string // of those that nobody was told of yet; the same one again counts once
@@ -229,6 +231,7 @@ func (g *guard) run(ctx context.Context, db *DB) {
 			if db.checkFile() == nil && db.lost(db.file.CheckSize(false)) == nil {
 				g.tick(db)
 				g.cap(ctx, db)
+				g.warnOfRead(db)
 			}
 		}
 	}

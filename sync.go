@@ -124,6 +124,13 @@ type Metrics struct {
 	// lost with the disk, and is what to raise an alarm for.
 	OldestPendingAge time.Duration
 
+	// OldestRead is for how long the oldest read of this program has been open: the
+	// function of a ReadTx, a loop over rows, a sql.Rows or sql.Tx of SQL() that reads,
+	// a statement that runs; 0 if there is none. Until it ends, the WAL keeps all that
+	// is committed after it, and grows. Snapshots, and reads by other programs, are
+	// not counted.
+	OldestRead time.Duration
+
 	// Mismatches counts snapshots since Open whose tables were not what the log
 	// led to: a change was not captured, or the disk is failing. The event log
 	// names the tables. It should be 0.
@@ -142,6 +149,7 @@ type Metrics struct {
 func (db *DB) Metrics() Metrics {
 	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal"), Barriers: db.guard.barriers.Load()}
 	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes
+	m.OldestRead = db.oldestRead()
 	// A closed database has no log to measure, and nobody to tell.
 	log, _ := db.measureLog(context.Background())
 	m.LogSizeBytes = log.bytes

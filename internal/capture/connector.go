@@ -48,6 +48,10 @@ func (k *Connector) Driver() driver.Driver { return k }
 // Open is for callers of Driver; the name is not looked at.
 func (k *Connector) Open(string) (driver.Conn, error) { return k.Connect(context.Background()) }
 
+// OldestRead is the age of the oldest read on a connection; see
+// [sqlite.Loans.OldestRead].
+func (k *Connector) OldestRead() time.Duration { return k.lent.OldestRead() }
+
 // Shut is the end of all work on the connections, but for statements that run. An
 // open transaction can no longer be committed. Whoever tries is told why.
 func (k *Connector) Shut(why error) { k.lent.Shut(why) }

@@ -20,9 +20,12 @@ const (
 	// walSlack is how much further a WAL grows before the writers wait for the
 	// copying, which then catches up.
 	walSlack = 24 << 20
+	// WALLimit is how large the WAL grows while nothing keeps a checkpoint from its end.
+	WALLimit = walStart + walSlack
 	// walLarge is the size from which on the file does not keep its room: once
 	// nobody has written for walIdle it is cut, which takes seconds for GiBs,
-	// and no writer gets in meanwhile.
+	// and no writer gets in meanwhile. As often, a checkpoint that somebody was in
+	// the way of is tried again.
 	walLarge = 64 << 20
 	walIdle  = time.Second
 	// walLittle is what may be left to copy when the writers are shut out, so
@@ -200,10 +203,15 @@ func (cp *Checkpointer) ask() {
 	}
 }
 
+// run keeps the WAL's bound: while more is in the WAL than walStart, or its file is
+// large, a timer runs that tries again, whoever was in the way. The end of a read
+// asks for nothing, least of all one in another process. While a hold lasts, or
+// checkpoints fail, the timer waits for the hold's end or for a commit.
 func (cp *Checkpointer) run() {
 	defer close(cp.done)
-	var idle <-chan time.Time // while the file is large
-	var seen int64            // pages when idle was set
+	var again <-chan time.Time
+	var large bool // the file, since the last cut
+	var seen int64 // pages when the timer was set
 	for {
 		var err error
 		select {
@@ -214,30 +222,48 @@ func (cp *Checkpointer) run() {
 			if cp.pages.Load() < cp.due.Load() {
 				continue // a commit of before the last checkpoint's end asked
 			}
-			var r result
-			large := cp.pages.Load() > cp.count(walLarge)
-			r, err = cp.checkpoint()
-			cp.ended(r)
-			if large && r == renewed {
-				idle, seen = time.After(walIdle), cp.pages.Load()
+			large = large || cp.pages.Load() > cp.count(walLarge)
+			err = cp.round()
+		case <-again:
+			large = large || cp.pages.Load() > cp.count(walLarge)
+			switch {
+			case cp.held():
+			case cp.overdue():
+				err = cp.round()
+			case large && cp.pages.Load() == seen:
+				_, _, err = cp.conn.checkpoint(lib.SQLITE_CHECKPOINT_TRUNCATE)
+				large = err != nil
 			}
-		case <-idle:
-			idle = nil
-			if now := cp.pages.Load(); now != seen {
-				idle, seen = time.After(walIdle), now
-				continue
-			}
-			_, _, err = cp.conn.checkpoint(lib.SQLITE_CHECKPOINT_TRUNCATE)
+		}
+		if Stopped(err) || errors.Is(err, errCheckpointerClosed) { // a reader, another process, or Close
+			err = nil
 		}
 		cp.tell(err)
+		again = nil
+		if err == nil && (large || cp.overdue()) {
+			again, seen = time.After(walIdle), cp.pages.Load()
+		}
 	}
+}
+
+// round is one checkpoint.
+func (cp *Checkpointer) round() error {
+	r, err := cp.checkpoint()
+	cp.ended(r)
+	return err
+}
+
+// overdue says that more is in the WAL than a checkpoint would leave there.
+func (cp *Checkpointer) overdue() bool { return cp.pages.Load() >= cp.count(walStart) }
+
+func (cp *Checkpointer) held() bool {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	return cp.holds > 0
 }
 
 // tell reports the first of a row of failures.
 func (cp *Checkpointer) tell(err error) {
-	if Stopped(err) || errors.Is(err, errCheckpointerClosed) { // another process checkpoints, or Close
-		err = nil
-	}
 	if err != nil && !cp.failing && cp.report != nil {
 		cp.setTelling(true)
 		cp.report(err)

@@ -224,6 +224,43 @@ func TestCheckpointerReaders(t *testing.T) {
 	eventually(t, "the WAL is never copied back", f.copied)
 }
 
+// TestCheckpointerReadEnds: when the reads that kept the WAL have ended it is cut,
+// without a commit that would ask for it: the last of two that overlap, and one on
+// a connection that the checkpointer knows nothing of, as another process has it.
+func TestCheckpointerReadEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it writes 160 MiB")
+	}
+	f := newWALFile(t)
+	c := f.open()
+	exec(t, c, "CREATE TABLE b(data)")
+	read := func(r *sqlite.Conn) {
+		t.Helper()
+		exec(t, r, "BEGIN; SELECT count(*) FROM b")
+	}
+	strange, err := new(sqlite.Driver).Open(f.path, sqlite.Options{MustExist: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer strange.Close()
+	for name, reads := range map[string][]*sqlite.Conn{
+		"two reads":       {f.open(), f.open()},
+		"somebody else's": {strange},
+	} {
+		for _, r := range reads {
+			read(r)
+			f.write(c, 80/len(reads))
+		}
+		if n := f.size(); n < 80 {
+			t.Errorf("%s: the WAL has %d MiB, which a read needs all of", name, n)
+		}
+		for _, r := range reads {
+			exec(t, r, "COMMIT")
+		}
+		eventually(t, name+": the WAL stays large", func() bool { return f.size() == 0 })
+	}
+}
+
 // TestCheckpointerCloses: Close ends a hold's and a writer's wait, and what it
 // leaves is a database as SQLite knows it.
 func TestCheckpointerCloses(t *testing.T) {

@@ -371,6 +371,14 @@ func (c *Conn) Configure(op int32, on bool) error {
 // Autocommit says that no transaction is open.
 func (c *Conn) Autocommit() bool { return lib.Xsqlite3_get_autocommit(c.TLS, c.DB) != 0 }
 
+// zMain is for as long as the process lives.
+var zMain, _ = libc.CString("main")
+
+// reads says that a transaction is open that has read the database and not written.
+func (c *Conn) reads() bool {
+	return lib.Xsqlite3_txn_state(c.TLS, c.DB, zMain) == lib.SQLITE_TXN_READ
+}
+
 // Changes is the number of rows that the last INSERT, UPDATE or DELETE changed.
 func (c *Conn) Changes() int64 { return lib.Xsqlite3_changes64(c.TLS, c.DB) }
 

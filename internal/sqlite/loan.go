@@ -23,9 +23,10 @@ const interruptEvery = 5 * time.Millisecond
 type Loan struct {
 	Conn *Conn
 
-	mu   sync.Mutex // held during a use, and by whoever ends the loan
-	over error      // the loan has ended: what later uses are told
-	kept *Kept      // newest first
+	mu   sync.Mutex                // held during a use, and by whoever ends the loan
+	over error                     // the loan has ended: what later uses are told
+	kept *Kept                     // newest first
+	read atomic.Pointer[time.Time] // when the read began that is open, or the use that may be one
 	take func(why error, letGo func()) (told, failed error)
 
 	from       *Loans // nil: it is a single one
@@ -51,11 +52,21 @@ func (l *Loan) Enter() error {
 		l.mu.Unlock()
 		return err
 	}
+	if l.read.Load() == nil {
+		now := time.Now()
+		l.read.Store(&now)
+	}
 	return nil
 }
 
-// Leave ends a use.
-func (l *Loan) Leave() { l.mu.Unlock() }
+// Leave ends a use. Every read begins and ends in a use, so this is where it is
+// known whether one stays open.
+func (l *Loan) Leave() {
+	if !l.Conn.reads() {
+		l.read.Store(nil)
+	}
+	l.mu.Unlock()
+}
 
 // Return ends the loan from the borrower's side. Later uses are told why. last is
 // the last use. It returns false when the connection has been taken back before.
@@ -233,6 +244,20 @@ func (ls *Loans) failed(err error) {
 		ls.errs = append(ls.errs, err)
 		ls.mu.Unlock()
 	}
+}
+
+// OldestRead is for how long the oldest read has been open that a borrower has: a
+// statement that runs, rows that are not closed, a transaction that has read. A
+// transaction that has written is none.
+func (ls *Loans) OldestRead() (age time.Duration) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for l := ls.newest; l != nil; l = l.next {
+		if began := l.read.Load(); began != nil {
+			age = max(age, time.Since(*began))
+		}
+	}
+	return age
 }
 
 // Shut ends the lending: nothing is lent any more, and no use of what is lent

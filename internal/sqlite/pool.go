@@ -75,6 +75,10 @@ func (p *Pool) putIdle(c *Conn) bool {
 	return true
 }
 
+// OldestRead is the age of the oldest read on a connection that is lent; see
+// [Loans.OldestRead].
+func (p *Pool) OldestRead() time.Duration { return p.lent.OldestRead() }
+
 // Shut ends the lending; see [Loans.Shut].
 func (p *Pool) Shut(why error) { p.lent.Shut(why) }
 
