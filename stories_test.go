@@ -1,12 +1,15 @@
 package driftdb_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"path/filepath"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/objstore"
 )
 
 // TestStories: statements whose effect was once lost on the way to the bucket. What is
@@ -142,5 +145,26 @@ func TestPages(t *testing.T) {
 				t.Errorf("%d barriers, want %d", n, test.barriers)
 			}
 		})
+	}
+}
+
+// TestSnapshotForgets: what was deleted is not in a snapshot, though its pages are.
+func TestSnapshotForgets(t *testing.T) {
+	cfg := config(t)
+	cfg.Compression = driftdb.NoCompression
+	db := open(t, cfg) // compares at the end
+	exec(t, db, "CREATE TABLE kept(a); CREATE TABLE gone(a); INSERT INTO kept VALUES('to be kept')")
+	for range 100 {
+		exec(t, db, "INSERT INTO gone VALUES('secret' || hex(zeroblob(2000)))")
+	}
+	exec(t, db, "DROP TABLE gone")
+	s, err := db.Snapshot(t.Context())
+	check(t, err)
+	body, _, err := cfg.Store.Get(t.Context(), s.Key, objstore.GetOptions{})
+	check(t, err)
+	data, err := io.ReadAll(body)
+	check(t, errors.Join(err, body.Close()))
+	if !bytes.Contains(data, []byte("to be kept")) || bytes.Contains(data, []byte("secret")) {
+		t.Errorf("of %d bytes: kept %v, deleted %v", len(data), bytes.Contains(data, []byte("to be kept")), bytes.Contains(data, []byte("secret")))
 	}
 }

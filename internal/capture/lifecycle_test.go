@@ -185,7 +185,7 @@ func TestOurTableIsGone(t *testing.T) {
 	if n, err := c.Int("SELECT count(*) FROM t"); err != nil || n != 0 {
 		t.Errorf("%d rows, %v", n, err)
 	}
-	if err := exec("PRAGMA temp_store=FILE; CREATE TABLE u(a)"); err != nil { // which makes them again
+	if err := exec("PRAGMA temp_store=MEMORY; CREATE TABLE u(a)"); err != nil { // which makes them again
 		t.Error(err)
 	}
 }

@@ -54,11 +54,11 @@ var traps = []scenario{
 		e.x("CREATE TABLE u AS SELECT * FROM t; CREATE TABLE s(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO s(a) VALUES(1),(2); INSERT OR IGNORE INTO s(a) VALUES(1)")
 	}},
 	{name: "PRAGMA temp_store", f: func(e *env) {
-		e.x(tableT + "; INSERT INTO t VALUES(1,'a',1); PRAGMA temp_store=FILE; INSERT INTO t VALUES(2,'b',1); CREATE VIRTUAL TABLE f USING fts5(a)")
+		e.x(tableT + "; INSERT INTO t VALUES(1,'a',1); PRAGMA temp_store=MEMORY; INSERT INTO t VALUES(2,'b',1); CREATE VIRTUAL TABLE f USING fts5(a)")
 		var v any
-		_ = e.c.QueryRowContext(e.ctx, "PRAGMA temp_store=MEMORY").Scan(&v)
+		_ = e.c.QueryRowContext(e.ctx, "PRAGMA temp_store=FILE").Scan(&v)
 		e.x("BEGIN; INSERT INTO f VALUES('x'); INSERT INTO t VALUES(3,'c',1); COMMIT")
-		st, err := e.c.PrepareContext(e.ctx, "PRAGMA temp_store=FILE")
+		st, err := e.c.PrepareContext(e.ctx, "PRAGMA temp_store=MEMORY")
 		if err != nil {
 			e.Fatal(err)
 		}
@@ -67,9 +67,9 @@ var traps = []scenario{
 				e.Fatal(err)
 			}
 			e.x("INSERT INTO t VALUES(?,?,1)", 10+i, i)
-			e.x("PRAGMA temp_store=MEMORY")
+			e.x("PRAGMA temp_store=FILE")
 		}
-		e.fail("BEGIN; INSERT INTO t VALUES(4,'d',1); PRAGMA temp_store=FILE")
+		e.fail("BEGIN; INSERT INTO t VALUES(4,'d',1); PRAGMA temp_store=MEMORY")
 		e.x("INSERT INTO t VALUES(5,'e',1); COMMIT")
 	}},
 	{name: "TEMP objects wait for nobody", impatient: true, f: func(e *env) {

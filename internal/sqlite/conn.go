@@ -259,7 +259,7 @@ func (o Options) pragmas() string {
 	if o.CacheKiB > 0 {
 		pragma("cache_size", -o.CacheKiB)
 	}
-	pragma("temp_store", "MEMORY")
+	pragma("temp_store", "FILE") // the page cache holds what is small; VACUUM, and the sort of a large index, must not hold it all
 	if o.ForeignKeys {
 		pragma("foreign_keys", "ON")
 	}

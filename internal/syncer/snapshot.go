@@ -62,6 +62,11 @@ func (s *Syncer) picture(ctx context.Context, f *fixed) (view, error) {
 	if err := s.sum(ctx, v.Conn(), f); err != nil {
 		return nil, errors.Join(fmt.Errorf("check a snapshot: %w", err), v.Close())
 	}
+	if c, ok := v.(*copied); ok {
+		if err := c.wipe(); err != nil {
+			return nil, errors.Join(fmt.Errorf("wipe the free pages of a snapshot: %w", err), v.Close())
+		}
+	}
 	return v, nil
 }
 
