@@ -239,6 +239,7 @@ func (g *guard) run(ctx context.Context, db *DB) {
 
 func (g *guard) report(db *DB) {
 	db.reportClock()
+	db.reportCascade()
 	g.mu.Lock()
 	reasons, lost := g.reasons, g.lost
 	g.reasons, g.lost = nil, nil
@@ -293,4 +294,13 @@ func (db *DB) notice() error {
 		return nil
 	}
 	return db.writer.Barrier(changedSchema, true)
+}
+
+// reportCascade tells of rows that went with others in a transaction that had meant to
+// turn foreign keys off.
+func (db *DB) reportCascade() {
+	if table := db.hub.Cascaded(); table != "" {
+		db.log.Warn("a transaction has changed rows on behalf of another table's, although it ran PRAGMA foreign_keys=OFF: within a transaction that does nothing; run it before BEGIN, or in Tx use PRAGMA defer_foreign_keys=ON",
+			"scope", "capture", "table", table)
+	}
 }

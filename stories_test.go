@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
@@ -166,5 +168,48 @@ func TestSnapshotForgets(t *testing.T) {
 	check(t, errors.Join(err, body.Close()))
 	if !bytes.Contains(data, []byte("to be kept")) || bytes.Contains(data, []byte("secret")) {
 		t.Errorf("of %d bytes: kept %v, deleted %v", len(data), bytes.Contains(data, []byte("to be kept")), bytes.Contains(data, []byte("secret")))
+	}
+}
+
+// TestCascade: a migration that turns foreign keys off where that has no effect is told
+// which rows it has lost by that.
+func TestCascade(t *testing.T) {
+	for name, test := range map[string]struct {
+		statements []string
+		told       bool
+	}{
+		"within the transaction": {[]string{"BEGIN; PRAGMA foreign_keys=OFF; CREATE TABLE new(id INTEGER PRIMARY KEY); INSERT INTO new SELECT id FROM parent; DROP TABLE parent; ALTER TABLE new RENAME TO parent; COMMIT"}, true},
+		"before it":              {[]string{"PRAGMA foreign_keys=OFF; BEGIN; DROP TABLE parent; COMMIT; PRAGMA foreign_keys=ON"}, false},
+		"rolled back":            {[]string{"BEGIN; PRAGMA foreign_keys = 0; DELETE FROM parent; ROLLBACK"}, false},
+		"in another transaction": {[]string{"BEGIN; PRAGMA foreign_keys(no); COMMIT", "DELETE FROM parent"}, false},
+		"turned on":              {[]string{"BEGIN; PRAGMA foreign_keys=ON; DELETE FROM parent; COMMIT"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config(t)
+			told := listen(&cfg)
+			db := open(t, cfg) // compares at the end
+			exec(t, db, "CREATE TABLE parent(id INTEGER PRIMARY KEY); CREATE TABLE child(id REFERENCES parent ON DELETE CASCADE)")
+			exec(t, db, "INSERT INTO parent VALUES(1), (2); INSERT INTO child VALUES(1), (2)")
+			conn, err := db.SQL().Conn(t.Context())
+			check(t, err)
+			for _, s := range append(test.statements, "VACUUM") { // which is told, too
+				_, err := conn.ExecContext(t.Context(), s)
+				check(t, err)
+			}
+			check(t, conn.Close())
+			told.warned(t, "VACUUM")
+			if db.Metrics().Barriers != 1 {
+				t.Errorf("%d barriers", db.Metrics().Barriers)
+			}
+			check(t, db.Close())
+			told.mu.Lock()
+			defer told.mu.Unlock()
+			cascade := slices.ContainsFunc(told.list, func(e driftdb.Event) bool {
+				return strings.Contains(e.Message, "foreign_keys=OFF") && e.Attrs["table"] == "child"
+			})
+			if cascade != test.told {
+				t.Errorf("told: %v, want %v", cascade, test.told)
+			}
+		})
 	}
 }

@@ -126,6 +126,7 @@ func (c *Conn) Close() error {
 func (c *Conn) Before() {
 	r := c.r
 	r.denied = nil
+	r.keysStayed = r.keysStayed && !c.Autocommit()
 	c.FailedBy(nil)
 	r.join()
 	if now := r.schemaNow(); now != r.capsAt && c.Autocommit() {

@@ -49,6 +49,7 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 		return // it is compared with what it was, or no data
 	}
 	r.begin()
+	r.cascades(name)
 	if r.shadow(name) {
 		return
 	}

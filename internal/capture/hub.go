@@ -20,6 +20,7 @@ type Hub struct {
 	logged   atomic.Int64 // bytes of changes committed since the hub was made
 	refused  atomic.Pointer[error]
 	setback  atomic.Pointer[Setback]
+	cascaded atomic.Pointer[string]
 
 	watch   func() error // see Watch
 	made    time.Time

@@ -56,14 +56,16 @@ type recorder struct {
 	notice   int64           // of the ledger, which one of them answers
 	fail     error           // capture is broken: no commit
 
-	inside    bool // one of our own statements runs
-	enlisting bool
-	making    map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
-	samples   *sampleRows     // of sqlite_stat4 before a statement that runs now; nil: none runs that makes any
-	unsettled bool            // a commit passed by without us …
-	unlogged  bool            // … and changed pages of main: the next entry is a barrier
-	ended     bool            // the connection is being taken away: no commit
-	denied    error           // why a commit was refused just now: SQLite carries errors as text only
+	inside     bool // one of our own statements runs
+	enlisting  bool
+	making     map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
+	samples    *sampleRows     // of sqlite_stat4 before a statement that runs now; nil: none runs that makes any
+	unsettled  bool            // a commit passed by without us …
+	unlogged   bool            // … and changed pages of main: the next entry is a barrier
+	keysStayed bool            // PRAGMA foreign_keys=OFF had no effect in this transaction …
+	cascade    string          // … which then changed rows of this table on behalf of others
+	ended      bool            // the connection is being taken away: no commit
+	denied     error           // why a commit was refused just now: SQLite carries errors as text only
 
 	tables    map[string]*table // what we know of main's tables …
 	tablesAt  schemaMark        // … in this state of its schema
@@ -219,6 +221,7 @@ func (r *recorder) reset() {
 	r.blobs.reset()
 	r.synced, r.logged, r.stamp, r.before, r.over, r.fail, r.making = false, 0, 0, 0, false, nil, nil
 	r.barriers, r.reason, r.notice = 0, "", 0
+	r.keysStayed, r.cascade = false, ""
 	r.sequences.edited, r.sequences.before = false, nil
 	clear(r.changed)
 }
@@ -342,6 +345,10 @@ func (r *recorder) committed() {
 		r.reason = "" // that of a barrier which a ROLLBACK TO took back
 	} else {
 		r.unlogged = false
+	}
+	if r.cascade != "" {
+		table := r.cascade
+		r.hub.cascaded.Store(&table)
 	}
 	if r.synced && r.count > 0 {
 		r.hub.timed(r.before, r.stamp)

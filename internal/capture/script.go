@@ -51,6 +51,7 @@ func (c *Conn) execOne(ctx context.Context, text string, args []driver.NamedValu
 	case attach:
 		return c.execAttach(ctx, text, args)
 	}
+	defer c.ranPragma(text)
 	if !c.Restless() {
 		c.Before()
 		res, err := c.Driver.ExecContext(ctx, text, args)
@@ -136,6 +137,7 @@ func (c *Conn) queryOne(ctx context.Context, text string, args []driver.NamedVal
 		c.After() // of an earlier query whose rows were closed since
 		c.Before()
 		rows, err = c.Driver.QueryContext(ctx, text, args)
+		c.ranPragma(text)
 	} else {
 		if err := closeRows(kept); err != nil { // our COMMIT would find it at work
 			return nil, err
