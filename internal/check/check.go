@@ -30,7 +30,8 @@ type Options struct {
 	After  string
 
 	// Open opens another connection to the same state of the file, which the caller
-	// knows nobody changes. nil: there is only the one.
+	// knows nobody changes: rows are then read beside SQLite's checks. nil: there is
+	// only the one.
 	Open func() (*sqlite.Conn, error)
 }
 
@@ -100,19 +101,25 @@ func Run(ctx context.Context, c *sqlite.Conn, o Options) (r Report, err error) {
 }
 
 func (r *run) all(o Options, rep *Report) (err error) {
+	rows := r.rows(o.Open)
+	defer rows.stop()
 	if err = r.structure(o, rep); err != nil {
 		return err
 	}
 	if err = r.compile(rep.tables); err != nil {
 		return err
 	}
-	if rep.Digests, rep.Unread, err = scan.Readable(r.ctx, r.c); err != nil {
-		return err
+	read := rows.wait()
+	if read.err != nil {
+		return read.err
 	}
-	for table, why := range rep.Unread {
-		if err := r.told(table, why); err != nil {
-			return err
+	rep.Digests, rep.Unread, rep.Rows = read.digests, read.unread, read.rows
+	for _, why := range []scan.Unread{read.unread, read.uncounted} {
+		for table, err := range why {
+			if err := r.told(table, err); err != nil {
+				return err
+			}
 		}
 	}
-	return r.count(rep)
+	return nil
 }

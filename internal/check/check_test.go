@@ -64,7 +64,14 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := open(t, other+c.script)
-			for _, o := range []check.Options{{}, {Budget: 1 << 40}} {
+			path, err := conn.Text("SELECT file FROM pragma_database_list WHERE name = 'main'")
+			if err != nil {
+				t.Fatal(err)
+			}
+			another := func() (*sqlite.Conn, error) {
+				return new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true})
+			}
+			for _, o := range []check.Options{{}, {Budget: 1 << 40}, {Open: another}} {
 				r, err := check.Run(t.Context(), conn, o)
 				if err != nil {
 					t.Fatal(err)
@@ -133,7 +140,13 @@ func TestInterrupted(t *testing.T) {
 	c := open(t, "CREATE TABLE t(a); INSERT INTO t VALUES(1)")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	refuse := func() (*sqlite.Conn, error) { return nil, errRefused }
+	if _, err := check.Run(t.Context(), c, check.Options{Open: refuse}); !errors.Is(err, errRefused) {
+		t.Errorf("a connection that cannot be had: %v", err)
+	}
 	if _, err := check.Run(ctx, c, check.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
+
+var errRefused = errors.New("refused")

@@ -183,26 +183,6 @@ func (r *run) compile(tables []string) error {
 	return nil
 }
 
-// count counts the rows of ordinary tables.
-func (r *run) count(rep *Report) error {
-	var tables []string
-	err := r.c.Each(`SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
-		tables = append(tables, st.Text(0))
-		return nil
-	})
-	for _, table := range tables {
-		if rep.Unread[table] != nil {
-			continue
-		}
-		n, err := r.c.Int("SELECT count(*) FROM main." + sqlite.Quote(table) + " NOT INDEXED")
-		rep.Rows += n
-		if err := r.told(table, err); err != nil {
-			return err
-		}
-	}
-	return err
-}
-
 // references looks for rows that refer to a row that is not there. The source may have
 // them: SQLite lets them in while foreign_keys is off, and so does a replay, which must
 // not be stricter than the source was.

@@ -279,7 +279,7 @@ func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Re
 	if err := c.Exec("PRAGMA ignore_check_constraints=OFF"); err != nil { // which the replay needed
 		return nil, err
 	}
-	found, err := check.Run(ctx, c, check.Options{})
+	found, err := check.Run(ctx, c, check.Options{Open: j.another})
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -290,6 +290,12 @@ func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Re
 	res.Faults = check.List(check.ByTable(found.Faults))
 	res.Tables, err = j.proof.verify(found, sequence)
 	return found.Digests, err
+}
+
+// another opens the restored file once more, to be read beside the first connection,
+// which has committed all that it has written.
+func (j *job) another() (*sqlite.Conn, error) {
+	return new(sqlite.Driver).Open(j.file, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true, CacheKiB: 4 << 10, OnConnect: j.opts.OnConnect})
 }
 
 // TimeOf is ms as a time.
