@@ -75,7 +75,7 @@ func (j *job) source(ctx context.Context) (_ []check.Fault, err error) {
 	if err := j.fetch(ctx, *j.from, work.Path()); err != nil {
 		return nil, err
 	}
-	c, err := new(sqlite.Driver).Open(work.Path(), sqlite.Options{KeepJournal: true, QueryOnly: true})
+	c, err := new(sqlite.Driver).Open(work.Path(), sqlite.Options{KeepJournal: true, QueryOnly: true, OnConnect: j.opts.OnConnect})
 	if err != nil {
 		return nil, damaged(err)
 	}
