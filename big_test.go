@@ -26,6 +26,7 @@ var phases = map[string]func(t *testing.T, r *report, dir string, size int64){
 	"restore":            restoreBig,
 	"checksum":           checksumBig,
 	"transaction":        bigTransaction,
+	"wide rows":          fillWide,
 	"users":              fillUsers,
 	"restore users":      restoreUsers,
 }

@@ -85,7 +85,8 @@ type RestoreResult struct {
 // Restoring to a sequence stops at the end of the last transaction that is not
 // later; for a time see RestoreConfig.At. A point between a barrier and the snapshot after it is ErrNoBackup.
 //
-// It uses the network, and as much disk as the database has. Until it succeeds
+// It uses the network, and as much disk as the database has; for a moment twice that, if
+// a batch of the log changes all of it. Until it succeeds
 // nothing is at Path, or what was there before. Errors: ErrNoBackup, ErrCorrupt,
 // ErrKey, ErrVersion, ErrLocked when the file to overwrite is open.
 func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {

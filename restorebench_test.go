@@ -47,6 +47,35 @@ func TestRestoreBench(t *testing.T) {
 	}
 }
 
+// TestRestoreMemory restores a log that changes every page of a file larger than the
+// memory that a restore may take.
+func TestRestoreMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes 400 MiB")
+	}
+	dir := t.TempDir()
+	check(t, os.Mkdir(filepath.Join(dir, "store"), 0o700))
+	runPhase(t, "wide rows", dir, 40_000)
+	r := runPhase(t, "restore", dir, 0)
+	t.Logf("restore: %s, %d MiB resident", r.Took.Round(time.Millisecond), r.Peak>>20)
+	wantPeak(t, "restore", r, 150<<20)
+	wantSame(t, dir)
+}
+
+// fillWide makes rows of a page each, and logs an update of every one.
+func fillWide(t *testing.T, _ *report, dir string, rows int64) {
+	ctx := t.Context()
+	db, err := driftdb.Open(ctx, bigConfig(t, dir))
+	check(t, err)
+	defer db.Close()
+	exec(t, db, "CREATE TABLE wide(id INTEGER PRIMARY KEY, n INTEGER NOT NULL, pad BLOB NOT NULL)")
+	exec(t, db, "INSERT INTO wide WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < ?) SELECT i, 0, zeroblob(3600) FROM g", rows)
+	_, err = db.Snapshot(ctx)
+	check(t, err)
+	exec(t, db, "UPDATE wide SET n = id")
+	check(t, db.Shutdown(ctx))
+}
+
 // fillUsers makes the users without DriftDB, which adopts them, takes a snapshot and
 // logs updates of users all over the table.
 func fillUsers(t *testing.T, _ *report, dir string, users int64) {
