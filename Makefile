@@ -117,8 +117,9 @@ takeover:
 	DRIFTDB_TAKEOVERS=$(TAKEOVERS) DRIFTDB_LATENCY=$(LATENCY) \
 		go test . -run '^TestTakeoverAlive$$' -count 1 -v -timeout 0
 
-# Every byte of a backup damaged in turn.
+# Every byte of a backup damaged in turn; and thousands of files that a check reads.
 damage:
+	go test ./internal/check -run '^TestDamage$$' -files 10000 -count 1 -v -timeout 0
 	DRIFTDB_STRIDE=1 go test . -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
 
 # What is sent and asked for, at full size: a million rows.

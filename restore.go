@@ -49,7 +49,7 @@ type RestoreConfig struct {
 
 // Progress is how far a restore has come.
 type Progress struct {
-	Stage       string // snapshot (bytes), replay (sequence numbers), check
+	Stage       string // snapshot (bytes), replay (sequence numbers), check (rows)
 	Done, Total int64  // Total is 0 when it is not known
 }
 

@@ -32,7 +32,18 @@ type Options struct {
 	// Open opens another connection to the same state of the file, which the caller
 	// knows nobody changes: rows are then read beside SQLite's checks. nil: there is
 	// only the one.
+	//
+	// It is to have the higher limit of its page cache by far. SQLite has one cache for
+	// all connections of a program. One that has reached its own limit takes the page
+	// that was used least lately, of whichever connection; once the sum of the limits is
+	// reached, one below its own loses each page as soon as it lets go of it. That does
+	// no harm to who reads rows and never comes back to a page. To SQLite's checks, which
+	// look up each row in each index, it does.
 	Open func() (*sqlite.Conn, error)
+
+	// Progress is called on Run's goroutine now and then while rows are read: how many
+	// have been, and how many there are. nil: nobody wants to know.
+	Progress func(done, total int64)
 }
 
 // Report is what there is to know of a database. Two files with the same contents
@@ -100,26 +111,12 @@ func Run(ctx context.Context, c *sqlite.Conn, o Options) (r Report, err error) {
 	return r, nil
 }
 
-func (r *run) all(o Options, rep *Report) (err error) {
-	rows := r.rows(o.Open)
-	defer rows.stop()
-	if err = r.structure(o, rep); err != nil {
+func (r *run) all(o Options, rep *Report) error {
+	if o.Open != nil {
+		return r.beside(o, rep)
+	}
+	if err := r.pages(o, rep); err != nil {
 		return err
 	}
-	if err = r.compile(rep.tables); err != nil {
-		return err
-	}
-	read := rows.wait()
-	if read.err != nil {
-		return read.err
-	}
-	rep.Digests, rep.Unread, rep.Rows = read.digests, read.unread, read.rows
-	for _, why := range []scan.Unread{read.unread, read.uncounted} {
-		for table, err := range why {
-			if err := r.told(table, err); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return r.rows(o, rep)
 }

@@ -35,6 +35,18 @@ func open(t *testing.T, script string) *sqlite.Conn {
 	return c
 }
 
+// another opens the database of c once more.
+func another(t *testing.T, c *sqlite.Conn) func() (*sqlite.Conn, error) {
+	t.Helper()
+	path, err := c.Text("SELECT file FROM pragma_database_list WHERE name = 'main'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() (*sqlite.Conn, error) {
+		return new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true})
+	}
+}
+
 const schema = "PRAGMA writable_schema=ON; "
 
 // TestFaults: each kind of fault is told, once and in the same words, and hides
@@ -64,14 +76,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := open(t, other+c.script)
-			path, err := conn.Text("SELECT file FROM pragma_database_list WHERE name = 'main'")
-			if err != nil {
-				t.Fatal(err)
-			}
-			another := func() (*sqlite.Conn, error) {
-				return new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true})
-			}
-			for _, o := range []check.Options{{}, {Budget: 1 << 40}, {Open: another}} {
+			for _, o := range []check.Options{{}, {Budget: 1 << 40}, {Open: another(t, conn)}} {
 				r, err := check.Run(t.Context(), conn, o)
 				if err != nil {
 					t.Fatal(err)
@@ -149,4 +154,33 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestInterruptedBeside: so does one that is reading rows beside SQLite's checks.
+func TestInterruptedBeside(t *testing.T) {
+	c := open(t, "CREATE TABLE t(a UNIQUE); INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT i FROM n")
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := check.Run(ctx, c, check.Options{Open: another(t, c), Progress: func(int64, int64) { cancel() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if r, err := check.Run(t.Context(), c, check.Options{Open: another(t, c)}); err != nil || r.Rows != 20000 {
+		t.Errorf("the check after it: %d rows, %v", r.Rows, err)
+	}
+}
+
 var errRefused = errors.New("refused")
+
+// TestProgress: the rows of a check are told as they are read, to the last one.
+func TestProgress(t *testing.T) {
+	c := open(t, `CREATE TABLE t(a); CREATE TABLE u(a);
+		INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT i FROM n; INSERT INTO u VALUES(1)`)
+	var told []int64
+	r, err := check.Run(t.Context(), c, check.Options{Open: another(t, c), Progress: func(done, total int64) {
+		if total != 20001 {
+			t.Errorf("%d of %d rows", done, total)
+		}
+		told = append(told, done)
+	}})
+	if err != nil || r.Rows != 20001 || len(told) < 4 || told[len(told)-1] != r.Rows || !slices.IsSorted(told) {
+		t.Errorf("%d rows, progress %d, %v", r.Rows, told, err)
+	}
+}

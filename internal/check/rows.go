@@ -3,81 +3,108 @@ package check
 import (
 	"context"
 	"errors"
+	"maps"
+	"sync"
 
-	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/digest/scan"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// read is what the rows themselves say.
-type read struct {
-	digests   digest.Set
-	unread    scan.Unread
-	rows      int64
-	uncounted scan.Unread // the tables whose rows could not be counted
-	err       error
-}
-
-// reading is one that is under way on a connection of its own, or that is yet to be
-// done on the only one.
-type reading struct {
-	wait func() read
-	stop func() // it is not wanted any more
-}
-
-// rows begins to read all rows, beside what the caller does if open is not nil.
-func (r *run) rows(open func() (*sqlite.Conn, error)) reading {
-	if open == nil {
-		return reading{func() read { return readRows(r.ctx, r.c) }, func() {}}
+// beside lets SQLite check the file while another connection reads the rows. The first
+// error of the two is the one that counts, and ends the other. The connection that reads
+// stays open until both have ended: the page cache that it brings is for both. Each has
+// a run and fields of the report of its own: rows writes Digests, Unread and Rows, pages
+// all others.
+func (r *run) beside(o Options, rep *Report) (err error) {
+	c, err := o.Open()
+	if err != nil {
+		return err
 	}
-	ctx, cancel := context.WithCancel(r.ctx)
-	done := make(chan read, 1)
-	go func() {
-		defer close(done)
-		c, err := open()
-		if err != nil {
-			done <- read{err: err}
-			return
-		}
-		res := readRows(ctx, c)
-		res.err = errors.Join(res.err, c.Close())
-		done <- res
+	ctx, cancel := context.WithCancelCause(r.ctx)
+	reader := &run{ctx: ctx, c: c, found: map[Fault]bool{}}
+	stop, stopReader := r.c.Watch(ctx), c.Watch(ctx)
+	var checking sync.WaitGroup
+	defer func() {
+		cancel(nil) // of a caller whose Progress does not return
+		checking.Wait()
+		stop()
+		stopReader()
+		err = errors.Join(err, c.Close())
 	}()
-	return reading{
-		wait: func() read { return <-done },
-		stop: func() { cancel(); <-done }, // after wait it is closed
+	checking.Go(func() {
+		if err := r.pages(o, rep); err != nil {
+			cancel(err)
+		}
+	})
+	if err := reader.rows(o, rep); err != nil {
+		cancel(err)
 	}
+	checking.Wait()
+	maps.Copy(r.found, reader.found)
+	return context.Cause(ctx)
 }
 
-func readRows(ctx context.Context, c *sqlite.Conn) (res read) {
-	stop := c.Watch(ctx)
-	defer stop()
-	if res.digests, res.unread, res.err = scan.Readable(ctx, c); res.err != nil {
-		return res
+// pages lets SQLite check the file.
+func (r *run) pages(o Options, rep *Report) error {
+	if err := r.structure(o, rep); err != nil {
+		return err
 	}
-	res.uncounted = scan.Unread{}
-	res.err = res.count(c)
-	return res
+	return r.compile(rep.tables)
 }
 
-// count counts the rows of ordinary tables.
-func (res *read) count(c *sqlite.Conn) error {
+// rows reads all rows.
+func (r *run) rows(o Options, rep *Report) error {
+	rows, uncounted, err := r.count()
+	if err != nil {
+		return err
+	}
+	total, progress := int64(0), func(int64) {}
+	for _, n := range rows {
+		total += n
+	}
+	if o.Progress != nil {
+		progress = func(read int64) { o.Progress(min(read, total), total) } // a damaged table may count fewer
+	}
+	if rep.Digests, rep.Unread, err = scan.Readable(r.ctx, r.c, progress); err != nil {
+		return err
+	}
+	for table := range rep.Unread {
+		delete(rows, table)
+		delete(uncounted, table) // one reason is enough
+	}
+	for _, n := range rows {
+		rep.Rows += n
+	}
+	for _, why := range []scan.Unread{rep.Unread, uncounted} {
+		for table, err := range why {
+			if err := r.told(table, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// count counts the rows of each ordinary table. That takes a fraction of reading them.
+func (r *run) count() (rows map[string]int64, uncounted scan.Unread, err error) {
 	var tables []string
-	err := c.Each(`SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
+	if err := r.c.Each(`SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
 		tables = append(tables, st.Text(0))
 		return nil
-	})
+	}); err != nil {
+		return nil, nil, err
+	}
+	rows, uncounted = map[string]int64{}, scan.Unread{}
 	for _, table := range tables {
-		if res.unread[table] != nil {
-			continue
-		}
-		n, err := c.Int("SELECT count(*) FROM main." + sqlite.Quote(table) + " NOT INDEXED")
-		res.rows += n
-		if sqlite.Code(err) != 0 {
-			res.uncounted[table] = err
-		} else if err != nil {
-			return err
+		n, err := r.c.Int("SELECT count(*) FROM main." + sqlite.Quote(table) + " NOT INDEXED")
+		switch {
+		case err == nil:
+			rows[table] = n
+		case scan.Lacks(err) || sqlite.IsNotDatabase(err):
+			uncounted[table] = err
+		default:
+			return nil, nil, err
 		}
 	}
-	return err
+	return rows, uncounted, nil
 }

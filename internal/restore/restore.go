@@ -55,7 +55,7 @@ type Stage string
 const (
 	Fetching  Stage = "snapshot" // Done and Total are bytes
 	Replaying Stage = "replay"   // Done and Total are sequence numbers
-	Checking  Stage = "check"
+	Checking  Stage = "check"    // Done and Total are rows
 )
 
 // Progress is how far a restore has come.
@@ -277,10 +277,11 @@ func (s *sink) Rollback() error {
 // tables hold what the log says. It also counts the rows, and returns the digests.
 func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Result) (digest.Set, error) {
 	j.progress(Checking, 0, 0)
-	if err := c.Exec("PRAGMA ignore_check_constraints=OFF"); err != nil { // which the replay needed
+	// The replay needed to ignore constraints; why the cache is small: see check.Options.
+	if err := c.Exec(fmt.Sprintf("PRAGMA ignore_check_constraints=OFF; PRAGMA cache_size=-%d", checkerCacheKiB)); err != nil {
 		return nil, err
 	}
-	found, err := check.Run(ctx, c, check.Options{Open: j.another})
+	found, err := check.Run(ctx, c, check.Options{Open: j.another, Progress: func(done, total int64) { j.progress(Checking, done, total) }})
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -293,10 +294,17 @@ func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Re
 	return found.Digests, err
 }
 
+// The limits of the page caches of the two connections that check a file. What matters
+// is that the first one is far lower; the sum is what both need together.
+const (
+	checkerCacheKiB = 4 << 10
+	readerCacheKiB  = 28 << 10
+)
+
 // another opens the restored file once more, to be read beside the first connection,
 // which has committed all that it has written.
 func (j *job) another() (*sqlite.Conn, error) {
-	return new(sqlite.Driver).Open(j.file, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true, CacheKiB: 4 << 10, OnConnect: j.opts.OnConnect})
+	return new(sqlite.Driver).Open(j.file, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true, CacheKiB: readerCacheKiB, OnConnect: j.opts.OnConnect})
 }
 
 // TimeOf is ms as a time.

@@ -23,17 +23,18 @@ type Unread map[string]error
 // every table once, and needs memory for the largest row and a few hundred KiB.
 // When ctx ends it returns ctx's error.
 func All(ctx context.Context, c *sqlite.Conn) (digest.Set, error) {
-	set, _, err := Readable(ctx, c)
+	set, _, err := Readable(ctx, c, unheard)
 	return set, err
 }
 
-// Readable is All, and says which tables have no digest because they cannot be read.
-func Readable(ctx context.Context, c *sqlite.Conn) (digest.Set, Unread, error) {
+// Readable is All, and says which tables have no digest because they cannot be read. It
+// calls progress now and then with the number of rows that it has read.
+func Readable(ctx context.Context, c *sqlite.Conn, progress func(rows int64)) (digest.Set, Unread, error) {
 	tables, err := names(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	return scan(ctx, c, tables)
+	return scan(ctx, c, tables, progress)
 }
 
 // Missing computes the digests that known lacks.
@@ -42,13 +43,13 @@ func Missing(ctx context.Context, c *sqlite.Conn, known digest.Set) (digest.Set,
 	if err != nil {
 		return nil, err
 	}
-	set, _, err := scan(ctx, c, slices.DeleteFunc(tables, func(name string) bool { _, ok := known[name]; return ok }))
+	set, _, err := scan(ctx, c, slices.DeleteFunc(tables, func(name string) bool { _, ok := known[name]; return ok }), unheard)
 	return set, err
 }
 
 // Table computes the digest of one table. One that has none is an error.
 func Table(ctx context.Context, c *sqlite.Conn, name string) (digest.Sum, error) {
-	set, unread, err := scan(ctx, c, []string{name})
+	set, unread, err := scan(ctx, c, []string{name}, unheard)
 	if err == nil {
 		err = unread[name]
 	}
@@ -62,13 +63,24 @@ func Table(ctx context.Context, c *sqlite.Conn, name string) (digest.Sum, error)
 	return sum, nil
 }
 
-func scan(ctx context.Context, c *sqlite.Conn, tables []string) (digest.Set, Unread, error) {
+// unheard is progress that nobody wants to know.
+func unheard(int64) {}
+
+// progressEvery is how many rows are read between two calls of progress.
+const progressEvery = 4096
+
+func scan(ctx context.Context, c *sqlite.Conn, tables []string, progress func(rows int64)) (digest.Set, Unread, error) {
 	stop := c.Watch(ctx)
 	defer stop()
 	l, unread := digest.NewLedger(digest.Set{}), Unread{}
 	defer l.Close()
+	rows := int64(0)
 	for _, name := range tables {
-		err := table(l, c, name)
+		err := table(l, c, name, func() {
+			if rows++; rows%progressEvery == 0 {
+				progress(rows)
+			}
+		})
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
@@ -81,6 +93,7 @@ func scan(ctx context.Context, c *sqlite.Conn, tables []string) (digest.Set, Unr
 			return nil, nil, err
 		}
 	}
+	progress(rows)
 	set := l.Set()
 	for name := range unread {
 		delete(set, name)
@@ -98,9 +111,9 @@ func names(c *sqlite.Conn) (out []string, err error) {
 	return out, err
 }
 
-// table applies all rows of a table. One whose rowid has no name has a digest
+// table applies all rows of a table, and calls read for each. One whose rowid has no name has a digest
 // only as long as it is empty: its rows could not be told apart.
-func table(l *digest.Ledger, c *sqlite.Conn, name string) error {
+func table(l *digest.Ledger, c *sqlite.Conn, name string, read func()) error {
 	t, err := c.Table(name)
 	if err != nil {
 		return err
@@ -122,6 +135,7 @@ func table(l *digest.Ledger, c *sqlite.Conn, name string) error {
 	r := newReader(c, t)
 	return st.Each(func(st *sqlite.Stmt) error {
 		l.Apply(r.read(st))
+		read()
 		return nil
 	})
 }
