@@ -16,9 +16,11 @@ CASES    ?= 0-9999
 TAKEOVERS ?= 100
 LATENCY  ?= 150
 CLOSES   ?= 200
+USERS    ?= 1000000
+ROUNDS   ?= 3
 LIES     ?= 0-5000
 
-.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy demo
+.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy restorebench demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -41,6 +43,12 @@ bench:
 big:
 	DRIFTDB_BIG=$(BIG) DRIFTDB_BIG_TRANSACTION=$(BIG_ROWS) DRIFTDB_BIG_IMPORT=1000000 \
 		go test -run 'TestBig|TestImportWAL' -count 1 -v -timeout 0 .
+
+# A restore of USERS users and of a tenth as many updates: the time, the processors
+# and the memory that each stage takes, ROUNDS times.
+restorebench:
+	DRIFTDB_RESTORE_USERS=$(USERS) DRIFTDB_RESTORE_ROUNDS=$(ROUNDS) \
+		go test . -run '^TestRestoreBench$$' -count 1 -v -timeout 0
 
 # Every fuzz target in turn, for FUZZTIME each. Left alone, Go spends most of that
 # on making each new input smaller.

@@ -26,6 +26,8 @@ var phases = map[string]func(t *testing.T, r *report, dir string, size int64){
 	"restore":            restoreBig,
 	"checksum":           checksumBig,
 	"transaction":        bigTransaction,
+	"users":              fillUsers,
+	"restore users":      restoreUsers,
 }
 
 // TestBig makes a database of large blobs, takes snapshots of it while it is

@@ -33,6 +33,7 @@ var opensItself = map[string]string{
 	"TestCloseInterruptsFlush":       "its store hangs",
 	"snapshotBig":                    "measures, in a process of its own, and compares",
 	"bigTransaction":                 "measures, in a process of its own, and compares",
+	"fillUsers":                      "measures, in a process of its own",
 	"TestChild":                      "is another process, and may be killed",
 	"TestBypassWhileClosed":          "leaves the file to others, and opens it again",
 	"TestBypassOtherFiles":           "gives the file another name",

@@ -22,6 +22,7 @@ type report struct {
 	WAL      int64                    // the largest WAL that was seen, in bytes
 	Latency  map[string]time.Duration `json:",omitempty"`
 	Checksum string                   `json:",omitempty"` // of the database's rows
+	Stages   []stage                  `json:",omitempty"`
 }
 
 // phaseVariables tell the child what to do.
