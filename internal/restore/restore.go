@@ -152,7 +152,7 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	if err := c.Exec("PRAGMA journal_mode=MEMORY"); err != nil { // a crash leaves a file that nobody looks at
+	if err := c.Exec("PRAGMA journal_mode=DELETE"); err != nil { // in memory it would hold every page that a batch changes
 		return res, err
 	}
 	if err := strip(c); err != nil {
