@@ -145,7 +145,7 @@ func (c *Conn) After() {
 	}
 	r.unsettled = false
 	moved := false
-	r.eachMoved(func(string, int64) { moved = true })
+	r.eachMoved(func(*counter, int64) { moved = true })
 	if r.fail != nil {
 		return
 	}
