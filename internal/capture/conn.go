@@ -82,8 +82,7 @@ func (r *recorder) mayCommit() int32 {
 		r.noteInterrupt(r.fail)
 		return 1
 	case r.level == 0:
-		r.unsettled = true // no row changed; INSERT OR IGNORE may have moved a counter: see After
-		r.unlogged = r.unlogged || r.c.WritesMain()
+		r.passed() // no row changed; INSERT OR IGNORE may have moved a counter: see After
 	}
 	r.c.Committing(r.notice)
 	return 0
@@ -146,17 +145,21 @@ func (c *Conn) After() {
 	}
 	r.unsettled = false
 	moved := false
-	r.eachMoved(func(string, int64) { moved = true })
-	if r.fail != nil || !moved && !r.unlogged {
+	r.eachMoved(func(*counter, int64) { moved = true })
+	if r.fail != nil {
 		return
 	}
-	if !moved {
+	r.unlogged = r.unlogged || r.wrote && !moved
+	r.wrote = false // or the counter is what it wrote
+	switch {
+	case r.unlogged: // counters that have moved are in the same commit
 		if err := c.Barrier(unloggedPages, false); err != nil {
 			r.unsettled = true // the next statement's end tries again
 		}
 		return
+	case !moved:
+		return
 	}
-	r.unlogged = false // the counter is what it wrote
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		r.unsettled = true // the next statement's end tries again
 		return

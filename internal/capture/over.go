@@ -30,14 +30,15 @@ func (s *session) mayRun(query string) error {
 }
 
 // ran is called after a statement, with its error, which it returns. Outside of BeginTx
-// only an interruption counts: an ON CONFLICT ROLLBACK is then the program's own wish.
+// only what SQLite rolls back of its own accord counts: an ON CONFLICT ROLLBACK is then
+// the program's own wish.
 func (s *session) ran(query string, err error) error {
 	was := s.tx.open
 	s.tx.open = !s.c.Autocommit()
 	if err == nil || !was || s.tx.open || s.tx.over != nil {
 		return err
 	}
-	if s.tx.begun || interrupted(err) && !endsTransaction(query) {
+	if s.tx.begun || (interrupted(err) || sqlite.RollsBack(err)) && !endsTransaction(query) {
 		s.tx.over = fmt.Errorf("the transaction is over: SQLite rolled it back when a statement failed; end it with Rollback and start again: %w", err)
 	}
 	return err

@@ -116,6 +116,36 @@ func TestOwnTransactionOver(t *testing.T) {
 	}
 }
 
+// TestOwnTransactionFull: what SQLite rolls back for want of space is no wish of the
+// program's, either.
+func TestOwnTransactionFull(t *testing.T) {
+	s := newSource(t, 0)
+	c := s.conn(t)
+	exec(t, c, "CREATE TABLE t(a); INSERT INTO t VALUES('one'); PRAGMA cache_size=5; PRAGMA max_page_count=40")
+	exec(t, c, "BEGIN; INSERT INTO t VALUES('two')")
+	if _, err := c.ExecContext(t.Context(), "INSERT INTO t VALUES(zeroblob(2000000))"); !sqlite.IsFull(err) {
+		t.Fatal(err)
+	}
+	if _, err := c.ExecContext(t.Context(), "INSERT INTO t VALUES('three')"); !isOver(err) {
+		t.Error("INSERT:", err)
+	}
+	if _, err := c.ExecContext(t.Context(), "ROLLBACK"); isOver(err) {
+		t.Error("ROLLBACK:", err)
+	}
+	exec(t, c, "BEGIN; INSERT INTO t VALUES('four'); COMMIT")
+	if _, err := c.ExecContext(t.Context(), "BEGIN; ROLLBACK; no SQL"); err == nil {
+		t.Error("no error")
+	}
+	exec(t, c, "BEGIN; INSERT INTO t VALUES('five')")
+	if _, err := c.ExecContext(t.Context(), "ROLLBACK; no SQL"); err == nil {
+		t.Error("no error")
+	}
+	exec(t, c, "INSERT INTO t VALUES('six')") // that rollback was the program's own
+	if got := s.text(t, "SELECT group_concat(a) FROM (SELECT a FROM t ORDER BY rowid)"); got != "one,four,six" {
+		t.Errorf("rows: %s", got)
+	}
+}
+
 // TestBeginContext: a BeginTx that waits for the write lock ends with its context, and
 // with the context's error.
 func TestBeginContext(t *testing.T) {

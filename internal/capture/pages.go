@@ -15,21 +15,41 @@ const pagesTable = "sqlite_dbpage"
 // unloggedPages is the reason of its barrier.
 const unloggedPages = "pages of the database were written without a change that the log can describe"
 
-// joinPages looks for sqlite_dbpage among the first n virtual tables of the transaction:
-// what it writes fires no hook, and other changes of the transaction may have entries.
-func (r *recorder) joinPages(n int32) {
-	tables := sqlite.At[lib.Tsqlite3](r.c.DB).FaVTrans
-	if tables == 0 || r.barriers > 0 {
+// joinPages puts a barrier into a transaction that writes pages through sqlite_dbpage:
+// that fires no hook, and other changes of the transaction may have entries.
+func (r *recorder) joinPages() {
+	if r.barriers > 0 || !r.writesPages() {
 		return
 	}
-	for i := range uintptr(n) {
-		table := sqlite.At[lib.TVTable](*sqlite.At[uintptr](tables + i*8))
+	r.begin()
+	if r.barriers == 0 {
+		r.barrier(unloggedPages)
+	}
+}
+
+// writesPages looks for sqlite_dbpage, under whatever name, among the virtual tables
+// that the transaction writes.
+func (r *recorder) writesPages() bool {
+	h := sqlite.At[lib.Tsqlite3](r.c.DB)
+	if h.FaVTrans == 0 {
+		return false
+	}
+	for i := range uintptr(h.FnVTrans) {
+		table := sqlite.At[lib.TVTable](*sqlite.At[uintptr](h.FaVTrans + i*8))
 		if string(sqlite.CString(sqlite.At[lib.TModule](table.FpMod).FzName)) == pagesTable {
-			r.begin()
-			if r.barriers == 0 {
-				r.barrier(unloggedPages)
-			}
-			return
+			return true
 		}
+	}
+	return false
+}
+
+// passed notes that a commit without an entry goes by. If it changed pages of main, a
+// counter of AUTOINCREMENT may be all that it moved, which After finds out. That does
+// not touch the first page, unless sqlite_sequence grows, nor sqlite_dbpage.
+func (r *recorder) passed() {
+	r.unsettled = true
+	if r.c.WritesMain() {
+		r.wrote = true
+		r.unlogged = r.unlogged || r.c.WritesHeader() || r.writesPages()
 	}
 }

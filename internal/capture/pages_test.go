@@ -43,3 +43,36 @@ func TestPagesWithoutEntry(t *testing.T) {
 		})
 	}
 }
+
+// TestPagesBesideCounters: a connection that meets a counter for the first time takes it
+// for one that has moved. That explains no page but its own.
+func TestPagesBesideCounters(t *testing.T) {
+	for name, c := range map[string]struct {
+		sql  string
+		want int
+	}{
+		"a field of the header":       {"PRAGMA default_cache_size=123", 1},
+		"the way of vacuuming":        {"PRAGMA auto_vacuum=INCREMENTAL", 1},
+		"in a transaction":            {"BEGIN; PRAGMA default_cache_size=123; COMMIT", 1},
+		"with a counter that moves":   {"BEGIN; PRAGMA default_cache_size=123; INSERT OR IGNORE INTO t(a) VALUES(0); COMMIT", 1},
+		"pages under another name":    {"UPDATE p SET data = data WHERE pgno = 2", 1},
+		"that, in a transaction":      {"BEGIN; UPDATE p SET data = data WHERE pgno = 2; COMMIT", 1},
+		"only a counter":              {"INSERT OR IGNORE INTO t(a) VALUES(0)", 0},
+		"a counter, in a transaction": {"BEGIN; INSERT OR IGNORE INTO t(a) VALUES(0); COMMIT", 0},
+		"nothing":                     {"BEGIN IMMEDIATE; COMMIT; PRAGMA default_cache_size", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSource(t, 0)
+			if err := s.plain(t).Exec("PRAGMA auto_vacuum=FULL; VACUUM"); err != nil {
+				t.Fatal(err)
+			}
+			s.watch(t)
+			exec(t, s.conn(t), "CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, a UNIQUE); INSERT INTO t(a) VALUES(0); CREATE VIRTUAL TABLE p USING sqlite_dbpage")
+			before := len(s.barriers(t))
+			exec(t, s.conn(t), c.sql)
+			if got := s.barriers(t)[before:]; len(got) != c.want {
+				t.Errorf("barriers: %q, want %d", got, c.want)
+			}
+		})
+	}
+}

@@ -61,7 +61,8 @@ type recorder struct {
 	making     map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
 	samples    *sampleRows     // of sqlite_stat4 before a statement that runs now; nil: none runs that makes any
 	unsettled  bool            // a commit passed by without us …
-	unlogged   bool            // … and changed pages of main: the next entry is a barrier
+	wrote      bool            // … and changed pages of main, maybe only those of counters …
+	unlogged   bool            // … or others for certain: the next entry is a barrier
 	keysStayed bool            // PRAGMA foreign_keys=OFF had no effect in this transaction …
 	cascade    string          // … which then changed rows of this table on behalf of others
 	ended      bool            // the connection is being taken away: no commit
@@ -173,7 +174,7 @@ func (r *recorder) enlist() {
 func (r *recorder) join() {
 	n := sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
 	if n > 0 {
-		r.joinPages(n)
+		r.joinPages()
 	}
 	if n == 0 && (r.level > 0 || r.fail != nil) && r.c.Autocommit() {
 		// Nobody told us of the transaction's end: our table was dropped in it,

@@ -1,8 +1,6 @@
 package capture
 
 import (
-	"errors"
-	"maps"
 	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/change"
@@ -17,13 +15,23 @@ import (
 // none: an OR FAIL that fails leaves rows behind without one.
 type sequences struct {
 	read   *sqlite.Stmt
-	at     schemaMark       // where we looked for the table last
-	values map[string]int64 // as this connection last saw them
+	at     schemaMark // where we looked for the table last
+	rows   map[string]*counter
+	pass   int64            // counts the readings of the table
 	before map[string]int64 // those that it had not seen, as they were before this transaction wrote anything
 	edited bool             // by a statement of the user's, in this transaction
 }
 
-var errSequence = errors.New("sqlite_sequence must have one row for a table, with a text and an integer: anything else cannot be logged")
+// counter is what a connection knows of the rows of a name.
+type counter struct {
+	name  string
+	value int64 // as this connection last saw it …
+	known bool  // … if it did
+	pass  int64 // the last reading in which there was such a row
+}
+
+// oddSequence is the reason of a barrier.
+const oddSequence = "sqlite_sequence was edited and has, or had, a row that is no counter of a table: the log knows one row for a name, with a text and an integer"
 
 // findSequences prepares the statement if there is a table to read. The first
 // AUTOINCREMENT table makes it; a rollback of that, or a VACUUM after the last
@@ -41,12 +49,12 @@ func (r *recorder) findSequences() bool {
 	}
 	st, err := r.c.Prepare("SELECT name, seq FROM main.sqlite_sequence")
 	if err != nil {
-		s.values = nil
+		s.rows = nil
 		return false
 	}
 	s.read = st
-	if s.values == nil {
-		s.values = map[string]int64{}
+	if s.rows == nil {
+		s.rows = map[string]*counter{}
 	}
 	return true
 }
@@ -54,24 +62,26 @@ func (r *recorder) findSequences() bool {
 // logSequences appends the counters that moved.
 func (r *recorder) logSequences() {
 	r.checkSequences()
-	var missing map[string]bool
-	if len(r.changed) > 0 {
-		missing = maps.Clone(r.changed)
-	}
-	r.eachMoved(func(name string, value int64) {
-		delete(missing, name)
-		r.sequences.values[name] = value
-		r.changed[name] = true // for a COMMIT that is tried again after a ROLLBACK TO
+	r.eachMoved(func(c *counter, value int64) {
+		c.value, c.known = value, true
+		r.changed[c.name] = true // for a COMMIT that is tried again after a ROLLBACK TO
 		if !r.over {
-			r.buf = change.AppendSequence(r.buf, name, value)
+			r.buf = change.AppendSequence(r.buf, c.name, value)
 			r.count++
 		}
 	})
 	if r.sequences.read == nil || r.over {
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(missing)) {
-		delete(r.sequences.values, name)
+	var missing []string
+	for name := range r.changed {
+		if !r.sequences.has(name) {
+			missing = append(missing, name)
+		}
+	}
+	slices.Sort(missing)
+	for _, name := range missing {
+		r.sequences.forget(name)
 		r.buf = change.AppendSequenceEnd(r.buf, name)
 		r.count++
 	}
@@ -81,22 +91,59 @@ func (r *recorder) logSequences() {
 // that this connection sees for the first time is among them, unless it is all
 // that there would be to log and has not moved in this transaction: a
 // CREATE TABLE IF NOT EXISTS that finds its table is nothing to log.
-func (r *recorder) eachMoved(fn func(name string, value int64)) {
+func (r *recorder) eachMoved(fn func(c *counter, value int64)) {
 	s := &r.sequences
-	r.eachSequence(func(name []byte, value int64) {
-		old, known := s.values[string(name)]
+	r.eachSequence(func(c *counter, value int64) {
+		old, known := c.value, c.known
 		if !known && r.count == 0 {
-			old, known = s.before[string(name)]
+			old, known = s.before[c.name]
 		}
-		if !known || old != value || r.changed[string(name)] {
-			fn(string(name), value)
+		if !known || old != value || r.changed[c.name] {
+			fn(c, value)
 		}
 	})
 }
 
-func (r *recorder) eachSequence(fn func(name []byte, value int64)) {
-	if r.findSequences() {
-		r.mustRun(r.sequences.read, func(st *sqlite.Stmt) { fn(st.View(0), st.Int64(1)) })
+// eachSequence yields the counters: of the rows with a name, which is a text, the first
+// one, if it has an integer. SQLite moves no others. A file may have been brought with
+// more; those rows stay in it as they are.
+func (r *recorder) eachSequence(fn func(c *counter, value int64)) {
+	if !r.findSequences() {
+		return
+	}
+	s := &r.sequences
+	s.pass++
+	r.mustRun(s.read, func(st *sqlite.Stmt) {
+		if st.Type(0) != lib.SQLITE_TEXT {
+			return
+		}
+		c := s.row(st.View(0))
+		first := c.pass != s.pass
+		c.pass = s.pass
+		if first && st.Type(1) == lib.SQLITE_INTEGER {
+			fn(c, st.Int64(1))
+		}
+	})
+}
+
+func (s *sequences) row(name []byte) *counter {
+	c := s.rows[string(name)]
+	if c == nil {
+		c = &counter{name: string(name)}
+		s.rows[c.name] = c
+	}
+	return c
+}
+
+// has says whether the last reading met name.
+func (s *sequences) has(name string) bool {
+	c := s.rows[name]
+	return c != nil && c.pass == s.pass
+}
+
+func (s *sequences) forget(name string) {
+	if c := s.rows[name]; c != nil {
+		c.known = false
 	}
 }
 
@@ -106,18 +153,18 @@ func (r *recorder) eachSequence(fn func(name []byte, value int64)) {
 func (r *recorder) sequencesBefore() {
 	s := &r.sequences
 	s.before = nil
-	r.eachSequence(func(name []byte, value int64) {
-		if _, known := s.values[string(name)]; known {
+	r.eachSequence(func(c *counter, value int64) {
+		if c.known {
 			return
 		}
 		if s.before == nil {
 			s.before = map[string]int64{}
 		}
-		s.before[string(name)] = value
+		s.before[c.name] = value
 	})
 }
 
-// checkSequences fails the transaction if the user has left sqlite_sequence in
+// checkSequences puts a barrier behind an edit of sqlite_sequence that has left it in
 // a state that its entries, which are by name, do not describe.
 func (r *recorder) checkSequences() {
 	edited := r.sequences.edited
@@ -125,10 +172,15 @@ func (r *recorder) checkSequences() {
 	if !edited || !r.findSequences() { // a ROLLBACK TO may have taken edit and table away
 		return
 	}
-	if err := r.c.Each("SELECT 1 FROM main.sqlite_sequence GROUP BY name HAVING count(*) > 1 OR typeof(name) <> 'text' OR typeof(seq) <> 'integer'", func(*sqlite.Stmt) error {
-		return errSequence
+	odd := false
+	if err := r.c.Each("SELECT 1 FROM main.sqlite_sequence GROUP BY name HAVING count(*) > 1 OR typeof(name) <> 'text' OR typeof(seq) <> 'integer' LIMIT 1", func(*sqlite.Stmt) error {
+		odd = true
+		return nil
 	}); err != nil && r.fail == nil {
 		r.fail = err
+	}
+	if odd && r.barriers == 0 {
+		r.barrier(oddSequence)
 	}
 }
 
@@ -136,13 +188,17 @@ func (r *recorder) checkSequences() {
 func (r *recorder) sequenceRow(op int32) {
 	r.sequences.edited = true
 	tls := r.c.TLS
+	if op != lib.SQLITE_INSERT && lib.Xsqlite3_value_type(tls, r.oldValue(0)) != lib.SQLITE_TEXT {
+		r.barrier(oddSequence) // the row that goes has no entry
+		return
+	}
 	text := func(v uintptr) string {
 		return string(sqlite.CBytes(lib.Xsqlite3_value_text(tls, v), int(lib.Xsqlite3_value_bytes(tls, v))))
 	}
 	var gone string
 	if op != lib.SQLITE_INSERT {
 		gone = text(r.oldValue(0))
-		delete(r.sequences.values, gone)
+		r.sequences.forget(gone)
 	}
 	if op != lib.SQLITE_DELETE {
 		name := text(r.newValue(0))

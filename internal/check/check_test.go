@@ -65,8 +65,11 @@ func TestFaults(t *testing.T) {
 			"DELETE FROM sqlite_schema WHERE name = 'i'; PRAGMA writable_schema=RESET; INSERT INTO t VALUES(3), (4); " + schema +
 			"INSERT INTO sqlite_schema SELECT * FROM hide; PRAGMA writable_schema=RESET; DROP TABLE hide",
 			[]string{`table "t": row missing from index i`, `table "t": wrong # of entries in index i`}},
-		"fts":    {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('one two'); DELETE FROM f_content", []string{`table "f": malformed inverted index for FTS5 table main.f`}},
-		"module": {schema + "INSERT INTO sqlite_schema VALUES('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING nope(x)')", []string{`table "v": it needs what this program lacks: no such module: nope`}},
+		"fts":        {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('one two'); DELETE FROM f_content", []string{`table "f": malformed inverted index for FTS5 table main.f`}},
+		"fts data":   {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f SELECT hex(randomblob(3000)) FROM (VALUES(1), (2), (3)); DELETE FROM f_data WHERE id > 10", []string{`table "f": fts5: corruption found reading blob 137438953473 from table "f"`}},
+		"rtree":      {"CREATE VIRTUAL TABLE r USING rtree(i0, x0, CONSTRAINT x2)", []string{`table "r": Schema corrupt or not an rtree`}},
+		"rtree node": {"CREATE VIRTUAL TABLE r USING rtree(id, a, b); INSERT INTO r VALUES(1, 1, 1); DELETE FROM r_rowid", []string{`table "r": Mapping (1 -> 1) missing from %_rowid table`, `table "r": Wrong number of entries in %_rowid table - expected 1, actual 0`}},
+		"module":     {schema + "INSERT INTO sqlite_schema VALUES('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING nope(x)')", []string{`table "v": it needs what this program lacks: no such module: nope`}},
 		"collation of a column": {"CREATE TABLE t(a TEXT); CREATE INDEX i ON t(a); INSERT INTO t VALUES('x'); " + schema +
 			"UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a TEXT COLLATE nope)' WHERE name = 't'", []string{`table "t": it needs what this program lacks: no such collation sequence: nope`}},
 		"key's collation": {"CREATE TABLE t(a TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO t VALUES('x'); " + schema +

@@ -14,9 +14,10 @@ import (
 
 // run is a check under way.
 type run struct {
-	ctx   context.Context
-	c     *sqlite.Conn
-	found map[Fault]bool
+	ctx     context.Context
+	c       *sqlite.Conn
+	found   map[Fault]bool
+	virtual map[string]bool // tables
 }
 
 // fail prefers the context's error to the interrupt that it has caused.
@@ -27,9 +28,14 @@ func (r *run) fail(err error) error {
 	return err
 }
 
-// add notes faults. A manifest can hold no other text than UTF-8.
+// add notes faults. A manifest can hold no other text than UTF-8. A virtual table has no
+// pages: whatever words its module finds, it is about rows of other tables, which are
+// checked by themselves.
 func (r *run) add(faults ...Fault) {
 	for _, f := range faults {
+		if f.Kind == Damage && r.virtual[f.Table] {
+			f.Kind = Virtual
+		}
 		if f.Kind == Damage {
 			f.What = damaged + f.What
 		}
@@ -123,8 +129,12 @@ func behind(tables []string, after string) []string {
 
 // tables are all tables of main by name, virtual ones and SQLite's own included.
 func (r *run) tables() (tables []string, err error) {
-	err = r.c.Each("SELECT name FROM main.sqlite_schema WHERE type = 'table' UNION SELECT 'sqlite_schema'", func(st *sqlite.Stmt) error {
+	r.virtual = map[string]bool{}
+	err = r.c.Each("SELECT name, max(rootpage) FROM (SELECT name, rootpage FROM main.sqlite_schema WHERE type = 'table' UNION ALL SELECT 'sqlite_schema', 1) GROUP BY name", func(st *sqlite.Stmt) error {
 		tables = append(tables, st.Text(0))
+		if st.Int64(1) == 0 {
+			r.virtual[st.Text(0)] = true
+		}
 		return nil
 	})
 	slices.Sort(tables)
@@ -141,16 +151,18 @@ func (r *run) table(name string) error {
 }
 
 // between adds the damage that the check of all tables has told of, if that of none
-// has: it lies between them.
+// has: it lies between them. What a virtual table has said of itself does not.
 func (r *run) between(all []string) {
+	said := map[string]bool{}
 	for f := range r.found {
 		if f.Kind == Damage {
 			return
 		}
+		said[f.What] = true
 	}
 	for _, message := range all {
 		for _, f := range ofMessage("", message) {
-			if f.Kind == Damage {
+			if f.Kind == Damage && !said[f.What] {
 				r.add(f)
 			}
 		}

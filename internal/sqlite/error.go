@@ -68,6 +68,16 @@ func IsFull(err error) bool {
 	return c&0xff == lib.SQLITE_FULL || c == lib.SQLITE_IOERR_WRITE
 }
 
+// RollsBack says that the error is one after which SQLite may end the whole transaction
+// by itself: it had no memory or no room, or could not read or write.
+func RollsBack(err error) bool {
+	switch Code(err) & 0xff {
+	case lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_NOMEM:
+		return true
+	}
+	return false
+}
+
 // IsConstraint says that a row broke a constraint.
 func IsConstraint(err error) bool { return Code(err)&0xff == lib.SQLITE_CONSTRAINT }
 

@@ -18,11 +18,13 @@ func commitOf(h *lib.TWalIndexHdr) commit {
 	return commit{h.FiChange, walSum(h.FaFrameCksum).number()}
 }
 
-func (c *Conn) pager() *lib.TPager {
+func (c *Conn) shared() *lib.TBtShared {
 	db := At[lib.Tsqlite3](c.DB)
 	main := At[lib.TBtree](At[lib.TDb](db.FaDb).FpBt)
-	return At[lib.TPager](At[lib.TBtShared](main.FpBt).FpPager)
+	return At[lib.TBtShared](main.FpBt)
 }
+
+func (c *Conn) pager() *lib.TPager { return At[lib.TPager](c.shared().FpPager) }
 
 // wal is main's WAL, or nil if it has none or has not been read yet.
 func (c *Conn) wal() *lib.TWal {
@@ -58,4 +60,15 @@ func peek(w *lib.TWal) (last commit, ok bool) {
 func (c *Conn) WritesMain() bool {
 	p := c.pager()
 	return p.FpWal != 0 && p.FeState >= lib.PAGER_WRITER_CACHEMOD
+}
+
+// WritesHeader says whether the first page is among them: it has the file's settings
+// and the list of its free pages.
+func (c *Conn) WritesHeader() bool {
+	first := c.shared().FpPage1
+	if first == 0 {
+		return false
+	}
+	page := At[lib.TMemPage](first)
+	return At[lib.TDbPage](page.FpDbPage).Fflags&lib.PGHDR_DIRTY != 0
 }
