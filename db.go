@@ -111,14 +111,17 @@ func (db *DB) standBack(ctx context.Context) (release func(), err error) {
 	return db.unlock, nil
 }
 
-// exclusive runs fn, which makes a commit of our own, while the writer stands back.
+// exclusive runs fn, which makes a commit of our own to the log, while the writer
+// stands back. The wait for another program's lock ends with ctx.
 func (db *DB) exclusive(ctx context.Context, fn func() error) error {
 	release, err := db.standBack(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	return fn()
+	stop := db.logs.Watch(ctx)
+	defer stop()
+	return db.finish(ctx, fn())
 }
 
 // refused explains a write that failed because writes are refused.

@@ -40,6 +40,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	if err := db.open(ctx); err != nil {
+		if ctx.Err() != nil && sqlite.Stopped(err) {
+			err = context.Cause(ctx)
+		}
 		if db.file != nil {
 			err = db.file.Explain(err)
 		}

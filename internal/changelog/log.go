@@ -2,6 +2,7 @@ package changelog
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,10 @@ func (l *Log) Close() error { return l.c.Close() }
 // Interrupt makes a statement that runs fail, or the waiting for a lock. It may be
 // called on any goroutine.
 func (l *Log) Interrupt() { l.c.Interrupt() }
+
+// Watch ends statements that run, and the waiting for a lock, when ctx ends. The caller
+// calls stop when its own are done.
+func (l *Log) Watch(ctx context.Context) (stop func()) { return l.c.Watch(ctx) }
 
 // Identity is what the file says of itself.
 func (l *Log) Identity() Identity { return l.id }

@@ -110,12 +110,17 @@ func (s *Syncer) dropUploads(ctx context.Context) error {
 }
 
 // exclusive runs fn, which makes a commit of our own, while the database's writer
-// stands back.
+// stands back. The wait for another program's lock ends with ctx.
 func (s *Syncer) exclusive(ctx context.Context, fn func() error) error {
 	release, err := s.cfg.StandBack(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	return fn()
+	stop := s.log.Watch(ctx)
+	defer stop()
+	if err = fn(); ctx.Err() != nil && sqlite.Stopped(err) {
+		return context.Cause(ctx)
+	}
+	return err
 }

@@ -349,7 +349,7 @@ func TestNotRefused(t *testing.T) {
 func TestRefusedInTime(t *testing.T) {
 	dir := folder(t)
 	cfg := driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite")}
-	foreign(t, cfg.Path, "DELETE", `CREATE TABLE gone(a); DROP TABLE gone; CREATE TABLE small(a); CREATE TABLE large AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000)
+	foreign(t, cfg.Path, "DELETE", `CREATE TABLE gone(a); DROP TABLE gone; CREATE TABLE small(a); CREATE TABLE large AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000)
 		SELECT i, hex(randomblob(50)) FROM n`)
 	before := listing(t, dir, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
