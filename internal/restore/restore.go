@@ -146,7 +146,7 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	j.proof = newProof(known)
 	defer j.proof.Close()
 	c, err := sqlite.Open(j.file, sqlite.Options{
-		Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 32 << 10, OnConnect: j.opts.OnConnect,
+		Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 48 << 10, OnConnect: j.opts.OnConnect,
 	})
 	if err != nil {
 		return res, err
