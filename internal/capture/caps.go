@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
 )
 
 // Our virtual tables of a connection, temp._driftdb_cap0, 1, 2 …: the first
@@ -19,15 +20,12 @@ const spareCaps = 2
 // transactions only, since a rollback would take them away. What is missing
 // fails the commit or becomes a barrier when it is needed.
 func (r *recorder) makeCaps() {
-	have, want := 0, 0
-	if err := r.c.Each(`SELECT (SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE '\_driftdb\_cap%' ESCAPE '\'),
-		(SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0)`, func(st *sqlite.Stmt) error {
-		have, want = int(st.Int64(0)), 1+spareCaps+int(st.Int64(1))
-		return nil
-	}); err != nil {
+	have, err := r.c.Int(`SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE '\_driftdb\_cap%' ESCAPE '\'`)
+	if err != nil {
 		return
 	}
-	if have < len(r.caps) {
+	want := 1 + spareCaps + r.virtualTables()
+	if int(have) < len(r.caps) {
 		for _, st := range r.caps {
 			st.Finalize()
 		}
@@ -39,6 +37,20 @@ func (r *recorder) makeCaps() {
 			return
 		}
 	}
+}
+
+// virtualTables counts main's in the schema that SQLite has in memory. To count them by a
+// query would read all of a large schema after each of its changes.
+func (r *recorder) virtualTables() (n int) {
+	s := sqlite.At[lib.TSchema](sqlite.At[lib.TDb](sqlite.At[lib.Tsqlite3](r.c.DB).FaDb).FpSchema)
+	for e := s.FtblHash.Ffirst; e != 0; {
+		elem := sqlite.At[lib.THashElem](e)
+		if sqlite.At[lib.TTable](elem.Fdata).FeTabType == lib.TABTYP_VTAB {
+			n++
+		}
+		e = elem.Fnext
+	}
+	return n
 }
 
 // addCap makes the next of our virtual tables. The module learns which

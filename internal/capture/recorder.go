@@ -71,7 +71,8 @@ type recorder struct {
 	tables    map[string]*table // what we know of main's tables …
 	tablesAt  schemaMark        // … in this state of its schema
 	own       string            // the definitions of our own …
-	ownAt     schemaMark        // … in this one
+	ownAt     schemaMark        // … in this one …
+	newest    int64             // … whose last row this is
 	sequences sequences
 }
 
@@ -85,6 +86,7 @@ type statements struct {
 	last, insert, remove        *sqlite.Stmt
 	findShape, addShape         *sqlite.Stmt
 	schemaV, userV, appV, owned *sqlite.Stmt
+	newest                      *sqlite.Stmt
 }
 
 func (r *recorder) prepare() error {
@@ -100,7 +102,8 @@ func (r *recorder) prepare() error {
 		{&r.st.schemaV, "PRAGMA main.schema_version"},
 		{&r.st.userV, "PRAGMA main.user_version"},
 		{&r.st.appV, "PRAGMA main.application_id"},
-		{&r.st.owned, "SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE tbl_name >= '_driftdb_' COLLATE NOCASE AND tbl_name < '_driftdb`' COLLATE NOCASE ORDER BY name"},
+		{&r.st.owned, "SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE rowid > ?1 AND tbl_name >= '_driftdb_' COLLATE NOCASE AND tbl_name < '_driftdb`' COLLATE NOCASE ORDER BY name"},
+		{&r.st.newest, "SELECT max(rowid) FROM main.sqlite_schema"},
 	} {
 		var err error
 		if *s.st, err = r.c.Prepare(s.q); err != nil {
@@ -288,16 +291,35 @@ func (r *recorder) checkOwn() {
 }
 
 // owned is the definitions of our own tables and of what belongs to them. To find them
-// the whole schema is read: once for each state of it.
+// the whole schema is read: once for each state of it that we have not followed.
 func (r *recorder) owned() string {
-	if now := r.schemaNow(); now == r.ownAt {
-		return r.own
+	if now := r.schemaNow(); now != r.ownAt {
+		r.own = ""
+		r.readOwned(0)
 	}
-	r.own = ""
-	r.mustRun(r.st.owned, func(st *sqlite.Stmt) { r.own += st.Text(0) + ";" })
-	r.ownAt = r.schemaNow() // which the statement has brought up to date
 	return r.own
 }
+
+// readOwned adds the definitions that lie behind row after of the schema.
+func (r *recorder) readOwned(after int64) {
+	r.st.owned.BindInt64(1, after)
+	r.mustRun(r.st.owned, func(st *sqlite.Stmt) { r.own += st.Text(0) + ";" })
+	r.mustRun(r.st.newest, func(st *sqlite.Stmt) { r.newest = st.Int64(0) })
+	r.ownAt = r.schemaNow() // which the statements have brought up to date
+}
+
+// follow keeps owned up to date after a statement, if it was before. A statement that
+// makes something only adds rows at the end of the schema, unless the program may write
+// the schema itself. So thousands of tables are made without reading each time those
+// that are there.
+func (r *recorder) follow(statement string) {
+	if words(statement, 1)[0] == "CREATE" && !writesSchema(r.c) && r.newest < lastSequentialRow {
+		r.readOwned(r.newest)
+	}
+}
+
+// lastSequentialRow is far below where SQLite begins to give rows numbers at random.
+const lastSequentialRow = 1 << 40
 
 // answer puts a barrier behind the transaction's changes if somebody else has
 // committed since the last entry: they are what they say, but on top of
@@ -367,7 +389,7 @@ func (r *recorder) rolledBack() {
 func (r *recorder) close() {
 	for _, st := range append(r.caps,
 		r.st.last, r.st.insert, r.st.remove, r.st.findShape, r.st.addShape,
-		r.st.schemaV, r.st.userV, r.st.appV, r.st.owned, r.sequences.read) {
+		r.st.schemaV, r.st.userV, r.st.appV, r.st.owned, r.st.newest, r.sequences.read) {
 		if st != nil { // an Open that failed half way
 			st.Finalize()
 		}

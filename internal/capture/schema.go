@@ -115,6 +115,7 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	if err != nil {
 		return res, err
 	}
+	r.follow(text)
 	after := r.version()
 	switch {
 	case r.fail != nil:
