@@ -45,7 +45,9 @@ func TestShapes(t *testing.T) {
 type shapes struct {
 	*rand.Rand
 	name     string
-	columns  []string // that can be written
+	columns  []string // that can be written …
+	types    map[string]string
+	key      []string // … and are the primary key's
 	nameless bool     // its rowid has no name
 }
 
@@ -77,10 +79,15 @@ func (g *shapes) table() (ddl []string) {
 	if without && len(key) == 0 {
 		key = []int{0}
 	}
+	for _, i := range key {
+		g.key = append(g.key, names[i])
+	}
+	g.types = map[string]string{}
 	var parts []string
 	inline := len(key) == 1 && g.IntN(2) == 0
 	for i, name := range names {
-		def := sqlite.Quote(name) + " " + g.typ(strict)
+		g.types[name] = g.typ(strict)
+		def := sqlite.Quote(name) + " " + g.types[name]
 		switch generated := !slices.Contains(key, i) && i > 0 && g.IntN(8) == 0; {
 		case generated:
 			def += " AS (" + sqlite.Quote(names[0]) + ") " + pick(g.Rand, "VIRTUAL", "STORED")
