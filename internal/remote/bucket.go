@@ -320,8 +320,8 @@ func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
 	return out, nil
 }
 
-// LastEpoch is the largest epoch of which node has batches, or 0. Where a manifest was
-// lost they outlive it, and nobody may use their names again.
+// LastEpoch is the largest epoch of which node has batches, or 0. They outlive a manifest
+// that was lost.
 func (b *Bucket) LastEpoch(ctx context.Context, node string) (last int64, err error) {
 	for o, err := range b.batches(ctx, node, 0) {
 		if err != nil {

@@ -158,7 +158,7 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 	}
 	if stored.Manifest != nil {
 		m = stored.Clone()
-	} else if m.Epoch, err = b.LastEpoch(ctx, id.NodeID); err != nil {
+	} else if m.Epoch, err = s.lastEpoch(ctx, b); err != nil {
 		return err
 	}
 	m.Takeover(id.NodeID, remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain})
@@ -170,6 +170,18 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 	s.manifest, s.epoch, s.node, s.pieces = next, next.Epoch, id.NodeID, nil
 	s.event("took an epoch", "epoch", s.epoch, "sequence", s.books.Acked)
 	return s.confirmed(ctx)
+}
+
+// lastEpoch is the epoch after which the first of a bucket without a manifest comes. If
+// there was a manifest once, that is the time in Unix seconds, or what batches are left
+// tell: nobody may use an old epoch's names again, and a copy of this file may still be
+// at work under one that has no batch yet.
+func (s *Syncer) lastEpoch(ctx context.Context, b *remote.Bucket) (int64, error) {
+	last, err := b.LastEpoch(ctx, s.log.Identity().NodeID)
+	if last > 0 || s.anew {
+		last = max(last, time.Now().Unix())
+	}
+	return last, err
 }
 
 // booksAt are the books of a file whose history the bucket has up to at.
@@ -270,6 +282,7 @@ func (s *Syncer) startOver(ctx context.Context) error {
 		b.Acked, b.Chain, b.Barrier = s.books.Acked, s.books.Chain, s.books.Acked
 		d.Known = s.digests.Known
 	}
+	s.anew = true
 	s.cfg.Logger.Warn("the bucket has nothing under this name although this file has sent it changes; a new backup begins", "scope", "sync", "name", s.log.Identity().Name, "sent", s.books.Acked)
 	return s.record(ctx, b, d)
 }
