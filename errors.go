@@ -101,7 +101,8 @@ func export(err error) error {
 	if sqlite.Code(err)&0xff == lib.SQLITE_READONLY && !errors.Is(err, ErrReadOnly) {
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
-	if sqlite.IsNotDatabase(err) && !errors.Is(err, ErrCorrupt) {
+	// A virtual table says that of rows which are not what a statement takes them for.
+	if sqlite.IsNotDatabase(err) && sqlite.Code(err) != lib.SQLITE_CORRUPT_VTAB && !errors.Is(err, ErrCorrupt) {
 		return wrapped{err, ErrCorrupt}
 	}
 	return err

@@ -213,3 +213,18 @@ func TestCascade(t *testing.T) {
 		})
 	}
 }
+
+// TestFullTextMistake: a statement that tells a full-text index to forget what it does
+// not have is the statement's error, not a damaged file's.
+func TestFullTextMistake(t *testing.T) {
+	db := open(t, config(t))
+	exec(t, db, "CREATE TABLE doc(a); CREATE VIRTUAL TABLE ft USING fts5(a, content='doc')")
+	exec(t, db, "INSERT INTO doc VALUES('one two'); INSERT INTO ft(rowid, a) VALUES(1, 'one two')")
+	err := db.Tx(t.Context(), func(tx *driftdb.Tx) error {
+		_, err := tx.Exec(t.Context(), "INSERT INTO ft(ft, rowid, a) VALUES('delete', 7, 'three')")
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "(267)") || errors.Is(err, driftdb.ErrCorrupt) {
+		t.Errorf("%v", err)
+	}
+}
