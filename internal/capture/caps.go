@@ -2,6 +2,7 @@ package capture
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -24,7 +25,8 @@ func (r *recorder) makeCaps() {
 	if err != nil {
 		return
 	}
-	want := 1 + spareCaps + r.virtualTables()
+	r.readVirtual()
+	want := 1 + spareCaps + len(r.virtual)
 	if int(have) < len(r.caps) {
 		for _, st := range r.caps {
 			st.Finalize()
@@ -39,18 +41,47 @@ func (r *recorder) makeCaps() {
 	}
 }
 
-// virtualTables counts main's in the schema that SQLite has in memory. To count them by a
-// query would read all of a large schema after each of its changes.
-func (r *recorder) virtualTables() (n int) {
+// readVirtual notes which tables of main are virtual, from the schema that SQLite has in
+// memory. A query would read all of a large schema after each of its changes.
+func (r *recorder) readVirtual() {
+	r.virtual = map[string]bool{}
 	s := sqlite.At[lib.TSchema](sqlite.At[lib.TDb](sqlite.At[lib.Tsqlite3](r.c.DB).FaDb).FpSchema)
 	for e := s.FtblHash.Ffirst; e != 0; {
 		elem := sqlite.At[lib.THashElem](e)
-		if sqlite.At[lib.TTable](elem.Fdata).FeTabType == lib.TABTYP_VTAB {
-			n++
+		if t := sqlite.At[lib.TTable](elem.Fdata); t.FeTabType == lib.TABTYP_VTAB {
+			r.virtual[strings.ToUpper(string(sqlite.CString(t.FzName)))] = true
 		}
 		e = elem.Fnext
 	}
-	return n
+}
+
+// writesVirtual says whether a statement writes a virtual table by itself. One like FTS5
+// may put off all its own writing until the commit, when it is too late for us to join:
+// such a statement needs a transaction in which one of ours can still come after it.
+func (c *Conn) writesVirtual(text string) bool {
+	if len(c.r.virtual) == 0 {
+		return false
+	}
+	if words(text, 1)[0] != "WITH" {
+		return c.r.virtual[written(text)]
+	}
+	upper := strings.ToUpper(text)
+	for name := range c.r.virtual {
+		if strings.Contains(upper, name) {
+			return c.writes(text)
+		}
+	}
+	return false
+}
+
+// writes says whether a statement is more than a query.
+func (c *Conn) writes(text string) bool {
+	st, _, err := c.PrepareTail(text)
+	if err != nil || st == nil {
+		return false
+	}
+	defer st.Finalize()
+	return !st.ReadOnly()
 }
 
 // addCap makes the next of our virtual tables. The module learns which

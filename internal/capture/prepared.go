@@ -22,7 +22,7 @@ func (s *statement) Close() error  { return s.inner.Close() }
 func (s *statement) NumInput() int { return s.inner.NumInput() }
 
 func (s *statement) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	if s.script {
+	if s.asScript() {
 		return s.c.ExecContext(ctx, s.query, args)
 	}
 	s.c.Before()
@@ -32,7 +32,7 @@ func (s *statement) ExecContext(ctx context.Context, args []driver.NamedValue) (
 }
 
 func (s *statement) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	if s.script {
+	if s.asScript() {
 		return s.c.QueryContext(ctx, s.query, args)
 	}
 	s.c.After()
@@ -40,6 +40,9 @@ func (s *statement) QueryContext(ctx context.Context, args []driver.NamedValue) 
 	rows, err := s.inner.(driver.StmtQueryContext).QueryContext(ctx, args)
 	return rows, s.c.explain(err)
 }
+
+// asScript says that the statement cannot simply be stepped.
+func (s *statement) asScript() bool { return s.script || s.c.writesVirtual(s.query) }
 
 // Exec is ExecContext with a background context.
 func (s *statement) Exec(args []driver.Value) (driver.Result, error) {

@@ -68,6 +68,7 @@ type recorder struct {
 	ended      bool            // the connection is being taken away: no commit
 	denied     error           // why a commit was refused just now: SQLite carries errors as text only
 
+	virtual   map[string]bool   // main's virtual tables, by their names in upper case
 	tables    map[string]*table // what we know of main's tables …
 	tablesAt  schemaMark        // … in this state of its schema
 	own       string            // the definitions of our own …
@@ -185,7 +186,7 @@ func (r *recorder) join() {
 		// has to stay, and keep it from being committed.
 		r.reset()
 	}
-	if r.level > 0 && n > r.lastPos {
+	if n > r.lastPos && (r.level > 0 || !r.c.Autocommit()) {
 		r.enlist()
 	}
 }
@@ -220,7 +221,7 @@ func (r *recorder) giveUp(reason string) {
 
 func (r *recorder) reset() {
 	r.dropChanges()
-	r.count, r.marks, r.level = 0, r.marks[:0], 0
+	r.count, r.marks, r.level, r.lastPos = 0, r.marks[:0], 0, 0
 	r.used = r.used[:0]
 	r.blobs.reset()
 	r.synced, r.logged, r.stamp, r.before, r.over, r.fail, r.making = false, 0, 0, 0, false, nil, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
 )
 
 // ExecContext runs a script, statement by statement. Each statement sees all
@@ -52,32 +53,40 @@ func (c *Conn) execOne(ctx context.Context, text string, args []driver.NamedValu
 		return c.execAttach(ctx, text, args)
 	}
 	defer c.ranPragma(text)
-	if !c.Restless() {
-		c.Before()
-		res, err := c.Driver.ExecContext(ctx, text, args)
-		if !c.Overtaken(err) || !c.Autocommit() || !writesRows(text) {
-			return res, err
-		}
-	} else if !c.Autocommit() || !writesRows(text) {
-		c.Before()
-		return c.Driver.ExecContext(ctx, text, args)
+	c.Before()
+	alone := c.Autocommit() && writesRows(text)
+	if alone && c.writesVirtual(text) {
+		return c.execWithin(ctx, "BEGIN", text, args)
 	}
-	return c.execLocked(ctx, text, args)
+	if alone && c.Restless() {
+		return c.execWithin(ctx, lockFirst, text, args)
+	}
+	res, err := c.Driver.ExecContext(ctx, text, args)
+	if alone && c.Overtaken(err) && c.Autocommit() {
+		return c.execWithin(ctx, lockFirst, text, args)
+	}
+	return res, err
 }
 
-// execLocked runs a statement that writes rows in a transaction that has the write
-// lock: from its compilation on nobody can change the schema.
-func (c *Conn) execLocked(ctx context.Context, text string, args []driver.NamedValue) (res driver.Result, err error) {
+// lockFirst begins a transaction that has the write lock: from a statement's compilation
+// on nobody can change the schema.
+const lockFirst = "BEGIN IMMEDIATE"
+
+// execWithin runs a statement that writes rows in a transaction of its own.
+func (c *Conn) execWithin(ctx context.Context, begin, text string, args []driver.NamedValue) (res driver.Result, err error) {
 	stop := c.Watch(ctx)
 	defer stop()
-	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
+	if err := c.Do(begin); err != nil {
 		return nil, err
 	}
 	c.Before()
 	res, err = c.Driver.ExecContext(ctx, text, args)
 	if !c.Autocommit() { // also after an error: what a statement leaves then, as OR FAIL does, is meant to stay
 		c.Before()
+		db := sqlite.At[lib.Tsqlite3](c.DB)
+		last, n := db.FlastRowid, db.FnChange
 		err = errors.Join(err, c.Do("COMMIT"))
+		db.FlastRowid, db.FnChange = last, n // are the statement's, not those of FTS5 in the commit
 	}
 	if err != nil {
 		stop()
@@ -133,7 +142,7 @@ func (c *Conn) queryOne(ctx context.Context, text string, args []driver.NamedVal
 	}
 	var rows driver.Rows
 	var err error
-	if classify(text) == plain {
+	if classify(text) == plain && !c.writesVirtual(text) {
 		c.After() // of an earlier query whose rows were closed since
 		c.Before()
 		rows, err = c.Driver.QueryContext(ctx, text, args)

@@ -47,6 +47,36 @@ func writesRows(query string) bool {
 	return false
 }
 
+// written returns the name of the table that a statement writes rows of, in upper case;
+// "" if it writes none, or what it writes is behind a WITH.
+func written(query string) string {
+	w := words(query, 9)
+	skip := func(word string) bool {
+		if w[0] != word {
+			return false
+		}
+		w = w[1:]
+		return true
+	}
+	switch {
+	case skip("INSERT"), skip("UPDATE"):
+		if skip("OR") {
+			w = w[1:]
+		}
+		skip("INTO")
+	case skip("REPLACE"):
+		skip("INTO")
+	case skip("DELETE"):
+		skip("FROM")
+	default:
+		return ""
+	}
+	if w[1] == "." {
+		w = w[2:]
+	}
+	return w[0]
+}
+
 // ControlsTransaction says whether a statement begins, ends or divides a
 // transaction.
 func ControlsTransaction(query string) bool {
