@@ -308,7 +308,7 @@ func (db *DB) openSync() (err error) {
 		StandBack: db.standBack, Refuse: func(err error) { db.hub.Refuse(export(err)) },
 		Writer: func() (*sqlite.Conn, error) {
 			opts := db.options()
-			opts.Synchronous, opts.ForeignKeys = sqlite.SyncFull, false
+			opts.Synchronous, opts.ForeignKeys, opts.Distrust = sqlite.SyncFull, false, true
 			return sqlite.Open(db.path, opts)
 		},
 		Reader: func() (*sqlite.Conn, error) {

@@ -19,10 +19,12 @@ var ErrBarrier = errors.New("the log does not say what happened here; a snapshot
 // triggers and foreign-key actions did as changes of their own, so neither may
 // act again.
 type Replay struct {
-	c      *sqlite.Conn
-	tables map[string]*target
-	rows   int64
-	text   []byte // scratch for a statement's key
+	c       *sqlite.Conn
+	tables  map[string]*target
+	virtual map[string]bool // tables of main that are virtual, in upper case; nil: to be looked for
+	modules map[string]bool // names under which SQLite may find a virtual table that nobody has made, in upper case
+	rows    int64
+	text    []byte // scratch for a statement's key
 }
 
 // NewReplay prepares c, which nobody else uses, for a replay.
@@ -33,7 +35,11 @@ func NewReplay(c *sqlite.Conn) (*Replay, error) {
 	if err := c.Exec("PRAGMA foreign_keys=OFF; PRAGMA ignore_check_constraints=ON"); err != nil {
 		return nil, err
 	}
-	return &Replay{c: c, tables: map[string]*target{}}, nil
+	r := &Replay{c: c, tables: map[string]*target{}, modules: map[string]bool{}}
+	return r, c.Each("SELECT upper(name) FROM pragma_module_list", func(st *sqlite.Stmt) error {
+		r.modules[st.Text(0)] = true
+		return nil
+	})
 }
 
 // Rows is the number of row changes that were applied.
@@ -47,6 +53,7 @@ func (r *Replay) Close() {
 		}
 	}
 	clear(r.tables)
+	r.virtual = nil
 }
 
 // Apply repeats one change, inside the transaction that the caller has begun.
@@ -132,7 +139,7 @@ func (r *Replay) schema(e *change.Entry) error {
 		}
 		defer func() { _ = r.c.Configure(lib.SQLITE_DBCONFIG_ENABLE_FKEY, false) }()
 	}
-	if err := r.c.Exec(e.SQL); err != nil {
+	if err := r.define(e.SQL); err != nil {
 		return fmt.Errorf("%.200s: %w", e.SQL, err)
 	}
 	return nil

@@ -20,6 +20,9 @@ func (r *Replay) target(name string) (*target, error) {
 	if t := r.tables[name]; t != nil {
 		return t, nil
 	}
+	if err := r.ordinary(name); err != nil {
+		return nil, err
+	}
 	t := &target{name: name, collations: map[string][]string{}, statements: map[string]*sqlite.Stmt{}}
 	hidden := map[string]bool{}
 	if err := r.about("SELECT lower(name) FROM pragma_table_xinfo(?1, 'main')", name, func(st *sqlite.Stmt) {

@@ -3,9 +3,6 @@ package capture
 import (
 	"fmt"
 	"strings"
-
-	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // Our virtual tables of a connection, temp._driftdb_cap0, 1, 2 …: the first
@@ -25,7 +22,9 @@ func (r *recorder) makeCaps() {
 	if err != nil {
 		return
 	}
-	r.readVirtual()
+	if r.virtual, err = r.c.VirtualTables(); err != nil {
+		return
+	}
 	want := 1 + spareCaps + len(r.virtual)
 	if int(have) < len(r.caps) {
 		for _, st := range r.caps {
@@ -38,20 +37,6 @@ func (r *recorder) makeCaps() {
 		if err := r.addCap(); err != nil {
 			return
 		}
-	}
-}
-
-// readVirtual notes which tables of main are virtual, from the schema that SQLite has in
-// memory. A query would read all of a large schema after each of its changes.
-func (r *recorder) readVirtual() {
-	r.virtual = map[string]bool{}
-	s := sqlite.At[lib.TSchema](sqlite.At[lib.TDb](sqlite.At[lib.Tsqlite3](r.c.DB).FaDb).FpSchema)
-	for e := s.FtblHash.Ffirst; e != 0; {
-		elem := sqlite.At[lib.THashElem](e)
-		if t := sqlite.At[lib.TTable](elem.Fdata); t.FeTabType == lib.TABTYP_VTAB {
-			r.virtual[strings.ToUpper(string(sqlite.CString(t.FzName)))] = true
-		}
-		e = elem.Fnext
 	}
 }
 

@@ -59,6 +59,7 @@ type recorder struct {
 	inside     bool // one of our own statements runs
 	enlisting  bool
 	making     map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
+	outside    bool            // a statement of the schema that runs now does what a replay may not
 	samples    *sampleRows     // of sqlite_stat4 before a statement that runs now; nil: none runs that makes any
 	unsettled  bool            // a commit passed by without us …
 	wrote      bool            // … and changed pages of main, maybe only those of counters …

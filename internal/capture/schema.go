@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -110,7 +111,9 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 		r.samples = r.readSamples()
 		defer func() { r.samples = nil }()
 	}
+	stop := r.watchBounds(text)
 	res, err := c.Driver.ExecContext(ctx, text, args)
+	stop()
 	r.making = nil
 	if err != nil {
 		return res, err
@@ -145,6 +148,10 @@ func (r *recorder) logSchema(text string) {
 		r.barrier("the schema was changed under PRAGMA writable_schema")
 		return
 	}
+	if r.outside {
+		r.barrier("the schema was changed in a way that a replay may not repeat")
+		return
+	}
 	text = statementText(text)
 	settings := r.settings()
 	if !isCreateAs(text) {
@@ -157,6 +164,24 @@ func (r *recorder) logSchema(text string) {
 	r.buf = change.AppendSchema(r.buf, stored, settings)
 	r.count++
 	r.logRows(name)
+}
+
+// watchBounds notes, until stop is called, whether a statement does what no replay of it
+// would be allowed to do.
+func (r *recorder) watchBounds(text string) (stop func()) {
+	r.outside = false
+	if isCreateAs(text) || makesStatistics(text) { // of these the log has another text
+		return func() {}
+	}
+	bounds, ok := apply.BoundsOf(statementText(text))
+	if !ok {
+		r.outside = true
+		return func() {}
+	}
+	return r.c.Authorize(func(a sqlite.Action) bool {
+		r.outside = r.outside || !r.inside && !bounds.Allow(a)
+		return true
+	})
 }
 
 // writesSchema says whether PRAGMA writable_schema is on.

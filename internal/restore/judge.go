@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -75,7 +76,7 @@ func (j *job) source(ctx context.Context) (_ []check.Fault, err error) {
 	if err := j.fetch(ctx, *j.from, work.Path()); err != nil {
 		return nil, err
 	}
-	c, err := new(sqlite.Driver).Open(work.Path(), sqlite.Options{KeepJournal: true, QueryOnly: true, OnConnect: j.opts.OnConnect})
+	c, err := new(sqlite.Driver).Open(work.Path(), sqlite.Options{KeepJournal: true, QueryOnly: true, Distrust: true, OnConnect: j.opts.OnConnect})
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -84,9 +85,10 @@ func (j *job) source(ctx context.Context) (_ []check.Fault, err error) {
 	return r.Faults, damaged(err)
 }
 
-// damaged says of an error of SQLite that the file contradicts itself, if it does.
+// damaged says of an error that the data is, if it says so itself: SQLite finds that the
+// file contradicts itself, or the log has what no log can have.
 func damaged(err error) error {
-	if sqlite.IsNotDatabase(err) {
+	if sqlite.IsNotDatabase(err) || errors.Is(err, apply.ErrForged) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err

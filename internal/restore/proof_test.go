@@ -86,11 +86,13 @@ func TestProof(t *testing.T) {
 			h.batch(tables, []change.Entry{insert(1, 1)}, []change.Entry{update(1, 5, 2)})
 		}, 0, ErrDamaged, `at sequence 4, table "t"`},
 		"a table that the log says nothing of": {func(h *history) {
-			h.batch(tables, []change.Entry{statement("CREATE TABLE copy AS SELECT 1 AS x")})
+			h.batch(tables)
+			h.snapshot(made+"CREATE TABLE copy AS SELECT 1 AS x", maps.Clone(h.set))
 			h.batchWith(digest.Report{"copy": {2}}, []change.Entry{insert(1, 1)})
-		}, 0, ErrDamaged, `at sequence 4, table "copy"`},
+		}, 0, ErrDamaged, `at sequence 3, table "copy"`},
 		"a digest that is taken back": {func(h *history) {
-			h.batch(tables, []change.Entry{statement("CREATE TABLE copy AS SELECT 1 AS x")})
+			h.batch(tables)
+			h.snapshot(made+"CREATE TABLE copy AS SELECT 1 AS x", maps.Clone(h.set))
 			h.batchWith(digest.Report{"copy": {2}}, []change.Entry{insert(1, 1)})
 			h.batchWith(digest.Report{"copy": nil}, []change.Entry{insert(2, 1)})
 		}, 0, nil, ""},

@@ -146,12 +146,18 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	j.proof = newProof(known)
 	defer j.proof.Close()
 	c, err := sqlite.Open(j.file, sqlite.Options{
-		Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 48 << 10, OnConnect: j.opts.OnConnect,
+		Distrust: true, Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 48 << 10, OnConnect: j.opts.OnConnect,
 	})
 	if err != nil {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	stop := c.Watch(ctx)
+	defer func() {
+		if stop(); ctx.Err() != nil && sqlite.IsInterrupted(err) {
+			err = context.Cause(ctx)
+		}
+	}()
 	// Journal in a file: in memory it would hold every page that a batch changes.
 	if err := c.Exec("PRAGMA journal_mode=DELETE"); err != nil {
 		return res, err
@@ -304,7 +310,7 @@ const (
 // another opens the restored file once more, to be read beside the first connection,
 // which has committed all that it has written.
 func (j *job) another() (*sqlite.Conn, error) {
-	return new(sqlite.Driver).Open(j.file, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true, CacheKiB: readerCacheKiB, OnConnect: j.opts.OnConnect})
+	return new(sqlite.Driver).Open(j.file, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true, Distrust: true, CacheKiB: readerCacheKiB, OnConnect: j.opts.OnConnect})
 }
 
 // TimeOf is ms as a time.

@@ -26,6 +26,8 @@ type history struct {
 	m     *remote.Manifest
 	had   remote.Stored
 	set   digest.Set // what the entries so far make of the tables
+
+	replayed func(path string) // is called before the file is checked
 }
 
 func newHistory(t testing.TB) *history {
@@ -97,7 +99,17 @@ func (h *history) restore(sequence int64) (string, Result, error) {
 	file, err := dbfile.Take(path)
 	h.must(err)
 	defer file.Release()
-	res, err := Run(h.Context(), h.b, Options{File: file, Target: Target{Sequence: sequence}})
+	opts := Options{File: file, Target: Target{Sequence: sequence}}
+	opts.Progress = func(p Progress) {
+		if p.Stage != Checking || h.replayed == nil {
+			return
+		}
+		work, err := filepath.Glob(path + "*/*/*.sqlite")
+		h.must(err)
+		h.replayed(work[0])
+		h.replayed = nil
+	}
+	res, err := Run(h.Context(), h.b, opts)
 	return path, res, err
 }
 

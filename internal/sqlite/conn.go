@@ -49,6 +49,7 @@ type Options struct {
 	Exclusive   bool          // lock the file for as long as the connection is open; SQLITE_BUSY if anybody else uses it
 	Immutable   bool          // read the file alone, as if nobody could change it: no locks, no WAL, no journal
 	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
+	Distrust    bool          // the schema may be a stranger's: it reaches nothing but the database and what OnConnect gives it
 	Ledger      *Ledger       // counts the connection's commits; default none
 
 	// Claim is called before anything is read: an error of it fails Open. By then
@@ -160,11 +161,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger, onConnect: opts.OnConnect}
 	c.cells = libc.Xcalloc(tls, 2, 8)
 	c.waitInterruptibly()
-	if err = registrar.install(c); err != nil {
-		err = fmt.Errorf("OnConnect: %w", err)
-	} else {
-		err = c.begin(opts)
-	}
+	err = c.equip(&registrar, opts)
 	if c.ledger != nil {
 		c.hook()
 	}
@@ -172,6 +169,19 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), c.Close())
 	}
 	return c, nil
+}
+
+// equip gives a connection what it needs before its first statement, and begins.
+func (c *Conn) equip(r *Registrar, opts Options) error {
+	if opts.Distrust {
+		if err := c.distrust(); err != nil {
+			return err
+		}
+	}
+	if err := r.install(c, opts.Distrust); err != nil {
+		return fmt.Errorf("OnConnect: %w", err)
+	}
+	return c.begin(opts)
 }
 
 // OnConnect is that of the options with which c was opened, for another connection to

@@ -100,10 +100,11 @@ func namable(name string) bool {
 	return name != "" && len(name) <= 255 && !strings.Contains(name, "\x00")
 }
 
-// install registers functions and collations on c.
-func (r *Registrar) install(c *Conn) error {
+// install registers functions and collations on c. With harmless, a schema may call the
+// functions though it is not trusted: whoever registers them says what belongs to it.
+func (r *Registrar) install(c *Conn, harmless bool) error {
 	for _, f := range r.functions {
-		if err := f.install(c); err != nil {
+		if err := f.install(c, harmless); err != nil {
 			return fmt.Errorf("function %s: %w", f.Name, err)
 		}
 	}
@@ -115,7 +116,7 @@ func (r *Registrar) install(c *Conn) error {
 	return nil
 }
 
-func (f Function) install(c *Conn) error {
+func (f Function) install(c *Conn, harmless bool) error {
 	name, err := libc.CString(f.Name)
 	if err != nil {
 		return err
@@ -124,6 +125,9 @@ func (f Function) install(c *Conn) error {
 	flags := int32(lib.SQLITE_UTF8)
 	if f.Deterministic {
 		flags |= lib.SQLITE_DETERMINISTIC
+	}
+	if harmless {
+		flags |= lib.SQLITE_INNOCUOUS
 	}
 	id := callbacks.keep(f) // SQLite calls forget when it has no use for it, also if it refuses the function
 	if f.Scalar != nil {

@@ -84,6 +84,27 @@ func (c *Conn) Table(name string) (*Table, error) {
 	return t, err
 }
 
+// VirtualTables returns main's virtual tables, by their names in upper case, from the
+// schema that SQLite has in memory. A query would read all of a large schema after each
+// of its changes.
+func (c *Conn) VirtualTables() (map[string]bool, error) {
+	names := map[string]bool{}
+	s := At[lib.TSchema](At[lib.TDb](At[lib.Tsqlite3](c.DB).FaDb).FpSchema)
+	if s.FschemaFlags&lib.DB_SchemaLoaded == 0 {
+		if err := c.Exec("SELECT 1 FROM main.sqlite_schema LIMIT 0"); err != nil {
+			return nil, err
+		}
+	}
+	for e := s.FtblHash.Ffirst; e != 0; {
+		elem := At[lib.THashElem](e)
+		if t := At[lib.TTable](elem.Fdata); t.FeTabType == lib.TABTYP_VTAB {
+			names[strings.ToUpper(text(t.FzName))] = true
+		}
+		e = elem.Fnext
+	}
+	return names, nil
+}
+
 // TooWide says that a row cannot be read in one statement: its rowid is one column more
 // than SQLite allows.
 func (t *Table) TooWide() bool { return t.HasRowID && !t.IsKey && len(t.Columns) >= 2000 }

@@ -1,0 +1,173 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// A log may be a stranger's: whoever can write to the bucket can put any entry into it.
+// An entry changes main, by a row of an ordinary table or by one statement of its schema,
+// and nothing else: no other file or database, no setting, none of our own tables, and not
+// the transaction that it is part of.
+
+// ErrForged says that an entry would do more than that.
+var ErrForged = errors.New("this is no change that DriftDB logs, and was not done: the log is forged or damaged; an earlier point may be restored")
+
+// ours begins the names of our own tables, in upper case.
+const ours = "_DRIFTDB_"
+
+func isOurs(name string) bool { return strings.HasPrefix(strings.ToUpper(name), ours) }
+
+// settings are what a PRAGMA of the log may set: they are part of the database's header.
+var settings = map[string]bool{"user_version": true, "application_id": true, "schema_version": true}
+
+// define runs one statement that defines or alters something in main.
+func (r *Replay) define(sql string) error {
+	bounds, ok := BoundsOf(sql)
+	if !ok {
+		return ErrForged
+	}
+	before, err := r.countOurs(bounds)
+	if err != nil {
+		return err
+	}
+	if err := r.within(bounds, sql); err != nil {
+		return err
+	}
+	if r.c.Autocommit() {
+		return fmt.Errorf("%w: it ended the transaction", ErrForged)
+	}
+	after, err := r.countOurs(bounds)
+	if err == nil && after != before {
+		err = fmt.Errorf("%w: it takes a name of DriftDB's own", ErrForged)
+	}
+	return err
+}
+
+// within compiles and runs sql, which is to be one statement.
+func (r *Replay) within(bounds *Bounds, sql string) error {
+	denied := ""
+	stop := r.c.Authorize(func(a sqlite.Action) bool {
+		ok := bounds.Allow(a)
+		if !ok && denied == "" {
+			denied = fmt.Sprintf("action %d on %s %s", a.Code, a.Arg, a.On)
+		}
+		return ok
+	})
+	defer stop()
+	err := r.runOne(sql)
+	if denied != "" {
+		err = fmt.Errorf("%w: %s: %w", ErrForged, denied, err)
+	}
+	return err
+}
+
+func (r *Replay) runOne(sql string) error {
+	st, rest, err := r.c.PrepareTail(sql)
+	if err != nil {
+		return err
+	}
+	if st == nil {
+		return fmt.Errorf("%w: there is no statement", ErrForged)
+	}
+	defer st.Finalize()
+	for rest != "" {
+		more, next, err := r.c.PrepareTail(rest)
+		if more != nil {
+			more.Finalize()
+		}
+		if more != nil || err != nil {
+			return fmt.Errorf("%w: there is more than one statement", ErrForged)
+		}
+		rest = next
+	}
+	return st.Each(func(*sqlite.Stmt) error { return nil })
+}
+
+// Bounds are what one statement of the schema may do when it is repeated. Whoever logs a
+// statement looks whether it keeps within them.
+type Bounds struct {
+	kind    string // the word that the statement begins with
+	virtual bool   // it makes a virtual table
+}
+
+// BoundsOf returns the bounds of a statement, unless it is of a kind that no log has. The
+// statement stands at the very beginning of sql: whoever logs it takes away what comes
+// before.
+func BoundsOf(sql string) (b *Bounds, ok bool) {
+	end := strings.IndexFunc(sql, func(c rune) bool { return c|32 < 'a' || c|32 > 'z' })
+	if end < 0 {
+		end = len(sql)
+	}
+	switch kind := strings.ToUpper(sql[:end]); kind {
+	case "CREATE", "ALTER", "DROP", "ANALYZE", "REINDEX", "PRAGMA":
+		return &Bounds{kind: kind}, true
+	}
+	return nil, false
+}
+
+// Allow says whether the statement may do what a says, itself or by what SQLite and
+// virtual tables run for it.
+func (b *Bounds) Allow(a sqlite.Action) bool {
+	if b.kind == "PRAGMA" {
+		return a.Code == lib.SQLITE_PRAGMA && settings[strings.ToLower(a.Arg)] && a.On != "" && (a.Database == "main" || a.Database == "")
+	}
+	switch a.Code {
+	case lib.SQLITE_CREATE_TABLE, lib.SQLITE_CREATE_INDEX, lib.SQLITE_CREATE_VIEW, lib.SQLITE_CREATE_TRIGGER,
+		lib.SQLITE_DROP_TABLE, lib.SQLITE_DROP_INDEX, lib.SQLITE_DROP_VIEW, lib.SQLITE_DROP_TRIGGER, lib.SQLITE_DROP_VTABLE,
+		lib.SQLITE_ANALYZE, lib.SQLITE_REINDEX:
+		return a.Database == "main" && !isOurs(a.Arg) && !isOurs(a.On)
+	case lib.SQLITE_CREATE_VTABLE:
+		b.virtual = true
+		return a.Database == "main" && !isOurs(a.Arg) && !strings.HasPrefix(strings.ToLower(a.On), "driftdb")
+	case lib.SQLITE_ALTER_TABLE: // whose first argument is the database
+		return a.Arg == "main" && !isOurs(a.On)
+	case lib.SQLITE_SELECT: // of CREATE TABLE … AS the log has the rows; FTS and R-Tree do ask when they are made
+		return b.kind != "CREATE" || b.virtual
+	case lib.SQLITE_READ, lib.SQLITE_RECURSIVE:
+		return true
+	case lib.SQLITE_INSERT, lib.SQLITE_UPDATE, lib.SQLITE_DELETE: // of the schema and of shadow tables; ALTER looks through temp's schema
+		return (a.Database == "main" || a.Database == "temp" && b.kind == "ALTER") && !isOurs(a.Arg)
+	case lib.SQLITE_FUNCTION:
+		return !strings.EqualFold(a.On, "load_extension") && !strings.EqualFold(a.On, "fts3_tokenizer")
+	case lib.SQLITE_PRAGMA:
+		return a.On == "" && (a.Arg == "page_size" || a.Arg == "data_version") // FTS and R-Tree ask
+	}
+	return false
+}
+
+// countOurs counts what has a name of our own. Only to an ALTER the new name is not known
+// before.
+func (r *Replay) countOurs(b *Bounds) (int64, error) {
+	if b.kind != "ALTER" {
+		return 0, nil
+	}
+	return r.c.Int("SELECT count(*) FROM main.sqlite_schema WHERE upper(substr(name, 1, 9)) = '" + ours + "'")
+}
+
+// ordinary says why rows of the table name cannot be in a log, if they cannot: they are our
+// own, or a virtual table's, which may do more with a row than to keep it.
+func (r *Replay) ordinary(name string) error {
+	if isOurs(name) {
+		return fmt.Errorf("table %s: %w", name, ErrForged)
+	}
+	if r.virtual == nil {
+		var err error
+		if r.virtual, err = r.c.VirtualTables(); err != nil {
+			return err
+		}
+	}
+	if upper := strings.ToUpper(name); !r.virtual[upper] && !r.modules[upper] {
+		return nil
+	}
+	kind := ""
+	err := r.about("SELECT type FROM pragma_table_list(?1) WHERE schema = 'main'", name, func(st *sqlite.Stmt) { kind = st.Text(0) })
+	if err == nil && kind != "table" && kind != "shadow" {
+		err = fmt.Errorf("table %s is virtual: %w", name, ErrForged)
+	}
+	return err
+}
