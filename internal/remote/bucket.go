@@ -351,11 +351,19 @@ func (b *Bucket) batches(ctx context.Context, node string, from int64) iter.Seq2
 	}
 }
 
-// PutSnapshot stores a database file under key and completes s with its size,
+// count counts the bytes that are written to it.
+type count int64
+
+func (c *count) Write(p []byte) (int, error) {
+	*c += count(len(p))
+	return len(p), nil
+}
+
+// PutSnapshot stores a database file under key and completes s with its sizes,
 // its hash and when that was. A key that is taken is objstore.ErrPrecondition.
 func (b *Bucket) PutSnapshot(ctx context.Context, databaseID, key string, file io.Reader, s *Snapshot) error {
-	h := sha256.New()
-	sealed := seal.Seal(io.TeeReader(file, h), b.opts, b.context(databaseID, key))
+	h, plain := sha256.New(), count(0)
+	sealed := seal.Seal(io.TeeReader(file, io.MultiWriter(h, &plain)), b.opts, b.context(databaseID, key))
 	info, err := b.store.Put(ctx, key, sealed, objstore.PutOptions{IfAbsent: true})
 	if cerr := sealed.Close(); err == nil {
 		err = cerr
@@ -363,7 +371,7 @@ func (b *Bucket) PutSnapshot(ctx context.Context, databaseID, key string, file i
 	if err != nil {
 		return err
 	}
-	s.Key, s.Size, s.SHA256 = key, info.Size, hex.EncodeToString(h.Sum(nil))
+	s.Key, s.Size, s.Plain, s.SHA256 = key, info.Size, int64(plain), hex.EncodeToString(h.Sum(nil))
 	if !info.ModTime.IsZero() {
 		s.Stored = info.ModTime.UnixMilli()
 	}
@@ -392,11 +400,15 @@ type snapshotReader struct {
 	body io.Closer
 	want Snapshot
 	sum  hash.Hash
+	n    int64
 }
 
 func (r *snapshotReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
 	r.sum.Write(p[:n])
+	if r.n += int64(n); r.n > r.want.Plain && r.want.Plain > 0 {
+		return 0, fmt.Errorf("%w: snapshot %s holds more than the %d bytes that the manifest names", ErrCorrupt, r.want.Key, r.want.Plain)
+	}
 	if err == io.EOF && hex.EncodeToString(r.sum.Sum(nil)) != r.want.SHA256 {
 		err = fmt.Errorf("%w: snapshot %s is not the one that the manifest names", ErrCorrupt, r.want.Key)
 	}

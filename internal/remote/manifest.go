@@ -71,10 +71,11 @@ type Manifest struct {
 type Snapshot struct {
 	Key      string        `json:"key"`
 	Sequence int64         `json:"sequence"`
-	Time     int64         `json:"timestamp"` // Unix ms, by the writer's clock
-	Size     int64         `json:"size"`      // of the object
-	SHA256   string        `json:"sha256"`    // of the database file, before it was sealed
-	Chain    segment.Chain `json:"chain"`     // after Sequence
+	Time     int64         `json:"timestamp"`           // Unix ms, by the writer's clock
+	Size     int64         `json:"size"`                // of the object
+	Plain    int64         `json:"plainSize,omitempty"` // of the database file, before it was sealed; 0: not known
+	SHA256   string        `json:"sha256"`              // of that file
+	Chain    segment.Chain `json:"chain"`               // after Sequence
 
 	// Stored is when it was stored, in Unix ms by the store's clock. Changed is the
 	// time of the last transaction in it, Earliest the smallest time among those

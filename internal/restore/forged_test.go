@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,5 +116,31 @@ func TestForgedInTime(t *testing.T) {
 	_, err = Run(ctx, h.b, Options{File: file})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v after %s", err, time.Since(began))
+	}
+}
+
+// TestSwollenSnapshot: a snapshot that turns out larger than its manifest says is given
+// up at once, not when it has filled the disk.
+func TestSwollenSnapshot(t *testing.T) {
+	h := newHistory(t)
+	h.batch([]change.Entry{statement(createT)})
+	h.snapshot(createT+"; CREATE TABLE pad AS SELECT zeroblob(1 << 20)", maps.Clone(h.set))
+	s := &h.m.Snapshots[0]
+	if s.Plain <= 1<<20 {
+		t.Fatalf("the snapshot has %d bytes", s.Plain)
+	}
+	s.Plain = 8192
+	h.confirm()
+	written := int64(0)
+	file, err := dbfile.Take(filepath.Join(t.TempDir(), "r.db"))
+	h.must(err)
+	defer file.Release()
+	res, err := Run(t.Context(), h.b, Options{File: file, Progress: func(p Progress) {
+		if p.Stage == Fetching {
+			written = max(written, p.Done)
+		}
+	}})
+	if err != nil || len(res.Damaged) != 1 || written > 256<<10 { // the log alone has it all
+		t.Errorf("%+v, %v; %d bytes were written", res, err, written)
 	}
 }
