@@ -43,7 +43,7 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 func (db *DB) restore(ctx context.Context, node string) error {
 	res, err := restore.Run(ctx, db.bucket, restore.Options{File: db.file, Overwrite: db.found.there, OnConnect: db.onConnect,
 		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
-			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1}
+			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1, Synced: 1}
 			if n := len(m.Snapshots); n > 0 {
 				b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -410,5 +411,58 @@ func TestFencedEverywhere(t *testing.T) {
 	}
 	if n := count(t, first, "t"); n != 1 {
 		t.Errorf("%d rows", n)
+	}
+}
+
+// TestHeadless: a bucket whose manifest is gone is no empty one for a file that knows
+// nothing of it: not for AutoRestore, which would begin with nothing, nor for a new file
+// or a restore.
+func TestHeadless(t *testing.T) {
+	for _, left := range []string{"/logs/", "/snapshots/"} {
+		ctx := t.Context()
+		cfg := config(t)
+		db := open(t, cfg)
+		some(t, db, "t", 3)
+		_, err := db.Snapshot(ctx)
+		check(t, err)
+		check(t, db.Shutdown(ctx))
+		restored := restoreTo(ctx, cfg, filepath.Join(t.TempDir(), "before.sqlite"))
+		check(t, restored)
+		for _, key := range keys(t, cfg.Store) {
+			if !strings.Contains(key, left) {
+				check(t, cfg.Store.Delete(ctx, key))
+			}
+		}
+		if err := restoreTo(ctx, cfg, filepath.Join(t.TempDir(), "r.sqlite")); !errors.Is(err, driftdb.ErrCorrupt) || !strings.Contains(err.Error(), "manifest") {
+			t.Errorf("%s: restore: %v", left, err)
+		}
+		for _, auto := range []bool{false, true} {
+			for _, node := range []string{"", db.NodeID()} {
+				fresh := config(t)
+				fresh.Store, fresh.AutoRestore, fresh.NodeID, fresh.ManualSync = cfg.Store, auto, node, false
+				if db, err := driftdb.Open(ctx, fresh); !errors.Is(err, driftdb.ErrCorrupt) {
+					t.Errorf("%s: open, AutoRestore %v, node %q: %v", left, auto, node, err)
+					if err == nil {
+						check(t, db.Close())
+					}
+				}
+				if _, err := os.Stat(fresh.Path); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s: AutoRestore %v, node %q: a file was left (%v)", left, auto, node, err)
+				}
+			}
+		}
+		fresh := config(t) // and when Open does not ask the bucket
+		fresh.Store = cfg.Store
+		other, err := driftdb.Open(ctx, fresh)
+		check(t, err)
+		exec(t, other, "CREATE TABLE t(v)")
+		if err := other.Flush(ctx); !errors.Is(err, driftdb.ErrCorrupt) {
+			t.Errorf("%s: flush: %v", left, err)
+		}
+		check(t, other.Close())
+		db = open(t, cfg) // whose own it was goes on, with a backup of its own
+		exec(t, db, "INSERT INTO t(v) VALUES('later')")
+		check(t, db.Flush(ctx))
+		check(t, restoreTo(ctx, cfg, filepath.Join(t.TempDir(), "r.sqlite")))
 	}
 }

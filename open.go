@@ -395,7 +395,7 @@ func (db *DB) judge(ctx context.Context, err error) error {
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions),
+	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions), errors.Is(err, remote.ErrHeadless),
 		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
 		return err
 	}

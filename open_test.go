@@ -29,6 +29,7 @@ var opensItself = map[string]string{
 	"world.goOn":                     "TestEveryStep compares the moment after each death",
 	"faultyRun":                      "its store fails; the same file is opened again with one that works",
 	"TestOldDisk":                    "the disk has diverged, and is refused or detached",
+	"TestHeadless":                   "nothing is opened",
 	"TestRefusals":                   "nothing is opened",
 	"TestCloseInterruptsFlush":       "its store hangs",
 	"snapshotBig":                    "measures, in a process of its own, and compares",

@@ -23,6 +23,9 @@ type Books struct {
 	// behind the newest snapshot: NoTime if there are none, 0 if it is not known.
 	// It may be too small, never too large.
 	Earliest int64
+	// Synced is 1 once the bucket has had a manifest of this file's. If it has none
+	// then, this file may begin another backup.
+	Synced int64
 }
 
 // NoTime is the smallest time among no changes: later than any.
@@ -38,12 +41,14 @@ const (
 	metaSnapshotBytes = "snapshot_bytes"
 	metaBytesSince    = "bytes_since_snapshot"
 	metaEarliest      = "earliest"
+	metaSynced        = "synced"
 )
 
 func (b *Books) numbers() map[string]*int64 {
 	return map[string]*int64{
 		metaAcked: &b.Acked, metaConfirmed: &b.Confirmed, metaBarrier: &b.Barrier,
 		metaSnapshot: &b.Snapshot, metaSnapshotBytes: &b.SnapshotBytes, metaBytesSince: &b.BytesSince, metaEarliest: &b.Earliest,
+		metaSynced: &b.Synced,
 	}
 }
 

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"strings"
 
@@ -46,6 +47,24 @@ func (b *Bucket) objects(ctx context.Context) iter.Seq2[object, error] {
 			}
 		}
 	}
+}
+
+// ErrHeadless says that the bucket has no manifest, but what one has named.
+var ErrHeadless = fmt.Errorf("%w: the manifest is gone", ErrCorrupt)
+
+// Headless says what a bucket without a manifest has that only a manifest can put in
+// order: then there was one. It is nil if there is no such thing.
+func (b *Bucket) Headless(ctx context.Context) error {
+	for o, err := range b.objects(ctx) {
+		if err != nil {
+			return err
+		}
+		if o.kind != otherObject {
+			return fmt.Errorf("%w, and what it named is there (%s, and maybe more): put %s back, from the versions that the store keeps or from a copy of the bucket; or choose another name for a new backup",
+				ErrHeadless, o.Key, manifestKey(b.name))
+		}
+	}
+	return nil
 }
 
 // classify reads path, the part of an object's key after the nodes' folder.

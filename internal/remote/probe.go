@@ -64,8 +64,23 @@ func (p probe) known(ctx context.Context) (bool, error) {
 	return true, body.Close()
 }
 
-// all makes every attempt, with an object that it removes again.
+// errNobody says that a race had no winner. A store may refuse all who write at the same
+// moment, as S3 does with 409, and an answer may be lost more than once: that proves
+// nothing.
+var errNobody = errors.New("of several writes at the same moment none has succeeded")
+
+// all makes every attempt, several times if nothing came of it.
 func (p probe) all(ctx context.Context) (err error) {
+	for tries := 3; tries > 0; tries-- {
+		if err = p.once(ctx); !errors.Is(err, errNobody) {
+			break
+		}
+	}
+	return err
+}
+
+// once makes every attempt, with an object that it removes again.
+func (p probe) once(ctx context.Context) (err error) {
 	key := p.key + "-" + rand.Text()
 	defer func() {
 		if derr := p.store.Delete(ctx, key); err == nil && !errors.Is(derr, fs.ErrPermission) { // then it stays
@@ -149,7 +164,7 @@ func (p probe) wonBy(ctx context.Context, key string, who []string) error {
 			return nil
 		}
 	}
-	return errors.New("of several writes at the same moment none has succeeded")
+	return errNobody
 }
 
 func (p probe) put(ctx context.Context, key, who string, opts objstore.PutOptions) error {

@@ -94,6 +94,11 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 		return res, err
 	}
 	m, err := b.Manifest(ctx)
+	if errors.Is(err, remote.ErrNoBackup) {
+		if headless := b.Headless(ctx); headless != nil {
+			err = headless
+		}
+	}
 	if err != nil {
 		return res, err
 	}

@@ -178,7 +178,7 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 // at work under one that has no batch yet.
 func (s *Syncer) lastEpoch(ctx context.Context, b *remote.Bucket) (int64, error) {
 	last, err := b.LastEpoch(ctx, s.log.Identity().NodeID)
-	if last > 0 || s.anew {
+	if last > 0 || s.books.Synced != 0 {
 		last = max(last, time.Now().Unix())
 	}
 	return last, err
@@ -186,7 +186,7 @@ func (s *Syncer) lastEpoch(ctx context.Context, b *remote.Bucket) (int64, error)
 
 // booksAt are the books of a file whose history the bucket has up to at.
 func booksAt(m *remote.Manifest, at remote.Position, barrier int64) changelog.Books {
-	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(m.LatestSequence, at.Sequence), Barrier: barrier, Snapshot: -1}
+	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(m.LatestSequence, at.Sequence), Barrier: barrier, Snapshot: -1, Synced: 1}
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 	}
@@ -276,13 +276,12 @@ func (s *Syncer) startOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID), Earliest: changelog.NoTime}
+	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(s.log.Identity().DatabaseID), Earliest: changelog.NoTime, Synced: 1}
 	d := changelog.Digests{Known: digest.Set{}, Told: digest.Set{}}
 	if first > 1 {
 		b.Acked, b.Chain, b.Barrier = s.books.Acked, s.books.Chain, s.books.Acked
 		d.Known = s.digests.Known
 	}
-	s.anew = true
 	s.cfg.Logger.Warn("the bucket has nothing under this name although this file has sent it changes; a new backup begins", "scope", "sync", "name", s.log.Identity().Name, "sent", s.books.Acked)
 	return s.record(ctx, b, d)
 }

@@ -99,7 +99,12 @@ func Compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool)
 func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool, trail *remote.Trail) (c Comparison, err error) {
 	c.stored, err = bucket.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
-		return Comparison{}, nil
+		if f.Books.Synced == 0 && f.Books.Acked == 0 {
+			err = bucket.Headless(ctx)
+		} else {
+			err = nil // it was this file's, which may begin it anew
+		}
+		return Comparison{}, err
 	}
 	if err != nil {
 		return c, err

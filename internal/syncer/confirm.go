@@ -76,6 +76,7 @@ func (s *Syncer) confirmed(ctx context.Context) error {
 	s.swapped = time.Now()
 	s.compareClocks()
 	b := s.books
+	b.Synced = 1
 	b.Confirmed, b.Earliest = s.manifest.LatestSequence, earliestIn(s.manifest.Manifest)
 	if n := len(s.manifest.Snapshots); n > 0 {
 		last := s.manifest.Snapshots[n-1]

@@ -89,7 +89,6 @@ type Syncer struct {
 
 	unchecked bool // Open could not compare file and bucket
 	probed    bool // the store honours conditions
-	anew      bool // the bucket had a manifest once, and has none now
 	ailment   ailment
 
 	task *task // makes a snapshot; nil: there is none
