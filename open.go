@@ -17,6 +17,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
+	lib "modernc.org/sqlite/lib"
 )
 
 // memory is the Path of a database that is not kept.
@@ -45,6 +46,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		}
 		if db.file != nil {
 			err = db.file.Explain(err)
+		}
+		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
+			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
 		}
 		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.disconnect(), db.abandon())
 	}

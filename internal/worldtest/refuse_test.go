@@ -161,6 +161,7 @@ func refusedFiles() []refusal {
 			return b
 		}),
 		damaged("format of the schema", "unsupported file format", "", func(b []byte) []byte { b[47] = 9; return b }),
+		damaged("write version", "later version", "", func(b []byte) []byte { b[18] = 3; return b }),
 		onlyFile("a table that has our name", "_driftdb_log", "CREATE TABLE _driftdb_log(mine)"),
 		onlyFile("a view that has our name", "_driftdb_queue", "CREATE VIEW _driftdb_queue AS SELECT 1"),
 		{"a table of our module", "driftdb_capture", func(t *testing.T, cfg *driftdb.Config, mode string) func() {
