@@ -298,3 +298,45 @@ func TestRekey(t *testing.T) {
 		}
 	}
 }
+
+// TestRekeyForeign: what lies under a branch's name and is not that branch's manifest gets
+// no new key's signature, so nobody can put it back later; all else does.
+func TestRekeyForeign(t *testing.T) {
+	older, newer := strings.Repeat("0a", 32), strings.Repeat("0b", 32)
+	ctx := t.Context()
+	const folder = "databases/app/"
+	for name, key := range map[string]string{
+		"under a stranger's node":     folder + "nodes/zz/branches/000000000001-000000000002.e1.json",
+		"under the writer's own node": folder + "nodes/mine/branches/000000000001-000000000003.e1.json",
+	} {
+		cfg := config(t)
+		cfg.NodeID, cfg.EncryptionKeys = "mine", []string{older}
+		db, err := driftdb.Open(ctx, cfg)
+		check(t, err)
+		some(t, db, "t", 2)
+		check(t, db.Flush(ctx))
+		body, _, err := cfg.Store.Get(ctx, folder+"manifest.json", objstore.GetOptions{})
+		check(t, err)
+		former, err := io.ReadAll(body)
+		check(t, errors.Join(err, body.Close()))
+		exec(t, db, "INSERT INTO t(v) VALUES('newest')")
+		check(t, db.Shutdown(ctx))
+		_, err = cfg.Store.Put(ctx, key, bytes.NewReader(former), objstore.PutOptions{})
+		check(t, err)
+		both := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: []string{newer, older}}
+		if _, err := driftdb.Rekey(ctx, both, nil); !errors.Is(err, driftdb.ErrCorrupt) || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: rekey: %v", name, err)
+		}
+		body, _, err = cfg.Store.Get(ctx, key, objstore.GetOptions{})
+		check(t, err)
+		now, err := io.ReadAll(body)
+		check(t, errors.Join(err, body.Close()))
+		if !bytes.Equal(now, former) {
+			t.Errorf("%s: it was signed:\n%s", name, now)
+		}
+		alone := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: []string{newer}, Path: filepath.Join(t.TempDir(), "r.sqlite")}
+		if res, err := driftdb.Restore(ctx, alone); err != nil || res.Sequence != db.Sequence() {
+			t.Errorf("%s: with the new key alone: %+v, %v", name, res, err)
+		}
+	}
+}

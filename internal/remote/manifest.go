@@ -136,7 +136,14 @@ func (m *Manifest) Takeover(node string, at Position) {
 	m.Lineage = append(m.Lineage, Span{NodeID: node, Epoch: m.Epoch, From: at.Sequence + 1})
 }
 
-const macContext = "driftdb manifest v1"
+// macContext is what the manifest's MAC says that it is: one of a branch can never be
+// passed off as the one that counts, nor the other way round.
+func (m *Manifest) macContext() string {
+	if m.Branch != "" {
+		return "driftdb branch v1"
+	}
+	return "driftdb manifest v1"
+}
 
 // encode gives the manifest's bytes: indented JSON, for people.
 func (m *Manifest) encode(ring *seal.Ring) ([]byte, error) {
@@ -149,7 +156,7 @@ func (m *Manifest) encode(ring *seal.Ring) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.MAC, err = ring.MAC(macContext, plain); err != nil {
+	if c.MAC, err = ring.MAC(c.macContext(), plain); err != nil {
 		return nil, err
 	}
 	if c.MAC == "" {
@@ -190,7 +197,7 @@ func decodeManifest(name string, b []byte, ring *seal.Ring) (*Manifest, error) {
 	if err != nil {
 		return nil, corrupt(err)
 	}
-	if err := ring.VerifyMAC(macContext, plain, mac); err != nil {
+	if err := ring.VerifyMAC(m.macContext(), plain, mac); err != nil {
 		return nil, fmt.Errorf("manifest of %s: %w", name, err)
 	}
 	if sum != "" && sum != checksum(plain) { // one that people have edited has none
