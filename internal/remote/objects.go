@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -53,13 +54,21 @@ func (b *Bucket) objects(ctx context.Context) iter.Seq2[object, error] {
 var ErrHeadless = fmt.Errorf("%w: the manifest is gone", ErrCorrupt)
 
 // Headless says what a bucket without a manifest has that only a manifest can put in
-// order: then there was one. It is nil if there is no such thing.
+// order: then there was one. It is nil if there is no such thing, or a manifest after all.
 func (b *Bucket) Headless(ctx context.Context) error {
 	for o, err := range b.objects(ctx) {
 		if err != nil {
 			return err
 		}
-		if o.kind != otherObject {
+		if o.kind == otherObject {
+			continue
+		}
+		switch _, err := b.Manifest(ctx); {
+		case err == nil:
+			return nil // another writer has begun the backup since
+		case !errors.Is(err, ErrNoBackup):
+			return err
+		default:
 			return fmt.Errorf("%w, and what it named is there (%s, and maybe more): put %s back, from the versions that the store keeps or from a copy of the bucket; or choose another name for a new backup",
 				ErrHeadless, o.Key, manifestKey(b.name))
 		}

@@ -95,8 +95,8 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	}
 	m, err := b.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
-		if headless := b.Headless(ctx); headless != nil {
-			err = headless
+		if err = b.Headless(ctx); err == nil {
+			m, err = b.Manifest(ctx)
 		}
 	}
 	if err != nil {
