@@ -64,6 +64,8 @@ func runScript(ctx context.Context, dir, script string) (end string, err error) 
 		return end + ", restored equal", late(ctx)
 	case sabotage && how == "not backed up":
 		return end + ", has damaged the schema, and was told", late(ctx)
+	case sabotage && strings.Contains(strings.ToLower(script), "rootpage"):
+		return end + ", has given a table the pages of another, maybe of ours", late(ctx)
 	case how != differs && faulty(source):
 		return end + ", " + how + ", and told to be at fault", late(ctx)
 	default:
