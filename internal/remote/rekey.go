@@ -46,14 +46,19 @@ func (b *Bucket) Rekey(ctx context.Context, progress func(Rekeyed)) (Rekeyed, er
 	if err := run.all(ctx); err != nil {
 		return run.count, err
 	}
-	if b.opts.Ring.FirstSealed(m.MAC) {
-		return run.count, nil
+	if !b.opts.Ring.FirstSealed(m.MAC) {
+		if _, err := b.Swap(ctx, m, m.Clone()); err != nil {
+			return run.count, fmt.Errorf("all objects are sealed anew, the manifest is not; run it again: %w", err)
+		}
 	}
-	if _, err := b.Swap(ctx, m, m.Clone()); err != nil {
-		return run.count, fmt.Errorf("all objects are sealed anew, the manifest is not; run it again: %w", err)
+	if len(run.left) > 0 {
+		return run.count, fmt.Errorf("all else is sealed anew; look at these objects, and delete them: %w", errors.Join(run.left...))
 	}
 	return run.count, nil
 }
+
+// errForeign says that an object is not what its name says: somebody else has put it there.
+var errForeign = fmt.Errorf("%w: somebody else has put it there", ErrCorrupt)
 
 type rekey struct {
 	b        *Bucket
@@ -64,6 +69,7 @@ type rekey struct {
 	mu    sync.Mutex
 	count Rekeyed
 	err   error
+	left  []error // what was not sealed anew, and keeps nothing else from it
 }
 
 func (r *rekey) all(ctx context.Context) error {
@@ -112,9 +118,15 @@ func (r *rekey) one(ctx context.Context, o object) error {
 	if o.kind == branchObject {
 		renew = r.b.resign
 	}
-	done, err := renew(ctx, r.id, o.Key)
+	done, err := renew(ctx, r.id, o)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
 		return nil // deleted meanwhile, or sealed anew by another Rekey
+	}
+	if errors.Is(err, errForeign) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.left = append(r.left, fmt.Errorf("%s: %w", o.Key, err))
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("seal %s anew: %w", o.Key, err)
@@ -132,7 +144,8 @@ func (r *rekey) one(ctx context.Context, o object) error {
 }
 
 // reseal seals one object anew, unless the first key has sealed it.
-func (b *Bucket) reseal(ctx context.Context, databaseID, key string) (bool, error) {
+func (b *Bucket) reseal(ctx context.Context, databaseID string, o object) (bool, error) {
+	key := o.Key
 	head, _, err := b.store.Get(ctx, key, objstore.GetOptions{Length: seal.HeaderSize})
 	if err != nil {
 		return false, err
@@ -155,9 +168,14 @@ func (b *Bucket) reseal(ctx context.Context, databaseID, key string) (bool, erro
 	return err == nil, errors.Join(err, sealed.Close())
 }
 
-// resign gives the manifest of a branch a MAC anew, unless the first key made it.
-func (b *Bucket) resign(ctx context.Context, _, key string) (bool, error) {
-	m, err := b.load(ctx, key)
+// resign gives the manifest of a branch a MAC anew, unless the first key made it. What
+// else somebody has laid under its name, such as a main manifest of former times, is never
+// signed: with the new key's MAC it could be put back.
+func (b *Bucket) resign(ctx context.Context, databaseID string, o object) (bool, error) {
+	m, err := b.load(ctx, o.Key)
+	if err == nil && (m.Branch != o.batch.branch() || m.DatabaseID != databaseID) {
+		err = fmt.Errorf("%w: it is not the manifest of branch %s of this database", errForeign, o.batch.branch())
+	}
 	if err != nil || b.opts.Ring.FirstSealed(m.MAC) {
 		return false, err
 	}
@@ -165,6 +183,6 @@ func (b *Bucket) resign(ctx context.Context, _, key string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = b.store.Put(ctx, key, bytes.NewReader(raw), objstore.PutOptions{IfMatch: objstore.Matching(m.etag)})
+	_, err = b.store.Put(ctx, o.Key, bytes.NewReader(raw), objstore.PutOptions{IfMatch: objstore.Matching(m.etag)})
 	return err == nil, err
 }
