@@ -119,7 +119,7 @@ func (db *DB) takeFile() (err error) {
 		// A file in a private folder, so that it has readers beside its writer, a
 		// log and snapshots like any other. SQLite's own memory databases have none
 		// of that: a reader stops the writer there.
-		if db.temp, err = dbfile.NewMemory(); err != nil {
+		if db.temp, err = dbfile.NewTemp(); err != nil {
 			return err
 		}
 		path = db.temp.Path()

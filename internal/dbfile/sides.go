@@ -144,7 +144,7 @@ func isJournal(file string) (bool, error) {
 // beginning reads the first n bytes of a file, or what there is of them. SQLite
 // keeps no locks on a -wal or a -journal, so that they may be opened.
 func beginning(file string, n int) ([]byte, error) {
-	f, err := os.Open(file)
+	f, err := openRegular(file, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
