@@ -44,7 +44,9 @@ import (
 // Windows reserves (such as "NUL" or "a:b"), or the keys "x" and "x/y" at the
 // same time: a Put of these returns an error that wraps [errors.ErrUnsupported].
 // Where a file system takes "A" for "a", so does the store. Symbolic links are
-// followed only as long as they stay inside the folder, and are not listed.
+// followed only as long as they stay inside the folder, and are not listed. What is
+// no file, such as a pipe, is not listed either, and a Get of it is an error at once.
+// In ".objstore" links are refused.
 func Dir(path string) (Store, error) {
 	if path == "" {
 		return nil, errors.New("objstore: the store's folder has no path")
@@ -225,11 +227,17 @@ func (d *dir) admit(ctx context.Context, root *os.Root, key string, opts PutOpti
 	case opts.IfMatch == Match{}:
 		return nil
 	}
-	f, err := root.Open(key)
+	f, err := openAtOnce(root, key)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if fi, err = f.Stat(); err == nil {
+		err = regular(key, fi)
+	}
+	if err != nil {
+		return err
+	}
 	etag, err := d.etags.of(ctx, key, f)
 	if err == nil && !opts.IfMatch.Holds(etag) {
 		err = ErrPrecondition
@@ -254,7 +262,7 @@ func (d *dir) get(ctx context.Context, key string, opts GetOptions) (io.ReadClos
 		return nil, Info{}, err
 	}
 	defer root.Close()
-	f, err := root.Open(key)
+	f, err := openAtOnce(root, key)
 	if missing(err) {
 		return nil, Info{}, fs.ErrNotExist
 	}
@@ -274,8 +282,11 @@ func (d *dir) section(ctx context.Context, key string, f *os.File, opts GetOptio
 	if err != nil {
 		return nil, Info{}, err
 	}
-	if !fi.Mode().IsRegular() {
+	if fi.IsDir() {
 		return nil, Info{}, fs.ErrNotExist
+	}
+	if err := regular(key, fi); err != nil {
+		return nil, Info{}, err
 	}
 	etag, err := d.etags.of(ctx, key, f)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"syscall"
 	"time"
 )
 
@@ -30,7 +31,7 @@ func newTempName() string { return tempDir + "/" + rand.Text() }
 // store, clears it.
 func (d *dir) prepare(ctx context.Context, root *os.Root) error {
 	for _, name := range []string{privateDir, tempDir} {
-		if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := ownFolder(root, name); err != nil {
 			return err
 		}
 	}
@@ -39,6 +40,20 @@ func (d *dir) prepare(ctx context.Context, root *os.Root) error {
 	}
 	d.sweep.Do(func() { sweep(root) })
 	return nil
+}
+
+// ownFolder makes a folder of the store's own. A link is none, wherever it leads: what
+// is swept there would be objects.
+func ownFolder(root *os.Root, name string) error {
+	err := root.Mkdir(name, 0o700)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	fi, err := root.Lstat(name)
+	if err == nil && !fi.IsDir() {
+		err = fmt.Errorf("%s has to be a folder, and is something else: remove it", name)
+	}
+	return err
 }
 
 // sweep removes temporary files that nobody has written to for a day. It is
@@ -78,7 +93,7 @@ func (d *dir) lock(ctx context.Context, root *os.Root) (unlock func(), err error
 // process. It is opened for writing since some file systems, such as NFS, lock
 // no other.
 func lockedFile(ctx context.Context, root *os.Root) (*os.File, error) {
-	file, err := root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := openOwn(root, lockFile, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
@@ -192,10 +207,51 @@ func (d *dir) prune(root *os.Root, folder string) string {
 }
 
 func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
-	f, err := root.Open(name)
+	f, err := openAtOnce(root, name)
 	if err != nil {
 		return nil, err
 	}
 	entries, err := f.ReadDir(-1)
 	return entries, errors.Join(err, f.Close())
+}
+
+// openAtOnce opens a file or a folder for reading. Where somebody has put a pipe, it
+// waits for nobody to write to that; see regular.
+func openAtOnce(root *os.Root, name string) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|nonBlock, 0)
+	if errors.Is(err, syscall.ENXIO) {
+		err = fmt.Errorf("%w: %s is a socket, and no file: remove it", errors.ErrUnsupported, name)
+	}
+	return f, err
+}
+
+// openOwn opens one of the store's own files: a regular one, and no link to another.
+func openOwn(root *os.Root, name string, flag int) (*os.File, error) {
+	f, err := root.OpenFile(name, flag|nonBlock, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil {
+		err = regular(name, fi)
+	}
+	if err == nil {
+		var named fs.FileInfo
+		if named, err = root.Lstat(name); err == nil && named.Mode()&fs.ModeSymlink != 0 {
+			err = fmt.Errorf("%w: %s is a link: remove it", errors.ErrUnsupported, name)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// regular refuses what has a name in the folder and holds no bytes: a pipe, a socket,
+// a device. It is not missing, so that nobody takes a backup for one that never was.
+func regular(name string, fi fs.FileInfo) error {
+	if !fi.Mode().IsRegular() {
+		return fmt.Errorf("%w: %s is no regular file (%v): remove it", errors.ErrUnsupported, name, fi.Mode())
+	}
+	return nil
 }

@@ -102,7 +102,7 @@ func (e *replacedError) Unwrap() error { return ErrFolderReplaced }
 
 // readMark returns the mark of a folder, which is empty if there is none.
 func readMark(root *os.Root) (string, error) {
-	f, err := root.Open(markFile)
+	f, err := openOwn(root, markFile, os.O_RDONLY)
 	if missing(err) {
 		return "", nil
 	}

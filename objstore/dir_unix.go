@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// nonBlock makes an open return at once where there is a pipe that nobody writes to.
+const nonBlock = unix.O_NONBLOCK
+
 // tryLock takes the lock of an open file if nobody has it.
 func tryLock(f *os.File) (locked bool, err error) {
 	conn, err := f.SyscallConn()
@@ -35,7 +38,7 @@ func inUse(err error) bool {
 
 // syncFolder makes the names in a folder durable.
 func syncFolder(root *os.Root, name string) error {
-	f, err := root.Open(name)
+	f, err := openAtOnce(root, name)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// nonBlock is nothing: folders hold no pipes.
+const nonBlock = 0
+
 // tryLock takes the lock of an open file if nobody has it.
 func tryLock(f *os.File) (locked bool, err error) {
 	conn, err := f.SyscallConn()
