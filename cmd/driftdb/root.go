@@ -4,20 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"runtime/debug"
-	"sync"
 
+	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // app is one run of the program.
 type app struct {
 	stdin          io.Reader
-	stdout, stderr io.Writer
-	terminal       bool // stderr is one
+	stdout, stderr *terminal.Screen
 
 	json    bool
 	keyFile string
@@ -30,11 +27,11 @@ type app struct {
 // run executes the command that args name and returns the exit code. Results
 // go to stdout, everything else to stderr.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: &lockedWriter{w: stderr}, terminal: isTerminal(stderr)}
+	a := &app{stdin: stdin, stdout: terminal.New(stdout), stderr: terminal.New(stderr)}
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(a.stderr)
+	root.SetOut(stdout) // help, which is all ours
+	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
@@ -114,22 +111,4 @@ func version() string {
 		}
 	}
 	return fmt.Sprintf("driftdb %s%s (%s, %s/%s)", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// lockedWriter keeps apart the lines of the command and those of the engine
-// behind it.
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/spf13/cobra"
@@ -56,7 +55,7 @@ func (a *app) runVerify(ctx context.Context, p place) error {
 		return err
 	}
 	if err := v.remember(); err != nil {
-		fmt.Fprintln(a.stderr, "warning: driftdb status will not know of this proof:", err)
+		a.stderr.Printf("warning: driftdb status will not know of this proof: %v\n", err)
 	}
 	result := restoredOf(p.name, r)
 	result.VerifiedAt = instant(v.VerifiedAt)
