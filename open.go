@@ -156,6 +156,7 @@ func (db *DB) openBucket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	db.cfg.S3, db.cfg.EncryptionKeys = nil, nil // the bucket has them, and nobody else
 	if db.cfg.AdvisoryFencing {
 		store = remote.Advisory(store)
 	}
