@@ -91,6 +91,11 @@ func foreignSides(path string) (foreign []string, err error) {
 				}
 			}
 		}
+		if known && checkNames(path+suffix, info) != nil { // SQLite would write to all of them
+			if known, err = holdsPages(path, suffix); err != nil {
+				return nil, err
+			}
+		}
 		if !known {
 			foreign = append(foreign, suffix)
 		}
@@ -118,6 +123,19 @@ func belongs(path, suffix string) (bool, error) {
 		return isJournal(path + suffix)
 	}
 	return true, nil // a -shm is made anew by the first to come
+}
+
+// holdsPages says whether the database would lose something without the file beside it.
+func holdsPages(path, suffix string) (bool, error) {
+	switch suffix {
+	case "-wal":
+		size, err := walPageSize(path + suffix)
+		return size != 0, err
+	case "-journal":
+		head, err := beginning(path+suffix, len(journalMagic))
+		return string(head) == journalMagic, err
+	}
+	return false, nil
 }
 
 // walPageSize is the page size that a WAL says, or 0 if it says none: then
