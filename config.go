@@ -22,7 +22,8 @@ type Config struct {
 	// another one.
 	Name string
 
-	// Path of the SQLite file; folders on the way are made. ":memory:" is a
+	// Path of the SQLite file; folders on the way are made. A new file has the mode
+	// of any new file, less the umask. ":memory:" is a
 	// database that lives until Close, in a private folder of the system's
 	// temporary directory.
 	Path string
@@ -62,7 +63,7 @@ type Config struct {
 
 	// EncryptionKeys encrypt what is uploaded, with AES-256: 64 hex digits
 	// each. The first one encrypts, all of them decrypt. Whoever loses them
-	// loses the backup. Default: no encryption.
+	// loses the backup. Neither fmt nor a log prints them. Default: no encryption.
 	EncryptionKeys []string
 
 	// Retry says how failed requests are repeated.

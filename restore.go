@@ -85,7 +85,9 @@ type RestoreResult struct {
 //
 // It uses the network, and as much disk as the database has; for a moment twice that, if
 // a batch of the log changes all of it. Until it succeeds
-// nothing is at Path, or what was there before. Errors: ErrNoBackup, ErrCorrupt,
+// nothing is at Path, or what was there before. A new file has the mode of any new file,
+// less the umask; one that replaces another has that one's owner, group and mode, and is
+// never open to more users. Errors: ErrNoBackup, ErrCorrupt,
 // ErrKey, ErrVersion, ErrLocked when the file to overwrite is open.
 func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	began := time.Now()

@@ -60,9 +60,11 @@ takes them: the environment, a profile, or the machine's role.
 
 If the bucket is encrypted, its keys are taken from DRIFTDB_KEY (64 hex digits
 each, separated by commas) or from --key-file (one key a line, # starts a
-comment). The first key encrypts, all of them decrypt.
+comment). The first key encrypts, all of them decrypt. A key file that other users
+may read or write is warned of.
 
-Results go to standard output, everything else to standard error.
+Results go to standard output, everything else to standard error. What a store or a
+database holds is escaped where it would command a terminal, as \n or \x1b.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 5 wrong or missing key.`,

@@ -72,7 +72,7 @@ func checkOwner(path string, info fs.FileInfo, trusted ...fs.FileInfo) error {
 	if shared || slices.Contains(owners, st.Uid) {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: it belongs to user %d; remove it, and it is made anew", path, ErrNotOurs, st.Uid)
+	return fmt.Errorf("%s: %w: it belongs to user %d; give it to the user who has the database, or move it away", path, ErrNotOurs, st.Uid)
 }
 
 // share gives the lock the mode that goes with the database's, and a new one its

@@ -227,3 +227,32 @@ func TestTempName(t *testing.T) {
 		must(t, next.Close())
 	}
 }
+
+// TestSidesOfStranger: a stranger's WAL or journal is not written into the database,
+// and one with pages in it is not thrown away either.
+func TestSidesOfStranger(t *testing.T) {
+	wal := walOf(t, "INSERT INTO t VALUES('theirs')")
+	for _, c := range []struct {
+		suffix, text string
+		mode         fs.FileMode // of the database
+		aside        int
+		refused      bool
+	}{
+		{"-wal", wal, 0o644, 0, true},
+		{"-wal", wal, 0o664, 0, false},
+		{"-wal", "", 0o644, 1, false},
+		{"-journal", journalMagic + "and pages", 0o600, 0, true},
+		{"-journal", "\x00\x00\x00\x00", 0o600, 1, false},
+		{"-shm", "index", 0o600, 1, false},
+	} {
+		path := filepath.Join(t.TempDir(), "app.sqlite")
+		database(t, path, sqlite.Options{}, "CREATE TABLE t(x)")
+		must(t, os.Chmod(path, c.mode))
+		write(t, path+c.suffix, c.text)
+		giveAway(t, path+c.suffix)
+		aside, err := SetAside(path)
+		if c.refused != errors.Is(err, ErrNotOurs) || !c.refused && err != nil || len(aside) != c.aside {
+			t.Errorf("%s with %d bytes beside a database with %o: set aside %q, %v", c.suffix, len(c.text), c.mode, aside, err)
+		}
+	}
+}

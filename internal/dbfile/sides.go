@@ -91,8 +91,8 @@ func foreignSides(path string) (foreign []string, err error) {
 				}
 			}
 		}
-		if known && checkNames(path+suffix, info) != nil { // SQLite would write to all of them
-			if known, err = holdsPages(path, suffix); err != nil {
+		if known {
+			if known, err = ours(path, suffix, info); err != nil {
 				return nil, err
 			}
 		}
@@ -123,6 +123,25 @@ func belongs(path, suffix string) (bool, error) {
 		return isJournal(path + suffix)
 	}
 	return true, nil // a -shm is made anew by the first to come
+}
+
+// ours says whether SQLite may write to a file that it would take for its own: one
+// that has no other name, and that no stranger has made. If it may not, and the
+// database would lose something without it, somebody has to decide.
+func ours(path, suffix string, info fs.FileInfo) (bool, error) {
+	var trusted []fs.FileInfo
+	if db, err := os.Lstat(path); err == nil {
+		trusted = append(trusted, db)
+	}
+	strange := checkOwner(path+suffix, info, trusted...)
+	if strange == nil && checkNames(path+suffix, info) == nil {
+		return true, nil
+	}
+	holds, err := holdsPages(path, suffix)
+	if err == nil && holds && strange != nil {
+		err = strange
+	}
+	return holds, err
 }
 
 // holdsPages says whether the database would lose something without the file beside it.
