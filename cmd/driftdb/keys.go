@@ -51,6 +51,7 @@ func (a *app) warnOfReaders() {
 		return
 	}
 	if mode := info.Mode().Perm(); mode&0o066 != 0 {
-		a.stderr.Printf("warning: other users may read or write the key file %s (mode %04o); take their rights away: chmod 600, and replace the keys if somebody may have read them\n", a.keyFile, mode)
+		a.stderr.Printf("warning: other users may read or write the key file %s (mode %04o): chmod 600 takes that away; "+
+			"if somebody may have read the keys, replace them\n", a.keyFile, mode)
 	}
 }

@@ -45,7 +45,8 @@ func flock(fd int) error {
 // written to that one, whoever it belongs to.
 func checkNames(path string, info fs.FileInfo) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
-		return fmt.Errorf("%s: %w: the file has %d names, as hard links have; remove this one, and it is made anew", path, ErrNotOurs, st.Nlink)
+		return fmt.Errorf("%s: %w: the file has %d names, as hard links have; remove this one, and it is made anew",
+			path, ErrNotOurs, st.Nlink)
 	}
 	return nil
 }
@@ -72,7 +73,8 @@ func checkOwner(path string, info fs.FileInfo, trusted ...fs.FileInfo) error {
 	if shared || slices.Contains(owners, st.Uid) {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: it belongs to user %d; give it to the user who has the database, or move it away", path, ErrNotOurs, st.Uid)
+	return fmt.Errorf("%s: %w: it belongs to user %d; give it to the user who has the database, or move it away",
+		path, ErrNotOurs, st.Uid)
 }
 
 // share gives the lock the mode that goes with the database's, and a new one its
