@@ -22,7 +22,8 @@ type Config struct {
 	// another one.
 	Name string
 
-	// Path of the SQLite file; folders on the way are made. ":memory:" is a
+	// Path of the SQLite file; folders on the way are made. A new file has the mode
+	// of any new file, less the umask. ":memory:" is a
 	// database that lives until Close, in a private folder of the system's
 	// temporary directory.
 	Path string
@@ -62,7 +63,7 @@ type Config struct {
 
 	// EncryptionKeys encrypt what is uploaded, with AES-256: 64 hex digits
 	// each. The first one encrypts, all of them decrypt. Whoever loses them
-	// loses the backup. Default: no encryption.
+	// loses the backup. Neither fmt nor a log prints them. Default: no encryption.
 	EncryptionKeys []string
 
 	// Retry says how failed requests are repeated.
@@ -272,17 +273,21 @@ func openStore(ctx context.Context, s3 *S3Config, store objstore.Store) (objstor
 	if s3 == nil {
 		return store, nil
 	}
-	prefix := s3.Prefix
-	if prefix == "" {
-		prefix = defaultPrefix
+	return s3store.New(ctx, s3.bucket())
+}
+
+// bucket is the configuration of the store, with the default prefix.
+func (c S3Config) bucket() s3store.Config {
+	if c.Prefix == "" {
+		c.Prefix = defaultPrefix
 	}
-	return s3store.New(ctx, s3store.Config{
-		Bucket: s3.Bucket, Region: s3.Region, Prefix: prefix,
-		AccessKeyID: s3.AccessKeyID, SecretAccessKey: s3.SecretAccessKey, SessionToken: s3.SessionToken,
-		Endpoint: s3.Endpoint, ForcePathStyle: s3.ForcePathStyle,
-		ServerSideEncryption: s3.ServerSideEncryption, KMSKeyID: s3.KMSKeyID, StorageClass: s3.StorageClass,
-		DisableChecksums: s3.DisableChecksums,
-	})
+	return s3store.Config{
+		Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix,
+		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,
+		Endpoint: c.Endpoint, ForcePathStyle: c.ForcePathStyle,
+		ServerSideEncryption: c.ServerSideEncryption, KMSKeyID: c.KMSKeyID, StorageClass: c.StorageClass,
+		DisableChecksums: c.DisableChecksums,
+	}
 }
 
 // sealing says how objects are sealed.

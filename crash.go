@@ -56,7 +56,7 @@ func (db *DB) walBelongs(ctx context.Context) (bool, error) {
 	if alone == changelog.Known && id.DatabaseID != sum.DatabaseID {
 		return false, nil
 	}
-	left, noted := readNote(db.file.LockPath())
+	left, noted := readNote(db.file)
 	if noted && (left.inode == 0 || left.inode == db.file.Inode()) {
 		return true, nil
 	}

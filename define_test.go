@@ -173,7 +173,8 @@ func TestDefineConcurrently(t *testing.T) {
 func TestOddNames(t *testing.T) {
 	ctx := t.Context()
 	db := newDB(t)
-	for _, name := range []string{"select", "a b", `q"q`, "x'); DROP TABLE t; --", "[b]", "`c`", "ünï", "a.b", "?1", "$gt", "1st", "100%"} {
+	some(t, db, "safe", 2)
+	for _, name := range []string{"select", "a b", `q"q`, "x'); DROP TABLE safe; --", `a"); DROP TABLE safe; --`, `x" AS SELECT 1; --`, "a'b", "a\n--", "\u202eevil\x1b[2J", "[b]", "`c`", "ünï", "a.b", "?1", "$gt", "1st", "100%"} {
 		repo, err := db.Define(ctx, name, driftdb.Schema{
 			driftdb.Integer(name).Unique(), driftdb.Text(name + "2").Default("d").Index(),
 		})
@@ -194,5 +195,13 @@ func TestOddNames(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		must(repo.Delete(ctx, driftdb.Where{name: 5}))
+	}
+	if n := count(t, db, "safe"); n != 2 {
+		t.Errorf("another table has %d rows", n)
+	}
+	for _, name := range []string{"a\x00b", "sqlite_x", "_driftdb_meta"} {
+		if _, err := db.Define(ctx, name, driftdb.Schema{}); err == nil {
+			t.Errorf("%q is taken for a name", name)
+		}
 	}
 }

@@ -47,7 +47,7 @@ func (db *DB) asLeft(c *sqlite.Conn) (bool, error) {
 	if db.restored || db.cfg.Path == memory {
 		return true, nil
 	}
-	left, noted := readNote(db.file.LockPath())
+	left, noted := readNote(db.file)
 	db.guard.noted = left.file
 	if len(db.found.tail.Pages) > 0 {
 		if noted && left.sum == db.found.tail.Sum {
@@ -62,7 +62,7 @@ func (db *DB) asLeft(c *sqlite.Conn) (bool, error) {
 // lostWAL says whether the -wal has been removed that we left beside the file, with
 // more in it than the file has.
 func (db *DB) lostWAL() bool {
-	left, _ := readNote(db.file.LockPath())
+	left, _ := readNote(db.file)
 	now, err := stat(db.path)
 	return left.open && err == nil && now == left.file && len(db.found.tail.Pages) == 0
 }
@@ -139,7 +139,7 @@ func (db *DB) noteState(open bool) error {
 	file, err := stat(db.path)
 	if err == nil && notice == 0 {
 		db.guard.noted = file
-		err = note{file, c.LastSum(), db.file.Inode(), open}.write(db.file.LockPath())
+		err = note{file, c.LastSum(), db.file.Inode(), open}.write(db.file)
 	}
 	return errors.Join(err, c.Rollback())
 }

@@ -1,16 +1,15 @@
 package driftdb
 
 import (
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
+
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 )
 
-// note says how we left a file. It is kept in FILE-lock behind the first byte,
-// which is the one that is locked: on Windows not even we can write that one
-// through a second handle. It stays until the file is left again; a crash in
-// between is told by the WAL.
+// note says how we left a file. It is kept in FILE-lock, and stays until the file is
+// left again; a crash in between is told by the WAL.
 type note struct {
 	file fileStat
 	sum  uint64 // of the last commit in the WAL, which stays when another program has the file open
@@ -45,25 +44,13 @@ func (n note) String() string {
 	return s + fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(s)))
 }
 
-func (n note) write(lock string) error {
-	f, err := os.OpenFile(lock, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt([]byte(n.String()+"\n"), 1)
-	return errors.Join(err, f.Close())
-}
+func (n note) write(f *dbfile.File) error { return f.WriteNote([]byte(n.String() + "\n")) }
 
 // readNote returns the note in the lock's file. One that is missing, or was cut
 // short, is none.
-func readNote(lock string) (n note, ok bool) {
-	f, err := os.Open(lock)
-	if err != nil {
-		return note{}, false
-	}
-	defer f.Close()
+func readNote(f *dbfile.File) (n note, ok bool) {
 	b := make([]byte, noteLen)
-	if _, err := f.ReadAt(b, 1); err != nil {
+	if err := f.ReadNote(b); err != nil {
 		return note{}, false
 	}
 	var modified uint64

@@ -123,7 +123,7 @@ func (db *DB) takeFile() (err error) {
 		// A file in a private folder, so that it has readers beside its writer, a
 		// log and snapshots like any other. SQLite's own memory databases have none
 		// of that: a reader stops the writer there.
-		if db.temp, err = dbfile.NewMemory(); err != nil {
+		if db.temp, err = dbfile.NewTemp(); err != nil {
 			return err
 		}
 		path = db.temp.Path()
@@ -160,6 +160,7 @@ func (db *DB) openBucket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	db.cfg.S3, db.cfg.EncryptionKeys = nil, nil // the bucket has them, and nobody else
 	if db.cfg.AdvisoryFencing {
 		store = remote.Advisory(store)
 	}

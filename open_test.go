@@ -20,6 +20,7 @@ var opensItself = map[string]string{
 	"restoreAndCompare":              "is how it compares",
 	"model.open":                     "TestModel compares, and more than once",
 	"TestARowWrittenWhileSyncIsDown": "without a store, and then with open",
+	"openAndClose":                   "is beside what strangers have put there, where most fail",
 	"restoredRows":                   "looks at what was restored",
 	"TestRivalProcess":               "is another process; TestStoppedWriter compares",
 	"rival.open":                     "rivals fight for one name, and are compared by every row",

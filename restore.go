@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -87,7 +85,9 @@ type RestoreResult struct {
 //
 // It uses the network, and as much disk as the database has; for a moment twice that, if
 // a batch of the log changes all of it. Until it succeeds
-// nothing is at Path, or what was there before. Errors: ErrNoBackup, ErrCorrupt,
+// nothing is at Path, or what was there before. A new file has the mode of any new file,
+// less the umask; one that replaces another has that one's owner, group and mode, and is
+// never open to more users. Errors: ErrNoBackup, ErrCorrupt,
 // ErrKey, ErrVersion, ErrLocked when the file to overwrite is open.
 func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	began := time.Now()
@@ -164,14 +164,16 @@ type VerifyResult struct {
 
 // Verify restores to a temporary file, proves it as Restore does, and deletes
 // it. It touches nothing in the bucket. Damage is ErrCorrupt, also where Restore
-// can do without what is damaged.
-func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
-	dir, err := os.MkdirTemp("", "driftdb-verify-")
+// can do without what is damaged. The file is in a folder of this user's alone, in
+// the system's folder for temporary files. One that a process leaves there when it is
+// killed goes with the user's next Verify, or the next ":memory:" database.
+func Verify(ctx context.Context, cfg RestoreConfig) (_ VerifyResult, err error) {
+	work, err := dbfile.NewTemp()
 	if err != nil {
 		return VerifyResult{}, fmt.Errorf("driftdb: verify: %w", err)
 	}
-	defer os.RemoveAll(dir)
-	cfg.Path, cfg.Overwrite = filepath.Join(dir, "verify.sqlite"), false
+	defer func() { err = errors.Join(err, work.Close()) }()
+	cfg.Path, cfg.Overwrite = work.Path(), true
 	res, err := Restore(ctx, cfg)
 	if err == nil && len(res.Damaged) > 0 {
 		err = export(fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", ")))

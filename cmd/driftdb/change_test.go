@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/terminal"
 )
 
 // everyKind is a change with a value of every kind that SQLite has.
@@ -39,7 +40,7 @@ func TestChangeJSON(t *testing.T) {
 		`"before":{"a":1,"b":null},"after":{"a":{"$int":"-9223372036854775808"},"b":{"$blob":"AP8="},"c":{"$real":"-Infinity"},` +
 		`"d":1.0,"e":{"$text":"eP8="},"f":9007199254740992,"g":{"$real":"Infinity"},"h":-0.0,"i <&>":"é\n","j":1e+300}}` + "\n"
 	var got bytes.Buffer
-	if err := writeJSON(&got, jsonChange(everyKind())); err != nil {
+	if err := terminal.New(&got).JSON(jsonChange(everyKind())); err != nil {
 		t.Fatal(err)
 	}
 	if got.String() != want {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/spf13/cobra"
 )
@@ -56,9 +57,9 @@ type demoResult struct {
 }
 
 // say prints a line of the story, which --json leaves out.
-func (d *demo) say(format string, args ...any) {
+func (d *demo) say(format terminal.Format, args ...any) {
 	if !d.app.json {
-		fmt.Fprintf(d.app.stdout, format+"\n", args...)
+		d.app.stdout.Printf(format+"\n", args...)
 	}
 }
 
@@ -91,7 +92,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	r.Before, r.After, r.Same = before.sum, after.sum, before == after
 	d.say("\nDigest before: %s\nDigest after:  %s", r.Before, r.After)
 	if d.app.json {
-		if err := writeJSON(d.app.stdout, r); err != nil {
+		if err := d.app.stdout.JSON(r); err != nil {
 			return err
 		}
 	}
@@ -197,10 +198,10 @@ func (d *demo) writeCSV(ctx context.Context, db *driftdb.DB) (err error) {
 	if err != nil {
 		return err
 	}
-	bar := d.app.startProgress("importing", src.size)
-	defer bar.stop()
+	bar := d.app.stderr.Bar("importing", src.size)
+	defer bar.Stop()
 	l := &loader{db: db, table: "rows", csv: csv, batch: defaultBatch, committed: func(rows int64) {
-		bar.set(count(rows)+" rows", src.read, src.size)
+		bar.Set(count(rows)+" rows", src.read, src.size)
 	}}
 	began := time.Now()
 	rows, err := l.load(ctx)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/spf13/cobra"
 )
@@ -84,20 +85,22 @@ func hintFor(err error) string {
 
 // fail tells the user what went wrong and what to do, and returns the exit code.
 func (a *app) fail(ctx context.Context, cmd *cobra.Command, err error) int {
-	text := strings.TrimPrefix(err.Error(), "driftdb: ")
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !strings.HasPrefix(text, "interrupted") {
-		text = "interrupted: " + text
+	for i, text := range terminal.Lines(err) {
+		text = strings.TrimPrefix(text, "driftdb: ")
+		if i == 0 && ctx.Err() != nil && errors.Is(err, context.Canceled) && !strings.HasPrefix(text, "interrupted") {
+			text = "interrupted: " + text
+		}
+		a.stderr.Printf("driftdb: %s\n", text)
 	}
-	fmt.Fprintln(a.stderr, "driftdb:", text)
 	hint, code := hintFor(err), exitCode(err)
 	if code == exitUsage {
-		fmt.Fprintln(a.stderr, "usage:", cmd.UseLine())
+		a.stderr.Printf("usage: %s\n", cmd.UseLine())
 		if hint == "" {
 			hint = cmd.CommandPath() + " --help says more"
 		}
 	}
 	if hint != "" {
-		fmt.Fprintln(a.stderr, "hint:", hint)
+		a.stderr.Printf("hint: %s\n", hint)
 	}
 	return code
 }

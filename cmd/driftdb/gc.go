@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/spf13/cobra"
 )
 
@@ -158,17 +158,25 @@ func (a *app) reportGarbage(name string, garbage []driftdb.GarbageObject) error 
 		r.Garbage = append(r.Garbage, garbageLine(g))
 	}
 	if a.json {
-		return writeJSON(a.stdout, r)
+		return a.stdout.JSON(r)
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	var table [][]string
 	if len(garbage) > 0 {
-		fmt.Fprintln(w, "SIZE\tWHY\tKEY")
+		table = append(table, []string{"SIZE", "WHY", "KEY"})
 	}
 	for _, g := range garbage {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", size(g.Size), g.Why, word(g.Key))
+		table = append(table, []string{size(g.Size), g.Why, word(g.Key)})
 	}
-	fmt.Fprintf(w, "%s of %s, %s, would be deleted\n", plural(int64(r.Objects), "object", "objects"), name, size(r.Bytes))
-	return w.Flush()
+	table = append(table, []string{fmt.Sprintf("%s of %s, %s, would be deleted", plural(int64(r.Objects), "object", "objects"), name, size(r.Bytes))})
+	lines, err := terminal.Align(table)
+	if err != nil {
+		return err
+	}
+	out, flush := a.stdout.Buffered()
+	for _, line := range lines {
+		out.Printf("%s\n", line) // flush returns the error
+	}
+	return flush()
 }
 
 func total(garbage []driftdb.GarbageObject) (bytes int64) {

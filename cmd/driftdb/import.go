@@ -109,15 +109,15 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 	if err != nil {
 		return err
 	}
-	bar := a.startProgress("importing", src.size)
+	bar := a.stderr.Bar("importing", src.size)
 	l := &loader{db: db, table: o.table, csv: csv, batch: o.batch, committed: func(rows int64) {
 		if bar == nil {
-			fmt.Fprintln(a.stderr, rows, "rows committed")
+			a.stderr.Printf("%d rows committed\n", rows)
 		}
-		bar.set(count(rows)+" rows", src.read, src.size)
+		bar.Set(count(rows)+" rows", src.read, src.size)
 	}}
 	rows, err := l.load(ctx)
-	bar.stop()
+	bar.Stop()
 	if err := a.finish(ctx, db, o.path, rows, err); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (a *app) askBucket(ctx context.Context, at driftdb.RestoreConfig) error {
 	case errors.Is(err, driftdb.ErrNoBackup):
 		return nil
 	case err != nil && bounded.Err() != nil && ctx.Err() == nil:
-		fmt.Fprintln(a.stderr, "warning: the bucket does not answer; importing without it:", err)
+		a.stderr.Printf("warning: the bucket does not answer; importing without it: %v\n", err)
 		return nil
 	}
 	return err
@@ -154,7 +154,7 @@ func (a *app) warn(e driftdb.Event) {
 	if why, ok := e.Attrs["error"]; ok {
 		text = fmt.Sprintf("%s: %v", text, why)
 	}
-	fmt.Fprintln(a.stderr, "warning:", text)
+	a.stderr.Printf("warning: %s\n", text)
 }
 
 // finish closes the database, after uploading what is in it, and says with any
@@ -165,9 +165,9 @@ func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, rows int6
 		return errors.Join(fmt.Errorf("interrupted: %s in %s; what the bucket lacks is sent when the database is opened again: %w",
 			are(rows), path, context.Cause(ctx)), db.Close())
 	}
-	bar := a.startProgress("uploading", -1)
+	bar := a.stderr.Bar("uploading", -1)
 	sent := db.Shutdown(ctx)
-	bar.stop()
+	bar.Stop()
 	if err != nil {
 		err = fmt.Errorf("%w; %s in %s", err, are(rows), path)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 )
 
@@ -28,6 +29,7 @@ func (a *app) keys() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the keys: %w", err)
 	}
+	a.warnOfReaders()
 	var keys []string
 	for line := range strings.Lines(string(content)) {
 		line, _, _ = strings.Cut(line, "#")
@@ -39,4 +41,17 @@ func (a *app) keys() ([]string, error) {
 		return nil, fmt.Errorf("the key file %s holds no key; write 64 hex digits on a line", a.keyFile)
 	}
 	return keys, nil
+}
+
+// warnOfReaders says if others than the owner may read the key file, or put another
+// key into it. On Windows the mode does not tell; a pipe has nothing to read again.
+func (a *app) warnOfReaders() {
+	info, err := os.Stat(a.keyFile)
+	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" {
+		return
+	}
+	if mode := info.Mode().Perm(); mode&0o066 != 0 {
+		a.stderr.Printf("warning: other users may read or write the key file %s (mode %04o): chmod 600 takes that away; "+
+			"if somebody may have read the keys, replace them\n", a.keyFile, mode)
+	}
 }

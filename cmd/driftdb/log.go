@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/spf13/cobra"
@@ -45,22 +43,22 @@ func (a *app) runLog(ctx context.Context, o *logOptions) error {
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(a.stdout)
+	out, flush := a.stdout.Buffered()
 	for c, err := range driftdb.History(ctx, cfg, o.from) {
 		if err != nil {
-			return errors.Join(err, out.Flush())
+			return errors.Join(err, flush())
 		}
 		if o.table != "" && asciiLower(c.Table) != asciiLower(o.table) {
 			continue
 		}
 		if a.json {
-			err = writeJSON(out, jsonChange(c))
+			err = out.JSON(jsonChange(c))
 		} else {
-			_, err = fmt.Fprintln(out, changeLine(c))
+			err = out.Printf("%s\n", changeLine(c))
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return out.Flush()
+	return flush()
 }

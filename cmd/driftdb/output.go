@@ -1,27 +1,19 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
+
+	"github.com/driftdb/driftdb-go/internal/terminal"
 )
 
-// writeJSON writes v as one line.
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
-
 // report prints a result: v with --json, text without.
-func (a *app) report(v any, format string, args ...any) error {
+func (a *app) report(v any, format terminal.Format, args ...any) error {
 	if a.json {
-		return writeJSON(a.stdout, v)
+		return a.stdout.JSON(v)
 	}
-	_, err := fmt.Fprintf(a.stdout, format, args...)
-	return err
+	return a.stdout.Printf(format, args...)
 }
 
 // count is n with its thousands apart.

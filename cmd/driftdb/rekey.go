@@ -53,11 +53,11 @@ func (a *app) runRekey(ctx context.Context, p place) error {
 	if err != nil {
 		return err
 	}
-	bar := a.startProgress("encrypting anew", -1)
+	bar := a.stderr.Bar("encrypting anew", -1)
 	r, err := driftdb.Rekey(ctx, cfg, func(r driftdb.RekeyResult) {
-		bar.set(count(int64(r.Changed))+" of "+plural(int64(r.Objects), "object", "objects")+" encrypted anew", int64(r.Objects), -1)
+		bar.Set(count(int64(r.Changed))+" of "+plural(int64(r.Objects), "object", "objects")+" encrypted anew", int64(r.Objects), -1)
 	})
-	bar.stop()
+	bar.Stop()
 	switch {
 	case errors.Is(err, driftdb.ErrKey):
 		return hinted{err, "give the new key first and all older ones after it, in DRIFTDB_KEY or with --key-file"}

@@ -96,7 +96,7 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 			return err
 		}
 		if now := time.Now(); at.After(now) { // it may be this clock that is wrong
-			fmt.Fprintf(a.stderr, "note: --at %s is in the future, by this machine's clock, which shows %s\n", o.at, now.UTC().Format(time.RFC3339))
+			a.stderr.Printf("note: --at %s is in the future, by this machine's clock, which shows %s\n", o.at, now.UTC().Format(time.RFC3339))
 		}
 	}
 	cfg, err := a.open(ctx, o.place)
@@ -114,7 +114,7 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 		return err
 	}
 	if hasSequence && r.Sequence != o.sequence {
-		fmt.Fprintf(a.stderr, "note: the last transaction that ends at or before change %d ends at %d\n", o.sequence, r.Sequence)
+		a.stderr.Printf("note: the last transaction that ends at or before change %d ends at %d\n", o.sequence, r.Sequence)
 	}
 	result, what := restoredOf(o.name, r), o.name
 	if o.branch != "" {
@@ -127,28 +127,28 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 
 // watchRestore shows the progress of whatever restores by cfg.
 func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreConfig) (driftdb.RestoreResult, error)) (driftdb.RestoreResult, error) {
-	bar := a.startProgress("restoring", -1)
-	defer bar.stop()
+	bar := a.stderr.Bar("restoring", -1)
+	defer bar.Stop()
 	cfg.OnProgress = func(p driftdb.Progress) {
 		if p.Total == 0 {
 			p.Total = -1
 		}
-		bar.set(p.Stage, p.Done, p.Total)
+		bar.Set(p.Stage, p.Done, p.Total)
 	}
 	r, err := run(cfg)
 	if errors.Is(err, driftdb.ErrCorrupt) {
 		err = hinted{err, "driftdb restore --at or --sequence may reach a point before the damage"}
 	}
 	if err == nil && len(r.Damaged) > 0 {
-		fmt.Fprintf(a.stderr, "warning: %s damaged: %s; what was before made up for it, but the backup needs a new snapshot\n",
+		a.stderr.Printf("warning: %s damaged: %s; what was before made up for it, but the backup needs a new snapshot\n",
 			plural(int64(len(r.Damaged)), "snapshot is", "snapshots are"), strings.Join(r.Damaged, ", "))
 	}
 	if err == nil && r.ForeignKeyViolations > 0 {
-		fmt.Fprintf(a.stderr, "note: %s to a row that is not there, as in the database that was backed up\n",
+		a.stderr.Printf("note: %s to a row that is not there, as in the database that was backed up\n",
 			plural(r.ForeignKeyViolations, "row refers", "rows refer"))
 	}
 	for _, fault := range r.Faults {
-		fmt.Fprintf(a.stderr, "note: as in the database that was backed up: %s\n", fault)
+		a.stderr.Printf("note: as in the database that was backed up: %s\n", fault)
 	}
 	return r, err
 }

@@ -4,20 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"runtime/debug"
-	"sync"
 
+	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // app is one run of the program.
 type app struct {
 	stdin          io.Reader
-	stdout, stderr io.Writer
-	terminal       bool // stderr is one
+	stdout, stderr *terminal.Screen
 
 	json    bool
 	keyFile string
@@ -30,11 +27,11 @@ type app struct {
 // run executes the command that args name and returns the exit code. Results
 // go to stdout, everything else to stderr.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: &lockedWriter{w: stderr}, terminal: isTerminal(stderr)}
+	a := &app{stdin: stdin, stdout: terminal.New(stdout), stderr: terminal.New(stderr)}
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(a.stderr)
+	root.SetOut(stdout) // help, which is all ours
+	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
@@ -63,9 +60,11 @@ takes them: the environment, a profile, or the machine's role.
 
 If the bucket is encrypted, its keys are taken from DRIFTDB_KEY (64 hex digits
 each, separated by commas) or from --key-file (one key a line, # starts a
-comment). The first key encrypts, all of them decrypt.
+comment). The first key encrypts, all of them decrypt. A key file that other users
+may read or write is warned of.
 
-Results go to standard output, everything else to standard error.
+Results go to standard output, everything else to standard error. What a store or a
+database holds is escaped where it would command a terminal, as \n or \x1b.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 5 wrong or missing key.`,
@@ -114,22 +113,4 @@ func version() string {
 		}
 	}
 	return fmt.Sprintf("driftdb %s%s (%s, %s/%s)", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// lockedWriter keeps apart the lines of the command and those of the engine
-// behind it.
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/spf13/cobra"
 )
 
@@ -106,7 +102,7 @@ func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 		return err
 	}
 	if len(names) == 0 {
-		fmt.Fprintln(a.stderr, "the store holds no database")
+		a.stderr.Printf("the store holds no database\n")
 	}
 	list, failed := []databaseStatus{}, []error(nil)
 	for _, name := range names {
@@ -145,51 +141,51 @@ func statusOf(storeURL string, b driftdb.BackupInfo) databaseStatus {
 
 func (a *app) reportStatus(list []databaseStatus) error {
 	if a.json {
-		return writeJSON(a.stdout, list)
+		return a.stdout.JSON(list)
 	}
 	if len(list) == 0 {
 		return nil
 	}
-	var table bytes.Buffer // a line for each database, below which its faults and branches go
-	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "DATABASE\tWRITER\tEPOCH\tSEQUENCE\tUPDATED\tSNAPSHOT\tOBJECTS\tSIZE\tVERIFIED")
+	table := [][]string{{"DATABASE", "WRITER", "EPOCH", "SEQUENCE", "UPDATED", "SNAPSHOT", "OBJECTS", "SIZE", "VERIFIED"}}
 	for _, s := range list {
-		fmt.Fprintln(w, s.line())
+		table = append(table, s.line())
 	}
-	if err := w.Flush(); err != nil {
+	lines, err := terminal.Align(table)
+	if err != nil {
 		return err
 	}
-	out, branches := bufio.NewWriter(a.stdout), 0
-	for i, line := range slices.Collect(strings.Lines(table.String())) {
-		out.WriteString(line) // Flush returns the error
+	out, flush := a.stdout.Buffered()
+	branches := 0
+	for i, line := range lines { // a line for each database, below which its faults and branches go
+		out.Printf("%s\n", line) // flush returns the error
 		if i == 0 || list[i-1].backupStatus == nil {
 			continue
 		}
 		for _, fault := range list[i-1].Faults {
-			fmt.Fprintf(out, "  fault: %s\n", fault)
+			out.Printf("  fault: %s\n", fault)
 		}
 		for _, b := range list[i-1].Branches {
-			fmt.Fprintf(out, "  branch %s: changes %d to %d, %s, stored %s\n", b.ID, b.From, b.To, size(b.Bytes), b.StoredAt)
+			out.Printf("  branch %s: changes %d to %d, %s, stored %s\n", b.ID, b.From, b.To, size(b.Bytes), b.StoredAt)
 			branches++
 		}
 	}
-	if err := out.Flush(); err != nil {
+	if err := flush(); err != nil {
 		return err
 	}
 	if branches > 0 {
-		fmt.Fprintln(a.stderr, "hint: driftdb restore --branch ID writes a branch, with the history before it, to a file")
+		a.stderr.Printf("hint: driftdb restore --branch ID writes a branch, with the history before it, to a file\n")
 	}
 	return nil
 }
 
 // line is a row of the table.
-func (s databaseStatus) line() string {
+func (s databaseStatus) line() []string {
 	if s.backupStatus == nil {
 		what := "unreadable"
 		if s.Error == nothingYet {
 			what = nothingYet
 		}
-		return s.Database + "\t" + what
+		return []string{s.Database, what}
 	}
 	snapshot, verified := "-", "-"
 	if s.Snapshots > 0 {
@@ -198,6 +194,8 @@ func (s databaseStatus) line() string {
 	if !s.VerifiedAt.IsZero() {
 		verified = fmt.Sprintf("%d at %s", s.VerifiedSequence, s.VerifiedAt)
 	}
-	return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s",
-		s.Database, s.Writer, s.Epoch, s.Sequence, s.UpdatedAt, snapshot, s.Objects, size(s.Bytes), verified)
+	return []string{
+		s.Database, s.Writer, fmt.Sprint(s.Epoch), fmt.Sprint(s.Sequence), s.UpdatedAt.String(),
+		snapshot, fmt.Sprint(s.Objects), size(s.Bytes), verified,
+	}
 }

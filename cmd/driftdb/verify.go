@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/spf13/cobra"
@@ -15,10 +14,10 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify --store URL --name NAME",
 		Short: "Prove that a database can be restored",
 		Long: `Prove that a database can be restored, by restoring it to a temporary file,
-which is deleted. Tables whose digests the writer has stored hold exactly what
-the writer had in them, and SQLite's check finds nothing wrong that was not
-wrong with the database itself, which is told and is no damage. The exit code is
-4 if anything is damaged.
+which only this user can read, and which is deleted. Tables whose digests the
+writer has stored hold exactly what the writer had in them, and SQLite's check
+finds nothing wrong that was not wrong with the database itself, which is told
+and is no damage. The exit code is 4 if anything is damaged.
 
 Nothing in the store is changed. This machine remembers when the proof was, for
 driftdb status to show, in the folder driftdb of the user's cache folder
@@ -56,7 +55,7 @@ func (a *app) runVerify(ctx context.Context, p place) error {
 		return err
 	}
 	if err := v.remember(); err != nil {
-		fmt.Fprintln(a.stderr, "warning: driftdb status will not know of this proof:", err)
+		a.stderr.Printf("warning: driftdb status will not know of this proof: %v\n", err)
 	}
 	result := restoredOf(p.name, r)
 	result.VerifiedAt = instant(v.VerifiedAt)

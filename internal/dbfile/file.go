@@ -15,16 +15,20 @@ import (
 	"path/filepath"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	"github.com/gofrs/flock"
 )
 
-// ErrNotFile says that a path names something that is no regular file.
-var ErrNotFile = errors.New("not a regular file")
+var (
+	// ErrNotFile says that a path names something that is no regular file.
+	ErrNotFile = errors.New("not a regular file")
+	// ErrNotOurs says that a file or folder which DriftDB keeps beside a database is
+	// somebody else's, or is a file of another name, too.
+	ErrNotOurs = errors.New("not a file of DriftDB's")
+)
 
 // File is a database's place, taken by this process.
 type File struct {
 	path string
-	lock *flock.Flock
+	lock *lock
 	made []string // folders and files that were not there before, in the order in which they were made
 
 	old     ID      // of the file that was there when Free said that it may be replaced
@@ -68,9 +72,6 @@ func Take(path string) (*File, error) {
 // Path is the resolved path.
 func (f *File) Path() string { return f.path }
 
-// LockPath is the path of the lock's file. From its second byte on it has room for a note.
-func (f *File) LockPath() string { return f.path + lockSuffix }
-
 // checkRegular refuses what must not be opened, replaced or removed as a file:
 // a device, a pipe, a socket, a folder.
 func checkRegular(path string) error {
@@ -79,9 +80,13 @@ func checkRegular(path string) error {
 		return nil
 	}
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w, but %s; move it away, or choose another path", path, ErrNotFile, kindOf(info.Mode()))
+		err = notFile(path, info.Mode())
 	}
 	return err
+}
+
+func notFile(path string, mode fs.FileMode) error {
+	return fmt.Errorf("%s: %w, but %s; move it away, or choose another path", path, ErrNotFile, kindOf(mode))
 }
 
 func kindOf(mode fs.FileMode) string {
@@ -133,7 +138,8 @@ func (f *File) There() (there, empty bool, err error) {
 	return err == nil, err == nil && info.Size() == 0, err
 }
 
-// Create makes an empty file, unless there is one.
+// Create makes an empty file, unless there is one. It has the mode of any new file,
+// which the umask decides; whoever may write it may use its lock.
 func (f *File) Create() error {
 	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if errors.Is(err, fs.ErrExist) {
@@ -143,7 +149,7 @@ func (f *File) Create() error {
 		return err
 	}
 	f.made = append(f.made, f.path)
-	return file.Close()
+	return errors.Join(file.Close(), f.shareLock())
 }
 
 // Hold locks the file that c has open itself, beside its name: a hard link, or a

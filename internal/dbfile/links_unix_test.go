@@ -53,6 +53,10 @@ func TestSidesNotFiles(t *testing.T) {
 		"a link to nothing": func(side, _ string) error { return os.Symlink("nothing", side) },
 		"a pipe":            func(side, _ string) error { return syscall.Mkfifo(side, 0o600) },
 		"a folder":          func(side, _ string) error { return os.Mkdir(side, 0o700) },
+		"another name":      func(side, theirs string) error { return os.Link(theirs, side) },
+		"an empty one's": func(side, theirs string) error {
+			return errors.Join(os.WriteFile(theirs+"2", nil, 0o600), os.Link(theirs+"2", side))
+		},
 	} {
 		for _, suffix := range sideSuffixes {
 			for _, there := range []bool{false, true} {

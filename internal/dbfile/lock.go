@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-
-	"github.com/gofrs/flock"
+	"path/filepath"
 )
 
 // lockSuffix is the ending of the file beside a database that says who writes it.
@@ -18,39 +17,58 @@ var ErrLocked = errors.New("the database is open elsewhere")
 // errHeld says that a lock file is locked.
 var errHeld = errors.New("the lock is held")
 
-// tryLock locks the file at path, which it makes if it is missing. errHeld says
-// that somebody else has the lock.
+// lock is a file that is locked. All that is done to it is done through the handle
+// that has the lock: whatever comes into its place later is not touched.
+type lock struct{ file *os.File }
+
+// Close ends the lock.
+func (l *lock) Close() error { return l.file.Close() }
+
+// tryLock locks the file at path, which it makes for the user alone if it is
+// missing. errHeld says that somebody else has the lock. Files of those who own
+// one of trusted are not refused as a stranger's.
 //
 // A lock file may be removed, but only by whoever has it locked. One that was
 // removed between our opening and our locking it guards nothing, so it has to be
-// the one at path afterwards. A link is refused: what it leads to is not ours to
-// lock, nor to write a note into.
-func tryLock(path string, mode fs.FileMode) (*flock.Flock, error) {
+// the one at path afterwards.
+func tryLock(path string, trusted ...fs.FileInfo) (*lock, error) {
 	for {
-		if err := checkRegular(path); err != nil {
+		file, err := openRegular(path, os.O_RDWR|os.O_CREATE)
+		if err != nil {
 			return nil, err
 		}
-		lock := flock.New(path, flock.SetPermissions(mode))
-		ok, err := lock.TryLock()
-		if err != nil {
-			return nil, errors.Join(err, lock.Close())
+		l := &lock{file}
+		current := false
+		if err = l.take(path, trusted); err == nil {
+			current, err = l.isAt(path)
 		}
-		if !ok {
-			return nil, errors.Join(errHeld, lock.Close())
-		}
-		current, err := isAt(lock, path)
 		if current {
-			return lock, nil
+			return l, nil
 		}
-		if err := errors.Join(err, lock.Close()); err != nil {
+		if err := errors.Join(err, l.Close()); err != nil {
 			return nil, err
 		}
 	}
 }
 
+// take locks the open file, if it is one that we may write to.
+func (l *lock) take(path string, trusted []fs.FileInfo) error {
+	info, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if err := checkNames(path, info); err != nil {
+		return err
+	}
+	if err := checkOwner(path, info, trusted...); err != nil {
+		return err
+	}
+	return lockFile(l.file)
+}
+
 // isAt says whether path still names the file that is locked.
-func isAt(lock *flock.Flock, path string) (bool, error) {
-	locked, err := lock.Stat()
+func (l *lock) isAt(path string) (bool, error) {
+	locked, err := l.file.Stat()
 	if err != nil {
 		return false, err
 	}
@@ -61,41 +79,95 @@ func isAt(lock *flock.Flock, path string) (bool, error) {
 	return err == nil && os.SameFile(locked, now), err
 }
 
+// openRegular opens a regular file. It follows no link in its place, and waits for
+// no pipe. A new file is for the user alone.
+func openRegular(path string, flag int) (*os.File, error) {
+	if err := checkRegular(path); err != nil { // says what it is
+		return nil, err
+	}
+	file, err := os.OpenFile(path, flag|noFollow, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = notFile(path, info.Mode())
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
 // lockName keeps other processes out that use the same name for the database at
 // path. made says that the lock file was not there before.
-func lockName(path string) (lock *flock.Flock, made bool, err error) {
+func lockName(path string) (l *lock, made bool, err error) {
 	name := path + lockSuffix
 	_, err = os.Lstat(name)
 	made = errors.Is(err, fs.ErrNotExist)
-	// As SQLite's own files beside it: whoever may write the database may lock it.
-	mode := fs.FileMode(0o666)
-	old, err := os.Lstat(path)
+	var trusted []fs.FileInfo
+	db, err := os.Lstat(path)
 	if err == nil {
-		mode = old.Mode().Perm()
+		trusted = append(trusted, db)
 	}
-	lock, err = tryLock(name, mode)
+	l, err = tryLock(name, trusted...)
 	switch {
 	case errors.Is(err, errHeld):
 		return nil, false, fmt.Errorf("%w: %s has a writer; a file can have one at a time", ErrLocked, path)
 	case err != nil:
 		return nil, false, fmt.Errorf("lock %s: %w", path, err)
 	}
-	if made && old != nil {
-		if err := like(name, old); err != nil {
-			return nil, false, errors.Join(err, lock.Close())
+	if db != nil {
+		if err := l.share(db, made); err != nil {
+			return nil, false, errors.Join(fmt.Errorf("share the lock of %s: %w", path, err), l.Close())
 		}
 	}
-	return lock, made, nil
+	return l, made, nil
 }
 
-// like gives the file at path the mode of old, and its owner where that is
-// allowed.
-func like(path string, old fs.FileInfo) error {
-	if err := os.Chmod(path, old.Mode().Perm()); err != nil {
+// shareLock lets those use the lock of a new database who may write that.
+func (f *File) shareLock() error {
+	db, err := os.Lstat(f.path)
+	if err != nil || f.lock == nil {
 		return err
 	}
-	if err := keepOwner(path, old); err != nil && !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return nil
+	return f.lock.share(db, false)
 }
+
+// lockMode is the mode that the lock of a database with this mode has: whoever may
+// write the database may lock it, and nobody else can keep its writers out.
+func lockMode(db fs.FileMode) fs.FileMode {
+	mode := fs.FileMode(0o600)
+	if db&0o020 != 0 {
+		mode |= 0o060
+	}
+	if db&0o002 != 0 {
+		mode |= 0o006
+	}
+	return mode
+}
+
+// noteAt is where the note begins: the byte before it is locked, which on Windows
+// not even we can read through another handle.
+const noteAt = 1
+
+// ReadNote fills b with the beginning of the note that is kept in the lock's file.
+func (f *File) ReadNote(b []byte) error {
+	if f.lock == nil {
+		return fs.ErrClosed
+	}
+	_, err := f.lock.file.ReadAt(b, noteAt)
+	return err
+}
+
+// WriteNote replaces the beginning of the note.
+func (f *File) WriteNote(b []byte) error {
+	if f.lock == nil {
+		return fs.ErrClosed
+	}
+	_, err := f.lock.file.WriteAt(b, noteAt)
+	return err
+}
+
+// folderOf is what there is to know of the folder that path is in.
+func folderOf(path string) (fs.FileInfo, error) { return os.Stat(filepath.Dir(path)) }

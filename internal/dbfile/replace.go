@@ -77,30 +77,33 @@ func (f *File) Replace(w *Work) (aside []string, err error) {
 	if aside, err = SetAside(f.path); err != nil {
 		return aside, errors.Join(err, putBack(aside))
 	}
-	old, err := os.Lstat(f.path)
+	_, err = os.Lstat(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = put(w.Path(), f.path)
+		err = w.put(f.path)
 	} else if err == nil {
-		err = f.exchange(w.Path(), old)
+		err = f.exchange(w.Path())
 	}
 	if err != nil {
 		return nil, errors.Join(err, putBack(aside))
 	}
-	return aside, syncFolder(filepath.Dir(f.path))
+	return aside, errors.Join(syncFolder(filepath.Dir(f.path)), f.shareLock())
 }
 
-// put gives a file a name that is free: if somebody else takes it meanwhile, it
-// is theirs.
-func put(file, path string) error {
-	err := os.Link(file, path)
+// put gives the database a name that is free, and the mode of any new file: if
+// somebody else takes the name meanwhile, it is theirs.
+func (w *Work) put(path string) error {
+	if err := os.Chmod(w.Path(), w.mode); err != nil {
+		return err
+	}
+	err := os.Link(w.Path(), path)
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return os.Rename(file, path) // a file system without hard links
+	return os.Rename(w.Path(), path) // a file system without hard links
 }
 
 // exchange replaces the file at f's place.
-func (f *File) exchange(file string, old fs.FileInfo) (err error) {
+func (f *File) exchange(file string) (err error) {
 	held, err := takeExclusively(f.path)
 	if err != nil {
 		return err
@@ -109,7 +112,7 @@ func (f *File) exchange(file string, old fs.FileInfo) (err error) {
 		return errors.Join(err, held.close())
 	}
 	defer func() { err = errors.Join(err, held.close()) }()
-	if err := keep(file, f.path, old); err != nil {
+	if err := keep(file, f.path); err != nil {
 		return err
 	}
 	if err := syncFile(file); err != nil {
@@ -129,9 +132,14 @@ func (f *File) exchange(file string, old fs.FileInfo) (err error) {
 	return nil
 }
 
-// keep gives the new file what the old one had: owner, group, mode and access
-// control list.
-func keep(file, path string, old fs.FileInfo) error {
+// keep gives the new file what the old one has: owner, group, mode and access
+// control list. Up to then it is the user's alone, and in a folder of the user's: at
+// no moment can anybody read it who could not read the old one.
+func keep(file, path string) error {
+	old, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
 	if err := keepOwner(file, old); err != nil {
 		return fmt.Errorf("replace %s: %w", path, err)
 	}

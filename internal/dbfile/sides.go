@@ -91,6 +91,11 @@ func foreignSides(path string) (foreign []string, err error) {
 				}
 			}
 		}
+		if known {
+			if known, err = ours(path, suffix, info); err != nil {
+				return nil, err
+			}
+		}
 		if !known {
 			foreign = append(foreign, suffix)
 		}
@@ -120,6 +125,38 @@ func belongs(path, suffix string) (bool, error) {
 	return true, nil // a -shm is made anew by the first to come
 }
 
+// ours says whether SQLite may write to a file that it would take for its own: one
+// that has no other name, and that no stranger has made. If it may not, and the
+// database would lose something without it, somebody has to decide.
+func ours(path, suffix string, info fs.FileInfo) (bool, error) {
+	var trusted []fs.FileInfo
+	if db, err := os.Lstat(path); err == nil {
+		trusted = append(trusted, db)
+	}
+	strange := checkOwner(path+suffix, info, trusted...)
+	if strange == nil && checkNames(path+suffix, info) == nil {
+		return true, nil
+	}
+	holds, err := holdsPages(path, suffix)
+	if err == nil && holds && strange != nil {
+		err = strange
+	}
+	return holds, err
+}
+
+// holdsPages says whether the database would lose something without the file beside it.
+func holdsPages(path, suffix string) (bool, error) {
+	switch suffix {
+	case "-wal":
+		size, err := walPageSize(path + suffix)
+		return size != 0, err
+	case "-journal":
+		head, err := beginning(path+suffix, len(journalMagic))
+		return string(head) == journalMagic, err
+	}
+	return false, nil
+}
+
 // walPageSize is the page size that a WAL says, or 0 if it says none: then
 // SQLite finds nothing in it.
 func walPageSize(file string) (int, error) {
@@ -144,7 +181,7 @@ func isJournal(file string) (bool, error) {
 // beginning reads the first n bytes of a file, or what there is of them. SQLite
 // keeps no locks on a -wal or a -journal, so that they may be opened.
 func beginning(file string, n int) ([]byte, error) {
-	f, err := os.Open(file)
+	f, err := openRegular(file, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 // workSuffix is the ending of the folder beside a database that holds its
@@ -23,7 +21,8 @@ const workSuffix = "-driftdb"
 type Work struct {
 	dir  string // of this one
 	base string // of all of them
-	lock *flock.Flock
+	lock *lock
+	mode fs.FileMode // of any new file here: that of the database, where it replaces none
 }
 
 // The names that working folders and the files in them have. Nothing else is
@@ -55,20 +54,29 @@ func newWork(base string) (*Work, error) {
 	if err != nil {
 		return nil, errors.Join(err, unlock())
 	}
-	lock, err := tryLock(filepath.Join(dir, workLock), 0o600)
+	lock, err := tryLock(filepath.Join(dir, workLock))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the working folder %s: %w", dir, err), unlock())
 	}
 	w := &Work{dir: dir, base: base, lock: lock}
-	// Made here, it has the rights of any new file, whoever fills it.
-	f, err := os.OpenFile(w.Path(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
-	if err == nil {
-		err = f.Close()
-	}
-	if err != nil {
+	if err := w.create(); err != nil {
 		return nil, errors.Join(err, removeWork(dir, lock), unlock())
 	}
 	return w, unlock()
+}
+
+// create makes the database, for the user alone, and finds out what mode it would
+// have otherwise.
+func (w *Work) create() error {
+	f, err := os.OpenFile(w.Path(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		w.mode = info.Mode().Perm()
+	}
+	return errors.Join(err, f.Close(), os.Chmod(w.Path(), 0o600))
 }
 
 // Close removes the folder.
@@ -82,7 +90,7 @@ func (w *Work) Close() error {
 
 // removeWork removes a working folder whose lock we hold. If anything is in it
 // that is not ours, it stays.
-func removeWork(dir string, lock *flock.Flock) error {
+func removeWork(dir string, lock *lock) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return errors.Join(err, lock.Close())
@@ -133,7 +141,7 @@ func sweep(base string) {
 		// An in-memory database has working folders of its own.
 		_ = removeLeftovers(filepath.Join(dir, workFile))
 		if holdsOnlyOurs(dir) {
-			if lock, err := tryLock(filepath.Join(dir, workLock), 0o600); err == nil {
+			if lock, err := tryLock(filepath.Join(dir, workLock)); err == nil {
 				_ = removeWork(dir, lock)
 			}
 		}
@@ -162,8 +170,8 @@ func holdsOnlyOurs(dir string) bool {
 // removeLeftovers removes what crashes have left beside the database at path.
 func removeLeftovers(path string) error {
 	base := path + workSuffix
-	if info, err := os.Lstat(base); err != nil || !info.IsDir() {
-		return nil
+	if _, err := os.Lstat(base); err != nil || checkBase(base) != nil {
+		return nil // what is not ours holds nothing of ours
 	}
 	unlock, err := lockWorks(base)
 	if err != nil {
@@ -185,11 +193,10 @@ func lockWorks(base string) (unlock func() error, err error) {
 		if err := os.Mkdir(base, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
-		// A link may lead to another disk, from which nothing can be renamed to here.
-		if info, err := os.Lstat(base); err == nil && !info.IsDir() {
-			return nil, fmt.Errorf("%s is %s, and has to be a folder; move it away", base, kindOf(info.Mode()))
+		if err := checkBase(base); err != nil {
+			return nil, err
 		}
-		lock, err := tryLock(name, 0o600)
+		lock, err := tryLock(name)
 		if err == nil {
 			return func() error { return unlockWorks(base, lock) }, nil
 		}
@@ -200,7 +207,24 @@ func lockWorks(base string) (unlock func() error, err error) {
 	}
 }
 
-func unlockWorks(base string, lock *flock.Flock) error {
+// checkBase refuses what is in the place of base and is no folder of ours. A link may
+// lead to another disk, from which nothing can be renamed to here; in a stranger's
+// folder, who could exchange what is in it, nothing is secret.
+func checkBase(base string) error {
+	info, err := os.Lstat(base)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is %s, and has to be a folder; move it away", base, kindOf(info.Mode()))
+	}
+	if err == nil {
+		err = checkOwner(base, info)
+	}
+	return err
+}
+
+func unlockWorks(base string, lock *lock) error {
 	entries, err := os.ReadDir(base)
 	if err == nil && len(entries) == 1 { // the lock
 		// Where that cannot be removed, or somebody has just come, the folder stays.

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"strings"
@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// TestProgress: a stage that is full does not hide the next one, whose size may come to
+// TestBar: a stage that is full does not hide the next one, whose size may come to
 // be known later.
-func TestProgress(t *testing.T) {
+func TestBar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
-		p := (&app{stderr: &out, terminal: true}).startProgress("restoring", -1)
+		p := (&Screen{w: &out, terminal: true}).Bar("restoring", -1)
 		set := func(what string, done, total int64) {
-			p.set(what, done, total)
+			p.Set(what, done, total)
 			time.Sleep(time.Second) // the bar is drawn ten times a second at most
 		}
 		set("replay", 1, 2)
@@ -24,7 +24,7 @@ func TestProgress(t *testing.T) {
 		set("check", 0, 4)
 		set("check", 1, 4)
 		set("check", 3, 4)
-		p.stop()
+		p.Stop()
 		for _, want := range []string{"check", "25%", "75%"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("the bar does not show %q: %q", want, out.String())

@@ -1,0 +1,98 @@
+//go:build unix
+
+package dbfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// noFollow makes an open fail where there is a link, and come back at once where
+// there is a pipe.
+const noFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
+
+// lockFile locks an open file, or returns errHeld.
+func lockFile(file *os.File) error {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := conn.Control(func(fd uintptr) { failed = flock(int(fd)) }); err != nil {
+		return err
+	}
+	if errors.Is(failed, unix.EWOULDBLOCK) {
+		return errHeld
+	}
+	return failed
+}
+
+func flock(fd int) error {
+	for {
+		if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// checkNames refuses a file that has another name: what is written to it would be
+// written to that one, whoever it belongs to.
+func checkNames(path string, info fs.FileInfo) error {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
+		return fmt.Errorf("%s: %w: the file has %d names, as hard links have; remove this one, and it is made anew",
+			path, ErrNotOurs, st.Nlink)
+	}
+	return nil
+}
+
+// checkOwner refuses what a stranger has put at path. Root, this user and whoever
+// owns one of trusted are no strangers; neither is the folder's owner, who could
+// replace all that is in it. Nobody is one to a trusted file that others may write.
+func checkOwner(path string, info fs.FileInfo, trusted ...fs.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	folder, err := folderOf(path)
+	if err != nil {
+		return err
+	}
+	owners := []uint32{uint32(os.Geteuid()), 0}
+	for _, t := range append(trusted, folder) {
+		if st, ok := t.Sys().(*syscall.Stat_t); ok {
+			owners = append(owners, st.Uid)
+		}
+	}
+	shared := slices.ContainsFunc(trusted, func(t fs.FileInfo) bool { return t.Mode()&0o022 != 0 })
+	if shared || slices.Contains(owners, st.Uid) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: it belongs to user %d; give it to the user who has the database, or move it away",
+		path, ErrNotOurs, st.Uid)
+}
+
+// share gives the lock the mode that goes with the database's, and a new one its
+// owner and group, as far as that is allowed.
+func (l *lock) share(db fs.FileInfo, made bool) error {
+	if st, ok := db.Sys().(*syscall.Stat_t); ok && made {
+		if err := l.file.Chown(int(st.Uid), int(st.Gid)); errors.Is(err, fs.ErrPermission) {
+			_ = l.file.Chown(-1, int(st.Gid)) // of a group that the user is in
+		} else if err != nil {
+			return err
+		}
+	}
+	info, err := l.file.Stat()
+	if err != nil || info.Mode().Perm() == lockMode(db.Mode()) {
+		return err
+	}
+	if err := l.file.Chmod(lockMode(db.Mode())); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil // another user's, who shares the database with us, or a file system without modes
+}

@@ -1,0 +1,47 @@
+package driftdb
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+)
+
+// Configurations hold secrets, and end up in logs. However they are printed, keys and
+// passwords are not; a program that wants to keep one reads the fields.
+
+// withoutSecrets prints v, which has no secrets and no methods.
+func withoutSecrets(f fmt.State, verb rune, v any) { fmt.Fprintf(f, fmt.FormatString(f, verb), v) }
+
+// logged is a configuration as logs get it.
+func logged(v fmt.Formatter) slog.Value { return slog.StringValue(fmt.Sprintf("%+v", v)) }
+
+const hidden = "(hidden)"
+
+// hide is keys with as many that say nothing.
+func hide(keys []string) []string { return slices.Repeat([]string{hidden}, len(keys)) }
+
+// Format implements [fmt.Formatter]: no verb prints a key or a password.
+func (c Config) Format(f fmt.State, verb rune) {
+	type plain Config
+	c.EncryptionKeys = hide(c.EncryptionKeys)
+	withoutSecrets(f, verb, plain(c))
+}
+
+// LogValue implements [slog.LogValuer], and has no key and no password in it.
+func (c Config) LogValue() slog.Value { return logged(c) }
+
+// Format implements [fmt.Formatter]: no verb prints a key or a password.
+func (cfg RestoreConfig) Format(f fmt.State, verb rune) {
+	type plain RestoreConfig
+	cfg.EncryptionKeys = hide(cfg.EncryptionKeys)
+	withoutSecrets(f, verb, plain(cfg))
+}
+
+// LogValue implements [slog.LogValuer], and has no key and no password in it.
+func (cfg RestoreConfig) LogValue() slog.Value { return logged(cfg) }
+
+// Format implements [fmt.Formatter]: no verb prints a key or a password.
+func (c S3Config) Format(f fmt.State, verb rune) { c.bucket().Format(f, verb) }
+
+// LogValue implements [slog.LogValuer], and has no key and no password in it.
+func (c S3Config) LogValue() slog.Value { return logged(c) }
