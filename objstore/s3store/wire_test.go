@@ -343,9 +343,9 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A slow line may take as long as it needs; a dead one is given up.
 func TestIdleTimeout(t *testing.T) {
-	const idle = 150 * time.Millisecond
+	const idle = 500 * time.Millisecond // much longer than a busy machine takes to come back to us
 	tick := func(n int, fn func()) {
-		for ticker := time.NewTicker(idle / 5); n > 0; n-- {
+		for ticker := time.NewTicker(idle / 20); n > 0; n-- {
 			<-ticker.C
 			fn()
 		}
@@ -354,7 +354,7 @@ func TestIdleTimeout(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		switch r.URL.Path {
 		case "/slow":
-			tick(12, func() {
+			tick(30, func() {
 				_, _ = w.Write([]byte("x"))
 				w.(http.Flusher).Flush()
 			})
@@ -384,8 +384,8 @@ func TestIdleTimeout(t *testing.T) {
 		t.Errorf("a slow answer: %v", err)
 	}
 	pipe, feed := io.Pipe()
-	go tick(12, func() { _, _ = feed.Write([]byte("x")) })
-	time.AfterFunc(14*idle/5, func() { _ = feed.Close() })
+	go tick(30, func() { _, _ = feed.Write([]byte("x")) })
+	time.AfterFunc(34*idle/20, func() { _ = feed.Close() })
 	if err := do("/upload", pipe); err != nil {
 		t.Errorf("a slow request: %v", err)
 	}
