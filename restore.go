@@ -67,6 +67,12 @@ type RestoreResult struct {
 	// see DB.Snapshot.
 	Damaged []string
 
+	// Refused names objects in the bucket that are called like a part of the backup
+	// and cannot be used: a stranger's, or damaged ones. What was confirmed (by a
+	// Flush, Snapshot or Close, and about once a minute) was there without them. If
+	// one stands where unconfirmed changes would follow, the history ends before it.
+	Refused []string
+
 	// ForeignKeyViolations is how many rows refer to a row that is not there.
 	// The source had them too: SQLite lets them in while foreign_keys is off.
 	ForeignKeyViolations int64
@@ -97,7 +103,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	}
 	return RestoreResult{
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
-		Tables: res.Tables, Damaged: res.Damaged, ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults, Duration: time.Since(began),
+		Tables: res.Tables, Damaged: res.Damaged, Refused: remote.Keys(res.Refused), ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults, Duration: time.Since(began),
 	}, nil
 }
 

@@ -17,13 +17,14 @@ import (
 // the latest.
 type Target struct{ Sequence, Time int64 }
 
-// locate finds the sequence that t means in the history m.
-func (t Target) locate(ctx context.Context, b *remote.Bucket, m *remote.Manifest) (to remote.Target, err error) {
+// locate finds the sequence that t means in the history m, and what it refuses
+// meanwhile.
+func (t Target) locate(ctx context.Context, b *remote.Bucket, m *remote.Manifest) (to remote.Target, refused []remote.Refusal, err error) {
 	to.Sequence = t.Sequence
 	if t.Time != 0 {
-		to.Sequence, err = b.Locate(ctx, m, t.Time)
+		to.Sequence, refused, err = b.Locate(ctx, m, t.Time)
 	}
-	return to, err
+	return to, refused, err
 }
 
 // broken are the snapshots that turned out to be damaged.

@@ -85,6 +85,7 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 		if err != nil {
 			return s.judge(err)
 		}
+		s.tellRefused(c.refused)
 		if c.relation == behind {
 			b, moved = s.cfg.Bucket, true // it does answer, and it would be a pity to stop half way
 		}

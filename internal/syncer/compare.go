@@ -57,6 +57,7 @@ type Comparison struct {
 	relation relation
 	at       remote.Position // up to where they have the same; the file's books need not say so yet
 	proven   bool
+	refused  []remote.Refusal // objects past what the manifest confirms
 }
 
 type relation int
@@ -158,10 +159,12 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 	if m.LatestSequence > f.Last {
 		return c.lags(ctx, bucket, f)
 	}
-	far, near, err := bucket.Tips(ctx, m)
+	tips, err := bucket.Tips(ctx, m)
 	if err != nil {
 		return err
 	}
+	far, near := tips.Far, tips.Near
+	c.refused = tips.Refused
 	if near.Sequence > f.Last {
 		return c.lags(ctx, bucket, f)
 	}
