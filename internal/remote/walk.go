@@ -417,9 +417,6 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 	if w.pos.Sequence < head && head < end.Sequence && !headSeen {
 		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, BatchKey(w.b.name, o), head)
 	}
-	if to := r.Trailer().To; to != o.To {
-		return end, nil, fmt.Errorf("%w: %s ends at sequence %d", errOther, BatchKey(w.b.name, o), to)
-	}
 	if end.Sequence != limit {
 		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at sequence %d", errOther, BatchKey(w.b.name, o), limit)
 	}
