@@ -34,8 +34,10 @@ func (s *Syncer) ship(ctx context.Context, target int64) error {
 // like by any other swap. The span of the old epoch ends with what is confirmed; what
 // was stored behind that is sent again.
 func (s *Syncer) renew(ctx context.Context) error {
-	if err := s.confirm(ctx, nil); err != nil {
-		return err
+	if s.books.Acked > s.manifest.LatestSequence {
+		if err := s.confirm(ctx, nil); err != nil {
+			return err
+		}
 	}
 	if _, err := s.stepBack(ctx); err != nil {
 		return err
