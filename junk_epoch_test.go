@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -152,4 +153,43 @@ func TestRenewFenced(t *testing.T) {
 	}
 	exec(t, successor, "INSERT INTO t VALUES('on')")
 	check(t, successor.Flush(t.Context()))
+}
+
+// TestRenewAtBarrier: what waits for a snapshot is not confirmed by another epoch.
+func TestRenewAtBarrier(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	cfg.NodeID, cfg.MaxBatchSize, cfg.Retry.MaxRetries = "n", 1, -1
+	faulty := objstoretest.Break(cfg.Store, func(c objstoretest.Call) objstoretest.Fault {
+		if c.Op == objstoretest.Put && strings.Contains(c.Key, "/snapshots/") {
+			return objstoretest.Fault{Kind: objstoretest.Fail}
+		}
+		return objstoretest.Fault{}
+	})
+	cfg.Store = faulty
+	db := open(t, cfg)
+	exec(t, db, "CREATE TABLE t(v)")
+	for i := range 5 {
+		exec(t, db, "INSERT INTO t VALUES(?)", i)
+	}
+	exec(t, db, "DELETE FROM t WHERE v % 2 = 0")
+	check(t, db.Flush(ctx))
+	head := db.Sequence()
+	for n := head + 2; n < head+5; n++ {
+		intruder{t, cfg.Store}.put(fmt.Sprintf("%012d-%012d.e1.json", n, n), []byte("junkjunkjunk"))
+	}
+	check(t, db.Vacuum(ctx))
+	for range 3 {
+		exec(t, db, "UPDATE t SET v = -v WHERE rowid = 2")
+		if err := db.Flush(ctx); err == nil {
+			t.Error("the snapshot was stored")
+		}
+	}
+	path := filepath.Join(t.TempDir(), "restored.sqlite")
+	res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Path: path, Store: cfg.Store})
+	if err != nil || res.Sequence != head {
+		t.Errorf("restored %d of %d, %v", res.Sequence, head, err)
+	}
+	faulty.SetHook(nil)
+	check(t, db.Flush(ctx))
 }
