@@ -3,6 +3,7 @@ package driftdb_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
 
@@ -297,4 +299,44 @@ func TestRekeyBranch(t *testing.T) {
 		t.Fatalf("branches %+v", branches)
 	}
 	equalsBranch(t, cfg, branches[0])
+}
+
+// TestBranchBesideJunk: a branch is what its own objects make, whatever strangers have
+// put beside them; and where nothing of it can be used, that is an error.
+func TestBranchBesideJunk(t *testing.T) {
+	for _, keys := range [][]string{nil, {strings.Repeat("5e", 32)}} {
+		cfg := config(t)
+		cfg.NodeID, cfg.EncryptionKeys = "n", keys
+		db := open(t, cfg)
+		some(t, db, "t", 3)
+		check(t, db.Flush(t.Context()))
+		putBatch(t, cfg) // of a clone: the session is fenced, and its rest a branch of another node
+		exec(t, db, "INSERT INTO t(v) VALUES('mine')")
+		if err := db.Flush(t.Context()); !errors.Is(err, driftdb.ErrFenced) {
+			t.Fatal(err)
+		}
+		var branch driftdb.BranchInfo
+		for _, b := range backup(t, cfg).Branches {
+			if b.NodeID != "n" {
+				branch = b
+			}
+		}
+		folder := "databases/app/nodes/" + branch.NodeID
+		put := func(name string, data string) {
+			_, err := cfg.Store.Put(t.Context(), folder+name, strings.NewReader(data), objstore.PutOptions{IfAbsent: true})
+			check(t, err)
+		}
+		for _, junk := range []string{"000000000001-000000000099", "000000000006-000000000007"} {
+			put(fmt.Sprintf("/branches/%s.e%d.json", junk, branch.Epoch), "{}")
+		}
+		put(fmt.Sprintf("/logs/000000000005-000000000099.e%d.json", branch.Epoch), "junk")
+		equalsBranch(t, cfg, branch)
+
+		folder = "databases/app/nodes/x"
+		put("/logs/000000000005-000000000005.e1.json", "junk")
+		_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(t.TempDir(), "x"), Store: cfg.Store, EncryptionKeys: keys, Branch: "x.e1"})
+		if !errors.Is(err, driftdb.ErrCorrupt) {
+			t.Errorf("a branch that is junk: %v", err)
+		}
+	}
 }

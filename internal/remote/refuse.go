@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/driftdb/driftdb-go/internal/seal"
 )
 
 var (
@@ -20,6 +22,14 @@ var (
 type Refusal struct {
 	Key string
 	Why error
+}
+
+// Err is the error of who cannot do without the object: damage, unless a key is missing.
+func (r Refusal) Err() error {
+	if errors.Is(r.Why, seal.ErrKey) {
+		return r.Why
+	}
+	return fmt.Errorf("%w: %w", ErrCorrupt, r.Why)
 }
 
 // Keys are those of refused objects.

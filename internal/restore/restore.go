@@ -102,9 +102,9 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	if err != nil {
 		return res, err
 	}
-	history := m.Manifest
+	job := &job{b: b, m: m.Manifest, opts: opts}
 	if opts.Branch != "" {
-		if history, err = b.Branch(ctx, history, opts.Branch); err != nil {
+		if job.m, job.branch, job.refused, err = b.Branch(ctx, m.Manifest, opts.Branch); err != nil {
 			return res, err
 		}
 	}
@@ -113,8 +113,8 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 		return res, err
 	}
 	defer func() { err = errors.Join(err, work.Close()) }()
-	job := &job{b: b, m: history, opts: opts, file: work.Path()}
-	if job.to, job.refused, err = opts.Target.locate(ctx, b, history); err != nil {
+	job.file = work.Path()
+	if err := job.locate(ctx); err != nil {
 		return res, err
 	}
 	if res, err = job.build(ctx); err != nil {
@@ -136,6 +136,7 @@ type job struct {
 	proof  *proof
 	broken broken
 
+	branch  remote.Branch // that is restored, if it is one
 	refused []remote.Refusal
 }
 
@@ -224,10 +225,22 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 		return end.Position, err
 	}
 	j.refuse(end.Refused)
+	if err := j.branched(end.Sequence); err != nil {
+		return end.Position, err
+	}
 	if end.Sequence == 0 && j.opts.Target != (Target{}) { // the latest state may well be an empty database
 		return end.Position, fmt.Errorf("%w: the first change that it has is later", remote.ErrTooOld)
 	}
 	return end.Position, nil
+}
+
+// branched is an error if nothing of the branch that was asked for could be used.
+func (j *job) branched(end int64) error {
+	from := j.branch.From // 0: it is the history
+	if end >= from || j.to.Sequence != 0 && j.to.Sequence < from || len(j.refused) == 0 {
+		return nil
+	}
+	return fmt.Errorf("nothing of branch %s can be used: %w", j.opts.Branch, j.refused[len(j.refused)-1].Err())
 }
 
 // refuse notes what a walk refused. Two of them may meet the same.
