@@ -107,10 +107,10 @@ func (r *fetched) size() int {
 func (f *fetcher) read(o Batch) ([]byte, error) {
 	key := BatchKey(f.b.name, o)
 	body, _, err := f.b.store.Get(f.ctx, key, objstore.GetOptions{})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w: batch %s has vanished", errOther, ErrCorrupt, key)
-	}
 	unread := func(err error) error { return fmt.Errorf("%s %w: %w", key, errUnread, err) }
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, unread(fmt.Errorf("%w: it has vanished", ErrCorrupt))
+	}
 	if err != nil {
 		return nil, unread(err)
 	}

@@ -3,7 +3,6 @@ package remote
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/driftdb/driftdb-go/internal/seal"
 )
@@ -64,14 +63,4 @@ func (w *walk) broken(s Span) error {
 		err = fmt.Errorf("%w; %w", err, r.Why)
 	}
 	return err
-}
-
-// barred says whether err means that a single object may not be read, such as one in
-// an archive or under a key that is not the reader's: the manifest may.
-func (w *walk) barred(err error) bool {
-	if !errors.Is(err, errUnread) || !errors.Is(err, fs.ErrPermission) {
-		return false
-	}
-	_, err = w.b.load(w.ctx, manifestKey(w.b.name))
-	return err == nil
 }

@@ -207,12 +207,9 @@ func (w *walk) step(s Span, next []Batch, confirmed bool) (found bool, err error
 	var unread error
 	for _, o := range next {
 		err := w.use(s, o)
-		if errors.Is(err, errOther) && !confirmed { // what may end the history is looked at twice
-			w.ahead.forget(o)
+		for again := 0; errors.Is(err, errOther) && !confirmed && again < 2; again++ {
+			w.ahead.forget(o) // it may end the history, or have been altered on its way here
 			err = w.use(s, o)
-		}
-		if !confirmed && w.barred(err) {
-			err = fmt.Errorf("%w: %w", errOther, err)
 		}
 		switch {
 		case errors.Is(err, errOther):

@@ -173,6 +173,9 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 	// If the file has it, it is sent again.
 	c.relation, c.at = ahead, near
 	switch {
+	case far.Sequence < f.Books.Acked && len(tips.Refused) > 0:
+		// It may be there, and was altered, here or on its way here: that is no other history.
+		return fmt.Errorf("this file has sent changes up to %d, of which the bucket's history has those up to %d: %w", f.Books.Acked, far.Sequence, tips.Refused[0].Err())
 	case far.Sequence < f.Books.Acked:
 		return fmt.Errorf("%w: this file has sent changes up to %d, of which the history in the bucket has those up to %d; another writer has taken over, or the bucket is an older copy", errOther, f.Books.Acked, far.Sequence)
 	case near.Sequence >= f.Books.Acked:
