@@ -104,17 +104,13 @@ func testJunk(t *testing.T, cfg driftdb.Config, intrude func(intruder)) {
 	db := open(t, cfg)
 	exec(t, db, "CREATE TABLE t(v)")
 	exec(t, db, "INSERT INTO t VALUES('a')")
-	if err := db.Flush(ctx); err != nil {
-		t.Fatal(err)
-	}
+	check(t, db.Flush(ctx))
 	if _, err := db.Snapshot(ctx); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, db, "INSERT INTO t VALUES('b')")
 	exec(t, db, "INSERT INTO t VALUES('c')")
-	if err := db.Flush(ctx); err != nil {
-		t.Fatal(err)
-	}
+	check(t, db.Flush(ctx))
 	intrude(intruder{t, cfg.Store})
 
 	rc := driftdb.RestoreConfig{Name: "app", Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys}
@@ -143,17 +139,24 @@ func testJunk(t *testing.T, cfg driftdb.Config, intrude func(intruder)) {
 	if err := db.Flush(ctx); err != nil {
 		t.Fatalf("the writer: %v", err)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, db.Close())
+	stale := cfg
+	stale.Path = filepath.Join(t.TempDir(), "stale.sqlite")
+	stale.ManualSync = false // which Open compares with the bucket
+	check(t, copyFile(cfg.Path, stale.Path))
 	db = open(t, cfg)
 	exec(t, db, "INSERT INTO t VALUES('e')")
 	if err := db.Flush(ctx); err != nil {
 		t.Fatalf("the next session: %v", err)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
+	check(t, db.Close())
+	now := backup(t, cfg)
+	intruder{t, cfg.Store}.put(fmt.Sprintf("%012d-%012d.e%d.json", now.Sequence+1, now.Sequence+5, now.Epoch), []byte("junkjunkjunk"))
+	db = open(t, stale)
+	if got := count(t, db, "t"); got != 5 {
+		t.Errorf("an old copy that was brought up to date has %d rows", got)
 	}
+	check(t, db.Close())
 	other := cfg
 	other.Path, other.NodeID, other.AutoRestore = filepath.Join(t.TempDir(), "other.sqlite"), "m", true
 	db = open(t, other)

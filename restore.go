@@ -169,8 +169,9 @@ type VerifyResult struct {
 }
 
 // Verify restores to a temporary file, proves it as Restore does, and deletes
-// it. It touches nothing in the bucket. Damage is ErrCorrupt, also where Restore
-// can do without what is damaged.
+// it. It touches nothing in the bucket. A damaged snapshot is ErrCorrupt, also where
+// Restore can do without it. What RestoreResult.Refused names is no error: it is not
+// part of the backup.
 func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 	dir, err := os.MkdirTemp("", "driftdb-verify-")
 	if err != nil {
