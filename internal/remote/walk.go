@@ -190,12 +190,14 @@ func (w *walk) predict(i int) (out []Batch) {
 		s := w.m.Lineage[i]
 		for s.To == 0 || sequence < s.To {
 			next := w.candidates(w.listed[s.NodeID][s.Epoch], sequence)
-			enough := len(out) >= leastAhead && bytes > fewBytes || bytes > mostBytes || len(out) == mostAhead
+			enough := len(out) >= leastAhead && bytes > fewBytes || len(out) == mostAhead
 			if len(next) == 0 || enough || w.target.reached(sequence) {
 				return out
 			}
+			if bytes += next[0].Size; bytes > mostBytes && len(out) > 0 {
+				return out
+			}
 			out, sequence = append(out, next[0]), cut(s, next[0])
-			bytes += next[0].Size
 		}
 	}
 	return out
