@@ -55,6 +55,10 @@ func (db *DB) restore(ctx context.Context, node string) error {
 	if len(res.Damaged) > 0 {
 		db.log.Warn("snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "scope", "restore", "damaged", res.Damaged)
 	}
+	if len(res.Refused) > 0 {
+		db.log.Warn("objects in the bucket are named like a part of the backup and are not; they were passed over", "scope", "restore",
+			"count", len(res.Refused), "first", res.Refused[0].Key, "error", res.Refused[0].Why)
+	}
 	if len(res.Aside) > 0 {
 		db.log.Warn("files beside the database did not belong to it; they were set aside", "scope", "restore", "files", res.Aside)
 	}

@@ -1,6 +1,7 @@
 package driftdb_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,9 +11,11 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
@@ -76,10 +79,7 @@ func TestBranchOfAClone(t *testing.T) {
 	if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: other.Path, Store: cfg.Store}); err != nil {
 		t.Fatal(err)
 	}
-	key := fmt.Sprintf("databases/app/nodes/%s/logs/000000000005-000000000005.e1.json", first.NodeID())
-	if _, err := cfg.Store.Put(ctx, key, strings.NewReader("the clone's"), objstore.PutOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	putBatch(t, cfg)
 	exec(t, first, "INSERT INTO t(v) VALUES('mine')")
 	if err := first.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
 		t.Fatalf("flush onto the clone's batch: %v", err)
@@ -95,6 +95,29 @@ func TestBranchOfAClone(t *testing.T) {
 	if !found {
 		t.Errorf("no branch of another node: %+v", backup(t, cfg).Branches)
 	}
+}
+
+// putBatch stores the batch that the writer's session, or a clone of it, would store
+// next if it had made a table.
+func putBatch(t *testing.T, cfg driftdb.Config) {
+	t.Helper()
+	ring, err := seal.ParseKeys(cfg.EncryptionKeys)
+	check(t, err)
+	b := remote.New(cfg.Store, cfg.Name, seal.Options{Ring: ring})
+	m, err := b.Manifest(t.Context())
+	check(t, err)
+	next := m.LatestSequence + 1
+	name := remote.Batch{NodeID: m.NodeID, From: next, To: next, Epoch: m.Epoch}
+	var sealed bytes.Buffer
+	dst, err := b.SealBatch(&sealed, m.DatabaseID, remote.BatchKey(cfg.Name, name))
+	check(t, err)
+	w := segment.NewWriter(dst, segment.Header{NodeID: m.NodeID, Epoch: m.Epoch, From: next, Prev: m.ChainHead})
+	check(t, w.Begin(next, 1_700_000_000_000))
+	check(t, w.Add(&change.Entry{Op: change.Schema, SQL: "CREATE TABLE clones(v)"}))
+	check(t, w.End())
+	_, err = w.Close()
+	check(t, errors.Join(err, dst.Close()))
+	check(t, b.PutBatch(t.Context(), m.DatabaseID, name, sealed.Bytes()))
 }
 
 // TestBranchOfATwin: a copy of the machine, made while it ran, has replaced the
@@ -276,4 +299,44 @@ func TestRekeyBranch(t *testing.T) {
 		t.Fatalf("branches %+v", branches)
 	}
 	equalsBranch(t, cfg, branches[0])
+}
+
+// TestBranchBesideJunk: a branch is what its own objects make, whatever strangers have
+// put beside them; and where nothing of it can be used, that is an error.
+func TestBranchBesideJunk(t *testing.T) {
+	for _, keys := range [][]string{nil, {strings.Repeat("5e", 32)}} {
+		cfg := config(t)
+		cfg.NodeID, cfg.EncryptionKeys = "n", keys
+		db := open(t, cfg)
+		some(t, db, "t", 3)
+		check(t, db.Flush(t.Context()))
+		putBatch(t, cfg) // of a clone: the session is fenced, and its rest a branch of another node
+		exec(t, db, "INSERT INTO t(v) VALUES('mine')")
+		if err := db.Flush(t.Context()); !errors.Is(err, driftdb.ErrFenced) {
+			t.Fatal(err)
+		}
+		var branch driftdb.BranchInfo
+		for _, b := range backup(t, cfg).Branches {
+			if b.NodeID != "n" {
+				branch = b
+			}
+		}
+		folder := "databases/app/nodes/" + branch.NodeID
+		put := func(name string, data string) {
+			_, err := cfg.Store.Put(t.Context(), folder+name, strings.NewReader(data), objstore.PutOptions{IfAbsent: true})
+			check(t, err)
+		}
+		for _, junk := range []string{"000000000001-000000000099", "000000000006-000000000007"} {
+			put(fmt.Sprintf("/branches/%s.e%d.json", junk, branch.Epoch), "{}")
+		}
+		put(fmt.Sprintf("/logs/000000000005-000000000099.e%d.json", branch.Epoch), "junk")
+		equalsBranch(t, cfg, branch)
+
+		folder = "databases/app/nodes/x"
+		put("/logs/000000000005-000000000005.e1.json", "junk")
+		_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(t.TempDir(), "x"), Store: cfg.Store, EncryptionKeys: keys, Branch: "x.e1"})
+		if !errors.Is(err, driftdb.ErrCorrupt) {
+			t.Errorf("a branch that is junk: %v", err)
+		}
+	}
 }

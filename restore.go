@@ -65,6 +65,12 @@ type RestoreResult struct {
 	// see DB.Snapshot.
 	Damaged []string
 
+	// Refused names objects in the bucket that are called like a part of the backup
+	// and cannot be used: a stranger's, or damaged ones. What was confirmed (by a
+	// Flush, Snapshot or Close, and about once a minute) was there without them. If
+	// one stands where unconfirmed changes would follow, the history ends before it.
+	Refused []string
+
 	// ForeignKeyViolations is how many rows refer to a row that is not there.
 	// The source had them too: SQLite lets them in while foreign_keys is off.
 	ForeignKeyViolations int64
@@ -97,7 +103,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	}
 	return RestoreResult{
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
-		Tables: res.Tables, Damaged: res.Damaged, ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults, Duration: time.Since(began),
+		Tables: res.Tables, Damaged: res.Damaged, Refused: remote.Keys(res.Refused), ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults, Duration: time.Since(began),
 	}, nil
 }
 
@@ -163,10 +169,11 @@ type VerifyResult struct {
 }
 
 // Verify restores to a temporary file, proves it as Restore does, and deletes
-// it. It touches nothing in the bucket. Damage is ErrCorrupt, also where Restore
-// can do without what is damaged. The file is in a folder of this user's alone, in
-// the system's folder for temporary files. One that a process leaves there when it is
-// killed goes with the user's next Verify, or the next ":memory:" database.
+// it. It touches nothing in the bucket. A damaged snapshot is ErrCorrupt, also where
+// Restore can do without it. What RestoreResult.Refused names is no error: it is not
+// part of the backup. The file is in a folder of this user's alone, in the system's
+// folder for temporary files. One that a process leaves there when it is killed goes
+// with the user's next Verify, or the next ":memory:" database.
 func Verify(ctx context.Context, cfg RestoreConfig) (_ VerifyResult, err error) {
 	work, err := dbfile.NewTemp()
 	if err != nil {

@@ -42,11 +42,25 @@ func (b Branch) ID() string { return fmt.Sprintf("%s.e%d", b.NodeID, b.Epoch) }
 // Branches lists the branches beside the history that m describes, oldest
 // epoch first. It lists all objects.
 func (b *Bucket) Branches(ctx context.Context, m *Manifest) ([]Branch, error) {
-	found := map[string]*Branch{}
+	objects, err := b.nodes(ctx)
+	return m.branches(objects), err
+}
+
+// nodes are the objects that all nodes have stored.
+func (b *Bucket) nodes(ctx context.Context) (all []object, err error) {
 	for o, err := range b.objects(ctx) {
 		if err != nil {
 			return nil, err
 		}
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// branches finds the branches that objects, as they are listed, make by their names.
+func (m *Manifest) branches(objects []object) []Branch {
+	found := map[string]*Branch{}
+	for _, o := range objects {
 		id := o.batch.branch()
 		br := found[id]
 		if br == nil {
@@ -64,7 +78,7 @@ func (b *Bucket) Branches(ctx context.Context, m *Manifest) ([]Branch, error) {
 	slices.SortFunc(out, func(x, y Branch) int {
 		return cmp.Or(cmp.Compare(x.Epoch, y.Epoch), strings.Compare(x.NodeID, y.NodeID))
 	})
-	return out, nil
+	return out
 }
 
 // belongs says whether o is part of branch br, of which all objects listed before
@@ -120,34 +134,57 @@ func (m *Manifest) orphaned(o Batch) (from int64, orphan bool) {
 func (m *Manifest) outlived(o Batch) bool { return o.To <= m.Pruned || o.To < m.Lineage[0].From }
 
 // Branch returns a manifest for the history up to where the branch named id
-// leaves it, and the branch from there on.
-func (b *Bucket) Branch(ctx context.Context, m *Manifest, id string) (*Manifest, error) {
-	branches, err := b.Branches(ctx, m)
+// leaves it, and the branch from there on, and what that is by its names. A manifest of the branch that cannot be
+// used is refused: then its batches make it, or another one does.
+func (b *Bucket) Branch(ctx context.Context, m *Manifest, id string) (_ *Manifest, br Branch, refused []Refusal, err error) {
+	objects, err := b.nodes(ctx)
 	if err != nil {
-		return nil, err
+		return nil, br, nil, err
 	}
-	i := slices.IndexFunc(branches, func(br Branch) bool { return br.ID() == id })
-	if i < 0 {
-		names := make([]string, len(branches))
-		for i, br := range branches {
-			names[i] = br.ID()
+	for {
+		if br, err = m.branch(objects, id); err != nil {
+			return nil, br, nil, fmt.Errorf("database %q: %w", b.name, err)
 		}
-		return nil, fmt.Errorf("%w: %q; database %q has %d: %s", ErrNoBranch, id, b.name, len(names), strings.Join(names, " "))
+		out := m.onto(br)
+		if br.manifest == "" {
+			return out, br, refused, nil
+		}
+		own, err := b.branchManifest(ctx, m.DatabaseID, id, br.manifest)
+		if err == nil {
+			out.Snapshots = append(out.Snapshots, own.Snapshots...)
+			out.LatestSequence, out.ChainHead = own.LatestSequence, own.ChainHead
+			return out, br, refused, nil
+		}
+		if !IsDamage(err) && !errors.Is(err, seal.ErrKey) {
+			return nil, br, nil, err
+		}
+		refused = append(refused, Refusal{br.manifest, err})
+		objects = slices.DeleteFunc(objects, func(o object) bool { return o.Key == br.manifest })
 	}
-	out := m.onto(branches[i])
-	if branches[i].manifest == "" {
-		return out, nil
+}
+
+// branch finds the branch named id.
+func (m *Manifest) branch(objects []object, id string) (Branch, error) {
+	branches := m.branches(objects)
+	names := make([]string, len(branches))
+	for i, br := range branches {
+		if names[i] = br.ID(); names[i] == id {
+			return br, nil
+		}
 	}
-	own, err := b.load(ctx, branches[i].manifest)
+	return Branch{}, fmt.Errorf("%w: %q; there are %d: %s", ErrNoBranch, id, len(names), strings.Join(names, " "))
+}
+
+// branchManifest reads the manifest of branch id that key holds.
+func (b *Bucket) branchManifest(ctx context.Context, databaseID, id, key string) (*Manifest, error) {
+	own, err := b.load(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", branches[i].manifest, err)
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	if own.DatabaseID != m.DatabaseID || own.Branch != id {
-		return nil, fmt.Errorf("%w: %s is not the manifest of branch %s of this database", ErrCorrupt, branches[i].manifest, id)
+	if own.DatabaseID != databaseID || own.Branch != id {
+		return nil, fmt.Errorf("%w: %s is not the manifest of branch %s of this database", ErrCorrupt, key, id)
 	}
-	out.Snapshots = append(out.Snapshots, own.Snapshots...)
-	out.LatestSequence, out.ChainHead = own.LatestSequence, own.ChainHead
-	return out, nil
+	return own.Manifest, nil
 }
 
 // onto makes br the end of the history. Nothing but the snapshots is taken for

@@ -18,7 +18,6 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -28,6 +27,9 @@ var (
 	// ErrLost says that somebody else replaced the manifest, or stored an
 	// object under a name that only this session may use.
 	ErrLost = errors.New("somebody else writes to the bucket")
+	// ErrTaken says that a name which only this session may use is taken by an object
+	// that no writer can have stored: it is no batch of that name.
+	ErrTaken = errors.New("a stranger's object has the name of a batch")
 	// ErrGone says that the manifest that this writer stored is not there any
 	// more, nor another one. Nobody has taken over.
 	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If it stays away, the next attempt begins a new backup")
@@ -229,82 +231,11 @@ func (b *Bucket) context(databaseID, key string) seal.Context {
 	return seal.Context{DatabaseID: databaseID, Name: key}
 }
 
-// PutBatch stores a sealed batch, which Seal gave. The name is this session's
-// own: if it is taken, the object must hold the same, from an attempt whose
-// answer was lost, else ErrLost.
-func (b *Bucket) PutBatch(ctx context.Context, databaseID string, name Batch, sealed []byte) error {
-	key := BatchKey(b.name, name)
-	_, err := b.store.Put(ctx, key, bytes.NewReader(sealed), objstore.PutOptions{IfAbsent: true})
-	if !errors.Is(err, objstore.ErrPrecondition) {
-		return err
-	}
-	// Sealing is not deterministic, so what was sealed is compared.
-	ours, digestErr := b.digest(databaseID, key, sealed)
-	if digestErr != nil {
-		return digestErr
-	}
-	var last []byte
-	for range 3 {
-		there, rerr := b.read(ctx, key)
-		if rerr != nil {
-			return fmt.Errorf("%w; and what is stored there cannot be read: %w", err, rerr)
-		}
-		theirs, rerr := b.digest(databaseID, key, there)
-		switch {
-		case rerr == nil && ours == theirs:
-			return nil
-		case last != nil && bytes.Equal(there, last): // and not altered on its way here
-			return errors.Join(fmt.Errorf("%w: %s holds something else", ErrLost, key), rerr)
-		}
-		last = there
-	}
-	return fmt.Errorf("%w; and what is stored there is another each time that it is read", err)
-}
-
-func (b *Bucket) read(ctx context.Context, key string) ([]byte, error) {
-	body, _, err := b.store.Get(ctx, key, objstore.GetOptions{})
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	return io.ReadAll(body)
-}
-
-// digest is that of the contents of a sealed batch.
-func (b *Bucket) digest(databaseID, key string, sealed []byte) (string, error) {
-	r, err := seal.NewReader(bytes.NewReader(sealed), b.opts.Ring, b.context(databaseID, key))
-	if err != nil {
-		return "", err
-	}
-	h := sha256.New()
-	if _, err := io.Copy(h, r); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
 // SealBatch returns a writer whose contents, once it is closed, are in dst as
 // the object of batch name. The name's To need not be known before the key is:
 // pass the key that the object will have.
 func (b *Bucket) SealBatch(dst io.Writer, databaseID, key string) (io.WriteCloser, error) {
 	return seal.NewWriter(dst, b.opts, b.context(databaseID, key))
-}
-
-// openBatch opens the object of batch name.
-func (b *Bucket) openBatch(databaseID string, name Batch, sealed io.Reader) (*segment.Reader, error) {
-	key := BatchKey(b.name, name)
-	plain, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	r, err := segment.NewReader(plain)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	if h := r.Header(); h.NodeID != name.NodeID || h.Epoch != name.Epoch || h.From != name.From {
-		return nil, fmt.Errorf("%w: %s holds batch %s of node %s", ErrCorrupt, key, Batch{From: h.From, To: name.To, Epoch: h.Epoch}.file(), h.NodeID)
-	}
-	return r, nil
 }
 
 // Batches lists the batches of span, in the order of their names.

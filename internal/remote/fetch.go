@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,12 +21,14 @@ const (
 	leastAhead = 4
 	mostAhead  = 16
 	fewBytes   = 4 << 20
+	mostBytes  = 64 << 20 // nor is more than this kept in memory, unless one object is larger
 )
 
 // fetcher reads batches ahead of the one that is wanted now, and keeps them
 // until the walk has passed them.
 type fetcher struct {
 	b      *Bucket
+	id     string // of the database
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -38,8 +41,8 @@ type fetched struct {
 	err  error
 }
 
-func newFetcher(ctx context.Context, b *Bucket) *fetcher {
-	f := &fetcher{b: b, ahead: map[Batch]*fetched{}}
+func newFetcher(ctx context.Context, b *Bucket, databaseID string) *fetcher {
+	f := &fetcher{b: b, id: databaseID, ahead: map[Batch]*fetched{}}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	return f
 }
@@ -64,38 +67,86 @@ func (f *fetcher) passed(sequence int64) {
 	maps.DeleteFunc(f.ahead, func(o Batch, _ *fetched) bool { return o.To <= sequence })
 }
 
+// forget forgets the object of batch o.
+func (f *fetcher) forget(o Batch) { delete(f.ahead, o) }
+
 // get returns the object of batch o.
 func (f *fetcher) get(o Batch) ([]byte, error) {
 	f.want(o)
 	r := f.ahead[o]
 	<-r.done
+	f.spare(o)
 	return r.data, r.err
 }
 
+// spare forgets what else is there if all of it is too much.
+func (f *fetcher) spare(o Batch) {
+	held := 0
+	for _, r := range f.ahead {
+		held += r.size()
+	}
+	if held > mostBytes {
+		maps.DeleteFunc(f.ahead, func(b Batch, r *fetched) bool { return b != o && r.size() > 0 })
+	}
+}
+
+// size is how much of r is in memory, if it has come.
+func (r *fetched) size() int {
+	select {
+	case <-r.done:
+		return len(r.data)
+	default:
+		return 0
+	}
+}
+
+// read reads the object of batch o, and no more than the listing says that there is.
+// It goes on only when the beginning is that of the batch: of a stranger's object no
+// more is ever in memory. What is wrong with the object itself is errOther, and what
+// the store answers instead of it errUnread.
 func (f *fetcher) read(o Batch) ([]byte, error) {
 	key := BatchKey(f.b.name, o)
-	body, info, err := f.b.store.Get(f.ctx, key, objstore.GetOptions{})
+	body, _, err := f.b.store.Get(f.ctx, key, objstore.GetOptions{})
+	unread := func(err error) error { return fmt.Errorf("%s %w: %w", key, errUnread, err) }
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: batch %s has vanished", ErrCorrupt, key)
+		return nil, unread(fmt.Errorf("%w: it has vanished", ErrCorrupt))
 	}
 	if err != nil {
-		return nil, err
+		return nil, unread(err)
 	}
 	defer body.Close()
-	data := make([]byte, 0, info.Size+512)
-	for {
-		n, err := body.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		if err == io.EOF {
-			return data, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(data) == cap(data) {
-			data = append(data, 0)[:len(data)]
-		}
+	src := &source{Reader: io.LimitReader(body, o.Size+1)}
+	var data bytes.Buffer
+	_, err = f.b.openBatch(f.id, o, io.TeeReader(src, &data))
+	if src.err != nil {
+		return nil, unread(src.err)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errOther, err)
+	}
+	// The listing may say anything: memory is taken as there are bytes.
+	data.Grow(int(min(max(o.Size-int64(data.Len()), 0), fewBytes)) + bytes.MinRead)
+	if _, err := data.ReadFrom(src); err != nil {
+		return nil, unread(err)
+	}
+	if n := int64(data.Len()); n != o.Size {
+		return nil, fmt.Errorf("%w: %w: %s is listed with %d bytes, and does not have as many", errOther, ErrCorrupt, key, o.Size)
+	}
+	return data.Bytes(), nil
+}
+
+// source remembers why its reader could not go on, whatever others make of that.
+type source struct {
+	io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
 }
 
 // close stops what is under way and waits for it.

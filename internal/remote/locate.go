@@ -20,11 +20,20 @@ import (
 //
 // If the transaction is a barrier over a range, the time may lie within that, and
 // nobody knows what there was then: the sequence that is returned lies within it, too.
-func (b *Bucket) Locate(ctx context.Context, m *Manifest, at int64) (sequence int64, err error) {
+//
+// What it returns as refused lies past the manifest.
+func (b *Bucket) Locate(ctx context.Context, m *Manifest, at int64) (sequence int64, refused []Refusal, err error) {
 	past := finder{at: at, unconfirmed: true}
-	if _, err := b.Walk(ctx, m, Position{m.LatestSequence, m.ChainHead}, Target{}, &past); err != nil || past.found > 0 {
-		return past.found, err
+	end, err := b.Walk(ctx, m, m.Head(), Target{}, &past)
+	if err != nil || past.found > 0 {
+		return past.found, end.Refused, err
 	}
+	sequence, err = b.confirmedAt(ctx, m, at)
+	return sequence, end.Refused, err
+}
+
+// confirmedAt is Locate for what the manifest confirms.
+func (b *Bucket) confirmedAt(ctx context.Context, m *Manifest, at int64) (int64, error) {
 	to, earliest := m.LatestSequence, m.Earliest
 	for _, s := range slices.Backward(m.Snapshots) {
 		if found, err := b.find(ctx, m, Position{s.Sequence, s.Chain}, to, earliest, at); err != nil || found > 0 {

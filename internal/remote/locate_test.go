@@ -88,7 +88,7 @@ func (h *timed) snapshot(taken, changed int64) {
 func (h *timed) finds(what string, want map[int64]int64) {
 	h.t.Helper()
 	for time, sequence := range want {
-		got, err := h.b.Locate(h.t.Context(), h.m, time)
+		got, _, err := h.b.Locate(h.t.Context(), h.m, time)
 		if got != sequence || (sequence == 0) != errors.Is(err, ErrTooOld) || sequence != 0 && err != nil {
 			h.t.Errorf("%s: at %d: %d, %v, want %d", what, time, got, err, sequence)
 		}
@@ -164,7 +164,7 @@ func TestLocateReads(t *testing.T) {
 	}
 	for time, gets := range map[int64]int{5: 0, 10: 1, 20: 0, 50: 0, 115: 1, 120: 0, 415: 1, 430: 0} {
 		store := objstoretest.Count(h.store)
-		if _, err := New(store, "app", seal.Options{}).Locate(t.Context(), h.m, time); err != nil && !errors.Is(err, ErrTooOld) {
+		if _, _, err := New(store, "app", seal.Options{}).Locate(t.Context(), h.m, time); err != nil && !errors.Is(err, ErrTooOld) {
 			t.Fatal(err)
 		}
 		if n := store.Tally(objstoretest.Get).Calls; n != gets {
@@ -174,7 +174,7 @@ func TestLocateReads(t *testing.T) {
 	// Damage is an error where it may hide something, and nowhere else.
 	h.damage(BatchKey("app", Batch{NodeID: "n", From: 5, To: 6, Epoch: 1}))
 	for time, damaged := range map[int64]bool{15: false, 50: false, 150: false, 215: true, 250: false} {
-		_, err := h.b.Locate(t.Context(), h.m, time)
+		_, _, err := h.b.Locate(t.Context(), h.m, time)
 		if errors.Is(err, ErrCorrupt) != damaged {
 			t.Errorf("at %d, with a damaged batch: %v", time, err)
 		}

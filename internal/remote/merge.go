@@ -30,7 +30,7 @@ func (b *Bucket) merge(ctx context.Context, sealed *bytes.Buffer, databaseID str
 	if err != nil {
 		return err
 	}
-	ahead := newFetcher(ctx, b)
+	ahead := newFetcher(ctx, b, databaseID)
 	defer ahead.close()
 	var out *segment.Writer
 	told := digest.Report{}

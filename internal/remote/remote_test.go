@@ -218,7 +218,7 @@ func TestWalk(t *testing.T) {
 				if err != nil && c.err == nil || err == nil && got != c.want[:n] {
 					t.Errorf("to %d: got %q, %v", n, got, err)
 				}
-				found, err := w.b.Locate(t.Context(), m, 1_700_000_000_000+int64(n))
+				found, _, err := w.b.Locate(t.Context(), m, 1_700_000_000_000+int64(n))
 				if err != nil && c.err == nil || err == nil && found != int64(n) {
 					t.Errorf("at the time of %d: %d, %v", n, found, err)
 				}
@@ -469,10 +469,10 @@ func TestWalkRange(t *testing.T) {
 		if len(got.digests) != 1 || (got.digests[0] != nil) != c.digests {
 			t.Errorf("to %d: digests %v", target, got.digests)
 		}
-		after[end.Sequence] = end
+		after[end.Sequence] = end.Position
 	}
 	for _, from := range []int64{1, 11} {
-		if end, err := w.b.Walk(t.Context(), m, after[from], Target{}, nil); err != nil || end != after[12] {
+		if end, err := w.b.Walk(t.Context(), m, after[from], Target{}, nil); err != nil || end.Position != after[12] {
 			t.Errorf("from %d: ends at %+v, %v", from, end, err)
 		}
 	}

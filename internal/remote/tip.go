@@ -11,22 +11,32 @@ import (
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
-// Tips finds where the history ends that m describes. far is where its writer's
-// objects stop to continue the chain. near is what can be restored of that: it
-// ends before a barrier whose snapshot never came. A writer who has the log up
-// to far may go on there and take the snapshot; for anybody else, what lies
-// behind near has not happened.
-func (b *Bucket) Tips(ctx context.Context, m *Manifest) (far, near Position, err error) {
+// Tips are where a history ends. Far is where its writer's objects stop to continue
+// the chain, and Refused those that do not. Near is what can be restored of that: it
+// ends before a barrier whose snapshot never came. A writer who has the log up to Far
+// may go on there and take the snapshot; for anybody else, what lies behind Near has
+// not happened.
+type Tips struct {
+	Far, Near Position
+	Refused   []Refusal
+}
+
+// Tips finds where the history ends that m describes.
+func (b *Bucket) Tips(ctx context.Context, m *Manifest) (Tips, error) {
 	start := m.Head()
 	var look barrierSink
-	if far, err = b.Walk(ctx, m, start, Target{}, &look); err != nil || look.tx == 0 {
-		return far, far, err
+	far, err := b.Walk(ctx, m, start, Target{}, &look)
+	tips := Tips{far.Position, far.Position, far.Refused}
+	switch {
+	case err != nil || look.tx == 0:
+		return tips, err
+	case look.tx == start.Sequence+1:
+		tips.Near = start
+		return tips, nil
 	}
-	if look.tx == start.Sequence+1 {
-		return far, start, nil
-	}
-	near, err = b.Walk(ctx, m, start, Target{Sequence: look.tx - 1}, nil)
-	return far, near, err
+	near, err := b.Walk(ctx, m, start, Target{Sequence: look.tx - 1}, nil)
+	tips.Near = near.Position
+	return tips, err
 }
 
 // Head is up to where m confirms the history.
@@ -50,21 +60,28 @@ func (b *Bucket) Continues(ctx context.Context, m *Manifest, at Position) (bool,
 		return false, nil
 	}
 	i := slices.IndexFunc(m.Lineage, func(s Span) bool { return s.To == 0 || s.To > at.Sequence })
-	w := &walk{b: b, m: m, pos: at, listed: map[string]map[int64][]Batch{}, ahead: newFetcher(ctx, b)}
+	w := newWalk(ctx, b, m, at)
 	defer w.ahead.close()
 	s := m.Lineage[i] // the last one has no end
-	if err := w.list(ctx, s); err != nil {
+	if err := w.list(s); err != nil {
 		return false, err
 	}
+	var apart bool
 	var refused error
-	for _, o := range candidates(w.listed[s.NodeID][s.Epoch], at.Sequence) {
-		_, err := w.trial(s, o, 0)
-		if err == nil {
+	for _, o := range w.candidates(w.listed[s.NodeID][s.Epoch], at.Sequence) {
+		_, err := w.trial(s, o, at, cut(s, o))
+		w.ahead.forget(o)
+		switch {
+		case err == nil:
 			return true, nil
+		case errors.Is(err, errApart):
+			apart = true
+		default:
+			refused = err // who knows what it continues
 		}
-		if !errors.Is(err, errApart) {
-			refused = errors.Join(refused, err) // who knows what it continues
-		}
+	}
+	if apart && at.Sequence >= m.LatestSequence && errors.Is(refused, errOther) {
+		refused = nil // nothing: no manifest has promised it
 	}
 	return false, refused
 }

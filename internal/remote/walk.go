@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,32 +58,55 @@ func (t Target) reached(sequence int64) bool { return t.Sequence != 0 && sequenc
 // and gives it to sink, if there is one. It goes on past the manifest for as
 // long as the writer's objects continue the chain, and returns where it ended.
 //
-// The lineage decides which objects count; the chain proves them.
-func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target Target, sink Sink) (Position, error) {
-	w := &walk{b: b, m: m, pos: start, target: target, sink: sink, listed: map[string]map[int64][]Batch{}, done: target.reached(start.Sequence)}
+// The lineage decides which objects count; the chain proves them. An object that is
+// named like one that counts, and cannot be used, is refused. Up to the manifest's
+// head another one has to take its place, else that is ErrCorrupt. Past the head
+// nobody has promised that there is anything: the history ends there.
+func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target Target, sink Sink) (End, error) {
+	w := newWalk(ctx, b, m, start)
+	defer w.ahead.close()
+	w.target, w.sink, w.done = target, sink, target.reached(start.Sequence)
+	err := w.run()
+	return End{w.pos, w.refusals}, err
+}
+
+// End is where a walk ended, and what it refused on its way.
+type End struct {
+	Position
+	Refused []Refusal
+}
+
+func newWalk(ctx context.Context, b *Bucket, m *Manifest, at Position) *walk {
+	return &walk{
+		ctx: ctx, b: b, m: m, pos: at, listed: map[string]map[int64][]Batch{}, ahead: newFetcher(ctx, b, m.DatabaseID),
+		refused: map[Batch]bool{}, tried: map[attempt]outcome{}, leading: map[attempt]bool{},
+	}
+}
+
+func (w *walk) run() error {
+	m, start := w.m, w.pos
 	if start.Sequence == m.LatestSequence && start.Chain != m.ChainHead {
-		return start, fmt.Errorf("%w: its history up to sequence %d is not the one that is to be continued", ErrCorrupt, start.Sequence)
+		return fmt.Errorf("%w: its history up to sequence %d is not the one that is to be continued", ErrCorrupt, start.Sequence)
 	}
 	if start.Sequence < m.Begins() {
-		return start, m.tooOld()
+		return m.tooOld()
 	}
-	w.ahead = newFetcher(ctx, b)
-	defer w.ahead.close()
 	for i, span := range m.Lineage {
 		if w.done || span.To != 0 && span.To <= w.pos.Sequence {
 			continue
 		}
-		if err := w.span(ctx, i); err != nil {
-			return w.pos, err
+		if err := w.span(i); err != nil {
+			return err
 		}
 	}
 	if !w.done && w.pos.Sequence < m.LatestSequence {
-		return w.pos, fmt.Errorf("%w: the manifest says that changes up to %d are stored, but nothing continues after %d", ErrCorrupt, m.LatestSequence, w.pos.Sequence)
+		return fmt.Errorf("%w: the manifest says that changes up to %d are stored, but nothing continues after %d", ErrCorrupt, m.LatestSequence, w.pos.Sequence)
 	}
-	return w.pos, nil
+	return nil
 }
 
 type walk struct {
+	ctx    context.Context
 	b      *Bucket
 	m      *Manifest
 	pos    Position
@@ -94,15 +118,22 @@ type walk struct {
 	// By node and epoch, what a node's folder has from the first span on that was
 	// looked for. A folder is listed once, for all sessions of its node.
 	listed map[string]map[int64][]Batch
+
+	// What was found to be of no use, which is not looked at again, and what was
+	// found out about ways that the walk may take.
+	refused  map[Batch]bool
+	refusals []Refusal
+	tried    map[attempt]outcome
+	leading  map[attempt]bool
 }
 
 // list sees to it that the folder of a span's node is listed.
-func (w *walk) list(ctx context.Context, s Span) error {
+func (w *walk) list(s Span) error {
 	if w.listed[s.NodeID] != nil {
 		return nil
 	}
 	sessions := map[int64][]Batch{}
-	for o, err := range w.b.batches(ctx, s.NodeID, s.From) {
+	for o, err := range w.b.batches(w.ctx, s.NodeID, s.From) {
 		if err != nil {
 			return err
 		}
@@ -113,38 +144,37 @@ func (w *walk) list(ctx context.Context, s Span) error {
 }
 
 // span walks through span i of the lineage.
-func (w *walk) span(ctx context.Context, i int) error {
+func (w *walk) span(i int) error {
 	s := w.m.Lineage[i]
-	if err := w.list(ctx, s); err != nil {
+	if err := w.list(s); err != nil {
 		return err
 	}
-	open, batches := s.To == 0, w.listed[s.NodeID][s.Epoch]
-	for !w.done && (open || w.pos.Sequence < s.To) {
-		next := candidates(batches, w.pos.Sequence)
-		if len(next) == 0 {
-			if !open || w.pos.Sequence < w.m.LatestSequence {
-				return fmt.Errorf("%w: no batch of node %s, epoch %d continues after sequence %d", ErrCorrupt, s.NodeID, s.Epoch, w.pos.Sequence)
-			}
-			return nil
-		}
+	batches := w.listed[s.NodeID][s.Epoch]
+	for !w.done && (s.To == 0 || w.pos.Sequence < s.To) {
+		confirmed := s.To != 0 || w.pos.Sequence < w.m.LatestSequence
 		w.ahead.passed(w.pos.Sequence)
 		w.ahead.want(w.predict(i)...)
-		if len(next) > 1 && w.pos.Sequence < w.m.LatestSequence {
+		next := w.candidates(batches, w.pos.Sequence)
+		if len(next) > 1 && confirmed {
 			next = w.preferred(s, batches, next)
 		}
-		if err := w.step(s, next); err != nil {
+		found, err := w.step(s, next, confirmed)
+		if err != nil {
 			return err
+		}
+		if !found {
+			return nil
 		}
 	}
 	return nil
 }
 
-// candidates are the batches that hold the entry after sequence, the widest
-// first.
-func candidates(batches []Batch, sequence int64) []Batch {
+// candidates are the batches that hold the entry after sequence and were not
+// refused, the widest first.
+func (w *walk) candidates(batches []Batch, sequence int64) []Batch {
 	var out []Batch
 	for _, b := range batches {
-		if b.From <= sequence+1 && b.To > sequence {
+		if b.From <= sequence+1 && b.To > sequence && !w.refused[b] {
 			out = append(out, b)
 		}
 	}
@@ -159,119 +189,75 @@ func (w *walk) predict(i int) (out []Batch) {
 	for ; i < len(w.m.Lineage); i++ {
 		s := w.m.Lineage[i]
 		for s.To == 0 || sequence < s.To {
-			next := candidates(w.listed[s.NodeID][s.Epoch], sequence)
+			next := w.candidates(w.listed[s.NodeID][s.Epoch], sequence)
 			enough := len(out) >= leastAhead && bytes > fewBytes || len(out) == mostAhead
 			if len(next) == 0 || enough || w.target.reached(sequence) {
 				return out
 			}
+			if bytes += next[0].Size; bytes > mostBytes && len(out) > 0 {
+				return out
+			}
 			out, sequence = append(out, next[0]), cut(s, next[0])
-			bytes += next[0].Size
 		}
 	}
 	return out
 }
 
-// step takes the first candidate that continues the chain.
-func (w *walk) step(s Span, next []Batch) error {
-	var refused []error
+// step takes the first candidate that continues the chain. Past what is confirmed
+// there need be none.
+func (w *walk) step(s Span, next []Batch, confirmed bool) (found bool, err error) {
+	var unread error
 	for _, o := range next {
-		data, err := w.ahead.get(o)
-		if err != nil {
-			return err
+		err := w.use(s, o)
+		for again := 0; errors.Is(err, errOther) && !confirmed && again < 2; again++ {
+			w.ahead.forget(o) // it may end the history, or have been altered on its way here
+			err = w.use(s, o)
 		}
-		err = w.take(s, o, data)
-		if err == nil {
-			return nil
+		switch {
+		case errors.Is(err, errOther):
+			w.refuse(o, err)
+		case errors.Is(err, errUnread): // another one may hold the same
+			unread = cmp.Or(unread, err)
+		default:
+			return err == nil, err
 		}
-		if !errors.Is(err, errOther) {
-			return err
-		}
-		refused = append(refused, err)
 	}
-	return fmt.Errorf("%w: no batch continues the history after sequence %d: %w", ErrCorrupt, w.pos.Sequence, errors.Join(refused...))
+	switch {
+	case unread != nil:
+		return false, unread
+	case confirmed:
+		return false, w.broken(s)
+	}
+	return false, nil
 }
 
-// preferred puts the candidates first from which the manifest's head can be
-// reached. Normally all of them are parts of one another, left over from a
-// merge, and the widest will do. When they are not, the writer's machine was
-// cloned while it ran, both went on under one epoch, and what the winner
-// stored is what the manifest confirmed.
-func (w *walk) preferred(s Span, batches, next []Batch) []Batch {
-	widest, err := w.trial(s, next[0], 0)
-	if err == nil {
-		same := true
-		for _, o := range next[1:] {
-			if end, err := w.trial(s, o, 0); err == nil {
-				cut, err := w.trial(s, next[0], end.Sequence)
-				same = same && err == nil && cut == end
-			}
-		}
-		if same || widest.Sequence >= w.m.LatestSequence {
-			return next
-		}
+// use reads o and takes it.
+func (w *walk) use(s Span, o Batch) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
 	}
-	var leads, rest []Batch
-	for _, o := range next {
-		if w.leads(s, batches, o) {
-			leads = append(leads, o)
-		} else {
-			rest = append(rest, o)
-		}
-	}
-	return append(leads, rest...)
-}
-
-// trial reads o, without a sink, up to sequence to or its end.
-func (w *walk) trial(s Span, o Batch, to int64) (Position, error) {
 	data, err := w.ahead.get(o)
 	if err != nil {
-		return Position{}, err
+		return err
 	}
-	dry := *w
-	dry.sink = nil
-	if to == 0 {
-		to = cut(s, o)
-	}
-	end, _, err := dry.apply(s, o, data, to)
-	return end, err
+	return w.take(s, o, data)
 }
-
-// leads says whether some way through o reaches the manifest's head.
-func (w *walk) leads(s Span, batches []Batch, o Batch) bool {
-	end, err := w.trial(s, o, 0)
-	if err != nil {
-		return false
-	}
-	if end.Sequence >= w.m.LatestSequence || end.Sequence == s.To {
-		return true
-	}
-	on := *w
-	on.pos = end
-	for _, next := range candidates(batches, end.Sequence) {
-		if on.leads(s, batches, next) {
-			return true
-		}
-	}
-	return false
-}
-
-var (
-	// errOther says that a batch is no part of this history, or is damaged:
-	// another one may hold the same entries.
-	errOther = errors.New("not usable")
-	// errApart is the former of the two: the batch belongs to another history.
-	errApart = errors.New("does not continue the chain")
-)
 
 // blame finds out who is to blame for err of the sink: it gets its records
 // before the batch's end has proven them, and a damaged batch may have told it
 // what cannot be.
 func (w *walk) blame(s Span, o Batch, data []byte, limit int64, err error) error {
-	dry := *w
-	dry.sink = nil
-	if _, _, damage := dry.apply(s, o, data, limit); damage != nil {
+	if damage := w.dry(s, o, data, limit); damage != nil {
 		return damage
 	}
+	return err
+}
+
+// dry is apply without a sink.
+func (w *walk) dry(s Span, o Batch, data []byte, limit int64) error {
+	dry := *w
+	dry.sink = nil
+	_, _, err := dry.apply(s, o, data, limit)
 	return err
 }
 
@@ -281,7 +267,10 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if limit <= w.pos.Sequence {
+	if limit <= w.pos.Sequence { // but only if this batch is what follows
+		if err := w.dry(s, o, data, cut(s, o)); err != nil {
+			return err
+		}
 		w.done = true
 		return nil
 	}
@@ -341,6 +330,9 @@ func (w *walk) read(o Batch, data []byte, fn func(*segment.Record) bool) error {
 		return fmt.Errorf("%w: %w", errOther, err)
 	}
 	for {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
 		rec, err := r.Next()
 		if err == io.EOF {
 			return nil
@@ -391,6 +383,9 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 		}
 	}
 	for {
+		if err := w.ctx.Err(); err != nil {
+			return end, nil, err
+		}
 		rec, err := r.Next()
 		if err == io.EOF {
 			break

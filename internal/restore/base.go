@@ -17,13 +17,16 @@ import (
 // the latest.
 type Target struct{ Sequence, Time int64 }
 
-// locate finds the sequence that t means in the history m.
-func (t Target) locate(ctx context.Context, b *remote.Bucket, m *remote.Manifest) (to remote.Target, err error) {
-	to.Sequence = t.Sequence
-	if t.Time != 0 {
-		to.Sequence, err = b.Locate(ctx, m, t.Time)
+// locate finds the sequence that the target means.
+func (j *job) locate(ctx context.Context) error {
+	j.to.Sequence = j.opts.Target.Sequence
+	if j.opts.Target.Time == 0 {
+		return nil
 	}
-	return to, err
+	sequence, refused, err := j.b.Locate(ctx, j.m, j.opts.Target.Time)
+	j.to.Sequence = sequence
+	j.refuse(refused)
+	return err
 }
 
 // broken are the snapshots that turned out to be damaged.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/apply"
@@ -74,6 +75,10 @@ type Result struct {
 	// Damaged are the keys of snapshots that could not be used. An older one and
 	// the log after it, or the whole log, have given the same.
 	Damaged []string
+	// Refused are objects that are named like a part of the history, and cannot be
+	// used. What a manifest confirms was there without them; the history ended before
+	// those behind that.
+	Refused []remote.Refusal
 	// Aside are the new names of files that lay beside the place and belonged to no
 	// database there.
 	Aside []string
@@ -102,9 +107,9 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	if err != nil {
 		return res, err
 	}
-	history := m.Manifest
+	job := &job{b: b, m: m.Manifest, opts: opts}
 	if opts.Branch != "" {
-		if history, err = b.Branch(ctx, history, opts.Branch); err != nil {
+		if job.m, job.branch, job.refused, err = b.Branch(ctx, m.Manifest, opts.Branch); err != nil {
 			return res, err
 		}
 	}
@@ -113,13 +118,14 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 		return res, err
 	}
 	defer func() { err = errors.Join(err, work.Close()) }()
-	job := &job{b: b, m: history, opts: opts, file: work.Path()}
-	if job.to, err = opts.Target.locate(ctx, b, history); err != nil {
+	job.file = work.Path()
+	if err := job.locate(ctx); err != nil {
 		return res, err
 	}
 	if res, err = job.build(ctx); err != nil {
 		return res, missing(err)
 	}
+	res.Refused = job.refused
 	res.Aside, err = opts.File.Replace(work)
 	return res, err
 }
@@ -134,6 +140,9 @@ type job struct {
 	last   int64            // time of the last transaction
 	proof  *proof
 	broken broken
+
+	branch  remote.Branch // that is restored, if it is one
+	refused []remote.Refusal
 }
 
 func (j *job) progress(stage Stage, done, total int64) {
@@ -215,7 +224,8 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 	end, err := j.b.Walk(ctx, j.m, start, j.to, sink)
 	if errors.Is(err, ErrBarrier) && sink.barrier > j.m.LatestSequence {
 		// Nothing from there on is confirmed: its snapshot never came.
-		end, err = j.b.Walk(ctx, j.m, end, remote.Target{Sequence: sink.barrier - 1}, sink)
+		j.refuse(end.Refused)
+		end, err = j.b.Walk(ctx, j.m, end.Position, remote.Target{Sequence: sink.barrier - 1}, sink)
 	} else if errors.Is(err, ErrBarrier) {
 		if j.opts.Target != (Target{}) {
 			err = fmt.Errorf("%w: %w", ErrNoPoint, err)
@@ -223,12 +233,34 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 		err = fmt.Errorf("%w: after sequence %d the log cannot be replayed; choose an earlier or a later point", err, sink.barrier-1)
 	}
 	if err != nil {
-		return end, err
+		return end.Position, err
+	}
+	j.refuse(end.Refused)
+	if err := j.branched(end.Sequence); err != nil {
+		return end.Position, err
 	}
 	if end.Sequence == 0 && j.opts.Target != (Target{}) { // the latest state may well be an empty database
-		return end, fmt.Errorf("%w: the first change that it has is later", remote.ErrTooOld)
+		return end.Position, fmt.Errorf("%w: the first change that it has is later", remote.ErrTooOld)
 	}
-	return end, nil
+	return end.Position, nil
+}
+
+// branched is an error if nothing of the branch that was asked for could be used.
+func (j *job) branched(end int64) error {
+	from := j.branch.From // 0: it is the history
+	if end >= from || j.to.Sequence != 0 && j.to.Sequence < from || len(j.refused) == 0 {
+		return nil
+	}
+	return fmt.Errorf("nothing of branch %s can be used: %w", j.opts.Branch, j.refused[len(j.refused)-1].Err())
+}
+
+// refuse notes what a walk refused. Two of them may meet the same.
+func (j *job) refuse(refused []remote.Refusal) {
+	for _, r := range refused {
+		if !slices.ContainsFunc(j.refused, func(o remote.Refusal) bool { return o.Key == r.Key }) {
+			j.refused = append(j.refused, r)
+		}
+	}
 }
 
 // sink applies each batch in a transaction of its own.

@@ -85,6 +85,7 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 		if err != nil {
 			return s.judge(err)
 		}
+		s.tellRefused(c.refused)
 		if c.relation == behind {
 			b, moved = s.cfg.Bucket, true // it does answer, and it would be a pity to stop half way
 		}
@@ -98,7 +99,7 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 		} else if err != nil || !takes(c) {
 			return err
 		}
-		if err := s.take(ctx, b, c.stored); !errors.Is(err, remote.ErrLost) {
+		if _, err := s.take(ctx, b, c.stored, 1); !errors.Is(err, remote.ErrLost) {
 			return err
 		}
 	}
@@ -146,12 +147,13 @@ func (s *Syncer) probe(ctx context.Context, b *remote.Bucket) error {
 	return err
 }
 
-// take swaps the manifest to an epoch of this session's own. The bucket's
-// history is known to end where the books say.
-func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Stored) (err error) {
+// take swaps the manifest to an epoch of this session's own, ahead of the last one by
+// so many. The bucket's history is known to end where the books say. After an error
+// it returns what Swap does.
+func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Stored, ahead int64) (_ remote.Stored, err error) {
 	id := s.log.Identity()
 	if err := s.dropUploads(ctx); err != nil {
-		return err
+		return stored, err
 	}
 	m := &remote.Manifest{
 		FormatVersion: remote.ManifestVersion, Name: b.Name(), DatabaseID: id.DatabaseID,
@@ -159,17 +161,18 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 	if stored.Manifest != nil {
 		m = stored.Clone()
 	} else if m.Epoch, err = s.lastEpoch(ctx, b); err != nil {
-		return err
+		return stored, err
 	}
+	m.Epoch += ahead - 1
 	m.Takeover(id.NodeID, remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain})
 	m.Earliest, m.UpdatedAt = told(s.books.Earliest), time.Now().UnixMilli()
 	next, err := b.Swap(ctx, stored, m)
 	if err != nil {
-		return fmt.Errorf("take an epoch: %w", err)
+		return next, fmt.Errorf("take an epoch: %w", err)
 	}
 	s.manifest, s.epoch, s.node, s.pieces = next, next.Epoch, id.NodeID, nil
 	s.event("took an epoch", "epoch", s.epoch, "sequence", s.books.Acked)
-	return s.confirmed(ctx)
+	return next, s.confirmed(ctx)
 }
 
 // lastEpoch is the epoch after which the first of a bucket without a manifest comes. If

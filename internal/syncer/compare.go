@@ -57,6 +57,7 @@ type Comparison struct {
 	relation relation
 	at       remote.Position // up to where they have the same; the file's books need not say so yet
 	proven   bool
+	refused  []remote.Refusal // objects past what the manifest confirms
 }
 
 type relation int
@@ -163,10 +164,12 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 	if m.LatestSequence > f.Last {
 		return c.lags(ctx, bucket, f)
 	}
-	far, near, err := bucket.Tips(ctx, m)
+	tips, err := bucket.Tips(ctx, m)
 	if err != nil {
 		return err
 	}
+	far, near := tips.Far, tips.Near
+	c.refused = tips.Refused
 	if near.Sequence > f.Last {
 		return c.lags(ctx, bucket, f)
 	}
@@ -175,6 +178,9 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 	// If the file has it, it is sent again.
 	c.relation, c.at = ahead, near
 	switch {
+	case far.Sequence < f.Books.Acked && len(tips.Refused) > 0:
+		// It may be there, and was altered, here or on its way here: that is no other history.
+		return fmt.Errorf("this file has sent changes up to %d, of which the bucket's history has those up to %d: %w", f.Books.Acked, far.Sequence, tips.Refused[0].Err())
 	case far.Sequence < f.Books.Acked:
 		return fmt.Errorf("%w: this file has sent changes up to %d, of which the history in the bucket has those up to %d; another writer has taken over, or the bucket is an older copy", errOther, f.Books.Acked, far.Sequence)
 	case near.Sequence >= f.Books.Acked:

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
-	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -52,6 +51,8 @@ func (s *Syncer) settle(ctx context.Context) (err error) {
 		return s.missing(ctx, err)
 	case err != nil:
 		return fmt.Errorf("find out whether the manifest was replaced: %w", err)
+	case s.epoch != 0 && s.manifest.Epoch != s.epoch:
+		return s.renewed(ctx)
 	}
 	return nil
 }
@@ -63,12 +64,8 @@ func (s *Syncer) settle(ctx context.Context) (err error) {
 // not, a new backup begins, with a snapshot if the log does not reach back far enough.
 func (s *Syncer) missing(ctx context.Context, gone error) error {
 	s.gone = true
-	b := s.books
-	if b.Acked <= s.manifest.LatestSequence {
-		return gone
-	}
-	b.Acked, b.Chain, b.Confirmed = s.manifest.LatestSequence, s.manifest.ChainHead, s.manifest.LatestSequence
-	return errors.Join(gone, s.record(ctx, b, changelog.Digests{Known: digest.Set{}, Told: digest.Set{}}))
+	_, err := s.stepBack(ctx)
+	return errors.Join(gone, err)
 }
 
 // confirmed writes into the books what the manifest now says.

@@ -48,9 +48,9 @@ func (s *Syncer) saveBranch(ctx context.Context) error {
 		return s.ailment.err
 	}
 	branch, err := s.storeBranch(ctx)
-	if errors.Is(err, remote.ErrLost) {
-		// A clone of this machine writes under the same name and epoch. The
-		// branch becomes that of a node of its own.
+	if errors.Is(err, remote.ErrLost) || errors.Is(err, remote.ErrTaken) {
+		// A clone of this machine writes under the same name and epoch, or a stranger
+		// has put something there. The branch becomes that of a node of its own.
 		if err := s.dropUploads(ctx); err != nil {
 			return err
 		}

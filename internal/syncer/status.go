@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
 // Status is a view of the engine for metrics. It touches neither disk nor
@@ -59,4 +61,17 @@ func (s *Syncer) report(err error) {
 		level = slog.LevelError
 	}
 	s.cfg.Logger.Log(context.Background(), level, "sync failed", "scope", "sync", "error", err, "pending", s.pending())
+}
+
+// tellRefused tells of objects that stand where the history would go on, and are no
+// part of it. A few are enough to know that somebody else writes into the folder.
+func (s *Syncer) tellRefused(refused []remote.Refusal) {
+	const most = 3
+	for _, r := range refused[:min(len(refused), most)] {
+		s.cfg.Logger.Warn("the bucket has an object that is named like a batch and is no part of the history; it is passed over",
+			"scope", "sync", "key", r.Key, "error", r.Why)
+	}
+	if more := len(refused) - most; more > 0 {
+		s.cfg.Logger.Warn("there are more objects that are named like batches and are no part of the history", "scope", "sync", "count", more)
+	}
 }

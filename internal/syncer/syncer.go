@@ -452,7 +452,7 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 			return err
 		}
 	}
-	if err := s.upload(ctx, target); err != nil {
+	if err := s.ship(ctx, target); err != nil {
 		return err
 	}
 	if err := s.finish(ctx); err != nil {

@@ -66,6 +66,10 @@ func (s *Syncer) merge(ctx context.Context) error {
 			jobs[i] = changelog.Job{Kind: changelog.Delete, Epoch: p.Epoch, From: p.From, To: p.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), p.Batch), Due: due}
 		}
 		whole, err := s.cfg.Bucket.Merge(ctx, s.log.Identity().DatabaseID, parts)
+		if errors.Is(err, remote.ErrTaken) {
+			s.pieces = s.pieces[from+1:] // another range has another name
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,101 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// PutBatch stores a sealed batch, which SealBatch gave. The name is this session's
+// own. If it is taken, the object may hold the same, from an attempt whose answer was
+// lost. A whole batch that is another one was stored by a twin of this session: ErrLost.
+// Anything else is ErrTaken, and tells nothing of who writes the history.
+func (b *Bucket) PutBatch(ctx context.Context, databaseID string, name Batch, sealed []byte) error {
+	key := BatchKey(b.name, name)
+	_, err := b.store.Put(ctx, key, bytes.NewReader(sealed), objstore.PutOptions{IfAbsent: true})
+	if !errors.Is(err, objstore.ErrPrecondition) {
+		return err
+	}
+	// Sealing is not deterministic, so what was sealed is compared.
+	ours, oursErr := b.contents(databaseID, name, bytes.NewReader(sealed))
+	if oursErr != nil {
+		return oursErr
+	}
+	var refused error
+	for range 3 { // it may be altered on its way here
+		theirs, rerr := b.contentsOf(ctx, databaseID, name)
+		switch {
+		case errors.Is(rerr, errOther):
+			refused = rerr
+		case rerr != nil:
+			return fmt.Errorf("%w; and what is stored there cannot be read: %w", err, rerr)
+		case ours != theirs:
+			return fmt.Errorf("%w: %s holds something else", ErrLost, key)
+		default:
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrTaken, refused)
+}
+
+// contentsOf is contents of the object that the bucket has under name.
+func (b *Bucket) contentsOf(ctx context.Context, databaseID string, name Batch) (sum [sha256.Size]byte, err error) {
+	body, _, err := b.store.Get(ctx, BatchKey(b.name, name), objstore.GetOptions{})
+	if err != nil {
+		return sum, err
+	}
+	defer body.Close()
+	src := &source{Reader: body}
+	sum, err = b.contents(databaseID, name, src)
+	if src.err != nil {
+		err = src.err
+	}
+	return sum, err
+}
+
+// contents is the hash of what a sealed batch holds. It is errOther if that is not a
+// whole batch of this name.
+func (b *Bucket) contents(databaseID string, name Batch, sealed io.Reader) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	r, err := b.teeBatch(databaseID, name, sealed, h)
+	for err == nil {
+		_, err = r.Next()
+	}
+	if err == io.EOF && r.Trailer().To != name.To {
+		err = fmt.Errorf("%w: it ends at sequence %d", ErrCorrupt, r.Trailer().To)
+	}
+	if err != io.EOF {
+		return sum, fmt.Errorf("%w: %s: %w", errOther, BatchKey(b.name, name), err)
+	}
+	h.Sum(sum[:0])
+	return sum, nil
+}
+
+// openBatch opens the object of batch name.
+func (b *Bucket) openBatch(databaseID string, name Batch, sealed io.Reader) (*segment.Reader, error) {
+	return b.teeBatch(databaseID, name, sealed, io.Discard)
+}
+
+// teeBatch opens the object of batch name, and writes to dst what is read of it.
+func (b *Bucket) teeBatch(databaseID string, name Batch, sealed io.Reader, dst io.Writer) (*segment.Reader, error) {
+	key := BatchKey(b.name, name)
+	plain, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	r, err := segment.NewReader(io.TeeReader(plain, dst))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if h := r.Header(); h.NodeID != name.NodeID || h.Epoch != name.Epoch || h.From != name.From {
+		return nil, fmt.Errorf("%w: %s holds batch %s of node %s", ErrCorrupt, key, Batch{From: h.From, To: name.To, Epoch: h.Epoch}.file(), h.NodeID)
+	}
+	return r, nil
+}

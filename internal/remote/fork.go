@@ -1,0 +1,105 @@
+package remote
+
+import "errors"
+
+// attempt is to read a batch from a position on, up to a sequence.
+type attempt struct {
+	Batch
+	at Position
+	to int64
+}
+
+// outcome is where an attempt ended.
+type outcome struct {
+	end Position
+	err error
+}
+
+// preferred drops the candidates that do not continue the history, and puts those
+// first from which the manifest's head can be reached. Normally all of them are parts
+// of one another, left over from a merge, and the widest will do. When they are not,
+// the writer's machine was cloned while it ran, both went on under one epoch, and what
+// the winner stored is what the manifest confirmed.
+func (w *walk) preferred(s Span, batches, next []Batch) []Batch {
+	var able []Batch
+	for _, o := range next {
+		if _, err := w.trial(s, o, w.pos, cut(s, o)); errors.Is(err, errOther) {
+			w.refuse(o, err)
+		} else {
+			able = append(able, o)
+		}
+	}
+	if len(able) < 2 || w.agree(s, able) {
+		return able
+	}
+	var leads, rest []Batch
+	for _, o := range able {
+		if w.leads(s, batches, o, w.pos) {
+			leads = append(leads, o)
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	return append(leads, rest...)
+}
+
+// agree says whether the first of next, the widest, will do: it reaches the manifest's
+// head, or the others are parts of it.
+func (w *walk) agree(s Span, next []Batch) bool {
+	widest, err := w.trial(s, next[0], w.pos, cut(s, next[0]))
+	if err != nil || widest.Sequence >= w.m.LatestSequence {
+		return err == nil
+	}
+	for _, o := range next[1:] {
+		end, err := w.trial(s, o, w.pos, cut(s, o))
+		if err != nil {
+			continue // it cannot be read now, so it is not taken either
+		}
+		if part, err := w.trial(s, next[0], w.pos, end.Sequence); err != nil || part != end {
+			return false
+		}
+	}
+	return true
+}
+
+// trial reads o from at on, without a sink, up to sequence to. It does so once: where
+// many batches overlap, many ways lead to the same place.
+func (w *walk) trial(s Span, o Batch, at Position, to int64) (Position, error) {
+	key := attempt{o, at, to}
+	if r, ok := w.tried[key]; ok {
+		return r.end, r.err
+	}
+	var r outcome
+	data, err := w.ahead.get(o)
+	if err == nil {
+		dry := *w
+		dry.sink, dry.pos = nil, at
+		r.end, _, err = dry.apply(s, o, data, to)
+	}
+	if r.err = err; w.ctx.Err() == nil {
+		w.tried[key] = r
+	}
+	return r.end, r.err
+}
+
+// leads says whether some way from at through o reaches the manifest's head.
+func (w *walk) leads(s Span, batches []Batch, o Batch, at Position) (found bool) {
+	key := attempt{Batch: o, at: at}
+	if found, known := w.leading[key]; known {
+		return found
+	}
+	defer func() { w.leading[key] = found }()
+	end, err := w.trial(s, o, at, cut(s, o))
+	if err != nil {
+		return false
+	}
+	if end.Sequence >= w.m.LatestSequence || end.Sequence == s.To {
+		return true
+	}
+	for _, next := range w.candidates(batches, end.Sequence) {
+		if w.leads(s, batches, next, end) {
+			return true
+		}
+	}
+	return false
+}
