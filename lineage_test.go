@@ -460,6 +460,9 @@ func TestHeadless(t *testing.T) {
 			t.Errorf("%s: flush: %v", left, err)
 		}
 		check(t, other.Close())
+		// Nor does a stranger's object leave no epoch for a new backup.
+		_, err = cfg.Store.Put(ctx, fmt.Sprintf("databases/app/nodes/%s/logs/000000000001-000000000001.e%d.json", db.NodeID(), int64(1)<<53-1), strings.NewReader("junk"), objstore.PutOptions{})
+		check(t, err)
 		db = open(t, cfg) // whose own it was goes on, with a backup of its own
 		exec(t, db, "INSERT INTO t(v) VALUES('later')")
 		check(t, db.Flush(ctx))

@@ -150,6 +150,15 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		}
 		ts.Setenv(args[0], found[1])
 	},
+	// stray GLOB NAME puts an object that is none of ours into a folder.
+	"stray": func(ts *testscript.TestScript, neg bool, args []string) {
+		folders, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		if len(folders) != 1 {
+			ts.Fatalf("%s matches %d folders", args[0], len(folders))
+		}
+		ts.Check(os.WriteFile(filepath.Join(folders[0], args[1]), []byte("junk"), 0o600))
+	},
 	// damage GLOB changes a byte in the middle of a file.
 	"damage": func(ts *testscript.TestScript, neg bool, args []string) {
 		files, err := filepath.Glob(ts.MkAbs(args[0]))

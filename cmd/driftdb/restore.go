@@ -73,13 +73,14 @@ type restored struct {
 
 	ForeignKeyViolations int64    `json:"foreignKeyViolations,omitzero"`
 	Faults               []string `json:"faults,omitempty"`
+	Refused              []string `json:"refused,omitempty"`
 }
 
 func restoredOf(name string, r driftdb.RestoreResult) restored {
 	return restored{
 		Database: name, Sequence: r.Sequence, Time: instant(r.Time),
 		Rows: r.Rows, Tables: r.Tables, Bytes: r.Bytes, Seconds: seconds(r.Duration),
-		ForeignKeyViolations: r.ForeignKeyViolations, Faults: r.Faults,
+		ForeignKeyViolations: r.ForeignKeyViolations, Faults: r.Faults, Refused: r.Refused,
 	}
 }
 
@@ -146,6 +147,9 @@ func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreCo
 	if err == nil && r.ForeignKeyViolations > 0 {
 		a.stderr.Printf("note: %s to a row that is not there, as in the database that was backed up\n",
 			plural(r.ForeignKeyViolations, "row refers", "rows refer"))
+	}
+	for _, key := range r.Refused {
+		a.stderr.Printf("warning: %s is named like a part of the backup and is none; it was passed over: somebody else may write to the bucket\n", key)
 	}
 	for _, fault := range r.Faults {
 		a.stderr.Printf("note: as in the database that was backed up: %s\n", fault)

@@ -252,13 +252,15 @@ func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
 }
 
 // LastEpoch is the largest epoch of which node has batches, or 0. They outlive a manifest
-// that was lost.
+// that was lost. One that no session can come to is a stranger's.
 func (b *Bucket) LastEpoch(ctx context.Context, node string) (last int64, err error) {
 	for o, err := range b.batches(ctx, node, 0) {
 		if err != nil {
 			return 0, err
 		}
-		last = max(last, o.Epoch)
+		if o.Epoch < maxEpoch/2 {
+			last = max(last, o.Epoch)
+		}
 	}
 	return last, nil
 }

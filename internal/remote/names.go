@@ -105,6 +105,10 @@ func SnapshotKey(name, node string, ms int64) string {
 	return snapshotFolder(name, node) + strconv.FormatInt(ms, 10) + ".sqlite"
 }
 
+// maxEpoch is far above any epoch that a session takes, and far below what a number can
+// hold: no name of a stranger's leaves the sessions to come without one.
+const maxEpoch = 1 << 53
+
 // parseBatch reads the file name of a batch. Anything else in the folder is
 // somebody else's and is passed over.
 func parseBatch(node, file string) (Batch, bool) {
@@ -125,6 +129,6 @@ func parseBatch(node, file string) (Batch, bool) {
 	b.From, err[0] = strconv.ParseInt(from, 10, 64)
 	b.To, err[1] = strconv.ParseInt(to, 10, 64)
 	b.Epoch, err[2] = strconv.ParseInt(epoch, 10, 64)
-	ok = errors.Join(err[:]...) == nil && b.From >= 1 && b.To >= b.From && b.To <= maxSequence && b.Epoch >= 1
+	ok = errors.Join(err[:]...) == nil && b.From >= 1 && b.To >= b.From && b.To <= maxSequence && b.Epoch >= 1 && b.Epoch <= maxEpoch
 	return b, ok && b.file() == file
 }
