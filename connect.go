@@ -13,6 +13,10 @@ import (
 // A function or a collation that an index, a CHECK or a generated column uses has
 // to give the same answer for the same arguments for ever, in every program that
 // opens or restores the database: it is part of the data.
+//
+// The schema of a restored database may call the functions while the restore checks it,
+// and without encryption keys whoever can write to the bucket writes that schema: a
+// function should not reach outside the database.
 type Registrar struct{ r *sqlite.Registrar }
 
 // Function is a SQL function. Either Scalar or Aggregate is set.
