@@ -2,6 +2,7 @@ package driftdb_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -234,12 +235,15 @@ type outcomes struct {
 // word is the name of a typed error. Any other error is a failure of the test.
 func word(t *testing.T, who string, err error) string {
 	t.Helper()
-	for name, typed := range map[string]error{
-		"ErrCorrupt": driftdb.ErrCorrupt, "ErrNoBackup": driftdb.ErrNoBackup, "ErrFenced": driftdb.ErrFenced,
-		"ErrDiverged": driftdb.ErrDiverged, "ErrKey": driftdb.ErrKey,
+	for _, typed := range []struct {
+		name string
+		err  error
+	}{
+		{"ErrCorrupt", driftdb.ErrCorrupt}, {"ErrNoBackup", driftdb.ErrNoBackup}, {"ErrFenced", driftdb.ErrFenced},
+		{"ErrDiverged", driftdb.ErrDiverged}, {"ErrKey", driftdb.ErrKey},
 	} {
-		if errors.Is(err, typed) {
-			return "`" + name + "`"
+		if errors.Is(err, typed.err) {
+			return "`" + typed.name + "`"
 		}
 	}
 	t.Errorf("%s: %v, which is none of the errors that it may be", who, err)
@@ -249,10 +253,11 @@ func word(t *testing.T, who string, err error) string {
 // trial is one attack on one object.
 type trial struct {
 	*testing.T
-	ctx   context.Context
-	a     *attacked
-	dir   string
-	stale bool // the attack was an old manifest: older points of the history are what it has
+	ctx      context.Context
+	dir      string
+	before   bucket // what is in it after the attack
+	stale    bool   // it has an old manifest, which hides newer points
+	headless bool   // it has no manifest: whose backup it was begins another one
 }
 
 // restore is what restoring cfg comes to; want are the rows.
@@ -299,10 +304,17 @@ func (t trial) goOn(who string, db *driftdb.DB, cfg driftdb.Config) string {
 	}
 	rc := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys}
 	if after := t.restore("what "+who+" has stored", rc, want); after != "right" {
-		return "unaware"
+		return "not told"
 	}
 	check(t.T, dbtest.Compare(cfg.Path, filepath.Join(t.dir, "restored.sqlite")))
+	if t.headless {
+		return "begins anew"
+	}
 	return "goes on"
+}
+
+func trialName(target, attack, mode string) string {
+	return fmt.Sprintf("%s, %s, %s", target, attack, mode)
 }
 
 // TestAttacks: whatever becomes of one object of a bucket, readers get the right data or
@@ -311,8 +323,10 @@ func (t trial) goOn(who string, db *driftdb.DB, cfg driftdb.Config) string {
 func TestAttacks(t *testing.T) {
 	dir := memoryDir(t)
 	results := map[string]outcomes{}
-	modes := map[string][]string{"keys": {strings.Repeat("5e", 32)}, "none": nil}
-	for mode, keys := range modes {
+	for mode, keys := range map[string][]string{"keys": {strings.Repeat("5e", 32)}, "none": nil} {
+		if testing.Short() && keys == nil {
+			continue
+		}
 		var a *attacked
 		folder := filepath.Join(dir, mode)
 		check(t, os.MkdirAll(folder, 0o700))
@@ -325,15 +339,15 @@ func TestAttacks(t *testing.T) {
 		})
 		for target, o := range targets {
 			for _, attack := range attacks {
-				name := fmt.Sprintf("%s, %s, %s", o.name, attack, mode)
+				name := trialName(o.name, attack, mode)
 				t.Run(name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { results[name] = testAttack(t, a, folder, target, attack) })
 				})
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(results)) {
-		fmt.Printf("%-40s %+v\n", name, results[name])
+	if len(results) == 2*len(targets)*len(attacks) { // and not only those that -run asks for
+		compareTable(t, attackTable(results))
 	}
 }
 
@@ -343,24 +357,27 @@ func testAttack(t *testing.T, a *attacked, folder string, target int, attack str
 	defer cancel()
 	dir, err := os.MkdirTemp(folder, "attack-")
 	check(t, err)
-	try := trial{t, ctx, a, dir, targets[target].name == "manifest" && attack == "old"}
 	running, cfg := a.run(t, filepath.Join(dir, "running.sqlite"), "5")
 	defer running.Close()
 	a.attack(t, cfg.Store, target, attack)
 	after := bucketOf(t, cfg.Store)
+	manifest := targets[target].name == "manifest"
+	try := trial{t, ctx, dir, after, manifest && attack == "old", manifest && attack == "missing"}
 
 	rc := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys}
 	out.latest = try.restore("the latest", rc, rowsUpTo(confirmed))
+	var points []string
 	for point := int64(1); point <= confirmed; point++ {
 		rc := rc
 		rc.Sequence = point
 		got := try.restore(fmt.Sprint("point ", point), rc, rowsUpTo(point))
 		if got == "right" {
-			out.points += fmt.Sprint(point, " ")
+			points = append(points, fmt.Sprint(point))
 		} else if restorable(point, target, attack) {
 			t.Errorf("point %d, whose bytes are there: %s", point, got)
 		}
 	}
+	out.points = cmp.Or(strings.Join(points, " "), "none")
 	rc.Branch = "n.e1"
 	out.branch = try.restore("the branch", rc, "2 mine")
 	rc.Branch, out.verify = "", "right"
@@ -402,9 +419,68 @@ func (t trial) catchUp(cfg driftdb.Config) string {
 	if _, err = db.Exec(t.ctx, "INSERT INTO t VALUES('fork')"); err == nil {
 		err = db.Flush(t.ctx)
 	}
-	if err == nil {
-		t.Errorf("the old copy has forgotten change %d, and goes on", confirmed)
-		return "FORKS"
+	if err != nil {
+		return word(t.T, "the old copy", err)
 	}
-	return word(t.T, "the old copy", err)
+	if !t.headless {
+		t.Errorf("the old copy goes on without change %d", confirmed)
+	}
+	for key := range t.before {
+		if _, ok := bucketOf(t.T, cfg.Store)[key]; !ok {
+			t.Errorf("the old copy has deleted %s", key)
+		}
+	}
+	return "begins anew"
+}
+
+// attackTable has one line for all attacks on an object that come to the same.
+func attackTable(results map[string]outcomes) string {
+	var b strings.Builder
+	b.WriteString("| object | attack | latest | points | verify | branch | running writer | reopened file | old copy |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
+	for _, o := range targets {
+		var all []outcomes // in the order of the attacks
+		same := map[outcomes][]string{}
+		add := func(out outcomes, attack string) {
+			if same[out] == nil {
+				all = append(all, out)
+			}
+			same[out] = append(same[out], attack)
+		}
+		for _, attack := range attacks {
+			with, without := results[trialName(o.name, attack, "keys")], results[trialName(o.name, attack, "none")]
+			if with == without {
+				add(with, attack)
+				continue
+			}
+			add(with, attack+" (keys)")
+			add(without, attack+" (no keys)")
+		}
+		for _, out := range all {
+			which := strings.Join(same[out], ", ")
+			if len(same[out]) == len(attacks) && len(all) == 1 {
+				which = "any"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", o.name, which,
+				out.latest, out.points, out.verify, out.branch, out.writer, out.reopened, out.copied)
+		}
+	}
+	return b.String()
+}
+
+// compareTable compares the table with the one in FORMAT.md, or writes it there.
+func compareTable(t *testing.T, table string) {
+	const file, begin, end = "docs/FORMAT.md", "<!-- attacks -->\n", "<!-- end of attacks -->\n"
+	doc := readDoc(t, file)
+	before, rest, found := strings.Cut(doc, begin)
+	written, after, ended := strings.Cut(rest, end)
+	switch {
+	case !found || !ended:
+		t.Errorf("%s has no place for the table of attacks", file)
+	case t.Failed(), written == table:
+	case *update:
+		check(t, os.WriteFile(file, []byte(before+begin+table+end+after), 0o644))
+	default:
+		t.Errorf("%s is not up to date; go test -run TestAttacks -update . writes it:\n%s", file, table)
+	}
 }
