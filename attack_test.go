@@ -486,6 +486,6 @@ func compareTable(t *testing.T, table string) {
 	case *update:
 		check(t, os.WriteFile(file, []byte(before+begin+table+end+after), 0o644))
 	default:
-		t.Errorf("%s is not up to date; go test -run TestAttacks -update . writes it:\n%s", file, table)
+		t.Errorf("%s is not up to date; go test . -run 'TestAttacks$' -update writes it:\n%s", file, table)
 	}
 }
