@@ -36,7 +36,7 @@ type watch struct {
 	opened    int // objects that were decrypted
 }
 
-// trace is half of a secret in one spelling.
+// trace is a quarter of a secret in one spelling. Whatever has half of a secret has one.
 type trace struct{ name, text string }
 
 // newWatch watches for secrets. Until the test ends, temporary files are in the folder
@@ -75,10 +75,10 @@ func newWatch(t *testing.T, secrets map[string]string) *watch {
 	return w
 }
 
-// add adds the halves of a secret: less than that is no use to anybody.
+// add adds the quarters of a secret.
 func (w *watch) add(name, secret string) {
-	for _, half := range []string{secret[:len(secret)/2], secret[len(secret)/2:]} {
-		for _, text := range spellings([]byte(half)) {
+	for i := range 4 {
+		for _, text := range spellings([]byte(secret[i*len(secret)/4 : (i+1)*len(secret)/4])) {
 			start := &w.traces[binary.BigEndian.Uint16([]byte(text))]
 			*start = append(*start, trace{name, text})
 		}
