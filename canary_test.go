@@ -46,15 +46,18 @@ func TestCanary(t *testing.T) {
 	some(t, db, "t", 5)
 	w.succeeds(db.Metrics(), db.Flush(ctx))
 	w.printed("the configuration", cfg)
-	w.printed("the database", db)
 	w.bucket(gate, cfg)
 	w.succeeds(nil, db.Shutdown(ctx))
+	w.printed("the database", db) // fmt reads it without its locks: not while it works
 
 	cfg.EncryptionKeys = []string{secondCanary, canary}
 	db = open(t, cfg)
 	some(t, db, "u", 3)
 	w.succeeds(nil, db.Flush(ctx))
-	rc := driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(w.folder, "restored.sqlite"), S3: cfg.S3, EncryptionKeys: cfg.EncryptionKeys, OnProgress: w.progress}
+	rc := driftdb.RestoreConfig{
+		Name: cfg.Name, Path: filepath.Join(w.folder, "restored.sqlite"), S3: cfg.S3, EncryptionKeys: cfg.EncryptionKeys,
+		OnProgress: w.progress,
+	}
 	w.succeeds(driftdb.Rekey(ctx, rc, func(r driftdb.RekeyResult) { w.printed("progress", r) }))
 	w.succeeds(driftdb.Restore(ctx, rc))
 	w.succeeds(driftdb.Verify(ctx, rc))
@@ -116,7 +119,8 @@ func canaryRefusals(t *testing.T, w *watch, gate *s3Gate, cfg driftdb.Config, rc
 	info, err := driftdb.Backup(ctx, rc)
 	check(t, err)
 	key := "driftdb/" + info.Snapshots[len(info.Snapshots)-1].Key
-	_, err = gate.server.Client(t).PutObject(ctx, &s3.PutObjectInput{Bucket: &gate.bucket, Key: &key, Body: strings.NewReader("damaged")})
+	damaged := &s3.PutObjectInput{Bucket: &gate.bucket, Key: &key, Body: strings.NewReader("damaged")}
+	_, err = gate.server.Client(t).PutObject(ctx, damaged)
 	check(t, err)
 	_, err = driftdb.Verify(ctx, rc)
 	w.fails("verify of a damaged snapshot", err, driftdb.ErrCorrupt)

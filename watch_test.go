@@ -88,13 +88,16 @@ func (w *watch) add(name, secret string) {
 // spellings are the ways in which bytes are written, whatever is around them.
 func spellings(b []byte) []string {
 	all := []string{
-		string(b), hex.EncodeToString(b), strings.ToUpper(hex.EncodeToString(b)), fmt.Sprintf("% x", b), url.QueryEscape(string(b)),
-		strings.Trim(strconv.Quote(string(b)), `"`), strings.Trim(fmt.Sprint(b), "[]"), strings.TrimSuffix(fmt.Sprintf("%#v", b), "}")[len("[]byte{"):],
+		string(b), strings.Trim(strconv.Quote(string(b)), `"`), url.QueryEscape(string(b)),
+		hex.EncodeToString(b), strings.ToUpper(hex.EncodeToString(b)), fmt.Sprintf("% x", b), strings.Trim(fmt.Sprint(b), "[]"),
+		strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", b), "[]byte{"), "}"),
 	}
 	for shift := range 3 { // base64 of something longer that has b in it
 		bits := append(make([]byte, shift), b...)
 		from, to := (8*shift+5)/6, 8*len(bits)/6
-		all = append(all, base64.RawStdEncoding.EncodeToString(bits)[from:to], base64.RawURLEncoding.EncodeToString(bits)[from:to])
+		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			all = append(all, encoding.EncodeToString(bits)[from:to])
+		}
 	}
 	return all
 }
@@ -210,10 +213,11 @@ func (w *watch) bucket(g *s3Gate, cfg driftdb.Config) {
 		w.look(*object.Key, data)
 		tags, err := client.GetObjectTagging(ctx, &s3.GetObjectTaggingInput{Bucket: &g.bucket, Key: object.Key})
 		check(t, err)
-		w.look("what the service knows of "+*object.Key, fmt.Appendf(nil, "%s %v %v %v", *object.Key, got.Metadata, tags.TagSet, got))
-		open, err := seal.NewReader(bytes.NewReader(data), ring, seal.Context{DatabaseID: info.DatabaseID, Name: strings.TrimPrefix(*object.Key, prefix)})
+		w.look("what the service knows of "+*object.Key, fmt.Appendf(nil, "%s %+v %+v", *object.Key, tags.TagSet, *got))
+		place := seal.Context{DatabaseID: info.DatabaseID, Name: strings.TrimPrefix(*object.Key, prefix)}
+		open, err := seal.NewReader(bytes.NewReader(data), ring, place)
 		if err != nil {
-			continue
+			continue // the manifest, which is not sealed
 		}
 		if data, err = io.ReadAll(open); err == nil {
 			w.opened++

@@ -29,7 +29,8 @@ func watched() {
 
 // givenSecrets are the keys and credentials that a program with these arguments gets.
 func givenSecrets(args []string) []string {
-	secrets := append(strings.Split(os.Getenv(keyVariable), ","), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
+	secrets := strings.Split(os.Getenv(keyVariable), ",")
+	secrets = append(secrets, os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
 	for i, arg := range args {
 		file, joined := strings.CutPrefix(arg, "--key-file=")
 		if arg == "--key-file" && i+1 < len(args) {
@@ -51,9 +52,9 @@ func leaked(printed []byte, secrets []string) string {
 			continue
 		}
 		half := secret[:len(secret)/2]
-		spellings := []string{half, strings.ToUpper(half), hex.EncodeToString([]byte(half)), base64.RawStdEncoding.EncodeToString([]byte(half[:len(half)/3*3]))}
+		spellings := []string{half, strings.ToUpper(half), hex.EncodeToString([]byte(half)), base64Start([]byte(half))}
 		if raw, err := hex.DecodeString(half); err == nil {
-			spellings = append(spellings, string(raw), strings.Trim(fmt.Sprint(raw), "[]"), base64.RawStdEncoding.EncodeToString(raw[:len(raw)/3*3]))
+			spellings = append(spellings, string(raw), strings.Trim(fmt.Sprint(raw), "[]"), base64Start(raw))
 		}
 		for _, s := range spellings {
 			if bytes.Contains(printed, []byte(s)) {
@@ -64,12 +65,18 @@ func leaked(printed []byte, secrets []string) string {
 	return ""
 }
 
+// base64Start is how the base64 of all that starts with b starts.
+func base64Start(b []byte) string { return base64.StdEncoding.EncodeToString(b[:len(b)/3*3]) }
+
 // TestWatched: the watch over the scripts sees what it is there for.
 func TestWatched(t *testing.T) {
 	const key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	raw, err := hex.DecodeString(key)
 	check(t, err)
-	for _, printed := range []string{key, key[:40], strings.ToUpper(key), string(raw), fmt.Sprint(raw), base64.StdEncoding.EncodeToString(raw), fmt.Sprintf("%x", key)} {
+	for _, printed := range []string{
+		key, key[:40], strings.ToUpper(key), fmt.Sprintf("%x", key),
+		string(raw), fmt.Sprint(raw), base64.StdEncoding.EncodeToString(raw),
+	} {
 		if leaked([]byte("text "+printed+" text"), []string{"", "wrong", " " + key}) != key {
 			t.Errorf("%q is not seen", printed)
 		}
