@@ -25,8 +25,8 @@ const (
 )
 
 // TestCanary leads a whole life with keys and credentials that can be recognized, and
-// finds none of them in what came out: logs, events, errors, results, output, files
-// at every request and every step of a restore, requests, and objects, opened ones too.
+// finds none of them in what came out: logs, events, errors, results, output, requests,
+// files at every upload and every step of a restore, and objects, opened ones too.
 func TestCanary(t *testing.T) {
 	ctx := t.Context()
 	gate := newS3Gate(t, s3test.Start(t))

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -155,8 +156,8 @@ func (w *watch) progress(p driftdb.Progress) {
 	w.files()
 }
 
-// request looks at a request, and at the files as they are then. It refuses nothing. The
-// session token has one place in it.
+// request looks at a request, and at the files as they are when one writes. It refuses
+// nothing. The session token has one place in it.
 func (w *watch) request(r s3Request) *s3Refusal {
 	const token = "X-Amz-Security-Token"
 	header := r.Header.Clone()
@@ -165,7 +166,9 @@ func (w *watch) request(r s3Request) *s3Refusal {
 		header.Del(token)
 	}
 	w.look("a request", fmt.Appendf(nil, "%s %s %v", r.Method, r.RequestURI, header))
-	w.files()
+	if r.Method == http.MethodPut {
+		w.files()
+	}
 	return nil
 }
 
