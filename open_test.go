@@ -56,6 +56,8 @@ var opensItself = map[string]string{
 	"TestUnconditionalStore":         "its store is refused",
 	"TestUnconditionalTakeover":      "its store is refused",
 	"TestRekey":                      "it is opened again with another key, which the comparison needs",
+	"TestCanary":                     "is shut down before it is opened again with another key",
+	"openAndFlush":                   "it is refused",
 	"s3Refusals":                     "there is no bucket to restore from",
 	"BenchmarkLogBytes":              "a benchmark",
 	"BenchmarkTables":                "a benchmark",

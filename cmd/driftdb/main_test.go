@@ -19,9 +19,9 @@ import (
 )
 
 // TestMain lets the test binary be the program: scripts, and exec.Command in
-// other tests, run "driftdb".
+// other tests, run "driftdb". It fails there if it prints a secret.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"driftdb": main})
+	testscript.Main(m, map[string]func(){"driftdb": watched})
 }
 
 func TestScripts(t *testing.T) {

@@ -52,7 +52,7 @@ func TestUnreachable(t *testing.T) {
 			return setUp(e, map[string]string{
 				// Nothing listens on port 1 of this machine.
 				"BUCKET":            "s3://bucket?region=us-east-1&endpoint=" + url.QueryEscape("http://127.0.0.1:1"),
-				"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret",
+				"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret-7qPz+Vw3Lk9sXe2Rt8Yb5", "AWS_SESSION_TOKEN": "token-4mWn+Hb8Zs2Qx6Vy1Pc9",
 			})
 		},
 		Cmds: scriptCommands,

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+// exitSecret is the exit code of a program that has printed a secret. No test wants it.
+const exitSecret = 99
+
+// watched is main for tests: it fails if a secret that the program was given is in its
+// output.
+func watched() {
+	var printed, errs bytes.Buffer
+	code := program(io.MultiWriter(os.Stdout, &printed), io.MultiWriter(os.Stderr, &errs))
+	printed.Write(errs.Bytes())
+	if secret := leaked(printed.Bytes(), givenSecrets(os.Args[1:])); secret != "" {
+		fmt.Fprintf(os.Stderr, "TEST FAILED: the secret %.4s… was printed\n", secret)
+		code = exitSecret
+	}
+	os.Exit(code)
+}
+
+// givenSecrets are the keys and credentials that a program with these arguments gets.
+func givenSecrets(args []string) []string {
+	secrets := strings.Split(os.Getenv(keyVariable), ",")
+	secrets = append(secrets, os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
+	for i, arg := range args {
+		file, joined := strings.CutPrefix(arg, "--key-file=")
+		if arg == "--key-file" && i+1 < len(args) {
+			file, joined = args[i+1], true
+		}
+		if content, err := os.ReadFile(file); joined && err == nil {
+			secrets = append(secrets, strings.Fields(string(content))...)
+		}
+	}
+	return secrets
+}
+
+// leaked returns the secret of which half is in what was printed, in some spelling.
+// Short ones are words like "wrong", which scripts look for themselves.
+func leaked(printed []byte, secrets []string) string {
+	for _, secret := range secrets {
+		secret = strings.TrimSpace(secret)
+		if len(secret) < 16 {
+			continue
+		}
+		half := secret[:len(secret)/2]
+		spellings := []string{half, strings.ToUpper(half), hex.EncodeToString([]byte(half)), base64Start([]byte(half))}
+		if raw, err := hex.DecodeString(half); err == nil {
+			spellings = append(spellings, string(raw), strings.Trim(fmt.Sprint(raw), "[]"), base64Start(raw))
+		}
+		for _, s := range spellings {
+			if bytes.Contains(printed, []byte(s)) {
+				return secret
+			}
+		}
+	}
+	return ""
+}
+
+// base64Start is how the base64 of all that starts with b starts.
+func base64Start(b []byte) string { return base64.StdEncoding.EncodeToString(b[:len(b)/3*3]) }
+
+// TestWatched: the watch over the scripts sees what it is there for.
+func TestWatched(t *testing.T) {
+	const key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	raw, err := hex.DecodeString(key)
+	check(t, err)
+	for _, printed := range []string{
+		key, key[:40], strings.ToUpper(key), fmt.Sprintf("%x", key),
+		string(raw), fmt.Sprint(raw), base64.StdEncoding.EncodeToString(raw),
+	} {
+		if leaked([]byte("text "+printed+" text"), []string{"", "wrong", " " + key}) != key {
+			t.Errorf("%q is not seen", printed)
+		}
+	}
+	if found := leaked([]byte("01234567, wrong"), []string{key, "wrong", ""}); found != "" {
+		t.Errorf("%q is seen where it is not", found)
+	}
+}
