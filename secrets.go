@@ -30,6 +30,10 @@ func (c Config) Format(f fmt.State, verb rune) {
 // LogValue implements [slog.LogValuer], and has no key and no password in it.
 func (c Config) LogValue() slog.Value { return logged(c) }
 
+// Format implements [fmt.Formatter] with the file's path: whatever else there is of a
+// database changes while it is printed.
+func (db *DB) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "driftdb.DB(%s)", db.cfg.Path) }
+
 // Format implements [fmt.Formatter]: no verb prints a key or a password.
 func (cfg RestoreConfig) Format(f fmt.State, verb rune) {
 	type plain RestoreConfig
