@@ -142,8 +142,25 @@ func (db *DB) rehearse(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.first.Rollback()) }()
+	if err := db.checkLength(); err != nil {
+		return err
+	}
 	_, err = changelog.Init(db.first, db.cfg.NodeID)
 	return err
+}
+
+// checkLength refuses a file that ends before its last page does. SQLite reads the rest as
+// zeros, and the next page that is written behind it makes that so for good. Only a WAL may
+// be about to complete it.
+func (db *DB) checkLength() error {
+	whole, err := db.first.Int("SELECT page_count * page_size FROM pragma_page_count('main'), pragma_page_size('main')")
+	if err != nil || sizeOf(db.path+"-wal") > 0 {
+		return err
+	}
+	if size := sizeOf(db.path); size < whole {
+		return fmt.Errorf("%w: the database was cut off, and was left as it is: it has %d bytes, and its pages would have %d; recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrCorrupt, size, whole)
+	}
+	return nil
 }
 
 // setAside keeps SQLite from taking what lies beside the file for the file's own.

@@ -148,6 +148,7 @@ func refusedFiles() []refusal {
 			return nil
 		}},
 		damaged("cut off", "damaged", "", func(b []byte) []byte { return b[:len(b)-4096] }),
+		damaged("cut off within a page", "cut off", "CREATE TABLE last(a)", func(b []byte) []byte { return b[:len(b)-100] }),
 		damaged("schema", "damaged", "", func(b []byte) []byte { clear(b[100:300]); return b }),
 		damaged("a table's page", "damaged", "CREATE TABLE x(a); CREATE TABLE y(a); CREATE TABLE z(a); DROP TABLE x; DROP TABLE y; DROP TABLE z", func(b []byte) []byte {
 			b[4096+3] ^= 0xff
