@@ -40,11 +40,12 @@ func (r *recorder) makeCaps() {
 	}
 }
 
-// writesVirtual says whether a statement writes a virtual table by itself. One like FTS5
-// may put off all its own writing until the commit, when it is too late for us to join:
-// such a statement needs a transaction in which one of ours can still come after it.
+// writesVirtual says whether a statement writes a virtual table, and is all of its
+// transaction. A table like FTS5 may put off all its own writing until the commit, when it
+// is too late for us to join: the statement needs a transaction in which one of ours can
+// still come after it.
 func (c *Conn) writesVirtual(text string) bool {
-	if len(c.r.virtual) == 0 {
+	if len(c.r.virtual) == 0 || !c.Autocommit() {
 		return false
 	}
 	if words(text, 1)[0] != "WITH" {

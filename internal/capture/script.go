@@ -54,10 +54,10 @@ func (c *Conn) execOne(ctx context.Context, text string, args []driver.NamedValu
 	}
 	defer c.ranPragma(text)
 	c.Before()
-	alone := c.Autocommit() && writesRows(text)
-	if alone && c.writesVirtual(text) {
+	if c.writesVirtual(text) {
 		return c.execWithin(ctx, "BEGIN", text, args)
 	}
+	alone := c.Autocommit() && writesRows(text)
 	if alone && c.Restless() {
 		return c.execWithin(ctx, lockFirst, text, args)
 	}
