@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/driftdb/driftdb-go/internal/retry"
 )
 
 // closeGrace is for how long Close lets go on what runs: a statement, a shared
@@ -19,8 +21,13 @@ const writerRetry = 5 * time.Millisecond
 // leaves the file without a note of how.
 const lastBusyTimeout = 250 * time.Millisecond
 
-// Close stops syncing and closes the database. It never waits for the network:
-// what has not been sent is sent after the next Open.
+// Close closes the database, and while syncing runs in the background it first sends
+// what is pending: for at most Config.CloseTimeout, or 300 ms if the bucket did not
+// answer in the last minutes. An endpoint that refuses the connection, or has no
+// address, is tried once. What could not be sent is in the file, and sent after the next
+// Open; the error is then an [ErrUnsent] that says how much that is, and the database is
+// closed all the same. With ManualSync, after StopSync, and with a negative CloseTimeout
+// Close uses no network.
 //
 // From the first moment on, nothing new is committed: every call is [ErrClosed].
 // What runs just then may take half a second to end: a statement, a commit, the
@@ -38,37 +45,60 @@ func (db *DB) Close() error {
 	if err := db.waitsForItself("Close"); err != nil {
 		return err
 	}
-	db.closeOnce.Do(func() { db.closeErr = db.close(time.Now().Add(closeGrace)) })
+	db.closeOnce.Do(func() { db.closeErr = db.close(time.Now().Add(closeGrace), db.sendLast) })
 	return db.closeErr
 }
 
-// Shutdown sends what is left, as Flush does, and closes the database. Its
-// error says what was left unsent; that is in the file, and sent after the
-// next Open.
+// Shutdown is Close with a deadline of its own: it sends what is left until ctx ends,
+// also when syncing is manual or stopped, and repeats what fails as Flush does.
 func (db *DB) Shutdown(ctx context.Context) error {
 	if err := db.waitsForItself("Shutdown"); err != nil {
 		return err
 	}
-	var err error
-	if db.sync != nil {
-		if err = db.Flush(ctx); err != nil {
-			st := db.sync.Status()
-			err = export(fmt.Errorf("changes %d to %d are not confirmed in the bucket yet: %w", st.Confirmed+1, db.Sequence(), err))
-		}
+	db.closeOnce.Do(func() {
+		db.closeErr = db.close(time.Now().Add(closeGrace), func() error { return db.sync.Leave(ctx) })
+	})
+	return db.closeErr
+}
+
+// lastWords is how long Close lets a bucket answer that did not do so lately.
+const lastWords = 300 * time.Millisecond
+
+// sendLast sends what is pending at Close.
+func (db *DB) sendLast() error {
+	if db.cfg.CloseTimeout < 0 || !db.sync.Status().Running {
+		return nil
 	}
-	return errors.Join(err, db.Close())
+	within := db.cfg.CloseTimeout
+	away := db.meter.failing.Load() || db.silent && !db.meter.heard.Load()
+	if away {
+		within = min(within, lastWords)
+		db.sync.Stop() // it may be waiting before it tries again
+	}
+	ctx, cancel := context.WithTimeoutCause(retry.Hurried(context.Background()), within,
+		fmt.Errorf("the bucket did not answer within %s", within))
+	defer cancel()
+	err := db.sync.Leave(ctx)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+		err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+	}
+	if heard := db.meter.heard.Load(); heard && db.silent || !heard && !db.silent && db.meter.failing.Load() {
+		_ = db.sync.NoteSilence(!heard) // without the note, the next session waits longer or less long
+	}
+	return err
 }
 
 // close ends everything, in an order in which each step finds the next one still
 // alive: whoever commits, and reads, before the engine that sends what they
 // committed; all connections before the note of how the file was left; and the
-// lock last of all.
-func (db *DB) close(deadline time.Time) error {
+// lock last of all. send sends what the engine has not sent by then.
+func (db *DB) close(deadline time.Time, send func() error) error {
 	close(db.closed)
 	db.captured.Shut(ErrClosed)
 	db.readers.Shut(ErrClosed)
 	err := db.recall(deadline)
 	if db.sync != nil {
+		err = errors.Join(export(send()), err)
 		db.sync.Close()
 	}
 	db.guard.stop()

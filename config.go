@@ -46,6 +46,10 @@ type Config struct {
 	// SyncInterval is how long changes wait to be sent together. Default 5 s.
 	SyncInterval time.Duration
 
+	// CloseTimeout is how long Close sends what is pending. Default 5 s; negative: not
+	// at all.
+	CloseTimeout time.Duration
+
 	// ManifestInterval is how often the manifest is replaced while changes are
 	// sent; Flush does it at once. Default 1 min.
 	ManifestInterval time.Duration
@@ -197,6 +201,7 @@ type Event struct {
 
 const (
 	defaultSyncInterval     = 5 * time.Second
+	defaultCloseTimeout     = 5 * time.Second
 	defaultManifestInterval = time.Minute
 	defaultSnapshotEvery    = 1000
 	defaultBusyTimeout      = 10 * time.Second
@@ -250,6 +255,9 @@ func (c Config) normalize() (Config, error) {
 		case *d.value == 0:
 			*d.value = d.instead
 		}
+	}
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = defaultCloseTimeout
 	}
 	if c.Retention == 0 {
 		c.Retention = defaultRetention

@@ -33,8 +33,6 @@ type DB struct {
 	found found        // by Open, before it changed anything
 
 	compared *syncer.Comparison // of that with the bucket; nil: it did not answer, or was not asked
-	probed   bool               // the bucket honours conditions
-
 	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
 
 	ledger   sqlite.Ledger // of the commits that are ours
@@ -57,7 +55,8 @@ type DB struct {
 	checkpoints *sqlite.Checkpointer // of all of these
 
 	bucket *remote.Bucket // nil: there is no store
-	direct *remote.Bucket // the same without retries, for who cannot wait
+	direct *remote.Bucket // the same without retries, for Open, which does not wait long
+	silent bool           // it did not answer a session that has just ended
 	meter  *meter
 	sync   *syncer.Syncer
 

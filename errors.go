@@ -47,6 +47,9 @@ var (
 	ErrFileReplaced = errors.New("driftdb: the database file is not the one that was opened")
 	// ErrDiverged: the file does not continue the history that the bucket has.
 	ErrDiverged = errors.New("driftdb: the file and the bucket have diverged")
+	// ErrUnsent: Close or Shutdown could not send all that was committed. It is in the
+	// file, and sent after the next Open.
+	ErrUnsent = errors.New("driftdb: not all changes are in the bucket yet")
 )
 
 type notFoundError struct{}
@@ -57,6 +60,7 @@ func (notFoundError) Is(target error) bool { return target == sql.ErrNoRows }
 // public are the errors of the packages below, in the order in which they
 // are looked for: a wrong key explains what also looks like damage.
 var public = []struct{ is, as error }{
+	{syncer.ErrUnsent, ErrUnsent},
 	{seal.ErrKey, ErrKey},
 	{syncer.ErrFenced, ErrFenced},
 	{syncer.ErrDiverged, ErrDiverged},

@@ -31,7 +31,9 @@ const memory = ":memory:"
 // Open touches the disk. It asks the bucket when it has to restore, and, unless
 // syncing is manual, whether the file is up to date with it. One that is behind and
 // has nothing of its own is brought up to date, also behind a writer that is alive.
-// A bucket that does not answer within a few seconds is no error. An Open that fails
+// Open waits 0.6 s for the bucket to begin to answer, 3 s if it has never seen the
+// file, and not at all if the bucket did not answer in the last minutes; the comparison
+// is then made in the background. An Open that fails
 // leaves the file as it was, and makes none. ctx bounds Open only.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	cfg, err := cfg.normalize()
@@ -166,7 +168,7 @@ func (db *DB) openBucket(ctx context.Context) error {
 	}
 	db.meter = &meter{Store: store}
 	doubting := remote.Doubting(db.meter)
-	db.direct = remote.New(prompt{doubting, checkTimeout}, db.cfg.Name, opts)
+	db.direct = remote.New(prompt{doubting, db.patience}, db.cfg.Name, opts)
 	db.bucket = remote.New(retry.Store(doubting, db.cfg.Retry.policy()), db.cfg.Name, opts)
 	return nil
 }
@@ -326,17 +328,28 @@ func (db *DB) openSync() (err error) {
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
 		SnapshotEvery: int64(db.cfg.SnapshotEvery),
-		Retention:     db.cfg.Retention, Exclusive: db.cfg.Takeover == Refuse, Advisory: db.cfg.AdvisoryFencing, Probed: db.probed,
+		Retention:     db.cfg.Retention, Exclusive: db.cfg.Takeover == Refuse, Advisory: db.cfg.AdvisoryFencing,
 		Limits: changelog.Limits{Bytes: batchBytes, Entries: int64(db.cfg.MaxBatchSize)},
 		Logger: db.log,
 	})
 	return err
 }
 
-// checkTimeout is how long Open waits for an answer of the bucket on whether the
-// file is up to date. As long as there are answers, Open goes on: the file may have
-// to be brought up to date.
-const checkTimeout = 3 * time.Second
+// How long Open waits for an answer of the bucket on whether the file is up to date, or
+// a file that DriftDB has never seen belongs there. As long as there are answers, Open
+// goes on: the file may have to be brought up to date.
+const (
+	checkTimeout = 600 * time.Millisecond
+	firstTimeout = 3 * time.Second
+)
+
+// patience is how long Open waits for an answer.
+func (db *DB) patience() time.Duration {
+	if db.first == nil || db.found.adopted != changelog.Known {
+		return firstTimeout
+	}
+	return checkTimeout
+}
 
 // compareBucket compares what was found with the bucket, if that answers. It
 // changes neither.
@@ -349,27 +362,14 @@ func (db *DB) compareBucket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if db.silent = file.Silent(); db.silent {
+		return nil
+	}
 	c, err := syncer.Compare(ctx, db.direct, file, db.cfg.Takeover == Refuse)
 	if err == nil {
 		db.compared = &c
-		err = db.probeBucket(ctx, c)
 	}
 	return db.judge(ctx, err)
-}
-
-// probeBucket finds out whether the bucket honours conditions, if Open is about to
-// take over from another node.
-func (db *DB) probeBucket(ctx context.Context, c syncer.Comparison) error {
-	node := db.cfg.NodeID
-	if node == "" {
-		node = db.found.id.NodeID
-	}
-	if db.cfg.AdvisoryFencing || !c.Elsewhere(node) {
-		return nil
-	}
-	err := db.direct.Probe(ctx, node)
-	db.probed = err == nil
-	return err
 }
 
 // described is what the file says of itself; nothing, if it is new to DriftDB.
@@ -384,8 +384,7 @@ func (db *DB) described() (syncer.File, error) {
 	return syncer.Look(db.first, unchanged)
 }
 
-// joinBucket does what the comparison asks for: it brings the file up to date, and
-// takes over from another node.
+// joinBucket does what the comparison asks for: it brings the file up to date.
 func (db *DB) joinBucket(ctx context.Context) error {
 	if db.compared == nil { // it did not answer
 		db.sync.CheckLater()

@@ -15,7 +15,7 @@ import (
 // a while, however many there are and however much they move.
 type prompt struct {
 	objstore.Store
-	within time.Duration
+	within func() time.Duration
 }
 
 var errSilent = errors.New("the store does not answer")
@@ -29,9 +29,9 @@ type patience struct {
 }
 
 func (p prompt) wait(ctx context.Context) *patience {
-	w := &patience{within: p.within}
+	w := &patience{within: p.within()}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.timer = time.AfterFunc(p.within, func() { w.cancel(fmt.Errorf("%w within %s", errSilent, p.within)) })
+	w.timer = time.AfterFunc(w.within, func() { w.cancel(fmt.Errorf("%w within %s", errSilent, w.within)) })
 	return w
 }
 

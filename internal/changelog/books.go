@@ -26,6 +26,29 @@ type Books struct {
 	// Synced is 1 once the bucket has had a manifest of this file's. If it has none
 	// then, this file may begin another backup.
 	Synced int64
+	// Manifest is the ETag of the manifest that a session of this file stored last.
+	Manifest string
+	// Group is the batch that the next session may put its own in the place of.
+	Group Group
+	// Silent is when the bucket did not answer, in Unix ms; 0: it has since.
+	Silent int64
+}
+
+// Group is a small batch that is all that its session has stored. The log keeps what
+// it holds, so that the next session can store one batch in its place.
+type Group struct {
+	Object string // its key; empty: there is none
+	After  int64  // the sequence that it begins behind …
+	Chain  segment.Chain
+	Bytes  int64
+}
+
+// Kept is up to where the bucket's having the log lets it be trimmed.
+func (b Books) Kept() int64 {
+	if b.Group.Object != "" {
+		return min(b.Confirmed, b.Group.After)
+	}
+	return b.Confirmed
 }
 
 // NoTime is the smallest time among no changes: later than any.
@@ -42,14 +65,32 @@ const (
 	metaBytesSince    = "bytes_since_snapshot"
 	metaEarliest      = "earliest"
 	metaSynced        = "synced"
+	metaGroupAfter    = "group_after"
+	metaGroupBytes    = "group_bytes"
+	metaSilent        = "silent"
+)
+
+// The books' texts.
+const (
+	metaManifest    = "manifest"
+	metaGroupObject = "group_object"
+	metaGroupChain  = "group_chain"
 )
 
 func (b *Books) numbers() map[string]*int64 {
 	return map[string]*int64{
 		metaAcked: &b.Acked, metaConfirmed: &b.Confirmed, metaBarrier: &b.Barrier,
 		metaSnapshot: &b.Snapshot, metaSnapshotBytes: &b.SnapshotBytes, metaBytesSince: &b.BytesSince, metaEarliest: &b.Earliest,
-		metaSynced: &b.Synced,
+		metaSynced: &b.Synced, metaGroupAfter: &b.Group.After, metaGroupBytes: &b.Group.Bytes, metaSilent: &b.Silent,
 	}
+}
+
+func (b *Books) texts() map[string]*string {
+	return map[string]*string{metaManifest: &b.Manifest, metaGroupObject: &b.Group.Object}
+}
+
+func (b *Books) chains() map[string]*segment.Chain {
+	return map[string]*segment.Chain{metaChain: &b.Chain, metaGroupChain: &b.Group.Chain}
 }
 
 // Check reads what whoever opens the database goes by: were it found to be damaged
@@ -73,12 +114,23 @@ func (l *Log) Books() (Books, error) {
 		}
 		*to = n
 	}
-	hex, err := metaText(l.c, metaChain)
-	if err != nil {
-		return b, err
+	for key, to := range b.texts() {
+		s, err := metaText(l.c, key)
+		if err != nil {
+			return b, err
+		}
+		*to = s
 	}
-	b.Chain, err = segment.ParseChain(hex)
-	return b, err
+	for key, to := range b.chains() {
+		hex, err := metaText(l.c, key)
+		if err == nil && (hex != "" || key == metaChain) {
+			*to, err = segment.ParseChain(hex)
+		}
+		if err != nil {
+			return b, err
+		}
+	}
+	return b, nil
 }
 
 // Save takes jobs that are done off the queue, and writes the books that they lead
@@ -107,7 +159,17 @@ func writeBooks(c *sqlite.Conn, b Books) error {
 			return err
 		}
 	}
-	return setMeta(c, metaChain, b.Chain.String())
+	for key, s := range b.texts() {
+		if err := setMeta(c, key, *s); err != nil {
+			return err
+		}
+	}
+	for key, chain := range b.chains() {
+		if err := setMeta(c, key, chain.String()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // commit runs fn in a transaction. The log's connection has synchronous=FULL,

@@ -191,6 +191,7 @@ func (b *Bucket) branchManifest(ctx context.Context, databaseID, id, key string)
 // confirmed: the chain has to prove the rest.
 func (m *Manifest) onto(br Branch) *Manifest {
 	c, left := m.Clone(), br.From-1
+	c.Branch = br.ID()
 	c.NodeID, c.Epoch, c.Pruned = br.NodeID, br.Epoch, min(m.Pruned, left)
 	c.Snapshots = slices.DeleteFunc(c.Snapshots, func(s Snapshot) bool { return s.Sequence > left })
 	c.LatestSequence, c.ChainHead, c.Earliest = 0, segment.Genesis(m.DatabaseID), 0

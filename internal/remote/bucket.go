@@ -103,6 +103,9 @@ func (s Stored) Now() time.Time {
 	return s.said.Add(time.Since(s.heard))
 }
 
+// ETag tells the manifest from any other that there ever was under its key.
+func (s Stored) ETag() string { return s.etag }
+
 // Clocks returns the time of the swap that stored the manifest by the store's clock
 // and by this machine's, if the store has told.
 func (s Stored) Clocks() (store, machine time.Time, known bool) {

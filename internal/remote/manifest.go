@@ -54,6 +54,9 @@ type Manifest struct {
 	SnapshotTime     int64  `json:"latestSnapshotTimestamp,omitempty"`
 	SnapshotSequence int64  `json:"latestSnapshotSequence,omitempty"`
 
+	// Released says that the writer has ended, and stores nothing more under its epoch.
+	Released bool `json:"released,omitempty"`
+
 	Snapshots []Snapshot `json:"snapshots"`                // oldest first
 	Lineage   []Span     `json:"lineage"`                  // oldest first; the last one is the writer's
 	Pruned    int64      `json:"prunedSequence,omitempty"` // what only changes up to here need may be gone
@@ -125,15 +128,32 @@ func (m *Manifest) AddSnapshot(s Snapshot) {
 // Takeover opens a new span: from here on, what node writes under epoch counts.
 // What the previous writer stored up to at is kept, and nothing later of his.
 func (m *Manifest) Takeover(node string, at Position) {
-	m.NodeID, m.Epoch = node, m.Epoch+1
 	m.LatestSequence, m.ChainHead = at.Sequence, at.Chain
+	m.open(node, m.Epoch+1, at.Sequence)
+}
+
+// Enter opens a span for a batch that node has stored under epoch before the manifest
+// knows of it: it holds what follows after. That may be all that the last span holds,
+// of which the batch then takes the place.
+func (m *Manifest) Enter(node string, epoch, after int64, head Position) {
+	m.LatestSequence, m.ChainHead = head.Sequence, head.Chain
+	m.open(node, epoch, after)
+}
+
+func (m *Manifest) open(node string, epoch, after int64) {
+	m.NodeID, m.Epoch, m.Released = node, epoch, false
 	if n := len(m.Lineage); n > 0 {
-		m.Lineage[n-1].To = at.Sequence
-		if m.Lineage[n-1].From > at.Sequence {
-			m.Lineage = m.Lineage[:n-1] // it wrote nothing
+		m.Lineage[n-1].To = after
+		if m.Lineage[n-1].From > after {
+			m.Lineage = m.Lineage[:n-1] // nothing of it is left
 		}
 	}
-	m.Lineage = append(m.Lineage, Span{NodeID: node, Epoch: m.Epoch, From: at.Sequence + 1})
+	m.Lineage = append(m.Lineage, Span{NodeID: node, Epoch: epoch, From: after + 1})
+}
+
+// Counts says whether the history has objects of the batch's session.
+func (m *Manifest) Counts(b Batch) bool {
+	return slices.ContainsFunc(m.Lineage, func(s Span) bool { return s.NodeID == b.NodeID && s.Epoch == b.Epoch })
 }
 
 // macContext is what the manifest's MAC says that it is: one of a branch can never be

@@ -67,7 +67,28 @@ func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target T
 	defer w.ahead.close()
 	w.target, w.sink, w.done = target, sink, target.reached(start.Sequence)
 	err := w.run()
+	for tries := maxMoves; tries > 0 && errors.Is(err, ErrCorrupt) && w.moved(); tries-- {
+		err = w.run()
+	}
 	return End{w.pos, w.refusals}, err
+}
+
+// maxMoves is how often a walk goes on by a later manifest. Each time it has come
+// further, or was overtaken by a session that has ended since.
+const maxMoves = 20
+
+// moved goes on by the manifest that stands by now, if that is another one: a batch that
+// is missing may have been replaced by one that this names.
+func (w *walk) moved() bool {
+	if w.m.Branch != "" {
+		return false
+	}
+	now, err := w.b.Manifest(w.ctx)
+	if err != nil || now.Nonce == w.m.Nonce || now.DatabaseID != w.m.DatabaseID {
+		return false
+	}
+	w.m, w.listed, w.leading = now.Manifest, map[string]map[int64][]Batch{}, map[attempt]bool{}
+	return true
 }
 
 // End is where a walk ended, and what it refused on its way.

@@ -103,7 +103,7 @@ func (a *attempts) again(ctx context.Context, err error) error {
 	if p, ok := errors.AsType[*permanentError](err); ok {
 		return p.err
 	}
-	if !Transient(err) {
+	if !Transient(err) || hopeless(ctx, err) {
 		return err
 	}
 	if ctx.Err() != nil {

@@ -18,8 +18,7 @@ import (
 // Check compares the file with its bucket, reached by way of b, which should not
 // repeat what fails: Open does not wait for a bucket that is away. first, if there is
 // one, is how the two were a moment ago. A file that is behind, and has nothing of
-// its own, is brought up to date. If another node is the writer, it is told at once
-// that it no longer is.
+// its own, is brought up to date. Who writes the bucket stays what it is.
 //
 // ErrDiverged means that the file does not continue what the bucket has;
 // restore.ErrCannotCatchUp that it has to be restored, and nothing in it is lost by
@@ -29,7 +28,7 @@ func (s *Syncer) Check(ctx context.Context, b *remote.Bucket, first *Comparison)
 		return err
 	}
 	defer s.release()
-	err := s.join(ctx, b, first, s.elsewhere)
+	err := s.join(ctx, b, first, nil)
 	s.unchecked = err != nil
 	return err
 }
@@ -40,16 +39,38 @@ func (s *Syncer) CheckLater() { s.unchecked = true }
 
 // recheck does what a Check could not do, because the bucket did not answer.
 func (s *Syncer) recheck(ctx context.Context) error {
-	return s.joined(s.join(ctx, s.cfg.Bucket, nil, s.elsewhere))
+	return s.joined(s.join(ctx, s.cfg.Bucket, nil, nil))
 }
 
-// attach gives this session its epoch: the first thing that an upload needs. It
+// attach gives this session its epoch, and may store its first batch with that. It
 // compares the file with the bucket, brings it up to date if it is behind and has
-// nothing of its own, and swaps the manifest to the next epoch, also when the last
+// nothing of its own, and swaps the manifest to another epoch, also when the last
 // one was this node's own, since a copy of this disk may be running elsewhere.
-func (s *Syncer) attach(ctx context.Context) error {
-	return s.joined(s.join(ctx, s.cfg.Bucket, nil, func(Comparison) bool { return true }))
+func (s *Syncer) attach(ctx context.Context, r request, target int64) error {
+	return s.joined(s.join(ctx, s.cfg.Bucket, s.lately(), func(b *remote.Bucket, c Comparison) error {
+		if err := s.probe(ctx, b, c); err != nil {
+			return err
+		}
+		entered, err := s.enter(ctx, b, c, r, target)
+		if !entered && err == nil {
+			_, err = s.take(ctx, b, c.stored, 1)
+		}
+		return err
+	}))
 }
+
+// lately is the comparison that was made last, unless that was too long ago. What has
+// become of the manifest since then, the swap finds out.
+func (s *Syncer) lately() *Comparison {
+	c := s.compared
+	if s.compared = nil; c != nil && time.Since(c.made) < compareAgain {
+		return c
+	}
+	return nil
+}
+
+// compareAgain is how old a comparison may be that an epoch is taken by.
+const compareAgain = time.Minute
 
 // joined is how a join ends while the database is in use: only Open can restore it.
 func (s *Syncer) joined(err error) error {
@@ -60,20 +81,15 @@ func (s *Syncer) joined(err error) error {
 	return err
 }
 
-// elsewhere says whether the bucket has a writer that is not this node.
-func (s *Syncer) elsewhere(c Comparison) bool {
-	return c.Elsewhere(s.log.Identity().NodeID)
-}
-
 // join brings file and bucket together: the books say how much of the log the
-// bucket has, and the file has all that the bucket has. If takes says so, this
-// session then gets an epoch.
+// bucket has, and the file has all that the bucket has. Then take, if there is one,
+// gives this session an epoch.
 //
 // The bucket's writer may be alive. When it, or anybody else, replaces the manifest
 // before this session does, all of this begins anew from where the file is by then;
 // if that is on the way to the new manifest, or behind it, the swap follows at once.
 // What the old writer stores between the last look and the swap is left to its branch.
-func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, takes func(Comparison) bool) error {
+func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, take func(*remote.Bucket, Comparison) error) error {
 	trail, moved := new(remote.Trail), false
 	for again := false; ; again = true {
 		c, err := s.compare(ctx, b, first, trail)
@@ -89,17 +105,18 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 		if c.relation == behind {
 			b, moved = s.cfg.Bucket, true // it does answer, and it would be a pity to stop half way
 		}
-		if takes(c) {
-			if err := s.probe(ctx, b); err != nil {
-				return err
-			}
-		}
 		if err := s.reconcile(ctx, c, trail, again); errors.Is(err, changelog.ErrOvertaken) {
 			continue
-		} else if err != nil || !takes(c) {
+		} else if err != nil {
 			return err
 		}
-		if _, err := s.take(ctx, b, c.stored, 1); !errors.Is(err, remote.ErrLost) {
+		if take == nil {
+			if c.relation != behind {
+				s.compared = &c
+			}
+			return nil
+		}
+		if err := take(b, c); !errors.Is(err, remote.ErrLost) {
 			return err
 		}
 	}
@@ -131,12 +148,14 @@ func (s *Syncer) reconcile(ctx context.Context, c Comparison, trail *remote.Trai
 	case behind:
 		return s.catchUp(ctx, c, trail, hurry)
 	}
-	return s.align(ctx, c.stored.Manifest, c.at)
+	return s.align(ctx, c)
 }
 
-// probe finds out, once in a session, whether the store honours conditions.
-func (s *Syncer) probe(ctx context.Context, b *remote.Bucket) error {
-	if s.cfg.Advisory || s.cfg.Probed || s.probed {
+// probe finds out, once in a session, whether the store honours conditions. Where it
+// has the manifest that this file's last session stored, that is known.
+func (s *Syncer) probe(ctx context.Context, b *remote.Bucket, c Comparison) error {
+	known := c.stored.Manifest != nil && c.stored.ETag() == s.books.Manifest
+	if s.cfg.Advisory || s.probed || known {
 		return nil
 	}
 	err := b.Probe(ctx, s.log.Identity().NodeID)
@@ -152,7 +171,7 @@ func (s *Syncer) probe(ctx context.Context, b *remote.Bucket) error {
 // it returns what Swap does.
 func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Stored, ahead int64) (_ remote.Stored, err error) {
 	id := s.log.Identity()
-	if err := s.dropUploads(ctx); err != nil {
+	if err := s.disown(ctx, stored); err != nil {
 		return stored, err
 	}
 	m := &remote.Manifest{
@@ -202,7 +221,8 @@ func booksAt(m *remote.Manifest, at remote.Position, barrier int64) changelog.Bo
 // align notes that the bucket has the file's log up to at. That may be less than
 // the books say: before a barrier that the bucket has without its snapshot. What
 // follows is sent again, and the snapshot with it.
-func (s *Syncer) align(ctx context.Context, m *remote.Manifest, at remote.Position) error {
+func (s *Syncer) align(ctx context.Context, c Comparison) error {
+	m, at := c.stored.Manifest, c.at
 	known, barrier := maps.Clone(s.digests.Known), s.books.Barrier
 	if at.Sequence < s.books.Acked {
 		known = digest.Set{}
@@ -211,6 +231,9 @@ func (s *Syncer) align(ctx context.Context, m *remote.Manifest, at remote.Positi
 	}
 	b, d := booksAt(m, at, barrier), changelog.Digests{Known: known, Told: s.digests.Told}
 	b.BytesSince = s.books.BytesSince
+	if c.stored.ETag() == s.books.Manifest && at.Sequence == s.books.Acked {
+		b.Manifest, b.Group = s.books.Manifest, s.books.Group
+	}
 	beyond, err := s.log.Earliest(m.LatestSequence, at.Sequence)
 	if err != nil {
 		return err

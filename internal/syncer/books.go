@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -107,6 +108,29 @@ func (s *Syncer) dropUploads(ctx context.Context) error {
 		return err
 	}
 	return s.record(ctx, s.books, s.digests, jobs...)
+}
+
+// disown is dropUploads for a session that is about to take an epoch behind that of
+// stored. Uploads under a later one have stored, if anything, what no manifest names:
+// that is deleted when the history has the same.
+func (s *Syncer) disown(ctx context.Context, stored remote.Stored) error {
+	jobs, err := s.log.Jobs(changelog.Upload)
+	if err != nil {
+		return err
+	}
+	var orphans []changelog.Job
+	for _, j := range jobs {
+		if stored.Manifest != nil && j.Epoch > stored.Epoch {
+			j.Kind, j.Due = changelog.Delete, stored.Now().UnixMilli()
+			orphans = append(orphans, j)
+		}
+	}
+	if len(orphans) > 0 {
+		if err := s.exclusive(ctx, func() error { return s.log.Claim(orphans) }); err != nil && !sqlite.IsFull(err) {
+			return err
+		}
+	}
+	return s.dropUploads(ctx)
 }
 
 // exclusive runs fn, which makes a commit of our own, while the database's writer

@@ -57,6 +57,7 @@ type Comparison struct {
 	relation relation
 	at       remote.Position // up to where they have the same; the file's books need not say so yet
 	proven   bool
+	made     time.Time
 	refused  []remote.Refusal // objects past what the manifest confirms
 }
 
@@ -71,11 +72,6 @@ const (
 // Behind says that the bucket is ahead of the file, which has nothing of its own: a
 // Check brings it up to date.
 func (c Comparison) Behind() bool { return c.relation == behind }
-
-// Elsewhere says whether the bucket has a writer that is not this node.
-func (c Comparison) Elsewhere(node string) bool {
-	return c.stored.Manifest != nil && c.stored.NodeID != node
-}
 
 // Proven says that it was shown, for a file that is behind, that nobody but DriftDB
 // has written to it: its log needs no barrier.
@@ -98,6 +94,7 @@ func Compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool)
 
 // compare is Compare for a file that may have come forward along trail.
 func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool, trail *remote.Trail) (c Comparison, err error) {
+	c.made = time.Now()
 	c.stored, err = bucket.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
 		if f.Books.Synced == 0 && f.Books.Acked == 0 {
@@ -105,7 +102,7 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 		} else {
 			err = nil // it was this file's, which may begin it anew
 		}
-		return Comparison{}, err
+		return Comparison{made: c.made}, err
 	}
 	if err != nil {
 		return c, err
@@ -141,7 +138,7 @@ func Held(ctx context.Context, bucket *remote.Bucket, node string) error {
 }
 
 func held(m *remote.Manifest, node string) error {
-	if m.NodeID == node {
+	if m.NodeID == node || m.Released {
 		return nil
 	}
 	this := "node " + node
@@ -155,6 +152,10 @@ func held(m *remote.Manifest, node string) error {
 // relate compares the two histories.
 func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, trail *remote.Trail) error {
 	m := c.stored.Manifest
+	if m.Released && c.stored.ETag() == f.Books.Manifest && f.acked() == m.Head() {
+		c.relation, c.at = ahead, m.Head() // nobody has stored anything since this file's last session
+		return nil
+	}
 	if at := f.acked(); at.Sequence == f.Last && trail.Leads(m, at) {
 		if c.relation, c.at = ahead, at; m.LatestSequence > at.Sequence {
 			c.relation = behind

@@ -18,6 +18,7 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 		return err
 	}
 	m := s.manifest.Clone()
+	m.Released = false
 	m.LatestSequence, m.ChainHead, m.Earliest = s.books.Acked, s.books.Chain, told(s.books.Earliest)
 	m.Observe(s.manifest.Now())
 	if edit != nil {
@@ -70,19 +71,23 @@ func (s *Syncer) missing(ctx context.Context, gone error) error {
 
 // confirmed writes into the books what the manifest now says.
 func (s *Syncer) confirmed(ctx context.Context) error {
+	return s.setBooks(ctx, s.toldBy(s.manifest.Manifest, s.books))
+}
+
+// toldBy returns the books with what m says, which this session has just stored.
+func (s *Syncer) toldBy(m *remote.Manifest, b changelog.Books) changelog.Books {
 	s.swapped = time.Now()
 	s.compareClocks()
-	b := s.books
-	b.Synced = 1
-	b.Confirmed, b.Earliest = s.manifest.LatestSequence, earliestIn(s.manifest.Manifest)
-	if n := len(s.manifest.Snapshots); n > 0 {
-		last := s.manifest.Snapshots[n-1]
+	b.Synced, b.Silent, b.Manifest = 1, 0, s.manifest.ETag()
+	b.Confirmed, b.Earliest = m.LatestSequence, earliestIn(m)
+	if n := len(m.Snapshots); n > 0 {
+		last := m.Snapshots[n-1]
 		s.tellFaults(last)
 		if b.Snapshot != last.Sequence {
 			b.Snapshot, b.SnapshotBytes, b.BytesSince = last.Sequence, last.Size, 0
 		}
 	}
-	return s.setBooks(ctx, b)
+	return b
 }
 
 // earliestIn is what the books have to know of the times that m tells.

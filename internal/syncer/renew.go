@@ -73,7 +73,7 @@ func (s *Syncer) stepBack(ctx context.Context) (stepped bool, err error) {
 	if b.Acked <= s.manifest.LatestSequence {
 		return false, nil
 	}
-	b.Acked, b.Chain, b.Confirmed = s.manifest.LatestSequence, s.manifest.ChainHead, s.manifest.LatestSequence
+	b.Acked, b.Chain, b.Confirmed, b.Group = s.manifest.LatestSequence, s.manifest.ChainHead, s.manifest.LatestSequence, changelog.Group{}
 	s.unsummed = true
 	return true, s.record(ctx, b, changelog.Digests{Known: digest.Set{}, Told: digest.Set{}})
 }

@@ -62,7 +62,6 @@ type Config struct {
 	Retention        time.Duration // how far back every point stays restorable; negative: all of it
 	Exclusive        bool          // do not take over from another node
 	Advisory         bool          // the store need not honour conditions
-	Probed           bool          // it is known to
 
 	Logger *slog.Logger
 }
@@ -87,7 +86,8 @@ type Syncer struct {
 	skewed   bool              // that the clocks differ has been told
 	branched int64             // up to where the bucket keeps what this session has, which was fenced
 
-	unchecked bool // Open could not compare file and bucket
+	compared  *Comparison // as file and bucket were when they were compared last
+	unchecked bool        // Open could not compare file and bucket
 	probed    bool // the store honours conditions
 	ailment   ailment
 
@@ -96,6 +96,8 @@ type Syncer struct {
 	pieces     []piece         // what this session has stored and may merge
 	deleteNext time.Time       // when merged batches may next be deleted, by the monotonic clock
 	undone     map[string]bool // why chores fail, as told
+
+	opened int64 // the last sequence when the engine was made
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -119,7 +121,7 @@ type status struct {
 
 // New returns an engine that does nothing until it is started or asked.
 func New(cfg Config) (*Syncer, error) {
-	s := &Syncer{cfg: cfg, log: cfg.Log, token: make(chan struct{}, 1), wake: make(chan struct{}, 1), undone: map[string]bool{}}
+	s := &Syncer{cfg: cfg, log: cfg.Log, opened: cfg.Sequence(), token: make(chan struct{}, 1), wake: make(chan struct{}, 1), undone: map[string]bool{}}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.done = make(chan struct{})
 	close(s.done)
@@ -191,18 +193,19 @@ func (s *Syncer) Close() {
 // loop sleeps until something is committed, waits an interval for more, and
 // ticks. While nothing is left to do no timer runs.
 func (s *Syncer) loop(ctx context.Context) {
-	if s.due() {
-		s.Wake() // what an earlier session left
-	}
 	timer := time.NewTimer(0)
-	timer.Stop()
+	var next time.Time // when the timer fires; zero: it does not run
+	if s.due() {
+		next = time.Now() // what an earlier session left waits no longer
+	} else {
+		timer.Stop()
+	}
 	var started *task // by this loop
 	defer func() {
 		if started != nil {
 			<-started.done
 		}
 	}()
-	var next time.Time // when the timer fires; zero: it does not run
 	for {
 		wake := s.wake
 		if !next.IsZero() && time.Until(next) <= s.cfg.Interval {
@@ -286,7 +289,7 @@ func (s *Syncer) due() bool {
 		return false
 	}
 	defer s.release()
-	return s.pending() > 0 || s.books.Confirmed < s.books.Acked || s.books.BarrierOpen() || s.unchecked
+	return s.opened > s.books.Acked || s.books.Confirmed < s.books.Acked || s.books.BarrierOpen() || s.unchecked
 }
 
 func (s *Syncer) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
@@ -306,7 +309,7 @@ func (s *Syncer) settled(ctx context.Context, r request) error {
 	r.parent = ctx
 	for through := s.cfg.Sequence(); ; {
 		t, err := s.step(ctx, r)
-		if err != nil || t == nil || t.parent != ctx && s.status.confirmed.Load() >= through {
+		if err != nil || t == nil || !r.leave && t.parent != ctx && s.status.confirmed.Load() >= through {
 			return err
 		}
 		if err := t.wait(ctx); err != nil {
@@ -371,6 +374,7 @@ type request struct {
 	flush    bool            // the manifest is swapped even if that is not due
 	snapshot bool
 	collect  bool // a collection follows, which is counted
+	leave    bool // the session ends with it
 }
 
 // background says that nobody waits for it.
@@ -411,6 +415,8 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot && !s.task.ended()
 	switch {
 	case !idle || s.books.Confirmed < s.books.Acked || s.gone:
+	case r.leave:
+		return s.releaseName(ctx)
 	case s.unchecked && r.background():
 		return s.recheck(ctx)
 	default:
@@ -429,7 +435,10 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	if s.broken != nil { // it found that somebody else writes
 		return errors.Join(s.broken, s.saveBranch(ctx))
 	}
-	return s.trim(ctx)
+	if err := s.trim(ctx); err != nil || !r.leave {
+		return err
+	}
+	return s.releaseName(ctx)
 }
 
 // send stores what was committed up to target, takes a snapshot if one is due,
@@ -448,7 +457,7 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 	}
 	if s.epoch == 0 {
 		s.drop()
-		if err := s.attach(ctx); err != nil {
+		if err := s.attach(ctx, r, target); err != nil {
 			return err
 		}
 	}
@@ -468,7 +477,7 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 }
 
 func (s *Syncer) trim(ctx context.Context) error {
-	through := s.books.Confirmed
+	through := s.books.Kept()
 	if s.task != nil {
 		through = min(through, s.task.state.snap.Sequence) // name and adopt read what follows
 	}

@@ -105,11 +105,17 @@ func (s *Syncer) deleteMerged(ctx context.Context) error {
 	wider := map[remote.Span][]remote.Batch{}
 	for _, j := range jobs {
 		if left := time.UnixMilli(j.Due).Sub(now); left > 0 {
-			s.deleteNext = time.Now().Add(left)
-			break
+			if at := time.Now().Add(left); at.Before(s.deleteNext) {
+				s.deleteNext = at
+			}
+			continue
 		}
 		b, ok := s.cfg.Bucket.ParseBatch(j.Object)
-		if ok {
+		replaced := ok && !s.manifest.Counts(b)
+		if replaced && b.To > s.manifest.LatestSequence {
+			continue // what it holds is stored under another name first
+		}
+		if ok && !replaced {
 			span := remote.Span{NodeID: b.NodeID, Epoch: b.Epoch, From: 1}
 			if wider[span] == nil {
 				if wider[span], err = s.cfg.Bucket.Batches(ctx, span); err != nil {
@@ -213,7 +219,7 @@ func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err err
 	ctx, done := s.bound(ctx)
 	defer done()
 	if s.epoch == 0 { // there was nothing to send
-		if err := s.attach(ctx); err != nil {
+		if err := s.attach(ctx, request{collect: true}, s.books.Acked); err != nil {
 			return 0, 0, err
 		}
 	}

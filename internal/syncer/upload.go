@@ -35,7 +35,8 @@ type place struct {
 type parcel struct {
 	job    changelog.Job
 	name   remote.Batch
-	next   place // behind it
+	from   remote.Position // before it
+	next   place           // behind it
 	stored chan error
 }
 
@@ -82,11 +83,21 @@ func (s *Syncer) pack(ctx context.Context, at place, target int64) (*parcel, []b
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan a batch from sequence %d: %w", header.From, err)
 	}
+	return s.encode(at, at.Position, s.node, job)
+}
+
+// encode makes the batch of a job, which begins behind from: at, or before it, if the
+// batch repeats what others hold. It tells what digests are new, or then all of them.
+func (s *Syncer) encode(at place, from remote.Position, node string, job changelog.Job) (*parcel, []byte, error) {
 	unpin, err := s.log.Pin() // or each of the three would read the schema, if that has changed
 	if err != nil {
 		return nil, nil, err
 	}
 	defer unpin()
+	told := at.digests.Told
+	if from != at.Position {
+		told = digest.Set{}
+	}
 	next := place{barrier: at.barrier, digests: changelog.Digests{Known: maps.Clone(at.digests.Known)}}
 	if next.earliest, err = s.log.Earliest(job.From-1, job.To); err != nil {
 		return nil, nil, err
@@ -95,12 +106,13 @@ func (s *Syncer) pack(ctx context.Context, at place, target int64) (*parcel, []b
 		return nil, nil, err
 	}
 	next.digests.Told = next.digests.Known // by this batch
+	header := segment.Header{NodeID: node, Epoch: job.Epoch, From: job.From, Prev: from.Chain}
 	var sealed bytes.Buffer
 	w, err := s.cfg.Bucket.SealBatch(&sealed, s.log.Identity().DatabaseID, job.Object)
 	if err != nil {
 		return nil, nil, err
 	}
-	end, err := s.log.WriteBatch(w, header, job.To, s.cfg.Limits, next.digests.Known.Since(at.digests.Told))
+	end, err := s.log.WriteBatch(w, header, job.To, s.cfg.Limits, next.digests.Known.Since(told))
 	if err == nil {
 		err = w.Close()
 	}
@@ -108,8 +120,8 @@ func (s *Syncer) pack(ctx context.Context, at place, target int64) (*parcel, []b
 		return nil, nil, fmt.Errorf("encode sequences %d-%d: %w", job.From, job.To, err)
 	}
 	next.Position = remote.Position{Sequence: end.To, Chain: end.Head}
-	name := remote.Batch{NodeID: s.node, From: job.From, To: job.To, Epoch: s.epoch, Size: int64(sealed.Len())}
-	return &parcel{job: job, name: name, next: next, stored: make(chan error, 1)}, sealed.Bytes(), nil
+	name := remote.Batch{NodeID: node, From: job.From, To: job.To, Epoch: job.Epoch, Size: int64(sealed.Len())}
+	return &parcel{job: job, name: name, from: from, next: next, stored: make(chan error, 1)}, sealed.Bytes(), nil
 }
 
 // plan finds where the batch ends, and claims it: a job that failed before in
@@ -144,16 +156,30 @@ func (s *Syncer) acknowledge(ctx context.Context, p *parcel) error {
 	b := s.books
 	b.Barrier, b.Acked, b.Chain = p.next.barrier, p.next.Sequence, p.next.Chain
 	b.BytesSince += p.name.Size
+	b.Group = changelog.Group{}
+	if spans := s.manifest.Lineage; spans[len(spans)-1].From == p.name.From { // it is the session's first batch
+		b.Group = p.group()
+	}
 	b.Earliest = min(b.Earliest, p.next.earliest)
 	if err := s.record(ctx, b, p.next.digests, p.job); err != nil {
 		return err
 	}
 	s.unsaved.fixed = slices.DeleteFunc(s.unsaved.fixed, func(j changelog.Job) bool { return j.From == p.job.From })
 	s.remember(piece{Batch: p.name})
+	s.sent(p)
+	return nil
+}
+
+// group is the batch as one that the next session may replace.
+func (p *parcel) group() changelog.Group {
+	return changelog.Group{Object: p.job.Object, After: p.from.Sequence, Chain: p.from.Chain, Bytes: p.name.Size}
+}
+
+// sent tells that a batch is in the bucket.
+func (s *Syncer) sent(p *parcel) {
 	s.status.synced.Add(p.job.To - p.job.From + 1)
 	s.status.lastSync.Store(time.Now().UnixMilli())
 	s.event("uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
-	return nil
 }
 
 // failed notes that a job's attempt failed, and finds out whether that means

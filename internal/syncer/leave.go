@@ -1,0 +1,65 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/remote"
+)
+
+// Leave sends what is left, and lets the manifest say that this session has ended and
+// the name is free. Nothing may be committed any more.
+func (s *Syncer) Leave(ctx context.Context) error {
+	err := s.settled(ctx, request{flush: true, leave: true})
+	confirmed, last := s.status.confirmed.Load(), s.cfg.Sequence()
+	switch {
+	case err == nil:
+		return nil
+	case confirmed < last:
+		return fmt.Errorf("changes %d to %d are %w: %w", confirmed+1, last, ErrUnsent, err)
+	case errors.Is(err, ErrFenced), errors.Is(err, ErrDiverged):
+		return err
+	}
+	return nil // all of it is in the bucket; only that the name is free could not be said
+}
+
+// ErrUnsent says that the bucket does not have all that was committed.
+var ErrUnsent = errors.New("not confirmed in the bucket yet; they are in the file, and sent after the next Open")
+
+// releaseName says in the manifest that this session stores nothing more, if all of it
+// is confirmed.
+func (s *Syncer) releaseName(ctx context.Context) error {
+	done := s.task == nil && s.books.Confirmed == s.books.Acked && s.books.Acked == s.cfg.Sequence()
+	if s.epoch == 0 || s.manifest.Released || !done {
+		return nil
+	}
+	return s.confirm(ctx, func(m *remote.Manifest) { m.Released = true })
+}
+
+// NoteSilence remembers in the file whether the bucket has been silent, for the sessions
+// that come within a few minutes.
+func (s *Syncer) NoteSilence(is bool) error {
+	ctx := context.Background()
+	if err := s.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.release()
+	b := s.books
+	if b.Silent = 0; is {
+		b.Silent = time.Now().UnixMilli()
+	}
+	return s.setBooks(ctx, b)
+}
+
+// Silent says whether the bucket did not answer a session of this file that has ended
+// a few minutes ago at most.
+func (f File) Silent() bool {
+	since := time.Since(time.UnixMilli(f.Books.Silent)).Abs()
+	return f.Books.Silent != 0 && since < silence
+}
+
+// silence is for how long a session that got no answer lets the next ones wait less.
+const silence = 5 * time.Minute
+
