@@ -56,9 +56,19 @@ func (db *DB) Shutdown(ctx context.Context) error {
 		return err
 	}
 	db.closeOnce.Do(func() {
-		db.closeErr = db.close(time.Now().Add(closeGrace), func() error { return db.sync.Leave(ctx) })
+		db.closeErr = db.close(time.Now().Add(closeGrace), func() error { return db.lastRound(ctx) })
 	})
 	return db.closeErr
+}
+
+// lastRound sends what is pending, what another program has committed among it.
+func (db *DB) lastRound(ctx context.Context) error {
+	release, err := db.standBack(ctx) // which notices that
+	if err == nil {
+		release()
+		err = db.sync.Leave(ctx)
+	}
+	return err
 }
 
 // lastWords is how long Close lets a bucket answer that did not do so lately.
@@ -78,7 +88,7 @@ func (db *DB) sendLast() error {
 	ctx, cancel := context.WithTimeoutCause(retry.Hurried(context.Background()), within,
 		fmt.Errorf("the bucket did not answer within %s", within))
 	defer cancel()
-	err := db.sync.Leave(ctx)
+	err := db.lastRound(ctx)
 	if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
 		err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 	}

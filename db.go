@@ -3,6 +3,7 @@ package driftdb
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,7 +33,7 @@ type DB struct {
 	first *sqlite.Conn // which Open looks at the file with; later the log's
 	found found        // by Open, before it changed anything
 
-	compared *syncer.Comparison // of that with the bucket; nil: it did not answer, or was not asked
+	compared  *syncer.Comparison            // of that with the bucket; nil: it did not answer, or was not asked
 	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
 
 	ledger   sqlite.Ledger // of the commits that are ours
@@ -94,6 +95,16 @@ func (db *DB) lock(ctx context.Context) error {
 
 func (db *DB) unlock() { <-db.token }
 
+// settle is called before what is going to write, without the writer: it takes the
+// database over from another node that may be writing. It happens once in a session, and
+// waits for the bucket as long as Open does.
+func (db *DB) settle(ctx context.Context) error {
+	if !db.hub.Contested() {
+		return nil
+	}
+	return export(db.sync.TakeOver(ctx, db.direct))
+}
+
 // standBack keeps the writer from writing, until release is called, while a commit
 // of our own is made. What others have committed is noticed first, or that would be
 // refused.
@@ -142,6 +153,16 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 	if err != nil {
 		return nil, err
 	}
+	res, err := db.exec(ctx, query, values)
+	if errors.Is(err, capture.ErrContested) { // it has left nothing behind
+		if err = db.settle(ctx); err == nil {
+			res, err = db.exec(ctx, query, values)
+		}
+	}
+	return res, err
+}
+
+func (db *DB) exec(ctx context.Context, query string, values []driver.NamedValue) (sql.Result, error) {
 	if err := db.lock(ctx); err != nil {
 		return nil, err
 	}

@@ -95,6 +95,9 @@ func (db *DB) submit(ctx context.Context, single bool, fn func() error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("driftdb: %w", context.Cause(ctx))
 	}
+	if err := db.settle(ctx); err != nil {
+		return err
+	}
 	select {
 	case db.token <- struct{}{}:
 		defer db.unlock()

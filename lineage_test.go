@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/objstore"
@@ -81,9 +82,9 @@ func TestRefuseTakeover(t *testing.T) {
 	exec(t, third, "INSERT INTO t(v) VALUES('third')")
 }
 
-// TestTakeoverAtOpen: a machine that opens the database while the bucket
-// answers is the writer from then on, before it has written anything.
-func TestTakeoverAtOpen(t *testing.T) {
+// TestTakeoverAtFirstWrite: a machine that opens the database and reads it leaves the
+// writer alone. With its first change it is the writer, before that is sent.
+func TestTakeoverAtFirstWrite(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
 	first := open(t, cfg)
@@ -93,7 +94,20 @@ func TestTakeoverAtOpen(t *testing.T) {
 	}
 	away := elsewhere(t, cfg)
 	away.ManualSync = false
+	away.SyncInterval = time.Hour
 	second := open(t, away)
+	if n := count(t, second, "t"); n != 3 {
+		t.Fatalf("%d rows", n)
+	}
+	exec(t, second, "CREATE TABLE IF NOT EXISTS t(v)") // which is there
+	exec(t, first, "INSERT INTO t(v) VALUES('still the writer')")
+	if err := first.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, second, "INSERT INTO t(v) VALUES('mine')")
+	if n := count(t, second, "t"); n != 5 {
+		t.Errorf("%d rows: what the other one had stored by then is not there", n)
+	}
 	if b := backup(t, cfg); b.NodeID != second.NodeID() || b.Epoch != 2 {
 		t.Errorf("the writer is %s, epoch %d, after %s has opened", b.NodeID, b.Epoch, second.NodeID())
 	}
@@ -340,8 +354,8 @@ func TestUnconditionalStore(t *testing.T) {
 	}
 }
 
-// TestUnconditionalTakeover: an Open that would take over by way of such a store is
-// refused before the file is changed.
+// TestUnconditionalTakeover: a first change that would take over by way of such a store
+// is refused.
 func TestUnconditionalTakeover(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
@@ -351,21 +365,20 @@ func TestUnconditionalTakeover(t *testing.T) {
 	some(t, db, "t", 1)
 	check(t, db.Flush(ctx))
 	check(t, db.Close())
-	before, err := os.ReadFile(cfg.Path)
-	check(t, err)
+	before := backup(t, cfg)
 
 	cfg.AdvisoryFencing, cfg.ManualSync, cfg.NodeID = false, false, "another"
 	db, err = driftdb.Open(ctx, cfg)
-	if err == nil {
-		check(t, db.Close())
-	}
-	if err == nil || !strings.Contains(err.Error(), "conditional writes") {
+	check(t, err)
+	if _, err := db.Exec(ctx, "INSERT INTO t(v) VALUES('mine')"); err == nil || !strings.Contains(err.Error(), "conditional writes") {
 		t.Errorf("%v", err)
 	}
-	after, err := os.ReadFile(cfg.Path)
-	check(t, err)
-	if !bytes.Equal(before, after) {
-		t.Error("the file is another one")
+	if n := count(t, db, "t"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+	check(t, db.Close())
+	if now := backup(t, cfg); now.NodeID != before.NodeID || now.Epoch != before.Epoch {
+		t.Errorf("the writer is %s", now.NodeID)
 	}
 }
 

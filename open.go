@@ -302,7 +302,7 @@ func (db *DB) openConns() (err error) {
 	}
 	db.first = nil // it is closed with the log
 	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	db.captured = capture.NewConnector(db.openCaptured)
+	db.captured = capture.NewConnector(db.openCaptured, db.settle)
 	db.sql = sql.OpenDB(db.captured)
 	return nil
 }
@@ -312,7 +312,7 @@ func (db *DB) openSync() (err error) {
 	db.sync, err = syncer.New(syncer.Config{
 		Log: db.logs, Bucket: db.bucket, Path: db.path,
 		Sequence: db.hub.Sequence, Advance: db.hub.Advance,
-		StandBack: db.standBack, Refuse: func(err error) { db.hub.Refuse(export(err)) },
+		StandBack: db.standBack, Refuse: func(err error) { db.hub.Refuse(export(err)) }, Contest: db.hub.Contest,
 		Writer: func() (*sqlite.Conn, error) {
 			opts := db.options()
 			opts.Synchronous, opts.ForeignKeys, opts.Distrust = sqlite.SyncFull, false, true

@@ -56,6 +56,9 @@ func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) error {
 
 // begin starts a transaction on the writer.
 func (db *DB) begin(ctx context.Context) (*Tx, error) {
+	if err := db.settle(ctx); err != nil {
+		return nil, err
+	}
 	if err := db.lock(ctx); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,8 +15,9 @@ import (
 // back, whatever the program still holds: a sql.Conn, a transaction, prepared
 // statements, rows.
 type Connector struct {
-	open func() (*Conn, error)
-	lent sqlite.Loans
+	open   func() (*Conn, error)
+	settle func(context.Context) error
+	lent   sqlite.Loans
 }
 
 var (
@@ -23,8 +25,11 @@ var (
 	_ driver.Driver    = (*Connector)(nil)
 )
 
-// NewConnector returns a connector whose connections are opened with open.
-func NewConnector(open func() (*Conn, error)) *Connector { return &Connector{open: open} }
+// NewConnector returns a connector whose connections are opened with open. settle is
+// called where a commit would be, or was, ErrContested, and ends that.
+func NewConnector(open func() (*Conn, error), settle func(context.Context) error) *Connector {
+	return &Connector{open: open, settle: settle}
+}
 
 // Connect opens a connection.
 func (k *Connector) Connect(context.Context) (driver.Conn, error) {
@@ -33,7 +38,7 @@ func (k *Connector) Connect(context.Context) (driver.Conn, error) {
 		if s.c, err = k.open(); err != nil {
 			return nil, err
 		}
-		s.loan, s.lent = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent
+		s.loan, s.lent, s.settle = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent, k.settle
 		return s.loan, nil
 	})
 	if err != nil {
@@ -63,10 +68,11 @@ func (k *Connector) Recall(deadline time.Time) error { return k.lent.Recall(dead
 
 // session is a connection as database/sql has it.
 type session struct {
-	c    *Conn
-	loan *sqlite.Loan
-	lent *sqlite.Loans
-	tx   txState
+	c      *Conn
+	loan   *sqlite.Loan
+	lent   *sqlite.Loans
+	settle func(context.Context) error
+	tx     txState
 }
 
 var (
@@ -111,8 +117,33 @@ func (s *session) use(fn func() error) error {
 	return s.explain(fn())
 }
 
+// settled runs fn, a statement that leaves nothing behind when it fails, once more if
+// its commit was contested.
+func (s *session) settled(ctx context.Context, fn func() error) error {
+	err := s.use(fn)
+	if !errors.Is(err, ErrContested) || s.tx.open {
+		return err
+	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	return s.use(fn)
+}
+
+// settleRows comes before a statement whose commit comes when its rows have been read.
+func (s *session) settleRows(ctx context.Context, query string) error {
+	if s.tx.open || !s.c.r.hub.Contested() || !writesRows(query) {
+		return nil
+	}
+	writes := false
+	if err := s.use(func() error { writes = s.c.writes(query); return nil }); err != nil || !writes {
+		return err
+	}
+	return s.settle(ctx)
+}
+
 func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
-	err = s.use(func() error {
+	err = s.settled(ctx, func() error {
 		if err = s.mayRun(query); err != nil {
 			return err
 		}
@@ -123,6 +154,9 @@ func (s *session) ExecContext(ctx context.Context, query string, args []driver.N
 }
 
 func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (rows driver.Rows, err error) {
+	if err := s.settleRows(ctx, query); err != nil {
+		return nil, err
+	}
 	err = s.use(func() error {
 		if err = s.mayRun(query); err != nil {
 			return err
@@ -150,6 +184,11 @@ func (s *session) PrepareContext(ctx context.Context, query string) (st driver.S
 
 // BeginTx starts a transaction.
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx, err error) {
+	if s.c.r.hub.Contested() && !opts.ReadOnly {
+		if err := s.settle(ctx); err != nil {
+			return nil, err
+		}
+	}
 	err = s.use(func() error {
 		inner, err := s.c.BeginTx(ctx, opts)
 		tx, s.tx = lentTx{inner, s}, txState{begun: err == nil, open: err == nil}

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ type Hub struct {
 	sequence atomic.Int64 // of the last committed entry
 	logged   atomic.Int64 // bytes of changes committed since the hub was made
 	refused  atomic.Pointer[error]
+	contest  atomic.Bool
 	setback  atomic.Pointer[Setback]
 	cascaded atomic.Pointer[string]
 
@@ -64,6 +66,17 @@ func (h *Hub) Refused() error {
 	return nil
 }
 
+// ErrContested says that a commit was not made, and can be made again at once: the
+// history has a writer elsewhere, and has to be taken over first.
+var ErrContested = errors.New("another node writes the history of this database")
+
+// Contest makes every commit that changes something fail with ErrContested, until it is
+// called with false. Barriers that answer for what others have committed pass.
+func (h *Hub) Contest(is bool) { h.contest.Store(is) }
+
+// Contested says whether Contest was called with true last.
+func (h *Hub) Contested() bool { return h.contest.Load() }
+
 // watchEvery is how old the watch's last word may be when a commit relies on it:
 // it takes a tenth of a commit's time.
 const watchEvery = 100 * time.Millisecond
@@ -73,10 +86,17 @@ const watchEvery = 100 * time.Millisecond
 // runs under SQLite's write lock, and must not use the database.
 func (h *Hub) Watch(watch func() error) { h.watch = watch }
 
-// mayCommit is called within each commit that changes something.
-func (h *Hub) mayCommit() error {
-	if err := h.Refused(); err != nil || h.watch == nil {
+// mayCommit is called within each commit that changes something. An answer, or
+// a commit that turns out to have changed nothing, contests nothing.
+func (h *Hub) mayCommit(harmless bool) error {
+	if err := h.Refused(); err != nil {
 		return err
+	}
+	if h.Contested() && !harmless {
+		return ErrContested
+	}
+	if h.watch == nil {
+		return nil
 	}
 	now, last := int64(time.Since(h.made)), h.watched.Load()
 	if last != 0 && now-last < int64(watchEvery) || !h.watched.CompareAndSwap(last, now) {

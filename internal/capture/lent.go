@@ -59,7 +59,7 @@ func (p *prepared) Close() error {
 }
 
 func (p *prepared) ExecContext(ctx context.Context, args []driver.NamedValue) (res driver.Result, err error) {
-	err = p.s.use(func() error {
+	err = p.s.settled(ctx, func() error {
 		if err = p.s.mayRun(p.inner.query); err != nil {
 			return err
 		}
@@ -70,6 +70,9 @@ func (p *prepared) ExecContext(ctx context.Context, args []driver.NamedValue) (r
 }
 
 func (p *prepared) QueryContext(ctx context.Context, args []driver.NamedValue) (rows driver.Rows, err error) {
+	if err := p.s.settleRows(ctx, p.inner.query); err != nil {
+		return nil, err
+	}
 	err = p.s.use(func() error {
 		if err = p.s.mayRun(p.inner.query); err != nil {
 			return err

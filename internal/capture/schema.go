@@ -299,6 +299,8 @@ func (c *Conn) Barrier(reason string, ifMissed bool) error {
 		return nil
 	}
 	r.begin()
+	r.answering = true
+	defer func() { r.answering = false }()
 	r.cookie = known // this barrier is the answer; no second one is needed
 	if notice == 0 { // or the commit adds it
 		r.barrier(reason)

@@ -84,7 +84,7 @@ func (w *walk) moved() bool {
 		return false
 	}
 	now, err := w.b.Manifest(w.ctx)
-	if err != nil || now.Nonce == w.m.Nonce || now.DatabaseID != w.m.DatabaseID {
+	if err != nil || now.Nonce == w.m.Nonce || now.DatabaseID != w.m.DatabaseID || now.LatestSequence < w.m.LatestSequence {
 		return false
 	}
 	w.m, w.listed, w.leading = now.Manifest, map[string]map[int64][]Batch{}, map[attempt]bool{}

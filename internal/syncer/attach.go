@@ -51,12 +51,42 @@ func (s *Syncer) attach(ctx context.Context, r request, target int64) error {
 		if err := s.probe(ctx, b, c); err != nil {
 			return err
 		}
+		s.cfg.Contest(false)
 		entered, err := s.enter(ctx, b, c, r, target)
 		if !entered && err == nil {
 			_, err = s.take(ctx, b, c.stored, 1)
 		}
 		return err
 	}))
+}
+
+// TakeOver gives this session an epoch before its first change, because the history has
+// a writer elsewhere: what that stores later would make this file diverge. It is reached
+// by way of b, which does not wait long: without an answer the change is made all the
+// same, and the epoch is taken with its upload.
+func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket) error {
+	if err := s.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.release()
+	if s.epoch != 0 || s.broken != nil {
+		return s.broken
+	}
+	ctx, done := s.bound(ctx)
+	defer done()
+	err := s.joined(s.join(ctx, b, nil, func(b *remote.Bucket, c Comparison) error {
+		if err := s.probe(ctx, b, c); err != nil {
+			return err
+		}
+		_, err := s.take(ctx, b, c.stored, 1)
+		return err
+	}))
+	s.cfg.Contest(false)
+	if err != nil && s.broken == nil && ctx.Err() == nil {
+		s.report(err)
+		return nil
+	}
+	return err
 }
 
 // lately is the comparison that was made last, unless that was too long ago. What has
@@ -74,7 +104,10 @@ const compareAgain = time.Minute
 
 // joined is how a join ends while the database is in use: only Open can restore it.
 func (s *Syncer) joined(err error) error {
-	if errors.Is(err, restore.ErrCannotCatchUp) {
+	switch {
+	case errors.Is(err, restore.ErrCannotCatchUp) && errors.Is(err, ErrDiverged):
+		return s.stop(err) // another Open would not find out that nothing in the file is its own
+	case errors.Is(err, restore.ErrCannotCatchUp):
 		return s.stop(fmt.Errorf("%w: %w. The file has nothing of its own: open it again, and it is restored", ErrDiverged, err))
 	}
 	s.unchecked = s.unchecked && err != nil
@@ -114,6 +147,8 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 			if c.relation != behind {
 				s.compared = &c
 			}
+			m := c.stored.Manifest
+			s.cfg.Contest(m != nil && m.NodeID != s.log.Identity().NodeID && !m.Released)
 			return nil
 		}
 		if err := take(b, c); !errors.Is(err, remote.ErrLost) {

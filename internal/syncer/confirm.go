@@ -78,7 +78,10 @@ func (s *Syncer) confirmed(ctx context.Context) error {
 func (s *Syncer) toldBy(m *remote.Manifest, b changelog.Books) changelog.Books {
 	s.swapped = time.Now()
 	s.compareClocks()
-	b.Synced, b.Silent, b.Manifest = 1, 0, s.manifest.ETag()
+	b.Synced, b.Silent, b.Manifest = 1, 0, ""
+	if !s.cfg.Advisory { // else nobody knows whether the store honours conditions
+		b.Manifest = s.manifest.ETag()
+	}
 	b.Confirmed, b.Earliest = m.LatestSequence, earliestIn(m)
 	if n := len(m.Snapshots); n > 0 {
 		last := m.Snapshots[n-1]

@@ -42,7 +42,8 @@ func (s *Syncer) entrances(c Comparison) (out []entrance) {
 	if m == nil || s.unsaved.is || s.books.BarrierOpen() || m.NodeID != node && !m.Released {
 		return nil
 	}
-	if g := s.books.Group; g.Object != "" && c.stored.ETag() == s.books.Manifest && g.Bytes < groupBelow {
+	g := s.books.Group
+	if g.Object != "" && g.After >= s.books.Snapshot && g.Bytes < groupBelow && c.stored.ETag() == s.books.Manifest {
 		b, ok := s.cfg.Bucket.ParseBatch(g.Object)
 		whole := remote.Span{NodeID: b.NodeID, Epoch: b.Epoch, From: g.After + 1}
 		if ok && b.To == s.books.Acked && m.Lineage[len(m.Lineage)-1] == whole {

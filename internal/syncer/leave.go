@@ -62,4 +62,3 @@ func (f File) Silent() bool {
 
 // silence is for how long a session that got no answer lets the next ones wait less.
 const silence = 5 * time.Minute
-

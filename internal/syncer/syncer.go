@@ -52,6 +52,9 @@ type Config struct {
 	// Advance says that the last sequence is another one: the file was brought up
 	// to date.
 	Advance func(sequence int64)
+	// Contest says whether the history has a writer elsewhere that may be alive: then
+	// TakeOver is to be called before anything is committed.
+	Contest func(bool)
 	// Refuse makes writes fail from now on.
 	Refuse func(error)
 
@@ -88,7 +91,7 @@ type Syncer struct {
 
 	compared  *Comparison // as file and bucket were when they were compared last
 	unchecked bool        // Open could not compare file and bucket
-	probed    bool // the store honours conditions
+	probed    bool        // the store honours conditions
 	ailment   ailment
 
 	task *task // makes a snapshot; nil: there is none
