@@ -51,7 +51,6 @@ func (s *Syncer) attach(ctx context.Context, r request, target int64) error {
 		if err := s.probe(ctx, b, c); err != nil {
 			return err
 		}
-		s.cfg.Contest(false)
 		entered, err := s.enter(ctx, b, c, r, target)
 		if !entered && err == nil {
 			_, err = s.take(ctx, b, c.stored, 1)
@@ -225,6 +224,7 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 		return next, fmt.Errorf("take an epoch: %w", err)
 	}
 	s.manifest, s.epoch, s.node, s.pieces = next, next.Epoch, id.NodeID, nil
+	s.cfg.Contest(false)
 	s.event("took an epoch", "epoch", s.epoch, "sequence", s.books.Acked)
 	return next, s.confirmed(ctx)
 }

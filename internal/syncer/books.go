@@ -47,6 +47,7 @@ func (s *Syncer) keep(b changelog.Books, d changelog.Digests) {
 	s.books, s.digests = b, d
 	s.status.acked.Store(b.Acked)
 	s.status.confirmed.Store(b.Confirmed)
+	s.status.mine.Store(s.mine())
 }
 
 // saved notes that the file has the books, and d.

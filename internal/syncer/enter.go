@@ -147,6 +147,7 @@ func (s *Syncer) confirmEntry(ctx context.Context, b *remote.Bucket, c Compariso
 		return fmt.Errorf("take an epoch: %w", err)
 	}
 	s.manifest, s.epoch, s.node, s.pieces = stored, stored.Epoch, p.name.NodeID, nil
+	s.cfg.Contest(false)
 	s.remember(piece{Batch: p.name})
 	s.sent(p)
 	s.event("took an epoch", "epoch", s.epoch, "sequence", next.Acked)

@@ -13,16 +13,14 @@ import (
 // the name is free. Nothing may be committed any more.
 func (s *Syncer) Leave(ctx context.Context) error {
 	err := s.settled(ctx, request{flush: true, leave: true})
-	confirmed, last := s.status.confirmed.Load(), s.cfg.Sequence()
-	switch {
-	case err == nil:
-		return nil
-	case confirmed < last:
-		return fmt.Errorf("changes %d to %d are %w: %w", confirmed+1, last, ErrUnsent, err)
-	case errors.Is(err, ErrFenced), errors.Is(err, ErrDiverged):
-		return err
+	acked, confirmed, last := s.status.acked.Load(), s.status.confirmed.Load(), s.cfg.Sequence()
+	if !s.status.mine.Load() {
+		confirmed = acked // by others, or for them to do
 	}
-	return nil // all of it is in the bucket; only that the name is free could not be said
+	if err != nil && confirmed < last {
+		return fmt.Errorf("changes %d to %d are %w: %w", confirmed+1, last, ErrUnsent, err)
+	}
+	return nil // or all that failed is to say that the name is free
 }
 
 // ErrUnsent says that the bucket does not have all that was committed.

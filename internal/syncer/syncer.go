@@ -117,7 +117,7 @@ type status struct {
 	acked, confirmed, synced, errors atomic.Int64
 	lastSync, lastSnapshot           atomic.Int64 // Unix ms
 	lastErr                          atomic.Pointer[error]
-	fenced                           atomic.Bool
+	fenced, mine                     atomic.Bool
 	mismatches                       atomic.Int64
 	faults                           atomic.Pointer[[]string]
 }
@@ -138,6 +138,7 @@ func New(cfg Config) (*Syncer, error) {
 	s.unsummed, s.unsaved.digests = true, s.digests
 	s.status.acked.Store(s.books.Acked)
 	s.status.confirmed.Store(s.books.Confirmed)
+	s.status.mine.Store(s.mine())
 	return s, nil
 }
 
@@ -260,7 +261,7 @@ func (s *Syncer) next(ctx context.Context, err error) time.Duration {
 		return s.ailment.left()
 	case s.task != nil && s.books.BarrierOpen(): // it waits for the task, whose end wakes the loop
 		return 0
-	case s.books.Confirmed < s.books.Acked:
+	case s.unconfirmed():
 		return max(s.cfg.ManifestInterval-time.Since(s.swapped), time.Millisecond)
 	}
 	return 0
@@ -292,8 +293,18 @@ func (s *Syncer) due() bool {
 		return false
 	}
 	defer s.release()
-	return s.opened > s.books.Acked || s.books.Confirmed < s.books.Acked || s.books.BarrierOpen() || s.unchecked
+	return s.opened > s.books.Acked || s.unconfirmed() || s.books.BarrierOpen() || s.unchecked
 }
+
+// unconfirmed says whether sessions of this file have stored what no manifest names. What
+// others have stored, and this file has from them, is for them to confirm.
+func (s *Syncer) unconfirmed() bool {
+	return s.books.Confirmed < s.books.Acked && s.mine()
+}
+
+// mine says whether what the bucket has of this file's log at last is from sessions of
+// the file.
+func (s *Syncer) mine() bool { return s.epoch != 0 || s.books.Manifest != "" || s.cfg.Advisory }
 
 func (s *Syncer) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
 
@@ -417,7 +428,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	target := s.cfg.Sequence()
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot && !s.task.ended()
 	switch {
-	case !idle || s.books.Confirmed < s.books.Acked || s.gone:
+	case !idle || s.unconfirmed() || s.gone:
 	case r.leave:
 		return s.releaseName(ctx)
 	case s.unchecked && r.background():
