@@ -91,9 +91,19 @@ type Config struct {
 	// the database if that is more.
 	MaxLogBytes int64
 
-	// Takeover says what happens when another node is the bucket's writer.
-	// Default Allow.
-	Takeover Takeover
+	// RefuseTakeover leaves the database to another node that writes it: Open fails with
+	// ErrLocked, or, if the bucket did not answer then, the first upload does, and writes
+	// from then on. A node that has closed the database and sent everything writes it no
+	// more. One is known by its NodeID: set that to let a new disk of the same node go
+	// on. Default: the first change of this session takes the database over. The other
+	// node is told when it next writes to the bucket: its writes fail with ErrFenced,
+	// and what it had not sent is kept as a branch.
+	RefuseTakeover bool
+
+	// LockWait is how long Open waits for another process that has the file, and with
+	// RefuseTakeover for another node that writes the database. Default 0: it fails with
+	// ErrLocked at once.
+	LockWait time.Duration
 
 	// AdvisoryFencing uses a store that does not honour conditional writes, on
 	// which the protection from a second writer rests. Two writers at once
@@ -167,21 +177,6 @@ type RetryPolicy struct {
 	BaseDelay, MaxDelay time.Duration
 }
 
-// Takeover says what Open does when the bucket has a writer on another node.
-type Takeover int
-
-const (
-	// Allow takes the database over. The other writer is told when it next
-	// writes to the bucket: its writes fail with ErrFenced, and what it had
-	// not sent is kept as a branch.
-	Allow Takeover = iota
-	// Refuse leaves the database to the other node: Open fails with ErrLocked,
-	// or, if the bucket could not be reached then, the first upload does, and
-	// writes from then on. A node is known by its NodeID: set that to let a
-	// new disk of the same node go on.
-	Refuse
-)
-
 // Compression says how uploads are compressed.
 type Compression int
 
@@ -231,10 +226,10 @@ func (c Config) normalize() (Config, error) {
 		return c, errors.New("EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
 	case c.Compression != Gzip && c.Compression != NoCompression:
 		return c, fmt.Errorf("Compression %d is unknown", c.Compression)
-	case c.Takeover != Allow && c.Takeover != Refuse:
-		return c, fmt.Errorf("Takeover %d is unknown", c.Takeover)
-	case c.Takeover == Refuse && c.AdvisoryFencing:
-		return c, errors.New("Takeover: Refuse cannot be kept with AdvisoryFencing; choose one")
+	case c.RefuseTakeover && c.AdvisoryFencing:
+		return c, errors.New("RefuseTakeover cannot be kept with AdvisoryFencing; choose one")
+	case c.LockWait < 0:
+		return c, fmt.Errorf("LockWait is negative (%s)", c.LockWait)
 	case c.SnapshotEvery < 0 || c.MaxBatchSize < 0 || c.MaxLogBytes < 0:
 		return c, errors.New("SnapshotEvery, MaxBatchSize and MaxLogBytes must not be negative")
 	}

@@ -27,7 +27,7 @@ var (
 	// ErrEmptyWhere: an Update or Delete of every row has to be asked for with [All].
 	ErrEmptyWhere = errors.New("driftdb: the Where is empty; use driftdb.All to mean every row")
 	// ErrLocked: another process, or another Open in this one, has the file; or
-	// another node has the database, and Takeover is Refuse.
+	// another node writes the database, and RefuseTakeover is set.
 	ErrLocked = errors.New("driftdb: the database is open elsewhere")
 	// ErrNoBackup: the bucket has nothing under the name, or nothing any more, or not
 	// the point in time, or the branch, that was asked for.

@@ -48,7 +48,7 @@ func backup(t testing.TB, cfg driftdb.Config) driftdb.BackupInfo {
 func TestRefuseTakeover(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
-	cfg.Takeover = driftdb.Refuse
+	cfg.RefuseTakeover = true
 	first := open(t, cfg)
 	some(t, first, "t", 3)
 	if err := first.Flush(ctx); err != nil {

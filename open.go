@@ -58,7 +58,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 }
 
 func (db *DB) open(ctx context.Context) error {
-	if err := db.takeFile(); err != nil {
+	if err := db.takeFile(ctx); err != nil {
 		return err
 	}
 	if err := db.openBucket(ctx); err != nil {
@@ -80,6 +80,9 @@ func (db *DB) open(ctx context.Context) error {
 // as it was.
 func (db *DB) start(ctx context.Context) error {
 	if err := db.examine(ctx); err != nil {
+		return err
+	}
+	if err := db.awaitRelease(ctx); err != nil {
 		return err
 	}
 	if err := db.restoreMissing(ctx); err != nil {
@@ -119,7 +122,7 @@ func (db *DB) startSync(ctx context.Context) error {
 }
 
 // takeFile finds the file's place and keeps other writers out of it.
-func (db *DB) takeFile() (err error) {
+func (db *DB) takeFile(ctx context.Context) (err error) {
 	path := db.cfg.Path
 	if path == memory {
 		// A file in a private folder, so that it has readers beside its writer, a
@@ -130,7 +133,10 @@ func (db *DB) takeFile() (err error) {
 		}
 		path = db.temp.Path()
 	}
-	if db.file, err = dbfile.Take(path); err != nil {
+	if err := db.waitFor(ctx, dbfile.ErrLocked, func() (err error) {
+		db.file, err = dbfile.Take(path)
+		return err
+	}); err != nil {
 		return err
 	}
 	db.path = db.file.Path()
@@ -328,7 +334,7 @@ func (db *DB) openSync() (err error) {
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
 		SnapshotEvery: int64(db.cfg.SnapshotEvery),
-		Retention:     db.cfg.Retention, Exclusive: db.cfg.Takeover == Refuse, Advisory: db.cfg.AdvisoryFencing,
+		Retention:     db.cfg.Retention, Exclusive: db.cfg.RefuseTakeover, Advisory: db.cfg.AdvisoryFencing,
 		Limits: changelog.Limits{Bytes: batchBytes, Entries: int64(db.cfg.MaxBatchSize)},
 		Logger: db.log,
 	})
@@ -365,7 +371,7 @@ func (db *DB) compareBucket(ctx context.Context) error {
 	if db.silent = file.Silent(); db.silent {
 		return nil
 	}
-	c, err := syncer.Compare(ctx, db.direct, file, db.cfg.Takeover == Refuse)
+	c, err := syncer.Compare(ctx, db.direct, file, db.cfg.RefuseTakeover)
 	if err == nil {
 		db.compared = &c
 	}

@@ -103,7 +103,7 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 		SyncInterval: time.Second, OnEvent: a.warn,
 	}
 	if o.noTakeover {
-		cfg.Takeover = driftdb.Refuse
+		cfg.RefuseTakeover = true
 	}
 	db, err := driftdb.Open(ctx, cfg)
 	if err != nil {

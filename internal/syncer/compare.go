@@ -145,7 +145,7 @@ func held(m *remote.Manifest, node string) error {
 	if node == "" {
 		this = "a new node"
 	}
-	return fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is %s. To take the database over, open it with Takeover: Allow",
+	return fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is %s. To take the database over, open it without RefuseTakeover",
 		ErrHeld, m.NodeID, m.Epoch, time.UnixMilli(m.UpdatedAt).UTC().Format(time.RFC3339), this)
 }
 

@@ -268,7 +268,7 @@ func refusedBuckets() []refusal {
 	return []refusal{
 		ofBucket("another history", "diverged", true, func(*testing.T, *driftdb.Config) {}),
 		ofBucket("another writer", "has a writer: node", false, func(t *testing.T, cfg *driftdb.Config) {
-			cfg.Takeover, cfg.AutoRestore = driftdb.Refuse, true
+			cfg.RefuseTakeover, cfg.AutoRestore = true, true
 		}),
 		ofBucket("wrong key", "key", true, func(_ *testing.T, cfg *driftdb.Config) { cfg.EncryptionKeys = []string{anotherKey} }),
 		ofBucket("no key", "key", true, func(_ *testing.T, cfg *driftdb.Config) { cfg.EncryptionKeys = nil }),
