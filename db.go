@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -58,8 +59,10 @@ type DB struct {
 	bucket *remote.Bucket // nil: there is no store
 	direct *remote.Bucket // the same without retries, for Open, which does not wait long
 	silent bool           // it did not answer a session that has just ended
-	meter  *meter
-	sync   *syncer.Syncer
+
+	lockUntil time.Time // when Open waits no longer for others to let go
+	meter     *meter
+	sync      *syncer.Syncer
 
 	measured int64 // what the hub had logged when the log was measured last; 0: not yet. The guard's
 

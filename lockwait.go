@@ -16,15 +16,15 @@ const (
 	lookAtBucket = 500 * time.Millisecond
 )
 
-// waitFor calls try until it is no longer busy, for as long as Config.LockWait.
+// waitFor calls try until it is no longer busy, or Config.LockWait is over.
 func (db *DB) waitFor(ctx context.Context, busy error, try func() error) error {
 	pause := lookAtFile
 	if busy == syncer.ErrHeld {
 		pause = lookAtBucket
 	}
-	for began := time.Now(); ; {
+	for {
 		err := try()
-		left := db.cfg.LockWait - time.Since(began)
+		left := time.Until(db.lockUntil)
 		if !errors.Is(err, busy) {
 			return err
 		}

@@ -58,6 +58,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 }
 
 func (db *DB) open(ctx context.Context) error {
+	db.lockUntil = time.Now().Add(db.cfg.LockWait)
 	if err := db.takeFile(ctx); err != nil {
 		return err
 	}
@@ -65,6 +66,11 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	err := db.start(ctx)
+	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(db.lockUntil) { // another one was faster
+		if err = db.disconnect(); err == nil {
+			err = db.start(ctx)
+		}
+	}
 	for tries := maxRestores; tries > 0 && db.outdated(err); tries-- {
 		err = db.startAnew(ctx, err)
 	}
@@ -116,6 +122,11 @@ func (db *DB) startSync(ctx context.Context) error {
 	}
 	if err := db.joinBucket(ctx); err != nil {
 		return err
+	}
+	if db.cfg.RefuseTakeover && db.compared != nil { // whoever refuses as well sees from now on that the name is taken
+		if err := db.judge(ctx, db.sync.TakeOver(ctx, db.direct)); err != nil {
+			return err
+		}
 	}
 	db.sync.Start()
 	return nil

@@ -59,10 +59,10 @@ func (s *Syncer) attach(ctx context.Context, r request, target int64) error {
 	}))
 }
 
-// TakeOver gives this session an epoch before its first change, because the history has
-// a writer elsewhere: what that stores later would make this file diverge. It is reached
-// by way of b, which does not wait long: without an answer the change is made all the
-// same, and the epoch is taken with its upload.
+// TakeOver gives this session an epoch before its first change, because another node
+// was the writer: what that, or another one yet, stores later would make this file
+// diverge. The bucket is reached by way of b, which does not wait long: without an answer
+// the change is made all the same, and the epoch is taken with its upload.
 func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket) error {
 	}
 	ctx, done := s.bound(ctx)
 	defer done()
-	err := s.joined(s.join(ctx, b, nil, func(b *remote.Bucket, c Comparison) error {
+	err := s.joined(s.join(ctx, b, s.lately(), func(b *remote.Bucket, c Comparison) error {
 		if err := s.probe(ctx, b, c); err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 				s.compared = &c
 			}
 			m := c.stored.Manifest
-			s.cfg.Contest(m != nil && m.NodeID != s.log.Identity().NodeID && !m.Released)
+			s.cfg.Contest(m != nil && m.NodeID != s.log.Identity().NodeID)
 			return nil
 		}
 		if err := take(b, c); !errors.Is(err, remote.ErrLost) {

@@ -52,8 +52,8 @@ type Config struct {
 	// Advance says that the last sequence is another one: the file was brought up
 	// to date.
 	Advance func(sequence int64)
-	// Contest says whether the history has a writer elsewhere that may be alive: then
-	// TakeOver is to be called before anything is committed.
+	// Contest says whether the history had its last writer elsewhere: then TakeOver is to
+	// be called before anything is committed.
 	Contest func(bool)
 	// Refuse makes writes fail from now on.
 	Refuse func(error)
