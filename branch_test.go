@@ -170,6 +170,7 @@ func TestBranchLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer second.Close()
+		exec(t, second, "INSERT INTO t(v) VALUES('of the new writer')")
 		exec(t, first, "INSERT INTO t(v) VALUES('mine')")
 		lost := false
 		store.SetHook(func(c objstoretest.Call) objstoretest.Fault {

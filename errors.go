@@ -60,7 +60,6 @@ func (notFoundError) Is(target error) bool { return target == sql.ErrNoRows }
 // public are the errors of the packages below, in the order in which they
 // are looked for: a wrong key explains what also looks like damage.
 var public = []struct{ is, as error }{
-	{syncer.ErrUnsent, ErrUnsent},
 	{seal.ErrKey, ErrKey},
 	{syncer.ErrFenced, ErrFenced},
 	{syncer.ErrDiverged, ErrDiverged},
@@ -92,10 +91,18 @@ type wrapped struct{ err, as error }
 func (w wrapped) Error() string   { return "driftdb: " + w.err.Error() }
 func (w wrapped) Unwrap() []error { return []error{w.err, w.as} }
 
+// unsent is an error of Close that is also ErrUnsent, whatever else it is.
+type unsent struct{ error }
+
+func (u unsent) Unwrap() []error { return []error{u.error, ErrUnsent} }
+
 // export makes err comparable with the public errors.
 func export(err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, syncer.ErrUnsent) && !errors.Is(err, ErrUnsent) {
+		return export(unsent{err})
 	}
 	for _, p := range public {
 		if errors.Is(err, p.is) && !errors.Is(err, p.as) {
@@ -108,6 +115,9 @@ func export(err error) error {
 	// A virtual table says that of rows which are not what a statement takes them for.
 	if sqlite.IsNotDatabase(err) && sqlite.Code(err) != lib.SQLITE_CORRUPT_VTAB && !errors.Is(err, ErrCorrupt) {
 		return wrapped{err, ErrCorrupt}
+	}
+	if u, ok := err.(unsent); ok {
+		return wrapped{u.error, ErrUnsent}
 	}
 	return err
 }

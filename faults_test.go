@@ -69,7 +69,8 @@ func runSchedule(t *testing.T, dir string, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	s := &schedule{seed: seed, world: &world{TB: t, rnd: rnd, dir: dir, bucket: objstore.Mem()}}
 	s.cfg = driftdb.Config{
-		Name: "app", AutoRestore: true, ManualSync: s.one(3),
+		CloseTimeout: -1, // a machine that stops sends nothing more
+		Name:         "app", AutoRestore: true, ManualSync: s.one(3),
 		SnapshotEvery: choose(rnd, 0, 1, 5, 20), MaxBatchSize: choose(rnd, 0, 1, 2, 7),
 		Retention:   choose(rnd, 0, -1, 3*24*time.Hour),
 		MaxLogBytes: choose[int64](rnd, 0, 0, 0, 8<<10),

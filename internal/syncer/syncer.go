@@ -323,7 +323,7 @@ func (s *Syncer) settled(ctx context.Context, r request) error {
 	r.parent = ctx
 	for through := s.cfg.Sequence(); ; {
 		t, err := s.step(ctx, r)
-		if err != nil || t == nil || !r.leave && t.parent != ctx && s.status.confirmed.Load() >= through {
+		if err != nil || t == nil || t.parent != ctx && s.status.confirmed.Load() >= through {
 			return err
 		}
 		if err := t.wait(ctx); err != nil {
@@ -482,7 +482,7 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 		return err
 	}
 	switch {
-	case s.task == nil && (r.snapshot || s.snapshotDue(r.flush)):
+	case s.task == nil && (r.snapshot || s.snapshotDue(r)):
 		return s.start(ctx, r.parent)
 	case s.books.Confirmed < s.books.Acked && (r.flush || time.Since(s.swapped) >= s.cfg.ManifestInterval):
 		return s.confirm(ctx, nil)
