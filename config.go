@@ -123,7 +123,7 @@ type Config struct {
 type S3Config struct {
 	Bucket string // must exist
 	Region string // default: the environment's or the AWS profile's; us-east-1 with an Endpoint
-	Prefix string // put before every key. Default "driftdb"
+	Prefix string // put before every key. Default "driftdb"; "/" is the root of the bucket
 
 	// AccessKeyID, SecretAccessKey and, for temporary credentials,
 	// SessionToken. Default: the AWS chain of environment, profile, web
@@ -201,7 +201,6 @@ const (
 	defaultSnapshotEvery    = 1000
 	defaultBusyTimeout      = 10 * time.Second
 	defaultRetention        = 30 * 24 * time.Hour
-	defaultPrefix           = "driftdb"
 	batchBytes              = 8 << 20
 )
 
@@ -276,11 +275,8 @@ func openStore(ctx context.Context, s3 *S3Config, store objstore.Store) (objstor
 	return s3store.New(ctx, s3.bucket())
 }
 
-// bucket is the configuration of the store, with the default prefix.
+// bucket is the configuration of the store.
 func (c S3Config) bucket() s3store.Config {
-	if c.Prefix == "" {
-		c.Prefix = defaultPrefix
-	}
 	return s3store.Config{
 		Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix,
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,

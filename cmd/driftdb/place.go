@@ -7,7 +7,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/objstore"
-	_ "github.com/driftdb/driftdb-go/objstore/s3store" // s3:// URLs
+	"github.com/driftdb/driftdb-go/objstore/s3store" // and s3:// URLs
 	"github.com/spf13/cobra"
 )
 
@@ -17,7 +17,7 @@ type place struct {
 }
 
 func (p *place) flags(c *cobra.Command) {
-	c.Flags().StringVar(&p.url, "store", "", "`URL` of the store, file:///folder or s3://bucket/prefix")
+	c.Flags().StringVar(&p.url, "store", "", "`URL` of the store, file:///folder or s3://bucket; s3://bucket/prefix if the prefix is not driftdb")
 	c.Flags().StringVar(&p.name, "name", "", "`NAME` of the database in the store")
 }
 
@@ -46,4 +46,16 @@ func openStore(ctx context.Context, url string) (objstore.Store, error) {
 		err = usage(err)
 	}
 	return store, err
+}
+
+// hintElsewhere says if a bucket that has no database under the prefix that was
+// asked has some under the other common one.
+func (a *app) hintElsewhere(ctx context.Context, store objstore.Store) {
+	other, at := s3store.Elsewhere(store)
+	if other == nil {
+		return
+	}
+	if names, err := driftdb.Backups(ctx, other); err == nil && len(names) > 0 {
+		a.stderr.Printf("hint: the bucket has databases under another prefix: use --store '%s'\n", at.URL())
+	}
 }
