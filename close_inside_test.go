@@ -307,7 +307,7 @@ func TestEventsOfEvents(t *testing.T) {
 	}
 	w := new(teller)
 	w.set(func(e driftdb.Event) { tell("Logger", e.Message) })
-	log = driftdb.EventLogger(slog.New(w), func(e driftdb.Event) { tell("OnEvent", e.Message) })
+	log = driftdb.EventLogger(slog.New(w), func(e driftdb.Event) { tell("OnEvent", e.Message) }, "app")
 	within(t, "an event of an event", func() { log.Info("x") })
 	want := "OnEvent x, Logger x, OnEvent xa, OnEvent xb, OnEvent xa, OnEvent xb, " + strings.Repeat("OnEvent xaa, OnEvent xab, OnEvent xba, OnEvent xbb, ", 2)
 	if got := strings.Join(told, ", ") + ", "; got != want {

@@ -108,7 +108,9 @@ type Config struct {
 	// has the values of Open's context, and does not end.
 	OnConnect func(ctx context.Context, r *Registrar) error
 
-	// Logger gets what happens in the background. Default: nothing is logged.
+	// Logger gets what happens in the background. Default: without OnEvent too,
+	// warnings and errors go to slog.Default(), the same one at most once a minute.
+	// slog.New(slog.DiscardHandler) silences them.
 	Logger *slog.Logger
 
 	// OnEvent is called for the same events, one at a time, where they happen.
@@ -259,7 +261,7 @@ func (c Config) normalize() (Config, error) {
 	if c.Retry.MaxRetries == 0 {
 		c.Retry.MaxRetries = retry.Default().MaxRetries
 	}
-	c.Logger = eventLogger(c.Logger, c.OnEvent)
+	c.Logger = eventLogger(c.Logger, c.OnEvent, c.Name)
 	return c, nil
 }
 

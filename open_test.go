@@ -35,6 +35,8 @@ var opensItself = map[string]string{
 	"faultyRun":                      "its store fails; the same file is opened again with one that works",
 	"TestOldDisk":                    "the disk has diverged, and is refused or detached",
 	"TestHeadless":                   "nothing is opened",
+	"TestRefusalIsHeard":             "its bucket refuses everything",
+	"TestUnaskedIsBrief":             "its bucket refuses everything",
 	"TestRefusals":                   "nothing is opened",
 	"TestCloseInterruptsFlush":       "its store hangs",
 	"snapshotBig":                    "measures, in a process of its own, and compares",
