@@ -300,7 +300,7 @@ func (db *DB) openConns() (err error) {
 	}
 	db.first = nil // it is closed with the log
 	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	db.captured = capture.NewConnector(db.openCaptured)
+	db.captured = capture.NewConnector(db.openCaptured, db.ownTx)
 	db.sql = sql.OpenDB(db.captured)
 	return nil
 }

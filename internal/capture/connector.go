@@ -15,6 +15,7 @@ import (
 // statements, rows.
 type Connector struct {
 	open func() (*Conn, error)
+	own  func() error
 	lent sqlite.Loans
 }
 
@@ -23,8 +24,12 @@ var (
 	_ driver.Driver    = (*Connector)(nil)
 )
 
-// NewConnector returns a connector whose connections are opened with open.
-func NewConnector(open func() (*Conn, error)) *Connector { return &Connector{open: open} }
+// NewConnector returns a connector whose connections are opened with open. own is an
+// error if its caller holds the write lock on another connection: who would wait for
+// that lock there gets it, and does not wait for itself.
+func NewConnector(open func() (*Conn, error), own func() error) *Connector {
+	return &Connector{open: open, own: own}
+}
 
 // Connect opens a connection.
 func (k *Connector) Connect(context.Context) (driver.Conn, error) {
@@ -33,7 +38,7 @@ func (k *Connector) Connect(context.Context) (driver.Conn, error) {
 		if s.c, err = k.open(); err != nil {
 			return nil, err
 		}
-		s.loan, s.lent = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent
+		s.loan, s.lent, s.own = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent, k.own
 		return s.loan, nil
 	})
 	if err != nil {
@@ -66,6 +71,7 @@ type session struct {
 	c    *Conn
 	loan *sqlite.Loan
 	lent *sqlite.Loans
+	own  func() error // as NewConnector got it
 	tx   txState
 }
 
@@ -108,7 +114,16 @@ func (s *session) use(fn func() error) error {
 		return err
 	}
 	defer s.loan.Leave()
-	return s.explain(fn())
+	own := s.own()
+	if own == nil {
+		return s.explain(fn())
+	}
+	var err error
+	s.c.Impatiently(func() { err = fn() })
+	if sqlite.IsBusy(err) {
+		err = fmt.Errorf("%w: %w", own, err)
+	}
+	return s.explain(err)
 }
 
 func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
