@@ -82,7 +82,9 @@ func TestCallsInTx(t *testing.T) {
 				"its DDL":  func() error { _, err := db.SQL().Exec("CREATE TABLE u(v)"); return err },
 				"its own":  func() error { _, err := db.SQL().Exec("BEGIN IMMEDIATE"); return err },
 				"its rows": func() (err error) { return db.SQL().QueryRow("DELETE FROM t RETURNING v").Scan(new(string)) },
-				"prepared": func() error { return withStmt(db, "DELETE FROM t", func(st *sql.Stmt) error { _, err := st.Exec(); return err }) },
+				"prepared": func() error {
+					return withStmt(db, "DELETE FROM t", func(st *sql.Stmt) error { _, err := st.Exec(); return err })
+				},
 			} {
 				err := call()
 				for _, way := range []string{"tx.Exec", "In(tx)", "Tx.Savepoint"} {
