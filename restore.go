@@ -177,7 +177,7 @@ func elsewhere(ctx context.Context, store objstore.Store, name string) string {
 	if err != nil || !slices.Contains(names, name) {
 		return ""
 	}
-	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL(), at.Prefix)
+	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL, at.Prefix)
 }
 
 // VerifyResult describes a backup that was proven.

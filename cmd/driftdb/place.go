@@ -56,6 +56,6 @@ func (a *app) hintElsewhere(ctx context.Context, store objstore.Store) {
 		return
 	}
 	if names, err := driftdb.Backups(ctx, other); err == nil && len(names) > 0 {
-		a.stderr.Printf("hint: the bucket has databases under another prefix: use --store '%s'\n", at.URL())
+		a.stderr.Printf("hint: the bucket has databases under another prefix: use --store '%s'\n", at.URL)
 	}
 }

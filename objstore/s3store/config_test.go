@@ -169,8 +169,8 @@ func TestURL(t *testing.T) {
 			t.Errorf("%s: %v", want, err)
 			continue
 		}
-		if got := s.(*store); got.prefix != direct.prefix || got.cfg.URL() != want || direct.cfg.URL() != want {
-			t.Errorf("%s: prefixes %q and %q, again as URLs %s and %s", want, got.prefix, direct.prefix, got.cfg.URL(), direct.cfg.URL())
+		if got := s.(*store); got.prefix != direct.prefix || got.places != direct.places {
+			t.Errorf("%s: prefixes %q and %q, places %+v and %+v", want, got.prefix, direct.prefix, got.places, direct.places)
 		}
 	}
 }
@@ -186,16 +186,16 @@ func TestElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		other, cfg := Elsewhere(s)
+		other, at := Elsewhere(s)
 		if want == "" {
 			if other != nil {
-				t.Errorf("%s: %s", from, cfg.URL())
+				t.Errorf("%s: %s", from, at.URL)
 			}
 			continue
 		}
 		back, again := Elsewhere(other)
-		if cfg.URL() != want || again.URL() != from || back.(*store).prefix != s.(*store).prefix {
-			t.Errorf("%s: %s, and back %s", from, cfg.URL(), again.URL())
+		if at.URL != want || again.URL != from || back.(*store).prefix != s.(*store).prefix {
+			t.Errorf("%s: %s, and back %s", from, at.URL, again.URL)
 		}
 	}
 	if other, _ := Elsewhere(objstore.Mem()); other != nil {

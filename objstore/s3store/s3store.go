@@ -103,17 +103,12 @@ func New(ctx context.Context, cfg Config) (objstore.Store, error) {
 		prefix += "/"
 	}
 	return &store{
-		cfg: cfg.withoutKeys(), client: client, bucket: cfg.Bucket, prefix: prefix, pageSize: maxPage,
+		places: cfg.places(), client: client, bucket: cfg.Bucket, prefix: prefix, pageSize: maxPage,
 		checksums: !cfg.DisableChecksums, ownKeys: cfg.hasKeys(), extras: cfg.extras(),
 	}, nil
 }
 
 func (cfg Config) hasKeys() bool { return cfg.AccessKeyID != "" }
-
-func (cfg Config) withoutKeys() Config {
-	cfg.AccessKeyID, cfg.SecretAccessKey, cfg.SessionToken = "", "", ""
-	return cfg
-}
 
 func (cfg Config) validate(prefix string) error {
 	if cfg.Bucket == "" || strings.Contains(cfg.Bucket, "/") {
@@ -219,7 +214,7 @@ func (skewRetryer) IsErrorRetryable(err error) bool {
 
 // store is a bucket, or the part of one below a prefix.
 type store struct {
-	cfg       Config // without keys: says where the store is
+	places    [2]Place // the bucket's root, and DefaultPrefix in it
 	client    *s3.Client
 	bucket    string
 	prefix    string // empty, or ends with a slash

@@ -102,22 +102,38 @@ func (cfg Config) URL() string {
 	return u.String()
 }
 
+// Place is a prefix in a bucket.
+type Place struct {
+	Prefix string // for Config.Prefix
+	URL    string // for objstore.Open; it has no credentials
+}
+
+// places are where databases are commonly kept: the root of the bucket, and
+// DefaultPrefix.
+func (cfg Config) places() (places [2]Place) {
+	for i, prefix := range []string{"/", DefaultPrefix} {
+		cfg.Prefix = prefix
+		places[i] = Place{prefix, cfg.URL()}
+	}
+	return places
+}
+
 // Elsewhere returns the other place in a bucket where databases are commonly
-// kept, and its configuration: the root for a store under [DefaultPrefix], and
-// the other way round. Other stores have none (nil). It uses no network.
-func Elsewhere(s objstore.Store) (objstore.Store, Config) {
+// kept: the root for a store under [DefaultPrefix], and the other way round.
+// Other stores have none (nil). It uses no network.
+func Elsewhere(s objstore.Store) (objstore.Store, Place) {
 	here, ok := s.(*store)
 	if !ok {
-		return nil, Config{}
+		return nil, Place{}
 	}
 	there := *here
 	switch here.prefix {
 	case "":
-		there.prefix, there.cfg.Prefix = DefaultPrefix+"/", DefaultPrefix
+		there.prefix = DefaultPrefix + "/"
+		return &there, here.places[1]
 	case DefaultPrefix + "/":
-		there.prefix, there.cfg.Prefix = "", "/"
-	default:
-		return nil, Config{}
+		there.prefix = ""
+		return &there, here.places[0]
 	}
-	return &there, there.cfg
+	return nil, Place{}
 }
