@@ -62,8 +62,8 @@ type Config struct {
 	Compression Compression
 
 	// EncryptionKeys encrypt what is uploaded, with AES-256: 64 hex digits
-	// each. The first one encrypts, all of them decrypt. Whoever loses them
-	// loses the backup. Neither fmt nor a log prints them. Default: no encryption.
+	// each, see [KeysFromEnv]. The first one encrypts, all of them decrypt. Whoever
+	// loses them loses the backup. Neither fmt nor a log prints them. Default: no encryption.
 	EncryptionKeys []string
 
 	// Retry says how failed requests are repeated.
