@@ -35,6 +35,8 @@ var opensItself = map[string]string{
 	"faultyRun":                      "its store fails; the same file is opened again with one that works",
 	"TestOldDisk":                    "the disk has diverged, and is refused or detached",
 	"TestHeadless":                   "nothing is opened",
+	"openOnce":                       "TestNothingSaidTwice makes it fail",
+	"openError":                      "fails",
 	"openWithFiles":                  "fails for want of files",
 	"TestRefusalIsHeard":             "its bucket refuses everything",
 	"TestUnaskedIsBrief":             "its bucket refuses everything",
