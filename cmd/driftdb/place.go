@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/objstore"
@@ -48,14 +49,20 @@ func openStore(ctx context.Context, url string) (objstore.Store, error) {
 	return store, err
 }
 
-// hintElsewhere says if a bucket that has no database under the prefix that was
-// asked has some under the other common one.
-func (a *app) hintElsewhere(ctx context.Context, store objstore.Store) {
+// hintElsewhere says if a bucket that has nothing under the prefix that was asked has a
+// database of this name under the other common one; any database, for no name.
+func (a *app) hintElsewhere(ctx context.Context, store objstore.Store, name string) {
 	other, at := s3store.Elsewhere(store)
 	if other == nil {
 		return
 	}
-	if names, err := driftdb.Backups(ctx, other); err == nil && len(names) > 0 {
-		a.stderr.Printf("hint: the bucket has databases under another prefix: use --store '%s'\n", at.URL)
+	names, err := driftdb.Backups(ctx, other)
+	if err != nil || len(names) == 0 || name != "" && !slices.Contains(names, name) {
+		return
 	}
+	what := "databases"
+	if name != "" {
+		what = "a database of this name"
+	}
+	a.stderr.Printf("hint: the bucket has %s under another prefix: use --store '%s'\n", what, at.URL)
 }
