@@ -33,7 +33,8 @@ func appendGroups(terms []schema.Term, key string, condition any, depth int) ([]
 	if key == not {
 		w, ok := asWhere(condition)
 		if !ok {
-			return nil, &schema.Error{Reason: fmt.Sprintf("$not takes a Where, not a %T; for a column it is {\"$not\": {\"age\": …}}", condition)}
+			reason := fmt.Sprintf("$not takes a Where, not a %T; for a column it is {\"$not\": {\"age\": …}}", condition)
+			return nil, &schema.Error{Reason: reason}
 		}
 		group, err := w.group(key, depth)
 		return append(terms, schema.Term{Op: schema.Not, Groups: [][]schema.Term{group}}), err

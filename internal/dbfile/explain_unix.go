@@ -55,9 +55,11 @@ func explainMany(err error) error {
 		case nil:
 			defer unix.Close(fd)
 		case unix.EMFILE:
-			return fmt.Errorf("%w: this process has as many as it may have; raise its limit (ulimit -n, LimitNOFILE= of a systemd service) or open fewer databases (%v)", why, err)
+			return fmt.Errorf("%w: this process has as many as it may have; "+
+				"raise its limit (ulimit -n, LimitNOFILE= of a systemd service) or open fewer databases (%v)", why, err)
 		case unix.ENFILE:
-			return fmt.Errorf("%w: all processes together have as many as the system allows; raise that (fs.file-max, kern.maxfiles) (%v)", why, err)
+			return fmt.Errorf("%w: all processes together have as many as the system allows; "+
+				"raise that (fs.file-max, kern.maxfiles) (%v)", why, err)
 		}
 	}
 	return err
