@@ -66,8 +66,8 @@ type Config struct {
 	Compression Compression
 
 	// EncryptionKeys encrypt what is uploaded, with AES-256: 64 hex digits
-	// each. The first one encrypts, all of them decrypt. Whoever loses them
-	// loses the backup. Neither fmt nor a log prints them. Default: no encryption.
+	// each, see [KeysFromEnv]. The first one encrypts, all of them decrypt. Whoever
+	// loses them loses the backup. Neither fmt nor a log prints them. Default: no encryption.
 	EncryptionKeys []string
 
 	// Retry says how failed requests are repeated.
@@ -122,7 +122,9 @@ type Config struct {
 	// has the values of Open's context, and does not end.
 	OnConnect func(ctx context.Context, r *Registrar) error
 
-	// Logger gets what happens in the background. Default: nothing is logged.
+	// Logger gets what happens in the background. Default: without OnEvent too,
+	// warnings and errors go to slog.Default(), the same one at most once a minute.
+	// slog.New(slog.DiscardHandler) silences them.
 	Logger *slog.Logger
 
 	// OnEvent is called for the same events, one at a time, where they happen.
@@ -137,7 +139,7 @@ type Config struct {
 type S3Config struct {
 	Bucket string // must exist
 	Region string // default: the environment's or the AWS profile's; us-east-1 with an Endpoint
-	Prefix string // put before every key. Default "driftdb"
+	Prefix string // put before every key. Default "driftdb"; "/" is the root of the bucket
 
 	// AccessKeyID, SecretAccessKey and, for temporary credentials,
 	// SessionToken. Default: the AWS chain of environment, profile, web
@@ -201,7 +203,6 @@ const (
 	defaultSnapshotEvery    = 1000
 	defaultBusyTimeout      = 10 * time.Second
 	defaultRetention        = 30 * 24 * time.Hour
-	defaultPrefix           = "driftdb"
 	batchBytes              = 8 << 20
 )
 
@@ -263,7 +264,7 @@ func (c Config) normalize() (Config, error) {
 	if c.Retry.MaxRetries == 0 {
 		c.Retry.MaxRetries = retry.Default().MaxRetries
 	}
-	c.Logger = eventLogger(c.Logger, c.OnEvent)
+	c.Logger = eventLogger(c.Logger, c.OnEvent, c.Name)
 	return c, nil
 }
 
@@ -279,11 +280,8 @@ func openStore(ctx context.Context, s3 *S3Config, store objstore.Store) (objstor
 	return s3store.New(ctx, s3.bucket())
 }
 
-// bucket is the configuration of the store, with the default prefix.
+// bucket is the configuration of the store.
 func (c S3Config) bucket() s3store.Config {
-	if c.Prefix == "" {
-		c.Prefix = defaultPrefix
-	}
 	return s3store.Config{
 		Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix,
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,

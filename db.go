@@ -197,7 +197,11 @@ func (db *DB) SQL() *sql.DB { return db.sql }
 
 // openCaptured opens a captured connection for SQL.
 func (db *DB) openCaptured() (*capture.Conn, error) {
-	return capture.Open(db.path, db.options(), db.hub)
+	c, err := capture.Open(db.path, db.options(), db.hub)
+	if err != nil {
+		return nil, db.file.Explain(err)
+	}
+	return c, nil
 }
 
 // NodeID returns the id under which this copy writes to the bucket.

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
@@ -88,7 +89,10 @@ var public = []struct{ is, as error }{
 // wrapped is an error of ours that is also one of the public ones.
 type wrapped struct{ err, as error }
 
-func (w wrapped) Error() string   { return "driftdb: " + w.err.Error() }
+const ours = "driftdb: "
+
+// Error begins with "driftdb: " once, whoever has put it there.
+func (w wrapped) Error() string   { return ours + strings.TrimPrefix(w.err.Error(), ours) }
 func (w wrapped) Unwrap() []error { return []error{w.err, w.as} }
 
 // unsent is an error of Close that is also ErrUnsent, whatever else it is.

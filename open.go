@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
@@ -52,9 +54,22 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
 			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
 		}
-		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.disconnect(), db.abandon())
+		return nil, errors.Join(export(db.opening(err)), db.disconnect(), db.abandon())
 	}
 	return db, nil
+}
+
+// opening is err with the path that was to be opened. What has failed at the file itself
+// has named it already.
+func (db *DB) opening(err error) error {
+	path := db.path
+	if path == "" {
+		path, _ = filepath.Abs(db.cfg.Path)
+	}
+	if path != "" && strings.Contains(err.Error(), path) {
+		return err
+	}
+	return fmt.Errorf("open %s: %w", db.cfg.Path, err)
 }
 
 func (db *DB) open(ctx context.Context) error {
@@ -319,7 +334,7 @@ func (db *DB) openConns() (err error) {
 	}
 	db.first = nil // it is closed with the log
 	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	db.captured = capture.NewConnector(db.openCaptured, db.settle)
+	db.captured = capture.NewConnector(db.openCaptured, db.ownTx, db.settle)
 	db.sql = sql.OpenDB(db.captured)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
 // RestoreConfig says what to restore, and to where.
@@ -159,7 +161,23 @@ func (cfg RestoreConfig) bucket(ctx context.Context) (*remote.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return remote.New(retry.Store(remote.Doubting(store), retry.Default()), cfg.Name, opts), nil
+	b := remote.New(retry.Store(remote.Doubting(store), retry.Default()), cfg.Name, opts)
+	b.ExplainMissing(func(ctx context.Context) string { return elsewhere(ctx, store, cfg.Name) })
+	return b, nil
+}
+
+// elsewhere says if a bucket without a backup under the prefix that was asked has one
+// under the other common prefix, and how to name that.
+func elsewhere(ctx context.Context, store objstore.Store, name string) string {
+	other, at := s3store.Elsewhere(store)
+	if other == nil {
+		return ""
+	}
+	names, err := remote.Databases(ctx, other)
+	if err != nil || !slices.Contains(names, name) {
+		return ""
+	}
+	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL, at.Prefix)
 }
 
 // VerifyResult describes a backup that was proven.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -12,6 +13,7 @@ import (
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -204,4 +206,35 @@ func (s parsedFile) typeOf(e ast.Expr) string {
 		}
 	}
 	return ""
+}
+
+// TestKeysFromEnv: the variable holds one key or several, as for the command, and an
+// error says which is wrong without showing any.
+func TestKeysFromEnv(t *testing.T) {
+	a, b := strings.Repeat("a1", 32), strings.Repeat("B2", 32)
+	for value, want := range map[string][]string{a: {a}, a + "," + b: {a, b}, " " + b + " ,\t" + a + "\n": {b, a}} {
+		t.Setenv(driftdb.KeyVariable, value)
+		keys, err := driftdb.KeysFromEnv()
+		if err != nil || !slices.Equal(keys, want) {
+			t.Errorf("%q: %q, %v", value, keys, err)
+		}
+		cfg := config(t)
+		cfg.EncryptionKeys = keys
+		some(t, open(t, cfg), "t", 1)
+	}
+	for value, want := range map[string]string{
+		"": "is not set", " ": "is not set", a + ",": "key 2 of 2 has 0 bytes", a + "," + a: "the same", "hunter2": "has 7 bytes",
+		a + "," + strings.Repeat("xy", 32): "key 2 of 2 is not hex",
+	} {
+		t.Setenv(driftdb.KeyVariable, value)
+		keys, err := driftdb.KeysFromEnv()
+		if !errors.Is(err, driftdb.ErrKey) || keys != nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), driftdb.KeyVariable) {
+			t.Errorf("%q: %q, %v, want %q", value, keys, err, want)
+		}
+		for _, secret := range []string{a, "hunter2", "xyxy"} {
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf("the error tells the key: %v", err)
+			}
+		}
+	}
 }

@@ -136,7 +136,8 @@ func (a *app) askBucket(ctx context.Context, at driftdb.RestoreConfig) error {
 	defer cancel()
 	_, err := driftdb.Backup(bounded, at)
 	switch {
-	case errors.Is(err, driftdb.ErrNoBackup):
+	case errors.Is(err, driftdb.ErrNoBackup): // a new one begins
+		a.hintElsewhere(bounded, at.Store, at.Name)
 		return nil
 	case err != nil && bounded.Err() != nil && ctx.Err() == nil:
 		a.stderr.Printf("warning: the bucket does not answer; importing without it: %v\n", err)

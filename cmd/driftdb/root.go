@@ -51,12 +51,13 @@ func (a *app) root() *cobra.Command {
 A store is a URL:
 
   file:///path/to/folder                           a folder, which must exist
-  s3://bucket/prefix?region=REGION                 Amazon S3
+  s3://bucket?region=REGION                        Amazon S3
   s3://bucket/prefix?endpoint=URL&path_style=true  a service with its protocol
 
-An s3 URL may also have sse, kms_key_id and storage_class, which go with all that
-is stored, and checksums=false. Credentials for S3 come from where every AWS tool
-takes them: the environment, a profile, or the machine's role.
+Without a prefix it is driftdb, as in the Go library; s3://bucket?prefix=/ is the
+root of the bucket. An s3 URL may also have sse, kms_key_id and storage_class,
+which go with all that is stored, and checksums=false. Credentials for S3 come from
+where every AWS tool takes them: the environment, a profile, or the machine's role.
 
 If the bucket is encrypted, its keys are taken from DRIFTDB_KEY (64 hex digits
 each, separated by commas) or from --key-file (one key a line, # starts a

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -10,9 +11,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
 // verified is what this machine remembers of the last time that it proved a
@@ -38,12 +41,20 @@ func storePlace(storeURL string) string {
 	if err != nil {
 		return "" // no store was ever opened by this one
 	}
-	place := url.URL{Scheme: u.Scheme, Host: u.Host, Path: path.Clean("/" + u.Path)}
+	place := url.URL{Scheme: u.Scheme, Host: u.Host, Path: path.Clean("/" + cmp.Or(strings.Trim(u.Path, "/"), prefixOf(u)))}
 	if endpoint, err := url.Parse(u.Query().Get("endpoint")); err == nil && endpoint.Host != "" {
 		endpoint = &url.URL{Scheme: endpoint.Scheme, Host: endpoint.Host, Path: endpoint.Path}
 		place.RawQuery = url.Values{"endpoint": {endpoint.String()}}.Encode()
 	}
 	return place.String()
+}
+
+// prefixOf is what an s3 URL without a path has as its prefix.
+func prefixOf(u *url.URL) string {
+	if u.Scheme != "s3" {
+		return ""
+	}
+	return cmp.Or(u.Query().Get("prefix"), s3store.DefaultPrefix)
 }
 
 // file is where v is kept: its name says which backup v is about.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/driftdb/driftdb-go"
 )
 
 // exitSecret is the exit code of a program that has printed a secret. No test wants it.
@@ -29,7 +31,7 @@ func watched() {
 
 // givenSecrets are the keys and credentials that a program with these arguments gets.
 func givenSecrets(args []string) []string {
-	secrets := strings.Split(os.Getenv(keyVariable), ",")
+	secrets := strings.Split(os.Getenv(driftdb.KeyVariable), ",")
 	secrets = append(secrets, os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
 	for i, arg := range args {
 		file, joined := strings.CutPrefix(arg, "--key-file=")

@@ -47,12 +47,19 @@ type Bucket struct {
 	store objstore.Store
 	name  string
 	opts  seal.Options
+
+	missing func(context.Context) string // more about ErrNoBackup, or nil
 }
 
 // New returns the bucket of database name, a checked name.
 func New(store objstore.Store, name string, opts seal.Options) *Bucket {
 	return &Bucket{store: store, name: name, opts: opts}
 }
+
+// ExplainMissing makes Manifest add to ErrNoBackup what explain returns, which may
+// use the network. It is for those whose answer the error is; a writer, for whom it is
+// a beginning, does not ask.
+func (b *Bucket) ExplainMissing(explain func(context.Context) string) { b.missing = explain }
 
 // Name is the database's name.
 func (b *Bucket) Name() string { return b.name }
@@ -127,7 +134,13 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 		stored, err = b.load(ctx, manifestKey(b.name)) // its writer was faster: all of the new one, then
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return Stored{}, fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
+		err := fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
+		if b.missing != nil {
+			if more := b.missing(ctx); more != "" {
+				err = fmt.Errorf("%w: %s", err, more)
+			}
+		}
+		return Stored{}, err
 	}
 	if err == nil && stored.Branch != "" {
 		return Stored{}, fmt.Errorf("%w: manifest of %s: it is that of branch %s", ErrCorrupt, b.name, stored.Branch)

@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/seal"
 )
@@ -29,6 +30,15 @@ func (r Refusal) Err() error {
 		return r.Why
 	}
 	return fmt.Errorf("%w: %w", ErrCorrupt, r.Why)
+}
+
+// about is err with the key of the object that it is about. Errors of what reads an
+// object know its key, those of what looks at its contents do not.
+func about(key string, err error) error {
+	if strings.Contains(err.Error(), key) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }
 
 // Keys are those of refused objects.

@@ -359,7 +359,7 @@ func (w *walk) read(o Batch, data []byte, fn func(*segment.Record) bool) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %s: %w", errOther, BatchKey(w.b.name, o), err)
+			return fmt.Errorf("%w: %w", errOther, about(BatchKey(w.b.name, o), err))
 		}
 		if !fn(rec) {
 			return nil
@@ -412,7 +412,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			break
 		}
 		if err != nil {
-			return end, nil, fmt.Errorf("%w: %s: %w", errOther, BatchKey(w.b.name, o), err)
+			return end, nil, fmt.Errorf("%w: %w", errOther, about(BatchKey(w.b.name, o), err))
 		}
 		at := rec.End()
 		if rec.Sequence > w.pos.Sequence && at <= limit {

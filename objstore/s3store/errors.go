@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -76,7 +77,7 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		e.Code, e.message = api.ErrorCode(), api.ErrorMessage()
 	} else if unsent, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
-		e.message = unsent.Err.Error() // without what the SDK says of an answer that never came
+		e.message = unsentMessage(unsent.Err)
 	}
 	e.classify(region, s.client.Options().Region)
 	if e.hint == "" {
@@ -86,6 +87,20 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 		e.kind = absent
 	}
 	return e
+}
+
+// unsentMessage is what kept a request from its answer: without what the SDK says of an
+// answer that never came, and without the URL, which has the bucket and the key again.
+func unsentMessage(err error) string {
+	u, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err.Error()
+	}
+	message := u.Err.Error()
+	if at, err := url.Parse(u.URL); err == nil && !strings.Contains(message, at.Host) {
+		message = at.Host + ": " + message
+	}
+	return message
 }
 
 // classify finds the sentinel and the advice that belong to the server's
