@@ -46,7 +46,7 @@ func (b *Bucket) Rekey(ctx context.Context, progress func(Rekeyed)) (Rekeyed, er
 	if err := run.all(ctx); err != nil {
 		return run.count, err
 	}
-	if !b.opts.Ring.FirstSealed(m.MAC) {
+	if !b.opts.Ring.FirstSeals(m.raw) {
 		if _, err := b.Swap(ctx, m, m.Clone()); err != nil {
 			return run.count, fmt.Errorf("all objects are sealed anew, the manifest is not; run it again: %w", err)
 		}
@@ -122,7 +122,7 @@ func (r *rekey) one(ctx context.Context, o object) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
 		return nil // deleted meanwhile, or sealed anew by another Rekey
 	}
-	if errors.Is(err, errForeign) {
+	if IsDamage(err) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.left = append(r.left, fmt.Errorf("%s: %w", o.Key, err))
@@ -176,10 +176,10 @@ func (b *Bucket) resign(ctx context.Context, databaseID string, o object) (bool,
 	if err == nil && (m.Branch != o.batch.branch() || m.DatabaseID != databaseID) {
 		err = fmt.Errorf("%w: it is not the manifest of branch %s of this database", errForeign, o.batch.branch())
 	}
-	if err != nil || b.opts.Ring.FirstSealed(m.MAC) {
+	if err != nil || b.opts.Ring.FirstSeals(m.raw) {
 		return false, err
 	}
-	raw, err := m.encode(b.opts.Ring)
+	raw, err := b.encode(m.Manifest, o.Key)
 	if err != nil {
 		return false, err
 	}
