@@ -28,6 +28,8 @@ var opensItself = map[string]string{
 	"afterKill":                      "compares after each kill",
 	"newAttacked":                    "its bucket is attacked in TestAttacks, which compares",
 	"attacked.run":                   "its bucket is attacked in TestAttacks, which compares",
+	"newPair":                        "its bucket is what an attacker looks at; the first one is verified",
+	"fillPair":                       "its bucket is what an attacker looks at; the first one is verified",
 	"testAttack":                     "its bucket is attacked, and compared where that is possible",
 	"catchUp":                        "its bucket was attacked; TestAttacks looks at the rows",
 	"wholeRows":                      "looks at a file, without a store",
