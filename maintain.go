@@ -78,6 +78,11 @@ type RekeyResult struct {
 	Objects int   // batches and snapshots
 	Changed int   // of those, encrypted anew by this call
 	Bytes   int64 // of the changed ones
+
+	// Left names objects that are as they were, under an older key or none, because
+	// nothing proves that they belong to the backup: it can do without them, or the
+	// error says that they are damaged.
+	Left []string
 }
 
 // Rekey encrypts what older keys of cfg.EncryptionKeys have encrypted anew with
@@ -94,9 +99,9 @@ func Rekey(ctx context.Context, cfg RestoreConfig, progress func(RekeyResult)) (
 		return RekeyResult{}, export(fmt.Errorf("driftdb: rekey: %w", err))
 	}
 	public := func(r remote.Rekeyed) RekeyResult {
-		return RekeyResult{Objects: r.Objects, Changed: r.Done, Bytes: r.Bytes}
+		return RekeyResult{Objects: r.Objects, Changed: r.Done, Bytes: r.Bytes, Left: remote.Keys(r.Left)}
 	}
-	res, err := b.Rekey(ctx, func(r remote.Rekeyed) {
+	res, err := b.Rekey(ctx, false, func(r remote.Rekeyed) {
 		if progress != nil {
 			progress(public(r))
 		}

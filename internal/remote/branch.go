@@ -176,15 +176,15 @@ func (m *Manifest) branch(objects []object, id string) (Branch, error) {
 }
 
 // branchManifest reads the manifest of branch id that key holds.
-func (b *Bucket) branchManifest(ctx context.Context, databaseID, id, key string) (*Manifest, error) {
+func (b *Bucket) branchManifest(ctx context.Context, databaseID, id, key string) (Stored, error) {
 	own, err := b.load(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return own, fmt.Errorf("%s: %w", key, err)
 	}
 	if own.DatabaseID != databaseID || own.Branch != id {
-		return nil, fmt.Errorf("%w: %s is not the manifest of branch %s of this database", ErrCorrupt, key, id)
+		return own, fmt.Errorf("%w: %s is not the manifest of branch %s of this database", ErrCorrupt, key, id)
 	}
-	return own.Manifest, nil
+	return own, nil
 }
 
 // onto makes br the end of the history. Nothing but the snapshots is taken for

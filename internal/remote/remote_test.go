@@ -136,6 +136,12 @@ func TestWalk(t *testing.T) {
 			w.put("n", 1, "abcd", 4)
 			return w.manifest("abcd", Span{"n", 1, 1, 0})
 		}, "abcd", nil},
+		"beside another history in a span that has ended": {func(w *world) *Manifest {
+			w.put("n", 1, "abcd", 1)
+			w.put("n", 1, "abXdX", 1)
+			w.put("m", 2, "abcdef", 5)
+			return w.manifest("abcdef", Span{"n", 1, 1, 4}, Span{"m", 2, 5, 0})
+		}, "abcdef", nil},
 		"past the manifest": {func(w *world) *Manifest {
 			w.put("n", 1, "abc", 1)
 			w.put("n", 1, "abcde", 4)
