@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -75,6 +76,9 @@ func (l *line) prove(ctx context.Context, b *Bucket) error {
 	return nil
 }
 
+// errUnproven says that a batch is not known to be what it is called.
+var errUnproven = errors.New("it is not part of the history that the manifest leads to, as far as that is whole")
+
 // proof is where the chain of a batch has to be the one of its line.
 type proof struct{ from, to Position }
 
@@ -88,7 +92,7 @@ func (l *line) proof(o Batch, s Span) (p proof, err error) {
 		}
 	}
 	if !known(p.from.Sequence) || !known(p.to.Sequence) || p.from.Sequence >= p.to.Sequence {
-		return p, fmt.Errorf("%w: it does not continue the history that the manifest leads to, as far as that is whole", ErrCorrupt)
+		return p, errUnproven
 	}
 	p.from.Chain, p.to.Chain = l.chains[p.from.Sequence], l.chains[p.to.Sequence]
 	return p, nil
@@ -128,7 +132,7 @@ func (p *provenBatch) next() error {
 	rec, err := p.r.Next()
 	switch {
 	case err == io.EOF && (p.met != 2 || p.r.Trailer().To != p.name.To):
-		return fmt.Errorf("%w: it is not the part of the history that it is called", ErrCorrupt)
+		return errUnproven
 	case err != nil:
 		return err
 	case rec.Last:
@@ -144,7 +148,7 @@ func (p *provenBatch) meet(sequence int64, chain segment.Chain) error {
 			continue
 		}
 		if want.Chain != chain {
-			return fmt.Errorf("%w: it %w at sequence %d", ErrCorrupt, errApart, sequence)
+			return fmt.Errorf("it %w at sequence %d", errApart, sequence)
 		}
 		p.met++
 	}
