@@ -6,10 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
 
 const olderKey, newerKey = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b"
@@ -184,5 +186,42 @@ func TestRekeyDamaged(t *testing.T) {
 	}
 	if _, err := w.b.Swap(t.Context(), m, m.Manifest); !errors.Is(err, seal.ErrKey) {
 		t.Errorf("a writer who has the older key only: %v", err)
+	}
+}
+
+// TestRekeyAfterLeak: the manifest is replaced in any case, and only the one that the
+// rekey has read. It takes a new key to replace one that has leaked.
+func TestRekeyAfterLeak(t *testing.T) {
+	w, m := rekeyWorld(t)
+	if _, err := w.b.Rekey(t.Context(), true, nil); !errors.Is(err, seal.ErrKey) {
+		t.Errorf("with the leaked key alone: %v", err)
+	}
+	ring := ringOf(t, newerKey, olderKey)
+	var once sync.Once
+	meddled := objstoretest.Break(w.store, func(c objstoretest.Call) objstoretest.Fault {
+		if c.Op == objstoretest.Put && strings.Contains(c.Key, "/logs/") {
+			once.Do(func() { // somebody who has the older key is at it
+				if _, err := w.b.Swap(t.Context(), m, m.Manifest); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return objstoretest.Fault{}
+	})
+	if _, err := New(meddled, "app", seal.Options{Ring: ring}).Rekey(t.Context(), true, nil); !errors.Is(err, ErrLost) {
+		t.Errorf("while somebody replaces the manifest: %v", err)
+	}
+	if ring.FirstSeals(w.object(manifestKey("app"))) {
+		t.Error("the first key has sealed a manifest that somebody has laid there meanwhile")
+	}
+	both := New(w.store, "app", seal.Options{Ring: ring})
+	for range 2 { // the second time, only the manifest is replaced
+		before := w.object(manifestKey("app"))
+		if _, err := both.Rekey(t.Context(), true, nil); err != nil {
+			t.Fatal(err)
+		}
+		if now := w.object(manifestKey("app")); bytes.Equal(now, before) || !ring.FirstSeals(now) {
+			t.Error("the manifest was not replaced")
+		}
 	}
 }
