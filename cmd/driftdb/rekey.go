@@ -54,8 +54,9 @@ objects stay as they are, and are named: nothing in the backup needs them, or,
 which is an error, they are not what the manifest leads to.
 
 What another key has encrypted is read twice, and written once. An interrupted
-rekey leaves a backup that both keys together can read; run it again, and it goes
-on where it was. A backup without encryption stays without it: that is an error.
+rekey leaves a backup that both keys together can read; run it again, and it
+goes on where it was. A backup without encryption stays without it: that is an
+error.
 
 With --json the result is {"database", "objects", "changed", "bytes", "left",
 "seconds"}: how many objects are encrypted with the first key, how many and how

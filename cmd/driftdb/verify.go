@@ -26,8 +26,8 @@ driftdb status to show, in the folder driftdb of the user's cache folder
 Windows). Other machines do not know of it. Damage takes it back.
 
 It also remembers the last change that the backup had confirmed then, the epoch
-and the hash of everything up to there. If the backup does not have that any more,
-somebody has put an older state of it back: the exit code is 4.
+and the hash of everything up to there. If the backup does not have that any
+more, somebody has put an older state of it back: the exit code is 4.
 
 With --json the result is {"database", "sequence", "time", "rows", "tables",
 "bytes", "seconds", "verifiedAt"}, as for restore.`,

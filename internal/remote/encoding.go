@@ -105,6 +105,8 @@ func (b *Bucket) decode(key string, object io.Reader) (*Manifest, error) {
 		if err = m.check(b.name); err != nil {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
+	} else if errors.Is(err, seal.ErrCorrupt) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("manifest of %s: %w", b.name, err)
