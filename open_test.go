@@ -48,6 +48,7 @@ var opensItself = map[string]string{
 	"TestBypassOtherFiles":           "gives the file another name",
 	"TestBranchLater":                "it is fenced, by one whose bucket is whole",
 	"TestRekeyForeign":               "is shut down before its bucket has another key",
+	"TestLeakedKey":                  "is shut down before it is opened again with another key",
 	"TestRekeyBranch":                "is shut down before it is opened again with another key",
 	"TestDamagedSnapshot":            "its backup is taken apart",
 	"TestRefuseTakeover":             "it is refused",
