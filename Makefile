@@ -19,8 +19,9 @@ CLOSES   ?= 200
 USERS    ?= 1000000
 ROUNDS   ?= 3
 LIES     ?= 0-5000
+PAIRS    ?= 100
 
-.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy restorebench demo
+.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage distinguish economy restorebench demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -121,6 +122,10 @@ takeover:
 damage:
 	go test ./internal/check -run '^TestDamage$$' -files 10000 -count 1 -v -timeout 0
 	DRIFTDB_STRIDE=1 go test . -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
+
+# Pairs of databases that nobody without the key can tell apart by their buckets.
+distinguish:
+	go test . -run '^TestDistinguish$$' -pairs $(PAIRS) -count 1 -v -timeout 0
 
 # What is sent and asked for, at full size: a million rows.
 economy:

@@ -240,7 +240,7 @@ func word(t *testing.T, who string, err error) string {
 		err  error
 	}{
 		{"ErrCorrupt", driftdb.ErrCorrupt}, {"ErrNoBackup", driftdb.ErrNoBackup}, {"ErrFenced", driftdb.ErrFenced},
-		{"ErrDiverged", driftdb.ErrDiverged}, {"ErrKey", driftdb.ErrKey},
+		{"ErrDiverged", driftdb.ErrDiverged}, {"ErrRolledBack", driftdb.ErrRolledBack}, {"ErrKey", driftdb.ErrKey},
 	} {
 		if errors.Is(err, typed.err) {
 			return "`" + typed.name + "`"
@@ -364,6 +364,8 @@ func testAttack(t *testing.T, a *attacked, folder string, target int, attack str
 	check(t, err)
 	running, cfg := a.run(t, filepath.Join(dir, "running.sqlite"), "5")
 	defer running.Close()
+	proven, err := driftdb.Verify(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys})
+	check(t, err)
 	a.attack(t, cfg.Store, target, attack)
 	after := bucketOf(t, cfg.Store)
 	manifest := targets[target].name == "manifest"
@@ -385,7 +387,7 @@ func testAttack(t *testing.T, a *attacked, folder string, target int, attack str
 	out.points = cmp.Or(strings.Join(points, " "), "none")
 	rc.Branch = "n.e1"
 	out.branch = try.restore("the branch", rc, "2 mine")
-	rc.Branch, out.verify = "", "right"
+	rc.Branch, rc.Seen, out.verify = "", proven.Confirmed, "right"
 	if res, err := driftdb.Verify(ctx, rc); err != nil {
 		out.verify = word(t, "verify", err)
 	} else if res.Sequence != confirmed {

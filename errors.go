@@ -35,6 +35,8 @@ var (
 	ErrNoBackup = errors.New("driftdb: no backup found")
 	// ErrCorrupt: a file or a bucket is damaged.
 	ErrCorrupt = errors.New("driftdb: data is damaged")
+	// ErrRolledBack: a backup shows less than it has shown before: see RestoreConfig.Seen.
+	ErrRolledBack = errors.New("driftdb: the backup has gone back")
 	// ErrKey: an encryption key is wrong or missing.
 	ErrKey = errors.New("driftdb: wrong or missing encryption key")
 	// ErrVersion: a newer version of DriftDB wrote this.
@@ -69,6 +71,7 @@ var public = []struct{ is, as error }{
 	{remote.ErrVersion, ErrVersion},
 	{segment.ErrVersion, ErrVersion},
 	{seal.ErrVersion, ErrVersion},
+	{remote.ErrRolledBack, ErrRolledBack},
 	{remote.ErrNoBackup, ErrNoBackup},
 	{remote.ErrGone, ErrNoBackup},
 	{remote.ErrNoBranch, ErrNoBackup},

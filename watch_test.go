@@ -218,9 +218,12 @@ func (w *watch) bucket(g *s3Gate, cfg driftdb.Config) {
 		check(t, err)
 		w.look("what the service knows of "+*object.Key, fmt.Appendf(nil, "%s %+v %+v", *object.Key, tags.TagSet, *got))
 		place := seal.Context{DatabaseID: info.DatabaseID, Name: strings.TrimPrefix(*object.Key, prefix)}
+		if place.Name == theManifest {
+			place.DatabaseID = "driftdb manifest v2"
+		}
 		open, err := seal.NewReader(bytes.NewReader(data), ring, place)
 		if err != nil {
-			continue // the manifest, which is not sealed
+			continue // the probe, which is not sealed
 		}
 		if data, err = io.ReadAll(open); err == nil {
 			w.opened++

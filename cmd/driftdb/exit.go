@@ -50,6 +50,7 @@ var known = []struct {
 	{driftdb.ErrKey, exitKey, "give the keys in DRIFTDB_KEY or with --key-file"},
 	{driftdb.ErrNoBackup, exitNoBackup, "driftdb status --store URL lists what the store has"},
 	{driftdb.ErrVersion, exitFailed, "upgrade this program"},
+	{driftdb.ErrRolledBack, exitDamaged, ""},
 	{driftdb.ErrCorrupt, exitDamaged, ""},
 	{driftdb.ErrLocked, exitFailed, "close the program that has the file open"},
 	{driftdb.ErrFenced, exitFailed, "what this writer had not sent is a branch: driftdb status lists it, driftdb restore --branch writes it to a file"},

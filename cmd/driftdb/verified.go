@@ -19,14 +19,17 @@ import (
 )
 
 // verified is what this machine remembers of the last time that it proved a
-// backup. It is kept in a file for each backup, outside the bucket: proving is
+// backup, and of the furthest point that the backup has confirmed then. It is kept in a file for each backup, outside the bucket: proving is
 // reading. A file that is missing or broken is no knowledge, and no error.
 type verified struct {
 	Store      string    `json:"store"`
 	Database   string    `json:"database"`
 	DatabaseID string    `json:"databaseId"`
 	Sequence   int64     `json:"sequence"`
-	VerifiedAt time.Time `json:"verifiedAt"`
+	VerifiedAt time.Time `json:"verifiedAt,omitzero"` // zero: it was damaged since
+
+	Seen   driftdb.Point `json:"seen"`
+	SeenAt time.Time     `json:"seenAt,omitzero"`
 }
 
 // verifiedOf names the backup, about which nothing is known yet.
@@ -111,8 +114,13 @@ func (v verified) remember() error {
 	return nil
 }
 
-// forget is for a backup that has turned out to be damaged.
-func (v verified) forget() error {
+// damaged takes the proof back, for a backup that has turned out to be damaged. What the
+// backup has confirmed before stays known.
+func (v verified) damaged() error {
+	v.Sequence, v.VerifiedAt = 0, time.Time{}
+	if v.Seen != (driftdb.Point{}) {
+		return v.remember()
+	}
 	file, err := v.file()
 	if err != nil {
 		return nil // it was never remembered
@@ -121,4 +129,17 @@ func (v verified) forget() error {
 		return err
 	}
 	return nil
+}
+
+// rolledBack adds to err, for a backup that does not have the point any more that it had,
+// when that was.
+func (v verified) rolledBack(err error) error {
+	file, ferr := v.file()
+	if ferr != nil {
+		return err
+	}
+	return hinted{
+		fmt.Errorf("%w (proven here at %s)", err, v.SeenAt.UTC().Format(time.RFC3339)),
+		"somebody has put an older state of the bucket back, or it was lost: the database itself, older versions in the store, and copies may have the rest. If it was on purpose, delete " + file,
+	}
 }

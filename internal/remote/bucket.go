@@ -124,9 +124,6 @@ func (s Stored) ours(raw []byte) bool {
 	return bytes.Equal(raw, s.raw) || slices.ContainsFunc(s.tried, func(t []byte) bool { return bytes.Equal(raw, t) })
 }
 
-// maxManifest bounds what is read of an object that calls itself a manifest.
-const maxManifest = 64 << 20
-
 // Manifest reads the manifest. ErrNoBackup means that there is none.
 func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 	stored, err := b.load(ctx, manifestKey(b.name))
@@ -155,15 +152,12 @@ func (b *Bucket) load(ctx context.Context, key string) (Stored, error) {
 		return Stored{}, err
 	}
 	defer body.Close()
-	raw, err := io.ReadAll(io.LimitReader(body, maxManifest))
+	var raw bytes.Buffer
+	m, err := b.decode(key, io.TeeReader(io.LimitReader(body, maxManifest), &raw))
 	if err != nil {
 		return Stored{}, err
 	}
-	m, err := decodeManifest(b.name, raw, b.opts.Ring)
-	if err != nil {
-		return Stored{}, err
-	}
-	return Stored{Manifest: m, etag: info.ETag, raw: raw, said: info.ModTime.Round(0), heard: time.Now()}, nil
+	return Stored{Manifest: m, etag: info.ETag, raw: raw.Bytes(), said: info.ModTime.Round(0), heard: time.Now()}, nil
 }
 
 // Swap replaces the manifest that prev is with m, or creates the first one
@@ -179,7 +173,7 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	if err := m.check(b.name); err != nil {
 		return prev, fmt.Errorf("manifest of %s, before it is stored: %w", b.name, err)
 	}
-	raw, err := m.encode(b.opts.Ring)
+	raw, err := b.encode(m, manifestKey(b.name))
 	if err != nil {
 		return prev, err
 	}

@@ -40,7 +40,8 @@ type Options struct {
 	File      *dbfile.File // the place of the new database, taken
 	Overwrite bool         // what is there
 	Target    Target
-	Branch    string // empty: the history
+	Branch    string       // empty: the history
+	Seen      remote.Point // that the backup is known to have had
 	Progress  func(Progress)
 	OnConnect func(*sqlite.Registrar) error // of the connection to the new file
 	// Finish is called with the proven database, its position, the time of its
@@ -79,6 +80,9 @@ type Result struct {
 	// used. What a manifest confirms was there without them; the history ended before
 	// those behind that.
 	Refused []remote.Refusal
+	// Confirmed is what the manifest confirms: of the history, also if a branch was
+	// restored.
+	Confirmed remote.Point
 	// Aside are the new names of files that lay beside the place and belonged to no
 	// database there.
 	Aside []string
@@ -107,6 +111,9 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	if err != nil {
 		return res, err
 	}
+	if err := b.Kept(ctx, m.Manifest, opts.Seen); err != nil {
+		return res, err
+	}
 	job := &job{b: b, m: m.Manifest, opts: opts}
 	if opts.Branch != "" {
 		if job.m, job.branch, job.refused, err = b.Branch(ctx, m.Manifest, opts.Branch); err != nil {
@@ -125,7 +132,7 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	if res, err = job.build(ctx); err != nil {
 		return res, missing(err)
 	}
-	res.Refused = job.refused
+	res.Refused, res.Confirmed = job.refused, m.Point()
 	res.Aside, err = opts.File.Replace(work)
 	return res, err
 }

@@ -209,7 +209,7 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 		return stored, err
 	}
 	m := &remote.Manifest{
-		FormatVersion: remote.ManifestVersion, Name: b.Name(), DatabaseID: id.DatabaseID,
+		Name: b.Name(), DatabaseID: id.DatabaseID,
 	}
 	if stored.Manifest != nil {
 		m = stored.Clone()

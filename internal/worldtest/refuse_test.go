@@ -276,10 +276,10 @@ func refusedBuckets() []refusal {
 			cfg.EncryptionKeys, cfg.AutoRestore = []string{anotherKey}, true
 		}),
 		ofBucket("newer manifest", "newer version", true, func(t *testing.T, cfg *driftdb.Config) {
-			manifest(t, cfg, `"formatVersion": 1`, `"formatVersion": 99`)
+			manifest(t, cfg, "DRIFTENC\x01", "DRIFTENC\x63")
 		}),
 		ofBucket("damaged manifest, and no file", "damaged", false, func(t *testing.T, cfg *driftdb.Config) {
-			manifest(t, cfg, `"epoch"`, `"epocx"`)
+			manifest(t, cfg, "DRIFTENC", "DRIFTENK")
 			cfg.AutoRestore = true
 		}),
 	}
