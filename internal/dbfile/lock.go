@@ -113,7 +113,7 @@ func lockName(path string) (l *lock, made bool, err error) {
 	l, err = tryLock(name, trusted...)
 	switch {
 	case errors.Is(err, errHeld):
-		return nil, false, fmt.Errorf("%w: %s has it open for writing; a file can have one writer at a time", ErrLocked, heldBy(name))
+		return nil, false, fmt.Errorf("%w: %s has %s open for writing; a file can have one writer at a time", ErrLocked, heldBy(name), path)
 	case err != nil:
 		return nil, false, fmt.Errorf("lock %s: %w", path, err)
 	}
