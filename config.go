@@ -100,6 +100,23 @@ type Config struct {
 	// process or a transaction of db.SQL() holds. Default 10 s.
 	BusyTimeout time.Duration
 
+	// CacheBytes is how much memory all connections of the database together use for
+	// pages: those that read, the one that writes, and those of SQL. The pages that
+	// none has used for the longest time make room. A transaction that has changed
+	// more pages than fit writes some of them early. Besides, a connection takes some
+	// 200 KiB, and a sort of its own up to an eighth of CacheBytes. PRAGMA cache_size
+	// sets the memory for sorts only. From 1 MiB to 1 TiB (1 << 40). Default 64 MiB.
+	CacheBytes int64
+
+	// MaxReaders is how many connections read for repositories, Select and View at the
+	// same time. Who comes when all are busy waits for one, as long as the context
+	// lets it. A loop over rows, and a View, has its connection to the end: what reads
+	// inside of one needs a second, and when all wait for a second, none comes.
+	// Connections of SQL are not counted; SQL().SetMaxOpenConns bounds those. One that
+	// was idle for a minute is closed. From 1 to 10,000. Default: as many as are asked
+	// for.
+	MaxReaders int
+
 	// OnConnect registers the SQL functions, collations and virtual-table modules
 	// that the program's statements and its schema need. It is called for each
 	// connection that DriftDB opens: its own, those of SQL, and those that restore
@@ -202,6 +219,7 @@ const (
 	defaultBusyTimeout      = 10 * time.Second
 	defaultRetention        = 30 * 24 * time.Hour
 	defaultPrefix           = "driftdb"
+	defaultCacheBytes       = 64 << 20
 	batchBytes              = 8 << 20
 )
 
@@ -232,6 +250,15 @@ func (c Config) normalize() (Config, error) {
 		return c, errors.New("Takeover: Refuse cannot be kept with AdvisoryFencing; choose one")
 	case c.SnapshotEvery < 0 || c.MaxBatchSize < 0 || c.MaxLogBytes < 0:
 		return c, errors.New("SnapshotEvery, MaxBatchSize and MaxLogBytes must not be negative")
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = defaultCacheBytes
+	}
+	switch {
+	case c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40:
+		return c, fmt.Errorf("CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40)", c.CacheBytes)
+	case c.MaxReaders < 0 || c.MaxReaders > 10_000:
+		return c, fmt.Errorf("MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)
 	}
 	for _, d := range []struct {
 		name    string

@@ -12,6 +12,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/inside"
+	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
@@ -39,6 +40,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
 	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db.cache = pagecache.New(cfg.CacheBytes)
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	if err := db.open(ctx); err != nil {
 		if ctx.Err() != nil && sqlite.Stopped(err) {
@@ -192,7 +194,7 @@ func (db *DB) adopt(ctx context.Context) (err error) {
 	})
 	// The first connection goes on as the log's.
 	opts := db.options()
-	opts.Synchronous, opts.CacheKiB = sqlite.SyncFull, 0
+	opts.Synchronous = sqlite.SyncFull
 	if err := errors.Join(db.first.KeepWAL(false), db.first.Reconfigure(opts)); err != nil {
 		return err
 	}
@@ -272,7 +274,7 @@ func (db *DB) identify(c *sqlite.Conn) error {
 // the file, and each has to be one to the file that the first has locked.
 func (db *DB) options() sqlite.Options {
 	return sqlite.Options{
-		BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
+		BusyTimeout: db.cfg.BusyTimeout, Cache: db.cache, CacheKiB: int(db.cfg.CacheBytes >> 13), ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
 		MustExist: true, Claim: db.file.Admit, OnConnect: db.onConnect,
 	}
 }
@@ -321,7 +323,7 @@ func (db *DB) openSync() (err error) {
 				return nil, err
 			}
 			opts := db.options()
-			opts.CacheKiB, opts.ForeignKeys = 0, false
+			opts.ForeignKeys = false
 			return db.openReader(opts)
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
