@@ -301,9 +301,10 @@ func (db *DB) openConns() (err error) {
 		return err
 	}
 	db.first = nil // it is closed with the log
-	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
+	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
 	db.captured = capture.NewConnector(db.openCaptured)
 	db.sql = sql.OpenDB(db.captured)
+	db.sql.SetConnMaxIdleTime(time.Minute)
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package pagecache
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,8 +17,6 @@ import (
 // evict: those a statement reads at the moment, and those a transaction has changed,
 // which SQLite writes to the WAL early when there are many.
 type Budget struct {
-	shared bool // false: of one cache, which sets the limit itself
-
 	limit, used atomic.Int64  // bytes; used changes under mu
 	clock       atomic.Uint64 // counts the pages that were asked for in vain
 
@@ -29,16 +26,8 @@ type Budget struct {
 
 // New returns a budget of so many bytes.
 func New(limit int64) *Budget {
-	b := &Budget{shared: true}
-	b.limit.Store(limit)
-	return b
-}
-
-// private returns the budget of a cache that nobody has a budget for: what PRAGMA
-// cache_size says.
-func private() *Budget {
 	b := new(Budget)
-	b.limit.Store(math.MaxInt64)
+	b.limit.Store(limit)
 	return b
 }
 

@@ -1,6 +1,7 @@
 package pagecache
 
 import (
+	"math"
 	"sync"
 
 	"github.com/driftdb/driftdb-go/internal/cmem"
@@ -14,6 +15,7 @@ type cache struct {
 	arena     *arena
 	purgeable bool // false: a database in memory, of which nothing can be evicted
 	budget    *Budget
+	own       Budget // the budget when nobody gives it one: what PRAGMA cache_size says
 
 	mu             sync.Mutex
 	buckets        []uintptr // a power of two of them
@@ -22,10 +24,28 @@ type cache struct {
 	oldest, newest uintptr
 }
 
-const fewestBuckets = 64
+const (
+	fewestBuckets = 64
+	mostSpare     = 1024 // buckets of a cache that is used again
+)
+
+// spare are caches that SQLite has destroyed. Many a statement makes one for a table
+// that lives as long as the statement.
+var spare = sync.Pool{New: func() any { return &cache{buckets: make([]uintptr, fewestBuckets)} }}
 
 func newCache(tls *libc.TLS, a *arena, purgeable bool) *cache {
-	return &cache{tls: tls, arena: a, purgeable: purgeable, buckets: make([]uintptr, fewestBuckets)}
+	c := spare.Get().(*cache)
+	c.tls, c.arena, c.purgeable = tls, a, purgeable
+	c.own.limit.Store(math.MaxInt64)
+	return c
+}
+
+// recycle keeps an empty cache that nobody knows any more.
+func (c *cache) recycle() {
+	c.tls, c.arena, c.budget = nil, nil, nil
+	if len(c.buckets) <= mostSpare {
+		spare.Put(c)
+	}
 }
 
 func (c *cache) bucket(key uint32) *uintptr { return &c.buckets[int(key)&(len(c.buckets)-1)] }

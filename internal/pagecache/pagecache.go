@@ -102,14 +102,14 @@ func xCreate(tls *libc.TLS, page, extra, purgeable int32) uintptr {
 	registry.caches[c] = true
 	b := registry.owners[tls]
 	if b == nil || !c.purgeable {
-		b = private()
+		b = &c.own
 	}
 	b.join(c)
 	return cmem.Address(c)
 }
 
 func xCachesize(tls *libc.TLS, p uintptr, pages int32) {
-	if c := cmem.At[cache](p); c.purgeable && !c.budget.shared {
+	if c := cmem.At[cache](p); c.purgeable && c.budget == &c.own {
 		c.budget.resize(tls, int64(pages)*c.bytes())
 	}
 }
@@ -160,8 +160,9 @@ func xDestroy(tls *libc.TLS, p uintptr) {
 	s, _ := c.truncate(0)
 	c.arena.put(tls, s)
 	registry.mu.Lock()
-	defer registry.mu.Unlock()
 	delete(registry.caches, c)
+	registry.mu.Unlock()
+	c.recycle()
 }
 
 func xShrink(tls *libc.TLS, p uintptr) {
