@@ -96,6 +96,9 @@ func BenchmarkRead(b *testing.B) {
 				}
 			}
 		})
+		if err := c.Close(); err != nil { // SQLite's own would give the next one its pages
+			b.Fatal(err)
+		}
 	}
 }
 
