@@ -36,6 +36,8 @@ var opensItself = map[string]string{
 	"TestOldDisk":                    "the disk has diverged, and is refused or detached",
 	"TestHeadless":                   "nothing is opened",
 	"TestRefusals":                   "nothing is opened",
+	"TestMemoryConfig":               "nothing is opened",
+	"memoryRun.do":                   "measures, in a process of its own, and has no store",
 	"TestCloseInterruptsFlush":       "its store hangs",
 	"snapshotBig":                    "measures, in a process of its own, and compares",
 	"bigTransaction":                 "measures, in a process of its own, and compares",
