@@ -87,8 +87,14 @@ func Forget(tls *libc.TLS) {
 	delete(registry.owners, tls)
 }
 
-// bytes is what a page takes.
-func (c *cache) bytes() int64 { return int64(c.arena.slot) }
+// tableBytes is what the table that finds a page has for each: two buckets, and as much
+// again that Go has not collected.
+const tableBytes = 32
+
+// bytes is what a page takes, with its part of its slab's head and of the table.
+func (c *cache) bytes() int64 {
+	return int64(c.arena.size+allocatorHead)/int64(c.arena.perSlab) + tableBytes
+}
 
 func xCreate(tls *libc.TLS, page, extra, purgeable int32) uintptr {
 	registry.mu.Lock()
