@@ -100,21 +100,25 @@ type Config struct {
 	// process or a transaction of db.SQL() holds. Default 10 s.
 	BusyTimeout time.Duration
 
-	// CacheBytes is how much memory all connections of the database together use for
-	// pages: those that read, the one that writes, and those of SQL. The pages that
-	// none has used for the longest time make room. A transaction that has changed
-	// more pages than fit writes some of them early. Besides, a connection takes some
-	// 200 KiB, and a sort of its own up to an eighth of CacheBytes. PRAGMA cache_size
-	// sets the memory for sorts only. From 1 MiB to 1 TiB (1 << 40). Default 64 MiB.
+	// CacheBytes is how many bytes of pages all connections of the database keep in
+	// memory together: those that read, the one that writes, and those of SQL. The page
+	// that none of them has used for the longest time makes room for another, so a
+	// connection that reads alone has nearly all of it. Only pages in use at the moment
+	// can exceed it; a transaction that changes more writes some of them early. Besides,
+	// a connection takes some 400 KiB, a sort up to an eighth of CacheBytes, and a
+	// restore or Verify 48 MiB of its own. PRAGMA cache_size sets the memory of a sort
+	// only. Where the program has registered another page cache with the driver, each
+	// connection has up to an eighth of CacheBytes. From 1 MiB to 1 TiB. Default 64 MiB.
 	CacheBytes int64
 
-	// MaxReaders is how many connections read for repositories, Select and View at the
-	// same time. Who comes when all are busy waits for one, as long as the context
-	// lets it. A loop over rows, and a View, has its connection to the end: what reads
-	// inside of one needs a second, and when all wait for a second, none comes.
-	// Connections of SQL are not counted; SQL().SetMaxOpenConns bounds those. One that
-	// was idle for a minute is closed. From 1 to 10,000. Default: as many as are asked
-	// for.
+	// MaxReaders is how many connections read at the same time for repositories,
+	// Select, ReadTx and Changes. When all are busy, the next read waits until one is
+	// free or its context ends. A loop over rows and a ReadTx keep their connection to
+	// the end, and a read of the database inside of one takes a second: set MaxReaders
+	// above the number of such loops that run at once, or they wait for each other.
+	// Connections of SQL are not counted; SQL().SetMaxOpenConns bounds them. Up to 8 idle
+	// ones (or as many as there are processors) are kept, for a minute. From 1 to 10,000.
+	// Default: no limit.
 	MaxReaders int
 
 	// OnConnect registers the SQL functions, collations and virtual-table modules
