@@ -21,7 +21,7 @@ ROUNDS   ?= 3
 LIES     ?= 0-5000
 PAIRS    ?= 100
 
-.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage distinguish economy restorebench demo
+.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage distinguish economy restorebench demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -44,6 +44,13 @@ bench:
 big:
 	DRIFTDB_BIG=$(BIG) DRIFTDB_BIG_TRANSACTION=$(BIG_ROWS) DRIFTDB_BIG_IMPORT=1000000 \
 		go test -run 'TestBig|TestImportWAL' -count 1 -v -timeout 0 .
+
+# Five databases of 48 MB with eight readers each: what is resident, beside the same with
+# SQLite's own page cache. It needs Linux, and 3 GB of memory.
+memory:
+	DRIFTDB_MEMORY=1 go test . -run '^TestResident$$' -count 1 -v -timeout 0
+	go test ./internal/pagecache -run '^$$' -bench .
+	go test ./internal/pagecache -run '^$$' -bench . -builtin
 
 # A restore of USERS users and of a tenth as many updates: the time, the processors
 # and the memory that each stage takes, ROUNDS times.

@@ -114,6 +114,27 @@ type Config struct {
 	// process or a transaction of db.SQL() holds. Default 10 s.
 	BusyTimeout time.Duration
 
+	// CacheBytes is how many bytes of pages all connections of the database keep in
+	// memory together: those that read, the one that writes, and those of SQL. The page
+	// that none of them has used for the longest time makes room for another, so a
+	// connection that reads alone has nearly all of it. Only pages in use at the moment
+	// can exceed it; a transaction that changes more writes some of them early. Besides,
+	// a connection takes some 400 KiB, a sort up to an eighth of CacheBytes, and a
+	// restore or Verify 48 MiB of its own. PRAGMA cache_size sets the memory of a sort
+	// only. Where the program has registered another page cache with the driver, each
+	// connection has up to an eighth of CacheBytes. From 1 MiB to 1 TiB. Default 64 MiB.
+	CacheBytes int64
+
+	// MaxReaders is how many connections read at the same time for repositories,
+	// Select, ReadTx and Changes. When all are busy, the next read waits until one is
+	// free or its context ends. A loop over rows and a ReadTx keep their connection to
+	// the end, and a read of the database inside of one takes a second: set MaxReaders
+	// above the number of such loops that run at once, or they wait for each other.
+	// Connections of SQL are not counted; SQL().SetMaxOpenConns bounds them. Up to 8 idle
+	// ones (or as many as there are processors) are kept, for a minute. From 1 to 10,000.
+	// Default: no limit.
+	MaxReaders int
+
 	// OnConnect registers the SQL functions, collations and virtual-table modules
 	// that the program's statements and its schema need. It is called for each
 	// connection that DriftDB opens: its own, those of SQL, and those that restore
@@ -203,6 +224,7 @@ const (
 	defaultSnapshotEvery    = 1000
 	defaultBusyTimeout      = 10 * time.Second
 	defaultRetention        = 30 * 24 * time.Hour
+	defaultCacheBytes       = 64 << 20
 	batchBytes              = 8 << 20
 )
 
@@ -233,6 +255,15 @@ func (c Config) normalize() (Config, error) {
 		return c, fmt.Errorf("LockWait is negative (%s)", c.LockWait)
 	case c.SnapshotEvery < 0 || c.MaxBatchSize < 0 || c.MaxLogBytes < 0:
 		return c, errors.New("SnapshotEvery, MaxBatchSize and MaxLogBytes must not be negative")
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = defaultCacheBytes
+	}
+	switch {
+	case c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40:
+		return c, fmt.Errorf("CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40)", c.CacheBytes)
+	case c.MaxReaders < 0 || c.MaxReaders > 10_000:
+		return c, fmt.Errorf("MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)
 	}
 	for _, d := range []struct {
 		name    string

@@ -17,6 +17,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/inside"
+	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
@@ -49,6 +50,7 @@ type DB struct {
 	txs      inside.Place       // the functions of Tx
 	queue    queue              // work that waits for the writer
 	group    []*work            // of whoever holds token
+	cache    *pagecache.Budget  // of all connections
 	readers  *sqlite.Pool
 	captured *capture.Connector // the connections of sql
 	sql      *sql.DB

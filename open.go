@@ -14,6 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/inside"
+	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
@@ -43,6 +44,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
 	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db.cache = pagecache.New(cfg.CacheBytes)
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	if err := db.open(ctx); err != nil {
 		if ctx.Err() != nil && sqlite.Stopped(err) {
@@ -226,7 +228,7 @@ func (db *DB) adopt(ctx context.Context) (err error) {
 	})
 	// The first connection goes on as the log's.
 	opts := db.options()
-	opts.Synchronous, opts.CacheKiB = sqlite.SyncFull, 0
+	opts.Synchronous = sqlite.SyncFull
 	if err := errors.Join(db.first.KeepWAL(false), db.first.Reconfigure(opts)); err != nil {
 		return err
 	}
@@ -306,7 +308,7 @@ func (db *DB) identify(c *sqlite.Conn) error {
 // the file, and each has to be one to the file that the first has locked.
 func (db *DB) options() sqlite.Options {
 	return sqlite.Options{
-		BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
+		BusyTimeout: db.cfg.BusyTimeout, Cache: db.cache, CacheKiB: int(db.cfg.CacheBytes >> 13), ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
 		MustExist: true, Claim: db.file.Admit, OnConnect: db.onConnect,
 	}
 }
@@ -333,9 +335,10 @@ func (db *DB) openConns() (err error) {
 		return err
 	}
 	db.first = nil // it is closed with the log
-	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
+	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
 	db.captured = capture.NewConnector(db.openCaptured, db.ownTx, db.settle)
 	db.sql = sql.OpenDB(db.captured)
+	db.sql.SetConnMaxIdleTime(time.Minute)
 	return nil
 }
 
@@ -355,7 +358,7 @@ func (db *DB) openSync() (err error) {
 				return nil, err
 			}
 			opts := db.options()
-			opts.CacheKiB, opts.ForeignKeys = 0, false
+			opts.ForeignKeys = false
 			return db.openReader(opts)
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,

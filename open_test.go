@@ -43,6 +43,8 @@ var opensItself = map[string]string{
 	"TestRefusalIsHeard":             "its bucket refuses everything",
 	"TestUnaskedIsBrief":             "its bucket refuses everything",
 	"TestRefusals":                   "nothing is opened",
+	"TestMemoryConfig":               "nothing is opened",
+	"memoryRun.do":                   "measures, in a process of its own, and has no store",
 	"TestCloseInterruptsFlush":       "its store hangs",
 	"snapshotBig":                    "measures, in a process of its own, and compares",
 	"bigTransaction":                 "measures, in a process of its own, and compares",
