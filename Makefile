@@ -20,7 +20,7 @@ USERS    ?= 1000000
 ROUNDS   ?= 3
 LIES     ?= 0-5000
 
-.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy restorebench demo
+.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy restorebench audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -125,6 +125,14 @@ damage:
 # What is sent and asked for, at full size: a million rows.
 economy:
 	DRIFTDB_ROWS=1000000 go test . -run '^TestBulkLoad$$' -count 1 -v -timeout 0
+
+# The modules that DriftDB is built of: under which licences, and whether its code reaches
+# a vulnerability that is known by now.
+audit:
+	cd tools/audit && go run . -vulndb latest
+
+licences:
+	cd tools/audit && go run . -write
 
 demo:
 	go run ./cmd/driftdb demo
