@@ -20,7 +20,7 @@ USERS    ?= 1000000
 ROUNDS   ?= 3
 LIES     ?= 0-5000
 
-.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy restorebench audit licences demo
+.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy restorebench canary audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -125,6 +125,12 @@ damage:
 # What is sent and asked for, at full size: a million rows.
 economy:
 	DRIFTDB_ROWS=1000000 go test . -run '^TestBulkLoad$$' -count 1 -v -timeout 0
+
+# The tests of the library and of the command, with a search for their keys and secrets
+# in whatever comes out of them: output, logs, events, files and objects.
+canary:
+	DRIFTDB_CANARY=1 go test . -count 1 -timeout 0
+	go test ./cmd/driftdb -count 1 -timeout 0
 
 # The modules that DriftDB is built of: under which licences, and whether its code reaches
 # a vulnerability that is known by now.

@@ -62,7 +62,7 @@ func TestKilledVerify(t *testing.T) {
 	}
 }
 
-const testKey = "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
+var testKey = keyOf("leftover")
 
 // waitInVerify verifies, says when it has come to a stage, and goes no further.
 func waitInVerify(t *testing.T, stage string) {
