@@ -13,9 +13,6 @@ type Extent struct {
 	PageSize int64 `json:"pageSize"`
 }
 
-// Covers says whether e is as large as o.
-func (e Extent) Covers(o Extent) bool { return e.Pages >= o.Pages && e.PageSize >= o.PageSize }
-
 // Grow makes m's extent cover e. One that says nothing of a history that has begun goes
 // on to say nothing.
 func (m *Manifest) Grow(e Extent) {
