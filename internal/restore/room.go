@@ -34,14 +34,14 @@ func bound(c *sqlite.Conn, m *remote.Manifest, r *room) (explain func(error) err
 	}
 	limit := m.Largest.Limit(size)
 	if limit == 0 {
-		return func(err error) error { return err }, nil
+		limit = maxPages
 	}
 	limit = min(limit, maxPages-has)
 	return func(err error) error {
 		switch {
 		case !sqlite.IsFull(err):
 			return err
-		case !r.has(limit * size): // the disk may have been full before
+		case !r.has(limit * size): // so the disk was full before that
 			return fmt.Errorf("%w: %w", ErrNoRoom, err)
 		}
 		return fmt.Errorf("%w: the database grows beyond %d MiB, and its manifest says that it never had more than %d pages: %w",
@@ -74,8 +74,15 @@ func newRoom(path string) *room {
 	return r
 }
 
-// has says whether the file may grow by size bytes.
-func (r *room) has(size int64) bool { return r.check(size) == nil }
+// has says whether there is room for size bytes on both disks.
+func (r *room) has(size int64) bool {
+	for _, folder := range r.folders {
+		if free, known := dbfile.FreeSpace(folder); known && free < size {
+			return false
+		}
+	}
+	return true
+}
 
 // check is ErrNoRoom if the file may not grow by size bytes.
 func (r *room) check(size int64) error {
