@@ -90,8 +90,8 @@ func TestHonestShapes(t *testing.T) {
 	for name, script := range map[string][]string{
 		"tables of many indexes":  {manyIndexes(40, 100)},
 		"an index of expressions": {"CREATE TABLE t(a INTEGER PRIMARY KEY, b)", fmt.Sprintf(grow, 100, "t", "i"), "CREATE INDEX i ON t(zeroblob(1000000 + b))"},
-		"WITHOUT ROWID":           {"CREATE TABLE t(a, b, PRIMARY KEY(b, a)) WITHOUT ROWID", "CREATE INDEX i ON t(b)", fmt.Sprintf(grow, 20_000, "t", "hex(randomblob(30)) || '"+strings.Repeat("x", 900)+"'")},
-		"full text":               {"CREATE VIRTUAL TABLE t USING fts5(a, b, prefix='1 2 3 4 5 6')", fmt.Sprintf(grow, 5_000, "t", "hex(randomblob(200))"), "INSERT INTO t(t) VALUES('optimize')"},
+		"WITHOUT ROWID":           {"CREATE TABLE t(a, b, PRIMARY KEY(b, a)) WITHOUT ROWID", "CREATE INDEX i ON t(b)", fmt.Sprintf(grow, 5_000, "t", "hex(randomblob(30)) || '"+strings.Repeat("x", 900)+"'")},
+		"full text":               {"CREATE VIRTUAL TABLE t USING fts5(a, b, prefix='1 2 3 4 5 6')", fmt.Sprintf(grow, 2_000, "t", "hex(randomblob(200))"), "INSERT INTO t(t) VALUES('optimize')"},
 		"columns that go":         {"CREATE TABLE t(a INTEGER PRIMARY KEY, b)", fmt.Sprintf(grow, 1800, "t", "i"), "ALTER TABLE t ADD COLUMN c DEFAULT '" + strings.Repeat("d", 50_000) + "'", "ALTER TABLE t DROP COLUMN b"},
 		"a table of a query":      {"CREATE TABLE t(a INTEGER PRIMARY KEY, b)", fmt.Sprintf(grow, 100, "t", "i"), "CREATE TABLE u AS SELECT a.a, randomblob(1000) AS x FROM t a, t b"},
 		"VACUUM":                  {"CREATE TABLE t(a INTEGER PRIMARY KEY, b AS (zeroblob(1000000)) STORED)", "CREATE TABLE n(i)", "INSERT INTO t SELECT value FROM json_each('[1" + strings.Repeat(",null", 99) + "]')", "DELETE FROM t", "VACUUM", "INSERT INTO n VALUES(1)"},

@@ -41,7 +41,7 @@ func bound(c *sqlite.Conn, m *remote.Manifest, r *room) (explain func(error) err
 		switch {
 		case !sqlite.IsFull(err):
 			return err
-		case !r.has(limit * size): // so the disk was full before that
+		case m.Largest == remote.Extent{} || !r.has(limit*size): // so the disk was full before that
 			return fmt.Errorf("%w: %w", ErrNoRoom, err)
 		}
 		return fmt.Errorf("%w: the database grows beyond %d MiB, and its manifest says that it never had more than %d pages: %w",
