@@ -21,7 +21,7 @@ ROUNDS   ?= 3
 LIES     ?= 0-5000
 PAIRS    ?= 100
 
-.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage distinguish economy restorebench demo
+.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage distinguish economy restorebench canary audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -137,6 +137,20 @@ distinguish:
 # What is sent and asked for, at full size: a million rows.
 economy:
 	DRIFTDB_ROWS=1000000 go test . -run '^TestBulkLoad$$' -count 1 -v -timeout 0
+
+# The tests of the library and of the command, with a search for their keys and secrets
+# in whatever comes out of them: output, logs, events, files and objects.
+canary:
+	DRIFTDB_CANARY=1 go test . -count 1 -timeout 0
+	go test ./cmd/driftdb -count 1 -timeout 0
+
+# The modules that DriftDB is built of: under which licences, and whether its code reaches
+# a vulnerability that is known by now.
+audit:
+	cd tools/audit && go run . -vulndb latest
+
+licences:
+	cd tools/audit && go run . -write
 
 demo:
 	go run ./cmd/driftdb demo

@@ -328,7 +328,7 @@ func trialName(target, attack, mode string) string {
 func TestAttacks(t *testing.T) {
 	dir := memoryDir(t)
 	results := map[string]outcomes{}
-	for mode, keys := range map[string][]string{"keys": {strings.Repeat("5e", 32)}, "none": nil} {
+	for mode, keys := range map[string][]string{"keys": {keyOf("5e")}, "none": nil} {
 		if testing.Short() && keys == nil {
 			continue
 		}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,7 +76,7 @@ func runSchedule(t *testing.T, dir string, seed uint64) {
 		Retry:       driftdb.RetryPolicy{MaxRetries: choose(rnd, -1, 1, 3)},
 	}
 	if s.one(3) {
-		s.cfg.EncryptionKeys = []string{strings.Repeat("5e", 32)}
+		s.cfg.EncryptionKeys = []string{keyOf("5e")}
 	}
 	if s.cfg.Retention > 0 { // and days pass
 		s.cfg.SyncInterval = 10 * time.Minute

@@ -234,7 +234,7 @@ func TestRetentionForever(t *testing.T) {
 func TestRekey(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
-	old, new := strings.Repeat("01", 32), strings.Repeat("02", 32)
+	old, new := keyOf("01"), keyOf("02")
 	cfg.EncryptionKeys, cfg.MaxBatchSize = []string{old}, 2
 	db, err := driftdb.Open(ctx, cfg)
 	if err != nil {
@@ -309,7 +309,7 @@ func TestRekey(t *testing.T) {
 // TestRekeyForeign: what lies under a branch's name and is not that branch's manifest gets
 // no new key's signature, so nobody can put it back later; all else does.
 func TestRekeyForeign(t *testing.T) {
-	older, newer := strings.Repeat("0a", 32), strings.Repeat("0b", 32)
+	older, newer := keyOf("0a"), keyOf("0b")
 	ctx := t.Context()
 	const folder = "databases/app/"
 	for name, key := range map[string]string{

@@ -51,6 +51,7 @@ var opensItself = map[string]string{
 	"fillWide":                       "measures, in a process of its own, and compares",
 	"fillUsers":                      "measures, in a process of its own",
 	"TestChild":                      "is another process, and may be killed",
+	"waitInSnapshot":                 "is another process, and is killed",
 	"TestBypassWhileClosed":          "leaves the file to others, and opens it again",
 	"TestBypassOtherFiles":           "gives the file another name",
 	"TestBranchLater":                "it is fenced, by one whose bucket is whole",

@@ -122,7 +122,8 @@ type RestoreResult struct {
 // later; for a time see RestoreConfig.At. A point between a barrier and the snapshot after it is ErrNoBackup.
 //
 // It uses the network, and as much disk as the database has; for a moment twice that, if
-// a batch of the log changes all of it. Until it succeeds
+// a batch of the log changes all of it. It ends with an error, and leaves nothing, before it
+// takes the last room of the disk. Until it succeeds
 // nothing is at Path, or what was there before. A new file has the mode of any new file,
 // less the umask; one that replaces another has that one's owner, group and mode, and is
 // never open to more users. Errors: ErrNoBackup, ErrCorrupt,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -120,6 +121,11 @@ func TestSecretsArePrinted(t *testing.T) {
 				look(what+" by "+verb, fmt.Sprintf(verb, printed))
 			}
 			look(what+" by Sprint", fmt.Sprint(printed)+fmt.Sprintln(printed))
+			if data, err := json.Marshal(printed); err == nil {
+				look(what+" in JSON", string(data))
+			} else if !strings.Contains(err.Error(), "unsupported type: func") {
+				t.Error(what, err)
+			}
 			var log bytes.Buffer
 			slog.New(slog.NewTextHandler(&log, nil)).Info("x", "a", printed, slog.Group("g", "b", printed))
 			if shape == "value" || shape == "pointer" || shape == "error" {
@@ -133,6 +139,24 @@ func TestSecretsArePrinted(t *testing.T) {
 		if !strings.Contains(shown, want) {
 			t.Errorf("what is no secret is hidden, too: no %s in %s", want, shown)
 		}
+	}
+}
+
+// TestSecretsInJSON: a configuration that is read from JSON has its secrets, and all else
+// of it is written.
+func TestSecretsInJSON(t *testing.T) {
+	style := true
+	want := driftdb.S3Config{Bucket: "b", Prefix: "p", Region: "r", AccessKeyID: "id", Endpoint: "https://example.com", ForcePathStyle: &style, StorageClass: "STANDARD", DisableChecksums: true}
+	data, err := json.Marshal(want)
+	check(t, err)
+	secret := strings.Replace(string(data), `"SecretAccessKey":""`, `"SecretAccessKey":"`+canary+`"`, 1)
+	var got driftdb.S3Config
+	check(t, json.Unmarshal([]byte(secret), &got))
+	if got.SecretAccessKey != canary {
+		t.Errorf("from %s: the secret is %q", secret, got.SecretAccessKey)
+	}
+	if got.SecretAccessKey = ""; !reflect.DeepEqual(got, want) {
+		t.Errorf("from %s: %+v, want %+v", data, got, want)
 	}
 }
 

@@ -55,6 +55,8 @@ type Manifest struct {
 	Lineage   []Span     `json:"lineage"`                  // oldest first; the last one is the writer's
 	Pruned    int64      `json:"prunedSequence,omitempty"` // what only changes up to here need may be gone
 
+	Largest Extent `json:"largest,omitzero"` // what no restore needs more than about
+
 	PrunedAt  int64 `json:"prunedAt,omitempty"` // Unix ms, by the store's clock; when it was last looked what is too old to be kept
 	Clock     Clock `json:"clock,omitzero"`     // the store's, as far as it is known
 	UpdatedAt int64 `json:"updatedAt"`          // Unix ms, by the writer's clock
@@ -177,6 +179,9 @@ func (m *Manifest) check(name string) error {
 	}
 	if w := m.Lineage[len(m.Lineage)-1]; w.NodeID != m.NodeID || w.Epoch != m.Epoch || m.LatestSequence < w.From-1 {
 		return errors.New("its lineage does not end with its writer")
+	}
+	if err := m.Largest.check(); err != nil {
+		return err
 	}
 	for i, s := range m.Snapshots {
 		if s.Sequence < 0 || s.Sequence > m.LatestSequence || i > 0 && s.Sequence < m.Snapshots[i-1].Sequence {

@@ -143,6 +143,7 @@ type job struct {
 	opts   Options
 	to     remote.Target // of the walk
 	file   string
+	room   *room
 	from   *remote.Snapshot // that the replay began with, if it did not begin with nothing
 	last   int64            // time of the last transaction
 	proof  *proof
@@ -159,6 +160,9 @@ func (j *job) progress(stage Stage, done, total int64) {
 }
 
 func (j *job) build(ctx context.Context) (res Result, err error) {
+	j.room = newRoom(j.file)
+	ctx, done := j.room.watch(ctx)
+	defer func() { err = done(err) }()
 	start, known, err := j.base(ctx)
 	if err != nil {
 		return res, err
@@ -186,8 +190,12 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	if err := strip(c); err != nil {
 		return res, err
 	}
-	end, err := j.replay(ctx, c, start)
+	grown, err := bound(c, j.m, j.room)
 	if err != nil {
+		return res, err
+	}
+	end, err := j.replay(ctx, c, start)
+	if err = grown(err); err != nil {
 		return res, damaged(j.broken.explain(err))
 	}
 	sums, err := j.check(ctx, c, end.Sequence, &res)

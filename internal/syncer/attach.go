@@ -217,6 +217,9 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 		return stored, err
 	}
 	m.Epoch += ahead - 1
+	if err := s.measure(m); err != nil {
+		return stored, err
+	}
 	m.Takeover(id.NodeID, remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain})
 	m.Earliest, m.UpdatedAt = told(s.books.Earliest), time.Now().UnixMilli()
 	next, err := b.Swap(ctx, stored, m)

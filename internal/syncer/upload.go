@@ -45,6 +45,9 @@ type parcel struct {
 // acknowledged in their order: if one fails, those behind it count for nothing,
 // and are found to be there already when their turn comes again.
 func (s *Syncer) upload(ctx context.Context, target int64) error {
+	if err := s.announce(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
