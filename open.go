@@ -367,7 +367,7 @@ func (db *DB) probeBucket(ctx context.Context, c syncer.Comparison) error {
 	if db.cfg.AdvisoryFencing || !c.Elsewhere(node) {
 		return nil
 	}
-	err := db.direct.Probe(ctx, node)
+	err := db.direct.Probe(ctx, node, db.found.id.DatabaseID)
 	db.probed = err == nil
 	return err
 }

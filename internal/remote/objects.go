@@ -19,6 +19,7 @@ const (
 	snapshotObject      // a snapshot of the history
 	branchObject        // the manifest of a branch
 	branchSnapshot      // the snapshot that one names
+	probeObject         // what a probe leaves
 )
 
 // object is something in a node's folder.
@@ -60,7 +61,7 @@ func (b *Bucket) Headless(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if o.kind == otherObject {
+		if o.kind == otherObject || o.kind == probeObject {
 			continue
 		}
 		switch _, err := b.Manifest(ctx); {
@@ -83,6 +84,10 @@ func classify(info objstore.Info, path string) object {
 	folder, file, _ := strings.Cut(path, "/")
 	var ok bool
 	switch folder {
+	case "probe":
+		if path == "probe" {
+			o.kind = probeObject
+		}
 	case "logs":
 		if o.batch, ok = parseBatch(node, file); ok {
 			o.kind, o.batch.Size = batchObject, info.Size

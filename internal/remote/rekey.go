@@ -39,7 +39,7 @@ func (b *Bucket) Rekey(ctx context.Context, progress func(Rekeyed)) (Rekeyed, er
 	if err != nil {
 		return Rekeyed{}, err
 	}
-	if err := b.Probe(ctx, m.NodeID); err != nil { // nothing else keeps a writer's newer manifest
+	if err := b.Probe(ctx, m.NodeID, m.DatabaseID); err != nil { // nothing else keeps a writer's newer manifest
 		return Rekeyed{}, err
 	}
 	run := &rekey{b: b, id: m.DatabaseID, progress: progress, slots: make(chan struct{}, rekeying)}

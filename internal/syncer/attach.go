@@ -139,7 +139,7 @@ func (s *Syncer) probe(ctx context.Context, b *remote.Bucket) error {
 	if s.cfg.Advisory || s.cfg.Probed || s.probed {
 		return nil
 	}
-	err := b.Probe(ctx, s.log.Identity().NodeID)
+	err := b.Probe(ctx, s.log.Identity().NodeID, s.log.Identity().DatabaseID)
 	if errors.Is(err, remote.ErrConditions) {
 		return s.stop(err)
 	}
