@@ -264,11 +264,13 @@ func (b *Bucket) Vouch(ctx context.Context, databaseID string) (Doubt, error) {
 		if !o.sealed() || b.opts.Ring == nil && (o.kind != batchObject || o.batch.From != 1) {
 			continue
 		}
-		ok, err := b.opens(ctx, databaseID, o)
-		if err != nil || ok {
-			return Vouched, err
+		switch doubt, err := b.doubt(ctx, databaseID, o); {
+		case err != nil || doubt == Vouched:
+			return doubt, err
+		case doubt == Refuted:
+			against++
 		}
-		if against++; against == most {
+		if against == most {
 			break
 		}
 	}
@@ -278,23 +280,37 @@ func (b *Bucket) Vouch(ctx context.Context, databaseID string) (Doubt, error) {
 	return Untold, nil
 }
 
-// opens says whether the beginning of o is that of an object of database databaseID.
-func (b *Bucket) opens(ctx context.Context, databaseID string, o object) (bool, error) {
+// doubt is what one object says to databaseID.
+func (b *Bucket) doubt(ctx context.Context, databaseID string, o object) (Doubt, error) {
 	body, _, err := b.store.Get(ctx, o.Key, objstore.GetOptions{})
 	if err != nil {
-		return false, err
+		return Refuted, err
 	}
 	defer body.Close()
 	src := &source{Reader: body}
-	if o.kind == batchObject {
+	if b.opts.Ring == nil {
 		r, err := b.openBatch(databaseID, o.batch, src)
-		return err == nil && (o.batch.From > 1 || r.Header().Prev == segment.Genesis(databaseID)), src.err
+		switch {
+		case err != nil: // junk, which says nothing
+			return Untold, src.err
+		case r.Header().Prev == segment.Genesis(databaseID):
+			return Vouched, nil
+		}
+		return Refuted, nil
 	}
 	plain, err := seal.NewReader(src, b.opts.Ring, b.context(databaseID, o.Key))
 	if err == nil {
 		_, err = io.ReadFull(plain, make([]byte, 1))
 	}
-	return err == nil, src.err
+	switch {
+	case src.err != nil:
+		return Refuted, src.err
+	case err == nil:
+		return Vouched, nil
+	case errors.Is(err, seal.ErrKey): // another key may open it
+		return Untold, nil
+	}
+	return Refuted, nil
 }
 
 // DatabaseIDs are the ids that probes and branches' manifests name. Anybody may have

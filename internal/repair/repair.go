@@ -80,6 +80,9 @@ func Run(ctx context.Context, b *remote.Bucket, o Options) (res Result, err erro
 			return res, fmt.Errorf("%w: %s", ErrDamaged, res.Was)
 		}
 	}
+	if _, err := b.Existing(ctx); errors.Is(err, remote.ErrNoBackup) {
+		return res, err
+	}
 	r := &repair{b: b, o: o, last: lost.Last}
 	if r.id, err = r.identify(ctx, lost.ID); err != nil {
 		return res, err
@@ -165,9 +168,6 @@ func (r *repair) read(ctx context.Context) (err error) {
 	}
 	if r.survey, err = r.b.Survey(ctx, r.id, also...); err != nil {
 		return err
-	}
-	if len(r.survey.Pieces)+len(r.survey.Snapshots)+len(r.survey.Unusable) == 0 {
-		return fmt.Errorf("%w: the bucket has no batch and no snapshot of database %q", remote.ErrNoBackup, r.b.Name())
 	}
 	r.last = max(r.last, r.survey.Last)
 	r.left = slices.Clone(r.survey.Unusable)

@@ -101,9 +101,11 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	}
 	m := opts.Manifest
 	if m == nil {
-		if m, err = manifest(ctx, b); err != nil {
+		stored, err := b.Existing(ctx)
+		if err != nil {
 			return res, err
 		}
+		m = stored.Manifest
 	}
 	job := &job{b: b, m: m, opts: opts}
 	if opts.Branch != "" {
@@ -126,18 +128,6 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	res.Refused = job.refused
 	res.Aside, err = opts.File.Replace(work)
 	return res, err
-}
-
-// manifest reads the bucket's manifest. That there is none although there was one is no
-// empty bucket.
-func manifest(ctx context.Context, b *remote.Bucket) (*remote.Manifest, error) {
-	m, err := b.Manifest(ctx)
-	if errors.Is(err, remote.ErrNoBackup) {
-		if err = b.Headless(ctx); err == nil {
-			m, err = b.Manifest(ctx)
-		}
-	}
-	return m.Manifest, err
 }
 
 type job struct {

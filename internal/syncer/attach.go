@@ -111,7 +111,7 @@ func (s *Syncer) compare(ctx context.Context, b *remote.Bucket, first *Compariso
 	if first != nil {
 		return *first, nil
 	}
-	f := File{Identity: s.log.Identity(), Books: s.books, Last: s.cfg.Sequence(), Log: s.log}
+	f := File{Identity: s.log.Identity(), Books: s.books, Last: s.cfg.Sequence(), Log: s.log, Since: s.swapped}
 	return compare(ctx, b, f, s.cfg.Exclusive, trail)
 }
 
