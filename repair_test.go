@@ -439,3 +439,65 @@ func repairRandom(t *testing.T, rng *rand.Rand) {
 	check(t, err)
 	dbtest.Equal(t, cfg.Path, place.Path)
 }
+
+// TestRepairMeetsWriter: a writer that knows that it has no manifest goes on with the new
+// one. One that has noticed nothing is fenced, and what it had not sent is a branch.
+func TestRepairMeetsWriter(t *testing.T) {
+	for _, noticed := range []bool{false, true} {
+		ctx, cfg := t.Context(), config(t)
+		db := open(t, cfg)
+		some(t, db, "t", 3)
+		check(t, db.Flush(ctx))
+		check(t, cfg.Store.Delete(ctx, manifestOf(cfg)))
+		exec(t, db, "INSERT INTO t(v) VALUES('meanwhile')")
+		if noticed {
+			wantGone(t, db)
+			if err := db.Flush(ctx); !errors.Is(err, driftdb.ErrCorrupt) {
+				t.Errorf("a writer without a manifest: %v", err)
+			}
+		}
+		_, err := driftdb.Repair(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.RepairOptions{})
+		check(t, err)
+		err = db.Flush(ctx)
+		if noticed {
+			check(t, err)
+			continue
+		}
+		if !errors.Is(err, driftdb.ErrFenced) {
+			t.Errorf("a writer that has noticed nothing: %v", err)
+		}
+		branches := backup(t, cfg).Branches
+		if len(branches) != 1 {
+			t.Fatalf("branches %+v", branches)
+		}
+		equalsBranch(t, cfg, branches[0])
+	}
+}
+
+// TestRepairKeys: objects of several keys need all of them.
+func TestRepairKeys(t *testing.T) {
+	ctx, cfg := t.Context(), config(t)
+	older, newer := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
+	for _, ring := range [][]string{{older}, {newer, older}} {
+		cfg.EncryptionKeys = ring
+		db, err := driftdb.Open(ctx, cfg)
+		check(t, err)
+		some(t, db, "t", 3)
+		_, err = db.Snapshot(ctx)
+		check(t, err)
+		check(t, db.Close())
+	}
+	check(t, cfg.Store.Delete(ctx, manifestOf(cfg)))
+	place := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}
+	for _, ring := range [][]string{{older}, {newer}, {strings.Repeat("ef", 32)}} {
+		place.EncryptionKeys = ring
+		if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{}); !errors.Is(err, driftdb.ErrKey) {
+			t.Errorf("with the key %.2s: %v", ring[0], err)
+		}
+	}
+	place.EncryptionKeys = nil
+	if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{File: cfg.Path}); !errors.Is(err, driftdb.ErrKey) {
+		t.Errorf("without a key: %v", err)
+	}
+	damaged{cfg: cfg, snapshots: 2}.repaired(t)
+}
