@@ -66,7 +66,7 @@ type LeftObject struct {
 //
 // A manifest that is whole is an error, and so is a damaged one without Force: ErrCorrupt,
 // whose text says what the manifest was. At, Sequence, Path and Branch of cfg are not looked at. It uses the
-// network: it reads every batch up to three times and every snapshot at least twice, and
+// network: it reads every batch up to five times and every snapshot two or three times, and
 // needs the disk space of a restore in the system's folder for temporary files.
 // Errors: ErrNoBackup where nothing is left, ErrCorrupt where nothing can be proven,
 // ErrKey.

@@ -101,11 +101,10 @@ func classify(info objstore.Info, path string) object {
 	node, path, _ := strings.Cut(path, "/")
 	folder, file, _ := strings.Cut(path, "/")
 	var ok bool
+	if path == "probe" || strings.HasPrefix(path, "probe-") && path == folder {
+		o.kind = probeObject
+	}
 	switch folder {
-	case "probe":
-		if path == "probe" {
-			o.kind = probeObject
-		}
 	case "logs":
 		if o.batch, ok = parseBatch(node, file); ok {
 			o.kind, o.batch.Size = batchObject, info.Size

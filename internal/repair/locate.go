@@ -76,12 +76,12 @@ func locate(ctx context.Context, b *remote.Bucket, m *remote.Manifest, p path, g
 			l.starts[i] = new(digest.Sum)
 		}
 	}
-	for _, l.searching = range []bool{false, true} {
-		if err := l.walk(ctx, b, m, p); err != nil {
-			return nil, err
-		}
+	if err := l.walk(ctx, b, m, p); err != nil || len(snapshots) == 0 {
+		return l.barriers, err
 	}
-	return l.barriers, nil
+	l.searching = true
+	err = l.walk(ctx, b, m, p)
+	return l.barriers, err
 }
 
 func (l *locator) walk(ctx context.Context, b *remote.Bucket, m *remote.Manifest, p path) error {
