@@ -22,7 +22,7 @@ type RepairOptions struct {
 	// DatabaseID is the id of the database, where neither the bucket nor a file tells it.
 	DatabaseID string
 
-	Force  bool // replace a manifest that is there and damaged
+	Force  bool // replace a manifest that is there and damaged, and leave out what no key opens
 	DryRun bool // say what would be done, and store nothing
 }
 
@@ -65,7 +65,8 @@ type LeftObject struct {
 // changes which the history has not is ErrDiverged when it is opened.
 //
 // A manifest that is whole is an error, and so is a damaged one without Force: ErrCorrupt,
-// whose text says what the manifest was. At, Sequence, Path and Branch of cfg are not looked at. It uses the
+// whose text says what the manifest was. An object that none of the keys opens, or that a
+// newer version has stored, is ErrKey or ErrVersion; with Force it is left out. At, Sequence, Path and Branch of cfg are not looked at. It uses the
 // network: it reads every batch up to five times and every snapshot two or three times, and
 // needs the disk space of a restore in the system's folder for temporary files.
 // Errors: ErrNoBackup where nothing is left, ErrCorrupt where nothing can be proven,

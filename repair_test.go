@@ -12,6 +12,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -523,5 +524,25 @@ func TestRepairKeys(t *testing.T) {
 	if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{File: cfg.Path}); !errors.Is(err, driftdb.ErrKey) {
 		t.Errorf("without a key: %v", err)
 	}
+	// A stranger's object under another key is left out when that is said.
+	sealed, err := seal.ParseKeys([]string{strings.Repeat("ef", 32)})
+	check(t, err)
+	var strange bytes.Buffer
+	w, err := seal.NewWriter(&strange, seal.Options{Ring: sealed}, seal.Context{})
+	check(t, err)
+	_, err = w.Write([]byte("junk"))
+	check(t, errors.Join(err, w.Close()))
+	junk := "databases/app/nodes/x/logs/000000000001-000000000009.e9.json"
+	put(t, cfg.Store, junk, strange.Bytes())
+	place.EncryptionKeys = cfg.EncryptionKeys
+	if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{}); !errors.Is(err, driftdb.ErrKey) || !strings.Contains(err.Error(), junk) {
+		t.Errorf("with a stranger's object: %v", err)
+	}
+	res, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{Force: true})
+	check(t, err)
+	if len(res.Left) != 1 || res.Left[0].Key != junk || len(res.Snapshots) != 2 {
+		t.Errorf("%+v", res)
+	}
+	check(t, errors.Join(cfg.Store.Delete(ctx, junk), cfg.Store.Delete(ctx, manifestOf(cfg))))
 	damaged{cfg: cfg, snapshots: 2}.repaired(t)
 }

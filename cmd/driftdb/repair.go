@@ -28,7 +28,8 @@ the history is listed. A snapshot among that is deleted by a later collection of
 garbage: if you may need it, copy it first.
 
 With --dry-run it says what it would do, and stores nothing. A manifest that is
-damaged is replaced only with --force; without it, repair says what that was.
+damaged is replaced only with --force; without it, repair says what that was. An
+object that no key opens ends the repair; with --force it is left out.
 
 The objects are those of one database, whose id is needed. If nothing in the
 store tells it, name the database's own file with --db, or give --database-id.
@@ -48,7 +49,7 @@ of {"key", "sequence"}, and left one of {"key", "why"}.`,
 	c.Flags().StringVar(&o.File, "db", "", "`FILE` of the database, if there is one")
 	c.Flags().StringVar(&o.DatabaseID, "database-id", "", "the `ID` of the database, if nothing else tells it")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be done, and store nothing")
-	c.Flags().BoolVar(&o.Force, "force", false, "replace a manifest that is damaged")
+	c.Flags().BoolVar(&o.Force, "force", false, "replace a manifest that is damaged, and leave out what no key opens")
 	return a.command(c, func(ctx context.Context, _ []string) error { return a.runRepair(ctx, p, o) }, "store", "name")
 }
 

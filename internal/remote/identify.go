@@ -28,7 +28,7 @@ func (b *Bucket) Vouch(ctx context.Context, databaseID string) (Doubt, error) {
 	if err != nil {
 		return Refuted, err
 	}
-	const most = 20 // objects that contradict: some may be a stranger's, hardly the first ones all
+	const most = 100 // objects that contradict: some may be a stranger's, hardly the first ones all
 	against := 0
 	for _, o := range objects {
 		if !o.sealed() || b.opts.Ring == nil && (o.kind != batchObject || o.batch.From != 1) {

@@ -21,12 +21,11 @@ import (
 // What it is to the others, only a manifest says, or who works that out.
 type Survey struct {
 	Pieces    []Piece
-	Snapshots []Snapshot     // with no more than a key, a time and a size
-	Branches  []Batch        // whose manifests are whole
-	Unusable  []Refusal      // named like one of the above
-	Strange   []string       // keys that no DriftDB makes
-	Last      int64          // the highest epoch that a session can have and an object has
-	Parts     map[Batch]bool // of the pieces, those that a wider one of their session holds
+	Snapshots []Snapshot // with no more than a key, a time and a size
+	Branches  []Batch    // whose manifests are whole
+	Unusable  []Refusal  // named like one of the above
+	Strange   []string   // keys that no DriftDB makes
+	Last      int64      // the highest epoch that a session can have and an object has
 }
 
 // Piece is a batch and the chain at its ends, and wherever in it another batch begins or
@@ -69,16 +68,17 @@ func (b *Bucket) Survey(ctx context.Context, databaseID string, also ...int64) (
 			s.Strange = append(s.Strange, o.Key)
 		}
 	}
-	return s, b.readPieces(ctx, databaseID, batches, marks, &s)
+	err = b.readPieces(ctx, databaseID, batches, marks, &s)
+	return s, err
 }
 
-// refused notes that an object is of no use, unless err does not say so: the store
-// failed, or a key is missing.
+// refused notes that an object is of no use, unless it is the store that has failed.
 func (s *Survey) refused(key string, err error) bool {
-	if !IsDamage(err) && !errors.Is(err, errOther) || errors.Is(err, errUnread) && !errors.Is(err, ErrCorrupt) {
+	r := Refusal{key, err}
+	if !IsDamage(err) && !errors.Is(err, errOther) && !r.Locked() {
 		return false
 	}
-	s.Unusable = append(s.Unusable, Refusal{key, err})
+	s.Unusable = append(s.Unusable, r)
 	return true
 }
 
@@ -87,11 +87,9 @@ func (b *Bucket) readPieces(ctx context.Context, databaseID string, batches []Ba
 	defer ahead.close()
 	for i, o := range batches {
 		ahead.want(batches[i:min(i+leastAhead, len(batches))]...)
-		data, err := ahead.get(o)
-		ahead.forget(o)
-		var p Piece
-		if err == nil {
-			p, err = b.piece(ctx, databaseID, o, data, marks)
+		p, err := b.piece(ctx, databaseID, o, ahead, marks)
+		for again := 2; again > 0 && errors.Is(err, errOther); again-- {
+			p, err = b.piece(ctx, databaseID, o, ahead, marks) // it may have been altered on its way here
 		}
 		switch {
 		case err == nil:
@@ -102,20 +100,17 @@ func (b *Bucket) readPieces(ctx context.Context, databaseID string, batches []Ba
 			return err
 		}
 	}
-	s.Parts = map[Batch]bool{}
-	sessions := map[string][]Batch{}
-	for _, p := range s.Pieces {
-		sessions[p.branch()] = append(sessions[p.branch()], p.Batch)
-	}
-	for _, p := range s.Pieces {
-		s.Parts[p.Batch] = Covered(sessions[p.branch()], p.Batch)
-	}
 	return nil
 }
 
 // piece reads a batch to its end, and notes the chain at the marks.
-func (b *Bucket) piece(ctx context.Context, databaseID string, o Batch, data []byte, marks map[int64]bool) (Piece, error) {
+func (b *Bucket) piece(ctx context.Context, databaseID string, o Batch, ahead *fetcher, marks map[int64]bool) (Piece, error) {
 	p := Piece{Batch: o}
+	data, err := ahead.get(o)
+	ahead.forget(o)
+	if err != nil {
+		return p, err
+	}
 	fail := func(err error) (Piece, error) {
 		return p, fmt.Errorf("%w: %s: %w", errOther, BatchKey(b.name, o), err)
 	}

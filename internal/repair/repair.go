@@ -34,7 +34,7 @@ var (
 type Options struct {
 	DatabaseID string // if the caller knows it
 	Known      *Known // what a file of the database says; nil: there is none
-	Force      bool   // replace a manifest that is damaged
+	Force      bool   // replace a manifest that is damaged; leave out what no key opens
 	DryRun     bool   // write nothing
 	OnConnect  func(*sqlite.Registrar) error
 }
@@ -176,6 +176,11 @@ func (r *repair) read(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	for _, l := range r.left {
+		if l.Locked() && !r.o.Force { // it may be a part of the history, or a stranger's
+			return fmt.Errorf("%s: %w; with Force, such objects are left out", l.Key, l.Why)
+		}
+	}
 	return nil
 }
 
@@ -306,7 +311,7 @@ func (r *repair) manifest(p path, snapshots []remote.Snapshot) *remote.Manifest 
 func (r *repair) leftovers() []remote.Refusal {
 	left := r.left
 	for _, p := range r.survey.Pieces {
-		if !r.chosen.has(p) && !r.survey.Parts[p.Batch] {
+		if !r.chosen.has(p) {
 			left = append(left, remote.Refusal{Key: remote.BatchKey(r.b.Name(), p.Batch), Why: errApart})
 		}
 	}

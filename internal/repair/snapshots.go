@@ -38,13 +38,16 @@ func (r *repair) look(ctx context.Context, s remote.Snapshot) (err error) {
 		read.told = k.Snapshot
 	}
 	err = r.fetch(ctx, &read.Snapshot, work.Path())
+	for again := 2; again > 0 && remote.IsDamage(err); again-- {
+		err = r.fetch(ctx, &read.Snapshot, work.Path()) // it may have been altered on its way here
+	}
 	if err == nil {
 		err = r.open(ctx, read, work.Path())
 	}
 	switch {
 	case err == nil:
 		r.snapshots = append(r.snapshots, read)
-	case remote.IsDamage(err) || sqlite.IsNotDatabase(err):
+	case remote.IsDamage(err), sqlite.IsNotDatabase(err), remote.Refusal{Why: err}.Locked():
 		r.left, err = append(r.left, remote.Refusal{Key: s.Key, Why: err}), nil
 	}
 	return err
