@@ -191,27 +191,23 @@ func (l *locator) arrive(sequence, time int64) {
 	}
 }
 
-// fits says whether a snapshot can belong here: no digest that is known is another. If
-// nobody has said that it does, at least one has to be known.
+// fits says whether a snapshot can belong here: it has the digests of all tables. One that
+// is not known may be another here, unless somebody has said that the snapshot belongs here.
 func (l *locator) fits(s *snapshot, sequence int64, sums digest.Set) bool {
 	if s.says != nil && s.says.Sequence != sequence || s.told >= 0 && s.told != sequence {
 		return false
 	}
-	known := 0
-	if s.says != nil || s.told >= 0 {
-		known = 1
-	}
+	said := s.says != nil || s.told >= 0
 	for _, table := range l.tables {
 		start := l.starts[l.stretches[table]]
-		if start == nil {
-			continue
-		}
-		if start.Plus(sums[table]) != s.Digests[table] { // one that is not there has no rows
+		switch {
+		case start == nil && !said:
+			return false
+		case start != nil && start.Plus(sums[table]) != s.Digests[table]: // one that is not there has no rows
 			return false
 		}
-		known++
 	}
-	return known > 0
+	return said || len(l.tables) > 0
 }
 
 func (l *locator) Commit(at remote.Position, said digest.Report) error {
