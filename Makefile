@@ -13,6 +13,7 @@ DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
 CASES    ?= 0-9999
+REPAIRS ?= 500
 TAKEOVERS ?= 100
 LATENCY  ?= 150
 CLOSES   ?= 200
@@ -21,7 +22,7 @@ ROUNDS   ?= 3
 LIES     ?= 0-5000
 PAIRS    ?= 100
 
-.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage distinguish economy restorebench canary audit licences demo
+.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench canary audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -93,6 +94,10 @@ model:
 	go test . -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
+
+# Random small histories whose manifest is made anew, restored and compared.
+repairs:
+	DRIFTDB_REPAIRS=$(REPAIRS) go test . -run '^TestRepairRandom$$' -count 1 -v -timeout 0
 
 # Random tables, from one column to 2,000, whose log is replayed and compared.
 shapes: SEEDS = 0-20000

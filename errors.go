@@ -9,6 +9,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/repair"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
@@ -79,6 +80,7 @@ var public = []struct{ is, as error }{
 	{restore.ErrNoPoint, ErrNoBackup},
 	{remote.ErrCorrupt, ErrCorrupt},
 	{restore.ErrDamaged, ErrCorrupt},
+	{repair.ErrDamaged, ErrCorrupt},
 	{syncer.ErrMalformed, ErrCorrupt},
 	{restore.ErrBarrier, ErrCorrupt},
 	{seal.ErrCorrupt, ErrCorrupt},

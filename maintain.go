@@ -28,7 +28,7 @@ func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([
 	if err != nil {
 		return nil, export(fmt.Errorf("driftdb: %w", err))
 	}
-	m, err := b.Manifest(ctx)
+	m, err := b.Existing(ctx)
 	if err != nil {
 		return nil, export(err)
 	}

@@ -134,10 +134,17 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	if err != nil {
 		return RestoreResult{}, export(fmt.Errorf("restore %s: %w", cfg.Name, err))
 	}
+	r := restored(res)
+	r.Duration = time.Since(began)
+	return r, nil
+}
+
+func restored(res restore.Result) RestoreResult {
 	return RestoreResult{
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
-		Tables: res.Tables, Confirmed: Point{res.Confirmed.Epoch, res.Confirmed.Sequence, res.Confirmed.Chain.String()}, Damaged: res.Damaged, Refused: remote.Keys(res.Refused), ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults, Duration: time.Since(began),
-	}, nil
+		Tables: res.Tables, Confirmed: Point{res.Confirmed.Epoch, res.Confirmed.Sequence, res.Confirmed.Chain.String()},
+		Damaged: res.Damaged, Refused: remote.Keys(res.Refused), ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults,
+	}
 }
 
 func (cfg RestoreConfig) restore(ctx context.Context) (_ restore.Result, err error) {

@@ -32,7 +32,7 @@ var (
 	ErrTaken = errors.New("a stranger's object has the name of a batch")
 	// ErrGone says that the manifest that this writer stored is not there any
 	// more, nor another one. Nobody has taken over.
-	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If it stays away, the next attempt begins a new backup")
+	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If all of it is gone, the next attempt begins a new backup; if only the manifest is, put it back, or run driftdb repair")
 )
 
 // IsDamage says whether err means that an object is not what it has to be, or is

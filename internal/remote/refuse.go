@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 var (
@@ -22,6 +23,16 @@ var (
 type Refusal struct {
 	Key string
 	Why error
+}
+
+// Locked says that the object may be whole: another key, or a newer program, may open it.
+func (r Refusal) Locked() bool {
+	for _, is := range []error{seal.ErrKey, seal.ErrVersion, segment.ErrVersion, ErrVersion} {
+		if errors.Is(r.Why, is) {
+			return true
+		}
+	}
+	return false
 }
 
 // Err is the error of who cannot do without the object: damage, unless a key is missing.

@@ -51,7 +51,7 @@ func (b *Bucket) Rekey(ctx context.Context, leaked bool, progress func(Rekeyed))
 	if err != nil {
 		return Rekeyed{}, err
 	}
-	if err := b.Probe(ctx, m.NodeID); err != nil { // nothing else keeps a writer's newer manifest
+	if err := b.Probe(ctx, m.NodeID, m.DatabaseID); err != nil { // nothing else keeps a writer's newer manifest
 		return Rekeyed{}, err
 	}
 	run := &rekey{b: b, m: m.Manifest, progress: progress}

@@ -40,8 +40,9 @@ type Options struct {
 	File      *dbfile.File // the place of the new database, taken
 	Overwrite bool         // what is there
 	Target    Target
-	Branch    string       // empty: the history
-	Seen      remote.Point // that the backup is known to have had
+	Branch    string           // empty: the history
+	Seen      remote.Point     // that the backup is known to have had
+	Manifest  *remote.Manifest // of a history that is yet to be proven; nil: what the bucket has
 	Progress  func(Progress)
 	OnConnect func(*sqlite.Registrar) error // of the connection to the new file
 	// Finish is called with the proven database, its position, the time of its
@@ -102,21 +103,20 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	if err := opts.File.Free(opts.Overwrite); err != nil {
 		return res, err
 	}
-	m, err := b.Manifest(ctx)
-	if errors.Is(err, remote.ErrNoBackup) {
-		if err = b.Headless(ctx); err == nil {
-			m, err = b.Manifest(ctx)
+	m := opts.Manifest
+	if m == nil {
+		stored, err := b.Existing(ctx)
+		if err != nil {
+			return res, err
 		}
+		m = stored.Manifest
 	}
-	if err != nil {
+	if err := b.Kept(ctx, m, opts.Seen); err != nil {
 		return res, err
 	}
-	if err := b.Kept(ctx, m.Manifest, opts.Seen); err != nil {
-		return res, err
-	}
-	job := &job{b: b, m: m.Manifest, opts: opts}
+	job := &job{b: b, m: m, opts: opts}
 	if opts.Branch != "" {
-		if job.m, job.branch, job.refused, err = b.Branch(ctx, m.Manifest, opts.Branch); err != nil {
+		if job.m, job.branch, job.refused, err = b.Branch(ctx, m, opts.Branch); err != nil {
 			return res, err
 		}
 	}
@@ -278,6 +278,12 @@ func (j *job) refuse(refused []remote.Refusal) {
 	}
 }
 
+// MisfitError says that a change could not be repeated: it does not fit what is there, or
+// SQLite has failed.
+type MisfitError struct{ error }
+
+func (e MisfitError) Unwrap() error { return e.error }
+
 // sink applies each batch in a transaction of its own.
 type sink struct {
 	ctx  context.Context
@@ -305,7 +311,7 @@ func (s *sink) Apply(rec *segment.Record) error {
 		s.barrier = rec.Sequence
 	}
 	if err := s.r.Apply(&rec.Entry); err != nil {
-		return err
+		return MisfitError{err}
 	}
 	s.job.proof.Apply(&rec.Entry)
 	return nil

@@ -162,7 +162,7 @@ func (s *Syncer) compare(ctx context.Context, b *remote.Bucket, first *Compariso
 	if first != nil {
 		return *first, nil
 	}
-	f := File{Identity: s.log.Identity(), Books: s.books, Last: s.cfg.Sequence(), Log: s.log}
+	f := File{Identity: s.log.Identity(), Books: s.books, Last: s.cfg.Sequence(), Log: s.log, Since: s.swapped}
 	return compare(ctx, b, f, s.cfg.Exclusive, trail)
 }
 
@@ -192,7 +192,7 @@ func (s *Syncer) probe(ctx context.Context, b *remote.Bucket, c Comparison) erro
 	if s.cfg.Advisory || s.probed || known {
 		return nil
 	}
-	err := b.Probe(ctx, s.log.Identity().NodeID)
+	err := b.Probe(ctx, s.log.Identity().NodeID, s.log.Identity().DatabaseID)
 	if errors.Is(err, remote.ErrConditions) {
 		return s.stop(err)
 	}

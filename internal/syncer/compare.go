@@ -19,6 +19,9 @@ type File struct {
 	Last     int64 // the end of its log …
 	Log      *changelog.Log
 
+	// Since is when the session has seen the manifest last; zero if it has not.
+	Since time.Time
+
 	// Prove is nil if nobody but DriftDB has written to the file. Otherwise it
 	// finds out whether that can be shown; if not, its error is an ErrUnproven.
 	Prove func(context.Context) error
@@ -97,12 +100,9 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 	c.made = time.Now()
 	c.stored, err = bucket.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
-		if f.Books.Synced == 0 && f.Books.Acked == 0 {
-			err = bucket.Headless(ctx)
-		} else {
-			err = nil // it was this file's, which may begin it anew
-		}
-		return Comparison{made: c.made}, err
+		// Where nothing is left, the file may begin the backup anew. What is left may be
+		// more than this file has, or another history: a repair finds out.
+		return Comparison{made: c.made}, bucket.Headless(ctx, f.adrift)
 	}
 	if err != nil {
 		return c, err
@@ -122,6 +122,20 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 		err = fmt.Errorf("%w: %w. %s", ErrDiverged, err, advice)
 	}
 	return c, err
+}
+
+// adrift says of an object in a bucket without a manifest that it is of no use to anybody:
+// this file's node has stored it when the bucket had been emptied already. It is a batch
+// behind what was confirmed to the file, which has what it holds, or a snapshot that the
+// session has taken since. Anything else that is left was there before.
+func (f File) adrift(o remote.Batch, taken int64) bool {
+	switch {
+	case o.NodeID != f.Identity.NodeID || f.Books.Confirmed == 0:
+		return false
+	case o.From == 0: // a snapshot
+		return !f.Since.IsZero() && taken > f.Since.UnixMilli()
+	}
+	return o.From > f.Books.Confirmed && o.To <= f.Last
 }
 
 // Held is an ErrHeld if the bucket has a writer on another node. An empty node is a
