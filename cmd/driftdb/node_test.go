@@ -25,9 +25,13 @@ func nodeConfig(ts *testscript.TestScript, name, file string) driftdb.Config {
 // takeOver makes FILE, restored from the store, another node's copy of the
 // database NAME, and that node its writer.
 func takeOver(ts *testscript.TestScript, name, file string) {
-	db, err := driftdb.Open(context.Background(), nodeConfig(ts, name, file))
+	cfg := nodeConfig(ts, name, file)
+	cfg.ManualSync = true
+	db, err := driftdb.Open(context.Background(), cfg)
 	ts.Check(err)
-	ts.Check(db.Close())
+	_, err = db.Snapshot(context.Background())
+	ts.Check(err)
+	ts.Check(db.Close()) // which does not say that the name is free
 }
 
 // makeBranch opens the database NAME in FILE, lets OTHER take it over, and

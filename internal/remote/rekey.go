@@ -116,7 +116,7 @@ func (r *rekey) each(ctx context.Context, objects []object, do func(context.Cont
 
 // look finds out whether the first key has sealed o.
 func (r *rekey) look(ctx context.Context, o object) error {
-	if o.kind == otherObject {
+	if o.kind == otherObject || o.kind == probeObject {
 		return nil
 	}
 	head, _, err := r.b.store.Get(ctx, o.Key, objstore.GetOptions{Length: seal.HeaderSize})
