@@ -39,12 +39,11 @@ func TestFullDisk(t *testing.T) {
 
 // TestFullTemporaryDisk: neither does what SQLite sorts fill the disk where it does that.
 func TestFullTemporaryDisk(t *testing.T) {
-	dir := mounttest.Disk(t, "size=48m")
+	dir := mounttest.Disk(t, "size=48m", "TMPDIR={disk}")
 	if dir == "" {
 		return
 	}
-	file, err := dbfile.Take(filepath.Join(t.TempDir(), "r.db"))
-	t.Setenv("TMPDIR", filepath.Join(dir, "disk"))
+	file, err := dbfile.Take(filepath.Join(dir, "r.db"))
 	h := newHistory(t)
 	h.must(err)
 	defer file.Release()

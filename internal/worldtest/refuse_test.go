@@ -268,6 +268,10 @@ func refusedBuckets() []refusal {
 	return []refusal{
 		ofBucket("another history", "diverged", true, func(*testing.T, *driftdb.Config) {}),
 		ofBucket("another writer", "has a writer: node", false, func(t *testing.T, cfg *driftdb.Config) {
+			held := *cfg // by a node that has died
+			held.Path, held.AutoRestore, held.RefuseTakeover, held.CloseTimeout = filepath.Join(t.TempDir(), "held.sqlite"), true, true, -1
+			db, err := driftdb.Open(t.Context(), held)
+			must(t, errors.Join(err, db.Close()))
 			cfg.RefuseTakeover, cfg.AutoRestore = true, true
 		}),
 		ofBucket("wrong key", "key", true, func(_ *testing.T, cfg *driftdb.Config) { cfg.EncryptionKeys = []string{anotherKey} }),
