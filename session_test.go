@@ -20,6 +20,7 @@ import (
 
 	driftdb "github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
 
 // ledger writes down what is asked of a store.
@@ -292,4 +293,36 @@ func TestBlackHole(t *testing.T) {
 			t.Logf("session %d: Open waited %s, 100 reads and writes %s, all of it %s", i, opened, used, took)
 		}
 	})
+}
+
+// TestRestoreBesideSessions: short sessions replace each other's batches while others
+// restore. What a restore finds missing has been replaced, and it goes on with that.
+func TestRestoreBesideSessions(t *testing.T) {
+	cfg := config(t)
+	cfg.ManualSync = false
+	shortSession(t, cfg, "the first")
+	stop := make(chan bool)
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	defer close(stop)
+	writing.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				shortSession(t, cfg, fmt.Sprint("note ", i))
+			}
+		}
+	})
+	// Every request is late, so that sessions come between any two.
+	slow := objstoretest.Break(cfg.Store, func(objstoretest.Call) objstoretest.Fault { return objstoretest.Fault{Delay: 5 * time.Millisecond} })
+	last := int64(0)
+	for range 20 {
+		res, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(t.TempDir(), "r.sqlite"), Store: slow})
+		if err != nil || res.Sequence < last {
+			t.Fatalf("restored to %d after %d: %v", res.Sequence, last, err)
+		}
+		last = res.Sequence
+	}
 }
