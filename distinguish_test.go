@@ -123,6 +123,8 @@ func fillPair(t *testing.T, base driftdb.Config, empty bucket, pins []string) bu
 	check(t, copyDatabase(base.Path, cfg.Path))
 	db, err := driftdb.Open(t.Context(), cfg)
 	check(t, err)
+	_, _, err = db.CollectGarbage(t.Context()) // which takes an epoch: with a change, it would be drawn at random
+	check(t, err)
 	for i, pin := range pins {
 		exec(t, db, "INSERT INTO "+pairTable+" VALUES(?, ?)", i+1, pin)
 		if i%8 == 7 {
