@@ -8,6 +8,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/resolve"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
@@ -47,6 +48,9 @@ var (
 	ErrFileReplaced = errors.New("driftdb: the database file is not the one that was opened")
 	// ErrDiverged: the file does not continue the history that the bucket has.
 	ErrDiverged = errors.New("driftdb: the file and the bucket have diverged")
+	// ErrConflict: a row has been changed on both sides, and nobody has chosen one.
+	// Nothing was changed.
+	ErrConflict = errors.New("driftdb: there are conflicts")
 )
 
 type notFoundError struct{}
@@ -59,6 +63,8 @@ func (notFoundError) Is(target error) bool { return target == sql.ErrNoRows }
 var public = []struct{ is, as error }{
 	{seal.ErrKey, ErrKey},
 	{syncer.ErrFenced, ErrFenced},
+	{resolve.ErrConflict, ErrConflict},
+	{resolve.ErrNoCommon, ErrNoBackup},
 	{syncer.ErrDiverged, ErrDiverged},
 	{syncer.ErrHeld, ErrLocked},
 	{changelog.ErrVersion, ErrVersion},

@@ -1,0 +1,102 @@
+package driftdb_test
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+)
+
+// laptops are two machines that have the same database, and parted offline.
+type laptops struct {
+	t    testing.TB
+	a, b driftdb.Config
+}
+
+// newLaptops makes them with what schema makes, which both have.
+func newLaptops(t testing.TB, schema string) laptops {
+	t.Helper()
+	a := config(t)
+	db := open(t, a)
+	exec(t, db, schema)
+	check(t, db.Shutdown(t.Context()))
+	b := a
+	b.Path = filepath.Join(t.TempDir(), "b.sqlite")
+	b.AutoRestore = true
+	check(t, open(t, b).Close())
+	return laptops{t, a, b}
+}
+
+// offline runs statements on one of them, each in a transaction.
+func (l laptops) offline(cfg driftdb.Config, statements ...string) {
+	l.t.Helper()
+	cfg.Store, cfg.AutoRestore = nil, false
+	db := open(l.t, cfg)
+	for _, s := range statements {
+		exec(l.t, db, s)
+	}
+	check(l.t, db.Close())
+}
+
+// online sends what one of them has.
+func (l laptops) online(cfg driftdb.Config) {
+	l.t.Helper()
+	check(l.t, open(l.t, cfg).Shutdown(l.t.Context()))
+}
+
+// resolve resolves what the second has after the first has sent its own.
+func (l laptops) resolve(cfg driftdb.ResolveConfig) (driftdb.ResolveResult, error) {
+	l.t.Helper()
+	cfg.Name, cfg.Path, cfg.Store = l.b.Name, l.b.Path, l.b.Store
+	return driftdb.Resolve(l.t.Context(), cfg)
+}
+
+// part lets a send what it does, and b diverge by what it does.
+func (l laptops) part(a, b []string) {
+	l.t.Helper()
+	l.offline(l.a, a...)
+	l.offline(l.b, b...)
+	l.online(l.a)
+	db := open(l.t, l.b)
+	if err := db.Flush(l.t.Context()); !errors.Is(err, driftdb.ErrDiverged) {
+		l.t.Fatalf("the second one is online, and: %v", err)
+	}
+	check(l.t, db.Close())
+}
+
+// agree sends what was resolved, lets the first one catch up, and compares them.
+func (l laptops) agree() {
+	l.t.Helper()
+	l.online(l.b)
+	a := l.a
+	a.ManualSync = false
+	check(l.t, open(l.t, a).Close())
+	dbtest.Equal(l.t, l.a.Path, l.b.Path)
+}
+
+func rows(t testing.TB, cfg driftdb.Config, query string) []string {
+	t.Helper()
+	cfg.Store, cfg.AutoRestore = nil, false
+	db := open(t, cfg)
+	defer db.Close()
+	out, err := driftdb.Select[string](t.Context(), db, query)
+	check(t, err)
+	return out
+}
+
+func TestResolve(t *testing.T) {
+	l := newLaptops(t, "CREATE TABLE t(id TEXT PRIMARY KEY, v TEXT); INSERT INTO t VALUES('1', 'one'), ('2', 'two'), ('3', 'three')")
+	l.part([]string{"UPDATE t SET v = 'a' WHERE id = '1'", "INSERT INTO t VALUES('a', 'from a')"},
+		[]string{"UPDATE t SET v = 'b' WHERE id = '2'", "DELETE FROM t WHERE id = '3'", "INSERT INTO t VALUES('b', 'from b')"})
+	res, err := l.resolve(driftdb.ResolveConfig{})
+	if err != nil || !res.Resolved || len(res.Conflicts) != 0 || len(res.Ours) != 3 || len(res.Theirs) != 2 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	l.agree()
+	got := rows(t, l.b, "SELECT group_concat(id || '=' || v, ' ' ORDER BY id) FROM t")
+	if want := "1=a 2=b a=from a b=from b"; got[0] != want {
+		t.Errorf("the rows are %s, want %s", got[0], want)
+	}
+}
