@@ -19,8 +19,9 @@ CLOSES   ?= 200
 USERS    ?= 1000000
 ROUNDS   ?= 3
 LIES     ?= 0-5000
+RESOLVES ?= 500
 
-.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy restorebench demo
+.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy restorebench resolve demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -116,6 +117,10 @@ realfiles:
 takeover:
 	DRIFTDB_TAKEOVERS=$(TAKEOVERS) DRIFTDB_LATENCY=$(LATENCY) \
 		go test . -run '^TestTakeoverAlive$$' -count 1 -v -timeout 0
+
+# Two machines that have written offline, brought together and compared with a model.
+resolve:
+	go test . -run '^TestResolveModel$$' -resolves 0-$(RESOLVES) -count 1 -timeout 0
 
 # Every byte of a backup damaged in turn; and thousands of files that a check reads.
 damage:
