@@ -94,6 +94,11 @@ func TestResolve(t *testing.T) {
 	if err != nil || !res.Resolved || len(res.Conflicts) != 0 || len(res.Ours) != 3 || len(res.Theirs) != 2 {
 		t.Fatalf("%+v, %v", res, err)
 	}
+	db := open(t, l.b)
+	if n := db.Metrics().Barriers; n != 0 {
+		t.Errorf("the new file was taken for one that another program had written: %d barriers", n)
+	}
+	check(t, db.Close())
 	l.agree()
 	got := rows(t, l.b, "SELECT group_concat(id || '=' || v, ' ' ORDER BY id) FROM t")
 	if want := "1=a 2=b a=from a b=from b"; got[0] != want {

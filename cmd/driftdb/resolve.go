@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 
 	"github.com/driftdb/driftdb-go"
@@ -149,8 +150,14 @@ func printChanges(out *terminal.Screen, what string, list []driftdb.Change) {
 	}
 }
 
-// sideLine is a change without a sequence and a time.
+// sideLine is a change without a sequence and a time, an update without the columns that
+// did not change.
 func sideLine(c driftdb.Change) string {
+	if c.Operation == "update" {
+		after := maps.Clone(c.After)
+		maps.DeleteFunc(after, func(name string, v any) bool { return literal(v) == literal(c.Before[name]) })
+		c.After = after
+	}
 	line := changeLine(c)
 	for range 2 {
 		_, line, _ = strings.Cut(line, " ")

@@ -102,30 +102,31 @@ func (j *job) open(ctx context.Context) (err error) {
 		return f.Explain(err)
 	}
 	j.file, err = syncer.Look(j.c, false)
-	if err == nil && j.file.Log == nil {
-		err = fmt.Errorf("%s is no database of DriftDB's: there is nothing to resolve", f.Path())
+	switch name := j.file.Identity.Name; {
+	case err != nil:
+		return err
+	case j.file.Log == nil:
+		return fmt.Errorf("%s is no database of DriftDB's: there is nothing to resolve", f.Path())
+	case name != "" && name != j.b.Name():
+		return fmt.Errorf("the file belongs to the database %q, not to %q", name, j.b.Name())
 	}
-	return err
+	return nil
 }
 
 func (j *job) run(ctx context.Context) error {
-	switch _, err := syncer.Compare(ctx, j.b, j.file, false); {
+	stored, err := j.b.Manifest(ctx)
+	if err != nil {
+		return err
+	}
+	j.m = stored.Manifest
+	_, err = syncer.Compare(ctx, j.b, j.file, false)
+	switch {
 	case err == nil, errors.Is(err, restore.ErrCannotCatchUp):
 		return nil
-	case !errors.Is(err, syncer.ErrDiverged):
+	case !errors.Is(err, syncer.ErrDiverged), j.m.DatabaseID != j.file.Identity.DatabaseID:
 		return err
-	default:
-		stored, merr := j.b.Manifest(ctx)
-		if merr != nil {
-			return merr
-		}
-		if stored.DatabaseID != j.file.Identity.DatabaseID {
-			return err
-		}
-		j.m = stored.Manifest
 	}
 	j.res.Diverged = true
-	var err error
 	if j.at, err = common(ctx, j.b, j.m, j.file); err != nil {
 		return err
 	}
@@ -302,11 +303,13 @@ func (j *job) writer(opts sqlite.Options) (*writer, error) {
 	return &writer{c}, c.Configure(lib.SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
 }
 
-// alone ends the copy's WAL: the file has all by itself.
+// alone copies what the WAL has back into the merged database, which nobody else has open.
+// It stays a WAL database, as Open leaves one: to change that would change the file once
+// more after we have noted how it was left.
 func alone(w *writer) error {
-	mode, err := w.Text("PRAGMA journal_mode=DELETE")
-	if err == nil && mode != "delete" {
-		err = fmt.Errorf("the merged database's write-ahead log could not be ended: its journal mode is %s", mode)
+	busy, err := w.Int("PRAGMA wal_checkpoint(TRUNCATE)")
+	if err == nil && busy != 0 {
+		err = errors.New("the merged database's write-ahead log could not be copied back into it")
 	}
 	return err
 }
