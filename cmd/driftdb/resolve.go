@@ -24,8 +24,8 @@ func (a *app) resolveCommand() *cobra.Command {
 		Use:   "resolve --db FILE --store URL --name NAME [--dry-run] [--prefer ours|theirs] [--table T=ours|theirs]...",
 		Short: "Bring a file and a store that have diverged together, and keep both sides",
 		Long: `Bring a file and a store that have diverged together, and keep both sides: two
-machines have written offline, another writer has taken over, a laptop was closed
-before it had sent everything.
+machines have written offline, another writer has taken over, a laptop was
+closed before it had sent everything.
 
 It shows what each side has that the other lacks, row by row, since the last
 change that both have. Then FILE is replaced by one that has the store's history

@@ -114,7 +114,11 @@ func (m *merger) plan() (todo []*delta, err error) {
 			continue
 		}
 		for _, d := range m.mine[table].list {
-			if take, err := m.meets(d, m.their[table].get(d.id)); err != nil {
+			t, err := m.counterpart(d)
+			if err != nil {
+				return nil, err
+			}
+			if take, err := m.meets(d, t); err != nil {
 				return nil, err
 			} else if take {
 				todo = append(todo, d)
@@ -122,6 +126,21 @@ func (m *merger) plan() (todo []*delta, err error) {
 		}
 	}
 	return todo, nil
+}
+
+// counterpart is what the bucket has done to the row of d; nil if nothing. Of a key that
+// both have given, SQLite decides whether it is the same: collations may take different
+// ones for equal.
+func (m *merger) counterpart(d *delta) (*delta, error) {
+	t := m.their[d.l.Name].get(d.id)
+	if t != nil || d.before != nil || !d.l.keyed(d.now) {
+		return t, nil
+	}
+	there, err := m.in(m.theirs, d.l, d.now)
+	if err != nil || there == nil {
+		return nil, err
+	}
+	return &delta{l: d.l, id: d.id, now: there}, nil
 }
 
 // meets says whether d is to be taken over, where the bucket has t of the same row.
