@@ -300,7 +300,7 @@ func (j *job) writer(opts sqlite.Options) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &writer{c}, c.Configure(lib.SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+	return &writer{c, map[*layout]func(*row) (*row, error){}}, c.Configure(lib.SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
 }
 
 // alone copies what the WAL has back into the merged database, which nobody else has open.

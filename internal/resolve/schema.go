@@ -128,10 +128,14 @@ func (m *merger) object(name string, kinds []string) error {
 	case base == ours && !(rows && m.mine[name].any()):
 		return nil
 	case base == theirs && !(rows && m.their[name].any()):
-		return m.adopt(o)
+		if err := m.adopt(o); !isUnique(err) {
+			return err
+		}
+		// A new UNIQUE index, which the bucket's rows violate: with it come the file's.
+		o = m.ours.objects[o.table]
 	}
 	c := &Conflict{Kind: SchemaConflict, Choice: m.choose(o.table)}
-	c.Table, c.Key = o.table, []change.Column{{Name: o.kind, Value: textOf(name)}}
+	c.Table, c.Key = o.table, []change.Column{{Name: m.any(name).kind, Value: textOf(name)}}
 	c.Base, c.Ours, c.Theirs = definition(base), definition(ours), definition(theirs)
 	m.conflicts = append(m.conflicts, c)
 	if c.Choice != Ours {

@@ -17,6 +17,7 @@ import (
 // did is among the changes.
 type writer struct {
 	*capture.Conn
+	finders map[*layout]func(*row) (*row, error)
 }
 
 // run runs a statement that changes rows.
@@ -42,11 +43,14 @@ func (w *writer) define(ctx context.Context, query string) error {
 
 // put makes the row of r's identity what want is; nil: there is none then.
 func (w *writer) put(l *layout, r, want *row) error {
-	find, err := l.finder(w.Conn.Conn)
-	if err != nil {
-		return err
+	if w.finders[l] == nil {
+		find, err := l.finder(w.Conn.Conn)
+		if err != nil {
+			return err
+		}
+		w.finders[l] = find
 	}
-	there, err := find(r)
+	there, err := w.finders[l](r)
 	if err != nil || there.same(want) {
 		return err
 	}
