@@ -3,10 +3,14 @@ package driftdb_test
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/seal"
 )
 
 // laptops are two machines that have the same database, and parted offline.
@@ -103,5 +107,64 @@ func TestResolve(t *testing.T) {
 	got := rows(t, l.b, "SELECT group_concat(id || '=' || v, ' ' ORDER BY id) FROM t")
 	if want := "1=a 2=b a=from a b=from b"; got[0] != want {
 		t.Errorf("the rows are %s, want %s", got[0], want)
+	}
+}
+
+// TestResolvePruned: where the bucket has nothing left of the point in common, Resolve
+// says so, and changes nothing.
+func TestResolvePruned(t *testing.T) {
+	l := newLaptops(t, "CREATE TABLE t(k PRIMARY KEY, v)")
+	l.offline(l.b, "INSERT INTO t VALUES('b', 1)")
+	db := open(t, l.a)
+	for range 2 {
+		exec(t, db, "INSERT INTO t VALUES(hex(randomblob(8)), 1)")
+		_, err := db.Snapshot(t.Context())
+		check(t, err)
+	}
+	b := remote.New(l.a.Store, l.a.Name, seal.Options{})
+	m, err := b.Manifest(t.Context())
+	check(t, err)
+	pruned := m.Clone()
+	pruned.Clock.At = time.Now().Add(time.Hour).UnixMilli()
+	pruned.Prune(time.Now().Add(time.Hour), time.Nanosecond)
+	_, err = b.Swap(t.Context(), m, pruned)
+	check(t, err)
+	before, err := dbtest.Dump(l.b.Path)
+	check(t, err)
+	res, err := l.resolve(driftdb.ResolveConfig{Prefer: driftdb.Ours})
+	if !errors.Is(err, driftdb.ErrNoBackup) || res.Resolved {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	for _, step := range []string{"not known any more", "Detach"} {
+		if !strings.Contains(err.Error(), step) {
+			t.Errorf("%v does not say %q", err, step)
+		}
+	}
+	if now, err := dbtest.Dump(l.b.Path); err != nil || now != before {
+		t.Errorf("the file was changed: %v\n%s", err, dbtest.Diff(before, now))
+	}
+}
+
+// TestResolveOthers: Resolve leaves alone what it is not for.
+func TestResolveOthers(t *testing.T) {
+	l := newLaptops(t, "CREATE TABLE t(k PRIMARY KEY, v)")
+	db := open(t, l.b)
+	if _, err := l.resolve(driftdb.ResolveConfig{}); !errors.Is(err, driftdb.ErrLocked) {
+		t.Errorf("a file that is open: %v", err)
+	}
+	exec(t, db, "INSERT INTO t VALUES('b', 1)")
+	check(t, db.Close())
+	if res, err := l.resolve(driftdb.ResolveConfig{}); err != nil || res.Diverged || res.Resolved {
+		t.Errorf("a file that is ahead: %+v, %v", res, err)
+	}
+	if _, err := l.resolve(driftdb.ResolveConfig{Prefer: "mine"}); err == nil {
+		t.Error("a side that there is not: no error")
+	}
+	if _, err := l.resolve(driftdb.ResolveConfig{Tables: map[string]driftdb.Side{"t": ""}}); err == nil {
+		t.Error("a table without a side: no error")
+	}
+	check(t, driftdb.Detach(t.Context(), l.b.Path))
+	if _, err := l.resolve(driftdb.ResolveConfig{}); err == nil || !strings.Contains(err.Error(), "nothing to resolve") {
+		t.Errorf("a free copy: %v", err)
 	}
 }

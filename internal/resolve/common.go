@@ -37,6 +37,9 @@ func common(ctx context.Context, b *remote.Bucket, m *remote.Manifest, f syncer.
 	if !ok {
 		return at, fmt.Errorf("%w: the file's log begins after change %d, and the bucket's history has no transaction that ends there", ErrNoCommon, oldest-1)
 	}
+	if first.Sequence > f.Last {
+		return at, fmt.Errorf("%w: the bucket has nothing left before change %d, and the file's log ends with %d", ErrNoCommon, first.Sequence, f.Last)
+	}
 	ours := from(first)
 	if err := ours.follow(f.Log); err != nil {
 		return at, unknown(err)
@@ -64,8 +67,10 @@ func (e *ends) contain(f syncer.File) (bool, error) {
 	if f.Books.Acked > first.Sequence {
 		return false, nil
 	}
-	chain, err := f.Log.ChainAt(f.Books.Acked, f.Books.Chain, first.Sequence)
-	return chain == first.Chain, err
+	own := from(remote.Position{Sequence: f.Books.Acked, Chain: f.Books.Chain})
+	err := own.follow(f.Log)
+	known, ok := own.at(first.Sequence)
+	return ok && known.Chain == first.Chain, err
 }
 
 // unknown is an ErrNoCommon if err says that the needed part of a log is gone.

@@ -127,10 +127,15 @@ func (j *job) run(ctx context.Context) error {
 		return err
 	}
 	j.res.Diverged = true
-	if j.at, err = common(ctx, j.b, j.m, j.file); err != nil {
-		return err
+	if j.at, err = common(ctx, j.b, j.m, j.file); err == nil {
+		err = j.build(ctx)
 	}
-	if err := j.build(ctx); err != nil {
+	for _, gone := range []error{ErrNoCommon, remote.ErrTooOld, restore.ErrNoPoint} {
+		if errors.Is(err, gone) {
+			return fmt.Errorf("%w. Nothing was changed. A restore writes what the bucket has to another file, to compare the two by hand; Detach lets this one begin a backup of its own, under another name", err)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if j.opts.DryRun {
