@@ -153,7 +153,8 @@ func (m *merger) orphans(ref reference) (out []*row, err error) {
 		set = append(set, sqlite.Quote(from)+" IS NOT NULL")
 		match = append(match, "parent_row."+sqlite.Quote(ref.to[i])+" = "+child+"."+sqlite.Quote(from))
 	}
-	query := selection + " WHERE " + strings.Join(set, " AND ") + " AND NOT EXISTS (SELECT 1 FROM main." + sqlite.Quote(ref.parent.Name) + " AS parent_row WHERE " + strings.Join(match, " AND ") + ")"
+	query := selection + " WHERE " + strings.Join(set, " AND ") + " AND NOT EXISTS (SELECT 1 FROM main." +
+		sqlite.Quote(ref.parent.Name) + " AS parent_row WHERE " + strings.Join(match, " AND ") + ")"
 	return out, m.w.Each(query, func(st *sqlite.Stmt) error {
 		out = append(out, ref.child.scanned(st))
 		return nil
@@ -180,7 +181,8 @@ func (m *merger) orphan(ref reference, child *row, seen map[string]bool) (moved 
 	}
 	key := rowKey(ref.child, ref.child.identity(child)) + "\x00" + ref.parent.Name
 	if parent == nil || seen[key] {
-		return false, fmt.Errorf("a row of table %s refers to one of table %s that is not there, whatever side is chosen: choose the same side for both tables", ref.child.Name, ref.parent.Name)
+		return false, fmt.Errorf("a row of table %s refers to one of table %s that is not there with this choice: choose the same side for both tables",
+			ref.child.Name, ref.parent.Name)
 	}
 	seen[key] = true
 	c, err := m.conflict(ParentConflict, ref.child, child, ref.parent, parent)

@@ -5,9 +5,8 @@ import (
 	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/change"
-	lib "modernc.org/sqlite/lib"
-
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
 )
 
 // Side is whose version of a row counts.
@@ -184,7 +183,9 @@ func (m *merger) contents() map[string]Side {
 			continue
 		}
 		c := &Conflict{Kind: SchemaConflict, Versions: Versions{Table: owner}, Choice: m.choose(owner)}
-		c.Base, c.Ours, c.Theirs = definition(m.base.objects[owner].sql), definition(m.ours.objects[owner].sql), definition(m.theirs.objects[owner].sql)
+		for s, to := range map[*state]*[]change.Column{m.base: &c.Base, m.ours: &c.Ours, m.theirs: &c.Theirs} {
+			*to = definition(s.objects[owner].sql)
+		}
 		m.conflicts = append(m.conflicts, c)
 		whole[owner] = orTheirs(c.Choice)
 	}
@@ -322,7 +323,7 @@ func (m *merger) taken(d *delta) error {
 		return err
 	}
 	if len(blockers) == 0 {
-		return fmt.Errorf("a row of table %s that the file has cannot be taken over: what is UNIQUE in it is taken, by an index that is not one of columns, or of the file's own rows", d.l.Name)
+		return fmt.Errorf("a row that the file has in table %s cannot be taken over: an index of expressions, or a new one of the bucket's, takes it for the same as another one", d.l.Name)
 	}
 	c, err := m.conflict(UniqueConflict, d.l, d.row(), d.l, blockers[0])
 	if err != nil {

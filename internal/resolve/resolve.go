@@ -132,7 +132,7 @@ func (j *job) run(ctx context.Context) error {
 	}
 	for _, gone := range []error{ErrNoCommon, remote.ErrTooOld, restore.ErrNoPoint} {
 		if errors.Is(err, gone) {
-			return fmt.Errorf("%w. Nothing was changed. A restore writes what the bucket has to another file, to compare the two by hand; Detach lets this one begin a backup of its own, under another name", err)
+			return fmt.Errorf("%w. Nothing was changed. %s", err, otherWays)
 		}
 	}
 	if err != nil {
@@ -149,6 +149,9 @@ func (j *job) run(ctx context.Context) error {
 	}
 	return j.replace()
 }
+
+// otherWays are what to do where the point in common is gone.
+const otherWays = "A restore writes what the bucket has to another file, to compare the two by hand; Detach lets this one begin a backup of its own, under another name"
 
 // replace puts the merged file in the place of the old one.
 func (j *job) replace() error {
