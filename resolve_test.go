@@ -2,6 +2,7 @@ package driftdb_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func newLaptops(t testing.TB, schema string) laptops {
 // offline runs statements on one of them, each in a transaction.
 func (l laptops) offline(cfg driftdb.Config, statements ...string) {
 	l.t.Helper()
-	cfg.Store, cfg.AutoRestore = nil, false
+	cfg.Store, cfg.AutoRestore, cfg.EncryptionKeys = nil, false, nil
 	db := open(l.t, cfg)
 	for _, s := range statements {
 		exec(l.t, db, s)
@@ -82,7 +83,7 @@ func (l laptops) agree() {
 
 func rows(t testing.TB, cfg driftdb.Config, query string) []string {
 	t.Helper()
-	cfg.Store, cfg.AutoRestore = nil, false
+	cfg.Store, cfg.AutoRestore, cfg.EncryptionKeys = nil, false, nil
 	db := open(t, cfg)
 	defer db.Close()
 	out, err := driftdb.Select[string](t.Context(), db, query)
@@ -166,5 +167,57 @@ func TestResolveOthers(t *testing.T) {
 	check(t, driftdb.Detach(t.Context(), l.b.Path))
 	if _, err := l.resolve(driftdb.ResolveConfig{}); err == nil || !strings.Contains(err.Error(), "nothing to resolve") {
 		t.Errorf("a free copy: %v", err)
+	}
+}
+
+// TestResolveCopied: a file that was copied before it had ever been sent, and a bucket
+// with keys.
+func TestResolveCopied(t *testing.T) {
+	a := config(t)
+	a.EncryptionKeys = []string{strings.Repeat("11", 32)}
+	b := a
+	b.Path = filepath.Join(t.TempDir(), "b.sqlite")
+	l := laptops{t, a, b}
+	l.offline(a, "CREATE TABLE t(k PRIMARY KEY, v)", "INSERT INTO t VALUES(1, 'x'), (2, 'y')")
+	data, err := os.ReadFile(a.Path)
+	check(t, err)
+	check(t, os.WriteFile(b.Path, data, 0o600))
+	l.part([]string{"UPDATE t SET v = 'a' WHERE k = 1"}, []string{"UPDATE t SET v = 'b' WHERE k = 2"})
+	res, err := l.resolve(driftdb.ResolveConfig{EncryptionKeys: a.EncryptionKeys})
+	if err != nil || !res.Resolved || res.Common == 0 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	l.agree()
+	if got := rows(t, b, "SELECT group_concat(k || v, ' ' ORDER BY k) FROM t"); got[0] != "1a 2b" {
+		t.Errorf("the rows are %s", got[0])
+	}
+}
+
+// TestResolveFenced: a session that was fenced has stored its tail as a branch, and
+// what it had acknowledged of it lies behind the point in common.
+func TestResolveFenced(t *testing.T) {
+	ctx := t.Context()
+	cfg := config(t)
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	check(t, first.Flush(ctx))
+	other := elsewhere(t, cfg)
+	second := open(t, other)
+	exec(t, second, "INSERT INTO t(id, v) VALUES(50, 'second')")
+	check(t, second.Shutdown(ctx))
+	exec(t, first, "INSERT INTO t(id, v) VALUES(40, 'tail')")
+	err := first.Flush(ctx)
+	if !errors.Is(err, driftdb.ErrFenced) || !strings.Contains(err.Error(), "driftdb resolve") {
+		t.Fatalf("the flush of the one that lost: %v", err)
+	}
+	check(t, first.Close())
+	l := laptops{t, other, cfg}
+	res, err := l.resolve(driftdb.ResolveConfig{})
+	if err != nil || !res.Resolved || len(res.Ours) != 1 || len(res.Theirs) != 1 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	l.agree()
+	if got := rows(t, cfg, "SELECT group_concat(v) FROM t WHERE id >= 40"); got[0] != "tail,second" {
+		t.Errorf("the rows are %s", got[0])
 	}
 }
