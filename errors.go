@@ -40,16 +40,17 @@ var (
 	// ErrVersion: a newer version of DriftDB wrote this.
 	ErrVersion = errors.New("driftdb: written by a newer version of DriftDB")
 	// ErrFenced: another writer has taken over the database's name. What this
-	// one had not sent yet is in its file.
+	// one had not sent yet is in its file; [Resolve] brings it into the history.
 	ErrFenced = errors.New("driftdb: another writer has taken over")
 	// ErrFileReplaced: while the database was open, its file or one that SQLite
 	// keeps beside it was replaced, moved or deleted. Writes are refused, because
 	// nobody would find them again.
 	ErrFileReplaced = errors.New("driftdb: the database file is not the one that was opened")
 	// ErrDiverged: the file does not continue the history that the bucket has.
+	// [Resolve] brings the two together.
 	ErrDiverged = errors.New("driftdb: the file and the bucket have diverged")
-	// ErrConflict: a row has been changed on both sides, and nobody has chosen one.
-	// Nothing was changed.
+	// ErrConflict: changes of the file and of the bucket do not go together, and nobody
+	// has chosen a side. Nothing was changed. See [Resolve].
 	ErrConflict = errors.New("driftdb: there are conflicts")
 )
 

@@ -225,7 +225,7 @@ func resolveSeed(t *testing.T, seed uint64) {
 		cfg.Prefer = []driftdb.Side{driftdb.Ours, driftdb.Theirs}[d.IntN(2)]
 		cfg.Tables = map[string]driftdb.Side{}
 		for _, table := range divergedTables {
-			if d.IntN(2) == 0 && table != "p" && table != "c" { // which go together
+			if d.IntN(2) == 0 {
 				cfg.Tables[table] = []driftdb.Side{driftdb.Ours, driftdb.Theirs}[d.IntN(2)]
 			}
 		}
