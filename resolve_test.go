@@ -221,3 +221,37 @@ func TestResolveFenced(t *testing.T) {
 		t.Errorf("the rows are %s", got[0])
 	}
 }
+
+// TestResolveAfterCrash: a program that was killed has left changes in the WAL. They are
+// among the file's, and a Resolve that changes nothing leaves them there.
+func TestResolveAfterCrash(t *testing.T) {
+	l := newLaptops(t, "CREATE TABLE t(k PRIMARY KEY, v); INSERT INTO t VALUES(1, 'x')")
+	l.part([]string{"UPDATE t SET v = 'a'"}, []string{"INSERT INTO t VALUES(2, 'y')"})
+	crashed := l.b
+	crashed.Path, crashed.Store, crashed.AutoRestore = filepath.Join(t.TempDir(), "c.sqlite"), nil, false
+	offline := l.b
+	offline.Store, offline.AutoRestore = nil, false
+	db := open(t, offline)
+	exec(t, db, "UPDATE t SET v = 'b' WHERE k = 1")
+	for _, suffix := range []string{"", "-wal", "-lock"} { // as they are at this moment
+		data, err := os.ReadFile(l.b.Path + suffix)
+		check(t, err)
+		check(t, os.WriteFile(crashed.Path+suffix, data, 0o600))
+	}
+	check(t, db.Close())
+	l.b.Path = crashed.Path
+	if _, err := l.resolve(driftdb.ResolveConfig{}); !errors.Is(err, driftdb.ErrConflict) {
+		t.Fatalf("both have changed a row, and: %v", err)
+	}
+	if info, err := os.Stat(crashed.Path + "-wal"); err != nil || info.Size() == 0 {
+		t.Errorf("the -wal is gone: %v", err)
+	}
+	res, err := l.resolve(driftdb.ResolveConfig{Prefer: driftdb.Ours})
+	if err != nil || !res.Resolved {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	l.agree()
+	if got := rows(t, l.b, "SELECT group_concat(k || v, ' ' ORDER BY k) FROM t"); got[0] != "1b 2y" {
+		t.Errorf("the rows are %s", got[0])
+	}
+}

@@ -101,6 +101,9 @@ func (j *job) open(ctx context.Context) (err error) {
 		f.Forget()
 		return f.Explain(err)
 	}
+	if err := j.c.KeepWAL(true); err != nil { // if nothing comes of it, the file is as it was
+		return err
+	}
 	j.file, err = syncer.Look(j.c, false)
 	switch name := j.file.Identity.Name; {
 	case err != nil:
