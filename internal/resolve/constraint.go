@@ -84,17 +84,17 @@ func (m *merger) references() error {
 
 // foreignKeys are those between tables that there are.
 func (m *merger) foreignKeys() (out []reference, err error) {
-	type row struct{ child, id, parent, from, to string }
-	var rows []row
+	type pair struct{ child, id, parent, from, to string }
+	var pairs []pair
 	if err := m.w.Each(`SELECT t.name, f.id, f."table", f."from", coalesce(f."to", '') FROM main.sqlite_schema t, pragma_foreign_key_list(t.name, 'main') f
-		WHERE t.type = 'table' AND `+strings.ReplaceAll(named, "name", "t.name")+` ORDER BY t.name, f.id, f.seq`, func(st *sqlite.Stmt) error {
-		rows = append(rows, row{st.Text(0), st.Text(1), st.Text(2), st.Text(3), st.Text(4)})
+		WHERE t.type = 'table' AND `+strings.ReplaceAll(usersOwn, "name", "t.name")+` ORDER BY t.name, f.id, f.seq`, func(st *sqlite.Stmt) error {
+		pairs = append(pairs, pair{st.Text(0), st.Text(1), st.Text(2), st.Text(3), st.Text(4)})
 		return nil
 	}); err != nil {
 		return nil, err
 	}
 	last := ""
-	for _, r := range rows {
+	for _, r := range pairs {
 		if key := r.child + "\x00" + r.id; key != last {
 			last = key
 			child, err := m.written(r.child)

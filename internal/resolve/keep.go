@@ -40,7 +40,7 @@ func keep(ctx context.Context, b *remote.Bucket, c *sqlite.Conn, f syncer.File, 
 	if snap.Changed, err = f.Log.TimeAt(f.Last); err != nil {
 		return "", err
 	}
-	file, err := os.Open(work.Path())
+	file, err := os.Open(work.Path()) // beside SQLite, whose locks guard nothing here: nobody else knows of the file
 	if err != nil {
 		return "", err
 	}

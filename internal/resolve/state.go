@@ -1,7 +1,7 @@
 package resolve
 
 import (
-	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -24,8 +24,8 @@ type object struct {
 	virtual                bool // a virtual table
 }
 
-// named leaves out what is SQLite's and DriftDB's.
-const named = `lower(name) NOT LIKE 'sqlite\_%' ESCAPE '\' AND lower(name) NOT LIKE '\_driftdb\_%' ESCAPE '\'`
+// usersOwn leaves out what is SQLite's and DriftDB's.
+const usersOwn = `lower(name) NOT LIKE 'sqlite\_%' ESCAPE '\' AND lower(name) NOT LIKE '\_driftdb\_%' ESCAPE '\'`
 
 // read reads the schema, and fixes the state that c sees.
 func read(c *sqlite.Conn) (*state, error) {
@@ -33,7 +33,7 @@ func read(c *sqlite.Conn) (*state, error) {
 		return nil, err
 	}
 	s := &state{c: c, objects: map[string]object{}, shadows: map[string]string{}}
-	if err := c.Each("SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema WHERE "+named, func(st *sqlite.Stmt) error {
+	if err := c.Each("SELECT type, name, tbl_name, coalesce(sql, '') FROM main.sqlite_schema WHERE "+usersOwn, func(st *sqlite.Stmt) error {
 		o := object{kind: st.Text(0), name: st.Text(1), table: st.Text(2), sql: st.Text(3)}
 		o.virtual = o.kind == "table" && len(o.sql) > 14 && strings.EqualFold(o.sql[:14], "CREATE VIRTUAL")
 		s.objects[o.name] = o
@@ -98,7 +98,7 @@ func newLayout(c *sqlite.Conn, table string) (*layout, error) {
 		return nil, err
 	}
 	if t.TooWide() || t.HasRowID && t.RowID == "" {
-		return nil, errors.New("table " + table + ": its rowid cannot be read in a statement, so its rows cannot be told apart")
+		return nil, fmt.Errorf("table %s: its rowid cannot be read in a statement, so its rows cannot be told apart", table)
 	}
 	l := &layout{Table: t, collations: map[string][]string{}}
 	defaults := map[string]string{}
