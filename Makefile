@@ -21,8 +21,9 @@ USERS    ?= 1000000
 ROUNDS   ?= 3
 LIES     ?= 0-5000
 PAIRS    ?= 100
+RESOLVES ?= 500
 
-.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench canary audit licences demo
+.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve canary audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -129,6 +130,10 @@ realfiles:
 takeover:
 	DRIFTDB_TAKEOVERS=$(TAKEOVERS) DRIFTDB_LATENCY=$(LATENCY) \
 		go test . -run '^TestTakeoverAlive$$' -count 1 -v -timeout 0
+
+# Two machines that have written offline, brought together and compared with a model.
+resolve:
+	go test . -run '^TestResolveModel$$' -resolves 0-$(RESOLVES) -count 1 -timeout 0
 
 # Every byte of a backup damaged in turn; and thousands of files that a check reads.
 damage:

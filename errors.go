@@ -10,6 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/repair"
+	"github.com/driftdb/driftdb-go/internal/resolve"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
@@ -43,17 +44,21 @@ var (
 	// ErrVersion: a newer version of DriftDB wrote this.
 	ErrVersion = errors.New("driftdb: written by a newer version of DriftDB")
 	// ErrFenced: another writer has taken over the database's name. What this
-	// one had not sent yet is in its file.
+	// one had not sent yet is in its file; [Resolve] brings it into the history.
 	ErrFenced = errors.New("driftdb: another writer has taken over")
 	// ErrFileReplaced: while the database was open, its file or one that SQLite
 	// keeps beside it was replaced, moved or deleted. Writes are refused, because
 	// nobody would find them again.
 	ErrFileReplaced = errors.New("driftdb: the database file is not the one that was opened")
 	// ErrDiverged: the file does not continue the history that the bucket has.
+	// [Resolve] brings the two together.
 	ErrDiverged = errors.New("driftdb: the file and the bucket have diverged")
 	// ErrUnsent: Close or Shutdown could not send all that was committed. It is in the
 	// file, and sent after the next Open.
 	ErrUnsent = errors.New("driftdb: not all changes are in the bucket yet")
+	// ErrConflict: changes of the file and of the bucket do not go together, and nobody
+	// has chosen a side. Nothing was changed. See [Resolve].
+	ErrConflict = errors.New("driftdb: there are conflicts")
 )
 
 type notFoundError struct{}
@@ -66,6 +71,8 @@ func (notFoundError) Is(target error) bool { return target == sql.ErrNoRows }
 var public = []struct{ is, as error }{
 	{seal.ErrKey, ErrKey},
 	{syncer.ErrFenced, ErrFenced},
+	{resolve.ErrConflict, ErrConflict},
+	{resolve.ErrNoCommon, ErrNoBackup},
 	{syncer.ErrDiverged, ErrDiverged},
 	{syncer.ErrHeld, ErrLocked},
 	{changelog.ErrVersion, ErrVersion},

@@ -30,7 +30,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // Nobody imports objstoretest, dbtest, mounttest and s3test: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/inside", "internal/remote", "internal/repair", "internal/restore",
+		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
 		"internal/pagecache", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
 		"internal/syncer", "objstore", "objstore/s3store",
 	},
@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 	"internal/pagecache":    {"internal/cmem"},
 	"internal/remote":       {"internal/change", "internal/digest", "internal/retry", "internal/seal", "internal/segment", "objstore"},
 	"internal/repair":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite"},
+	"internal/resolve":      {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "internal/syncer"},
 	"internal/restore":      {"internal/apply", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/retry":        {"objstore"},
 	"internal/s3test":       {},

@@ -54,6 +54,24 @@ func makeBranch(ts *testscript.TestScript, name, file, other, query string) {
 	}
 }
 
+// writeOffline executes a statement on the database NAME in FILE, which is made if it is
+// missing, without the store.
+func writeOffline(ts *testscript.TestScript, name, file, query string) {
+	cfg := nodeConfig(ts, name, file)
+	cfg.Store, cfg.AutoRestore = nil, false
+	db, err := driftdb.Open(context.Background(), cfg)
+	ts.Check(err)
+	_, err = db.Exec(context.Background(), query)
+	ts.Check(errors.Join(err, db.Close()))
+}
+
+// goOnline sends what FILE has.
+func goOnline(ts *testscript.TestScript, name, file string) {
+	db, err := driftdb.Open(context.Background(), nodeConfig(ts, name, file))
+	ts.Check(err)
+	ts.Check(db.Shutdown(context.Background()))
+}
+
 // times are what a manifest says by the store's clock, and checksum is what one that
 // was edited has not.
 var (

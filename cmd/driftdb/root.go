@@ -68,7 +68,7 @@ Results go to standard output, everything else to standard error. What a store o
 database holds is escaped where it would command a terminal, as \n or \x1b.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
-5 wrong or missing key.`,
+5 wrong or missing key, 6 conflicts that need a choice.`,
 		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -78,7 +78,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	root.PersistentFlags().StringVar(&a.keyFile, "key-file", "", "`FILE` with the encryption keys, one a line (default: DRIFTDB_KEY)")
 	root.AddCommand(a.demoCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(), a.logCommand(), a.verifyCommand(),
-		a.gcCommand(), a.rekeyCommand(), a.repairCommand())
+		a.gcCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(), a.detachCommand())
 	return root
 }
 

@@ -83,6 +83,9 @@ func (c Comparison) Proven() bool { return c.proven }
 // advice is what to do when file and bucket do not belong together.
 const advice = "Nothing was overwritten. To go on with the bucket's history, move the file away and open with AutoRestore; to begin another one with this file, Detach it and open it under another name"
 
+// together is what to do before that when they are one database.
+const together = "To bring both together, close the file and run driftdb resolve, or call Resolve. "
+
 // errOther says that the file's history does not contain the bucket's, nor the
 // other way round.
 var errOther = errors.New("the bucket's history is not this file's")
@@ -119,7 +122,7 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 	}
 	err = c.relate(ctx, bucket, f, trail)
 	if errors.Is(err, errOther) {
-		err = fmt.Errorf("%w: %w. %s", ErrDiverged, err, advice)
+		err = fmt.Errorf("%w: %w. %s", ErrDiverged, err, together+advice)
 	}
 	return c, err
 }
