@@ -326,3 +326,25 @@ func TestRestoreBesideSessions(t *testing.T) {
 		last = res.Sequence
 	}
 }
+
+// TestKilledSession: what a session left that did not get to close the database is sent
+// by the next one when that begins, however long its interval.
+func TestKilledSession(t *testing.T) {
+	cfg := config(t)
+	cfg.ManualSync = false
+	shortSession(t, cfg, "the first")
+	killed := cfg
+	killed.CloseTimeout, killed.SyncInterval = -1, time.Hour // as if it had been killed
+	shortSession(t, killed, "left")
+	if n := notesIn(t, cfg); n != 1 {
+		t.Fatalf("%d notes are in the bucket before that", n)
+	}
+	cfg.SyncInterval = time.Hour
+	told := listen(&cfg)
+	db := open(t, cfg)
+	told.wait(t, "uploaded a batch", func(ev driftdb.Event) bool { return ev.Message == "uploaded a batch" })
+	check(t, db.Close())
+	if n := notesIn(t, cfg); n != 2 {
+		t.Errorf("%d notes", n)
+	}
+}

@@ -43,7 +43,7 @@ func (s *Syncer) entrances(c Comparison) (out []entrance) {
 		return nil
 	}
 	g := s.books.Group
-	if g.Object != "" && g.After >= s.books.Snapshot && g.Bytes < groupBelow && c.stored.ETag() == s.books.Manifest {
+	if g.Object != "" && g.After >= s.books.Snapshot && c.stored.ETag() == s.books.Manifest {
 		b, ok := s.cfg.Bucket.ParseBatch(g.Object)
 		whole := remote.Span{NodeID: b.NodeID, Epoch: b.Epoch, From: g.After + 1}
 		if ok && b.To == s.books.Acked && m.Lineage[len(m.Lineage)-1] == whole {

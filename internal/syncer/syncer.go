@@ -304,7 +304,7 @@ func (s *Syncer) unconfirmed() bool {
 
 // mine says whether what the bucket has of this file's log at last is from sessions of
 // the file.
-func (s *Syncer) mine() bool { return s.epoch != 0 || s.books.Manifest != "" || s.cfg.Advisory }
+func (s *Syncer) mine() bool { return s.epoch != 0 || s.books.Manifest != "" }
 
 func (s *Syncer) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
 

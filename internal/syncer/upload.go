@@ -173,8 +173,12 @@ func (s *Syncer) acknowledge(ctx context.Context, p *parcel) error {
 	return nil
 }
 
-// group is the batch as one that the next session may replace.
+// group is the batch as one that the next session may replace. Of a large one the log
+// need not keep what it holds.
 func (p *parcel) group() changelog.Group {
+	if p.name.Size >= groupBelow {
+		return changelog.Group{}
+	}
 	return changelog.Group{Object: p.job.Object, After: p.from.Sequence, Chain: p.from.Chain, Bytes: p.name.Size}
 }
 
