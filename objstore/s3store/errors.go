@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -78,6 +79,9 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 		e.Code, e.message = api.ErrorCode(), api.ErrorMessage()
 	} else if unsent, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
 		e.message = unsentMessage(unsent.Err)
+		if dial, ok := errors.AsType[*net.OpError](unsent.Err); ok && dial.Op == "dial" {
+			e.kind = objstore.ErrUnreachable
+		}
 	}
 	e.classify(region, s.client.Options().Region)
 	if e.hint == "" {
