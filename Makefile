@@ -23,7 +23,7 @@ LIES     ?= 0-5000
 PAIRS    ?= 100
 RESOLVES ?= 500
 
-.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve canary audit licences demo
+.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -53,6 +53,12 @@ memory:
 	DRIFTDB_MEMORY=1 go test . -run '^TestResident$$' -count 1 -v -timeout 0
 	go test ./internal/pagecache -run '^$$' -bench .
 	go test ./internal/pagecache -run '^$$' -bench . -builtin
+
+# Programs that live for some milliseconds, networks that swallow everything, and
+# versions of a program that take turns.
+sessions:
+	DRIFTDB_SESSIONS=400 DRIFTDB_HANDOVERS=50 \
+		go test . -run 'Sessions|BlackHole|RollingDeploy' -count 1 -v -timeout 0
 
 # A restore of USERS users and of a tenth as many updates: the time, the processors
 # and the memory that each stage takes, ROUNDS times.

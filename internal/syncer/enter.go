@@ -26,7 +26,7 @@ import (
 
 // groupBelow is the size up to which a batch is replaced by the next session's, in
 // bytes: what each session may have to send beside its own.
-const groupBelow = 8 << 10
+const groupBelow = 4 << 10
 
 // entrance is where a session's first batch begins.
 type entrance struct {
