@@ -140,8 +140,10 @@ func (s *Syncer) confirmEntry(ctx context.Context, b *remote.Bucket, c Compariso
 	next.BytesSince = max(next.BytesSince+p.name.Size-in.replaces.Bytes, 0)
 	next.Group = p.group()
 	m.Enter(p.name.NodeID, p.name.Epoch, in.Sequence, p.next.Position)
-	m.Observe(c.stored.Now())
 	m.Earliest, m.Released, m.UpdatedAt = told(next.Earliest), r.leave && s.cfg.Sequence() == p.next.Sequence, time.Now().UnixMilli()
+	if err := s.measure(m); err != nil {
+		return err
+	}
 	stored, err := b.Swap(ctx, c.stored, m)
 	if err != nil {
 		return fmt.Errorf("take an epoch: %w", err)
