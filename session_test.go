@@ -199,7 +199,7 @@ func TestShortSessionsOffline(t *testing.T) {
 			if n := notesIn(t, cfg); n != want {
 				t.Errorf("%d notes are restored, want %d", n, want)
 			}
-			if keys := objects(t, store); len(keys) > 4 {
+			if keys := objects(t, store); len(keys) > 5 {
 				t.Errorf("%d objects: %q", len(keys), keys)
 			}
 		})
@@ -316,7 +316,7 @@ func TestRestoreBesideSessions(t *testing.T) {
 		}
 	})
 	// Every request is late, so that sessions come between any two.
-	slow := objstoretest.Break(cfg.Store, func(objstoretest.Call) objstoretest.Fault { return objstoretest.Fault{Delay: 5 * time.Millisecond} })
+	slow := objstoretest.Break(cfg.Store, func(objstoretest.Call) objstoretest.Fault { return objstoretest.Fault{Delay: 2 * time.Millisecond} })
 	last := int64(0)
 	for range 20 {
 		res, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Path: filepath.Join(t.TempDir(), "r.sqlite"), Store: slow})

@@ -88,14 +88,19 @@ func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket) error {
 	return err
 }
 
-// lately is the comparison that was made last, unless that was too long ago. What has
-// become of the manifest since then, the swap finds out.
+// lately is the comparison that was made last, unless that was too long ago, or another
+// node may have stored batches since. What has become of the manifest since then, the
+// swap finds out.
 func (s *Syncer) lately() *Comparison {
 	c := s.compared
-	if s.compared = nil; c != nil && time.Since(c.made) < compareAgain {
-		return c
+	s.compared = nil
+	if c == nil || time.Since(c.made) > compareAgain {
+		return nil
 	}
-	return nil
+	if m := c.stored.Manifest; m != nil && !m.Released && m.NodeID != s.log.Identity().NodeID {
+		return nil
+	}
+	return c
 }
 
 // compareAgain is how old a comparison may be that an epoch is taken by.
