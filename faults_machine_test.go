@@ -346,7 +346,9 @@ func (m *machine) snapshot() {
 func (m *machine) write() {
 	ctx := context.Background()
 	// A machine that takes over is brought up to date by that. Its errors are the write's.
-	_ = m.db.Tx(ctx, func(*driftdb.Tx) error { return nil })
+	if tx, err := m.db.SQL().BeginTx(ctx, nil); err == nil {
+		_ = tx.Rollback()
+	}
 	m.forwarded()
 	query, args := m.statement()
 	var err error
