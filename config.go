@@ -46,8 +46,9 @@ type Config struct {
 	// S3 and Store may be set.
 	Store objstore.Store
 
-	// ManualSync leaves syncing to Flush and StartSync. Default: it runs in
-	// the background from Open to Close.
+	// ManualSync leaves syncing to Flush and StartSync. Beside Open, which does not wait
+	// for it, one request looks whether the bucket is ahead of the file: an event and
+	// Metrics.Behind tell. Default: syncing runs in the background from Open to Close.
 	ManualSync bool
 
 	// SyncInterval is how long changes wait to be sent together. Default 5 s.

@@ -154,8 +154,12 @@ func (db *DB) start(ctx context.Context) error {
 
 // startSync makes the engine, and starts it unless that is left to the user.
 func (db *DB) startSync(ctx context.Context) error {
-	if err := db.openSync(); err != nil || db.cfg.ManualSync {
+	if err := db.openSync(); err != nil {
 		return err
+	}
+	if db.cfg.ManualSync {
+		db.sync.Glance(db.direct)
+		return nil
 	}
 	if err := db.joinBucket(ctx); err != nil {
 		return err

@@ -151,6 +151,7 @@ type Metrics struct {
 	Faults []string
 
 	Fenced    bool  // another writer has taken over
+	Behind    bool  // with ManualSync: the bucket has more than the file, as was found beside Open
 	LastError error // why writes are refused; else of the last round, nil when it went well
 }
 
@@ -174,7 +175,7 @@ func (db *DB) Metrics() Metrics {
 		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.since)), 0)
 	}
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
-	m.Fenced, m.Mismatches, m.Faults = st.Fenced, st.Mismatches, st.Faults
+	m.Fenced, m.Behind, m.Mismatches, m.Faults = st.Fenced, st.Behind, st.Mismatches, st.Faults
 	if m.LastError == nil {
 		m.LastError = export(st.Err)
 	}

@@ -115,6 +115,9 @@ func (s *Syncer) joined(err error) error {
 		return s.stop(fmt.Errorf("%w: %w. The file has nothing of its own: open it again, and it is restored", ErrDiverged, err))
 	}
 	s.unchecked = s.unchecked && err != nil
+	if err == nil {
+		s.status.behind.Store(false)
+	}
 	return err
 }
 

@@ -19,7 +19,7 @@ type Status struct {
 	Synced, Errors         int64 // of this session
 	LastSync, LastSnapshot time.Time
 	Err                    error // of the last round; nil when it went well
-	Fenced                 bool
+	Fenced, Behind         bool
 	Mismatches             int64    // snapshots whose contents are not what the log says
 	Faults                 []string // of the newest snapshot
 }
@@ -31,7 +31,7 @@ func (s *Syncer) Status() Status {
 		Acked:   s.status.acked.Load(), Confirmed: s.status.confirmed.Load(),
 		Synced: s.status.synced.Load(), Errors: s.status.errors.Load(),
 		LastSync: millis(s.status.lastSync.Load()), LastSnapshot: millis(s.status.lastSnapshot.Load()),
-		Fenced: s.status.fenced.Load(), Mismatches: s.status.mismatches.Load(),
+		Fenced: s.status.fenced.Load(), Behind: s.status.behind.Load(), Mismatches: s.status.mismatches.Load(),
 	}
 	if p := s.status.lastErr.Load(); p != nil {
 		st.Err = *p

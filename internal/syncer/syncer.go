@@ -103,6 +103,8 @@ type Syncer struct {
 
 	opened int64 // the last sequence when the engine was made
 
+	glances sync.WaitGroup
+
 	life context.Context // ends with Close
 	end  context.CancelFunc
 
@@ -119,7 +121,7 @@ type status struct {
 	lastSync, lastSnapshot           atomic.Int64 // Unix ms
 	lastErr                          atomic.Pointer[error]
 	barrier                          atomic.Int64 // the last one, if it is open; else 0
-	fenced, mine                     atomic.Bool
+	fenced, mine, behind             atomic.Bool
 	mismatches                       atomic.Int64
 	faults                           atomic.Pointer[[]string]
 }
@@ -189,6 +191,7 @@ func (s *Syncer) Halt() <-chan struct{} {
 // works afterwards.
 func (s *Syncer) Close() {
 	s.end()
+	s.glances.Wait()
 	s.Stop()
 	s.token <- struct{}{}
 	if s.task != nil { // which ends with the engine; and nobody starts another one

@@ -1,0 +1,18 @@
+package syncer
+
+import "github.com/driftdb/driftdb-go/internal/remote"
+
+// Glance looks whether the bucket, reached by way of b, is ahead of the file, and tells.
+// It is for a database that is not kept in step: nothing is changed, and nobody waits
+// for it. A bucket that does not answer says nothing. Close ends it.
+func (s *Syncer) Glance(b *remote.Bucket) {
+	s.glances.Go(func() {
+		stored, err := b.Manifest(s.life)
+		if err != nil || stored.DatabaseID != s.log.Identity().DatabaseID || stored.LatestSequence <= s.cfg.Sequence() {
+			return
+		}
+		s.status.behind.Store(true)
+		s.cfg.Logger.Warn("the bucket is ahead of the file; a Flush, or an Open without ManualSync, brings the file up to date if it has nothing of its own",
+			"scope", "sync", "file", s.cfg.Sequence(), "bucket", stored.LatestSequence)
+	})
+}
