@@ -45,13 +45,7 @@ func (db *DB) Close() error {
 	if err := db.waitsForItself("Close"); err != nil {
 		return err
 	}
-	db.closeOnce.Do(func() {
-		if db.cfg.ReadOnly {
-			db.closeErr = db.closeReader()
-			return
-		}
-		db.closeErr = db.close(time.Now().Add(closeGrace), db.sendLast)
-	})
+	db.closeOnce.Do(func() { db.closeErr = db.close(time.Now().Add(closeGrace), db.sendLast) })
 	return db.closeErr
 }
 
@@ -60,9 +54,6 @@ func (db *DB) Close() error {
 func (db *DB) Shutdown(ctx context.Context) error {
 	if err := db.waitsForItself("Shutdown"); err != nil {
 		return err
-	}
-	if db.cfg.ReadOnly {
-		return db.Close()
 	}
 	db.closeOnce.Do(func() {
 		db.closeErr = db.close(time.Now().Add(closeGrace), func() error { return db.lastRound(ctx) })

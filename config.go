@@ -28,13 +28,6 @@ type Config struct {
 	// temporary directory.
 	Path string
 
-	// ReadOnly opens the file to read it, also while another program writes it: without a
-	// lock, a table, a note or a log of DriftDB's own. What would write is ErrReadOnly.
-	// The file has to be there; with AutoRestore it is fetched if it is missing, and
-	// brought up to date if nobody else has it open for writing and the bucket answers.
-	// Nothing is sent, and nobody is fenced. Default: the file is opened for writing.
-	ReadOnly bool
-
 	// NodeID names this copy of the database in the bucket. Default: a random
 	// one that the file remembers.
 	NodeID string

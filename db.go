@@ -63,7 +63,6 @@ type DB struct {
 	silent bool           // it did not answer a session that has just ended
 
 	lockUntil time.Time // when Open waits no longer for others to let go
-	passive   bool      // it is only brought up to date, and sends nothing
 	meter     *meter
 	sync      *syncer.Syncer
 
@@ -78,9 +77,6 @@ type DB struct {
 
 // lock waits for the writer.
 func (db *DB) lock(ctx context.Context) error {
-	if db.cfg.ReadOnly && !db.isClosed() {
-		return openedToRead{}
-	}
 	select {
 	case db.token <- struct{}{}:
 	default:
@@ -108,9 +104,6 @@ func (db *DB) unlock() { <-db.token }
 // database over from another node that may be writing. It happens once in a session, and
 // waits for the bucket as long as Open does.
 func (db *DB) settle(ctx context.Context) error {
-	if db.cfg.ReadOnly {
-		return openedToRead{}
-	}
 	if !db.hub.Contested() {
 		return nil
 	}
@@ -217,12 +210,7 @@ func (db *DB) openCaptured() (*capture.Conn, error) {
 func (db *DB) NodeID() string { return db.id.NodeID }
 
 // Sequence returns the number of the last committed change.
-func (db *DB) Sequence() int64 {
-	if db.cfg.ReadOnly {
-		return db.readSequence()
-	}
-	return db.hub.Sequence()
-}
+func (db *DB) Sequence() int64 { return db.hub.Sequence() }
 
 // IntegrityCheck lets SQLite check the whole file. Damage is ErrCorrupt. It
 // reads the disk, for as long as the file is large.

@@ -43,29 +43,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
-	db := newDB(ctx, cfg)
-	if cfg.ReadOnly {
-		if err := db.openReadOnly(ctx); err != nil {
-			return nil, errors.Join(export(db.opening(err)), db.closeReader())
-		}
-		return db, nil
-	}
-	if err := db.opened(ctx); err != nil {
-		return nil, err
-	}
-	return db, nil
-}
-
-func newDB(ctx context.Context, cfg Config) *DB {
-	return &DB{
-		cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}),
-		guard: guard{wake: make(chan struct{}, 1)}, cache: pagecache.New(cfg.CacheBytes),
-		onConnect: onConnect(context.WithoutCancel(ctx), cfg.OnConnect),
-	}
-}
-
-// opened opens a database, or leaves everything as it was.
-func (db *DB) opened(ctx context.Context) error {
+	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db.cache = pagecache.New(cfg.CacheBytes)
+	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	if err := db.open(ctx); err != nil {
 		if ctx.Err() != nil && sqlite.Stopped(err) {
 			err = context.Cause(ctx)
@@ -76,9 +56,9 @@ func (db *DB) opened(ctx context.Context) error {
 		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
 			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
 		}
-		return errors.Join(export(db.opening(err)), db.disconnect(), db.abandon())
+		return nil, errors.Join(export(db.opening(err)), db.disconnect(), db.abandon())
 	}
-	return nil
+	return db, nil
 }
 
 // opening is err with the path that was to be opened. What has failed at the file itself
@@ -163,9 +143,6 @@ func (db *DB) startSync(ctx context.Context) error {
 	}
 	if err := db.joinBucket(ctx); err != nil {
 		return err
-	}
-	if db.passive {
-		return nil
 	}
 	if db.cfg.RefuseTakeover && db.compared != nil { // whoever refuses as well sees from now on that the name is taken
 		if err := db.judge(ctx, db.sync.TakeOver(ctx, db.direct)); err != nil {

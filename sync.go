@@ -72,9 +72,6 @@ func (db *DB) syncable(call string) error {
 	if db.isClosed() {
 		return ErrClosed
 	}
-	if db.cfg.ReadOnly {
-		return openedToRead{}
-	}
 	if db.sync == nil {
 		return errNoStore
 	}

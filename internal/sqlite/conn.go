@@ -47,7 +47,6 @@ type Options struct {
 	ForeignKeys bool          // enforce foreign keys
 	QueryOnly   bool          // refuse to change anything
 	MustExist   bool          // do not create the file
-	ReadOnly    bool          // open the file without the right to write it
 	Exclusive   bool          // lock the file for as long as the connection is open; SQLITE_BUSY if anybody else uses it
 	Immutable   bool          // read the file alone, as if nobody could change it: no locks, no WAL, no journal
 	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
@@ -256,8 +255,6 @@ func dsn(path string, o Options) string {
 	case o.Immutable:
 		q.Set("mode", "ro")
 		q.Set("immutable", "1")
-	case o.ReadOnly:
-		q.Set("mode", "ro")
 	case o.MustExist:
 		q.Set("mode", "rw")
 	}
