@@ -40,8 +40,21 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
+	db := newDB(ctx, cfg)
+	if cfg.ReadOnly {
+		return db.openReadOnly(ctx)
+	}
+	return db.opened(ctx)
+}
+
+func newDB(ctx context.Context, cfg Config) *DB {
 	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
+	return db
+}
+
+// opened is the database when it is open.
+func (db *DB) opened(ctx context.Context) (*DB, error) {
 	if err := db.open(ctx); err != nil {
 		if ctx.Err() != nil && sqlite.Stopped(err) {
 			err = context.Cause(ctx)
@@ -52,7 +65,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
 			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
 		}
-		return nil, errors.Join(export(fmt.Errorf("open %s: %w", cfg.Path, err)), db.disconnect(), db.abandon())
+		return nil, errors.Join(export(fmt.Errorf("open %s: %w", db.cfg.Path, err)), db.disconnect(), db.abandon())
 	}
 	return db, nil
 }
@@ -114,7 +127,9 @@ func (db *DB) startSync(ctx context.Context) error {
 	if err := db.joinBucket(ctx); err != nil {
 		return err
 	}
-	db.sync.Start()
+	if !db.refreshing {
+		db.sync.Start()
+	}
 	return nil
 }
 
