@@ -101,7 +101,6 @@ func (db *DB) readIdentity() error {
 
 // openReadOnlyConn opens a connection to file, and to no other in its place.
 func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
-	_, noWAL := os.Stat(db.path + "-wal")
 	c, err := sqlite.Open(db.path, sqlite.Options{
 		ReadOnly: true, QueryOnly: true, BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, OnConnect: db.onConnect,
 	})
@@ -111,9 +110,9 @@ func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if noWAL == nil { // it is the writer's: the last reader must not remove it
-		err = c.KeepWAL(true)
-	}
+	// The last one that is closed must not take away the WAL of a writer that was killed.
+	// Where there was none, SQLite leaves an empty one, and a -shm.
+	err = c.KeepWAL(true)
 	if now, gone := os.Stat(db.path); err == nil && (gone != nil || !os.SameFile(file, now)) {
 		err = fmt.Errorf("%w: %s; close the database and open it again", ErrFileReplaced, db.path)
 	}
