@@ -112,9 +112,11 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	}
 	const insert = "INSERT INTO t(v) VALUES('x')"
 	for name, fn := range map[string]func() error{
-		"Exec":     func() error { _, err := a.Exec(ctx, insert); return err },
-		"Tx":       func() error { return a.Tx(ctx, func(*driftdb.Tx) error { return nil }) },
-		"ReadTx":   func() error { return a.ReadTx(ctx, func(tx *driftdb.Tx) error { _, err := tx.Exec(ctx, insert); return err }) },
+		"Exec": func() error { _, err := a.Exec(ctx, insert); return err },
+		"Tx":   func() error { return a.Tx(ctx, func(*driftdb.Tx) error { return nil }) },
+		"ReadTx": func() error {
+			return a.ReadTx(ctx, func(tx *driftdb.Tx) error { _, err := tx.Exec(ctx, insert); return err })
+		},
 		"Select":   func() error { _, err := driftdb.Select[int](ctx, a, insert+" RETURNING id"); return err },
 		"Flush":    func() error { return a.Flush(ctx) },
 		"Snapshot": func() error { _, err := a.Snapshot(ctx); return err },
