@@ -13,14 +13,17 @@ DEPTH    ?= 7
 REQUESTS ?= 4
 WORLDS   ?= 20000
 CASES    ?= 0-9999
+REPAIRS ?= 500
 TAKEOVERS ?= 100
 LATENCY  ?= 150
 CLOSES   ?= 200
 USERS    ?= 1000000
 ROUNDS   ?= 3
 LIES     ?= 0-5000
+PAIRS    ?= 100
+RESOLVES ?= 500
 
-.PHONY: check race bench big tables shapes fuzz kill closes faults clocks model writers takeover world corpus realfiles damage economy restorebench demo
+.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -43,6 +46,19 @@ bench:
 big:
 	DRIFTDB_BIG=$(BIG) DRIFTDB_BIG_TRANSACTION=$(BIG_ROWS) DRIFTDB_BIG_IMPORT=1000000 \
 		go test -run 'TestBig|TestImportWAL' -count 1 -v -timeout 0 .
+
+# Five databases of 48 MB with eight readers each: what is resident, beside the same with
+# SQLite's own page cache. It needs Linux, and 3 GB of memory.
+memory:
+	DRIFTDB_MEMORY=1 go test . -run '^TestResident$$' -count 1 -v -timeout 0
+	go test ./internal/pagecache -run '^$$' -bench .
+	go test ./internal/pagecache -run '^$$' -bench . -builtin
+
+# Programs that live for some milliseconds, networks that swallow everything, and
+# versions of a program that take turns.
+sessions:
+	DRIFTDB_SESSIONS=400 DRIFTDB_HANDOVERS=50 \
+		go test . -run 'Sessions|BlackHole|RollingDeploy' -count 1 -v -timeout 0
 
 # A restore of USERS users and of a tenth as many updates: the time, the processors
 # and the memory that each stage takes, ROUNDS times.
@@ -86,6 +102,10 @@ model:
 	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
 
+# Random small histories whose manifest is made anew, restored and compared.
+repairs:
+	DRIFTDB_REPAIRS=$(REPAIRS) go test . -run '^TestRepairRandom$$' -count 1 -v -timeout 0
+
 # Random tables, from one column to 2,000, whose log is replayed and compared.
 shapes: SEEDS = 0-20000
 shapes:
@@ -117,14 +137,36 @@ takeover:
 	DRIFTDB_TAKEOVERS=$(TAKEOVERS) DRIFTDB_LATENCY=$(LATENCY) \
 		go test . -run '^TestTakeoverAlive$$' -count 1 -v -timeout 0
 
+# Two machines that have written offline, brought together and compared with a model.
+resolve:
+	go test . -run '^TestResolveModel$$' -resolves 0-$(RESOLVES) -count 1 -timeout 0
+
 # Every byte of a backup damaged in turn; and thousands of files that a check reads.
 damage:
 	go test ./internal/check -run '^TestDamage$$' -files 10000 -count 1 -v -timeout 0
 	DRIFTDB_STRIDE=1 go test . -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
 
+# Pairs of databases that nobody without the key can tell apart by their buckets.
+distinguish:
+	go test . -run '^TestDistinguish$$' -pairs $(PAIRS) -count 1 -v -timeout 0
+
 # What is sent and asked for, at full size: a million rows.
 economy:
 	DRIFTDB_ROWS=1000000 go test . -run '^TestBulkLoad$$' -count 1 -v -timeout 0
+
+# The tests of the library and of the command, with a search for their keys and secrets
+# in whatever comes out of them: output, logs, events, files and objects.
+canary:
+	DRIFTDB_CANARY=1 go test . -count 1 -timeout 0
+	go test ./cmd/driftdb -count 1 -timeout 0
+
+# The modules that DriftDB is built of: under which licences, and whether its code reaches
+# a vulnerability that is known by now.
+audit:
+	cd tools/audit && go run . -vulndb latest
+
+licences:
+	cd tools/audit && go run . -write
 
 demo:
 	go run ./cmd/driftdb demo

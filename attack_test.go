@@ -240,7 +240,7 @@ func word(t *testing.T, who string, err error) string {
 		err  error
 	}{
 		{"ErrCorrupt", driftdb.ErrCorrupt}, {"ErrNoBackup", driftdb.ErrNoBackup}, {"ErrFenced", driftdb.ErrFenced},
-		{"ErrDiverged", driftdb.ErrDiverged}, {"ErrKey", driftdb.ErrKey},
+		{"ErrDiverged", driftdb.ErrDiverged}, {"ErrRolledBack", driftdb.ErrRolledBack}, {"ErrKey", driftdb.ErrKey},
 	} {
 		if errors.Is(err, typed.err) {
 			return "`" + typed.name + "`"
@@ -253,11 +253,9 @@ func word(t *testing.T, who string, err error) string {
 // trial is one attack on one object.
 type trial struct {
 	*testing.T
-	ctx      context.Context
-	dir      string
-	before   bucket // what is in it after the attack
-	stale    bool   // it has an old manifest, which hides newer points
-	headless bool   // it has no manifest: whose backup it was begins another one
+	ctx   context.Context
+	dir   string
+	stale bool // the bucket has an old manifest, which hides newer points
 }
 
 // restore is what restoring cfg comes to; want are the rows.
@@ -312,9 +310,6 @@ func (t trial) goOn(who string, db *driftdb.DB, cfg driftdb.Config) string {
 		return "not told"
 	}
 	check(t.T, dbtest.Compare(cfg.Path, filepath.Join(t.dir, "restored.sqlite")))
-	if t.headless {
-		return "begins anew"
-	}
 	return "goes on"
 }
 
@@ -328,7 +323,7 @@ func trialName(target, attack, mode string) string {
 func TestAttacks(t *testing.T) {
 	dir := memoryDir(t)
 	results := map[string]outcomes{}
-	for mode, keys := range map[string][]string{"keys": {strings.Repeat("5e", 32)}, "none": nil} {
+	for mode, keys := range map[string][]string{"keys": {keyOf("5e")}, "none": nil} {
 		if testing.Short() && keys == nil {
 			continue
 		}
@@ -364,10 +359,12 @@ func testAttack(t *testing.T, a *attacked, folder string, target int, attack str
 	check(t, err)
 	running, cfg := a.run(t, filepath.Join(dir, "running.sqlite"), "5")
 	defer running.Close()
+	proven, err := driftdb.Verify(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys})
+	check(t, err)
 	a.attack(t, cfg.Store, target, attack)
 	after := bucketOf(t, cfg.Store)
 	manifest := targets[target].name == "manifest"
-	try := trial{t, ctx, dir, after, manifest && attack == "old", manifest && attack == "missing"}
+	try := trial{t, ctx, dir, manifest && attack == "old"}
 
 	rc := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys}
 	out.latest = try.restore("the latest", rc, rowsUpTo(confirmed))
@@ -385,7 +382,7 @@ func testAttack(t *testing.T, a *attacked, folder string, target int, attack str
 	out.points = cmp.Or(strings.Join(points, " "), "none")
 	rc.Branch = "n.e1"
 	out.branch = try.restore("the branch", rc, "2 mine")
-	rc.Branch, out.verify = "", "right"
+	rc.Branch, rc.Seen, out.verify = "", proven.Confirmed, "right"
 	if res, err := driftdb.Verify(ctx, rc); err != nil {
 		out.verify = word(t, "verify", err)
 	} else if res.Sequence != confirmed {
@@ -406,6 +403,10 @@ func testAttack(t *testing.T, a *attacked, folder string, target int, attack str
 	stale.Path, stale.Store, stale.ManualSync = filepath.Join(dir, "stale.sqlite"), after.store(t), false
 	check(t, copyDatabase(a.cfg.Path, stale.Path))
 	out.copied = try.catchUp(stale)
+	if manifest && attack != "old" {
+		rc.Store = after.store(t)
+		try.repair(rc)
+	}
 	out.writer = try.goOn("the running writer", running, cfg)
 	return out
 }
@@ -427,15 +428,27 @@ func (t trial) catchUp(cfg driftdb.Config) string {
 	if err != nil {
 		return word(t.T, "the old copy", err)
 	}
-	if !t.headless {
-		t.Errorf("the old copy goes on without change %d", confirmed)
+	t.Errorf("the old copy goes on without change %d", confirmed)
+	return "WRONG"
+}
+
+// repair makes the manifest anew, whatever has become of it: every point is there again.
+func (t trial) repair(cfg driftdb.RestoreConfig) {
+	t.Helper()
+	res, err := driftdb.Repair(t.ctx, cfg, driftdb.RepairOptions{Force: true})
+	check(t.T, err)
+	if res.From != 1 || res.Restored.Sequence != confirmed || len(res.Snapshots) != 2 {
+		t.Errorf("the repair found %+v", res)
 	}
-	for key := range t.before {
-		if _, ok := bucketOf(t.T, cfg.Store)[key]; !ok {
-			t.Errorf("the old copy has deleted %s", key)
+	for point := int64(1); point <= confirmed; point++ {
+		if cfg.Sequence = point; t.restore("the point", cfg, rowsUpTo(point)) != "right" {
+			t.Errorf("point %d of the repaired backup is wrong", point)
 		}
 	}
-	return "begins anew"
+	cfg.Sequence, cfg.Branch = 0, "n.e1"
+	if after := t.restore("the branch", cfg, "2 mine"); after != "right" {
+		t.Errorf("the branch of the repaired backup: %s", after)
+	}
 }
 
 // attackTable has one line for all attacks on an object that come to the same.

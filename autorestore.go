@@ -21,12 +21,6 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 	if !db.found.nothing || !db.cfg.AutoRestore {
 		return nil
 	}
-	if db.cfg.Takeover == Refuse && !db.cfg.ManualSync {
-		// Before anything is put in the place: a file would be left there that Open refuses.
-		if err := syncer.Held(ctx, db.bucket, db.cfg.NodeID); err != nil {
-			return err
-		}
-	}
 	if err := db.letGo(); err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func Backup(ctx context.Context, cfg RestoreConfig) (BackupInfo, error) {
 	if err != nil {
 		return BackupInfo{}, export(fmt.Errorf("driftdb: %w", err))
 	}
-	m, err := b.Manifest(ctx)
+	m, err := b.Existing(ctx)
 	if err != nil {
 		return BackupInfo{}, export(err)
 	}

@@ -170,6 +170,7 @@ func TestBranchLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer second.Close()
+		exec(t, second, "INSERT INTO t(v) VALUES('of the new writer')")
 		exec(t, first, "INSERT INTO t(v) VALUES('mine')")
 		lost := false
 		store.SetHook(func(c objstoretest.Call) objstoretest.Fault {
@@ -227,7 +228,7 @@ func TestBranchOutlivesItsBase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		cfg := config(t)
-		cfg.Retention, cfg.EncryptionKeys = 10*24*time.Hour, []string{strings.Repeat("a5", 32)}
+		cfg.Retention, cfg.EncryptionKeys = 10*24*time.Hour, []string{keyOf("a5")}
 		cfg.SyncInterval = time.Hour
 		first := open(t, cfg)
 		some(t, first, "t", 3)
@@ -275,7 +276,7 @@ func TestBranchOutlivesItsBase(t *testing.T) {
 func TestRekeyBranch(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
-	older, newer := strings.Repeat("a5", 32), strings.Repeat("5a", 32)
+	older, newer := keyOf("a5"), keyOf("5a")
 	cfg.EncryptionKeys = []string{older}
 	first := open(t, cfg)
 	some(t, first, "t", 3)
@@ -304,7 +305,7 @@ func TestRekeyBranch(t *testing.T) {
 // TestBranchBesideJunk: a branch is what its own objects make, whatever strangers have
 // put beside them; and where nothing of it can be used, that is an error.
 func TestBranchBesideJunk(t *testing.T) {
-	for _, keys := range [][]string{nil, {strings.Repeat("5e", 32)}} {
+	for _, keys := range [][]string{nil, {keyOf("5e")}} {
 		cfg := config(t)
 		cfg.NodeID, cfg.EncryptionKeys = "n", keys
 		db := open(t, cfg)

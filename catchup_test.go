@@ -315,11 +315,12 @@ func TestCatchUpCutOff(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	first := true
+	var faster *driftdb.DB
 	late.Store = objstoretest.Break(cfg.Store, func(c objstoretest.Call) objstoretest.Fault {
 		if isSwap(c) && first {
 			first = false
 			close(goOn)
-			<-done
+			faster = <-done
 		}
 		return objstoretest.Fault{}
 	})
@@ -336,4 +337,5 @@ func TestCatchUpCutOff(t *testing.T) {
 	}
 	exec(t, b, "INSERT INTO t(v) VALUES('goes on')")
 	check(t, b.Flush(ctx))
+	exec(t, faster, "INSERT INTO t(v) VALUES('has lost the database')")
 }

@@ -125,7 +125,7 @@ func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, end, 
 // history yields the changes from to to that a bucket has; to 0 is all.
 func history(ctx context.Context, b *remote.Bucket, from, to int64) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
-		m, err := b.Manifest(ctx)
+		m, err := b.Existing(ctx)
 		if err != nil {
 			yield(Change{}, err)
 			return

@@ -2,6 +2,7 @@ package driftdb_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"strings"
@@ -75,6 +76,15 @@ func TestCallsInTx(t *testing.T) {
 				"its Exec": func() error {
 					return inOtherTx(t, func() error { _, err := db.Exec(ctx, "DELETE FROM t"); return err })
 				},
+				"Update":   func() error { _, err := users.Update(ctx, driftdb.All, driftdb.Set{"n": 1}); return err },
+				"SQL":      func() error { _, err := db.SQL().Exec("DELETE FROM t"); return err },
+				"SQL's Tx": func() error { _, err := db.SQL().Begin(); return err },
+				"its DDL":  func() error { _, err := db.SQL().Exec("CREATE TABLE u(v)"); return err },
+				"its own":  func() error { _, err := db.SQL().Exec("BEGIN IMMEDIATE"); return err },
+				"its rows": func() (err error) { return db.SQL().QueryRow("DELETE FROM t RETURNING v").Scan(new(string)) },
+				"prepared": func() error {
+					return withStmt(db, "DELETE FROM t", func(st *sql.Stmt) error { _, err := st.Exec(); return err })
+				},
 			} {
 				err := call()
 				for _, way := range []string{"tx.Exec", "In(tx)", "Tx.Savepoint"} {
@@ -83,9 +93,7 @@ func TestCallsInTx(t *testing.T) {
 					}
 				}
 			}
-			if n, err := driftdb.Select[int64](ctx, db, "SELECT count(*) FROM t"); err != nil || n[0] != 1 {
-				t.Errorf("reading: %v, %v", n, err)
-			}
+			readsBefore(t, db, users)
 			db.StopSync()
 			db.StartSync()
 			db.Metrics()
@@ -98,6 +106,42 @@ func TestCallsInTx(t *testing.T) {
 		t.Errorf("%d rows", n)
 	}
 	exec(t, db, "INSERT INTO t(v) VALUES('afterwards')")
+}
+
+// readsBefore: all that reads outside of the transaction goes on inside of it, and sees
+// the one row that was there before.
+func readsBefore(t *testing.T, db *driftdb.DB, users *driftdb.Repository[loadRow]) {
+	t.Helper()
+	ctx := t.Context()
+	if n, err := driftdb.Select[int64](ctx, db, "SELECT count(*) FROM t"); err != nil || n[0] != 1 {
+		t.Errorf("reading: %v, %v", n, err)
+	}
+	if n, err := users.Count(ctx, nil); err != nil || n != 0 {
+		t.Errorf("reading through a repository: %v, %v", n, err)
+	}
+	tx, err := db.SQL().BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	check(t, err)
+	defer tx.Rollback()
+	for _, q := range []interface {
+		QueryRow(string, ...any) *sql.Row
+	}{db.SQL(), tx} {
+		var n, temp int
+		if err := q.QueryRow("SELECT count(*) FROM t").Scan(&n); err != nil || n != 1 {
+			t.Errorf("reading through %T: %v, %v", q, n, err)
+		}
+		if err := q.QueryRow("SELECT count(*) FROM sqlite_temp_schema").Scan(&temp); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func withStmt(db *driftdb.DB, query string, fn func(*sql.Stmt) error) error {
+	st, err := db.SQL().Prepare(query)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	return fn(st)
 }
 
 func inLoop(ctx context.Context, users *driftdb.Repository[loadRow], fn func() error) error {
@@ -139,8 +183,14 @@ func TestWaitingIsNoError(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	insertBySQL := func() {
+		if _, err := db.SQL().Exec("INSERT INTO t(v) VALUES('waited')"); err != nil {
+			t.Error(err)
+		}
+	}
 	err := db.Tx(ctx, func(tx *driftdb.Tx) error {
 		waiting.Go(insert)
+		waiting.Go(insertBySQL)
 		waiting.Go(func() {
 			if err := other.Tx(ctx, func(*driftdb.Tx) error { insert(); return nil }); err != nil {
 				t.Error(err)
@@ -151,7 +201,7 @@ func TestWaitingIsNoError(t *testing.T) {
 	})
 	check(t, err)
 	waiting.Wait()
-	if n := count(t, db, "t"); n != 3 {
+	if n := count(t, db, "t"); n != 4 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -307,7 +357,7 @@ func TestEventsOfEvents(t *testing.T) {
 	}
 	w := new(teller)
 	w.set(func(e driftdb.Event) { tell("Logger", e.Message) })
-	log = driftdb.EventLogger(slog.New(w), func(e driftdb.Event) { tell("OnEvent", e.Message) })
+	log = driftdb.EventLogger(slog.New(w), func(e driftdb.Event) { tell("OnEvent", e.Message) }, "app")
 	within(t, "an event of an event", func() { log.Info("x") })
 	want := "OnEvent x, Logger x, OnEvent xa, OnEvent xb, OnEvent xa, OnEvent xb, " + strings.Repeat("OnEvent xaa, OnEvent xab, OnEvent xba, OnEvent xbb, ", 2)
 	if got := strings.Join(told, ", ") + ", "; got != want {

@@ -379,9 +379,13 @@ func TestCloseInterrupts(t *testing.T) {
 		},
 		"SQL waiting for the lock of a Tx": func(db *driftdb.DB, started func()) error {
 			return db.Tx(ctx, func(*driftdb.Tx) error {
-				started()
-				_, err := db.SQL().Exec("INSERT INTO t(v) VALUES(1)")
-				return err
+				waited := make(chan error) // on another goroutine: this one's would be refused
+				go func() {
+					started()
+					_, err := db.SQL().Exec("INSERT INTO t(v) VALUES(1)")
+					waited <- err
+				}()
+				return <-waited
 			})
 		},
 	} {

@@ -75,8 +75,8 @@ type Config struct {
 	Compression Compression
 
 	// EncryptionKeys encrypt what is uploaded, with AES-256: 64 hex digits
-	// each. The first one encrypts, all of them decrypt. Whoever loses them
-	// loses the backup. Neither fmt nor a log prints them. Default: no encryption.
+	// each, see [KeysFromEnv]. The first one encrypts, all of them decrypt. Whoever
+	// loses them loses the backup. Neither fmt nor a log prints them. Default: no encryption.
 	EncryptionKeys []string
 
 	// Retry says how failed requests are repeated.
@@ -100,9 +100,19 @@ type Config struct {
 	// the database if that is more.
 	MaxLogBytes int64
 
-	// Takeover says what happens when another node is the bucket's writer.
-	// Default Allow.
-	Takeover Takeover
+	// RefuseTakeover leaves the database to another node that writes it: Open fails with
+	// ErrLocked, or, if the bucket did not answer then, the first upload does, and writes
+	// from then on. A node that has closed the database and sent everything writes it no
+	// more. One is known by its NodeID: set that to let a new disk of the same node go
+	// on. Default: the first change of this session takes the database over. The other
+	// node is told when it next writes to the bucket: its writes fail with ErrFenced,
+	// and what it had not sent is kept as a branch.
+	RefuseTakeover bool
+
+	// LockWait is how long Open waits for another process that has the file, and with
+	// RefuseTakeover for another node that writes the database. Default 0: it fails with
+	// ErrLocked at once.
+	LockWait time.Duration
 
 	// AdvisoryFencing uses a store that does not honour conditional writes, on
 	// which the protection from a second writer rests. Two writers at once
@@ -113,6 +123,27 @@ type Config struct {
 	// process or a transaction of db.SQL() holds. Default 10 s.
 	BusyTimeout time.Duration
 
+	// CacheBytes is how many bytes of pages all connections of the database keep in
+	// memory together: those that read, the one that writes, and those of SQL. The page
+	// that none of them has used for the longest time makes room for another, so a
+	// connection that reads alone has nearly all of it. Only pages in use at the moment
+	// can exceed it; a transaction that changes more writes some of them early. Besides,
+	// a connection takes some 400 KiB, a sort up to an eighth of CacheBytes, and a
+	// restore or Verify 48 MiB of its own. PRAGMA cache_size sets the memory of a sort
+	// only. Where the program has registered another page cache with the driver, each
+	// connection has up to an eighth of CacheBytes. From 1 MiB to 1 TiB. Default 64 MiB.
+	CacheBytes int64
+
+	// MaxReaders is how many connections read at the same time for repositories,
+	// Select, ReadTx and Changes. When all are busy, the next read waits until one is
+	// free or its context ends. A loop over rows and a ReadTx keep their connection to
+	// the end, and a read of the database inside of one takes a second: set MaxReaders
+	// above the number of such loops that run at once, or they wait for each other.
+	// Connections of SQL are not counted; SQL().SetMaxOpenConns bounds them. Up to 8 idle
+	// ones (or as many as there are processors) are kept, for a minute. From 1 to 10,000.
+	// Default: no limit.
+	MaxReaders int
+
 	// OnConnect registers the SQL functions, collations and virtual-table modules
 	// that the program's statements and its schema need. It is called for each
 	// connection that DriftDB opens: its own, those of SQL, and those that restore
@@ -121,7 +152,9 @@ type Config struct {
 	// has the values of Open's context, and does not end.
 	OnConnect func(ctx context.Context, r *Registrar) error
 
-	// Logger gets what happens in the background. Default: nothing is logged.
+	// Logger gets what happens in the background. Default: without OnEvent too,
+	// warnings and errors go to slog.Default(), the same one at most once a minute.
+	// slog.New(slog.DiscardHandler) silences them.
 	Logger *slog.Logger
 
 	// OnEvent is called for the same events, one at a time, where they happen.
@@ -136,7 +169,7 @@ type Config struct {
 type S3Config struct {
 	Bucket string // must exist
 	Region string // default: the environment's or the AWS profile's; us-east-1 with an Endpoint
-	Prefix string // put before every key. Default "driftdb"
+	Prefix string // put before every key. Default "driftdb"; "/" is the root of the bucket
 
 	// AccessKeyID, SecretAccessKey and, for temporary credentials,
 	// SessionToken. Default: the AWS chain of environment, profile, web
@@ -176,21 +209,6 @@ type RetryPolicy struct {
 	BaseDelay, MaxDelay time.Duration
 }
 
-// Takeover says what Open does when the bucket has a writer on another node.
-type Takeover int
-
-const (
-	// Allow takes the database over. The other writer is told when it next
-	// writes to the bucket: its writes fail with ErrFenced, and what it had
-	// not sent is kept as a branch.
-	Allow Takeover = iota
-	// Refuse leaves the database to the other node: Open fails with ErrLocked,
-	// or, if the bucket could not be reached then, the first upload does, and
-	// writes from then on. A node is known by its NodeID: set that to let a
-	// new disk of the same node go on.
-	Refuse
-)
-
 // Compression says how uploads are compressed.
 type Compression int
 
@@ -215,7 +233,7 @@ const (
 	defaultSnapshotEvery    = 1000
 	defaultBusyTimeout      = 10 * time.Second
 	defaultRetention        = 30 * 24 * time.Hour
-	defaultPrefix           = "driftdb"
+	defaultCacheBytes       = 64 << 20
 	batchBytes              = 8 << 20
 )
 
@@ -242,12 +260,21 @@ func (c Config) normalize() (Config, error) {
 		return c, errors.New("EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
 	case c.Compression != Gzip && c.Compression != NoCompression:
 		return c, fmt.Errorf("Compression %d is unknown", c.Compression)
-	case c.Takeover != Allow && c.Takeover != Refuse:
-		return c, fmt.Errorf("Takeover %d is unknown", c.Takeover)
-	case c.Takeover == Refuse && c.AdvisoryFencing:
-		return c, errors.New("Takeover: Refuse cannot be kept with AdvisoryFencing; choose one")
+	case c.RefuseTakeover && c.AdvisoryFencing:
+		return c, errors.New("RefuseTakeover cannot be kept with AdvisoryFencing; choose one")
+	case c.LockWait < 0:
+		return c, fmt.Errorf("LockWait is negative (%s)", c.LockWait)
 	case c.SnapshotEvery < 0 || c.MaxBatchSize < 0 || c.MaxLogBytes < 0:
 		return c, errors.New("SnapshotEvery, MaxBatchSize and MaxLogBytes must not be negative")
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = defaultCacheBytes
+	}
+	switch {
+	case c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40:
+		return c, fmt.Errorf("CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40)", c.CacheBytes)
+	case c.MaxReaders < 0 || c.MaxReaders > 10_000:
+		return c, fmt.Errorf("MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)
 	}
 	for _, d := range []struct {
 		name    string
@@ -279,7 +306,7 @@ func (c Config) normalize() (Config, error) {
 	if c.Retry.MaxRetries == 0 {
 		c.Retry.MaxRetries = retry.Default().MaxRetries
 	}
-	c.Logger = eventLogger(c.Logger, c.OnEvent)
+	c.Logger = eventLogger(c.Logger, c.OnEvent, c.Name)
 	return c, nil
 }
 
@@ -295,11 +322,8 @@ func openStore(ctx context.Context, s3 *S3Config, store objstore.Store) (objstor
 	return s3store.New(ctx, s3.bucket())
 }
 
-// bucket is the configuration of the store, with the default prefix.
+// bucket is the configuration of the store.
 func (c S3Config) bucket() s3store.Config {
-	if c.Prefix == "" {
-		c.Prefix = defaultPrefix
-	}
 	return s3store.Config{
 		Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix,
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,

@@ -21,7 +21,8 @@ type ConstraintError struct {
 
 // Error names the table, the column, and what SQLite said.
 func (e *ConstraintError) Error() string {
-	return fmt.Sprintf("driftdb: %s%s constraint: %v", place(e.Table, e.Column), e.Kind, e.Err)
+	said := strings.TrimPrefix(e.Err.Error(), strings.TrimPrefix(constraintFailed, " ")) // which is before the same in other words
+	return fmt.Sprintf("driftdb: %s%s constraint: %s", place(e.Table, e.Column), e.Kind, said)
 }
 
 // Unwrap returns SQLite's error.

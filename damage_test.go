@@ -41,7 +41,7 @@ func TestDamagedBackup(t *testing.T) {
 		normal = 300
 	}
 	stride := setting(t, "DRIFTDB_STRIDE", normal)
-	for _, secret := range []string{"", strings.Repeat("da", 32)} {
+	for _, secret := range []string{"", keyOf("da")} {
 		name := "encrypted"
 		if secret == "" {
 			name = "plain"

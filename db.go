@@ -11,11 +11,13 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/inside"
+	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
@@ -50,6 +52,7 @@ type DB struct {
 	txs      inside.Place       // the functions of Tx
 	queue    queue              // work that waits for the writer
 	group    []*work            // of whoever holds token
+	cache    *pagecache.Budget  // of all connections
 	readers  *sqlite.Pool
 	captured *capture.Connector // the connections of sql
 	sql      *sql.DB
@@ -60,8 +63,10 @@ type DB struct {
 	bucket *remote.Bucket // nil: there is no store
 	direct *remote.Bucket // the same without retries, for Open, which does not wait long
 	silent bool           // it did not answer a session that has just ended
-	meter  *meter
-	sync   *syncer.Syncer
+
+	lockUntil time.Time // when Open waits no longer for others to let go
+	meter     *meter
+	sync      *syncer.Syncer
 
 	measured int64 // what the hub had logged when the log was measured last; 0: not yet. The guard's
 
@@ -202,7 +207,11 @@ func (db *DB) SQL() *sql.DB { return db.sql }
 
 // openCaptured opens a captured connection for SQL.
 func (db *DB) openCaptured() (*capture.Conn, error) {
-	return capture.Open(db.path, db.options(), db.hub)
+	c, err := capture.Open(db.path, db.options(), db.hub)
+	if err != nil {
+		return nil, db.file.Explain(err)
+	}
+	return c, nil
 }
 
 // NodeID returns the id under which this copy writes to the bucket.

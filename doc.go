@@ -70,5 +70,6 @@
 // a [*SchemaError]. A bucket that cannot be reached is no error of a write: it is
 // retried, logged, and shown by [DB.Metrics].
 //
-// Nothing is logged unless [Config.Logger] or [Config.OnEvent] is set.
+// Without [Config.Logger] and [Config.OnEvent], warnings and errors of the background
+// go to [slog.Default], and nothing else is logged.
 package driftdb

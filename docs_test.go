@@ -65,7 +65,7 @@ func TestReadmeCompiles(t *testing.T) {
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
 	code := regexp.MustCompile("(?ms)^```.*?^```$")
-	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/BENCHMARKS.md"} {
+	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/BENCHMARKS.md", "docs/recipes.md"} {
 		folder, _, nested := strings.Cut(doc, "/")
 		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(readDoc(t, doc), ""), -1) {
 			target := m[1]
@@ -94,7 +94,12 @@ func TestFormatExamples(t *testing.T) {
 	manifest, batch := code[0], code[1]
 
 	authentic := objstore.Mem()
-	putDoc(t, authentic, "databases/crm/manifest.json", manifest)
+	mac := regexp.MustCompile("`([0-9a-f]{16}:[0-9a-f]{64})`").FindStringSubmatch(doc)
+	if mac == nil {
+		t.Fatal("FORMAT.md has no MAC for its example")
+	}
+	sum := regexp.MustCompile(`"checksum": "[^"]*"`)
+	putDoc(t, authentic, "databases/crm/manifest.json", sum.ReplaceAllString(manifest, `"mac": "`+mac[1]+`"`))
 	key := "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	info, err := driftdb.Backup(ctx, driftdb.RestoreConfig{Name: "crm", Store: authentic, EncryptionKeys: []string{key}})
 	if err != nil {
@@ -126,7 +131,7 @@ func TestFormatExamples(t *testing.T) {
 	}
 
 	plain := objstore.Mem()
-	putDoc(t, plain, "databases/crm/manifest.json", regexp.MustCompile(`,\n  "mac": "[^"]*"`).ReplaceAllString(manifest, ""))
+	putDoc(t, plain, "databases/crm/manifest.json", manifest)
 	putDoc(t, plain, "databases/crm/nodes/a1b2c3d4e5f6/logs/000000000001-000000000003.e1.json", batch)
 	res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "crm", Path: filepath.Join(t.TempDir(), "crm.sqlite"), Store: plain})
 	if err != nil || res.Sequence != 3 || res.Rows != 1 {

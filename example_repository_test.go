@@ -218,6 +218,12 @@ func ExampleWhere() {
 		{"deletedAt": driftdb.NotNull()},
 		{"age": driftdb.And(driftdb.Gte(18), driftdb.Lt(65))},
 		{"age": driftdb.Ops{"$gte": 18}, "active": true},
+		{"role": driftdb.NotIn("admin", "member")},
+		{"age": driftdb.Between(17, 30)},
+		{"deletedAt": driftdb.Ops{"$exists": true}},
+		driftdb.Or(driftdb.Where{"name": "Bob"}, driftdb.Where{"age": driftdb.Lt(18)}),
+		driftdb.Not(driftdb.Where{"deletedAt": driftdb.Gt(0)}), // also where it is NULL
+		{"active": true, "$or": []driftdb.Where{{"role": "admin"}, {"role": "member"}}},
 		fromJSON,
 	} {
 		found, err := users.Find(ctx, driftdb.Query{Where: w, OrderBy: []driftdb.Order{driftdb.Asc("name")}})
@@ -244,6 +250,12 @@ func ExampleWhere() {
 	// [Bob]
 	// [Alice]
 	// [Alice Bob]
+	// [Bob]
+	// [Alice Alina]
+	// [Bob]
+	// [Alina Bob]
+	// [Alice Alina]
+	// [Alice]
 	// [Alice]
 }
 

@@ -105,7 +105,11 @@ func ExampleConfig() {
 		cfg.Store = store
 
 		// With encryption.
-		cfg.EncryptionKeys = []string{os.Getenv("DRIFTDB_KEY")}
+		keys, err := driftdb.KeysFromEnv() // DRIFTDB_KEY: one key, or several with commas between them
+		if err != nil {
+			return err
+		}
+		cfg.EncryptionKeys = keys
 		return nil
 	}
 	if err := configure(new(driftdb.Config)); err != nil {

@@ -344,8 +344,12 @@ func (m *machine) snapshot() {
 
 // write commits something, in one of the many ways.
 func (m *machine) write() {
-	m.forwarded()
 	ctx := context.Background()
+	// A machine that takes over is brought up to date by that. Its errors are the write's.
+	if tx, err := m.db.SQL().BeginTx(ctx, nil); err == nil {
+		_ = tx.Rollback()
+	}
+	m.forwarded()
 	query, args := m.statement()
 	var err error
 	switch m.rnd.IntN(6) {

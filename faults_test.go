@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,14 +68,15 @@ func runSchedule(t *testing.T, dir string, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	s := &schedule{seed: seed, world: &world{TB: t, rnd: rnd, dir: dir, bucket: objstore.Mem()}}
 	s.cfg = driftdb.Config{
-		Name: "app", AutoRestore: true, ManualSync: s.one(3),
+		CloseTimeout: -1, // a machine that stops sends nothing more
+		Name:         "app", AutoRestore: true, ManualSync: s.one(3),
 		SnapshotEvery: choose(rnd, 0, 1, 5, 20), MaxBatchSize: choose(rnd, 0, 1, 2, 7),
 		Retention:   choose(rnd, 0, -1, 3*24*time.Hour),
 		MaxLogBytes: choose[int64](rnd, 0, 0, 0, 8<<10),
 		Retry:       driftdb.RetryPolicy{MaxRetries: choose(rnd, -1, 1, 3)},
 	}
 	if s.one(3) {
-		s.cfg.EncryptionKeys = []string{strings.Repeat("5e", 32)}
+		s.cfg.EncryptionKeys = []string{keyOf("5e")}
 	}
 	if s.cfg.Retention > 0 { // and days pass
 		s.cfg.SyncInterval = 10 * time.Minute

@@ -2,10 +2,8 @@ package driftdb_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -40,6 +38,7 @@ type world struct {
 	branches sync.Map    // branchKept by id: what machines have told that they left behind
 	barriers bool        // there are points in the log that no restore can stop at
 	journal  []string
+	seen     driftdb.Point // what the backup has confirmed: it never has less later
 }
 
 // place is a place in the history of a machine.
@@ -92,23 +91,11 @@ func (w *world) expected(err error) bool {
 
 // writer reads who writes the bucket, and under which epoch.
 func (w *world) writer() (node string, epoch int64) {
-	body, _, err := w.bucket.Get(context.Background(), "databases/app/manifest.json", objstore.GetOptions{})
-	if err != nil {
-		return "", 0
-	}
-	defer body.Close()
-	data, err := io.ReadAll(body)
-	if err != nil {
+	info, err := driftdb.Backup(context.Background(), driftdb.RestoreConfig{Name: w.cfg.Name, Store: w.bucket, EncryptionKeys: w.cfg.EncryptionKeys})
+	if err != nil && !w.spoilt.Load() && !errors.Is(err, driftdb.ErrNoBackup) {
 		w.fatal("read the manifest: %v", err)
 	}
-	var m struct {
-		NodeID string
-		Epoch  int64
-	}
-	if err := json.Unmarshal(data, &m); err != nil && !w.spoilt.Load() {
-		w.fatal("the manifest: %v", err)
-	}
-	return m.NodeID, m.Epoch
+	return info.NodeID, info.Epoch
 }
 
 // observe asks the bucket's writer what it was told is stored.
@@ -188,9 +175,10 @@ func (w *world) restore(store objstore.Store, cfg driftdb.RestoreConfig) (driftd
 // checkLatest restores the latest change. With a bucket that works it has to.
 func (w *world) checkLatest(store objstore.Store) {
 	w.observe()
-	res, dump, err := w.restore(store, driftdb.RestoreConfig{})
+	res, dump, err := w.restore(store, driftdb.RestoreConfig{Seen: w.seen})
 	switch {
 	case err == nil:
+		w.seen = res.Confirmed
 		w.prove(res.Sequence, dump)
 	case w.spoilt.Load() || store != w.bucket:
 	case errors.Is(err, driftdb.ErrNoBackup) && w.sent.sequence == 0:

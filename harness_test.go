@@ -24,6 +24,7 @@ func config(t testing.TB) driftdb.Config {
 // open their databases here.
 func open(t testing.TB, cfg driftdb.Config) *driftdb.DB {
 	t.Helper()
+	cfg = canaries.opened(t, cfg)
 	db, err := driftdb.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ var intrusions = map[string]func(i intruder){
 // TestJunk: objects of a stranger, named like the writer's batches, stop neither the
 // writer nor the next session nor another node, and no point that was confirmed.
 func TestJunk(t *testing.T) {
-	for _, keys := range [][]string{{strings.Repeat("5e", 32)}, nil} {
+	for _, keys := range [][]string{{keyOf("5e")}, nil} {
 		if testing.Short() && keys == nil {
 			continue
 		}
@@ -176,7 +176,7 @@ func testJunk(t *testing.T, cfg driftdb.Config, intrude func(intruder)) {
 // name of the next one is whole, sealed with the key, and fences the writer.
 func TestCloneIsNoJunk(t *testing.T) {
 	cfg := config(t)
-	cfg.NodeID, cfg.EncryptionKeys = "n", []string{strings.Repeat("5e", 32)}
+	cfg.NodeID, cfg.EncryptionKeys = "n", []string{keyOf("5e")}
 	db := open(t, cfg)
 	exec(t, db, "CREATE TABLE t(v)")
 	if err := db.Flush(t.Context()); err != nil {

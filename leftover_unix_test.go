@@ -5,17 +5,21 @@ package driftdb_test
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"io"
 	"io/fs"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// killedIn names the stage at which the child process of TestKilledVerify waits.
+// killedIn tells the child process of a test at which stage, or with which database, it
+// is to wait.
 const killedIn = "DRIFTDB_TEST_KILLED_IN"
 
 // TestKilledVerify: the plain copy that a verification makes of an encrypted backup
@@ -47,16 +51,7 @@ func TestKilledVerify(t *testing.T) {
 		},
 		"check": func(t *testing.T) { open(t, driftdb.Config{Name: "m", Path: ":memory:"}) },
 	} {
-		child := osexec.Command(os.Args[0], "-test.run=^TestKilledVerify$")
-		child.Env = append(os.Environ(), killedIn+"="+stage, "DRIFTDB_TEST_BUCKET="+bucket)
-		out, err := child.StdoutPipe()
-		check(t, err)
-		check(t, child.Start())
-		if line, err := bufio.NewReader(out).ReadString('\n'); line != "waiting\n" {
-			t.Errorf("the child says %q (%v)", line, err)
-		}
-		check(t, child.Process.Kill())
-		_ = child.Wait()
+		killed(t, "TestKilledVerify", killedIn+"="+stage, "DRIFTDB_TEST_BUCKET="+bucket)
 		if left := plainCopies(t, temp); left == 0 {
 			t.Errorf("killed in stage %s, it has left nothing: this test sees nothing", stage)
 		}
@@ -67,7 +62,7 @@ func TestKilledVerify(t *testing.T) {
 	}
 }
 
-const testKey = "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
+var testKey = keyOf("leftover")
 
 // waitInVerify verifies, says when it has come to a stage, and goes no further.
 func waitInVerify(t *testing.T, stage string) {
@@ -110,4 +105,91 @@ func plainCopies(t *testing.T, dir string) (n int) {
 		return err
 	}))
 	return n
+}
+
+// TestKilledSnapshot: neither does the plain copy stay that the snapshot of an encrypted
+// backup is made from. That of a file is beside it, and goes when it is opened again;
+// that of a database in memory goes with the next one, or the next verification.
+func TestKilledSnapshot(t *testing.T) {
+	if path := os.Getenv(killedIn); path != "" {
+		waitInSnapshot(t, path)
+		return
+	}
+	temp, folder := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	file := filepath.Join(folder, "app.sqlite")
+	backup := config(t)
+	backup.EncryptionKeys = []string{testKey}
+	db := open(t, backup)
+	some(t, db, "t", 1)
+	check(t, db.Flush(t.Context()))
+	again := func(t *testing.T, path string) {
+		open(t, driftdb.Config{Name: "app", Path: path})
+	}
+	for _, c := range []struct {
+		path, what string
+		next       func(t *testing.T)
+	}{
+		{file, "open", func(t *testing.T) { again(t, file) }},
+		{":memory:", "open", func(t *testing.T) { again(t, ":memory:") }},
+		{":memory:", "verify", func(t *testing.T) {
+			_, err := driftdb.Verify(t.Context(), driftdb.RestoreConfig{Name: backup.Name, Store: backup.Store, EncryptionKeys: backup.EncryptionKeys})
+			check(t, err)
+		}},
+	} {
+		killed(t, "TestKilledSnapshot", killedIn+"="+c.path)
+		copies := func() (n int) {
+			beside, err := filepath.Glob(file + "-driftdb") // which is gone when nothing is in it
+			check(t, err)
+			for _, dir := range append(beside, temp) {
+				n += plainCopies(t, dir)
+			}
+			return n
+		}
+		if copies() == 0 {
+			t.Errorf("%s: it has left nothing: this test sees nothing", c.path)
+		}
+		t.Run(filepath.Base(c.path)+" and "+c.what, c.next)
+		if left := copies(); left != 0 {
+			t.Errorf("after %s, %d plain copies of %s stay", c.what, left, c.path)
+		}
+	}
+}
+
+// waitInSnapshot says when a snapshot of the database at path is being stored.
+func waitInSnapshot(t *testing.T, path string) {
+	store := stuckStore{objstore.Mem()}
+	db, err := driftdb.Open(t.Context(), driftdb.Config{Name: "app", Path: path, Store: store, EncryptionKeys: []string{testKey}, ManualSync: true})
+	check(t, err)
+	exec(t, db, "CREATE TABLE IF NOT EXISTS secrets(a)")
+	exec(t, db, "INSERT INTO secrets VALUES('value 1')")
+	check(t, db.Flush(t.Context()))
+	_, err = db.Snapshot(t.Context())
+	t.Fatalf("the snapshot was stored (%v)", err)
+}
+
+// stuckStore never stores a snapshot.
+type stuckStore struct{ objstore.Store }
+
+func (s stuckStore) Put(ctx context.Context, key string, r io.Reader, o objstore.PutOptions) (objstore.Info, error) {
+	if strings.Contains(key, "/snapshots/") {
+		os.Stdout.WriteString("waiting\n")
+		select {}
+	}
+	return s.Store.Put(ctx, key, r, o)
+}
+
+// killed runs a test in another process, waits until it says that it waits, and kills it.
+func killed(t *testing.T, test string, env ...string) {
+	t.Helper()
+	child := osexec.Command(os.Args[0], "-test.run=^"+test+"$")
+	child.Env = append(os.Environ(), env...)
+	out, err := child.StdoutPipe()
+	check(t, err)
+	check(t, child.Start())
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "waiting\n" {
+		t.Errorf("the child says %q (%v)", line, err)
+	}
+	check(t, child.Process.Kill())
+	_ = child.Wait()
 }

@@ -48,7 +48,7 @@ func backup(t testing.TB, cfg driftdb.Config) driftdb.BackupInfo {
 func TestRefuseTakeover(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
-	cfg.Takeover = driftdb.Refuse
+	cfg.RefuseTakeover = true
 	first := open(t, cfg)
 	some(t, first, "t", 3)
 	if err := first.Flush(ctx); err != nil {
@@ -175,6 +175,8 @@ func TestNewBucket(t *testing.T) {
 	cfg := config(t)
 	db := open(t, cfg)
 	some(t, db, "t", 20)
+	check(t, db.Flush(ctx))
+	exec(t, db, "INSERT INTO t(v) VALUES('in another batch')") // until then the log keeps the first one
 	if err := db.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -241,9 +243,9 @@ func wantGone(t *testing.T, db *driftdb.DB) {
 }
 
 // TestBucketStaysGone: a rule of the bucket has deleted the manifest, or all that
-// there was. The session that finds it says so, and begins a new backup with the next
-// attempt; so does the next session. What is left under the old names is in nobody's
-// way.
+// there was. The session that finds it says so. Where all is gone, it begins a new backup
+// with the next attempt, and so does the next session. Where only the manifest is, nobody
+// does: a repair makes that anew, and the file goes on.
 func TestBucketStaysGone(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		for _, all := range []bool{false, true} {
@@ -253,6 +255,8 @@ func TestBucketStaysGone(t *testing.T) {
 				told := listen(&cfg)
 				db := open(t, cfg) // compares at the end
 				some(t, db, "t", 3)
+				check(t, db.Flush(ctx))
+				exec(t, db, "INSERT INTO t(v) VALUES('in another batch')")
 				check(t, db.Flush(ctx))
 				for _, key := range keys(t, cfg.Store) {
 					if all || strings.HasSuffix(key, "/manifest.json") {
@@ -267,6 +271,17 @@ func TestBucketStaysGone(t *testing.T) {
 					wantGone(t, db)
 				}
 				exec(t, db, "INSERT INTO t(v) VALUES('in the new backup')")
+				if !all {
+					for range 2 { // however often it tries
+						if err := db.Flush(ctx); !errors.Is(err, driftdb.ErrCorrupt) || !strings.Contains(err.Error(), "driftdb repair") {
+							t.Errorf("without the manifest: %v", err)
+						}
+					}
+					_, err := driftdb.Repair(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.RepairOptions{})
+					check(t, err)
+					check(t, db.Shutdown(ctx))
+					return
+				}
 				check(t, db.Flush(ctx))
 				if b := backup(t, cfg); len(b.Snapshots) != 1 || b.Sequence != db.Sequence() || b.Epoch < 1_700_000_000 {
 					t.Errorf("the new backup: %+v", b)
@@ -476,7 +491,18 @@ func TestHeadless(t *testing.T) {
 		// Nor does a stranger's object leave no epoch for a new backup.
 		_, err = cfg.Store.Put(ctx, fmt.Sprintf("databases/app/nodes/%s/logs/000000000001-000000000001.e%d.json", db.NodeID(), int64(1)<<53-1), strings.NewReader("junk"), objstore.PutOptions{})
 		check(t, err)
-		db = open(t, cfg) // whose own it was goes on, with a backup of its own
+		// And whose own it was begins no other backup over it.
+		cfg.ManualSync = false
+		if db, err := driftdb.Open(ctx, cfg); !errors.Is(err, driftdb.ErrCorrupt) || !strings.Contains(err.Error(), "driftdb repair") {
+			t.Errorf("%s: the file of the writer: %v", left, err)
+			if err == nil {
+				check(t, db.Close())
+			}
+		}
+		cfg.ManualSync = true
+		_, err = driftdb.Repair(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.RepairOptions{File: cfg.Path})
+		check(t, err)
+		db = open(t, cfg)
 		exec(t, db, "INSERT INTO t(v) VALUES('later')")
 		check(t, db.Flush(ctx))
 		check(t, restoreTo(ctx, cfg, filepath.Join(t.TempDir(), "r.sqlite")))

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
 // GarbageObject is an object of a backup that nothing needs any more.
@@ -30,7 +28,7 @@ func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([
 	if err != nil {
 		return nil, export(fmt.Errorf("driftdb: %w", err))
 	}
-	m, err := b.Manifest(ctx)
+	m, err := b.Existing(ctx)
 	if err != nil {
 		return nil, export(err)
 	}
@@ -71,38 +69,4 @@ func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err
 	}
 	objects, bytes, err = db.sync.Collect(ctx)
 	return objects, bytes, export(err)
-}
-
-// RekeyResult counts the objects of a backup that are encrypted.
-type RekeyResult struct {
-	Objects int   // batches and snapshots
-	Changed int   // of those, encrypted anew by this call
-	Bytes   int64 // of the changed ones
-}
-
-// Rekey encrypts what older keys of cfg.EncryptionKeys have encrypted anew with
-// the first one, after which the older ones are of no more use. Path, At and
-// Sequence are not looked at. It uses the network: every object is read, and
-// written once. When it is interrupted, another Rekey goes on where it was.
-//
-// Give the new key to the writers first, before the old one, and open their
-// databases again; then Rekey does not disturb them. A writer that does not have
-// the new key is fenced when Rekey is done.
-func Rekey(ctx context.Context, cfg RestoreConfig, progress func(RekeyResult)) (RekeyResult, error) {
-	b, err := cfg.bucket(ctx)
-	if err != nil {
-		return RekeyResult{}, export(fmt.Errorf("driftdb: rekey: %w", err))
-	}
-	public := func(r remote.Rekeyed) RekeyResult {
-		return RekeyResult{Objects: r.Objects, Changed: r.Done, Bytes: r.Bytes}
-	}
-	res, err := b.Rekey(ctx, func(r remote.Rekeyed) {
-		if progress != nil {
-			progress(public(r))
-		}
-	})
-	if err != nil {
-		err = export(fmt.Errorf("rekey %s: %w", cfg.Name, err))
-	}
-	return public(res), err
 }

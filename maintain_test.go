@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -233,7 +234,7 @@ func TestRetentionForever(t *testing.T) {
 func TestRekey(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
-	old, new := strings.Repeat("01", 32), strings.Repeat("02", 32)
+	old, new := keyOf("01"), keyOf("02")
 	cfg.EncryptionKeys, cfg.MaxBatchSize = []string{old}, 2
 	db, err := driftdb.Open(ctx, cfg)
 	if err != nil {
@@ -254,7 +255,13 @@ func TestRekey(t *testing.T) {
 		t.Fatal(err)
 	}
 	both := driftdb.RestoreConfig{Name: cfg.Name, EncryptionKeys: cfg.EncryptionKeys}
-	both.Store = objstoretest.Break(cfg.Store, objstoretest.From(20, objstoretest.Fault{Kind: objstoretest.Fail, Err: errors.New("cut off")}))
+	var puts atomic.Int32
+	both.Store = objstoretest.Break(cfg.Store, func(c objstoretest.Call) objstoretest.Fault {
+		if c.Op == objstoretest.Put && puts.Add(1) > 4 {
+			return objstoretest.Fault{Kind: objstoretest.Fail, Err: errors.New("cut off")}
+		}
+		return objstoretest.Fault{}
+	})
 	half, err := driftdb.Rekey(ctx, both, nil)
 	if err == nil || half.Changed == 0 {
 		t.Fatalf("an interrupted rekey: %+v, %v", half, err)
@@ -302,7 +309,7 @@ func TestRekey(t *testing.T) {
 // TestRekeyForeign: what lies under a branch's name and is not that branch's manifest gets
 // no new key's signature, so nobody can put it back later; all else does.
 func TestRekeyForeign(t *testing.T) {
-	older, newer := strings.Repeat("0a", 32), strings.Repeat("0b", 32)
+	older, newer := keyOf("0a"), keyOf("0b")
 	ctx := t.Context()
 	const folder = "databases/app/"
 	for name, key := range map[string]string{
@@ -324,8 +331,9 @@ func TestRekeyForeign(t *testing.T) {
 		_, err = cfg.Store.Put(ctx, key, bytes.NewReader(former), objstore.PutOptions{})
 		check(t, err)
 		both := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: []string{newer, older}}
-		if _, err := driftdb.Rekey(ctx, both, nil); !errors.Is(err, driftdb.ErrCorrupt) || !strings.Contains(err.Error(), key) {
-			t.Errorf("%s: rekey: %v", name, err)
+		res, err := driftdb.Rekey(ctx, both, nil)
+		if named := err != nil && strings.Contains(err.Error(), key); !slices.Equal(res.Left, []string{key}) || named != errors.Is(err, driftdb.ErrCorrupt) {
+			t.Errorf("%s: rekey: %+v, %v", name, res, err)
 		}
 		body, _, err = cfg.Store.Get(ctx, key, objstore.GetOptions{})
 		check(t, err)

@@ -67,7 +67,7 @@ func newModel(t *rapid.T, dir string) *model {
 		Compression:   pick(t, driftdb.Gzip, driftdb.NoCompression),
 	}}
 	if m.one(3) {
-		m.cfg.EncryptionKeys = []string{strings.Repeat("5e", 32)}
+		m.cfg.EncryptionKeys = []string{keyOf("5e")}
 	}
 	return m
 }

@@ -5,13 +5,16 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/inside"
+	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
@@ -49,6 +52,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 func newDB(ctx context.Context, cfg Config) *DB {
 	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db.cache = pagecache.New(cfg.CacheBytes)
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	return db
 }
@@ -65,19 +69,38 @@ func (db *DB) opened(ctx context.Context) (*DB, error) {
 		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
 			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
 		}
-		return nil, errors.Join(export(fmt.Errorf("open %s: %w", db.cfg.Path, err)), db.disconnect(), db.abandon())
+		return nil, errors.Join(export(db.opening(err)), db.disconnect(), db.abandon())
 	}
 	return db, nil
 }
 
+// opening is err with the path that was to be opened. What has failed at the file itself
+// has named it already.
+func (db *DB) opening(err error) error {
+	path := db.path
+	if path == "" {
+		path, _ = filepath.Abs(db.cfg.Path)
+	}
+	if path != "" && strings.Contains(err.Error(), path) {
+		return err
+	}
+	return fmt.Errorf("open %s: %w", db.cfg.Path, err)
+}
+
 func (db *DB) open(ctx context.Context) error {
-	if err := db.takeFile(); err != nil {
+	db.lockUntil = time.Now().Add(db.cfg.LockWait)
+	if err := db.takeFile(ctx); err != nil {
 		return err
 	}
 	if err := db.openBucket(ctx); err != nil {
 		return err
 	}
 	err := db.start(ctx)
+	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(db.lockUntil) { // another one was faster
+		if err = db.disconnect(); err == nil {
+			err = db.start(ctx)
+		}
+	}
 	for tries := maxRestores; tries > 0 && db.outdated(err); tries-- {
 		err = db.startAnew(ctx, err)
 	}
@@ -93,6 +116,9 @@ func (db *DB) open(ctx context.Context) error {
 // as it was.
 func (db *DB) start(ctx context.Context) error {
 	if err := db.examine(ctx); err != nil {
+		return err
+	}
+	if err := db.awaitRelease(ctx); err != nil {
 		return err
 	}
 	if err := db.restoreMissing(ctx); err != nil {
@@ -127,14 +153,20 @@ func (db *DB) startSync(ctx context.Context) error {
 	if err := db.joinBucket(ctx); err != nil {
 		return err
 	}
-	if !db.refreshing {
-		db.sync.Start()
+	if db.refreshing {
+		return nil
 	}
+	if db.cfg.RefuseTakeover && db.compared != nil { // whoever refuses as well sees from now on that the name is taken
+		if err := db.judge(ctx, db.sync.TakeOver(ctx, db.direct)); err != nil {
+			return err
+		}
+	}
+	db.sync.Start()
 	return nil
 }
 
 // takeFile finds the file's place and keeps other writers out of it.
-func (db *DB) takeFile() (err error) {
+func (db *DB) takeFile(ctx context.Context) (err error) {
 	path := db.cfg.Path
 	if path == memory {
 		// A file in a private folder, so that it has readers beside its writer, a
@@ -145,7 +177,10 @@ func (db *DB) takeFile() (err error) {
 		}
 		path = db.temp.Path()
 	}
-	if db.file, err = dbfile.Take(path); err != nil {
+	if err := db.waitFor(ctx, dbfile.ErrLocked, func() (err error) {
+		db.file, err = dbfile.Take(path)
+		return err
+	}); err != nil {
 		return err
 	}
 	db.path = db.file.Path()
@@ -209,7 +244,7 @@ func (db *DB) adopt(ctx context.Context) (err error) {
 	})
 	// The first connection goes on as the log's.
 	opts := db.options()
-	opts.Synchronous, opts.CacheKiB = sqlite.SyncFull, 0
+	opts.Synchronous = sqlite.SyncFull
 	if err := errors.Join(db.first.KeepWAL(false), db.first.Reconfigure(opts)); err != nil {
 		return err
 	}
@@ -289,7 +324,7 @@ func (db *DB) identify(c *sqlite.Conn) error {
 // the file, and each has to be one to the file that the first has locked.
 func (db *DB) options() sqlite.Options {
 	return sqlite.Options{
-		BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
+		BusyTimeout: db.cfg.BusyTimeout, Cache: db.cache, CacheKiB: int(db.cfg.CacheBytes >> 13), ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
 		MustExist: true, Claim: db.file.Admit, OnConnect: db.onConnect,
 	}
 }
@@ -316,9 +351,10 @@ func (db *DB) openConns() (err error) {
 		return err
 	}
 	db.first = nil // it is closed with the log
-	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	db.captured = capture.NewConnector(db.openCaptured, db.settle)
+	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
+	db.captured = capture.NewConnector(db.openCaptured, db.ownTx, db.settle)
 	db.sql = sql.OpenDB(db.captured)
+	db.sql.SetConnMaxIdleTime(time.Minute)
 	return nil
 }
 
@@ -338,12 +374,12 @@ func (db *DB) openSync() (err error) {
 				return nil, err
 			}
 			opts := db.options()
-			opts.CacheKiB, opts.ForeignKeys = 0, false
+			opts.ForeignKeys = false
 			return db.openReader(opts)
 		},
 		Interval: db.cfg.SyncInterval, ManifestInterval: db.cfg.ManifestInterval,
 		SnapshotEvery: int64(db.cfg.SnapshotEvery),
-		Retention:     db.cfg.Retention, Exclusive: db.cfg.Takeover == Refuse, Advisory: db.cfg.AdvisoryFencing,
+		Retention:     db.cfg.Retention, Exclusive: db.cfg.RefuseTakeover, Advisory: db.cfg.AdvisoryFencing,
 		Limits: changelog.Limits{Bytes: batchBytes, Entries: int64(db.cfg.MaxBatchSize)},
 		Logger: db.log,
 	})
@@ -380,7 +416,7 @@ func (db *DB) compareBucket(ctx context.Context) error {
 	if db.silent = file.Silent(); db.silent {
 		return nil
 	}
-	c, err := syncer.Compare(ctx, db.direct, file, db.cfg.Takeover == Refuse)
+	c, err := syncer.Compare(ctx, db.direct, file, db.cfg.RefuseTakeover)
 	if err == nil {
 		db.compared = &c
 	}

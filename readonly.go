@@ -46,7 +46,7 @@ func (db *DB) refresh(ctx context.Context) error {
 		return nil
 	}
 	cfg := db.cfg
-	cfg.ReadOnly, cfg.ManualSync, cfg.CloseTimeout, cfg.Takeover = false, false, -1, Allow
+	cfg.ReadOnly, cfg.ManualSync, cfg.CloseTimeout, cfg.RefuseTakeover, cfg.LockWait = false, false, -1, false, 0
 	with := newDB(ctx, cfg)
 	with.refreshing = true
 	_, err := with.opened(ctx)
@@ -80,8 +80,9 @@ func (db *DB) openReaders() error {
 	db.path = path
 	db.cfg.S3, db.cfg.Store, db.cfg.EncryptionKeys = nil, nil, nil // the bucket's, which is not used any more
 	open := func() (*sqlite.Conn, error) { return db.openReadOnlyConn(file) }
-	db.readers = sqlite.NewPool(max(4, runtime.GOMAXPROCS(0)), open)
+	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
 	db.sql = sql.OpenDB(readConnector{open})
+	db.sql.SetConnMaxIdleTime(time.Minute)
 	return db.readIdentity()
 }
 
@@ -102,7 +103,8 @@ func (db *DB) readIdentity() error {
 // openReadOnlyConn opens a connection to file, and to no other in its place.
 func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 	c, err := sqlite.Open(db.path, sqlite.Options{
-		ReadOnly: true, QueryOnly: true, BusyTimeout: db.cfg.BusyTimeout, CacheKiB: 64000, OnConnect: db.onConnect,
+		ReadOnly: true, QueryOnly: true, BusyTimeout: db.cfg.BusyTimeout, OnConnect: db.onConnect,
+		Cache: db.cache, CacheKiB: int(db.cfg.CacheBytes >> 13),
 	})
 	if sqlite.NotOpened(err) || sqlite.IsReadOnly(err) {
 		return nil, fmt.Errorf("SQLite could not open it; to read a database in WAL mode, this user must be able to write %s-shm, or to make it: give write access to the folder, or read a copy of the file (%v)", db.path, err)

@@ -10,11 +10,11 @@ import "time"
 //		Email string `db:"email,unique"`
 //	}
 //
-// Create fills in the fields that are zero.
+// Create fills in the fields that are zero. In JSON they have their columns' names.
 type Base struct {
-	ID        string    `db:"id"`        // UUIDv7, the primary key
-	CreatedAt time.Time `db:"createdAt"` // UTC, to the millisecond
-	UpdatedAt time.Time `db:"updatedAt"` // UTC, to the millisecond; every update sets it
+	ID        string    `db:"id" json:"id"`               // UUIDv7, the primary key
+	CreatedAt time.Time `db:"createdAt" json:"createdAt"` // UTC, to the millisecond
+	UpdatedAt time.Time `db:"updatedAt" json:"updatedAt"` // UTC, to the millisecond; every update sets it
 }
 
 // Record is a row of a table that was defined by a [Schema], or of any query

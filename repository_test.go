@@ -3,6 +3,7 @@ package driftdb_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -445,5 +446,27 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 	if n := must(users.Count(ctx)); n != 201 {
 		t.Errorf("there are %d rows, want 201", n)
+	}
+}
+
+// TestBaseJSON: a row in JSON has the names of the columns, and comes back from it.
+func TestBaseJSON(t *testing.T) {
+	type note struct {
+		driftdb.Base
+		Text string `json:"text"`
+	}
+	made, err := define[note](t, newDB(t), "notes").Create(t.Context(), note{Text: "a"})
+	check(t, err)
+	b, err := json.Marshal(made)
+	check(t, err)
+	var fields map[string]any
+	check(t, json.Unmarshal(b, &fields))
+	if got := strings.Join(sortedKeys(fields), " "); got != "createdAt id text updatedAt" {
+		t.Errorf("fields %s in %s", got, b)
+	}
+	var again note
+	check(t, json.Unmarshal(b, &again))
+	if again != made {
+		t.Errorf("%+v came back as %+v", made, again)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
 // RestoreConfig says what to restore, and to where.
@@ -37,12 +40,37 @@ type RestoreConfig struct {
 
 	Branch string // restore this branch of the history: a BranchInfo.ID
 
+	// Seen is a point that the backup is known to have confirmed, such as the
+	// RestoreResult.Confirmed of an earlier Verify: a backup that does not have it any
+	// more is ErrRolledBack. Zero: nothing is known. Nothing else protects a machine
+	// without the database from an older state of the bucket.
+	Seen Point
+
 	// OnConnect is as in Config. The restore needs what the schema does: the
 	// functions and collations of indexes and generated columns, and modules.
 	OnConnect func(ctx context.Context, r *Registrar) error
 
 	Overwrite  bool // an existing file is refused otherwise
 	OnProgress func(Progress)
+}
+
+// Point is a place in the history of a backup that its manifest confirms. The
+// zero Point is before everything.
+type Point struct {
+	Epoch    int64  // of the session that has confirmed it
+	Sequence int64  // of the last change
+	Chain    string // the hash of everything up to there, 64 hex digits
+}
+
+func (p Point) remote() (remote.Point, error) {
+	if p == (Point{}) {
+		return remote.Point{}, nil
+	}
+	chain, err := segment.ParseChain(p.Chain)
+	if err != nil || p.Epoch < 1 || p.Sequence < 0 {
+		return remote.Point{}, fmt.Errorf("Seen is no point of a backup: epoch %d, sequence %d, chain %q", p.Epoch, p.Sequence, p.Chain)
+	}
+	return remote.Point{Position: remote.Position{Sequence: p.Sequence, Chain: chain}, Epoch: p.Epoch}, nil
 }
 
 // Progress is how far a restore has come.
@@ -59,6 +87,10 @@ type RestoreResult struct {
 	Bytes    int64     // of the file
 	Tables   int       // whose contents were compared with the source's digests
 	Duration time.Duration
+
+	// Confirmed is up to where the manifest confirms the history, whatever part of it
+	// was restored. See RestoreConfig.Seen.
+	Confirmed Point
 
 	// Damaged names snapshots in the bucket that could not be used. An older one,
 	// or the whole log, led to the same state, but the backup needs a new one:
@@ -90,21 +122,29 @@ type RestoreResult struct {
 // later; for a time see RestoreConfig.At. A point between a barrier and the snapshot after it is ErrNoBackup.
 //
 // It uses the network, and as much disk as the database has; for a moment twice that, if
-// a batch of the log changes all of it. Until it succeeds
+// a batch of the log changes all of it. It ends with an error, and leaves nothing, before it
+// takes the last room of the disk. Until it succeeds
 // nothing is at Path, or what was there before. A new file has the mode of any new file,
 // less the umask; one that replaces another has that one's owner, group and mode, and is
 // never open to more users. Errors: ErrNoBackup, ErrCorrupt,
-// ErrKey, ErrVersion, ErrLocked when the file to overwrite is open.
+// ErrRolledBack, ErrKey, ErrVersion, ErrLocked when the file to overwrite is open.
 func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	began := time.Now()
 	res, err := cfg.restore(ctx)
 	if err != nil {
 		return RestoreResult{}, export(fmt.Errorf("restore %s: %w", cfg.Name, err))
 	}
+	r := restored(res)
+	r.Duration = time.Since(began)
+	return r, nil
+}
+
+func restored(res restore.Result) RestoreResult {
 	return RestoreResult{
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
-		Tables: res.Tables, Damaged: res.Damaged, Refused: remote.Keys(res.Refused), ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults, Duration: time.Since(began),
-	}, nil
+		Tables: res.Tables, Confirmed: Point{res.Confirmed.Epoch, res.Confirmed.Sequence, res.Confirmed.Chain.String()},
+		Damaged: res.Damaged, Refused: remote.Keys(res.Refused), ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults,
+	}
 }
 
 func (cfg RestoreConfig) restore(ctx context.Context) (_ restore.Result, err error) {
@@ -115,12 +155,16 @@ func (cfg RestoreConfig) restore(ctx context.Context) (_ restore.Result, err err
 	if cfg.Path == "" || cfg.Path == memory {
 		return restore.Result{}, errors.New("Path must name a file")
 	}
+	seen, err := cfg.Seen.remote()
+	if err != nil {
+		return restore.Result{}, err
+	}
 	file, err := dbfile.Take(cfg.Path)
 	if err != nil {
 		return restore.Result{}, err
 	}
 	defer func() { err = errors.Join(err, file.Abandon()) }()
-	opts := restore.Options{File: file, Overwrite: cfg.Overwrite, Target: cfg.target(), Branch: cfg.Branch, OnConnect: onConnect(ctx, cfg.OnConnect)}
+	opts := restore.Options{File: file, Overwrite: cfg.Overwrite, Target: cfg.target(), Branch: cfg.Branch, Seen: seen, OnConnect: onConnect(ctx, cfg.OnConnect)}
 	if cfg.OnProgress != nil {
 		opts.Progress = func(p restore.Progress) {
 			cfg.OnProgress(Progress{Stage: string(p.Stage), Done: p.Done, Total: p.Total})
@@ -159,7 +203,23 @@ func (cfg RestoreConfig) bucket(ctx context.Context) (*remote.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return remote.New(retry.Store(remote.Doubting(store), retry.Default()), cfg.Name, opts), nil
+	b := remote.New(retry.Store(remote.Doubting(store), retry.Default()), cfg.Name, opts)
+	b.ExplainMissing(func(ctx context.Context) string { return elsewhere(ctx, store, cfg.Name) })
+	return b, nil
+}
+
+// elsewhere says if a bucket without a backup under the prefix that was asked has one
+// under the other common prefix, and how to name that.
+func elsewhere(ctx context.Context, store objstore.Store, name string) string {
+	other, at := s3store.Elsewhere(store)
+	if other == nil {
+		return ""
+	}
+	names, err := remote.Databases(ctx, other)
+	if err != nil || !slices.Contains(names, name) {
+		return ""
+	}
+	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL, at.Prefix)
 }
 
 // VerifyResult describes a backup that was proven.

@@ -84,7 +84,7 @@ func (g *s3Gate) config(t *testing.T) driftdb.Config {
 	return driftdb.Config{
 		Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite"), ManualSync: true, Retry: driftdb.RetryPolicy{MaxRetries: -1},
 		S3: &driftdb.S3Config{
-			Bucket: g.bucket, Region: g.server.Region, Endpoint: g.url, AccessKeyID: "AKIAANY", SecretAccessKey: "s",
+			Bucket: g.bucket, Region: g.server.Region, Endpoint: g.url, AccessKeyID: "AKIAANY", SecretAccessKey: keyOf("gate"),
 		},
 	}
 }

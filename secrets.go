@@ -1,6 +1,7 @@
 package driftdb
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -49,3 +50,8 @@ func (c S3Config) Format(f fmt.State, verb rune) { c.bucket().Format(f, verb) }
 
 // LogValue implements [slog.LogValuer], and has no key and no password in it.
 func (c S3Config) LogValue() slog.Value { return logged(c) }
+
+// MarshalJSON implements [json.Marshaler], and leaves the secret key and the session token
+// out. What is read from JSON may have them: a program that writes a configuration for
+// itself writes those fields.
+func (c S3Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.bucket()) }

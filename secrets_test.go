@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -12,6 +14,7 @@ import (
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,6 +121,11 @@ func TestSecretsArePrinted(t *testing.T) {
 				look(what+" by "+verb, fmt.Sprintf(verb, printed))
 			}
 			look(what+" by Sprint", fmt.Sprint(printed)+fmt.Sprintln(printed))
+			if data, err := json.Marshal(printed); err == nil {
+				look(what+" in JSON", string(data))
+			} else if !strings.Contains(err.Error(), "unsupported type: func") {
+				t.Error(what, err)
+			}
 			var log bytes.Buffer
 			slog.New(slog.NewTextHandler(&log, nil)).Info("x", "a", printed, slog.Group("g", "b", printed))
 			if shape == "value" || shape == "pointer" || shape == "error" {
@@ -131,6 +139,24 @@ func TestSecretsArePrinted(t *testing.T) {
 		if !strings.Contains(shown, want) {
 			t.Errorf("what is no secret is hidden, too: no %s in %s", want, shown)
 		}
+	}
+}
+
+// TestSecretsInJSON: a configuration that is read from JSON has its secrets, and all else
+// of it is written.
+func TestSecretsInJSON(t *testing.T) {
+	style := true
+	want := driftdb.S3Config{Bucket: "b", Prefix: "p", Region: "r", AccessKeyID: "id", Endpoint: "https://example.com", ForcePathStyle: &style, StorageClass: "STANDARD", DisableChecksums: true}
+	data, err := json.Marshal(want)
+	check(t, err)
+	secret := strings.Replace(string(data), `"SecretAccessKey":""`, `"SecretAccessKey":"`+canary+`"`, 1)
+	var got driftdb.S3Config
+	check(t, json.Unmarshal([]byte(secret), &got))
+	if got.SecretAccessKey != canary {
+		t.Errorf("from %s: the secret is %q", secret, got.SecretAccessKey)
+	}
+	if got.SecretAccessKey = ""; !reflect.DeepEqual(got, want) {
+		t.Errorf("from %s: %+v, want %+v", data, got, want)
 	}
 }
 
@@ -204,4 +230,35 @@ func (s parsedFile) typeOf(e ast.Expr) string {
 		}
 	}
 	return ""
+}
+
+// TestKeysFromEnv: the variable holds one key or several, as for the command, and an
+// error says which is wrong without showing any.
+func TestKeysFromEnv(t *testing.T) {
+	a, b := strings.Repeat("a1", 32), strings.Repeat("B2", 32)
+	for value, want := range map[string][]string{a: {a}, a + "," + b: {a, b}, " " + b + " ,\t" + a + "\n": {b, a}} {
+		t.Setenv(driftdb.KeyVariable, value)
+		keys, err := driftdb.KeysFromEnv()
+		if err != nil || !slices.Equal(keys, want) {
+			t.Errorf("%q: %q, %v", value, keys, err)
+		}
+		cfg := config(t)
+		cfg.EncryptionKeys = keys
+		some(t, open(t, cfg), "t", 1)
+	}
+	for value, want := range map[string]string{
+		"": "is not set", " ": "is not set", a + ",": "key 2 of 2 has 0 bytes", a + "," + a: "the same", "hunter2": "has 7 bytes",
+		a + "," + strings.Repeat("xy", 32): "key 2 of 2 is not hex",
+	} {
+		t.Setenv(driftdb.KeyVariable, value)
+		keys, err := driftdb.KeysFromEnv()
+		if !errors.Is(err, driftdb.ErrKey) || keys != nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), driftdb.KeyVariable) {
+			t.Errorf("%q: %q, %v, want %q", value, keys, err, want)
+		}
+		for _, secret := range []string{a, "hunter2", "xyxy"} {
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf("the error tells the key: %v", err)
+			}
+		}
+	}
 }

@@ -103,6 +103,11 @@ func (db *DB) StopSync() {
 }
 
 // Metrics describe an open database. Counters start at Open.
+//
+// In JSON the fields have lower-camel names, such as pendingChanges and dbSizeBytes.
+// Durations are numbers of seconds, and called so: oldestPendingAgeSeconds. Times are
+// RFC 3339, an error is its text; both are missing where there is none, and so are
+// faults. What was marshaled can be unmarshaled.
 type Metrics struct {
 	IsRunning      bool  // syncing runs in the background
 	PendingChanges int64 // committed, not in the bucket

@@ -474,14 +474,14 @@ func TestMemory(t *testing.T) {
 func TestEncrypted(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
-	key := strings.Repeat("5e", 32)
+	key := keyOf("5e")
 	cfg.EncryptionKeys = []string{key}
 	db := open(t, cfg)
 	some(t, db, "secrets", 3)
 	if _, err := db.Snapshot(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for _, keys := range [][]string{nil, {strings.Repeat("6f", 32)}} {
+	for _, keys := range [][]string{nil, {keyOf("6f")}} {
 		_, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Path: filepath.Join(t.TempDir(), "x"), Store: cfg.Store, EncryptionKeys: keys})
 		if !errors.Is(err, driftdb.ErrKey) {
 			t.Errorf("with %d other keys: %v", len(keys), err)

@@ -32,8 +32,12 @@ var (
 // Tx runs fn in a transaction that is committed when fn returns nil, and
 // rolled back when it returns an error, panics, or ctx ends. It waits for the
 // one writer. In fn, write through tx only (tx.Exec, tx.Savepoint, In(tx) of a
-// repository): what would wait for fn itself, such as another Tx, Flush or Close
-// on the same goroutine, is an error. It uses no network.
+// repository): what would wait for fn itself, such as a repository without In(tx),
+// a statement of SQL, another Tx, Flush or Close on the same goroutine, is an error at
+// once. What reads there without tx is allowed, and sees the database as it was
+// before the transaction. It uses no network.
+//
+// On another goroutine such a write waits for fn to return: do not wait for it in fn.
 //
 // [DB.Close] waits for fn for a moment only. Then it rolls back, and what fn does
 // next with tx, or Tx itself, fails with [ErrClosed].

@@ -46,11 +46,7 @@ func newWatch(t *testing.T, secrets map[string]string) *watch {
 	t.Helper()
 	w := &watch{t: t, folder: t.TempDir()}
 	for name, secret := range secrets {
-		w.add(name, secret)
-		w.add(name+" in capitals", strings.ToUpper(secret))
-		if raw, err := hex.DecodeString(secret); err == nil {
-			w.add(name+" as bytes", string(raw))
-		}
+		w.addAll(name, secret)
 	}
 	temp := filepath.Join(w.folder, "temp")
 	check(t, os.Mkdir(temp, 0o700))
@@ -74,6 +70,15 @@ func newWatch(t *testing.T, secrets map[string]string) *watch {
 	all := &slog.HandlerOptions{Level: slog.LevelDebug - 4, AddSource: true}
 	w.log = slog.New(slog.NewMultiHandler(slog.NewTextHandler(out, all), slog.NewJSONHandler(out, all)))
 	return w
+}
+
+// addAll adds a secret as it is given, and as what it is.
+func (w *watch) addAll(name, secret string) {
+	w.add(name, secret)
+	w.add(name+" in capitals", strings.ToUpper(secret))
+	if raw, err := hex.DecodeString(secret); err == nil {
+		w.add(name+" as bytes", string(raw))
+	}
 }
 
 // add adds the quarters of a secret.
@@ -105,13 +110,21 @@ func spellings(b []byte) []string {
 
 // look searches what came out at some place.
 func (w *watch) look(place string, data []byte) {
+	for _, found := range w.find(place, data) {
+		w.t.Error(found)
+	}
+}
+
+// find returns what is to be said of secrets in data.
+func (w *watch) find(place string, data []byte) (found []string) {
 	for i := range max(len(data)-1, 0) {
 		for _, trace := range w.traces[binary.BigEndian.Uint16(data[i:])] {
 			if bytes.HasPrefix(data[i:], []byte(trace.text)) {
-				w.t.Errorf("%s: has the %s: …%q…", place, trace.name, data[max(i-100, 0):i])
+				found = append(found, fmt.Sprintf("%s: has the %s: …%q…", place, trace.name, data[max(i-100, 0):i]))
 			}
 		}
 	}
+	return found
 }
 
 // printed looks at a value however it is printed, and at all errors within one.
@@ -218,9 +231,12 @@ func (w *watch) bucket(g *s3Gate, cfg driftdb.Config) {
 		check(t, err)
 		w.look("what the service knows of "+*object.Key, fmt.Appendf(nil, "%s %+v %+v", *object.Key, tags.TagSet, *got))
 		place := seal.Context{DatabaseID: info.DatabaseID, Name: strings.TrimPrefix(*object.Key, prefix)}
+		if place.Name == theManifest {
+			place.DatabaseID = "driftdb manifest v2"
+		}
 		open, err := seal.NewReader(bytes.NewReader(data), ring, place)
 		if err != nil {
-			continue // the manifest, which is not sealed
+			continue // the probe, which is not sealed
 		}
 		if data, err = io.ReadAll(open); err == nil {
 			w.opened++

@@ -2,6 +2,7 @@ package driftdb
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,6 +15,11 @@ import (
 //
 //	driftdb.Where{"age": driftdb.Gte(18), "deletedAt": nil}
 //	driftdb.Where{"age": driftdb.Ops{"$gte": 18, "$lt": 65}}
+//
+// Three keys stand beside the columns, and hold other Wheres: "$or" and "$and" take a
+// []Where, "$not" a Where; see [Or] and [Not]. All entries must hold, these too:
+//
+//	driftdb.Where{"active": true, "$or": []driftdb.Where{{"age": nil}, {"age": driftdb.Lt(18)}}}
 //
 // An empty Where matches every row where that does no harm, in reads; Update
 // and Delete want [All] for it.
@@ -38,8 +44,9 @@ const everything = ""
 type allRows struct{}
 
 // Ops maps operators to their operands; all of them must hold. The operators
-// are $gt $gte $lt $lte $ne $in $like, as functions: [Gt] [Gte] [Lt] [Lte]
-// [Ne] [In] [Like].
+// are $gt $gte $lt $lte $ne $in $nin $between $like, as functions: [Gt] [Gte] [Lt]
+// [Lte] [Ne] [In] [NotIn] [Between] [Like]; and $exists, which takes true, as
+// [NotNull], or false, as [IsNull].
 type Ops map[string]any
 
 // Op is a condition on one column.
@@ -69,6 +76,13 @@ func Ne(v any) Op { return op(schema.Ne, v) }
 // never for NULL. Without values it holds for nothing.
 func In[V any](vs ...V) Op { return op(schema.In, vs) }
 
+// NotIn holds for values that are none of vs: also for NULL, as [Ne] does. Without
+// values it holds for everything.
+func NotIn[V any](vs ...V) Op { return op(schema.NotIn, vs) }
+
+// Between holds for values from low to high, both included; never for NULL.
+func Between[V Ordered](low, high V) Op { return op(schema.Between, []V{low, high}) }
+
 // Like holds for text that matches an SQL pattern: % stands for any text, _
 // for any character. As always in SQLite, the case of ASCII letters is
 // ignored, and that of others is not.
@@ -94,37 +108,53 @@ func op(o schema.Operator, v any) Op {
 }
 
 // terms takes a Where apart.
-func (w Where) terms() ([]schema.Term, error) {
+func (w Where) terms() ([]schema.Term, error) { return w.termsAt(0) }
+
+// termsAt is terms for a Where that is in so many others.
+func (w Where) termsAt(depth int) ([]schema.Term, error) {
 	if w.isAll() {
 		return nil, nil
 	}
 	terms := make([]schema.Term, 0, len(w))
-	for column, condition := range w {
-		n := len(terms)
-		switch c := condition.(type) {
-		case Op:
-			terms = append(terms, c.terms...)
-		case Ops:
-			var err error
-			if terms, err = c.appendTo(terms); err != nil {
-				return nil, &schema.Error{Column: column, Reason: err.Error()}
-			}
-		case map[string]any:
-			var err error
-			if terms, err = Ops(c).appendTo(terms); err != nil {
-				return nil, &schema.Error{Column: column, Reason: err.Error()}
-			}
-		case allRows:
-			return nil, &schema.Error{Reason: "All stands alone: a condition was added to it"}
+	for key, condition := range w {
+		var err error
+		switch key {
+		case or, and, not:
+			terms, err = appendGroups(terms, key, condition, depth)
 		default:
-			terms = append(terms, schema.Term{Op: schema.Eq, Value: c})
+			terms, err = appendColumn(terms, key, condition)
 		}
-		if len(terms) == n {
-			return nil, &schema.Error{Column: column, Reason: "its condition has no operator"}
+		if err != nil {
+			return nil, err
 		}
-		for i := range terms[n:] {
-			terms[n+i].Column = column
-		}
+	}
+	return terms, nil
+}
+
+// appendColumn appends the condition on a column.
+func appendColumn(terms []schema.Term, column string, condition any) ([]schema.Term, error) {
+	n := len(terms)
+	var err error
+	switch c := condition.(type) {
+	case Op:
+		terms = append(terms, c.terms...)
+	case Ops:
+		terms, err = c.appendTo(terms)
+	case map[string]any:
+		terms, err = Ops(c).appendTo(terms)
+	case allRows:
+		return nil, &schema.Error{Reason: "All stands alone: a condition was added to it"}
+	default:
+		terms = append(terms, schema.Term{Op: schema.Eq, Value: c})
+	}
+	if err == nil && len(terms) == n {
+		err = errors.New("its condition has no operator")
+	}
+	if err != nil {
+		return nil, &schema.Error{Column: column, Reason: err.Error()}
+	}
+	for i := range terms[n:] {
+		terms[n+i].Column = column
 	}
 	return terms, nil
 }
@@ -132,9 +162,21 @@ func (w Where) terms() ([]schema.Term, error) {
 // appendTo appends a term without a column for each operator.
 func (o Ops) appendTo(terms []schema.Term) ([]schema.Term, error) {
 	for name, operand := range o {
+		if name == "$exists" {
+			exists, ok := operand.(bool)
+			if !ok {
+				return nil, fmt.Errorf("$exists takes true or false, not a %T", operand)
+			}
+			op := schema.Eq
+			if exists {
+				op = schema.Ne
+			}
+			terms = append(terms, schema.Term{Op: op})
+			continue
+		}
 		op, ok := schema.ParseOperator(name)
 		if !ok {
-			return nil, fmt.Errorf("%q is no operator: $gt, $gte, $lt, $lte, $ne, $in and $like are", name)
+			return nil, fmt.Errorf("%q is no operator on a column: $gt, $gte, $lt, $lte, $ne, $in, $nin, $between, $like and $exists are", name)
 		}
 		terms = append(terms, schema.Term{Op: op, Value: operand})
 	}

@@ -126,6 +126,9 @@ var (
 	ErrPrecondition = errors.New("objstore: precondition failed")
 	// ErrNoBucket says that the bucket or folder itself is missing.
 	ErrNoBucket = errors.New("objstore: no such bucket")
+	// ErrUnreachable says that no connection to the service could be made: its name does
+	// not resolve, nobody listens there, or there is no network. It may pass.
+	ErrUnreachable = errors.New("objstore: the service cannot be reached")
 	// ErrFolderReplaced says that a folder is not the one that it was when the
 	// store was opened; usually its disk is not mounted. It wraps ErrNoBucket.
 	// See Dir.

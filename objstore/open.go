@@ -37,8 +37,8 @@ func Register(scheme string, open func(ctx context.Context, u *url.URL) (Store, 
 // Open makes the store that a URL names:
 //
 //	file:///path/to/folder       as by Dir; on Windows file:///C:/path
-//	s3://bucket/prefix?region=…  with package s3store imported, which tells
-//	                             its parameters
+//	s3://bucket?region=…         with package s3store imported, which tells
+//	s3://bucket/prefix?region=…  its parameters; the default prefix is driftdb
 //
 // Characters that mean something in a URL, such as "?", "#" and "%", are
 // percent-encoded in a path. ctx bounds Open only.

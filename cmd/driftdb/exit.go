@@ -21,6 +21,7 @@ const (
 	exitNoBackup = 3
 	exitDamaged  = 4
 	exitKey      = 5
+	exitConflict = 6
 )
 
 // usageError is about how the program was called.
@@ -50,10 +51,12 @@ var known = []struct {
 	{driftdb.ErrKey, exitKey, "give the keys in DRIFTDB_KEY or with --key-file"},
 	{driftdb.ErrNoBackup, exitNoBackup, "driftdb status --store URL lists what the store has"},
 	{driftdb.ErrVersion, exitFailed, "upgrade this program"},
+	{driftdb.ErrRolledBack, exitDamaged, ""},
 	{driftdb.ErrCorrupt, exitDamaged, ""},
 	{driftdb.ErrLocked, exitFailed, "close the program that has the file open"},
-	{driftdb.ErrFenced, exitFailed, "what this writer had not sent is a branch: driftdb status lists it, driftdb restore --branch writes it to a file"},
-	{driftdb.ErrDiverged, exitFailed, "driftdb restore writes what the store has to another file"},
+	{driftdb.ErrConflict, exitConflict, "choose a side with --prefer ours or --prefer theirs, or for single tables with --table"},
+	{driftdb.ErrFenced, exitFailed, "driftdb resolve brings what this writer had not sent into the history; it is a branch, too, which driftdb status lists"},
+	{driftdb.ErrDiverged, exitFailed, "driftdb resolve makes one history of both, if they are one database; driftdb restore writes what the store has to another file"},
 	{objstore.ErrNoBucket, exitFailed, "check the URL of --store; a bucket or folder has to be made first"},
 	{fs.ErrPermission, exitFailed, "check the rights on the file or bucket, and for S3 the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"},
 }

@@ -119,7 +119,7 @@ func (a *app) collect(ctx context.Context, o *gcOptions, cfg driftdb.RestoreConf
 	}()
 	db, err := driftdb.Open(ctx, driftdb.Config{
 		Name: o.name, Path: o.path, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys,
-		Retention: o.retention, Takeover: driftdb.Refuse, OnEvent: a.warn,
+		Retention: o.retention, RefuseTakeover: true, OnEvent: a.warn,
 		ManualSync: true, // or a round in the background collects, uncounted
 	})
 	if err != nil {

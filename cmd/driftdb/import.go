@@ -103,7 +103,7 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 		SyncInterval: time.Second, OnEvent: a.warn,
 	}
 	if o.noTakeover {
-		cfg.Takeover = driftdb.Refuse
+		cfg.RefuseTakeover = true
 	}
 	db, err := driftdb.Open(ctx, cfg)
 	if err != nil {
@@ -136,7 +136,8 @@ func (a *app) askBucket(ctx context.Context, at driftdb.RestoreConfig) error {
 	defer cancel()
 	_, err := driftdb.Backup(bounded, at)
 	switch {
-	case errors.Is(err, driftdb.ErrNoBackup):
+	case errors.Is(err, driftdb.ErrNoBackup): // a new one begins
+		a.hintElsewhere(bounded, at.Store, at.Name)
 		return nil
 	case err != nil && bounded.Err() != nil && ctx.Err() == nil:
 		a.stderr.Printf("warning: the bucket does not answer; importing without it: %v\n", err)

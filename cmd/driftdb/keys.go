@@ -5,25 +5,19 @@ import (
 	"os"
 	"runtime"
 	"strings"
-)
 
-// keyVariable is the environment variable with the encryption keys.
-const keyVariable = "DRIFTDB_KEY"
+	"github.com/driftdb/driftdb-go"
+)
 
 // keys returns the encryption keys: those of --key-file, or else those of the
 // environment. None means that the bucket is not encrypted. They are checked
 // by the library, which never repeats them in an error.
 func (a *app) keys() ([]string, error) {
 	if a.keyFile == "" {
-		list := strings.TrimSpace(os.Getenv(keyVariable))
-		if list == "" {
+		if strings.TrimSpace(os.Getenv(driftdb.KeyVariable)) == "" {
 			return nil, nil
 		}
-		keys := strings.Split(list, ",")
-		for i := range keys {
-			keys[i] = strings.TrimSpace(keys[i])
-		}
-		return keys, nil
+		return driftdb.KeysFromEnv()
 	}
 	content, err := os.ReadFile(a.keyFile)
 	if err != nil {

@@ -129,6 +129,20 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		}
 		makeBranch(ts, args[0], args[1], args[2], args[3])
 	},
+	// offline NAME FILE SQL executes a statement on the database NAME in FILE, which does
+	// not reach the store. online NAME FILE sends what FILE has.
+	"offline": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 3 {
+			ts.Fatalf("usage: offline NAME FILE SQL")
+		}
+		writeOffline(ts, args[0], args[1], args[2])
+	},
+	"online": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: online NAME FILE")
+		}
+		goOnline(ts, args[0], args[1])
+	},
 	// days N NAME lets days pass for the store and the database NAME in it.
 	"days": func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) != 2 {

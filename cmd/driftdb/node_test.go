@@ -25,9 +25,13 @@ func nodeConfig(ts *testscript.TestScript, name, file string) driftdb.Config {
 // takeOver makes FILE, restored from the store, another node's copy of the
 // database NAME, and that node its writer.
 func takeOver(ts *testscript.TestScript, name, file string) {
-	db, err := driftdb.Open(context.Background(), nodeConfig(ts, name, file))
+	cfg := nodeConfig(ts, name, file)
+	cfg.ManualSync = true
+	db, err := driftdb.Open(context.Background(), cfg)
 	ts.Check(err)
-	ts.Check(db.Close())
+	_, err = db.Snapshot(context.Background())
+	ts.Check(err)
+	ts.Check(db.Close()) // which does not say that the name is free
 }
 
 // makeBranch opens the database NAME in FILE, lets OTHER take it over, and
@@ -48,6 +52,24 @@ func makeBranch(ts *testscript.TestScript, name, file, other, query string) {
 	if err := db.Flush(ctx); !errors.Is(err, driftdb.ErrFenced) {
 		ts.Fatalf("flush after %s has taken over: %v", other, err)
 	}
+}
+
+// writeOffline executes a statement on the database NAME in FILE, which is made if it is
+// missing, without the store.
+func writeOffline(ts *testscript.TestScript, name, file, query string) {
+	cfg := nodeConfig(ts, name, file)
+	cfg.Store, cfg.AutoRestore = nil, false
+	db, err := driftdb.Open(context.Background(), cfg)
+	ts.Check(err)
+	_, err = db.Exec(context.Background(), query)
+	ts.Check(errors.Join(err, db.Close()))
+}
+
+// goOnline sends what FILE has.
+func goOnline(ts *testscript.TestScript, name, file string) {
+	db, err := driftdb.Open(context.Background(), nodeConfig(ts, name, file))
+	ts.Check(err)
+	ts.Check(db.Shutdown(context.Background()))
 }
 
 // times are what a manifest says by the store's clock, and checksum is what one that

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/objstore"
-	_ "github.com/driftdb/driftdb-go/objstore/s3store" // s3:// URLs
+	"github.com/driftdb/driftdb-go/objstore/s3store" // and s3:// URLs
 	"github.com/spf13/cobra"
 )
 
@@ -17,7 +18,7 @@ type place struct {
 }
 
 func (p *place) flags(c *cobra.Command) {
-	c.Flags().StringVar(&p.url, "store", "", "`URL` of the store, file:///folder or s3://bucket/prefix")
+	c.Flags().StringVar(&p.url, "store", "", "`URL` of the store, file:///folder or s3://bucket; s3://bucket/prefix if the prefix is not driftdb")
 	c.Flags().StringVar(&p.name, "name", "", "`NAME` of the database in the store")
 }
 
@@ -46,4 +47,22 @@ func openStore(ctx context.Context, url string) (objstore.Store, error) {
 		err = usage(err)
 	}
 	return store, err
+}
+
+// hintElsewhere says if a bucket that has nothing under the prefix that was asked has a
+// database of this name under the other common one; any database, for no name.
+func (a *app) hintElsewhere(ctx context.Context, store objstore.Store, name string) {
+	other, at := s3store.Elsewhere(store)
+	if other == nil {
+		return
+	}
+	names, err := driftdb.Backups(ctx, other)
+	if err != nil || len(names) == 0 || name != "" && !slices.Contains(names, name) {
+		return
+	}
+	what := "databases"
+	if name != "" {
+		what = "a database of this name"
+	}
+	a.stderr.Printf("hint: the bucket has %s under another prefix: use --store '%s'\n", what, at.URL)
 }

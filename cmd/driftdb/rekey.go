@@ -3,16 +3,25 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/spf13/cobra"
 )
 
+type rekeyOptions struct {
+	place
+	leaked bool
+	db     string
+}
+
 func (a *app) rekeyCommand() *cobra.Command {
-	var p place
+	o := new(rekeyOptions)
 	c := &cobra.Command{
-		Use:   "rekey --store URL --name NAME",
+		Use:   "rekey --store URL --name NAME [--after-leak [--db FILE]]",
 		Short: "Encrypt a backup anew, with another key",
 		Long: `Encrypt anew, with the first of the keys, whatever other keys have encrypted of
 a backup. The contents stay what they are. To replace a key:
@@ -26,35 +35,67 @@ a backup. The contents stay what they are. To replace a key:
   4. Take the old key away from all programs. Whoever has it can still read old
      copies of the bucket, and versions of objects that the bucket keeps.
 
-Every object is read, and written once if that is needed. An interrupted rekey
-leaves a backup that both keys together can read; run it again, and it goes on
-where it was. A backup without encryption stays without it: that is an error.
+If somebody else may have the old key:
 
-With --json the result is {"database", "objects", "changed", "bytes",
-"seconds"}: how many objects are encrypted, and how many and how large are those
-that this run has encrypted anew.`,
+  1. Stop the programs that write to the backup, and change the credentials of
+     the store.
+  2. Run driftdb rekey --after-leak with the new key in front of the old one. It
+     ends with a proof that the new key alone is enough. With --db FILE it also
+     compares what is restored with the database itself: until now, whoever had
+     the key and could write to the bucket could have changed anything.
+  3. Give the programs the new key alone, and start them. What the old key has
+     encrypted does not count any more, whoever stores it.
+
+What was read with the old key stays known, and older copies and versions of the
+objects stay readable with it: delete those.
+
+The new key is given to what the manifest leads to, once it is proven. Other
+objects stay as they are, and are named: nothing in the backup needs them, or,
+which is an error, they are not what the manifest leads to.
+
+What another key has encrypted is read twice, and written once. An interrupted
+rekey leaves a backup that both keys together can read; run it again, and it
+goes on where it was. A backup without encryption stays without it: that is an
+error.
+
+With --json the result is {"database", "objects", "changed", "bytes", "left",
+"seconds"}: how many objects are encrypted with the first key, how many and how
+large are those that this run has encrypted anew, and the names of those that
+were left as they were, if any.`,
 	}
-	p.flags(c)
-	return a.command(c, func(ctx context.Context, _ []string) error { return a.runRekey(ctx, p) }, "store", "name")
+	o.flags(c)
+	c.Flags().BoolVar(&o.leaked, "after-leak", false, "somebody else may have the old key")
+	c.Flags().StringVar(&o.db, "db", "", "after a leak, compare the backup with the database in `FILE`")
+	return a.command(c, func(ctx context.Context, _ []string) error {
+		if o.db != "" && !o.leaked {
+			return usagef("--db needs --after-leak")
+		}
+		return a.runRekey(ctx, o)
+	}, "store", "name")
 }
 
 // rekeyed is the result of a rekey.
 type rekeyed struct {
-	Database string  `json:"database"`
-	Objects  int     `json:"objects"`
-	Changed  int     `json:"changed"`
-	Bytes    int64   `json:"bytes"`
-	Seconds  float64 `json:"seconds"`
+	Database string   `json:"database"`
+	Objects  int      `json:"objects"`
+	Changed  int      `json:"changed"`
+	Bytes    int64    `json:"bytes"`
+	Left     []string `json:"left,omitempty"`
+	Seconds  float64  `json:"seconds"`
 }
 
-func (a *app) runRekey(ctx context.Context, p place) error {
+func (a *app) runRekey(ctx context.Context, o *rekeyOptions) error {
 	began := time.Now()
-	cfg, err := a.open(ctx, p)
+	cfg, err := a.open(ctx, o.place)
 	if err != nil {
 		return err
 	}
+	run := driftdb.Rekey
+	if o.leaked {
+		run = driftdb.RekeyAfterLeak
+	}
 	bar := a.stderr.Bar("encrypting anew", -1)
-	r, err := driftdb.Rekey(ctx, cfg, func(r driftdb.RekeyResult) {
+	r, err := run(ctx, cfg, func(r driftdb.RekeyResult) {
 		bar.Set(count(int64(r.Changed))+" of "+plural(int64(r.Objects), "object", "objects")+" encrypted anew", int64(r.Objects), -1)
 	})
 	bar.Stop()
@@ -66,8 +107,72 @@ func (a *app) runRekey(ctx context.Context, p place) error {
 	case err != nil:
 		return err
 	}
+	for _, key := range r.Left {
+		a.stderr.Printf("note: %s is left under another key, or none: nothing in the backup needs it. If it is not gone in some days, look at it, and delete it\n", key)
+	}
+	if o.leaked {
+		if err := a.afterLeak(ctx, cfg, o.db); err != nil {
+			return err
+		}
+	}
 	took := time.Since(began)
-	return a.report(rekeyed{p.name, r.Objects, r.Changed, r.Bytes, seconds(took)},
+	return a.report(rekeyed{o.name, r.Objects, r.Changed, r.Bytes, r.Left, seconds(took)},
 		"%s has %s under the first key; %s of them, %s, encrypted anew in %.1f s\n",
-		p.name, plural(int64(r.Objects), "object", "objects"), count(int64(r.Changed)), size(r.Bytes), took.Seconds())
+		o.name, plural(int64(r.Objects), "object", "objects"), count(int64(r.Changed)), size(r.Bytes), took.Seconds())
+}
+
+// afterLeak proves that the first key alone is enough, compares the backup with the
+// database in file, if there is one, and says what is left to do.
+func (a *app) afterLeak(ctx context.Context, cfg driftdb.RestoreConfig, file string) (err error) {
+	folder, err := os.MkdirTemp("", "driftdb-rekey-") // of this user alone
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	cfg.EncryptionKeys, cfg.Path = cfg.EncryptionKeys[:1], filepath.Join(folder, "restored.db")
+	r, err := a.watchRestore(cfg, func(cfg driftdb.RestoreConfig) (driftdb.RestoreResult, error) {
+		return driftdb.Restore(ctx, cfg)
+	})
+	if err != nil {
+		return fmt.Errorf("with the first key alone: %w", err)
+	}
+	a.stderr.Printf("the first key alone restores %s up to change %d\n", cfg.Name, r.Sequence)
+	if file != "" {
+		if err := compareFiles(ctx, cfg.Name, file, cfg.Path); err != nil {
+			return err
+		}
+		a.stderr.Printf("%s holds the same\n", file)
+	} else {
+		a.stderr.Printf("warning: whoever had the old key could have changed the backup until now: compare a restore with the database itself (--db FILE)\n")
+	}
+	a.stderr.Printf("warning: what was read with the old key stays known, and older copies of the bucket, and versions that it keeps, stay readable with it: delete them\n")
+	a.stderr.Printf("now take the old key away from every program, change the credentials of the store if somebody else may have them, and start the programs with the new key alone\n")
+	return nil
+}
+
+// compareFiles says whether the database of that name in file holds the same rows in the
+// same tables as what was restored.
+func compareFiles(ctx context.Context, name, file, restored string) error {
+	var sums [2]digest
+	for i, path := range []string{file, restored} {
+		if _, err := os.Stat(path); err != nil {
+			return err
+		}
+		db, err := driftdb.Open(ctx, driftdb.Config{Name: name, Path: path})
+		if err != nil {
+			return err
+		}
+		sums[i], err = takeDigest(ctx, db)
+		if err = errors.Join(err, db.Close()); err != nil {
+			return err
+		}
+	}
+	if sums[0] != sums[1] {
+		return hinted{
+			fmt.Errorf("%w: %s has %d rows in %d tables, the backup %d in %d, and they are not the same", driftdb.ErrCorrupt,
+				file, sums[0].rows, sums[0].tables, sums[1].rows, sums[1].tables),
+			"if the file has changes that were not sent, send them (DB.Flush) and compare again; if not, somebody has changed the backup: begin another one from the file, under a new name",
+		}
+	}
+	return nil
 }

@@ -51,12 +51,13 @@ func (a *app) root() *cobra.Command {
 A store is a URL:
 
   file:///path/to/folder                           a folder, which must exist
-  s3://bucket/prefix?region=REGION                 Amazon S3
+  s3://bucket?region=REGION                        Amazon S3
   s3://bucket/prefix?endpoint=URL&path_style=true  a service with its protocol
 
-An s3 URL may also have sse, kms_key_id and storage_class, which go with all that
-is stored, and checksums=false. Credentials for S3 come from where every AWS tool
-takes them: the environment, a profile, or the machine's role.
+Without a prefix it is driftdb, as in the Go library; s3://bucket?prefix=/ is the
+root of the bucket. An s3 URL may also have sse, kms_key_id and storage_class,
+which go with all that is stored, and checksums=false. Credentials for S3 come from
+where every AWS tool takes them: the environment, a profile, or the machine's role.
 
 If the bucket is encrypted, its keys are taken from DRIFTDB_KEY (64 hex digits
 each, separated by commas) or from --key-file (one key a line, # starts a
@@ -67,7 +68,7 @@ Results go to standard output, everything else to standard error. What a store o
 database holds is escaped where it would command a terminal, as \n or \x1b.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
-5 wrong or missing key.`,
+5 wrong or missing key, 6 conflicts that need a choice.`,
 		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -77,7 +78,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	root.PersistentFlags().StringVar(&a.keyFile, "key-file", "", "`FILE` with the encryption keys, one a line (default: DRIFTDB_KEY)")
 	root.AddCommand(a.demoCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(), a.logCommand(), a.verifyCommand(),
-		a.gcCommand(), a.rekeyCommand())
+		a.gcCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(), a.detachCommand())
 	return root
 }
 

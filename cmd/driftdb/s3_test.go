@@ -15,7 +15,10 @@ func TestS3(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			srv := s3test.Start(t, opts...)
 			query := "?path_style=true&region=" + srv.Region + "&endpoint=" + url.QueryEscape(srv.Endpoint)
+			plain := "s3://" + srv.NewBucket(t) + query
 			env := map[string]string{
+				"PLAIN":                 plain,
+				"ROOT":                  plain + "&prefix=/",
 				"BUCKET":                "s3://" + srv.NewBucket(t) + "/some/prefix" + query,
 				"NO_BUCKET":             "s3://no-such-bucket" + query,
 				"AWS_ACCESS_KEY_ID":     srv.AccessKey,

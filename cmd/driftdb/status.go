@@ -103,6 +103,7 @@ func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 	}
 	if len(names) == 0 {
 		a.stderr.Printf("the store holds no database\n")
+		a.hintElsewhere(ctx, store, "")
 	}
 	list, failed := []databaseStatus{}, []error(nil)
 	for _, name := range names {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -10,20 +11,25 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
 // verified is what this machine remembers of the last time that it proved a
-// backup. It is kept in a file for each backup, outside the bucket: proving is
+// backup, and of the furthest point that the backup has confirmed then. It is kept in a file for each backup, outside the bucket: proving is
 // reading. A file that is missing or broken is no knowledge, and no error.
 type verified struct {
 	Store      string    `json:"store"`
 	Database   string    `json:"database"`
 	DatabaseID string    `json:"databaseId"`
 	Sequence   int64     `json:"sequence"`
-	VerifiedAt time.Time `json:"verifiedAt"`
+	VerifiedAt time.Time `json:"verifiedAt,omitzero"` // zero: it was damaged since
+
+	Seen   driftdb.Point `json:"seen"`
+	SeenAt time.Time     `json:"seenAt,omitzero"`
 }
 
 // verifiedOf names the backup, about which nothing is known yet.
@@ -38,12 +44,20 @@ func storePlace(storeURL string) string {
 	if err != nil {
 		return "" // no store was ever opened by this one
 	}
-	place := url.URL{Scheme: u.Scheme, Host: u.Host, Path: path.Clean("/" + u.Path)}
+	place := url.URL{Scheme: u.Scheme, Host: u.Host, Path: path.Clean("/" + cmp.Or(strings.Trim(u.Path, "/"), prefixOf(u)))}
 	if endpoint, err := url.Parse(u.Query().Get("endpoint")); err == nil && endpoint.Host != "" {
 		endpoint = &url.URL{Scheme: endpoint.Scheme, Host: endpoint.Host, Path: endpoint.Path}
 		place.RawQuery = url.Values{"endpoint": {endpoint.String()}}.Encode()
 	}
 	return place.String()
+}
+
+// prefixOf is what an s3 URL without a path has as its prefix.
+func prefixOf(u *url.URL) string {
+	if u.Scheme != "s3" {
+		return ""
+	}
+	return cmp.Or(u.Query().Get("prefix"), s3store.DefaultPrefix)
 }
 
 // file is where v is kept: its name says which backup v is about.
@@ -100,8 +114,13 @@ func (v verified) remember() error {
 	return nil
 }
 
-// forget is for a backup that has turned out to be damaged.
-func (v verified) forget() error {
+// damaged takes the proof back, for a backup that has turned out to be damaged. What the
+// backup has confirmed before stays known.
+func (v verified) damaged() error {
+	v.Sequence, v.VerifiedAt = 0, time.Time{}
+	if v.Seen != (driftdb.Point{}) {
+		return v.remember()
+	}
 	file, err := v.file()
 	if err != nil {
 		return nil // it was never remembered
@@ -110,4 +129,17 @@ func (v verified) forget() error {
 		return err
 	}
 	return nil
+}
+
+// rolledBack adds to err, for a backup that does not have the point any more that it had,
+// when that was.
+func (v verified) rolledBack(err error) error {
+	file, ferr := v.file()
+	if ferr != nil {
+		return err
+	}
+	return hinted{
+		fmt.Errorf("%w (proven here at %s)", err, v.SeenAt.UTC().Format(time.RFC3339)),
+		"somebody has put an older state of the bucket back, or it was lost: the database itself, older versions in the store, and copies may have the rest. If it was on purpose, delete " + file,
+	}
 }

@@ -13,8 +13,10 @@ func TestStorePlace(t *testing.T) {
 	for _, c := range []struct{ url, want string }{
 		{"file:///srv/store", "file:///srv/store"},
 		{"file:///srv//store/", "file:///srv/store"},
-		{"s3://bucket", "s3://bucket/"},
-		{"s3://bucket/", "s3://bucket/"},
+		{"s3://bucket", "s3://bucket/driftdb"},
+		{"s3://bucket/", "s3://bucket/driftdb"},
+		{"s3://bucket/driftdb", "s3://bucket/driftdb"},
+		{"s3://bucket?prefix=/&region=eu-west-1", "s3://bucket/"},
 		{"s3://bucket/a/b?region=eu-west-1", "s3://bucket/a/b"},
 		{"s3://id:secret@bucket/a/b?region=eu-west-1&secret=x", "s3://bucket/a/b"},
 		{"s3://bucket/a/b?path_style=true&endpoint=http://localhost:9000&checksums=false", minio},

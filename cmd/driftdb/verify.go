@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/spf13/cobra"
@@ -24,6 +25,10 @@ driftdb status to show, in the folder driftdb of the user's cache folder
 ($XDG_CACHE_HOME or ~/.cache; ~/Library/Caches on macOS; %LocalAppData% on
 Windows). Other machines do not know of it. Damage takes it back.
 
+It also remembers the last change that the backup had confirmed then, the epoch
+and the hash of everything up to there. If the backup does not have that any
+more, somebody has put an older state of it back: the exit code is 4.
+
 With --json the result is {"database", "sequence", "time", "rows", "tables",
 "bytes", "seconds", "verifiedAt"}, as for restore.`,
 	}
@@ -43,17 +48,23 @@ func (a *app) runVerify(ctx context.Context, p place) error {
 		return err
 	}
 	v := verifiedOf(p.url, info)
+	v.recall()
+	cfg.Seen = v.Seen
+	var verifiedAt time.Time
 	r, err := a.watchRestore(cfg, func(cfg driftdb.RestoreConfig) (driftdb.RestoreResult, error) {
 		r, err := driftdb.Verify(ctx, cfg)
-		v.Sequence, v.VerifiedAt = r.Sequence, r.VerifiedAt
+		verifiedAt = r.VerifiedAt
 		return r.RestoreResult, err
 	})
-	if errors.Is(err, driftdb.ErrCorrupt) {
-		return errors.Join(err, v.forget())
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, driftdb.ErrRolledBack):
+		return v.rolledBack(err)
+	case errors.Is(err, driftdb.ErrCorrupt):
+		return errors.Join(err, v.damaged())
+	case err != nil:
 		return err
 	}
+	v.Sequence, v.VerifiedAt, v.Seen, v.SeenAt = r.Sequence, verifiedAt, r.Confirmed, verifiedAt
 	if err := v.remember(); err != nil {
 		a.stderr.Printf("warning: driftdb status will not know of this proof: %v\n", err)
 	}

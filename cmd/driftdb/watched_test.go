@@ -6,30 +6,57 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/driftdb/driftdb-go"
 )
 
 // exitSecret is the exit code of a program that has printed a secret. No test wants it.
 const exitSecret = 99
 
 // watched is main for tests: it fails if a secret that the program was given is in its
-// output.
+// output, or in a file of the test's that is not one with keys.
 func watched() {
 	var printed, errs bytes.Buffer
 	code := program(io.MultiWriter(os.Stdout, &printed), io.MultiWriter(os.Stderr, &errs))
 	printed.Write(errs.Bytes())
-	if secret := leaked(printed.Bytes(), givenSecrets(os.Args[1:])); secret != "" {
+	secrets := givenSecrets(os.Args[1:])
+	if secret := leaked(printed.Bytes(), secrets); secret != "" {
 		fmt.Fprintf(os.Stderr, "TEST FAILED: the secret %.4s… was printed\n", secret)
 		code = exitSecret
+	}
+	if work := os.Getenv("WORK"); work != "" { // as scripts have it
+		for _, found := range leakedInto(work, secrets) {
+			fmt.Fprintln(os.Stderr, "TEST FAILED:", found)
+			code = exitSecret
+		}
 	}
 	os.Exit(code)
 }
 
+// leakedInto names the files below folder that a secret is in. Files with keys end in
+// .keys.
+func leakedInto(folder string, secrets []string) (found []string) {
+	_ = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() || filepath.Ext(path) == ".keys" {
+			return nil // others may remove it
+		}
+		data, _ := os.ReadFile(path)
+		if secret := leaked(append([]byte(path+"\n"), data...), secrets); secret != "" {
+			found = append(found, fmt.Sprintf("%s has the secret %.4s…", path, secret))
+		}
+		return nil
+	})
+	return found
+}
+
 // givenSecrets are the keys and credentials that a program with these arguments gets.
 func givenSecrets(args []string) []string {
-	secrets := strings.Split(os.Getenv(keyVariable), ",")
+	secrets := strings.Split(os.Getenv(driftdb.KeyVariable), ",")
 	secrets = append(secrets, os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
 	for i, arg := range args {
 		file, joined := strings.CutPrefix(arg, "--key-file=")
@@ -80,6 +107,13 @@ func TestWatched(t *testing.T) {
 		if leaked([]byte("text "+printed+" text"), []string{"", "wrong", " " + key}) != key {
 			t.Errorf("%q is not seen", printed)
 		}
+	}
+	folder := t.TempDir()
+	for _, name := range []string{"a.keys", "a.db"} {
+		check(t, os.WriteFile(filepath.Join(folder, name), raw, 0o600))
+	}
+	if found := leakedInto(folder, []string{key}); len(found) != 1 || !strings.Contains(found[0], "a.db") {
+		t.Errorf("in files: %q", found)
 	}
 	if found := leaked([]byte("01234567, wrong"), []string{key, "wrong", ""}); found != "" {
 		t.Errorf("%q is seen where it is not", found)

@@ -16,6 +16,7 @@ import (
 // statements, rows.
 type Connector struct {
 	open   func() (*Conn, error)
+	own    func() error
 	settle func(context.Context) error
 	lent   sqlite.Loans
 }
@@ -25,10 +26,12 @@ var (
 	_ driver.Driver    = (*Connector)(nil)
 )
 
-// NewConnector returns a connector whose connections are opened with open. settle is
-// called where a commit would be, or was, ErrContested, and ends that.
-func NewConnector(open func() (*Conn, error), settle func(context.Context) error) *Connector {
-	return &Connector{open: open, settle: settle}
+// NewConnector returns a connector whose connections are opened with open. own is an
+// error if its caller holds the write lock on another connection: who would wait for
+// that lock there gets it, and does not wait for itself. settle is called where a commit
+// would be, or was, ErrContested, and ends that.
+func NewConnector(open func() (*Conn, error), own func() error, settle func(context.Context) error) *Connector {
+	return &Connector{open: open, own: own, settle: settle}
 }
 
 // Connect opens a connection.
@@ -38,7 +41,7 @@ func (k *Connector) Connect(context.Context) (driver.Conn, error) {
 		if s.c, err = k.open(); err != nil {
 			return nil, err
 		}
-		s.loan, s.lent, s.settle = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent, k.settle
+		s.loan, s.lent, s.own, s.settle = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent, k.own, k.settle
 		return s.loan, nil
 	})
 	if err != nil {
@@ -71,6 +74,7 @@ type session struct {
 	c      *Conn
 	loan   *sqlite.Loan
 	lent   *sqlite.Loans
+	own    func() error // as NewConnector got it
 	settle func(context.Context) error
 	tx     txState
 }
@@ -114,7 +118,16 @@ func (s *session) use(fn func() error) error {
 		return err
 	}
 	defer s.loan.Leave()
-	return s.explain(fn())
+	own := s.own()
+	if own == nil {
+		return s.explain(fn())
+	}
+	var err error
+	s.c.Impatiently(func() { err = fn() })
+	if sqlite.IsBusy(err) {
+		err = fmt.Errorf("%w: %w", own, err)
+	}
+	return s.explain(err)
 }
 
 // settled runs fn, a statement that leaves nothing behind when it fails, once more if

@@ -67,8 +67,8 @@ func (h *Hub) Refused() error {
 }
 
 // ErrContested says that a commit was not made, and can be made again at once: the
-// history has a writer elsewhere, and has to be taken over first.
-var ErrContested = errors.New("another node writes the history of this database")
+// history had its last writer elsewhere, and has to be taken over first.
+var ErrContested = errors.New("another node was the last writer of this database")
 
 // Contest makes every commit that changes something fail with ErrContested, until it is
 // called with false. Barriers that answer for what others have committed pass.

@@ -3,6 +3,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/change"
@@ -77,6 +78,7 @@ type recorder struct {
 	ownAt     schemaMark        // … in this one …
 	newest    int64             // … whose last row this is
 	sequences sequences
+	largest   int64 // how many pages main has had, as _driftdb_meta says; less, if that is not known
 }
 
 // mark is where a savepoint began.
@@ -89,7 +91,7 @@ type statements struct {
 	last, insert, remove        *sqlite.Stmt
 	findShape, addShape         *sqlite.Stmt
 	schemaV, userV, appV, owned *sqlite.Stmt
-	newest                      *sqlite.Stmt
+	newest, largest             *sqlite.Stmt
 }
 
 func (r *recorder) prepare() error {
@@ -107,6 +109,7 @@ func (r *recorder) prepare() error {
 		{&r.st.appV, "PRAGMA main.application_id"},
 		{&r.st.owned, "SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE rowid > ?1 AND tbl_name >= '_driftdb_' COLLATE NOCASE AND tbl_name < '_driftdb`' COLLATE NOCASE ORDER BY name"},
 		{&r.st.newest, "SELECT max(rowid) FROM main.sqlite_schema"},
+		{&r.st.largest, "INSERT INTO main._driftdb_meta(key, value) VALUES('largest', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value WHERE value < excluded.value"},
 	} {
 		var err error
 		if *s.st, err = r.c.Prepare(s.q); err != nil {
@@ -272,7 +275,24 @@ func (r *recorder) flush() error {
 		}
 		return r.fail
 	}
+	if err := r.measure(); err != nil {
+		return err
+	}
 	return r.write(next, now)
+}
+
+// measure notes how many pages main has now, if it never had as many, rounded up to a
+// power of two, 1024 at least: so the note is seldom written. Here nothing has been taken off the file
+// yet that auto_vacuum takes off in the commit. Whoever replays the transaction needs
+// about as many.
+func (r *recorder) measure() error {
+	if r.c.PageCount() <= r.largest {
+		return nil
+	}
+	r.largest = 1 << max(10, bits.Len64(uint64(r.c.PageCount()-1)))
+	r.st.largest.BindInt64(1, r.largest)
+	_, err := r.run(r.st.largest, nil)
+	return err
 }
 
 var errTampered = errors.New("capture: another program has dropped or altered _driftdb_log or another of DriftDB's own tables, so nothing can be committed; restore the database from its bucket, or Detach the file to begin a new backup")
@@ -386,13 +406,14 @@ func (r *recorder) committed() {
 // rolledBack is called by xRollback. Shapes that the transaction added are gone.
 func (r *recorder) rolledBack() {
 	r.forgetShapes()
+	r.largest = 0 // the note may be gone, too
 	r.reset()
 }
 
 func (r *recorder) close() {
 	for _, st := range append(r.caps,
 		r.st.last, r.st.insert, r.st.remove, r.st.findShape, r.st.addShape,
-		r.st.schemaV, r.st.userV, r.st.appV, r.st.owned, r.st.newest, r.sequences.read) {
+		r.st.schemaV, r.st.userV, r.st.appV, r.st.owned, r.st.newest, r.st.largest, r.sequences.read) {
 		if st != nil { // an Open that failed half way
 			st.Finalize()
 		}

@@ -55,6 +55,16 @@ func (l *Log) Watch(ctx context.Context) (stop func()) { return l.c.Watch(ctx) }
 // Identity is what the file says of itself.
 func (l *Log) Identity() Identity { return l.id }
 
+// Largest is how many pages the file has had at most when a transaction that is logged
+// was committed, rounded up, and how large its pages are.
+func (l *Log) Largest() (pages, pageSize int64, err error) {
+	if pages, err = metaInt(l.c, metaLargest); err != nil {
+		return 0, 0, err
+	}
+	pageSize, err = l.c.Int("PRAGMA main.page_size")
+	return max(pages, 1024), pageSize, err // nothing may have been logged yet
+}
+
 // begin writes the log's first row, which has no entry that anybody reads: a
 // log is never empty, so that its numbers never start again. With barrier it
 // does have one.

@@ -70,6 +70,7 @@ const (
 	metaChain      = "chain"       // chain after it, hex
 	metaConfirmed  = "confirmed"   // last sequence that a manifest names
 	metaSnapshot   = "snapshot"    // sequence of the newest snapshot in the bucket
+	metaLargest    = "largest"     // how many pages the file has had, rounded up; written with the log
 )
 
 // Identity is what a database file says of itself.

@@ -33,12 +33,8 @@ type Options struct {
 	// knows nobody changes: rows are then read beside SQLite's checks. nil: there is
 	// only the one.
 	//
-	// It is to have the higher limit of its page cache by far. SQLite has one cache for
-	// all connections of a program. One that has reached its own limit takes the page
-	// that was used least lately, of whichever connection; once the sum of the limits is
-	// reached, one below its own loses each page as soon as it lets go of it. That does
-	// no harm to who reads rows and never comes back to a page. To SQLite's checks, which
-	// look up each row in each index, it does.
+	// It reads each page once, and a small page cache is enough for that. SQLite's
+	// checks look up each row in each index: the larger cache is theirs.
 	Open func() (*sqlite.Conn, error)
 
 	// Progress is called on Run's goroutine now and then while rows are read: how many

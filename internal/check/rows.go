@@ -11,10 +11,8 @@ import (
 )
 
 // beside lets SQLite check the file while another connection reads the rows. The first
-// error of the two is the one that counts, and ends the other. The connection that reads
-// stays open until both have ended: the page cache that it brings is for both. Each has
-// a run and fields of the report of its own: rows writes Digests, Unread and Rows, pages
-// all others.
+// error of the two is the one that counts, and ends the other. Each has a run and fields
+// of the report of its own: rows writes Digests, Unread and Rows, pages all others.
 func (r *run) beside(o Options, rep *Report) (err error) {
 	c, err := o.Open()
 	if err != nil {

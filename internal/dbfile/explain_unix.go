@@ -15,7 +15,7 @@ import (
 )
 
 // Explain adds to an error of SQLite's, which says that a file cannot be opened
-// or written, which one that is.
+// or written, which one that is, or that there are too many.
 func (f *File) Explain(err error) error {
 	if !sqlite.NotOpened(err) && !sqlite.IsReadOnly(err) {
 		return err
@@ -33,7 +33,34 @@ func (f *File) Explain(err error) error {
 		closed = append(closed, "the folder "+folder)
 	}
 	if len(closed) == 0 {
-		return err
+		return explainMany(err)
 	}
 	return fmt.Errorf("%w: this user cannot read and write %s (%v)", fs.ErrPermission, strings.Join(closed, ", "), err)
+}
+
+// filesOfOpen is at least how many files SQLite has open for a connection: the database,
+// its -wal and -shm, a journal or a temporary file, and for a moment the folder.
+const filesOfOpen = 5
+
+// explainMany finds out whether SQLite, which does not tell, has failed because no more
+// files may be opened. What it had opened until then is closed by now, so it takes as
+// many to know.
+func explainMany(err error) error {
+	if !sqlite.NotOpened(err) {
+		return err
+	}
+	for range filesOfOpen {
+		fd, why := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		switch why {
+		case nil:
+			defer unix.Close(fd)
+		case unix.EMFILE:
+			return fmt.Errorf("%w: this process has as many as it may have; "+
+				"raise its limit (ulimit -n, LimitNOFILE= of a systemd service) or open fewer databases (%v)", why, err)
+		case unix.ENFILE:
+			return fmt.Errorf("%w: all processes together have as many as the system allows; "+
+				"raise that (fs.file-max, kern.maxfiles) (%v)", why, err)
+		}
+	}
+	return err
 }

@@ -113,9 +113,12 @@ func lockName(path string) (l *lock, made bool, err error) {
 	l, err = tryLock(name, trusted...)
 	switch {
 	case errors.Is(err, errHeld):
-		return nil, false, fmt.Errorf("%w: %s has a writer; a file can have one at a time", ErrLocked, path)
+		return nil, false, fmt.Errorf("%w: %s has %s open for writing; a file can have one writer at a time", ErrLocked, heldBy(name), path)
 	case err != nil:
 		return nil, false, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err := l.sign(); err != nil {
+		return nil, false, errors.Join(fmt.Errorf("lock %s: %w", path, err), l.Close())
 	}
 	if db != nil {
 		if err := l.share(db, made); err != nil {

@@ -162,3 +162,17 @@ func (d *encoder) cells(columns []change.Column, remove bool, hash func([]byte, 
 		d.buf = d.buf[:id]
 	}
 }
+
+// Plus is the digest of the rows that two disjoint sets of rows have together.
+func (s Sum) Plus(o Sum) Sum {
+	t := tallyOf(s)
+	t.add(tallyOf(o))
+	return t.sum()
+}
+
+// Minus takes the rows of o away: it is what Plus adds to o to make s.
+func (s Sum) Minus(o Sum) Sum {
+	t := tallyOf(s)
+	t.subtract(tallyOf(o))
+	return t.sum()
+}

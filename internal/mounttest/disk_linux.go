@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -16,9 +17,10 @@ const diskEnv = "DRIFTDB_TEST_DISK"
 // Disk runs the test that calls it again, in a process that has a small file system
 // of its own, made with options (see tmpfs). There it returns a folder in which
 // "disk" is that file system, whether or not it is the first call; in the first
-// process it returns "", and the test then has nothing more to do. It needs no root;
+// process it returns "", and the test then has nothing more to do. The process has env
+// in its environment, with {disk} replaced by the path of that. It needs no root;
 // where it cannot be had the test is skipped.
-func Disk(t *testing.T, options string) string {
+func Disk(t *testing.T, options string, env ...string) string {
 	t.Helper()
 	if dir := os.Getenv(diskEnv); dir != "" {
 		return mounted(t, dir, options)
@@ -29,6 +31,9 @@ func Disk(t *testing.T, options string) string {
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", pattern(t.Name()), "-test.v")
 	cmd.Env = append(os.Environ(), diskEnv+"="+dir)
+	for _, e := range env {
+		cmd.Env = append(cmd.Env, strings.ReplaceAll(e, "{disk}", filepath.Join(dir, "disk")))
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},

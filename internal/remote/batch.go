@@ -72,7 +72,7 @@ func (b *Bucket) contents(databaseID string, name Batch, sealed io.Reader) (sum 
 		err = fmt.Errorf("%w: it ends at sequence %d", ErrCorrupt, r.Trailer().To)
 	}
 	if err != io.EOF {
-		return sum, fmt.Errorf("%w: %s: %w", errOther, BatchKey(b.name, name), err)
+		return sum, fmt.Errorf("%w: %w", errOther, about(BatchKey(b.name, name), err))
 	}
 	h.Sum(sum[:0])
 	return sum, nil
@@ -88,11 +88,11 @@ func (b *Bucket) teeBatch(databaseID string, name Batch, sealed io.Reader, dst i
 	key := BatchKey(b.name, name)
 	plain, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return nil, about(key, err)
 	}
 	r, err := segment.NewReader(io.TeeReader(plain, dst))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return nil, about(key, err)
 	}
 	if h := r.Header(); h.NodeID != name.NodeID || h.Epoch != name.Epoch || h.From != name.From {
 		return nil, fmt.Errorf("%w: %s holds batch %s of node %s", ErrCorrupt, key, Batch{From: h.From, To: name.To, Epoch: h.Epoch}.file(), h.NodeID)

@@ -176,15 +176,15 @@ func (m *Manifest) branch(objects []object, id string) (Branch, error) {
 }
 
 // branchManifest reads the manifest of branch id that key holds.
-func (b *Bucket) branchManifest(ctx context.Context, databaseID, id, key string) (*Manifest, error) {
+func (b *Bucket) branchManifest(ctx context.Context, databaseID, id, key string) (Stored, error) {
 	own, err := b.load(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return own, fmt.Errorf("%s: %w", key, err)
 	}
 	if own.DatabaseID != databaseID || own.Branch != id {
-		return nil, fmt.Errorf("%w: %s is not the manifest of branch %s of this database", ErrCorrupt, key, id)
+		return own, fmt.Errorf("%w: %s is not the manifest of branch %s of this database", ErrCorrupt, key, id)
 	}
-	return own.Manifest, nil
+	return own, nil
 }
 
 // onto makes br the end of the history. Nothing but the snapshots is taken for
@@ -243,13 +243,15 @@ func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batc
 
 // beyond says whether a manifest is one that this program cannot read, and others
 // may: it has another key by now, or another version.
-func beyond(err error) bool { return errors.Is(err, seal.ErrKey) || errors.Is(err, ErrVersion) }
+func beyond(err error) bool {
+	return errors.Is(err, seal.ErrKey) || errors.Is(err, ErrVersion) || errors.Is(err, seal.ErrVersion)
+}
 
 // PutBranch stores the manifest of branch o, whose end snapshot s is. ErrLost
 // means that another session has stored one under that name.
 func (b *Bucket) PutBranch(ctx context.Context, databaseID string, o Batch, s Snapshot) error {
 	m := &Manifest{
-		FormatVersion: ManifestVersion, Name: b.name, DatabaseID: databaseID, NodeID: o.NodeID, Epoch: o.Epoch, Nonce: rand.Text(),
+		Name: b.name, DatabaseID: databaseID, NodeID: o.NodeID, Epoch: o.Epoch, Nonce: rand.Text(),
 		Branch: o.branch(), LatestSequence: s.Sequence, ChainHead: s.Chain, Pruned: s.Sequence,
 		Lineage: []Span{{NodeID: o.NodeID, Epoch: o.Epoch, From: o.From}}, UpdatedAt: s.Time,
 	}
@@ -257,11 +259,11 @@ func (b *Bucket) PutBranch(ctx context.Context, databaseID string, o Batch, s Sn
 	if err := m.check(b.name); err != nil {
 		return fmt.Errorf("manifest of branch %s, before it is stored: %w", o.file(), err)
 	}
-	raw, err := m.encode(b.opts.Ring)
+	key := branchKey(b.name, o)
+	raw, err := b.encode(m, key)
 	if err != nil {
 		return err
 	}
-	key := branchKey(b.name, o)
 	_, err = b.store.Put(ctx, key, bytes.NewReader(raw), objstore.PutOptions{IfAbsent: true})
 	if !errors.Is(err, objstore.ErrPrecondition) {
 		return err

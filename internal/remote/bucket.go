@@ -32,7 +32,7 @@ var (
 	ErrTaken = errors.New("a stranger's object has the name of a batch")
 	// ErrGone says that the manifest that this writer stored is not there any
 	// more, nor another one. Nobody has taken over.
-	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If it stays away, the next attempt begins a new backup")
+	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If all of it is gone, the next attempt begins a new backup; if only the manifest is, put it back, or run driftdb repair")
 )
 
 // IsDamage says whether err means that an object is not what it has to be, or is
@@ -47,12 +47,19 @@ type Bucket struct {
 	store objstore.Store
 	name  string
 	opts  seal.Options
+
+	missing func(context.Context) string // more about ErrNoBackup, or nil
 }
 
 // New returns the bucket of database name, a checked name.
 func New(store objstore.Store, name string, opts seal.Options) *Bucket {
 	return &Bucket{store: store, name: name, opts: opts}
 }
+
+// ExplainMissing makes Manifest add to ErrNoBackup what explain returns, which may
+// use the network. It is for those whose answer the error is; a writer, for whom it is
+// a beginning, does not ask.
+func (b *Bucket) ExplainMissing(explain func(context.Context) string) { b.missing = explain }
 
 // Name is the database's name.
 func (b *Bucket) Name() string { return b.name }
@@ -117,9 +124,6 @@ func (s Stored) ours(raw []byte) bool {
 	return bytes.Equal(raw, s.raw) || slices.ContainsFunc(s.tried, func(t []byte) bool { return bytes.Equal(raw, t) })
 }
 
-// maxManifest bounds what is read of an object that calls itself a manifest.
-const maxManifest = 64 << 20
-
 // Manifest reads the manifest. ErrNoBackup means that there is none.
 func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 	stored, err := b.load(ctx, manifestKey(b.name))
@@ -127,7 +131,13 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 		stored, err = b.load(ctx, manifestKey(b.name)) // its writer was faster: all of the new one, then
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return Stored{}, fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
+		err := fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
+		if b.missing != nil {
+			if more := b.missing(ctx); more != "" {
+				err = fmt.Errorf("%w: %s", err, more)
+			}
+		}
+		return Stored{}, err
 	}
 	if err == nil && stored.Branch != "" {
 		return Stored{}, fmt.Errorf("%w: manifest of %s: it is that of branch %s", ErrCorrupt, b.name, stored.Branch)
@@ -142,15 +152,12 @@ func (b *Bucket) load(ctx context.Context, key string) (Stored, error) {
 		return Stored{}, err
 	}
 	defer body.Close()
-	raw, err := io.ReadAll(io.LimitReader(body, maxManifest))
+	var raw bytes.Buffer
+	m, err := b.decode(key, io.TeeReader(io.LimitReader(body, maxManifest), &raw))
 	if err != nil {
 		return Stored{}, err
 	}
-	m, err := decodeManifest(b.name, raw, b.opts.Ring)
-	if err != nil {
-		return Stored{}, err
-	}
-	return Stored{Manifest: m, etag: info.ETag, raw: raw, said: info.ModTime.Round(0), heard: time.Now()}, nil
+	return Stored{Manifest: m, etag: info.ETag, raw: raw.Bytes(), said: info.ModTime.Round(0), heard: time.Now()}, nil
 }
 
 // Swap replaces the manifest that prev is with m, or creates the first one
@@ -166,7 +173,7 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	if err := m.check(b.name); err != nil {
 		return prev, fmt.Errorf("manifest of %s, before it is stored: %w", b.name, err)
 	}
-	raw, err := m.encode(b.opts.Ring)
+	raw, err := b.encode(m, manifestKey(b.name))
 	if err != nil {
 		return prev, err
 	}

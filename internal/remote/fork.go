@@ -20,7 +20,8 @@ type outcome struct {
 // of one another, left over from a merge, and the widest will do. When they are not,
 // the writer's machine was cloned while it ran, both went on under one epoch, and what
 // the winner stored is what the manifest confirmed.
-func (w *walk) preferred(s Span, batches, next []Batch) []Batch {
+func (w *walk) preferred(i int, next []Batch) []Batch {
+	s := w.m.Lineage[i]
 	var able []Batch
 	for _, o := range next {
 		if _, err := w.trial(s, o, w.pos, cut(s, o)); errors.Is(err, errOther) {
@@ -34,7 +35,7 @@ func (w *walk) preferred(s Span, batches, next []Batch) []Batch {
 	}
 	var leads, rest []Batch
 	for _, o := range able {
-		if w.leads(s, batches, o, w.pos) {
+		if w.leads(i, o, w.pos) {
 			leads = append(leads, o)
 		} else {
 			rest = append(rest, o)
@@ -73,7 +74,7 @@ func (w *walk) trial(s Span, o Batch, at Position, to int64) (Position, error) {
 	data, err := w.ahead.get(o)
 	if err == nil {
 		dry := *w
-		dry.sink, dry.pos = nil, at
+		dry.sink, dry.chains, dry.pos = nil, nil, at
 		r.end, _, err = dry.apply(s, o, data, to)
 	}
 	if r.err = err; w.ctx.Err() == nil {
@@ -82,22 +83,31 @@ func (w *walk) trial(s Span, o Batch, at Position, to int64) (Position, error) {
 	return r.end, r.err
 }
 
-// leads says whether some way from at through o reaches the manifest's head.
-func (w *walk) leads(s Span, batches []Batch, o Batch, at Position) (found bool) {
+// leads says whether some way from at through o, a batch of span i, reaches the manifest's
+// head.
+func (w *walk) leads(i int, o Batch, at Position) (found bool) {
 	key := attempt{Batch: o, at: at}
 	if found, known := w.leading[key]; known {
 		return found
 	}
 	defer func() { w.leading[key] = found }()
+	s := w.m.Lineage[i]
 	end, err := w.trial(s, o, at, cut(s, o))
 	if err != nil {
 		return false
 	}
-	if end.Sequence >= w.m.LatestSequence || end.Sequence == s.To {
+	if end.Sequence >= w.m.LatestSequence {
 		return true
 	}
-	for _, next := range w.candidates(batches, end.Sequence) {
-		if w.leads(s, batches, next, end) {
+	if end.Sequence == s.To { // the one after it has to go on from there
+		i++
+		s = w.m.Lineage[i]
+		if w.list(s) != nil {
+			return true // which the walk will find out
+		}
+	}
+	for _, next := range w.candidates(w.listed[s.NodeID][s.Epoch], end.Sequence) {
+		if w.leads(i, next, end) {
 			return true
 		}
 	}

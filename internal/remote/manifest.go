@@ -1,23 +1,17 @@
 package remote
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
-// ManifestVersion is the version of the bucket's format.
-const ManifestVersion = 1
+// The versions of a manifest. Text is for people; sealed are those with keys, whole.
+const textVersion, sealedVersion = 1, 2
 
 var (
 	// ErrCorrupt says that the bucket's contents contradict themselves.
@@ -31,7 +25,7 @@ var (
 // Manifest is the one object that is replaced. It says who writes, up to where
 // the bucket's contents are confirmed, and whose objects make up the history.
 type Manifest struct {
-	FormatVersion int    `json:"formatVersion"`
+	FormatVersion int    `json:"formatVersion"` // of the object that it is read from or written to
 	Name          string `json:"dbName"`
 	DatabaseID    string `json:"databaseId"`
 	NodeID        string `json:"nodeId"` // of the writer
@@ -61,11 +55,14 @@ type Manifest struct {
 	Lineage   []Span     `json:"lineage"`                  // oldest first; the last one is the writer's
 	Pruned    int64      `json:"prunedSequence,omitempty"` // what only changes up to here need may be gone
 
+	Largest Extent `json:"largest,omitzero"` // what no restore needs more than about
+
 	PrunedAt  int64 `json:"prunedAt,omitempty"` // Unix ms, by the store's clock; when it was last looked what is too old to be kept
 	Clock     Clock `json:"clock,omitzero"`     // the store's, as far as it is known
 	UpdatedAt int64 `json:"updatedAt"`          // Unix ms, by the writer's clock
 
-	// Over all of the above: with keys, who wrote it; without, that it is whole.
+	// Of version 1, over all of the above: that it is whole, or if an older program has
+	// written it with keys, by whom.
 	MAC      string `json:"mac,omitempty"`
 	Checksum string `json:"checksum,omitempty"` // SHA-256
 }
@@ -156,85 +153,9 @@ func (m *Manifest) Counts(b Batch) bool {
 	return slices.ContainsFunc(m.Lineage, func(s Span) bool { return s.NodeID == b.NodeID && s.Epoch == b.Epoch })
 }
 
-// macContext is what the manifest's MAC says that it is: one of a branch can never be
-// passed off as the one that counts, nor the other way round.
-func (m *Manifest) macContext() string {
-	if m.Branch != "" {
-		return "driftdb branch v1"
-	}
-	return "driftdb manifest v1"
-}
-
-// encode gives the manifest's bytes: indented JSON, for people.
-func (m *Manifest) encode(ring *seal.Ring) ([]byte, error) {
-	c := *m
-	c.MAC, c.Checksum = "", ""
-	if c.Snapshots == nil {
-		c.Snapshots = []Snapshot{}
-	}
-	plain, err := json.MarshalIndent(&c, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	if c.MAC, err = ring.MAC(c.macContext(), plain); err != nil {
-		return nil, err
-	}
-	if c.MAC == "" {
-		c.Checksum = checksum(plain)
-	}
-	out, err := json.MarshalIndent(&c, "", "  ")
-	return append(out, '\n'), err
-}
-
-func checksum(plain []byte) string {
-	sum := sha256.Sum256(plain)
-	return hex.EncodeToString(sum[:])
-}
-
-func decodeManifest(name string, b []byte, ring *seal.Ring) (*Manifest, error) {
-	corrupt := func(err error) error { return fmt.Errorf("%w: manifest of %s: %w", ErrCorrupt, name, err) }
-	var version struct {
-		FormatVersion int `json:"formatVersion"`
-	}
-	if err := json.Unmarshal(b, &version); err != nil {
-		return nil, corrupt(err)
-	}
-	if version.FormatVersion > ManifestVersion {
-		return nil, fmt.Errorf("%w (manifest version %d, this program knows %d)", ErrVersion, version.FormatVersion, ManifestVersion)
-	}
-	m := new(Manifest)
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(m); err != nil {
-		return nil, corrupt(err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, corrupt(errors.New("there is something behind its end"))
-	}
-	mac, sum := m.MAC, m.Checksum
-	m.MAC, m.Checksum = "", ""
-	plain, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return nil, corrupt(err)
-	}
-	if err := ring.VerifyMAC(m.macContext(), plain, mac); err != nil {
-		return nil, fmt.Errorf("manifest of %s: %w", name, err)
-	}
-	if sum != "" && sum != checksum(plain) { // one that people have edited has none
-		return nil, corrupt(errors.New("its checksum is another"))
-	}
-	if err := m.check(name); err != nil {
-		return nil, corrupt(err)
-	}
-	m.MAC, m.Checksum = mac, sum
-	return m, nil
-}
-
 // check refuses what no writer of ours would store.
 func (m *Manifest) check(name string) error {
 	switch {
-	case m.FormatVersion != ManifestVersion:
-		return fmt.Errorf("version %d", m.FormatVersion)
 	case m.Name != name:
 		return fmt.Errorf("it is that of database %q", m.Name)
 	case m.Pruned < 0 || m.Pruned > 0 && (len(m.Snapshots) == 0 || m.Pruned > m.Snapshots[0].Sequence):
@@ -258,6 +179,9 @@ func (m *Manifest) check(name string) error {
 	}
 	if w := m.Lineage[len(m.Lineage)-1]; w.NodeID != m.NodeID || w.Epoch != m.Epoch || m.LatestSequence < w.From-1 {
 		return errors.New("its lineage does not end with its writer")
+	}
+	if err := m.Largest.check(); err != nil {
+		return err
 	}
 	for i, s := range m.Snapshots {
 		if s.Sequence < 0 || s.Sequence > m.LatestSequence || i > 0 && s.Sequence < m.Snapshots[i-1].Sequence {

@@ -19,13 +19,14 @@ const (
 	snapshotObject      // a snapshot of the history
 	branchObject        // the manifest of a branch
 	branchSnapshot      // the snapshot that one names
+	probeObject         // what a probe leaves
 )
 
 // object is something in a node's folder.
 type object struct {
 	objstore.Info
 	kind  kind
-	batch Batch // of a batch: its name; of what belongs to a branch: the branch's
+	batch Batch // of a batch: its name; of what belongs to a branch: the branch's; of a snapshot: its node
 }
 
 // sealed says whether the object is one that has been sealed.
@@ -50,18 +51,36 @@ func (b *Bucket) objects(ctx context.Context) iter.Seq2[object, error] {
 	}
 }
 
+// Existing reads the manifest of a backup that is to be read. ErrNoBackup means that there
+// is nothing; where only the manifest is missing, that is ErrHeadless.
+func (b *Bucket) Existing(ctx context.Context) (Stored, error) {
+	m, err := b.Manifest(ctx)
+	if errors.Is(err, ErrNoBackup) {
+		if err = b.Headless(ctx, func(Batch, int64) bool { return false }); err == nil {
+			m, err = b.Manifest(ctx)
+		}
+	}
+	return m, err
+}
+
 // ErrHeadless says that the bucket has no manifest, but what one has named.
 var ErrHeadless = fmt.Errorf("%w: the manifest is gone", ErrCorrupt)
 
 // Headless says what a bucket without a manifest has that only a manifest can put in
 // order: then there was one. It is nil if there is no such thing, or a manifest after all.
-func (b *Bucket) Headless(ctx context.Context) error {
+// Batches, and snapshots taken at some time, that adrift says to be of no use do not count.
+func (b *Bucket) Headless(ctx context.Context, adrift func(o Batch, taken int64) bool) error {
 	for o, err := range b.objects(ctx) {
 		if err != nil {
 			return err
 		}
-		if o.kind == otherObject {
+		switch o.kind {
+		case otherObject, probeObject:
 			continue
+		case batchObject, snapshotObject:
+			if adrift(o.batch, o.snapshot().Time) {
+				continue
+			}
 		}
 		switch _, err := b.Manifest(ctx); {
 		case err == nil:
@@ -69,7 +88,7 @@ func (b *Bucket) Headless(ctx context.Context) error {
 		case !errors.Is(err, ErrNoBackup):
 			return err
 		default:
-			return fmt.Errorf("%w, and what it named is there (%s, and maybe more): put %s back, from the versions that the store keeps or from a copy of the bucket; or choose another name for a new backup",
+			return fmt.Errorf("%w, and what it named is there (%s, and maybe more): put %s back, from the versions that the store keeps or from a copy of the bucket; if there is none, driftdb repair makes it anew; or choose another name for a new backup",
 				ErrHeadless, o.Key, manifestKey(b.name))
 		}
 	}
@@ -82,6 +101,9 @@ func classify(info objstore.Info, path string) object {
 	node, path, _ := strings.Cut(path, "/")
 	folder, file, _ := strings.Cut(path, "/")
 	var ok bool
+	if path == "probe" || strings.HasPrefix(path, "probe-") && path == folder {
+		o.kind = probeObject
+	}
 	switch folder {
 	case "logs":
 		if o.batch, ok = parseBatch(node, file); ok {
@@ -89,7 +111,7 @@ func classify(info objstore.Info, path string) object {
 		}
 	case "snapshots":
 		if strings.HasSuffix(file, ".sqlite") && !strings.Contains(file, "/") {
-			o.kind = snapshotObject
+			o.kind, o.batch.NodeID = snapshotObject, node
 		}
 	case "branches":
 		branch, file, inside := strings.Cut(file, "/")

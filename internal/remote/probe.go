@@ -30,9 +30,10 @@ const racers = 4
 //
 // The last thing that it does is to store an object of node's own. Where that is there
 // already, an earlier probe has found all of it out, and only looks whether it is
-// still so, by two requests.
-func (b *Bucket) Probe(ctx context.Context, node string) error {
-	p := probe{b.store, nodeFolder(b.name, node) + "probe"}
+// still so, by two requests. It names the database: with the manifest gone, somebody
+// has to know what the other objects are sealed for.
+func (b *Bucket) Probe(ctx context.Context, node, databaseID string) error {
+	p := probe{b.store, nodeFolder(b.name, node) + "probe", databaseID}
 	known, err := p.known(ctx)
 	if err == nil && !known {
 		err = p.all(ctx)
@@ -46,6 +47,28 @@ func (b *Bucket) Probe(ctx context.Context, node string) error {
 type probe struct {
 	store objstore.Store
 	key   string
+	id    string // of the database
+}
+
+// namesDatabase is how the line of a probe begins that names its database.
+const namesDatabase = "database "
+
+// probed is the id of the database that the probe at key names; older ones name none.
+func (b *Bucket) probed(ctx context.Context, key string) (id string, err error) {
+	body, _, err := b.store.Get(ctx, key, objstore.GetOptions{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(io.LimitReader(body, 1<<10))
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), namesDatabase); ok {
+			id = name
+		}
+	}
+	return id, errors.Join(err, body.Close())
 }
 
 // known says whether an earlier probe was passed, and is an error if it would not be
@@ -109,7 +132,7 @@ func (p probe) once(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	err = p.put(ctx, p.key, "", objstore.PutOptions{IfAbsent: true})
+	err = p.put(ctx, p.key, namesDatabase+p.id+"\n", objstore.PutOptions{IfAbsent: true})
 	if errors.Is(err, objstore.ErrPrecondition) {
 		err = nil // another process of this node was faster, or an answer was lost
 	}

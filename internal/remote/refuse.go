@@ -3,8 +3,10 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 var (
@@ -23,12 +25,31 @@ type Refusal struct {
 	Why error
 }
 
+// Locked says that the object may be whole: another key, or a newer program, may open it.
+func (r Refusal) Locked() bool {
+	for _, is := range []error{seal.ErrKey, seal.ErrVersion, segment.ErrVersion, ErrVersion} {
+		if errors.Is(r.Why, is) {
+			return true
+		}
+	}
+	return false
+}
+
 // Err is the error of who cannot do without the object: damage, unless a key is missing.
 func (r Refusal) Err() error {
 	if errors.Is(r.Why, seal.ErrKey) {
 		return r.Why
 	}
 	return fmt.Errorf("%w: %w", ErrCorrupt, r.Why)
+}
+
+// about is err with the key of the object that it is about. Errors of what reads an
+// object know its key, those of what looks at its contents do not.
+func about(key string, err error) error {
+	if strings.Contains(err.Error(), key) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", key, err)
 }
 
 // Keys are those of refused objects.

@@ -15,122 +15,132 @@ import (
 
 // Rekeyed counts what Rekey found.
 type Rekeyed struct {
-	Objects int // sealed ones, and manifests of branches
+	Objects int // sealed ones, and manifests of branches, that the first key has sealed now
 	Done    int // of those, sealed anew by this call
 	Bytes   int64
+	Left    []Refusal // what an older key has sealed, or none, and is left as it is
 }
 
 // rekeying is how many objects are sealed anew at once.
 const rekeying = 4
 
-// Rekey seals every object that an older key of the ring has sealed anew under
-// the ring's first one. It is the only thing that replaces a batch, a snapshot or a
-// branch's manifest, and it replaces its sealing alone: the contents stay the same, and a reader
-// who has both keys does not notice. What is done already is passed over, so a
-// Rekey that was interrupted goes on where it was.
+// errUnneeded says that nothing that the manifest leads to needs an object.
+var errUnneeded = errors.New("nothing in the backup needs it")
+
+// Rekey seals what an older key of the ring has sealed anew under the ring's first one:
+// what the manifest leads to, and has proven to be what the manifest says. It
+// is the only thing that replaces a batch, a snapshot or a branch's manifest, and it
+// replaces its sealing alone: the contents stay the same, and a reader who has both keys
+// does not notice. What is done already is passed over, so a Rekey that was interrupted
+// goes on where it was.
+//
+// Anything else is left as it is: under the first key, somebody could put it where it
+// counts, later. What the manifest leads to and cannot be proven is an error.
 //
 // The manifest is last: a writer that still uses the older key loses its epoch
-// then, and would otherwise go on sealing with it.
-func (b *Bucket) Rekey(ctx context.Context, progress func(Rekeyed)) (Rekeyed, error) {
+// then, and would otherwise go on sealing with it. If the older key has leaked, the
+// manifest is replaced in any case: nobody has replaced it since Rekey began.
+func (b *Bucket) Rekey(ctx context.Context, leaked bool, progress func(Rekeyed)) (Rekeyed, error) {
 	if b.opts.Ring == nil {
 		return Rekeyed{}, fmt.Errorf("%w: none was given; the first key seals, the others open what there is", seal.ErrKey)
+	}
+	if leaked && len(b.opts.Ring.KeyIDs()) < 2 {
+		return Rekeyed{}, fmt.Errorf("%w: only one was given; a new key first, then the one that has leaked, which opens what there is", seal.ErrKey)
 	}
 	m, err := b.Manifest(ctx)
 	if err != nil {
 		return Rekeyed{}, err
 	}
-	if err := b.Probe(ctx, m.NodeID); err != nil { // nothing else keeps a writer's newer manifest
+	if err := b.Probe(ctx, m.NodeID, m.DatabaseID); err != nil { // nothing else keeps a writer's newer manifest
 		return Rekeyed{}, err
 	}
-	run := &rekey{b: b, id: m.DatabaseID, progress: progress, slots: make(chan struct{}, rekeying)}
+	run := &rekey{b: b, m: m.Manifest, progress: progress}
 	if err := run.all(ctx); err != nil {
 		return run.count, err
 	}
-	if !b.opts.Ring.FirstSealed(m.MAC) {
-		if _, err := b.Swap(ctx, m, m.Clone()); err != nil {
+	if leaked || !b.opts.Ring.FirstSeals(m.raw) {
+		if _, err := b.Swap(ctx, m, m.Manifest); err != nil {
 			return run.count, fmt.Errorf("all objects are sealed anew, the manifest is not; run it again: %w", err)
 		}
 	}
-	if len(run.left) > 0 {
-		return run.count, fmt.Errorf("all else is sealed anew; look at these objects, and delete them: %w", errors.Join(run.left...))
-	}
-	return run.count, nil
+	return run.count, run.damage()
 }
-
-// errForeign says that an object is not what its name says: somebody else has put it there.
-var errForeign = fmt.Errorf("%w: somebody else has put it there", ErrCorrupt)
 
 type rekey struct {
 	b        *Bucket
-	id       string
+	m        *Manifest
 	progress func(Rekeyed)
-	slots    chan struct{}
 
 	mu    sync.Mutex
 	count Rekeyed
-	err   error
-	left  []error // what was not sealed anew, and keeps nothing else from it
+	old   []object // that the first key has not sealed
 }
 
 func (r *rekey) all(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	objects, err := r.b.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.each(ctx, objects, r.look); err != nil {
+		return err
+	}
+	found, err := r.b.reach(ctx, r.m, objects, r.old)
+	if err != nil {
+		return err
+	}
+	return r.each(ctx, r.old, func(ctx context.Context, o object) error { return r.renew(ctx, found, o) })
+}
+
+// each does it with all objects, some at once, and stops at the first error: those after
+// it are of its making.
+func (r *rekey) each(ctx context.Context, objects []object, do func(context.Context, object) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slots := make(chan struct{}, rekeying)
 	var wg sync.WaitGroup
-	for o, err := range r.b.objects(ctx) {
-		if err != nil {
-			r.failed(err)
-			break
-		}
-		if !o.sealed() && o.kind != branchObject {
-			continue
-		}
-		r.slots <- struct{}{}
+	for _, o := range objects {
+		slots <- struct{}{}
 		if ctx.Err() != nil {
-			<-r.slots
 			break
 		}
 		wg.Go(func() {
-			defer func() { <-r.slots }()
-			if err := r.one(ctx, o); err != nil {
-				r.failed(err)
-				cancel()
+			defer func() { <-slots }()
+			if err := do(ctx, o); err != nil {
+				cancel(err)
 			}
 		})
 	}
 	wg.Wait()
-	if r.err == nil {
-		return ctx.Err()
-	}
-	return r.err
+	return context.Cause(ctx)
 }
 
-// failed keeps the first error: those after it are of its making.
-func (r *rekey) failed(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.err == nil {
-		r.err = err
-	}
-}
-
-func (r *rekey) one(ctx context.Context, o object) error {
-	renew := r.b.reseal
-	if o.kind == branchObject {
-		renew = r.b.resign
-	}
-	done, err := renew(ctx, r.id, o)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
-		return nil // deleted meanwhile, or sealed anew by another Rekey
-	}
-	if errors.Is(err, errForeign) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.left = append(r.left, fmt.Errorf("%s: %w", o.Key, err))
+// look finds out whether the first key has sealed o.
+func (r *rekey) look(ctx context.Context, o object) error {
+	if o.kind == otherObject || o.kind == probeObject {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("seal %s anew: %w", o.Key, err)
+	head, _, err := r.b.store.Get(ctx, o.Key, objstore.GetOptions{Length: seal.HeaderSize})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // deleted meanwhile
 	}
+	if err != nil {
+		return err
+	}
+	start, err := io.ReadAll(head)
+	if err = errors.Join(err, head.Close()); err != nil {
+		return fmt.Errorf("read %s: %w", o.Key, err)
+	}
+	if r.b.opts.Ring.FirstSeals(start) {
+		r.counted(o, false)
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.old = append(r.old, o)
+	return nil
+}
+
+func (r *rekey) counted(o object, done bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count.Objects++
@@ -140,49 +150,89 @@ func (r *rekey) one(ctx context.Context, o object) error {
 	if r.progress != nil {
 		r.progress(r.count)
 	}
+}
+
+// renew seals o anew, if it is what has been found, and leaves it otherwise.
+func (r *rekey) renew(ctx context.Context, found *extent, o object) error {
+	err := r.b.reseal(ctx, found, o)
+	switch {
+	case err == nil:
+		r.counted(o, true)
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition):
+		// Deleted meanwhile, or sealed anew by another Rekey.
+	case errors.Is(err, errOther) || errors.Is(err, errUnneeded):
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.count.Left = append(r.count.Left, Refusal{o.Key, err})
+	default:
+		return fmt.Errorf("seal %s anew: %w", o.Key, err)
+	}
 	return nil
 }
 
-// reseal seals one object anew, unless the first key has sealed it.
-func (b *Bucket) reseal(ctx context.Context, databaseID string, o object) (bool, error) {
-	key := o.Key
-	head, _, err := b.store.Get(ctx, key, objstore.GetOptions{Length: seal.HeaderSize})
-	if err != nil {
-		return false, err
+// damage is the error of what was left although the manifest leads to it.
+func (r *rekey) damage() error {
+	var all []error
+	for _, left := range r.count.Left {
+		if !errors.Is(left.Why, errUnneeded) {
+			all = append(all, fmt.Errorf("%s: %w", left.Key, left.Err()))
+		}
 	}
-	start, err := io.ReadAll(head)
-	if err = errors.Join(err, head.Close()); err != nil || b.opts.Ring.FirstSeals(start) {
-		return false, err
+	if all == nil {
+		return nil
 	}
-	body, info, err := b.store.Get(ctx, key, objstore.GetOptions{})
-	if err != nil {
-		return false, err
-	}
-	defer body.Close()
-	plain, err := seal.NewReader(body, b.opts.Ring, b.context(databaseID, key))
-	if err != nil {
-		return false, err
-	}
-	sealed := seal.Seal(plain, b.opts, b.context(databaseID, key))
-	_, err = b.store.Put(ctx, key, sealed, objstore.PutOptions{IfMatch: objstore.Matching(info.ETag)})
-	return err == nil, errors.Join(err, sealed.Close())
+	return fmt.Errorf("all else is sealed anew; look at these objects, which are not what the manifest leads to, and delete them: %w", errors.Join(all...))
 }
 
-// resign gives the manifest of a branch a MAC anew, unless the first key made it. What
-// else somebody has laid under its name, such as a main manifest of former times, is never
-// signed: with the new key's MAC it could be put back.
-func (b *Bucket) resign(ctx context.Context, databaseID string, o object) (bool, error) {
-	m, err := b.load(ctx, o.Key)
-	if err == nil && (m.Branch != o.batch.branch() || m.DatabaseID != databaseID) {
-		err = fmt.Errorf("%w: it is not the manifest of branch %s of this database", errForeign, o.batch.branch())
-	}
-	if err != nil || b.opts.Ring.FirstSealed(m.MAC) {
-		return false, err
-	}
-	raw, err := m.encode(b.opts.Ring)
+// reseal seals o anew. What is wrong with it is errOther; while it is being read nothing
+// of it is stored.
+func (b *Bucket) reseal(ctx context.Context, found *extent, o object) error {
+	body, info, err := b.store.Get(ctx, o.Key, objstore.GetOptions{})
 	if err != nil {
-		return false, err
+		return err
 	}
-	_, err = b.store.Put(ctx, o.Key, bytes.NewReader(raw), objstore.PutOptions{IfMatch: objstore.Matching(m.etag)})
-	return err == nil, err
+	defer body.Close()
+	raw := &source{Reader: body}
+	err = b.resealed(ctx, found, o, raw, objstore.PutOptions{IfMatch: objstore.Matching(info.ETag)})
+	if raw.err != nil {
+		return raw.err
+	}
+	return err
+}
+
+func (b *Bucket) resealed(ctx context.Context, found *extent, o object, raw io.Reader, opts objstore.PutOptions) error {
+	if o.kind == branchObject {
+		return b.resign(ctx, found, o, opts)
+	}
+	plain, err := b.proven(found, o, raw)
+	if errors.Is(err, errUnneeded) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errOther, err)
+	}
+	proven := &source{Reader: plain}
+	sealed := seal.Seal(proven, b.opts, b.context(found.m.DatabaseID, o.Key))
+	_, err = b.store.Put(ctx, o.Key, sealed, opts)
+	err = errors.Join(err, sealed.Close())
+	if proven.err != nil {
+		return fmt.Errorf("%w: %w", errOther, proven.err)
+	}
+	return err
+}
+
+// resign seals the manifest of a branch anew. What else somebody has laid under its name,
+// such as a manifest of former times, is left: under the new key it could be put back.
+func (b *Bucket) resign(ctx context.Context, found *extent, o object, opts objstore.PutOptions) error {
+	own, err := found.branch(o)
+	if err != nil {
+		return err
+	}
+	raw, err := b.encode(own.Clone(), o.Key)
+	if err != nil {
+		return err
+	}
+	opts.IfMatch = objstore.Matching(own.etag)
+	_, err = b.store.Put(ctx, o.Key, bytes.NewReader(raw), opts)
+	return err
 }

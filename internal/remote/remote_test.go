@@ -96,7 +96,7 @@ func (w *world) put(node string, epoch int64, h string, from int64) string {
 func (w *world) manifest(h string, lineage ...Span) *Manifest {
 	last := lineage[len(lineage)-1]
 	return &Manifest{
-		FormatVersion: ManifestVersion, Name: "app", DatabaseID: testID, NodeID: last.NodeID, Epoch: last.Epoch,
+		Name: "app", DatabaseID: testID, NodeID: last.NodeID, Epoch: last.Epoch,
 		LatestSequence: int64(len(h)), ChainHead: w.chain(h), Lineage: lineage,
 	}
 }
@@ -136,6 +136,12 @@ func TestWalk(t *testing.T) {
 			w.put("n", 1, "abcd", 4)
 			return w.manifest("abcd", Span{"n", 1, 1, 0})
 		}, "abcd", nil},
+		"beside another history in a span that has ended": {func(w *world) *Manifest {
+			w.put("n", 1, "abcd", 1)
+			w.put("n", 1, "abXdX", 1)
+			w.put("m", 2, "abcdef", 5)
+			return w.manifest("abcdef", Span{"n", 1, 1, 4}, Span{"m", 2, 5, 0})
+		}, "abcdef", nil},
 		"past the manifest": {func(w *world) *Manifest {
 			w.put("n", 1, "abc", 1)
 			w.put("n", 1, "abcde", 4)
@@ -386,23 +392,30 @@ func FuzzManifest(f *testing.F) {
 	t := new(testing.T)
 	m := newWorld(t).manifest("abc", Span{"n", 1, 1, 2}, Span{"m", 2, 3, 0})
 	m.AddSnapshot(Snapshot{Key: SnapshotKey("app", "n", 5), Sequence: 2, Time: 5, Size: 7, SHA256: strings.Repeat("0", 64), Digests: digest.Set{"t": {1}, "u": {}}})
-	good, err := m.encode(nil)
-	if err != nil {
-		f.Fatal(err)
+	plain := New(nil, "app", seal.Options{})
+	keyed := New(nil, "app", seal.Options{Ring: ringOf(f, strings.Repeat("07", 32))})
+	for _, b := range []*Bucket{plain, keyed} {
+		good, err := b.encode(m, manifestKey("app"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(good)
 	}
-	f.Add(good)
-	f.Add([]byte(`{"formatVersion":2}`))
+	f.Add(withMAC(f, m, keyed.opts.Ring))
+	f.Add([]byte(`{"formatVersion":3}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := decodeManifest("app", data, nil)
-		if err != nil {
-			return
-		}
-		again, err := m.encode(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := decodeManifest("app", again, nil); err != nil {
-			t.Errorf("what was read is refused when it is written again: %v", err)
+		for _, b := range []*Bucket{plain, keyed} {
+			m, err := b.decode(manifestKey("app"), bytes.NewReader(data))
+			if err != nil {
+				continue
+			}
+			again, err := b.encode(m, manifestKey("app"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.decode(manifestKey("app"), bytes.NewReader(again)); err != nil {
+				t.Errorf("what was read is refused when it is written again: %v", err)
+			}
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 // A manifest whose ETag is not known is not replaced: nothing is sent, whatever the
 // store makes of a condition without one, and waiting does not help.
 func TestSwapUnseen(t *testing.T) {
-	m := &Manifest{FormatVersion: ManifestVersion, Name: "app", DatabaseID: "db"}
+	m := &Manifest{Name: "app", DatabaseID: "db"}
 	m.Takeover("node", Position{})
 	for name, wrap := range map[string]func(objstore.Store) objstore.Store{
 		"fenced": func(s objstore.Store) objstore.Store { return s }, "advisory": Advisory,

@@ -146,6 +146,11 @@ type walk struct {
 	refusals []Refusal
 	tried    map[attempt]outcome
 	leading  map[attempt]bool
+
+	// chains gets the chain at those of its sequences that the walk comes to, if it is
+	// not nil. passing are those of the batch that is being taken.
+	chains  map[int64]segment.Chain
+	passing []Position
 }
 
 // list sees to it that the folder of a span's node is listed.
@@ -177,7 +182,7 @@ func (w *walk) span(i int) error {
 		w.ahead.want(w.predict(i)...)
 		next := w.candidates(batches, w.pos.Sequence)
 		if len(next) > 1 && confirmed {
-			next = w.preferred(s, batches, next)
+			next = w.preferred(i, next)
 		}
 		found, err := w.step(s, next, confirmed)
 		if err != nil {
@@ -277,7 +282,7 @@ func (w *walk) blame(s Span, o Batch, data []byte, limit int64, err error) error
 // dry is apply without a sink.
 func (w *walk) dry(s Span, o Batch, data []byte, limit int64) error {
 	dry := *w
-	dry.sink = nil
+	dry.sink, dry.chains = nil, nil
 	_, _, err := dry.apply(s, o, data, limit)
 	return err
 }
@@ -300,6 +305,7 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 			return err
 		}
 	}
+	w.passing = w.passing[:0]
 	end, digests, err := w.apply(s, o, data, limit)
 	if err == nil && w.sink != nil {
 		err = w.sink.Commit(end, digests)
@@ -309,6 +315,9 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 			err = errors.Join(err, w.sink.Rollback())
 		}
 		return err
+	}
+	for _, at := range w.passing {
+		w.chains[at.Sequence] = at.Chain
 	}
 	w.pos = end
 	w.done = limit < cut(s, o) || w.target.reached(end.Sequence)
@@ -359,7 +368,7 @@ func (w *walk) read(o Batch, data []byte, fn func(*segment.Record) bool) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %s: %w", errOther, BatchKey(w.b.name, o), err)
+			return fmt.Errorf("%w: %w", errOther, about(BatchKey(w.b.name, o), err))
 		}
 		if !fn(rec) {
 			return nil
@@ -412,7 +421,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			break
 		}
 		if err != nil {
-			return end, nil, fmt.Errorf("%w: %s: %w", errOther, BatchKey(w.b.name, o), err)
+			return end, nil, fmt.Errorf("%w: %w", errOther, about(BatchKey(w.b.name, o), err))
 		}
 		at := rec.End()
 		if rec.Sequence > w.pos.Sequence && at <= limit {
@@ -431,6 +440,9 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			}
 			if at <= limit {
 				end = Position{at, r.Chain()}
+				if _, asked := w.chains[at]; asked {
+					w.passing = append(w.passing, end)
+				}
 			}
 		}
 	}

@@ -74,6 +74,9 @@ func (j *job) base(ctx context.Context) (remote.Position, digest.Set, error) {
 
 // fetch writes what a snapshot holds over the file at path.
 func (j *job) fetch(ctx context.Context, s remote.Snapshot, path string) (err error) {
+	if err := j.room.check(s.Plain); err != nil {
+		return err
+	}
 	body, err := j.b.OpenSnapshot(ctx, j.m.DatabaseID, s)
 	if err != nil {
 		return err

@@ -48,7 +48,14 @@ type CatchUp struct {
 // error the database is at the end of some batch. ErrCannotCatchUp means that it
 // cannot get further like this; changelog.ErrOvertaken that there are changes of its
 // own now.
-func (u CatchUp) Run(ctx context.Context) (remote.Position, error) {
+func (u CatchUp) Run(ctx context.Context) (_ remote.Position, err error) {
+	path, err := u.Conn.Text("SELECT file FROM pragma_database_list WHERE name = 'main'")
+	if err != nil {
+		return u.From, err
+	}
+	room := newRoom(path)
+	ctx, done := room.watch(ctx)
+	defer func() { err = done(err) }()
 	r, err := apply.NewReplay(u.Conn)
 	if err != nil {
 		return u.From, err
@@ -56,6 +63,9 @@ func (u CatchUp) Run(ctx context.Context) (remote.Position, error) {
 	defer r.Close()
 	defer u.Conn.Watch(ctx)()
 	s := &forward{CatchUp: u, ctx: ctx, r: r, proof: newProof(u.Known), at: u.From}
+	if s.grown, err = bound(u.Conn, u.Manifest, room); err != nil {
+		return u.From, err
+	}
 	defer s.proof.Close()
 	err = s.walk(ctx)
 	switch {
@@ -80,6 +90,7 @@ type forward struct {
 	time    int64
 	barrier int64 // where the log could not be repeated
 	release func()
+	grown   func(error) error
 }
 
 func (s *forward) walk(ctx context.Context) error {
@@ -119,7 +130,7 @@ func (s *forward) Apply(rec *segment.Record) error {
 	if rec.Entry.Op == change.Barrier {
 		s.barrier = rec.Sequence
 	}
-	if err := s.r.Apply(&rec.Entry); err != nil {
+	if err := s.grown(s.r.Apply(&rec.Entry)); err != nil {
 		if !passes(err) {
 			err = fmt.Errorf("%w: %w", errReplay, err)
 		}
@@ -131,7 +142,7 @@ func (s *forward) Apply(rec *segment.Record) error {
 
 // passes says that err is of the moment: another time the same may go well.
 func passes(err error) bool {
-	return sqlite.IsFull(err) || sqlite.IsBusy(err) || sqlite.IsInterrupted(err)
+	return !errors.Is(err, apply.ErrForged) && (sqlite.IsFull(err) || sqlite.IsBusy(err) || sqlite.IsInterrupted(err))
 }
 
 func (s *forward) Commit(at remote.Position, said digest.Report) error {

@@ -40,7 +40,9 @@ type Options struct {
 	File      *dbfile.File // the place of the new database, taken
 	Overwrite bool         // what is there
 	Target    Target
-	Branch    string // empty: the history
+	Branch    string           // empty: the history
+	Seen      remote.Point     // that the backup is known to have had
+	Manifest  *remote.Manifest // of a history that is yet to be proven; nil: what the bucket has
 	Progress  func(Progress)
 	OnConnect func(*sqlite.Registrar) error // of the connection to the new file
 	// Finish is called with the proven database, its position, the time of its
@@ -79,6 +81,9 @@ type Result struct {
 	// used. What a manifest confirms was there without them; the history ended before
 	// those behind that.
 	Refused []remote.Refusal
+	// Confirmed is what the manifest confirms: of the history, also if a branch was
+	// restored.
+	Confirmed remote.Point
 	// Aside are the new names of files that lay beside the place and belonged to no
 	// database there.
 	Aside []string
@@ -98,18 +103,20 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	if err := opts.File.Free(opts.Overwrite); err != nil {
 		return res, err
 	}
-	m, err := b.Manifest(ctx)
-	if errors.Is(err, remote.ErrNoBackup) {
-		if err = b.Headless(ctx); err == nil {
-			m, err = b.Manifest(ctx)
+	m := opts.Manifest
+	if m == nil {
+		stored, err := b.Existing(ctx)
+		if err != nil {
+			return res, err
 		}
+		m = stored.Manifest
 	}
-	if err != nil {
+	if err := b.Kept(ctx, m, opts.Seen); err != nil {
 		return res, err
 	}
-	job := &job{b: b, m: m.Manifest, opts: opts}
+	job := &job{b: b, m: m, opts: opts}
 	if opts.Branch != "" {
-		if job.m, job.branch, job.refused, err = b.Branch(ctx, m.Manifest, opts.Branch); err != nil {
+		if job.m, job.branch, job.refused, err = b.Branch(ctx, m, opts.Branch); err != nil {
 			return res, err
 		}
 	}
@@ -125,7 +132,7 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	if res, err = job.build(ctx); err != nil {
 		return res, missing(err)
 	}
-	res.Refused = job.refused
+	res.Refused, res.Confirmed = job.refused, m.Point()
 	res.Aside, err = opts.File.Replace(work)
 	return res, err
 }
@@ -136,6 +143,7 @@ type job struct {
 	opts   Options
 	to     remote.Target // of the walk
 	file   string
+	room   *room
 	from   *remote.Snapshot // that the replay began with, if it did not begin with nothing
 	last   int64            // time of the last transaction
 	proof  *proof
@@ -152,6 +160,9 @@ func (j *job) progress(stage Stage, done, total int64) {
 }
 
 func (j *job) build(ctx context.Context) (res Result, err error) {
+	j.room = newRoom(j.file)
+	ctx, done := j.room.watch(ctx)
+	defer func() { err = done(err) }()
 	start, known, err := j.base(ctx)
 	if err != nil {
 		return res, err
@@ -160,7 +171,7 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	j.proof = newProof(known)
 	defer j.proof.Close()
 	c, err := sqlite.Open(j.file, sqlite.Options{
-		Distrust: true, Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: 48 << 10, OnConnect: j.opts.OnConnect,
+		Distrust: true, Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: builderCacheKiB, OnConnect: j.opts.OnConnect,
 	})
 	if err != nil {
 		return res, err
@@ -179,8 +190,12 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	if err := strip(c); err != nil {
 		return res, err
 	}
-	end, err := j.replay(ctx, c, start)
+	grown, err := bound(c, j.m, j.room)
 	if err != nil {
+		return res, err
+	}
+	end, err := j.replay(ctx, c, start)
+	if err = grown(err); err != nil {
 		return res, damaged(j.broken.explain(err))
 	}
 	sums, err := j.check(ctx, c, end.Sequence, &res)
@@ -263,6 +278,12 @@ func (j *job) refuse(refused []remote.Refusal) {
 	}
 }
 
+// MisfitError says that a change could not be repeated: it does not fit what is there, or
+// SQLite has failed.
+type MisfitError struct{ error }
+
+func (e MisfitError) Unwrap() error { return e.error }
+
 // sink applies each batch in a transaction of its own.
 type sink struct {
 	ctx  context.Context
@@ -290,7 +311,7 @@ func (s *sink) Apply(rec *segment.Record) error {
 		s.barrier = rec.Sequence
 	}
 	if err := s.r.Apply(&rec.Entry); err != nil {
-		return err
+		return MisfitError{err}
 	}
 	s.job.proof.Apply(&rec.Entry)
 	return nil
@@ -320,8 +341,8 @@ func (s *sink) Rollback() error {
 // tables hold what the log says. It also counts the rows, and returns the digests.
 func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Result) (digest.Set, error) {
 	j.progress(Checking, 0, 0)
-	// The replay needed to ignore constraints; why the cache is small: see check.Options.
-	if err := c.Exec(fmt.Sprintf("PRAGMA ignore_check_constraints=OFF; PRAGMA cache_size=-%d", checkerCacheKiB)); err != nil {
+	// The replay needed to ignore constraints.
+	if err := c.Exec("PRAGMA ignore_check_constraints=OFF"); err != nil {
 		return nil, err
 	}
 	found, err := check.Run(ctx, c, check.Options{Open: j.another, Progress: func(done, total int64) { j.progress(Checking, done, total) }})
@@ -337,11 +358,11 @@ func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Re
 	return found.Digests, err
 }
 
-// The limits of the page caches of the two connections that check a file. What matters
-// is that the first one is far lower; the sum is what both need together.
+// The page caches of the connections that build and check a file: 48 MiB together.
+// SQLite's checks look up each row in each index; who reads the rows reads them once.
 const (
-	checkerCacheKiB = 4 << 10
-	readerCacheKiB  = 28 << 10
+	builderCacheKiB = 44 << 10
+	readerCacheKiB  = 4 << 10
 )
 
 // another opens the restored file once more, to be read beside the first connection,

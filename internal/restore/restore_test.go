@@ -34,7 +34,7 @@ func newHistory(t testing.TB) *history {
 	h := &history{TB: t, store: objstore.Mem(), set: digest.Set{}}
 	h.b = remote.New(h.store, "app", seal.Options{})
 	h.m = &remote.Manifest{
-		FormatVersion: remote.ManifestVersion, Name: "app", DatabaseID: testID, NodeID: "n", Epoch: 1,
+		Name: "app", DatabaseID: testID, NodeID: "n", Epoch: 1,
 		ChainHead: segment.Genesis(testID), Lineage: []remote.Span{{NodeID: "n", Epoch: 1, From: 1}},
 	}
 	return h

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+
+	"github.com/driftdb/driftdb-go/objstore"
 )
 
 type hurry struct{}
@@ -18,9 +20,6 @@ func hopeless(ctx context.Context, err error) bool {
 	if ctx.Value(hurry{}) == nil {
 		return false
 	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return true
-	}
 	dial, ok := errors.AsType[*net.OpError](err)
-	return ok && dial.Op == "dial"
+	return ok && dial.Op == "dial" || errors.Is(err, objstore.ErrUnreachable)
 }

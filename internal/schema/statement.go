@@ -192,11 +192,14 @@ func (t *Table) Stamp(row []Value, newID func() string, now int64) {
 // for, so that the created row is one that they find.
 func (t *Table) Seed(row []Value, terms []Term) error {
 	for _, term := range terms {
+		if term.Op != Eq {
+			continue
+		}
 		i, err := t.column(term.Column)
 		if err != nil {
 			return err
 		}
-		if term.Op != Eq || row[i].Kind != KindAbsent {
+		if row[i].Kind != KindAbsent {
 			continue
 		}
 		if row[i], err = t.Columns[i].Type.convert(term.Value); err != nil {

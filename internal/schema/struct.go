@@ -84,7 +84,7 @@ func (s *Struct) addField(sf reflect.StructField, tag string, at []int) error {
 	}
 	col := Column{Name: opts.name, Unique: opts.unique, Index: opts.index}
 	if col.Name == "" {
-		col.Name = lowerCamel(sf.Name)
+		col.Name = LowerCamel(sf.Name)
 	}
 	f := field{name: col.Name, index: at, omitZero: opts.omitZero}
 	if opts.json {

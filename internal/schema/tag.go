@@ -11,9 +11,9 @@ import (
 	"unicode"
 )
 
-// lowerCamel is the column name of a field without a tag: UserID is userId,
+// LowerCamel is the column name of a field without a tag: UserID is userId,
 // HTTPPort is httpPort.
-func lowerCamel(name string) string {
+func LowerCamel(name string) string {
 	from := []rune(name)
 	to := slices.Clone(from)
 	to[0] = unicode.ToLower(from[0])

@@ -199,7 +199,7 @@ func TestExactMatches(t *testing.T) {
 				op   schema.Operator
 				v    any
 				want int64
-			}{{schema.Eq, v, 1}, {schema.Ne, v, 0}, {schema.In, list, 1}, {schema.In, []any{}, 0}, {schema.Eq, nil, 0}, {schema.Ne, nil, 1}} {
+			}{{schema.Eq, v, 1}, {schema.Ne, v, 0}, {schema.In, list, 1}, {schema.In, []any{}, 0}, {schema.NotIn, list, 0}, {schema.NotIn, []any{}, 1}, {schema.Eq, nil, 0}, {schema.Ne, nil, 1}} {
 				s, err := tab.Count([]schema.Term{{Column: column, Op: q.op, Value: q.v}})
 				if err != nil {
 					t.Fatal(err)

@@ -48,6 +48,16 @@ func open(src *source, ring *Ring, c Context) (io.Reader, error) {
 	return decompress(buffered)
 }
 
+// Encrypted says whether what src will give begins like an encrypted object. It takes
+// nothing of it.
+func Encrypted(src *bufio.Reader) (bool, error) {
+	start, err := src.Peek(len(magic))
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	return string(start) == magic, nil
+}
+
 // decrypt opens an envelope. start has its header, or what there is of it.
 func decrypt(src *bufio.Reader, start []byte, ring *Ring, c Context) (io.Reader, error) {
 	if len(start) < headerSize {

@@ -203,6 +203,9 @@ func (w *Writer) copy(r *Reader) error {
 // Size returns the number of bytes of JSON so far, without the trailer.
 func (w *Writer) Size() int64 { return w.flushed + int64(len(w.buf)) }
 
+// Chain is the chain after the last transaction that was ended.
+func (w *Writer) Chain() Chain { return w.roll.chain }
+
 // SetDigests gives the trailer what is known of tables after the last
 // transaction. The report is used by Close, and not copied.
 func (w *Writer) SetDigests(r digest.Report) { w.digests = r }

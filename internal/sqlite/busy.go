@@ -42,3 +42,16 @@ func busy(tls *libc.TLS, db uintptr, n int32) int32 {
 	time.Sleep(time.Duration(delay) * time.Millisecond)
 	return 1
 }
+
+// Impatiently calls fn, in which c waits for no lock: it is SQLITE_BUSY at once.
+func (c *Conn) Impatiently(fn func()) {
+	db := At[lib.Tsqlite3](c.DB)
+	timeout := db.FbusyTimeout
+	db.FbusyTimeout = 0 // busy goes by it
+	defer func() {
+		if db.FbusyTimeout == 0 { // fn has not set another one
+			db.FbusyTimeout = timeout
+		}
+	}()
+	fn()
+}

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"modernc.org/libc"
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -42,7 +43,7 @@ const (
 type Options struct {
 	Synchronous Synchronous   // default SyncNormal
 	BusyTimeout time.Duration // default 5 s: how long to wait for another connection's lock
-	CacheKiB    int           // page cache limit in KiB; default SQLite's own (2 MiB)
+	CacheKiB    int           // PRAGMA cache_size in KiB: of pages, and of a sort's memory; default SQLite's own (2 MiB)
 	ForeignKeys bool          // enforce foreign keys
 	QueryOnly   bool          // refuse to change anything
 	MustExist   bool          // do not create the file
@@ -52,6 +53,11 @@ type Options struct {
 	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
 	Distrust    bool          // the schema may be a stranger's: it reaches nothing but the database and what OnConnect gives it
 	Ledger      *Ledger       // counts the connection's commits; default none
+
+	// Cache is the budget for the pages of this connection and others; CacheKiB is then
+	// for sorts only. Default: the connection has CacheKiB by itself. So it has when the
+	// program has configured another page cache than DriftDB's.
+	Cache *pagecache.Budget
 
 	// Claim is called before anything is read: an error of it fails Open. By then
 	// the file is open and, unless MustExist is set, made.
@@ -204,6 +210,9 @@ func (c *Conn) check() error {
 
 // begin makes an open connection one that can be used.
 func (c *Conn) begin(opts Options) error {
+	if opts.Cache != nil {
+		opts.Cache.Adopt(c.TLS)
+	}
 	if opts.Claim != nil {
 		if err := opts.Claim(c); err != nil {
 			return err
@@ -312,6 +321,7 @@ func (c *Conn) Close() error {
 		c.unhook()
 	}
 	err := c.Driver.Close()
+	pagecache.Forget(c.TLS)
 	if c.holds {
 		c.checkpointer.release()
 	}

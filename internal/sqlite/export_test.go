@@ -10,4 +10,8 @@ func (c *Conn) SpoilIndex() uint32 {
 }
 
 // Closed says whether c is.
-func (c *Conn) Closed() bool { return c.closed }
+func (c *Conn) Closed() bool {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	return c.closed
+}

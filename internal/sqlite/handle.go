@@ -4,8 +4,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"reflect"
-	"unsafe"
 
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	"modernc.org/libc"
 )
 
@@ -34,26 +34,19 @@ func handleOf(dc driver.Conn) (tls *libc.TLS, db uintptr, err error) {
 	return tls, db, nil
 }
 
-// At views the C memory at p as a *T. The address passes through a Go
-// variable because C memory is not Go's: converting the number itself would
-// trip vet and checkptr, which guard pointers into Go's heap.
-func At[T any](p uintptr) *T { return *(**T)(unsafe.Pointer(&p)) }
+// At views the C memory at p as a *T.
+func At[T any](p uintptr) *T { return cmem.At[T](p) }
 
 // CFunc is the address of f as SQLite's transpiled code calls it.
-func CFunc[T any](f T) uintptr { return *(*uintptr)(unsafe.Pointer(&struct{ f T }{f})) }
+func CFunc[T any](f T) uintptr { return cmem.CFunc(f) }
 
 // GoFunc is the function whose address, as SQLite's transpiled code calls it, is p:
 // the reverse of CFunc.
-func GoFunc[T any](p uintptr) T { return *(*T)(unsafe.Pointer(&struct{ p uintptr }{p})) }
+func GoFunc[T any](p uintptr) T { return cmem.GoFunc[T](p) }
 
 // CBytes views n bytes of C memory at p. They are valid for as long as SQLite
 // says so.
-func CBytes(p uintptr, n int) []byte {
-	if n == 0 || p == 0 {
-		return nil
-	}
-	return unsafe.Slice(At[byte](p), n)
-}
+func CBytes(p uintptr, n int) []byte { return cmem.Bytes(p, n) }
 
 // CString views the NUL-terminated bytes at p.
 func CString(p uintptr) []byte {

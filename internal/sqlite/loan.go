@@ -261,11 +261,11 @@ func (ls *Loans) OldestRead() (age time.Duration) {
 }
 
 // Shut ends the lending: nothing is lent any more, and no use of what is lent
-// begins. Whoever tries is told why.
-func (ls *Loans) Shut(why error) {
+// begins. Whoever tries is told why. It returns false when it had been called before.
+func (ls *Loans) Shut(why error) (first bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ls.why.CompareAndSwap(nil, &why)
+	return ls.why.CompareAndSwap(nil, &why)
 }
 
 // Shutting is the reason given to Shut, or nil.

@@ -119,7 +119,7 @@ func TestPoolClose(t *testing.T) {
 	var opened []*sqlite.Conn
 	opening, goOn := make(chan bool), make(chan bool)
 	slow := false
-	p := sqlite.NewPool(4, func() (*sqlite.Conn, error) {
+	p := sqlite.NewPool(0, 4, func() (*sqlite.Conn, error) {
 		if slow {
 			close(opening)
 			<-goOn
@@ -186,7 +186,7 @@ func TestPoolClose(t *testing.T) {
 func TestLoansRace(t *testing.T) {
 	path := newFile(t)
 	for range 50 {
-		p := sqlite.NewPool(2, func() (*sqlite.Conn, error) { return new(sqlite.Driver).Open(path, sqlite.Options{}) })
+		p := sqlite.NewPool(0, 2, func() (*sqlite.Conn, error) { return new(sqlite.Driver).Open(path, sqlite.Options{}) })
 		var all sync.WaitGroup
 		started := make(chan bool, 100)
 		for range 4 {

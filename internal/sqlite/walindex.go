@@ -24,6 +24,9 @@ func (c *Conn) shared() *lib.TBtShared {
 	return At[lib.TBtShared](main.FpBt)
 }
 
+// PageCount is how many pages main has within c's transaction.
+func (c *Conn) PageCount() int64 { return int64(c.shared().FnPage) }
+
 func (c *Conn) pager() *lib.TPager { return At[lib.TPager](c.shared().FpPager) }
 
 // wal is main's WAL, or nil if it has none or has not been read yet.

@@ -59,10 +59,10 @@ func (s *Syncer) attach(ctx context.Context, r request, target int64) error {
 	}))
 }
 
-// TakeOver gives this session an epoch before its first change, because the history has
-// a writer elsewhere: what that stores later would make this file diverge. It is reached
-// by way of b, which does not wait long: without an answer the change is made all the
-// same, and the epoch is taken with its upload.
+// TakeOver gives this session an epoch before its first change, because another node
+// was the writer: what that, or another one yet, stores later would make this file
+// diverge. The bucket is reached by way of b, which does not wait long: without an answer
+// the change is made all the same, and the epoch is taken with its upload.
 func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket) error {
 	}
 	ctx, done := s.bound(ctx)
 	defer done()
-	err := s.joined(s.join(ctx, b, nil, func(b *remote.Bucket, c Comparison) error {
+	err := s.joined(s.join(ctx, b, s.lately(), func(b *remote.Bucket, c Comparison) error {
 		if err := s.probe(ctx, b, c); err != nil {
 			return err
 		}
@@ -88,14 +88,19 @@ func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket) error {
 	return err
 }
 
-// lately is the comparison that was made last, unless that was too long ago. What has
-// become of the manifest since then, the swap finds out.
+// lately is the comparison that was made last, unless that was too long ago, or another
+// node may have stored batches since. What has become of the manifest since then, the
+// swap finds out.
 func (s *Syncer) lately() *Comparison {
 	c := s.compared
-	if s.compared = nil; c != nil && time.Since(c.made) < compareAgain {
-		return c
+	s.compared = nil
+	if c == nil || time.Since(c.made) > compareAgain {
+		return nil
 	}
-	return nil
+	if m := c.stored.Manifest; m != nil && !m.Released && m.NodeID != s.log.Identity().NodeID {
+		return nil
+	}
+	return c
 }
 
 // compareAgain is how old a comparison may be that an epoch is taken by.
@@ -147,7 +152,7 @@ func (s *Syncer) join(ctx context.Context, b *remote.Bucket, first *Comparison, 
 				s.compared = &c
 			}
 			m := c.stored.Manifest
-			s.cfg.Contest(m != nil && m.NodeID != s.log.Identity().NodeID && !m.Released)
+			s.cfg.Contest(m != nil && m.NodeID != s.log.Identity().NodeID)
 			return nil
 		}
 		if err := take(b, c); !errors.Is(err, remote.ErrLost) {
@@ -162,7 +167,7 @@ func (s *Syncer) compare(ctx context.Context, b *remote.Bucket, first *Compariso
 	if first != nil {
 		return *first, nil
 	}
-	f := File{Identity: s.log.Identity(), Books: s.books, Last: s.cfg.Sequence(), Log: s.log}
+	f := File{Identity: s.log.Identity(), Books: s.books, Last: s.cfg.Sequence(), Log: s.log, Since: s.swapped}
 	return compare(ctx, b, f, s.cfg.Exclusive, trail)
 }
 
@@ -192,7 +197,7 @@ func (s *Syncer) probe(ctx context.Context, b *remote.Bucket, c Comparison) erro
 	if s.cfg.Advisory || s.probed || known {
 		return nil
 	}
-	err := b.Probe(ctx, s.log.Identity().NodeID)
+	err := b.Probe(ctx, s.log.Identity().NodeID, s.log.Identity().DatabaseID)
 	if errors.Is(err, remote.ErrConditions) {
 		return s.stop(err)
 	}
@@ -209,7 +214,7 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 		return stored, err
 	}
 	m := &remote.Manifest{
-		FormatVersion: remote.ManifestVersion, Name: b.Name(), DatabaseID: id.DatabaseID,
+		Name: b.Name(), DatabaseID: id.DatabaseID,
 	}
 	if stored.Manifest != nil {
 		m = stored.Clone()
@@ -217,6 +222,9 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 		return stored, err
 	}
 	m.Epoch += ahead - 1
+	if err := s.measure(m); err != nil {
+		return stored, err
+	}
 	m.Takeover(id.NodeID, remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain})
 	m.Earliest, m.UpdatedAt = told(s.books.Earliest), time.Now().UnixMilli()
 	next, err := b.Swap(ctx, stored, m)

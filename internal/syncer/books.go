@@ -48,6 +48,10 @@ func (s *Syncer) keep(b changelog.Books, d changelog.Digests) {
 	s.status.acked.Store(b.Acked)
 	s.status.confirmed.Store(b.Confirmed)
 	s.status.mine.Store(s.mine())
+	s.status.barrier.Store(0)
+	if b.BarrierOpen() {
+		s.status.barrier.Store(b.Barrier)
+	}
 }
 
 // saved notes that the file has the books, and d.

@@ -19,6 +19,9 @@ type File struct {
 	Last     int64 // the end of its log …
 	Log      *changelog.Log
 
+	// Since is when the session has seen the manifest last; zero if it has not.
+	Since time.Time
+
 	// Prove is nil if nobody but DriftDB has written to the file. Otherwise it
 	// finds out whether that can be shown; if not, its error is an ErrUnproven.
 	Prove func(context.Context) error
@@ -80,6 +83,9 @@ func (c Comparison) Proven() bool { return c.proven }
 // advice is what to do when file and bucket do not belong together.
 const advice = "Nothing was overwritten. To go on with the bucket's history, move the file away and open with AutoRestore; to begin another one with this file, Detach it and open it under another name"
 
+// together is what to do before that when they are one database.
+const together = "To bring both together, close the file and run driftdb resolve, or call Resolve. "
+
 // errOther says that the file's history does not contain the bucket's, nor the
 // other way round.
 var errOther = errors.New("the bucket's history is not this file's")
@@ -97,12 +103,9 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 	c.made = time.Now()
 	c.stored, err = bucket.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
-		if f.Books.Synced == 0 && f.Books.Acked == 0 {
-			err = bucket.Headless(ctx)
-		} else {
-			err = nil // it was this file's, which may begin it anew
-		}
-		return Comparison{made: c.made}, err
+		// Where nothing is left, the file may begin the backup anew. What is left may be
+		// more than this file has, or another history: a repair finds out.
+		return Comparison{made: c.made}, bucket.Headless(ctx, f.adrift)
 	}
 	if err != nil {
 		return c, err
@@ -119,9 +122,23 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 	}
 	err = c.relate(ctx, bucket, f, trail)
 	if errors.Is(err, errOther) {
-		err = fmt.Errorf("%w: %w. %s", ErrDiverged, err, advice)
+		err = fmt.Errorf("%w: %w. %s", ErrDiverged, err, together+advice)
 	}
 	return c, err
+}
+
+// adrift says of an object in a bucket without a manifest that it is of no use to anybody:
+// this file's node has stored it when the bucket had been emptied already. It is a batch
+// behind what was confirmed to the file, which has what it holds, or a snapshot that the
+// session has taken since. Anything else that is left was there before.
+func (f File) adrift(o remote.Batch, taken int64) bool {
+	switch {
+	case o.NodeID != f.Identity.NodeID || f.Books.Confirmed == 0:
+		return false
+	case o.From == 0: // a snapshot
+		return !f.Since.IsZero() && taken > f.Since.UnixMilli()
+	}
+	return o.From > f.Books.Confirmed && o.To <= f.Last
 }
 
 // Held is an ErrHeld if the bucket has a writer on another node. An empty node is a
@@ -145,7 +162,7 @@ func held(m *remote.Manifest, node string) error {
 	if node == "" {
 		this = "a new node"
 	}
-	return fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is %s. To take the database over, open it with Takeover: Allow",
+	return fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is %s. To take the database over, open it without RefuseTakeover",
 		ErrHeld, m.NodeID, m.Epoch, time.UnixMilli(m.UpdatedAt).UTC().Format(time.RFC3339), this)
 }
 

@@ -21,6 +21,9 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 	m.Released = false
 	m.LatestSequence, m.ChainHead, m.Earliest = s.books.Acked, s.books.Chain, told(s.books.Earliest)
 	m.Observe(s.manifest.Now())
+	if err := s.measure(m); err != nil {
+		return err
+	}
 	if edit != nil {
 		edit(m)
 	}
@@ -39,6 +42,23 @@ func (s *Syncer) confirm(ctx context.Context, edit func(*remote.Manifest)) error
 		return fmt.Errorf("replace the manifest: %w", err)
 	}
 	return s.confirmed(ctx)
+}
+
+// announce lets the manifest say how large the file has been, before a batch is stored
+// that makes a replay as large.
+func (s *Syncer) announce(ctx context.Context) error {
+	m := s.manifest.Clone()
+	if err := s.measure(m); err != nil || m.Largest == s.manifest.Largest {
+		return err
+	}
+	return s.confirm(ctx, nil)
+}
+
+// measure brings into m how large the file has been.
+func (s *Syncer) measure(m *remote.Manifest) error {
+	pages, size, err := s.log.Largest()
+	m.Grow(remote.Extent{Pages: pages, PageSize: size})
+	return err
 }
 
 // settle finds out what the bucket has when an earlier swap failed in a way

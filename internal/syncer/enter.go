@@ -26,7 +26,7 @@ import (
 
 // groupBelow is the size up to which a batch is replaced by the next session's, in
 // bytes: what each session may have to send beside its own.
-const groupBelow = 32 << 10
+const groupBelow = 4 << 10
 
 // entrance is where a session's first batch begins.
 type entrance struct {
@@ -43,7 +43,7 @@ func (s *Syncer) entrances(c Comparison) (out []entrance) {
 		return nil
 	}
 	g := s.books.Group
-	if g.Object != "" && g.After >= s.books.Snapshot && g.Bytes < groupBelow && c.stored.ETag() == s.books.Manifest {
+	if g.Object != "" && g.After >= s.books.Snapshot && c.stored.ETag() == s.books.Manifest {
 		b, ok := s.cfg.Bucket.ParseBatch(g.Object)
 		whole := remote.Span{NodeID: b.NodeID, Epoch: b.Epoch, From: g.After + 1}
 		if ok && b.To == s.books.Acked && m.Lineage[len(m.Lineage)-1] == whole {
@@ -132,16 +132,18 @@ func (s *Syncer) admit(c Comparison, target int64) (in entrance, job changelog.J
 }
 
 // confirmEntry takes the epoch of a batch that is stored, and confirms it. What that has
-// taken the place of is deleted: whoever reads by an older manifest reads the new one
-// when he misses it.
+// taken the place of stays until the next session does the same: a reader may still go by
+// the manifest before. What that one had left is deleted.
 func (s *Syncer) confirmEntry(ctx context.Context, b *remote.Bucket, c Comparison, r request, in entrance, p *parcel, jobs []changelog.Job) error {
 	m, next := c.stored.Clone(), s.books
 	next.Acked, next.Chain, next.Earliest = p.next.Sequence, p.next.Chain, min(s.books.Earliest, p.next.earliest)
 	next.BytesSince = max(next.BytesSince+p.name.Size-in.replaces.Bytes, 0)
 	next.Group = p.group()
 	m.Enter(p.name.NodeID, p.name.Epoch, in.Sequence, p.next.Position)
-	m.Observe(c.stored.Now())
 	m.Earliest, m.Released, m.UpdatedAt = told(next.Earliest), r.leave && s.cfg.Sequence() == p.next.Sequence, time.Now().UnixMilli()
+	if err := s.measure(m); err != nil {
+		return err
+	}
 	stored, err := b.Swap(ctx, c.stored, m)
 	if err != nil {
 		return fmt.Errorf("take an epoch: %w", err)
@@ -151,8 +153,27 @@ func (s *Syncer) confirmEntry(ctx context.Context, b *remote.Bucket, c Compariso
 	s.remember(piece{Batch: p.name})
 	s.sent(p)
 	s.event("took an epoch", "epoch", s.epoch, "sequence", next.Acked)
-	if g := in.replaces; g.Object != "" && s.remove(ctx, g.Object) != nil {
-		jobs = jobs[:1] // it is deleted later
+	s.spare = in.replaces.Object
+	done, err := s.deleteReplaced(ctx)
+	return errors.Join(err, s.record(ctx, s.toldBy(stored.Manifest, next), p.next.digests, append(done, jobs[0])...))
+}
+
+// deleteReplaced deletes the batches that others have taken the place of, and what was
+// stored ahead of epochs that nobody took, but for the one to be spared. It returns the
+// jobs that are done.
+func (s *Syncer) deleteReplaced(ctx context.Context) (done []changelog.Job, err error) {
+	jobs, err := s.log.Jobs(changelog.Delete)
+	if err != nil {
+		return nil, err
 	}
-	return s.record(ctx, s.toldBy(stored.Manifest, next), p.next.digests, jobs...)
+	for _, j := range jobs {
+		b, ok := s.cfg.Bucket.ParseBatch(j.Object)
+		if !ok || j.Object == s.spare || s.manifest.Counts(b) || b.To > s.manifest.LatestSequence {
+			continue
+		}
+		if s.remove(ctx, j.Object) == nil { // else later
+			done = append(done, j)
+		}
+	}
+	return done, nil
 }

@@ -11,7 +11,7 @@ import (
 
 // fenced ends this session's part in the history: somebody else writes it.
 func (s *Syncer) fenced(cause error) error {
-	return s.stop(fmt.Errorf("%w: %w. What this session had stored by then and its rest are kept in the bucket as the branch %s, if that can be reached, and all of it is in this file",
+	return s.stop(fmt.Errorf("%w: %w. What this session had stored by then and its rest are kept in the bucket as the branch %s, if that can be reached, and all of it is in this file. To bring it into the history, close the file and run driftdb resolve, or call Resolve",
 		ErrFenced, cause, remote.Branch{NodeID: s.node, Epoch: s.epoch}.ID()))
 }
 

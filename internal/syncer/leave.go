@@ -26,10 +26,10 @@ func (s *Syncer) Leave(ctx context.Context) error {
 // ErrUnsent says that the bucket does not have all that was committed.
 var ErrUnsent = errors.New("not confirmed in the bucket yet; they are in the file, and sent after the next Open")
 
-// releaseName says in the manifest that this session stores nothing more, if all of it
-// is confirmed.
+// releaseName says in the manifest that this session stores no more changes, if all of
+// them are confirmed. A snapshot that is under way is given up.
 func (s *Syncer) releaseName(ctx context.Context) error {
-	done := s.task == nil && s.books.Confirmed == s.books.Acked && s.books.Acked == s.cfg.Sequence()
+	done := s.books.Confirmed == s.books.Acked && s.books.Acked == s.cfg.Sequence()
 	if s.epoch == 0 || s.manifest.Released || !done {
 		return nil
 	}

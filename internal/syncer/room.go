@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -23,7 +24,7 @@ func (e *roomError) Error() string {
 
 // checkRoom is a roomError if a copy of c's database does not fit into folder.
 func checkRoom(c *sqlite.Conn, folder string) error {
-	free, known := freeSpace(folder)
+	free, known := dbfile.FreeSpace(folder)
 	if !known {
 		return nil // the copy itself finds out
 	}
@@ -44,5 +45,5 @@ func checkRoom(c *sqlite.Conn, folder string) error {
 // noRoom says that a copy failed because there was no room for it.
 func noRoom(err error) bool {
 	_, known := errors.AsType[*roomError](err)
-	return known || sqlite.IsFull(err) || isDiskFull(err)
+	return known || sqlite.IsFull(err) || dbfile.IsDiskFull(err)
 }

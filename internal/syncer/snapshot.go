@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -18,13 +19,25 @@ import (
 // together cost no more than a few times the changes, whatever the database's
 // size. If none can be stored of the file as it is, a flush tries again only where
 // it would be in vain without one.
-func (s *Syncer) snapshotDue(flush bool) bool {
+//
+// A session that ends takes one that nothing depends on of a small file only: there may
+// not be the time for more.
+func (s *Syncer) snapshotDue(r request) bool {
 	b := s.books
 	if b.BarrierOpen() {
-		return flush || !s.ailment.waits()
+		return r.flush || !s.ailment.waits()
+	}
+	if r.leave {
+		if info, err := os.Stat(s.cfg.Path); err != nil || info.Size() > leaveSnapshot {
+			return false
+		}
 	}
 	return b.Acked-max(b.Snapshot, 0) >= s.cfg.SnapshotEvery && 2*b.BytesSince >= b.SnapshotBytes && !s.ailment.waits()
 }
+
+// leaveSnapshot is the size of the largest file of which a session takes a snapshot when
+// it ends, in bytes.
+const leaveSnapshot = 8 << 20
 
 // fixed is a state of the database, and the snapshot that it is going to be.
 type fixed struct {

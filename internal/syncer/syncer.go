@@ -52,8 +52,8 @@ type Config struct {
 	// Advance says that the last sequence is another one: the file was brought up
 	// to date.
 	Advance func(sequence int64)
-	// Contest says whether the history has a writer elsewhere that may be alive: then
-	// TakeOver is to be called before anything is committed.
+	// Contest says whether the history had its last writer elsewhere: then TakeOver is to
+	// be called before anything is committed.
 	Contest func(bool)
 	// Refuse makes writes fail from now on.
 	Refuse func(error)
@@ -97,6 +97,7 @@ type Syncer struct {
 	task *task // makes a snapshot; nil: there is none
 
 	pieces     []piece         // what this session has stored and may merge
+	spare      string          // the batch that its first one has taken the place of: the next session deletes it
 	deleteNext time.Time       // when merged batches may next be deleted, by the monotonic clock
 	undone     map[string]bool // why chores fail, as told
 
@@ -117,6 +118,7 @@ type status struct {
 	acked, confirmed, synced, errors atomic.Int64
 	lastSync, lastSnapshot           atomic.Int64 // Unix ms
 	lastErr                          atomic.Pointer[error]
+	barrier                          atomic.Int64 // the last one, if it is open; else 0
 	fenced, mine                     atomic.Bool
 	mismatches                       atomic.Int64
 	faults                           atomic.Pointer[[]string]
@@ -304,7 +306,7 @@ func (s *Syncer) unconfirmed() bool {
 
 // mine says whether what the bucket has of this file's log at last is from sessions of
 // the file.
-func (s *Syncer) mine() bool { return s.epoch != 0 || s.books.Manifest != "" || s.cfg.Advisory }
+func (s *Syncer) mine() bool { return s.epoch != 0 || s.books.Manifest != "" }
 
 func (s *Syncer) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
 
@@ -323,13 +325,20 @@ func (s *Syncer) settled(ctx context.Context, r request) error {
 	r.parent = ctx
 	for through := s.cfg.Sequence(); ; {
 		t, err := s.step(ctx, r)
-		if err != nil || t == nil || !r.leave && t.parent != ctx && s.status.confirmed.Load() >= through {
+		if err != nil || t == nil || t.parent != ctx && s.counts(through) {
 			return err
 		}
 		if err := t.wait(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// counts says whether all up to sequence is confirmed, and needs no snapshot that there
+// is not yet.
+func (s *Syncer) counts(sequence int64) bool {
+	barrier := s.status.barrier.Load()
+	return s.status.confirmed.Load() >= sequence && (barrier == 0 || barrier > sequence)
 }
 
 // step does one round for r, and returns the task that is under way then.
@@ -482,7 +491,7 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 		return err
 	}
 	switch {
-	case s.task == nil && (r.snapshot || s.snapshotDue(r.flush)):
+	case s.task == nil && (r.snapshot || s.snapshotDue(r)):
 		return s.start(ctx, r.parent)
 	case s.books.Confirmed < s.books.Acked && (r.flush || time.Since(s.swapped) >= s.cfg.ManifestInterval):
 		return s.confirm(ctx, nil)

@@ -112,7 +112,7 @@ func (s *Syncer) deleteMerged(ctx context.Context) error {
 		}
 		b, ok := s.cfg.Bucket.ParseBatch(j.Object)
 		replaced := ok && !s.manifest.Counts(b)
-		if replaced && b.To > s.manifest.LatestSequence {
+		if replaced && (j.Object == s.spare || b.To > s.manifest.LatestSequence) {
 			continue // what it holds is stored under another name first
 		}
 		if ok && !replaced {

@@ -45,6 +45,9 @@ type parcel struct {
 // acknowledged in their order: if one fails, those behind it count for nothing,
 // and are found to be there already when their turn comes again.
 func (s *Syncer) upload(ctx context.Context, target int64) error {
+	if err := s.announce(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -170,8 +173,12 @@ func (s *Syncer) acknowledge(ctx context.Context, p *parcel) error {
 	return nil
 }
 
-// group is the batch as one that the next session may replace.
+// group is the batch as one that the next session may replace. Of a large one the log
+// need not keep what it holds.
 func (p *parcel) group() changelog.Group {
+	if p.name.Size >= groupBelow {
+		return changelog.Group{}
+	}
 	return changelog.Group{Object: p.job.Object, After: p.from.Sequence, Chain: p.from.Chain, Bytes: p.name.Size}
 }
 

@@ -268,7 +268,11 @@ func refusedBuckets() []refusal {
 	return []refusal{
 		ofBucket("another history", "diverged", true, func(*testing.T, *driftdb.Config) {}),
 		ofBucket("another writer", "has a writer: node", false, func(t *testing.T, cfg *driftdb.Config) {
-			cfg.Takeover, cfg.AutoRestore = driftdb.Refuse, true
+			held := *cfg // by a node that has died
+			held.Path, held.AutoRestore, held.RefuseTakeover, held.CloseTimeout = filepath.Join(t.TempDir(), "held.sqlite"), true, true, -1
+			db, err := driftdb.Open(t.Context(), held)
+			must(t, errors.Join(err, db.Close()))
+			cfg.RefuseTakeover, cfg.AutoRestore = true, true
 		}),
 		ofBucket("wrong key", "key", true, func(_ *testing.T, cfg *driftdb.Config) { cfg.EncryptionKeys = []string{anotherKey} }),
 		ofBucket("no key", "key", true, func(_ *testing.T, cfg *driftdb.Config) { cfg.EncryptionKeys = nil }),
@@ -276,10 +280,10 @@ func refusedBuckets() []refusal {
 			cfg.EncryptionKeys, cfg.AutoRestore = []string{anotherKey}, true
 		}),
 		ofBucket("newer manifest", "newer version", true, func(t *testing.T, cfg *driftdb.Config) {
-			manifest(t, cfg, `"formatVersion": 1`, `"formatVersion": 99`)
+			manifest(t, cfg, "DRIFTENC\x01", "DRIFTENC\x63")
 		}),
 		ofBucket("damaged manifest, and no file", "damaged", false, func(t *testing.T, cfg *driftdb.Config) {
-			manifest(t, cfg, `"epoch"`, `"epocx"`)
+			manifest(t, cfg, "DRIFTENC", "DRIFTENK")
 			cfg.AutoRestore = true
 		}),
 	}

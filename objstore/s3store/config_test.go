@@ -91,7 +91,7 @@ func TestOpen(t *testing.T) {
 		aws.ToString(o.BaseEndpoint) != "http://127.0.0.1:9000" {
 		t.Errorf("%+v, %+v", got, o)
 	}
-	if s, err := objstore.Open(t.Context(), "s3://bucket?region=eu-west-1"); err != nil || s.(*store).prefix != "" || !s.(*store).checksums {
+	if s, err := objstore.Open(t.Context(), "s3://bucket?region=eu-west-1"); err != nil || s.(*store).prefix != "driftdb/" || !s.(*store).checksums {
 		t.Errorf("%+v, %v", s, err)
 	}
 	s, err = objstore.Open(t.Context(), "s3://bucket?region=a&sse=aws:kms&kms_key_id=arn:aws:kms:eu-west-1:1:key/a&storage_class=GLACIER_IR")
@@ -119,6 +119,8 @@ func TestOpen(t *testing.T) {
 		"s3://b?region=a#fragment":              "fragment",
 		"s3://b?region=a&endpoint=example.com":  "endpoint",
 		"s3://b/a//b?region=a":                  "prefix",
+		"s3://b/a?region=a&prefix=b":            "both in its path and as a parameter",
+		"s3://b?region=a&prefix=":               "prefix=/ for the root",
 	} {
 		if _, err := objstore.Open(t.Context(), u); err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("Open(%q): %v, want %q", u, err, text)
@@ -140,5 +142,63 @@ func TestPartSizes(t *testing.T) {
 	}
 	if got := []int64{partSize(1), partSize(1000), partSize(1001), partSize(2001)}; !slices.Equal(got, []int64{8 << 20, 8 << 20, 16 << 20, 32 << 20}) {
 		t.Errorf("sizes %v", got)
+	}
+}
+
+// TestURL: the URL of a configuration is that configuration, and says which prefix is meant.
+func TestURL(t *testing.T) {
+	isolate(t)
+	yes := true
+	for want, cfg := range map[string]Config{
+		"s3://b?region=a":          {Region: "a"},
+		"s3://b?prefix=/&region=a": {Region: "a", Prefix: "/"},
+		"s3://b/x/y?region=a":      {Region: "a", Prefix: "/x/y/"},
+		"s3://b/a%3Fb?region=a":    {Region: "a", Prefix: "a?b"},
+		"s3://b?checksums=false&endpoint=http://h:1/p&kms_key_id=arn:k&path_style=true&prefix=/&region=a&sse=aws:kms&storage_class=GLACIER_IR": {
+			Region: "a", Prefix: "/", Endpoint: "http://h:1/p", ForcePathStyle: &yes, DisableChecksums: true,
+			ServerSideEncryption: "aws:kms", KMSKeyID: "arn:k", StorageClass: "GLACIER_IR",
+		},
+	} {
+		cfg.Bucket = "b"
+		if got := cfg.URL(); got != want {
+			t.Errorf("%+v: %s, want %s", cfg, got, want)
+		}
+		direct := newStore(t, cfg)
+		s, err := objstore.Open(t.Context(), want)
+		if err != nil {
+			t.Errorf("%s: %v", want, err)
+			continue
+		}
+		if got := s.(*store); got.prefix != direct.prefix || got.places != direct.places {
+			t.Errorf("%s: prefixes %q and %q, places %+v and %+v", want, got.prefix, direct.prefix, got.places, direct.places)
+		}
+	}
+}
+
+// TestElsewhere: the root and the default prefix are each other's other place. A
+// prefix that somebody chose has none.
+func TestElsewhere(t *testing.T) {
+	isolate(t)
+	for from, want := range map[string]string{
+		"s3://b?region=a": "s3://b?prefix=/&region=a", "s3://b?prefix=/&region=a": "s3://b?region=a", "s3://b/own?region=a": "",
+	} {
+		s, err := objstore.Open(t.Context(), from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, at := Elsewhere(s)
+		if want == "" {
+			if other != nil {
+				t.Errorf("%s: %s", from, at.URL)
+			}
+			continue
+		}
+		back, again := Elsewhere(other)
+		if at.URL != want || again.URL != from || back.(*store).prefix != s.(*store).prefix {
+			t.Errorf("%s: %s, and back %s", from, at.URL, again.URL)
+		}
+	}
+	if other, _ := Elsewhere(objstore.Mem()); other != nil {
+		t.Error("a store in memory has no other place")
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -76,7 +78,10 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		e.Code, e.message = api.ErrorCode(), api.ErrorMessage()
 	} else if unsent, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
-		e.message = unsent.Err.Error() // without what the SDK says of an answer that never came
+		e.message = unsentMessage(unsent.Err)
+		if dial, ok := errors.AsType[*net.OpError](unsent.Err); ok && dial.Op == "dial" {
+			e.kind = objstore.ErrUnreachable
+		}
 	}
 	e.classify(region, s.client.Options().Region)
 	if e.hint == "" {
@@ -86,6 +91,20 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 		e.kind = absent
 	}
 	return e
+}
+
+// unsentMessage is what kept a request from its answer: without what the SDK says of an
+// answer that never came, and without the URL, which has the bucket and the key again.
+func unsentMessage(err error) string {
+	u, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err.Error()
+	}
+	message := u.Err.Error()
+	if at, err := url.Parse(u.URL); err == nil && !strings.Contains(message, at.Host) {
+		message = at.Host + ": " + message
+	}
+	return message
 }
 
 // classify finds the sentinel and the advice that belong to the server's

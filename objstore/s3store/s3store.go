@@ -1,9 +1,12 @@
 // Package s3store keeps objects in Amazon S3 or a service that speaks its
 // protocol. Importing it also makes [objstore.Open] know s3:// URLs:
 //
-//	s3://bucket/prefix?region=eu-west-1
+//	s3://bucket?region=eu-west-1
 //	s3://bucket/prefix?endpoint=https://s3.example.com&path_style=true&checksums=false
 //	s3://bucket/prefix?sse=aws:kms&kms_key_id=1234abcd-…&storage_class=STANDARD_IA
+//
+// Without a prefix, keys begin with [DefaultPrefix]; prefix=/ stands for the root
+// of the bucket.
 //
 // Credentials have no parameters: they come from the AWS chain, see [Config].
 //
@@ -20,7 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,11 +38,15 @@ import (
 
 func init() { objstore.Register("s3", open) }
 
+// DefaultPrefix is the prefix of a store whose Config or URL names none.
+const DefaultPrefix = "driftdb"
+
 // Config says where a bucket is and how to reach it. Only Bucket is required.
 type Config struct {
 	// Bucket is the name of an existing bucket.
 	Bucket string
-	// Prefix is put before every key, with a slash between them. Default none.
+	// Prefix is put before every key, with a slash between them. Default
+	// [DefaultPrefix]; "/" is the root of the bucket, which has no prefix.
 	Prefix string
 	// Region is the bucket's region. Default: the environment's or the AWS
 	// profile's, or us-east-1 if there is an endpoint.
@@ -82,6 +88,9 @@ type Config struct {
 // call. Of the environment it honours what every AWS tool does, among them
 // AWS_PROFILE, AWS_CA_BUNDLE and HTTPS_PROXY.
 func New(ctx context.Context, cfg Config) (objstore.Store, error) {
+	if cfg.Prefix == "" {
+		cfg.Prefix = DefaultPrefix
+	}
 	prefix := strings.Trim(cfg.Prefix, "/")
 	if err := cfg.validate(prefix); err != nil {
 		return nil, err
@@ -94,7 +103,7 @@ func New(ctx context.Context, cfg Config) (objstore.Store, error) {
 		prefix += "/"
 	}
 	return &store{
-		client: client, bucket: cfg.Bucket, prefix: prefix, pageSize: maxPage,
+		places: cfg.places(), client: client, bucket: cfg.Bucket, prefix: prefix, pageSize: maxPage,
 		checksums: !cfg.DisableChecksums, ownKeys: cfg.hasKeys(), extras: cfg.extras(),
 	}, nil
 }
@@ -203,60 +212,9 @@ func (skewRetryer) IsErrorRetryable(err error) bool {
 	return retry.RetryableError{}.IsErrorRetryable(err) == aws.TrueTernary
 }
 
-// open makes a store from an s3:// URL.
-func open(ctx context.Context, u *url.URL) (objstore.Store, error) {
-	if u.Opaque != "" || u.Host == "" {
-		return nil, errors.New("s3store: the URL names no bucket; write s3://bucket/prefix")
-	}
-	cfg := Config{Bucket: u.Host, Prefix: u.Path}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return nil, fmt.Errorf("s3store: the parameters of the URL: %w", err)
-	}
-	for name, values := range query {
-		if len(values) != 1 {
-			return nil, fmt.Errorf("s3store: parameter %q is in the URL %d times", name, len(values))
-		}
-		if err := cfg.setParameter(name, values[0]); err != nil {
-			return nil, err
-		}
-	}
-	return New(ctx, cfg)
-}
-
-const parameters = "region, endpoint, path_style, checksums, sse, kms_key_id, storage_class"
-
-func (cfg *Config) setParameter(name, value string) error {
-	switch name {
-	case "region":
-		cfg.Region = value
-	case "endpoint":
-		cfg.Endpoint = value
-	case "sse":
-		cfg.ServerSideEncryption = value
-	case "kms_key_id":
-		cfg.KMSKeyID = value
-	case "storage_class":
-		cfg.StorageClass = value
-	case "path_style", "checksums":
-		on, err := strconv.ParseBool(value)
-		if err != nil {
-			return fmt.Errorf("s3store: parameter %s=%q of the URL is neither true nor false", name, value)
-		}
-		if name == "path_style" {
-			cfg.ForcePathStyle = &on
-		} else {
-			cfg.DisableChecksums = !on
-		}
-	default:
-		// The value is not repeated: it may be a secret that is in the wrong place.
-		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: %s)", name, parameters)
-	}
-	return nil
-}
-
 // store is a bucket, or the part of one below a prefix.
 type store struct {
+	places    [2]Place // the bucket's root, and DefaultPrefix in it
 	client    *s3.Client
 	bucket    string
 	prefix    string // empty, or ends with a slash

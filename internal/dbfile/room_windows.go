@@ -1,4 +1,4 @@
-package syncer
+package dbfile
 
 import (
 	"errors"
@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// freeSpace is how many bytes a user may still write in folder.
-func freeSpace(folder string) (bytes int64, known bool) {
+// FreeSpace is how many bytes a user may still write in folder.
+func FreeSpace(folder string) (bytes int64, known bool) {
 	name, err := windows.UTF16PtrFromString(folder)
 	if err != nil {
 		return 0, false
@@ -19,6 +19,6 @@ func freeSpace(folder string) (bytes int64, known bool) {
 	return int64(min(free, 1<<62)), true
 }
 
-func isDiskFull(err error) bool {
+func IsDiskFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }

@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd
 
-package syncer
+package dbfile
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeSpace is how many bytes a user may still write in folder.
-func freeSpace(folder string) (bytes int64, known bool) {
+// FreeSpace is how many bytes a user may still write in folder.
+func FreeSpace(folder string) (bytes int64, known bool) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(folder, &st); err != nil {
 		return 0, false
@@ -17,6 +17,6 @@ func freeSpace(folder string) (bytes int64, known bool) {
 	return int64(st.Bavail) * int64(st.Bsize), true
 }
 
-func isDiskFull(err error) bool {
+func IsDiskFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }

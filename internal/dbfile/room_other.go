@@ -1,0 +1,8 @@
+//go:build !(linux || darwin || freebsd || windows)
+
+package dbfile
+
+// FreeSpace is not known here; a copy that does not fit fails.
+func FreeSpace(string) (bytes int64, known bool) { return 0, false }
+
+func IsDiskFull(error) bool { return false }

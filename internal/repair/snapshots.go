@@ -1,0 +1,220 @@
+package repair
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/check"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// snapshot is one that no manifest names, whose rows have been read.
+type snapshot struct {
+	remote.Snapshot
+	says       *remote.Position // by its own tables of DriftDB's; nil: it has none
+	told       int64            // its last change, by a file of the database; -1: it says nothing
+	candidates []candidate      // where it can belong, in order
+	placed     bool
+}
+
+// look reads a snapshot. One that is damaged is left out.
+func (r *repair) look(ctx context.Context, s remote.Snapshot) (err error) {
+	work, err := dbfile.NewTemp()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, work.Close()) }()
+	read := &snapshot{Snapshot: s, told: -1}
+	if k := r.o.Known; k != nil && k.Snapshot >= 0 && k.SnapshotSize == s.Size && r.newest(s) {
+		read.told = k.Snapshot
+	}
+	err = r.fetch(ctx, &read.Snapshot, work.Path())
+	for again := 2; again > 0 && remote.IsDamage(err); again-- {
+		err = r.fetch(ctx, &read.Snapshot, work.Path()) // it may have been altered on its way here
+	}
+	if err == nil {
+		err = r.open(ctx, read, work.Path())
+	}
+	switch {
+	case err == nil:
+		r.snapshots = append(r.snapshots, read)
+	case remote.IsDamage(err), sqlite.IsNotDatabase(err), remote.Refusal{Why: err}.Locked():
+		r.left, err = append(r.left, remote.Refusal{Key: s.Key, Why: err}), nil
+	}
+	return err
+}
+
+// newest says whether no snapshot is newer than s.
+func (r *repair) newest(s remote.Snapshot) bool {
+	return !slices.ContainsFunc(r.survey.Snapshots, func(o remote.Snapshot) bool { return o.Time > s.Time })
+}
+
+func (r *repair) fetch(ctx context.Context, s *remote.Snapshot, path string) (err error) {
+	f, err := os.OpenFile(path, os.O_TRUNC|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return r.b.Unnamed(ctx, r.id, s, f)
+}
+
+// open reads the rows of a snapshot, and what it says of itself.
+func (r *repair) open(ctx context.Context, s *snapshot, path string) (err error) {
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true, Distrust: true, OnConnect: r.o.OnConnect})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	found, err := check.Run(ctx, c, check.Options{})
+	if err != nil {
+		return err
+	}
+	s.Digests = found.Digests
+	if whole, err := changelog.Exists(c); err != nil || !whole {
+		return err
+	}
+	// It was taken of the live file as it is.
+	known, last, err := read(c)
+	if err != nil {
+		return err
+	}
+	if known.DatabaseID != r.id {
+		return fmt.Errorf("%w: it is of database %s", remote.ErrCorrupt, known.DatabaseID)
+	}
+	s.says = &last
+	return nil
+}
+
+// Read is what the database of c says of itself and its bucket.
+func Read(c *sqlite.Conn) (*Known, error) {
+	known, _, err := read(c)
+	return known, err
+}
+
+// read also returns the end of the log.
+func read(c *sqlite.Conn) (*Known, remote.Position, error) {
+	var last remote.Position
+	if err := changelog.CheckFormat(c); err != nil {
+		return nil, last, err
+	}
+	id, err := changelog.ReadIdentity(c)
+	if err != nil {
+		return nil, last, err
+	}
+	log := changelog.View(c)
+	books, err := log.Books()
+	if err != nil {
+		return nil, last, err
+	}
+	digests, err := log.Digests()
+	if err != nil {
+		return nil, last, err
+	}
+	if last.Sequence, err = log.Last(); err != nil {
+		return nil, last, err
+	}
+	last.Chain, err = log.ChainAt(books.Acked, books.Chain, last.Sequence)
+	return &Known{
+		DatabaseID: id.DatabaseID, At: remote.Position{Sequence: books.Acked, Chain: books.Chain}, Digests: digests.Known,
+		Snapshot: books.Snapshot, SnapshotSize: books.SnapshotBytes,
+	}, last, err
+}
+
+// place finds the place on p of each snapshot, and returns those that have one, oldest
+// first. What a snapshot holds is proven by its digests at that place, and by a restore
+// that begins with it: up to the next one, or to the end. Of several places at which the
+// rows are the same, the first is right from which the log can be replayed: what it
+// repeats then is what the snapshot has.
+func (r *repair) place(ctx context.Context, p path, barriers []int64) (placed []remote.Snapshot, err error) {
+	able := slices.DeleteFunc(slices.Clone(r.snapshots), func(s *snapshot) bool { s.placed = false; return len(s.candidates) == 0 })
+	slices.SortStableFunc(able, func(x, y *snapshot) int {
+		return cmp.Or(cmp.Compare(x.candidates[0].sequence, y.candidates[0].sequence), cmp.Compare(x.Time, y.Time))
+	})
+	to := p.end.Sequence
+	for _, s := range slices.Backward(able) {
+		if err := r.settle(ctx, p, s, barriers, to); err != nil {
+			return nil, err
+		}
+		if s.placed {
+			placed, to = append(placed, s.Snapshot), s.Sequence
+		}
+	}
+	slices.Reverse(placed)
+	return placed, nil
+}
+
+// most is how many places of a snapshot are tried.
+const most = 8
+
+// settle tries the places of s, for a restore to to or to the first barrier.
+func (r *repair) settle(ctx context.Context, p path, s *snapshot, barriers []int64, to int64) error {
+	for _, c := range s.candidates[:min(most, len(s.candidates))] {
+		at, err := r.at(ctx, p, c)
+		if err != nil {
+			return err
+		}
+		s.Sequence, s.Chain, s.Changed = at.Sequence, at.Chain, c.time
+		to := max(before(barriers, at.Sequence, to), at.Sequence)
+		_, err = r.prove(ctx, r.manifest(p, []remote.Snapshot{s.Snapshot}), to)
+		if err == nil || !misfits(err) {
+			s.placed = err == nil
+			return err
+		}
+	}
+	return nil
+}
+
+// misfits says that a restore has failed because of what was to be restored, and not of
+// what it was done with.
+func misfits(err error) bool {
+	for _, is := range []error{restore.ErrDamaged, restore.ErrBarrier, restore.ErrNoPoint} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	if _, ok := errors.AsType[restore.MisfitError](err); !ok {
+		return remote.IsDamage(err)
+	}
+	switch sqlite.Code(err) & 0xff {
+	case lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_NOMEM, lib.SQLITE_INTERRUPT, lib.SQLITE_CANTOPEN:
+		return false
+	}
+	return !errors.Is(err, restore.ErrMissing)
+}
+
+// at is the position of c on p.
+func (r *repair) at(ctx context.Context, p path, c candidate) (remote.Position, error) {
+	if c.sequence == c.from.Sequence {
+		return c.from, nil
+	}
+	end, err := r.b.Walk(ctx, r.manifest(p, nil), c.from, remote.Target{Sequence: c.sequence}, nil)
+	return end.Position, err
+}
+
+// prove restores what m describes, up to a change, 0 for all, to a file that is deleted.
+func (r *repair) prove(ctx context.Context, m *remote.Manifest, to int64) (res restore.Result, err error) {
+	work, err := dbfile.NewTemp()
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, work.Close()) }()
+	file, err := dbfile.Take(work.Path())
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, file.Abandon()) }()
+	res, err = restore.Run(ctx, r.b, restore.Options{File: file, Overwrite: true, Manifest: m, Target: restore.Target{Sequence: to}, OnConnect: r.o.OnConnect})
+	if err == nil && len(res.Damaged) > 0 {
+		err = fmt.Errorf("%w: snapshot %s", restore.ErrDamaged, res.Damaged[0])
+	}
+	return res, err
+}

@@ -1,0 +1,176 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/syncer"
+)
+
+// ErrNoCommon says that nobody can tell any more where the file and the bucket parted.
+var ErrNoCommon = errors.New("the point where the file and the bucket parted is not known any more")
+
+// common finds the last point that the file and the bucket's history m have in common:
+// the last end of a transaction at which both have the same chain.
+//
+// The file knows the chain of one point, and its log forward from there. What it had
+// before it began its log, it has from the bucket. So both logs are followed from the
+// bucket's newest snapshot that is not past the beginning of the file's log.
+func common(ctx context.Context, b *remote.Bucket, m *remote.Manifest, f syncer.File) (at remote.Position, err error) {
+	oldest, err := f.Log.Oldest()
+	if err != nil {
+		return at, err
+	}
+	start := beginning(m, oldest-1)
+	theirs := from(start)
+	if _, err := b.Walk(ctx, m, start, remote.Target{}, theirs); err != nil {
+		return at, unknown(err)
+	}
+	first, ok := theirs.at(max(start.Sequence, oldest-1))
+	if !ok {
+		return at, fmt.Errorf("%w: the file's log begins after change %d, and the bucket's history has no transaction that ends there", ErrNoCommon, oldest-1)
+	}
+	if first.Sequence > f.Last {
+		return at, fmt.Errorf("%w: the bucket has nothing left before change %d, and the file's log ends with %d", ErrNoCommon, first.Sequence, f.Last)
+	}
+	ours := from(first)
+	if err := ours.follow(f.Log); err != nil {
+		return at, unknown(err)
+	}
+	if same, err := ours.contain(f); err != nil {
+		return at, unknown(err)
+	} else if !same {
+		return at, fmt.Errorf("%w: they parted before change %d, with which what is left of the file's log begins", ErrNoCommon, first.Sequence+1)
+	}
+	for _, end := range ours.list {
+		if known, ok := theirs.at(end.Sequence); ok && known.Chain == end.Chain {
+			at = end
+		}
+	}
+	return at, nil
+}
+
+// contain says whether the file's own history is the one that e followed: whether it
+// has, where the books say it, the chain that they say.
+func (e *ends) contain(f syncer.File) (bool, error) {
+	if acked, ok := e.at(f.Books.Acked); ok {
+		return acked.Chain == f.Books.Chain, nil
+	}
+	first := e.list[0]
+	if f.Books.Acked > first.Sequence {
+		return false, nil
+	}
+	own := from(remote.Position{Sequence: f.Books.Acked, Chain: f.Books.Chain})
+	err := own.follow(f.Log)
+	known, ok := own.at(first.Sequence)
+	return ok && known.Chain == first.Chain, err
+}
+
+// unknown is an ErrNoCommon if err says that the needed part of a log is gone.
+func unknown(err error) error {
+	if errors.Is(err, remote.ErrTooOld) || errors.Is(err, changelog.ErrTrimmed) {
+		return fmt.Errorf("%w: %w", ErrNoCommon, err)
+	}
+	return err
+}
+
+// beginning is where to begin to read m's history in order to pass sequence: at its
+// newest snapshot that is not behind that, or else at its oldest point.
+func beginning(m *remote.Manifest, sequence int64) remote.Position {
+	start := remote.Position{Chain: segment.Genesis(m.DatabaseID)}
+	for i, s := range m.Snapshots {
+		if s.Sequence <= sequence || i == 0 && m.Begins() > 0 {
+			start = remote.Position{Sequence: s.Sequence, Chain: s.Chain}
+		}
+	}
+	return start
+}
+
+// ends are the ends of transactions, in order, with the chain at each. As a sink it
+// collects those of a walk.
+type ends struct {
+	w      *segment.Writer
+	list   []remote.Position
+	places map[int64]int // by sequence
+	proven int           // how many a walk's batches have proven
+}
+
+// from begins at a known position.
+func from(at remote.Position) *ends {
+	e := &ends{list: []remote.Position{at}, places: map[int64]int{at.Sequence: 0}}
+	e.resume()
+	return e
+}
+
+// resume goes on from the last end.
+func (e *ends) resume() {
+	at := e.list[len(e.list)-1]
+	e.w = segment.NewWriter(io.Discard, segment.Header{NodeID: "resolve", From: at.Sequence + 1, Prev: at.Chain})
+}
+
+func (e *ends) end(sequence int64) error {
+	if err := e.w.End(); err != nil {
+		return err
+	}
+	e.places[sequence] = len(e.list)
+	e.list = append(e.list, remote.Position{Sequence: sequence, Chain: e.w.Chain()})
+	return nil
+}
+
+// at returns the end of a transaction at sequence, if there is one.
+func (e *ends) at(sequence int64) (remote.Position, bool) {
+	i, ok := e.places[sequence]
+	if !ok {
+		return remote.Position{}, false
+	}
+	return e.list[i], true
+}
+
+// follow goes to the end of a log.
+func (e *ends) follow(log *changelog.Log) error {
+	return log.Each(e.list[0].Sequence+1, func(t changelog.Transaction) error {
+		if err := e.w.Begin(t.First, t.Time); err != nil {
+			return err
+		}
+		if err := log.Entries(t, func(_ int64, c *change.Entry) error { return e.w.Add(c) }); err != nil {
+			return err
+		}
+		return e.end(t.Last())
+	})
+}
+
+// Begin, Apply, Commit and Rollback make it a walk's sink.
+func (e *ends) Begin() error {
+	e.proven = len(e.list)
+	e.resume()
+	return nil
+}
+
+func (e *ends) Apply(r *segment.Record) error {
+	if r.First {
+		if err := e.w.Begin(r.Sequence, r.Time); err != nil {
+			return err
+		}
+	}
+	if err := e.w.Add(&r.Entry); err != nil || !r.Last {
+		return err
+	}
+	return e.end(r.End())
+}
+
+func (e *ends) Commit(remote.Position, digest.Report) error { return nil }
+
+func (e *ends) Rollback() error {
+	for _, end := range e.list[e.proven:] {
+		delete(e.places, end.Sequence)
+	}
+	e.list = e.list[:e.proven]
+	return nil
+}

@@ -1,0 +1,80 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/syncer"
+)
+
+// keep stores what c's database holds as a branch of the bucket's history, which leaves
+// it after at, and returns the branch's id. It is a snapshot: that has also what the log
+// does not say, and needs nothing else that the bucket might delete before. The node id
+// is a new one, so nobody else has stored anything under the name.
+func keep(ctx context.Context, b *remote.Bucket, c *sqlite.Conn, f syncer.File, at remote.Position, epoch int64, path string) (id string, err error) {
+	work, err := dbfile.NewWork(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, work.Close()) }()
+	if err := c.Copy(ctx, work.Path(), nil); err != nil {
+		return "", err
+	}
+	if err := strip(work.Path()); err != nil {
+		return "", err
+	}
+	end := max(f.Last, at.Sequence+1) // what others have changed is in no log, and is a change all the same
+	branch := remote.Batch{NodeID: changelog.NewNodeID(), Epoch: epoch, From: at.Sequence + 1, To: end}
+	snap := remote.Snapshot{Sequence: end, Time: time.Now().UnixMilli()}
+	if snap.Chain, err = chainAt(f); err != nil {
+		return "", err
+	}
+	if snap.Changed, err = f.Log.TimeAt(f.Last); err != nil {
+		return "", err
+	}
+	file, err := os.Open(work.Path()) // beside SQLite, whose locks guard nothing here: nobody else knows of the file
+	if err != nil {
+		return "", err
+	}
+	err = b.PutSnapshot(ctx, f.Identity.DatabaseID, remote.BranchSnapshotKey(b.Name(), branch, snap.Time), file, &snap)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return "", err
+	}
+	if err := b.PutBranch(ctx, f.Identity.DatabaseID, branch, snap); err != nil {
+		return "", err
+	}
+	return remote.Branch{NodeID: branch.NodeID, Epoch: branch.Epoch}.ID(), nil
+}
+
+// chainAt is the chain at the end of the file's log.
+func chainAt(f syncer.File) (segment.Chain, error) {
+	if f.Books.Acked >= f.Last {
+		return f.Books.Chain, nil
+	}
+	return f.Log.ChainAt(f.Books.Acked, f.Books.Chain, f.Last)
+}
+
+// strip makes a copy of the live file a database that stands on its own, without our
+// tables. Nobody needs what a crash would leave of it.
+func strip(path string) (err error) {
+	c, err := sqlite.Open(path, sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if err := c.Exec("PRAGMA journal_mode=DELETE; PRAGMA journal_mode=OFF"); err != nil {
+		return err
+	}
+	if err := changelog.Strip(c); err != nil {
+		return fmt.Errorf("take DriftDB's tables out of the copy: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/apply"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// What a bucket holds may be made to grow: a batch of a few kilobytes can have an index
+// of gigabytes. Two things bound that. The file never has more pages than the manifest
+// allows; and no restore takes the last of a disk's room, which others need.
+
+// ErrNoRoom says that the disk has no room for the database.
+var ErrNoRoom = errors.New("there is not enough room on the disk")
+
+// bound keeps c's database from growing larger than m says that it can become. What it
+// returns tells when that was the reason for an error of the replay.
+func bound(c *sqlite.Conn, m *remote.Manifest, r *room) (explain func(error) error, err error) {
+	size, err := c.Int("PRAGMA main.page_size")
+	if err != nil {
+		return nil, err
+	}
+	has, err := c.Int("PRAGMA main.page_count")
+	if err != nil {
+		return nil, err
+	}
+	limit := m.Largest.Limit(size)
+	if limit == 0 {
+		limit = maxPages
+	}
+	limit = min(limit, maxPages-has)
+	return func(err error) error {
+		switch {
+		case !sqlite.IsFull(err):
+			return err
+		case m.Largest == remote.Extent{} || !r.has(limit*size): // so the disk was full before that
+			return fmt.Errorf("%w: %w", ErrNoRoom, err)
+		}
+		return fmt.Errorf("%w: the database grows beyond %d MiB, and its manifest says that it never had more than %d pages: %w",
+			apply.ErrForged, (limit+has)*size>>20, m.Largest.Pages, err)
+	}, c.Exec(fmt.Sprintf("PRAGMA main.max_page_count=%d", limit+has)) // what it has already was bounded as a snapshot
+}
+
+const (
+	// maxPages is how many pages SQLite lets a database have.
+	maxPages = 1<<32 - 2
+	// Of the room that it finds on a disk a restore leaves to others what reserve says,
+	// or a share if there is little.
+	reserve, share = 16 << 20, 8
+	// lookEvery is how often it looks.
+	lookEvery = 100 * time.Millisecond
+)
+
+// room is the room on the disks of a new file, and of what SQLite sorts.
+type room struct {
+	folders [2]string
+	leave   [2]int64
+}
+
+func newRoom(path string) *room {
+	r := &room{folders: [...]string{filepath.Dir(path), os.TempDir()}}
+	for i, folder := range r.folders {
+		free, _ := dbfile.FreeSpace(folder)
+		r.leave[i] = min(reserve, free/share)
+	}
+	return r
+}
+
+// has says whether there is room for size bytes on both disks.
+func (r *room) has(size int64) bool {
+	for _, folder := range r.folders {
+		if free, known := dbfile.FreeSpace(folder); known && free < size {
+			return false
+		}
+	}
+	return true
+}
+
+// check is ErrNoRoom if the file may not grow by size bytes.
+func (r *room) check(size int64) error {
+	for i, folder := range r.folders {
+		free, known := dbfile.FreeSpace(folder)
+		if known && free < size+r.leave[i] {
+			return fmt.Errorf("%w: of %d MiB that are free in %s, %d are needed and %d are left to others", ErrNoRoom, free>>20, folder, size>>20, r.leave[i]>>20)
+		}
+		size = 0
+	}
+	return nil
+}
+
+// watch ends the context that it returns when a restore takes the last room. The caller
+// calls done with the restore's error, which it explains.
+func (r *room) watch(ctx context.Context) (_ context.Context, done func(error) error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := r.check(0); err != nil {
+				cancel(err)
+			}
+		}
+	}()
+	return ctx, func(err error) error {
+		cause := context.Cause(ctx)
+		cancel(nil)
+		<-ended
+		if err != nil && errors.Is(cause, ErrNoRoom) {
+			return cause
+		}
+		return err
+	}
+}

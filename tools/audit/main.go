@@ -1,0 +1,40 @@
+// Command audit looks at what a program that uses DriftDB gets with it: under which
+// licences that is, and whether vulnerabilities of it are known that DriftDB's code
+// reaches. It is run in its own folder:
+//
+//	go run . [-vulndb VERSION]   compares and looks
+//	go run . -write              writes THIRD_PARTY.md
+//	go run . -texts              prints the licences
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+)
+
+// root is the module that is looked at, seen from the folder of this one.
+const root = "../.."
+
+func main() {
+	write := flag.Bool("write", false, "write "+list)
+	texts := flag.Bool("texts", false, "print the licences of all modules")
+	version := flag.String("vulndb", pinned, "the version of the vulnerability database; latest for the newest")
+	flag.Parse()
+	if err := run(context.Background(), *write, *texts, *version); err != nil {
+		fmt.Fprintln(os.Stderr, "audit:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, write, texts bool, version string) error {
+	switch {
+	case texts:
+		return printTexts(ctx)
+	case write:
+		return auditLicences(ctx, true)
+	}
+	return errors.Join(auditLicences(ctx, false), auditVulnerabilities(ctx, version))
+}
