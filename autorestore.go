@@ -15,6 +15,9 @@ import (
 
 // restoreMissing gets the database from the bucket if there is none here.
 func (db *DB) restoreMissing(ctx context.Context) error {
+	if db.refreshing && !db.found.nothing && db.found.adopted != changelog.Known {
+		return errors.New("the file has not been opened with DriftDB before, so it cannot be compared with the bucket")
+	}
 	if !db.found.nothing || !db.cfg.AutoRestore {
 		return nil
 	}
@@ -23,7 +26,7 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 	}
 	db.log.Info("restoring", "scope", "restore", "path", db.path, "name", db.cfg.Name)
 	err := db.restore(ctx, db.cfg.NodeID)
-	if errors.Is(err, remote.ErrNoBackup) {
+	if errors.Is(err, remote.ErrNoBackup) && !db.refreshing {
 		db.log.Info("nothing to restore, starting a new database", "scope", "restore", "name", db.cfg.Name)
 		return nil
 	}

@@ -104,6 +104,9 @@ func (db *DB) sendLast() error {
 // lock last of all. send sends what the engine has not sent by then.
 func (db *DB) close(deadline time.Time, send func() error) error {
 	close(db.closed)
+	if db.cfg.ReadOnly {
+		return db.closeReadOnly(deadline)
+	}
 	db.captured.Shut(ErrClosed)
 	db.readers.Shut(ErrClosed)
 	err := db.recall(deadline)

@@ -44,6 +44,15 @@ type Config struct {
 	// Metrics.Behind tell. Default: syncing runs in the background from Open to Close.
 	ManualSync bool
 
+	// ReadOnly opens the file without writing to it, and without a lock against its
+	// writer: any number of readers work beside one writer, in this process and in
+	// others. Writes, Flush and Snapshot are ErrReadOnly, and nothing is ever sent to
+	// the bucket. A missing file is an error. With AutoRestore, Open first fetches a
+	// file that is missing, and brings one that is behind up to date unless a writer
+	// has it open: for that moment it writes to the file, and locks it. If that fails,
+	// a file that is there is opened as it is, with a warning.
+	ReadOnly bool
+
 	// SyncInterval is how long changes wait to be sent together. Default 5 s.
 	SyncInterval time.Duration
 
@@ -242,6 +251,8 @@ func (c Config) normalize() (Config, error) {
 	switch {
 	case c.Path == "":
 		return c, errors.New("Path is empty; give a file, or \":memory:\"")
+	case c.ReadOnly && c.Path == memory:
+		return c, errors.New("ReadOnly needs a file: a database in memory begins empty")
 	case c.S3 != nil && c.Store != nil:
 		return c, errors.New("both S3 and Store are set; choose one")
 	case c.S3 == nil && c.Store == nil && c.AutoRestore:

@@ -35,6 +35,8 @@ type DB struct {
 	first *sqlite.Conn // which Open looks at the file with; later the log's
 	found found        // by Open, before it changed anything
 
+	refreshing bool // it is only brought up to date: it starts nothing new, and sends nothing
+
 	compared  *syncer.Comparison            // of that with the bucket; nil: it did not answer, or was not asked
 	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
 
@@ -77,6 +79,9 @@ type DB struct {
 
 // lock waits for the writer.
 func (db *DB) lock(ctx context.Context) error {
+	if db.cfg.ReadOnly {
+		return errOpenedReadOnly
+	}
 	select {
 	case db.token <- struct{}{}:
 	default:
@@ -104,6 +109,9 @@ func (db *DB) unlock() { <-db.token }
 // database over from another node that may be writing. It happens once in a session, and
 // waits for the bucket as long as Open does.
 func (db *DB) settle(ctx context.Context) error {
+	if db.cfg.ReadOnly {
+		return errOpenedReadOnly
+	}
 	if !db.hub.Contested() {
 		return nil
 	}
@@ -210,7 +218,12 @@ func (db *DB) openCaptured() (*capture.Conn, error) {
 func (db *DB) NodeID() string { return db.id.NodeID }
 
 // Sequence returns the number of the last committed change.
-func (db *DB) Sequence() int64 { return db.hub.Sequence() }
+func (db *DB) Sequence() int64 {
+	if db.cfg.ReadOnly {
+		return db.readSequence()
+	}
+	return db.hub.Sequence()
+}
 
 // IntegrityCheck lets SQLite check the whole file. Damage is ErrCorrupt. It
 // reads the disk, for as long as the file is large.

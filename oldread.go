@@ -12,6 +12,9 @@ const oldRead = time.Minute
 
 // oldestRead is the age of the oldest read of the program's own.
 func (db *DB) oldestRead() time.Duration {
+	if db.cfg.ReadOnly {
+		return db.readers.OldestRead()
+	}
 	return max(db.readers.OldestRead(), db.captured.OldestRead())
 }
 

@@ -43,9 +43,22 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driftdb: open: %w", err)
 	}
+	db := newDB(ctx, cfg)
+	if cfg.ReadOnly {
+		return db.openReadOnly(ctx)
+	}
+	return db.opened(ctx)
+}
+
+func newDB(ctx context.Context, cfg Config) *DB {
 	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
 	db.cache = pagecache.New(cfg.CacheBytes)
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
+	return db
+}
+
+// opened is the database when it is open.
+func (db *DB) opened(ctx context.Context) (*DB, error) {
 	if err := db.open(ctx); err != nil {
 		if ctx.Err() != nil && sqlite.Stopped(err) {
 			err = context.Cause(ctx)
@@ -143,6 +156,9 @@ func (db *DB) startSync(ctx context.Context) error {
 	}
 	if err := db.joinBucket(ctx); err != nil {
 		return err
+	}
+	if db.refreshing {
+		return nil
 	}
 	if db.cfg.RefuseTakeover && db.compared != nil { // whoever refuses as well sees from now on that the name is taken
 		if err := db.judge(ctx, db.sync.TakeOver(ctx, db.direct)); err != nil {

@@ -35,6 +35,7 @@ var opensItself = map[string]string{
 	"wholeRows":                      "looks at a file, without a store",
 	"world.goOn":                     "TestEveryStep compares the moment after each death",
 	"faultyRun":                      "its store fails; the same file is opened again with one that works",
+	"readOnly":                       "only reads, and sends nothing",
 	"TestOldDisk":                    "the disk has diverged, and is refused or detached",
 	"TestHeadless":                   "nothing is opened",
 	"openOnce":                       "TestNothingSaidTwice makes it fail",

@@ -72,6 +72,9 @@ func (db *DB) syncable(call string) error {
 	if db.isClosed() {
 		return ErrClosed
 	}
+	if db.cfg.ReadOnly {
+		return errOpenedReadOnly
+	}
 	if db.sync == nil {
 		return errNoStore
 	}
@@ -160,6 +163,9 @@ func (db *DB) Metrics() Metrics {
 	// A closed database has no log to measure, and nobody to tell.
 	log, _ := db.measureLog(context.Background())
 	m.LogSizeBytes = log.bytes
+	if db.cfg.ReadOnly {
+		return m
+	}
 	m.LastError = db.hub.Refused()
 	if db.sync == nil {
 		return m

@@ -47,6 +47,7 @@ type Options struct {
 	ForeignKeys bool          // enforce foreign keys
 	QueryOnly   bool          // refuse to change anything
 	MustExist   bool          // do not create the file
+	ReadOnly    bool          // open the file for reading, whatever a PRAGMA says later
 	Exclusive   bool          // lock the file for as long as the connection is open; SQLITE_BUSY if anybody else uses it
 	Immutable   bool          // read the file alone, as if nobody could change it: no locks, no WAL, no journal
 	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
@@ -255,6 +256,8 @@ func dsn(path string, o Options) string {
 	case o.Immutable:
 		q.Set("mode", "ro")
 		q.Set("immutable", "1")
+	case o.ReadOnly:
+		q.Set("mode", "ro")
 	case o.MustExist:
 		q.Set("mode", "rw")
 	}
@@ -271,7 +274,7 @@ func (o Options) pragmas() string {
 	if o.Exclusive {
 		pragma("locking_mode", "EXCLUSIVE") // first: only so a WAL database locks its file, too
 	}
-	if !o.KeepJournal && !o.Immutable {
+	if !o.KeepJournal && !o.Immutable && !o.ReadOnly {
 		pragma("journal_mode", "WAL")
 	}
 	pragma("synchronous", o.Synchronous)

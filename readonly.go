@@ -1,0 +1,149 @@
+package driftdb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// A database that is opened with Config.ReadOnly is a pool of connections that only
+// read, and nothing else: no lock, writer, engine or guard. SQLite itself lets them
+// work beside the writer's. What would write asks for the writer, which is refused in
+// lock, settle and syncable.
+
+var errOpenedReadOnly error = wrapped{errors.New("the database was opened with Config.ReadOnly; open it without to write, or to use the bucket"), ErrReadOnly}
+
+// openReadOnly opens the file for reading only.
+func (db *DB) openReadOnly(ctx context.Context) (*DB, error) {
+	err := db.refresh(ctx)
+	if err == nil {
+		err = db.openReaders()
+	}
+	if err == nil {
+		return db, nil
+	}
+	if db.readers != nil {
+		db.readers.Shut(ErrClosed)
+		err = errors.Join(err, db.readers.Close(time.Now()))
+	}
+	return nil, export(fmt.Errorf("open %s for reading: %w", db.cfg.Path, err))
+}
+
+// refresh fetches the file, or brings it up to date, if that is wanted and possible. It
+// is an Open of the same file that does not begin to send, and never writes a change of
+// its own, so that it takes no epoch.
+func (db *DB) refresh(ctx context.Context) error {
+	if !db.cfg.AutoRestore {
+		return nil
+	}
+	cfg := db.cfg
+	cfg.ReadOnly, cfg.ManualSync, cfg.CloseTimeout, cfg.RefuseTakeover, cfg.LockWait = false, false, -1, false, 0
+	with := newDB(ctx, cfg)
+	with.refreshing = true
+	_, err := with.opened(ctx)
+	if err == nil {
+		err = with.Close()
+	}
+	if err == nil {
+		return nil
+	}
+	if _, missing := os.Stat(db.cfg.Path); missing != nil || ctx.Err() != nil {
+		return err
+	}
+	db.log.Warn("the file could not be brought up to date; it is read as it is", "scope", "open", "path", db.cfg.Path, "error", err)
+	return nil
+}
+
+// openReaders opens the connections. The first one is opened now: it tells whether the
+// file can be read.
+func (db *DB) openReaders() error {
+	path, err := filepath.Abs(db.cfg.Path)
+	if err != nil {
+		return err
+	}
+	file, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: ReadOnly makes no file; set AutoRestore to fetch it from the bucket, or let the writer make it first", err)
+	}
+	if err != nil {
+		return err
+	}
+	db.path = path
+	db.cfg.S3, db.cfg.Store, db.cfg.EncryptionKeys = nil, nil, nil // the bucket's, which is not used any more
+	open := func() (*sqlite.Conn, error) { return db.openReadOnlyConn(file) }
+	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
+	db.sql = sql.OpenDB(readConnector{open})
+	db.sql.SetConnMaxIdleTime(time.Minute)
+	return db.readIdentity()
+}
+
+// readIdentity reads whose file it is. One that DriftDB has never seen is nobody's.
+func (db *DB) readIdentity() error {
+	l, err := db.readers.Get(context.Background())
+	if err != nil {
+		return notDatabase(err)
+	}
+	defer db.readers.Put(l, errReadDone)
+	_, db.id, err = changelog.Inspect(l.Conn)
+	if err == nil && db.id.Name != "" && db.id.Name != db.cfg.Name {
+		err = fmt.Errorf("the file belongs to the database %q, not to %q", db.id.Name, db.cfg.Name)
+	}
+	return notDatabase(err)
+}
+
+// openReadOnlyConn opens a connection to file, and to no other in its place.
+func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
+	c, err := sqlite.Open(db.path, sqlite.Options{
+		ReadOnly: true, QueryOnly: true, BusyTimeout: db.cfg.BusyTimeout, OnConnect: db.onConnect,
+		Cache: db.cache, CacheKiB: int(db.cfg.CacheBytes >> 13),
+	})
+	if sqlite.NotOpened(err) || sqlite.IsReadOnly(err) {
+		return nil, fmt.Errorf("SQLite could not open it; to read a database in WAL mode, this user must be able to write %s-shm, or to make it: give write access to the folder, or read a copy of the file (%v)", db.path, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The last one that is closed must not take away the WAL of a writer that was killed.
+	// Where there was none, SQLite leaves an empty one, and a -shm.
+	err = c.KeepWAL(true)
+	if now, gone := os.Stat(db.path); err == nil && (gone != nil || !os.SameFile(file, now)) {
+		err = fmt.Errorf("%w: %s; close the database and open it again", ErrFileReplaced, db.path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// readSequence reads the number of the last change from the log; 0 if there is none.
+func (db *DB) readSequence() (last int64) {
+	l, err := db.readers.Get(context.Background())
+	if err != nil {
+		return 0
+	}
+	defer db.readers.Put(l, errReadDone)
+	if l.Enter() != nil {
+		return 0
+	}
+	defer l.Leave()
+	if known, err := changelog.Exists(l.Conn); err != nil || !known {
+		return 0
+	}
+	last, _ = changelog.Last(l.Conn)
+	return last
+}
+
+// closeReadOnly takes the connections back and closes them.
+func (db *DB) closeReadOnly(deadline time.Time) error {
+	db.readers.Shut(ErrClosed)
+	return errors.Join(db.readers.Close(deadline), db.sql.Close())
+}

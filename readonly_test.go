@@ -1,0 +1,245 @@
+package driftdb_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// readOnly opens cfg for reading, until the test ends.
+func readOnly(t testing.TB, cfg driftdb.Config) (*driftdb.DB, error) {
+	t.Helper()
+	cfg.ReadOnly = true
+	db, err := driftdb.Open(t.Context(), cfg)
+	if err == nil {
+		t.Cleanup(func() {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return db, err
+}
+
+func mustRead(t testing.TB, cfg driftdb.Config) *driftdb.DB {
+	t.Helper()
+	db, err := readOnly(t, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// changing counts the requests that change a store.
+type changing struct {
+	objstore.Store
+	n    atomic.Int64
+	down atomic.Bool
+}
+
+func (s *changing) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
+	s.n.Add(1)
+	return s.Store.Put(ctx, key, body, opts)
+}
+
+func (s *changing) Delete(ctx context.Context, key string) error {
+	s.n.Add(1)
+	return s.Store.Delete(ctx, key)
+}
+
+func (s *changing) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
+	if s.down.Load() {
+		return nil, objstore.Info{}, errors.New("the network is down")
+	}
+	return s.Store.Get(ctx, key, opts)
+}
+
+func folderBytes(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, e := range list {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[e.Name()] = string(b)
+	}
+	return out
+}
+
+// Readers work beside the writer, and each other, and every write is ErrReadOnly.
+func TestReadOnlyBesideWriter(t *testing.T) {
+	ctx, cfg := t.Context(), config(t)
+	w := open(t, cfg)
+	some(t, w, "t", 3)
+	a, b := mustRead(t, cfg), mustRead(t, cfg)
+	some(t, w, "t", 2)
+	if count(t, a, "t") != 5 || count(t, b, "t") != 5 || a.Sequence() != w.Sequence() || a.NodeID() != w.NodeID() {
+		t.Error("the readers do not see what the writer has committed")
+	}
+	if m := a.Metrics(); m.LatestSequence != w.Sequence() || m.DBSizeBytes == 0 {
+		t.Errorf("metrics: %+v", m)
+	}
+	n := 0
+	for _, err := range a.Changes(ctx, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n == 0 {
+		t.Error("no changes")
+	}
+	if err := a.IntegrityCheck(ctx); err != nil {
+		t.Error(err)
+	}
+	var got int
+	if err := a.SQL().QueryRow("SELECT count(*) FROM t").Scan(&got); err != nil || got != 5 {
+		t.Errorf("SQL: %d rows, %v", got, err)
+	}
+	const insert = "INSERT INTO t(v) VALUES('x')"
+	for name, fn := range map[string]func() error{
+		"Exec": func() error { _, err := a.Exec(ctx, insert); return err },
+		"Tx":   func() error { return a.Tx(ctx, func(*driftdb.Tx) error { return nil }) },
+		"ReadTx": func() error {
+			return a.ReadTx(ctx, func(tx *driftdb.Tx) error { _, err := tx.Exec(ctx, insert); return err })
+		},
+		"Select":   func() error { _, err := driftdb.Select[int](ctx, a, insert+" RETURNING id"); return err },
+		"Flush":    func() error { return a.Flush(ctx) },
+		"Snapshot": func() error { _, err := a.Snapshot(ctx); return err },
+		"Collect":  func() error { _, _, err := a.CollectGarbage(ctx); return err },
+		"Vacuum":   func() error { return a.Vacuum(ctx) },
+		"SQL":      func() error { _, err := a.SQL().Exec(insert); return err },
+		"Define":   func() error { _, err := a.Define(ctx, "new", driftdb.Schema{}); return err },
+		"Prepare": func() error {
+			st, err := a.SQL().Prepare(insert)
+			if err != nil {
+				return err
+			}
+			defer st.Close()
+			_, err = st.Exec()
+			return err
+		},
+	} {
+		if err := fn(); !errors.Is(err, driftdb.ErrReadOnly) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if count(t, w, "t") != 5 {
+		t.Error("a reader has written")
+	}
+}
+
+// A reader leaves the files as they were, be they DriftDB's or not, and the next writer
+// finds nothing to notice.
+func TestReadOnlyLeavesNothing(t *testing.T) {
+	for _, ours := range []bool{true, false} {
+		cfg := config(t)
+		if ours {
+			w := open(t, cfg)
+			some(t, w, "t", 3)
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			c, err := sqlite.Open(cfg.Path, sqlite.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(c.Exec("CREATE TABLE t(v); INSERT INTO t VALUES(1), (2), (3)"), c.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := folderBytes(t, filepath.Dir(cfg.Path))
+		db := mustRead(t, cfg)
+		if count(t, db, "t") != 3 {
+			t.Error("wrong rows")
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		after := folderBytes(t, filepath.Dir(cfg.Path))
+		base := filepath.Base(cfg.Path)
+		if wal := after[base+"-wal"]; wal != "" {
+			t.Errorf("ours %v: %d bytes in the WAL", ours, len(wal))
+		}
+		delete(after, base+"-wal") // SQLite's own
+		delete(after, base+"-shm")
+		if !maps.Equal(before, after) {
+			t.Errorf("ours %v: the folder has changed", ours)
+		}
+		if !ours {
+			continue
+		}
+		w := open(t, cfg)
+		if n := w.Metrics().Barriers; n != 0 || count(t, w, "t") != 3 {
+			t.Errorf("the next writer made %d barriers", n)
+		}
+	}
+}
+
+// A missing file is an error, and nothing is made.
+func TestReadOnlyMissing(t *testing.T) {
+	cfg := config(t)
+	dir := filepath.Join(t.TempDir(), "new")
+	cfg.Path = filepath.Join(dir, "app.sqlite")
+	if _, err := readOnly(t, cfg); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the folder was made")
+	}
+	cfg.AutoRestore = true
+	if _, err := readOnly(t, cfg); !errors.Is(err, driftdb.ErrNoBackup) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(cfg.Path); err == nil {
+		t.Error("a file was made")
+	}
+}
+
+// With AutoRestore a reader elsewhere fetches the file and refreshes it, and the writer
+// is never fenced.
+func TestReadOnlyRefreshes(t *testing.T) {
+	store := &changing{Store: objstore.Mem()}
+	cfg := config(t)
+	cfg.Store = store
+	w := open(t, cfg)
+	there := cfg
+	there.Path, there.AutoRestore = filepath.Join(t.TempDir(), "b.sqlite"), true
+	for i := range 4 {
+		some(t, w, "t", 1)
+		if err := w.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := store.n.Load()
+		db := mustRead(t, there)
+		if n := count(t, db, "t"); n != int64(i+1) {
+			t.Errorf("%d rows after %d", n, i+1)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n := store.n.Load() - before; n != 0 {
+			t.Errorf("the reader has changed the store %d times", n)
+		}
+	}
+	store.down.Store(true)
+	defer store.down.Store(false)
+	if n := count(t, mustRead(t, there), "t"); n != 4 {
+		t.Errorf("%d rows without a network", n)
+	}
+}
