@@ -57,8 +57,8 @@ memory:
 # Programs that live for some milliseconds, networks that swallow everything, and
 # versions of a program that take turns.
 sessions:
-	DRIFTDB_SESSIONS=400 DRIFTDB_HANDOVERS=50 \
-		go test . -run 'Sessions|BlackHole|RollingDeploy' -count 1 -v -timeout 0
+	DRIFTDB_SESSIONS=400 DRIFTDB_HANDOVERS=50 DRIFTDB_READERS=60 DRIFTDB_READ_EVERY=1000 \
+		go test . -run 'Sessions|BlackHole|RollingDeploy|TestReaders' -count 1 -v -timeout 0
 
 # A restore of USERS users and of a tenth as many updates: the time, the processors
 # and the memory that each stage takes, ROUNDS times.

@@ -50,7 +50,9 @@ type Config struct {
 	// the bucket. A missing file is an error. With AutoRestore, Open first fetches a
 	// file that is missing, and brings one that is behind up to date unless a writer
 	// has it open: for that moment it writes to the file, and locks it. If that fails,
-	// a file that is there is opened as it is, with a warning.
+	// a file that is there is opened as it is, with a warning. Close ends all reads but
+	// those on connections of SQL that the program still holds: these end when it lets
+	// them go.
 	ReadOnly bool
 
 	// SyncInterval is how long changes wait to be sent together. Default 5 s.

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -66,7 +66,7 @@ func (db *DB) refresh(ctx context.Context) error {
 // openReaders opens the connections. The first one is opened now: it tells whether the
 // file can be read.
 func (db *DB) openReaders() error {
-	path, err := filepath.Abs(db.cfg.Path)
+	path, err := dbfile.Resolve(db.cfg.Path)
 	if err != nil {
 		return err
 	}
