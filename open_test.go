@@ -73,7 +73,7 @@ var opensItself = map[string]string{
 	"TestReaders":                    "they only read",
 	"TestShortSessionsOffline":       "its store does not answer, and is restored at the end",
 	"shortSession":                   "it is short; who calls it restores the store",
-	"deploy.version":                 "it is one of many; the store is restored at the end",
+	"TestVersion":                    "it is a process of many; the store is restored at the end",
 	"TestRekey":                      "it is opened again with another key, which the comparison needs",
 	"TestRepairKeys":                 "is shut down before it is opened again with another key",
 	"TestCanary":                     "is shut down before it is opened again with another key",

@@ -1,9 +1,14 @@
 package driftdb_test
 
 import (
+	"bufio"
+	"context"
 	"fmt"
+	"io"
+	"os"
+	osexec "os/exec"
 	"path/filepath"
-	"sync"
+	"strconv"
 	"testing"
 	"time"
 
@@ -11,82 +16,146 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// TestRollingDeploy: a new version of a program starts while the old one still runs, and
-// waits for it to end. It is done often, with one volume that both have, and with two that
-// have the bucket in common. Nothing is lost, and no write waits longer than LockWait.
+// The environment of a process that is one version of a program.
+const (
+	versionPath   = "DRIFTDB_TEST_VERSION"
+	versionBucket = "DRIFTDB_TEST_VERSION_BUCKET"
+)
+
+// longestWait is how long a version waits for the one before it.
+const longestWait = 30 * time.Second
+
+// TestRollingDeploy: a new version of a program, a process of its own, starts while the
+// old one still runs, and waits for it to end. It is done often, with one volume that both
+// have, and with two that have the bucket in common. Nothing is lost, and no write fails
+// or waits longer than LockWait.
 func TestRollingDeploy(t *testing.T) {
-	handovers := setting(t, "DRIFTDB_HANDOVERS", 8)
+	handovers := setting(t, "DRIFTDB_HANDOVERS", 4)
 	for _, volumes := range []int{1, 2} {
 		t.Run(fmt.Sprintf("%d volumes", volumes), func(t *testing.T) {
-			r := deploy{T: t, store: objstore.Mem(), ending: make(chan bool, 1)}
-			for i := range 2 {
-				r.paths[i] = filepath.Join(t.TempDir(), "app.sqlite")
+			paths, bucket := [2]string{}, t.TempDir()
+			for i := range paths {
+				paths[i] = filepath.Join(t.TempDir(), "app.sqlite")
 				if volumes == 1 {
-					r.paths[i] = r.paths[0]
+					paths[i] = paths[0]
 				}
 			}
-			var running sync.WaitGroup
-			for i := range handovers {
-				started := make(chan bool)
-				running.Go(func() { r.version(i, started) })
-				if i > 0 {
-					time.Sleep(5 * time.Millisecond) // the new one is waiting by now, as a rule
-					r.ending <- true                 // the old one is told to end
-				}
-				<-started
+			written, longest := 0, time.Duration(0)
+			ended := func(v *version) {
+				n, took := v.end()
+				written, longest = written+n, max(longest, took)
 			}
-			r.ending <- true
-			running.Wait()
-			if n := notesIn(t, r.config(0)); n != int64(r.written) {
-				t.Errorf("%d of %d notes are restored", n, r.written)
+			old := startVersion(t, paths[0], bucket)
+			old.started()
+			for i := 1; i <= handovers; i++ {
+				next := startVersion(t, paths[i%2], bucket)
+				next.waits()
+				ended(old)
+				next.started()
+				old = next
 			}
-			t.Logf("%d hand-overs, %d writes; the longest took %s, with the opening", handovers, r.written, r.longest)
+			ended(old)
+			store, err := objstore.Dir(bucket)
+			check(t, err)
+			if n := notesIn(t, driftdb.Config{Name: "app", Store: store}); n != int64(written) {
+				t.Errorf("%d of %d notes are restored", n, written)
+			}
+			t.Logf("%d hand-overs, %d writes; the longest took %s, opening and waiting included", handovers, written, longest)
 		})
 	}
 }
 
-type deploy struct {
+// version is a process that is one version of the program.
+type version struct {
 	*testing.T
-	store   objstore.Store
-	paths   [2]string
-	ending  chan bool
-	written int // by one version at a time
-	longest time.Duration
+	cmd   *osexec.Cmd
+	stdin io.WriteCloser
+	says  *bufio.Scanner
 }
 
-const patience = 30 * time.Second
+func startVersion(t *testing.T, path, bucket string) *version {
+	t.Helper()
+	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVersion$", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), versionPath+"="+path, versionBucket+"="+bucket)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	check(t, err)
+	stdout, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	return &version{T: t, cmd: cmd, stdin: stdin, says: bufio.NewScanner(stdout)}
+}
 
-func (r *deploy) config(i int) driftdb.Config {
-	return driftdb.Config{
-		Name: "app", Path: r.paths[i%2], Store: r.store, AutoRestore: true, RefuseTakeover: true, LockWait: patience,
+// hear returns the next line that the version says.
+func (v *version) hear() string {
+	v.Helper()
+	if !v.says.Scan() {
+		v.Fatalf("the version is silent: %v", v.cmd.Wait())
+	}
+	return v.says.Text()
+}
+
+func (v *version) waits() {
+	v.Helper()
+	if said := v.hear(); said != "opening" {
+		v.Fatal(said)
+	}
+	time.Sleep(20 * time.Millisecond) // it has found that it has to wait by now, as a rule
+}
+
+func (v *version) started() {
+	v.Helper()
+	for said := ""; said != "started"; {
+		said = v.hear()
+	}
+}
+
+// end tells the version to end, and returns what it has written.
+func (v *version) end() (written int, longest time.Duration) {
+	v.Helper()
+	check(v, v.stdin.Close())
+	if _, err := fmt.Sscan(v.hear(), &written, &longest); err != nil {
+		v.Fatal(err)
+	}
+	for v.says.Scan() {
+	}
+	check(v, v.cmd.Wait())
+	return written, longest
+}
+
+// TestVersion is a version of the program: it opens the database, writes until it is told
+// to end, and closes it.
+func TestVersion(t *testing.T) {
+	path := os.Getenv(versionPath)
+	if path == "" {
+		t.Skip("it is a process of TestRollingDeploy's")
+	}
+	store, err := objstore.Dir(os.Getenv(versionBucket))
+	check(t, err)
+	told := make(chan bool)
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(told)
+	}()
+	ctx := context.Background()
+	fmt.Println("opening")
+	began, longest := time.Now(), time.Duration(0)
+	db, err := driftdb.Open(ctx, driftdb.Config{
+		Name: "app", Path: path, Store: store, AutoRestore: true, RefuseTakeover: true, LockWait: longestWait,
 		SyncInterval: 2 * time.Millisecond,
-	}
-}
-
-// version is one version of the program: it opens the database, takes requests until it is
-// told to end, and closes it.
-func (r *deploy) version(i int, started chan bool) {
-	began := time.Now()
-	db, err := driftdb.Open(r.Context(), r.config(i))
-	if err != nil {
-		r.Error(err)
-		close(started)
-		<-r.ending
-		return
-	}
-	exec(r, db, "CREATE TABLE IF NOT EXISTS notes(id INTEGER PRIMARY KEY, text TEXT)")
-	for n := 0; ; n++ {
-		exec(r, db, "INSERT INTO notes(text) VALUES(?)", fmt.Sprint(i, " ", n))
-		r.written++
-		r.longest = max(r.longest, time.Since(began))
-		if n == 0 {
-			close(started)
+	})
+	check(t, err)
+	exec(t, db, "CREATE TABLE IF NOT EXISTS notes(id INTEGER PRIMARY KEY, text TEXT)")
+	for n := 1; ; n++ {
+		exec(t, db, "INSERT INTO notes(text) VALUES(?)", strconv.Itoa(n))
+		longest = max(longest, time.Since(began))
+		if n == 1 {
+			fmt.Println("started")
 		}
 		select {
-		case <-r.ending:
-			if err := db.Close(); err != nil {
-				r.Error(err)
-			}
+		case <-told:
+			check(t, db.Close())
+			fmt.Println(n, longest.Nanoseconds())
 			return
 		case <-time.After(time.Millisecond):
 			began = time.Now()
