@@ -209,7 +209,7 @@ func TestReopenWritesNothing(t *testing.T) {
 			t.Fatalf("at %d, was %d", db.Sequence(), sequence)
 		}
 		check(t, db.Flush(ctx))
-		if n := db.Metrics().Requests; n != 0 {
+		if n := db.Metrics().Requests; n > 1 { // the one that looks whether the bucket is ahead
 			t.Errorf("%d requests", n)
 		}
 		check(t, db.Close())

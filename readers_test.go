@@ -15,7 +15,7 @@ func TestReaders(t *testing.T) {
 	ctx := t.Context()
 	rounds, every := setting(t, "DRIFTDB_READERS", 10), time.Duration(setting(t, "DRIFTDB_READ_EVERY", 1))*time.Millisecond
 	cfg := config(t)
-	cfg.ManualSync, cfg.SyncInterval = false, 5*time.Millisecond
+	cfg.ManualSync, cfg.SyncInterval = false, max(every, 5*time.Millisecond)
 	a := open(t, cfg)
 	exec(t, a, "CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT)")
 	check(t, a.Flush(ctx))

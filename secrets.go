@@ -46,6 +46,16 @@ func (cfg RestoreConfig) Format(f fmt.State, verb rune) {
 func (cfg RestoreConfig) LogValue() slog.Value { return logged(cfg) }
 
 // Format implements [fmt.Formatter]: no verb prints a key or a password.
+func (cfg ResolveConfig) Format(f fmt.State, verb rune) {
+	type plain ResolveConfig
+	cfg.EncryptionKeys = hide(cfg.EncryptionKeys)
+	withoutSecrets(f, verb, plain(cfg))
+}
+
+// LogValue implements [slog.LogValuer], and has no key and no password in it.
+func (cfg ResolveConfig) LogValue() slog.Value { return logged(cfg) }
+
+// Format implements [fmt.Formatter]: no verb prints a key or a password.
 func (c S3Config) Format(f fmt.State, verb rune) { c.bucket().Format(f, verb) }
 
 // LogValue implements [slog.LogValuer], and has no key and no password in it.

@@ -31,6 +31,7 @@ const canary = "ca9a51ca9a52ca9a53ca9a54ca9a55ca9a56ca9a57ca9a58ca9a59ca9a5aca9a
 var holders = map[string]any{
 	"..Config":                driftdb.Config{S3: &driftdb.S3Config{}},
 	"..RestoreConfig":         driftdb.RestoreConfig{S3: &driftdb.S3Config{}},
+	"..ResolveConfig":         driftdb.ResolveConfig{S3: &driftdb.S3Config{}},
 	"..S3Config":              driftdb.S3Config{},
 	"objstore/s3store.Config": s3store.Config{},
 	"internal/seal.Ring":      func() any { r, _ := seal.ParseKeys([]string{canary}); return r }(),

@@ -252,7 +252,8 @@ func (w *world) goOn(s shot) {
 	if known && was.dump != dump && before.dump != dump {
 		w.fatal("at %d the file is not what it was:\n%s", db.Sequence(), dbtest.Diff(was.dump, dump))
 	}
-	if _, err = db.Exec(w.Context(), "INSERT INTO k VALUES('after death', 1)"); err == nil {
+	// It may have died before it had a table.
+	if _, err = db.Exec(w.Context(), "CREATE TABLE IF NOT EXISTS k(a TEXT PRIMARY KEY, b) WITHOUT ROWID; INSERT INTO k(a, b) VALUES('after death', 1)"); err == nil {
 		err = db.Flush(w.Context())
 	}
 	if node, _ := w.writer(); errors.Is(err, driftdb.ErrDiverged) && node != cfg.NodeID {
