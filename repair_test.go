@@ -436,9 +436,11 @@ func repairRandom(t *testing.T, rng *rand.Rand) {
 			check(t, db.Close())
 			db = open(t, cfg)
 		case 7:
-			exec(t, db, fmt.Sprintf("ALTER TABLE t ADD COLUMN c%d", rng.IntN(1<<30)))
+			exec(t, db, fmt.Sprintf("ALTER TABLE t ADD COLUMN c%d DEFAULT 7", rng.IntN(1<<30)))
 		case 8:
 			exec(t, db, "UPDATE t SET v = v") // nothing that a digest tells
+		case 9:
+			exec(t, db, "ALTER TABLE t RENAME TO u; ALTER TABLE u RENAME TO t")
 		default:
 			exec(t, db, "INSERT INTO t(v) VALUES(?)", rng.IntN(5))
 		}

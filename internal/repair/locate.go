@@ -40,10 +40,11 @@ type state struct {
 	stretches map[string]int // of each table, the one that it is in
 	count     int            // of stretches that have begun
 	barriers  []int64        // sequences
+	schemas   int            // how many changes were none of rows so far
 }
 
 func (s state) clone() state {
-	return state{maps.Clone(s.stretches), s.count, slices.Clone(s.barriers)}
+	return state{maps.Clone(s.stretches), s.count, slices.Clone(s.barriers), s.schemas}
 }
 
 // found is a place where a snapshot may belong.
@@ -57,6 +58,8 @@ type found struct {
 type candidate struct {
 	sequence, time int64
 	from           remote.Position
+	schemas        int  // as state has them there
+	doubtful       bool // not all tables are known there: it can be no more than another place
 }
 
 // locate finds where on p, which m describes, each of the snapshots can belong, and where
@@ -81,7 +84,23 @@ func locate(ctx context.Context, b *remote.Bucket, m *remote.Manifest, p path, g
 	}
 	l.searching = true
 	err = l.walk(ctx, b, m, p)
+	for _, s := range snapshots {
+		s.candidates = certain(s.candidates)
+	}
 	return l.barriers, err
+}
+
+// certain are the candidates at which a snapshot has the schema that it has at any place
+// where it may belong. Its rows say nothing of the schema: from a place behind a
+// statement that it does not have, a replay would leave that out and not fail.
+func certain(all []candidate) (out []candidate) {
+	for _, c := range all {
+		other := slices.ContainsFunc(all, func(o candidate) bool { return o.doubtful && o.schemas != c.schemas })
+		if !c.doubtful && !other {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func (l *locator) walk(ctx context.Context, b *remote.Bucket, m *remote.Manifest, p path) error {
@@ -121,6 +140,9 @@ func (l *locator) Apply(r *segment.Record) error {
 	default:
 		if r.Entry.Op == change.Barrier {
 			l.barriers = append(l.barriers, r.Sequence)
+		}
+		if r.Entry.Op == change.Barrier || r.Entry.Op == change.Schema {
+			l.schemas++
 		}
 		l.turn(&r.Entry)
 	}
@@ -185,29 +207,30 @@ func (l *locator) arrive(sequence, time int64) {
 	}
 	sums := l.ledger.Set()
 	for _, s := range l.snapshots {
-		if l.fits(s, sequence, sums) {
-			l.found = append(l.found, found{s, candidate{sequence, time, l.from}})
+		if fits, doubtful := l.fits(s, sequence, sums); fits {
+			l.found = append(l.found, found{s, candidate{sequence, time, l.from, l.schemas, doubtful}})
 		}
 	}
 }
 
-// fits says whether a snapshot can belong here: it has the digests of all tables. One that
-// is not known may be another here, unless somebody has said that the snapshot belongs here.
-func (l *locator) fits(s *snapshot, sequence int64, sums digest.Set) bool {
+// fits says whether a snapshot can belong here: it has the digests of all tables that are
+// known. Where one is not, that is doubtful, unless somebody has said that the snapshot
+// belongs here.
+func (l *locator) fits(s *snapshot, sequence int64, sums digest.Set) (fits, doubtful bool) {
 	if s.says != nil && s.says.Sequence != sequence || s.told >= 0 && s.told != sequence {
-		return false
+		return false, false
 	}
 	said := s.says != nil || s.told >= 0
 	for _, table := range l.tables {
 		start := l.starts[l.stretches[table]]
 		switch {
-		case start == nil && !said:
-			return false
-		case start != nil && start.Plus(sums[table]) != s.Digests[table]: // one that is not there has no rows
-			return false
+		case start == nil:
+			doubtful = !said
+		case start.Plus(sums[table]) != s.Digests[table]: // one that is not there has no rows
+			return false, false
 		}
 	}
-	return said || len(l.tables) > 0
+	return said || len(l.tables) > 0, doubtful
 }
 
 func (l *locator) Commit(at remote.Position, said digest.Report) error {
