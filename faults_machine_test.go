@@ -157,6 +157,15 @@ func (m *machine) exec(query string) {
 	}
 }
 
+// claim lets a machine that has to take the database over do so before it writes: that
+// may bring it up to date. Errors are those of the write, too.
+func (m *machine) claim() {
+	if tx, err := m.db.SQL().BeginTx(context.Background(), nil); err == nil {
+		_ = tx.Rollback()
+	}
+	m.forwarded()
+}
+
 // restored finds out whose history a new disk has got.
 func (m *machine) restored(sequence int64, dump string) {
 	m.last = sequence
@@ -345,11 +354,7 @@ func (m *machine) snapshot() {
 // write commits something, in one of the many ways.
 func (m *machine) write() {
 	ctx := context.Background()
-	// A machine that takes over is brought up to date by that. Its errors are the write's.
-	if tx, err := m.db.SQL().BeginTx(ctx, nil); err == nil {
-		_ = tx.Rollback()
-	}
-	m.forwarded()
+	m.claim()
 	query, args := m.statement()
 	var err error
 	switch m.rnd.IntN(6) {
@@ -437,6 +442,7 @@ func (m *machine) repository(ctx context.Context) (err error) {
 // other machine has: VACUUM changes nothing that a dump tells.
 func (m *machine) vacuum() {
 	m.files++
+	m.claim()
 	if m.exec(fmt.Sprintf("CREATE TABLE vacuum%d(x)", m.files)); m.db == nil {
 		return
 	}
