@@ -58,6 +58,11 @@ func (l *Log) Identity() Identity { return l.id }
 // Largest is how many pages the file has had at most when a transaction that is logged
 // was committed, rounded up, and how large its pages are.
 func (l *Log) Largest() (pages, pageSize int64, err error) {
+	unpin, err := l.Pin()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer unpin()
 	if pages, err = metaInt(l.c, metaLargest); err != nil {
 		return 0, 0, err
 	}

@@ -41,10 +41,17 @@ func init() {
 	}
 	defer libc.Xfree(tls, methods) // SQLite copies it
 	defer libc.Xfree(tls, args)
+	// SQLite's own page cache is begun and ended as ever: the pager takes its buffers from
+	// it, and it has the mutex under which SQLite counts them.
+	if lib.Xsqlite3_config(tls, lib.SQLITE_CONFIG_GETPCACHE2, libc.VaList(args, methods)) != lib.SQLITE_OK {
+		return
+	}
+	own := *cmem.At[lib.Tsqlite3_pcache_methods2](methods)
 	*cmem.At[lib.Tsqlite3_pcache_methods2](methods) = lib.Tsqlite3_pcache_methods2{
 		FiVersion:   1,
-		FxInit:      cmem.CFunc(func(*libc.TLS, uintptr) int32 { return lib.SQLITE_OK }),
-		FxShutdown:  cmem.CFunc(func(*libc.TLS, uintptr) {}),
+		FpArg:       own.FpArg,
+		FxInit:      own.FxInit,
+		FxShutdown:  own.FxShutdown,
 		FxCreate:    cmem.CFunc(xCreate),
 		FxCachesize: cmem.CFunc(xCachesize),
 		FxPagecount: cmem.CFunc(xPagecount),

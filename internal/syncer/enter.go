@@ -98,6 +98,11 @@ func (s *Syncer) admit(c Comparison, target int64) (in entrance, job changelog.J
 	if len(ins) == 0 {
 		return in, job, nil
 	}
+	unpin, err := s.log.Pin() // or each of what follows would read the schema, if that has changed
+	if err != nil {
+		return in, job, err
+	}
+	defer unpin()
 	barrier, known := s.books.Barrier, digest.Set{}
 	if err := s.follow(target, s.books.Acked, &barrier, known); err != nil || barrier != s.books.Barrier {
 		return in, job, err
