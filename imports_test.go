@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"internal/pagecache":    {"internal/cmem"},
 	"internal/remote":       {"internal/change", "internal/digest", "internal/retry", "internal/seal", "internal/segment", "objstore"},
 	"internal/repair":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite"},
-	"internal/resolve":      {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "internal/syncer"},
+	"internal/resolve":      {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "internal/syncer"},
 	"internal/restore":      {"internal/apply", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/retry":        {"objstore"},
 	"internal/s3test":       {},

@@ -108,9 +108,9 @@ func (r *Replay) counter(query string, e *change.Entry) (int64, error) {
 		return 0, err
 	}
 	defer st.Release()
-	bindValue(st, 1, e.Key[0].Value)
+	Bind(st, 1, e.Key[0].Value)
 	if e.Op != change.Delete {
-		bindValue(st, 2, e.After[0].Value)
+		Bind(st, 2, e.After[0].Value)
 	}
 	err = st.Run()
 	return st.Changes(), err

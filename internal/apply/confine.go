@@ -165,7 +165,7 @@ func (r *Replay) ordinary(name string) error {
 		return nil
 	}
 	kind := ""
-	err := r.about("SELECT type FROM pragma_table_list(?1) WHERE schema = 'main'", name, func(st *sqlite.Stmt) { kind = st.Text(0) })
+	err := r.c.About("SELECT type FROM pragma_table_list(?1) WHERE schema = 'main'", name, func(st *sqlite.Stmt) { kind = st.Text(0) })
 	if err == nil && kind != "table" && kind != "shadow" {
 		err = fmt.Errorf("table %s is virtual: %w", name, ErrForged)
 	}

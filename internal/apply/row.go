@@ -23,20 +23,18 @@ func (r *Replay) target(name string) (*target, error) {
 	if err := r.ordinary(name); err != nil {
 		return nil, err
 	}
-	t := &target{name: name, collations: map[string][]string{}, statements: map[string]*sqlite.Stmt{}}
+	t := &target{name: name, statements: map[string]*sqlite.Stmt{}}
 	hidden := map[string]bool{}
-	if err := r.about("SELECT lower(name) FROM pragma_table_xinfo(?1, 'main')", name, func(st *sqlite.Stmt) {
+	err := r.c.About("SELECT lower(name) FROM pragma_table_xinfo(?1, 'main')", name, func(st *sqlite.Stmt) {
 		hidden[st.Text(0)] = true
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
 	if len(hidden) == 0 {
 		return nil, fmt.Errorf("there is no table %s", name)
 	}
-	if err := r.about(`SELECT k.name, k.coll FROM pragma_index_list(?1, 'main') i, pragma_index_xinfo(i.name, 'main') k
-		WHERE i.origin = 'pk' AND k.key ORDER BY k.seqno`, name, func(st *sqlite.Stmt) {
-		t.collations[st.Text(0)] = append(t.collations[st.Text(0)], st.Text(1))
-	}); err != nil {
+	if t.collations, err = r.c.KeyCollations(name); err != nil {
 		return nil, err
 	}
 	for _, alias := range []string{"rowid", "_rowid_", "oid"} {
@@ -47,17 +45,6 @@ func (r *Replay) target(name string) (*target, error) {
 	}
 	r.tables[name] = t
 	return t, nil
-}
-
-// about runs a query with a table's name as its parameter.
-func (r *Replay) about(query, table string, row func(*sqlite.Stmt)) error {
-	st, err := r.c.Cached(query)
-	if err != nil {
-		return err
-	}
-	defer st.Release()
-	st.BindText(1, table)
-	return st.Each(func(st *sqlite.Stmt) error { row(st); return nil })
 }
 
 // row applies a row's change. A rowid that moves does so first, by itself: a
@@ -237,13 +224,14 @@ func bind(st *sqlite.Stmt, e *change.Entry) {
 
 func bindColumns(st *sqlite.Stmt, at int, columns []change.Column) int {
 	for i := range columns {
-		bindValue(st, at, columns[i].Value)
+		Bind(st, at, columns[i].Value)
 		at++
 	}
 	return at
 }
 
-func bindValue(st *sqlite.Stmt, at int, v change.Value) {
+// Bind binds v to parameter at of st, exactly.
+func Bind(st *sqlite.Stmt, at int, v change.Value) {
 	switch v.Kind {
 	case change.Integer:
 		st.BindInt64(at, v.Int)

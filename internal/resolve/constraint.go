@@ -15,7 +15,7 @@ type indexed struct{ name, collation string }
 // uniques are the unique indexes of a table that are of columns only.
 func uniques(c *sqlite.Conn, table string) (out [][]indexed, err error) {
 	byIndex := map[string][]indexed{}
-	err = about(c, `SELECT i.name, coalesce(k.name, ''), k.coll FROM pragma_index_list(?1, 'main') i, pragma_index_xinfo(i.name, 'main') k
+	err = c.About(`SELECT i.name, coalesce(k.name, ''), k.coll FROM pragma_index_list(?1, 'main') i, pragma_index_xinfo(i.name, 'main') k
 		WHERE i."unique" AND k.key ORDER BY i.seq, k.seqno`, table, func(st *sqlite.Stmt) {
 		byIndex[st.Text(0)] = append(byIndex[st.Text(0)], indexed{st.Text(1), st.Text(2)})
 	})
@@ -125,7 +125,7 @@ func (m *merger) foreignKeys() (out []reference, err error) {
 // written is the layout of a table as it is in the copy; nil if there is none.
 func (m *merger) written(table string) (*layout, error) {
 	n := 0
-	if err := about(m.w.Conn.Conn, "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND lower(name) = lower(?1)", table, func(st *sqlite.Stmt) {
+	if err := m.w.About("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND lower(name) = lower(?1)", table, func(st *sqlite.Stmt) {
 		n, table = n+1, st.Text(0)
 	}); err != nil || n == 0 {
 		return nil, err

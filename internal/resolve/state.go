@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -100,9 +101,9 @@ func newLayout(c *sqlite.Conn, table string) (*layout, error) {
 	if t.TooWide() || t.HasRowID && t.RowID == "" {
 		return nil, fmt.Errorf("table %s: its rowid cannot be read in a statement, so its rows cannot be told apart", table)
 	}
-	l := &layout{Table: t, collations: map[string][]string{}}
+	l := &layout{Table: t}
 	defaults := map[string]string{}
-	if err := about(c, "SELECT name, coalesce(dflt_value, 'NULL') FROM pragma_table_xinfo(?1, 'main')", table, func(st *sqlite.Stmt) {
+	if err := c.About("SELECT name, coalesce(dflt_value, 'NULL') FROM pragma_table_xinfo(?1, 'main')", table, func(st *sqlite.Stmt) {
 		defaults[st.Text(0)] = st.Text(1)
 	}); err != nil {
 		return nil, err
@@ -111,21 +112,8 @@ func newLayout(c *sqlite.Conn, table string) (*layout, error) {
 		l.columns = append(l.columns, sqlite.Quote(col.Name))
 		l.defaults = append(l.defaults, defaults[col.Name])
 	}
-	return l, about(c, `SELECT k.name, k.coll FROM pragma_index_list(?1, 'main') i, pragma_index_xinfo(i.name, 'main') k
-		WHERE i.origin = 'pk' AND k.key ORDER BY k.seqno`, table, func(st *sqlite.Stmt) {
-		l.collations[st.Text(0)] = append(l.collations[st.Text(0)], st.Text(1))
-	})
-}
-
-// about runs a query with one text for its parameter.
-func about(c *sqlite.Conn, query, text string, row func(*sqlite.Stmt)) error {
-	st, err := c.Cached(query)
-	if err != nil {
-		return err
-	}
-	defer st.Release()
-	st.BindText(1, text)
-	return st.Each(func(st *sqlite.Stmt) error { row(st); return nil })
+	l.collations, err = c.KeyCollations(table)
+	return l, err
 }
 
 // keyed says whether r has a primary key to be told apart by.
@@ -181,7 +169,7 @@ func (l *layout) named(r *row) []change.Column {
 // has its default there.
 func (l *layout) selection(c *sqlite.Conn) (string, error) {
 	there := map[string]bool{}
-	if err := about(c, "SELECT name FROM pragma_table_xinfo(?1, 'main')", l.Name, func(st *sqlite.Stmt) { there[st.Text(0)] = true }); err != nil {
+	if err := c.About("SELECT name FROM pragma_table_xinfo(?1, 'main')", l.Name, func(st *sqlite.Stmt) { there[st.Text(0)] = true }); err != nil {
 		return "", err
 	}
 	fields := make([]string, 0, len(l.columns)+1)
@@ -219,21 +207,6 @@ func valueOf(st *sqlite.Stmt, i int) change.Value {
 		return change.Value{Kind: change.Blob, Bytes: st.Blob(i)}
 	}
 	return change.Value{}
-}
-
-func bind(st *sqlite.Stmt, i int, v change.Value) {
-	switch v.Kind {
-	case change.Integer:
-		st.BindInt64(i, v.Int)
-	case change.Real:
-		st.BindFloat(i, v.Real)
-	case change.Text:
-		st.BindTextBytes(i, v.Bytes)
-	case change.Blob:
-		st.BindBlob(i, v.Bytes)
-	default:
-		st.BindNull(i)
-	}
 }
 
 // condition is the part of a statement that finds a row by its identity, and what to
@@ -290,7 +263,7 @@ func (l *layout) one(c *sqlite.Conn, query string, values []change.Value) (found
 	}
 	defer st.Release()
 	for i, v := range values {
-		bind(st, i+1, v)
+		apply.Bind(st, i+1, v)
 	}
 	err = st.Each(func(st *sqlite.Stmt) error { found = l.scanned(st); return nil })
 	return found, err

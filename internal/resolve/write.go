@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -30,7 +31,7 @@ func (w *writer) run(query string, values ...change.Value) error {
 	}
 	defer st.Release()
 	for i, v := range values {
-		bind(st, i+1, v)
+		apply.Bind(st, i+1, v)
 	}
 	return st.Run()
 }
@@ -133,7 +134,7 @@ func (m *merger) counters() error {
 // counter is what a counter stands at; -1 if there is none.
 func counter(c *sqlite.Conn, table string) (n int64, err error) {
 	n = -1
-	err = about(c, "SELECT seq FROM main.sqlite_sequence WHERE name = ?1", table, func(st *sqlite.Stmt) { n = st.Int64(0) })
+	err = c.About("SELECT seq FROM main.sqlite_sequence WHERE name = ?1", table, func(st *sqlite.Stmt) { n = st.Int64(0) })
 	return n, err
 }
 

@@ -38,7 +38,7 @@ func (c *Conn) Table(name string) (*Table, error) {
 	t := &Table{Name: name}
 	var all []string // with generated columns
 	integer := false
-	if err := c.about("SELECT name, hidden, pk, type, dflt_value FROM pragma_table_xinfo(?1, 'main')", name, func(st *Stmt) {
+	if err := c.About("SELECT name, hidden, pk, type, dflt_value FROM pragma_table_xinfo(?1, 'main')", name, func(st *Stmt) {
 		column, generated, pk, typ := st.Text(0), st.Int64(1) != 0, int(st.Int64(2)), st.Text(3)
 		if !generated {
 			for len(t.Key) < pk {
@@ -74,7 +74,7 @@ func (c *Conn) Table(name string) (*Table, error) {
 	// "INTEGER PRIMARY KEY DESC" in a column's definition is not the rowid: such
 	// a key has an index of its own.
 	t.IsKey = true
-	err = c.about("SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'", name, func(*Stmt) { t.IsKey = false })
+	err = c.About("SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'", name, func(*Stmt) { t.IsKey = false })
 	if err != nil || !t.IsKey {
 		return t, err
 	}
@@ -116,7 +116,7 @@ func (c *Conn) hasRowID(table, alias string) (has bool, err error) {
 		has, _, err = c.lookUp(table, alias)
 		return has, err
 	}
-	err = c.about("SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'", table, func(st *Stmt) { has = st.Int64(0) == 0 })
+	err = c.About("SELECT wr FROM pragma_table_list(?1) WHERE schema = 'main'", table, func(st *Stmt) { has = st.Int64(0) == 0 })
 	return has, err
 }
 
@@ -140,8 +140,19 @@ func (c *Conn) lookUp(table, column string) (exists, counted bool, err error) {
 	return true, *auto != 0, c.Err(rc)
 }
 
-// about runs a query with a table's name as its parameter.
-func (c *Conn) about(query, table string, row func(*Stmt)) error {
+// KeyCollations are the collations of the columns of a table's primary key in the key's
+// index, by the columns' names: a column may be in the key twice. A key that is the rowid
+// has none.
+func (c *Conn) KeyCollations(table string) (map[string][]string, error) {
+	all := map[string][]string{}
+	return all, c.About(`SELECT k.name, k.coll FROM pragma_index_list(?1, 'main') i, pragma_index_xinfo(i.name, 'main') k
+		WHERE i.origin = 'pk' AND k.key ORDER BY k.seqno`, table, func(st *Stmt) {
+		all[st.Text(0)] = append(all[st.Text(0)], st.Text(1))
+	})
+}
+
+// About runs a query with one text, such as a table's name, as its parameter.
+func (c *Conn) About(query, table string, row func(*Stmt)) error {
 	st, err := c.Cached(query)
 	if err != nil {
 		return err
