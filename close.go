@@ -92,10 +92,24 @@ func (db *DB) sendLast() error {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
 		err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 	}
-	if heard := db.meter.heard.Load(); heard && db.silent || !heard && !db.silent && db.meter.failing.Load() {
-		_ = db.sync.NoteSilence(!heard) // without the note, the next session waits longer or less long
-	}
+	db.noteSilence()
 	return err
+}
+
+// noteSilence notes in the file whether the bucket has been silent, if that is news. What
+// is under way is given up by now. Without the note, the next session only waits longer
+// than it has to, or less long.
+func (db *DB) noteSilence() {
+	heard := db.meter.heard.Load()
+	if news := heard && db.silent || !heard && !db.silent && db.meter.failing.Load(); !news {
+		return
+	}
+	db.sync.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), lastBusyTimeout)
+	defer cancel()
+	if err := db.sync.NoteSilence(ctx, !heard); err != nil {
+		db.log.Debug("it could not be noted whether the bucket answers", "scope", "sync", "error", err)
+	}
 }
 
 // close ends everything, in an order in which each step finds the next one still

@@ -348,3 +348,39 @@ func TestKilledSession(t *testing.T) {
 		t.Errorf("%d notes", n)
 	}
 }
+
+// halfDead is a store that answers when it is asked, and never to what is put there.
+type halfDead struct{ hole }
+
+func (h halfDead) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
+	return h.Store.Get(ctx, key, opts)
+}
+
+func (h halfDead) List(ctx context.Context, prefix string, opts objstore.ListOptions) iter.Seq2[objstore.Info, error] {
+	return h.Store.List(ctx, prefix, opts)
+}
+
+// TestCloseWhileUploadHangs: Close ends in time while the engine waits for an answer that
+// never comes, also when it has something to note in the file.
+func TestCloseWhileUploadHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		cfg.ManualSync, cfg.SyncInterval, cfg.CloseTimeout = false, time.Second, time.Second
+		shortSession(t, cfg, "while the network is there")
+		bucket := cfg.Store
+		for _, store := range []objstore.Store{hole{bucket}, halfDead{hole{bucket}}} { // the first one is noted as silent
+			cfg.Store = store
+			db, err := driftdb.Open(t.Context(), cfg)
+			check(t, err)
+			exec(t, db, "INSERT INTO notes(text) VALUES('x')")
+			time.Sleep(10 * time.Second) // of the bubble: an upload is under way
+			began := time.Now()
+			if err := db.Close(); !errors.Is(err, driftdb.ErrUnsent) {
+				t.Errorf("Close: %v", err)
+			}
+			if took := time.Since(began); took > 1300*time.Millisecond {
+				t.Errorf("Close took %s", took)
+			}
+		}
+	})
+}

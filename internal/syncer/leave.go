@@ -38,8 +38,7 @@ func (s *Syncer) releaseName(ctx context.Context) error {
 
 // NoteSilence remembers in the file whether the bucket has been silent, for the sessions
 // that come within a few minutes.
-func (s *Syncer) NoteSilence(is bool) error {
-	ctx := context.Background()
+func (s *Syncer) NoteSilence(ctx context.Context, is bool) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
