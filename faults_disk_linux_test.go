@@ -41,6 +41,7 @@ func TestDiskFull(t *testing.T) {
 	if os.Getenv(fullChild) != "" {
 		f.untilKilled()
 	}
+	t.Run("before the session has sent anything", f.fromTheBeginning)
 	t.Run("and room again", f.roomAgain)
 	t.Run("and killed", f.killed)
 }
@@ -64,6 +65,12 @@ func (f *full) fill(t *testing.T, db *driftdb.DB) (filler string) {
 	t.Helper()
 	exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
 	check(t, db.Flush(t.Context()))
+	return f.fillBehind(t, db)
+}
+
+// fillBehind is fill for a database that has the table.
+func (f *full) fillBehind(t *testing.T, db *driftdb.DB) (filler string) {
+	t.Helper()
 	for range fullRows {
 		exec(t, db, "INSERT INTO t(v) VALUES('committed before the disk was full')")
 	}
@@ -89,6 +96,19 @@ func (f *full) fill(t *testing.T, db *driftdb.DB) (filler string) {
 			t.Fatalf("on a full disk: %+v", m)
 		}
 	}
+}
+
+// fromTheBeginning: the session has no epoch yet when the disk is full, and the bucket
+// knows the database.
+func (f *full) fromTheBeginning(t *testing.T) {
+	cfg := f.config("beginning")
+	cfg.MaxBatchSize = 0 // all of it is one batch
+	db := open(t, cfg)
+	exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+	check(t, db.Shutdown(t.Context()))
+	db = open(t, cfg)
+	check(t, os.Remove(f.fillBehind(t, db)))
+	check(t, db.Close())
 }
 
 func (f *full) roomAgain(t *testing.T) {

@@ -16,15 +16,15 @@ const (
 
 var holderLine = regexp.MustCompile(`^([A-Za-z0-9._-]{1,64}) ([0-9]{1,10}) *\n$`)
 
-// sign writes into the locked file that this process has it.
-func (l *lock) sign() error {
+// sign writes into the locked file that this process has it. Where that cannot be, as on
+// a full disk, whoever waits is told less.
+func (l *lock) sign() {
 	host, err := os.Hostname()
 	if err != nil || !holderLine.MatchString(host+" 1\n") {
 		host = "unknown"
 	}
 	line := fmt.Sprintf("%-*s\n", holderSize-1, host+" "+strconv.Itoa(os.Getpid()))
-	_, err = l.file.WriteAt([]byte(line), holderAt)
-	return err
+	_, _ = l.file.WriteAt([]byte(line), holderAt)
 }
 
 // heldBy says who has the lock file at name, as far as it can be read.

@@ -117,9 +117,7 @@ func lockName(path string) (l *lock, made bool, err error) {
 	case err != nil:
 		return nil, false, fmt.Errorf("lock %s: %w", path, err)
 	}
-	if err := l.sign(); err != nil {
-		return nil, false, errors.Join(fmt.Errorf("lock %s: %w", path, err), l.Close())
-	}
+	l.sign()
 	if db != nil {
 		if err := l.share(db, made); err != nil {
 			return nil, false, errors.Join(fmt.Errorf("share the lock of %s: %w", path, err), l.Close())

@@ -12,6 +12,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // A session stores its first batch before it has an epoch: under one that it has drawn,
@@ -68,12 +69,13 @@ func (s *Syncer) enter(ctx context.Context, b *remote.Bucket, c Comparison, r re
 		old, _ := s.cfg.Bucket.ParseBatch(g.Object)
 		jobs = append(jobs, changelog.Job{Kind: changelog.Delete, Epoch: old.Epoch, From: old.From, To: old.To, Object: g.Object, Due: c.stored.Now().UnixMilli()})
 	}
-	if job.ID == 0 {
-		if err := s.exclusive(ctx, func() error { return s.log.Claim(jobs) }); err != nil {
-			return false, err
-		}
-	} else {
+	if job.ID != 0 {
 		jobs = jobs[:1] // the other one is in the queue as well
+	} else if err := s.exclusive(ctx, func() error { return s.log.Claim(jobs) }); sqlite.IsFull(err) {
+		s.noRoom(err)
+		return false, nil // a batch whose job is in memory has an epoch first
+	} else if err != nil {
+		return false, err
 	}
 	at := place{Position: remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}, barrier: s.books.Barrier, digests: s.digests}
 	p, sealed, err := s.encode(at, in.Position, s.log.Identity().NodeID, jobs[0])
