@@ -105,17 +105,17 @@ func (db *DB) lock(ctx context.Context) error {
 
 func (db *DB) unlock() { <-db.token }
 
-// settle is called before what is going to write, without the writer: it takes the
+// mayWrite is called before what is going to write, without the writer: it takes the
 // database over from another node that may be writing. It happens once in a session, and
 // waits for the bucket as long as Open does.
-func (db *DB) settle(ctx context.Context) error {
+func (db *DB) mayWrite(ctx context.Context) error {
 	if db.cfg.ReadOnly {
 		return errOpenedReadOnly
 	}
 	if !db.hub.Contested() {
 		return nil
 	}
-	return export(db.sync.TakeOver(ctx, db.direct))
+	return export(db.sync.TakeOver(ctx, db.direct, checkTimeout))
 }
 
 // standBack keeps the writer from writing, until release is called, while a commit
@@ -168,7 +168,7 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 	}
 	res, err := db.exec(ctx, query, values)
 	if errors.Is(err, capture.ErrContested) { // it has left nothing behind
-		if err = db.settle(ctx); err == nil {
+		if err = db.mayWrite(ctx); err == nil {
 			res, err = db.exec(ctx, query, values)
 		}
 	}

@@ -95,9 +95,20 @@ func (db *DB) submit(ctx context.Context, single bool, fn func() error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("driftdb: %w", context.Cause(ctx))
 	}
-	if err := db.settle(ctx); err != nil {
+	if err := db.mayWrite(ctx); err != nil {
 		return err
 	}
+	err := db.submitted(ctx, single, fn)
+	if err != nil && db.hub.Contested() { // found out since
+		if err := db.mayWrite(ctx); err != nil {
+			return err
+		}
+		err = db.submitted(ctx, single, fn)
+	}
+	return err
+}
+
+func (db *DB) submitted(ctx context.Context, single bool, fn func() error) error {
 	select {
 	case db.token <- struct{}{}:
 		defer db.unlock()

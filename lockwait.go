@@ -16,12 +16,8 @@ const (
 	lookAtBucket = 500 * time.Millisecond
 )
 
-// waitFor calls try until it is no longer busy, or Config.LockWait is over.
-func (db *DB) waitFor(ctx context.Context, busy error, try func() error) error {
-	pause := lookAtFile
-	if busy == syncer.ErrHeld {
-		pause = lookAtBucket
-	}
+// waitFor calls try every so often until it is no longer busy, or Config.LockWait is over.
+func (db *DB) waitFor(ctx context.Context, busy error, pause time.Duration, try func() error) error {
 	for {
 		err := try()
 		left := time.Until(db.lockUntil)
@@ -53,7 +49,7 @@ func (db *DB) awaitRelease(ctx context.Context) error {
 	if node == "" {
 		node = db.found.id.NodeID
 	}
-	err := db.waitFor(ctx, syncer.ErrHeld, func() error { return syncer.Held(ctx, db.direct, node) })
+	err := db.waitFor(ctx, syncer.ErrHeld, lookAtBucket, func() error { return syncer.Held(ctx, db.direct, node) })
 	if errors.Is(err, syncer.ErrHeld) || ctx.Err() != nil {
 		return err
 	}

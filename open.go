@@ -161,7 +161,7 @@ func (db *DB) startSync(ctx context.Context) error {
 		return nil
 	}
 	if db.cfg.RefuseTakeover && db.compared != nil { // whoever refuses as well sees from now on that the name is taken
-		if err := db.judge(ctx, db.sync.TakeOver(ctx, db.direct)); err != nil {
+		if err := db.judge(ctx, db.sync.TakeOver(ctx, db.direct, checkTimeout)); err != nil {
 			return err
 		}
 	}
@@ -181,7 +181,7 @@ func (db *DB) takeFile(ctx context.Context) (err error) {
 		}
 		path = db.temp.Path()
 	}
-	if err := db.waitFor(ctx, dbfile.ErrLocked, func() (err error) {
+	if err := db.waitFor(ctx, dbfile.ErrLocked, lookAtFile, func() (err error) {
 		db.file, err = dbfile.Take(path)
 		return err
 	}); err != nil {
@@ -356,7 +356,7 @@ func (db *DB) openConns() (err error) {
 	}
 	db.first = nil // it is closed with the log
 	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	db.captured = capture.NewConnector(db.openCaptured, db.ownTx, db.settle)
+	db.captured = capture.NewConnector(db.openCaptured, db.ownTx, db.mayWrite)
 	db.sql = sql.OpenDB(db.captured)
 	db.sql.SetConnMaxIdleTime(time.Minute)
 	return nil

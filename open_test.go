@@ -70,6 +70,7 @@ var opensItself = map[string]string{
 	"TestUnconditionalTakeover":      "its store is refused",
 	"TestCatchUpCutOff":              "it is refused",
 	"TestBlackHole":                  "its store does not answer",
+	"TestContestedMeanwhile":         "it only gets the file, and opens it again",
 	"TestCloseWhileUploadHangs":      "its store does not answer",
 	"TestReaders":                    "they only read",
 	"TestShortSessionsOffline":       "its store does not answer, and is restored at the end",

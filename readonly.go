@@ -18,7 +18,7 @@ import (
 // A database that is opened with Config.ReadOnly is a pool of connections that only
 // read, and nothing else: no lock, writer, engine or guard. SQLite itself lets them
 // work beside the writer's. What would write asks for the writer, which is refused in
-// lock, settle and syncable.
+// lock, mayWrite and syncable.
 
 var errOpenedReadOnly error = wrapped{errors.New("the database was opened with Config.ReadOnly; open it without to write, or to use the bucket"), ErrReadOnly}
 

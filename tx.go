@@ -60,7 +60,7 @@ func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) error {
 
 // begin starts a transaction on the writer.
 func (db *DB) begin(ctx context.Context) (*Tx, error) {
-	if err := db.settle(ctx); err != nil {
+	if err := db.mayWrite(ctx); err != nil {
 		return nil, err
 	}
 	if err := db.lock(ctx); err != nil {
@@ -74,6 +74,7 @@ func (db *DB) begin(ctx context.Context) (*Tx, error) {
 		db.unlock()
 		return nil, db.finish(ctx, err)
 	}
+	w.Admit(true)
 	tx := &Tx{db: db, w: w, c: w.Conn, stop: stop}
 	tx.loan = sqlite.NewLoan(tx.c, tx.takeBack)
 	db.running.Store(tx)
@@ -100,6 +101,7 @@ func (tx *Tx) end() {
 func (tx *Tx) undo() error {
 	tx.stop()
 	err := tx.c.Rollback()
+	tx.w.Admit(false)
 	tx.w.After()
 	return err
 }

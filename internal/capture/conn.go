@@ -189,6 +189,10 @@ func (c *Conn) explain(err error) error {
 	return refusal{err, why}
 }
 
+// Admit lets the connection commit, until it is called with false, also what is contested
+// by then: that was settled when the transaction began, which cannot be made again.
+func (c *Conn) Admit(is bool) { c.r.admitted = is }
+
 // rollback ends a transaction that could not be committed.
 func (c *Conn) rollback() {
 	if !c.Autocommit() {

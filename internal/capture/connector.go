@@ -15,10 +15,10 @@ import (
 // back, whatever the program still holds: a sql.Conn, a transaction, prepared
 // statements, rows.
 type Connector struct {
-	open   func() (*Conn, error)
-	own    func() error
-	settle func(context.Context) error
-	lent   sqlite.Loans
+	open     func() (*Conn, error)
+	own      func() error
+	mayWrite func(context.Context) error
+	lent     sqlite.Loans
 }
 
 var (
@@ -28,10 +28,10 @@ var (
 
 // NewConnector returns a connector whose connections are opened with open. own is an
 // error if its caller holds the write lock on another connection: who would wait for
-// that lock there gets it, and does not wait for itself. settle is called where a commit
+// that lock there gets it, and does not wait for itself. mayWrite is called where a commit
 // would be, or was, ErrContested, and ends that.
-func NewConnector(open func() (*Conn, error), own func() error, settle func(context.Context) error) *Connector {
-	return &Connector{open: open, own: own, settle: settle}
+func NewConnector(open func() (*Conn, error), own func() error, mayWrite func(context.Context) error) *Connector {
+	return &Connector{open: open, own: own, mayWrite: mayWrite}
 }
 
 // Connect opens a connection.
@@ -41,7 +41,7 @@ func (k *Connector) Connect(context.Context) (driver.Conn, error) {
 		if s.c, err = k.open(); err != nil {
 			return nil, err
 		}
-		s.loan, s.lent, s.own, s.settle = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent, k.own, k.settle
+		s.loan, s.lent, s.own, s.mayWrite = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent, k.own, k.mayWrite
 		return s.loan, nil
 	})
 	if err != nil {
@@ -71,12 +71,12 @@ func (k *Connector) Recall(deadline time.Time) error { return k.lent.Recall(dead
 
 // session is a connection as database/sql has it.
 type session struct {
-	c      *Conn
-	loan   *sqlite.Loan
-	lent   *sqlite.Loans
-	own    func() error // as NewConnector got it
-	settle func(context.Context) error
-	tx     txState
+	c        *Conn
+	loan     *sqlite.Loan
+	lent     *sqlite.Loans
+	own      func() error // as NewConnector got it
+	mayWrite func(context.Context) error
+	tx       txState
 }
 
 var (
@@ -130,17 +130,35 @@ func (s *session) use(fn func() error) error {
 	return s.explain(err)
 }
 
-// settled runs fn, a statement that leaves nothing behind when it fails, once more if
-// its commit was contested.
-func (s *session) settled(ctx context.Context, fn func() error) error {
+// uncontested runs fn, which executes query. A transaction that query begins is settled
+// before that, and any other statement, which leaves nothing behind when it fails, when
+// its commit turns out to be contested: what changes nothing is not.
+func (s *session) uncontested(ctx context.Context, query string, fn func() error) error {
+	if s.tx.open {
+		return s.use(fn)
+	}
+	if s.c.r.hub.Contested() && begins(query) {
+		if err := s.mayWrite(ctx); err != nil {
+			return err
+		}
+	}
 	err := s.use(fn)
-	if !errors.Is(err, ErrContested) || s.tx.open {
+	if !errors.Is(err, ErrContested) {
 		return err
 	}
-	if err := s.settle(ctx); err != nil {
+	if err := s.mayWrite(ctx); err != nil {
 		return err
 	}
 	return s.use(fn)
+}
+
+// begins says whether a statement begins a transaction.
+func begins(query string) bool {
+	switch words(query, 1)[0] {
+	case "BEGIN", "SAVEPOINT":
+		return true
+	}
+	return false
 }
 
 // settleRows comes before a statement whose commit comes when its rows have been read.
@@ -152,11 +170,11 @@ func (s *session) settleRows(ctx context.Context, query string) error {
 	if err := s.use(func() error { writes = s.c.writes(query); return nil }); err != nil || !writes {
 		return err
 	}
-	return s.settle(ctx)
+	return s.mayWrite(ctx)
 }
 
 func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
-	err = s.settled(ctx, func() error {
+	err = s.uncontested(ctx, query, func() error {
 		if err = s.mayRun(query); err != nil {
 			return err
 		}
@@ -198,13 +216,14 @@ func (s *session) PrepareContext(ctx context.Context, query string) (st driver.S
 // BeginTx starts a transaction.
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx, err error) {
 	if s.c.r.hub.Contested() && !opts.ReadOnly {
-		if err := s.settle(ctx); err != nil {
+		if err := s.mayWrite(ctx); err != nil {
 			return nil, err
 		}
 	}
 	err = s.use(func() error {
 		inner, err := s.c.BeginTx(ctx, opts)
 		tx, s.tx = lentTx{inner, s}, txState{begun: err == nil, open: err == nil}
+		s.c.Admit(err == nil)
 		return err
 	})
 	if err != nil {
@@ -230,6 +249,7 @@ func (s *session) ResetSession(ctx context.Context) (err error) {
 	}
 	defer s.loan.Leave()
 	s.tx = txState{open: !s.c.Autocommit()}
+	s.c.Admit(false)
 	return s.c.ResetSession(ctx)
 }
 

@@ -71,7 +71,8 @@ func (h *Hub) Refused() error {
 var ErrContested = errors.New("another node was the last writer of this database")
 
 // Contest makes every commit that changes something fail with ErrContested, until it is
-// called with false. Barriers that answer for what others have committed pass.
+// called with false. Barriers that answer for what others have committed pass, and what
+// has been admitted.
 func (h *Hub) Contest(is bool) { h.contest.Store(is) }
 
 // Contested says whether Contest was called with true last.

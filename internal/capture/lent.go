@@ -25,6 +25,7 @@ func (t lentTx) Commit() error {
 			return over
 		}
 		t.s.tx = txState{}
+		defer t.s.c.Admit(false)
 		return t.inner.Commit()
 	})
 }
@@ -33,6 +34,7 @@ func (t lentTx) Rollback() error {
 	return t.s.use(func() error {
 		over := t.s.tx.over
 		t.s.tx = txState{}
+		t.s.c.Admit(false)
 		if over != nil {
 			return nil // SQLite has done it
 		}
@@ -59,7 +61,7 @@ func (p *prepared) Close() error {
 }
 
 func (p *prepared) ExecContext(ctx context.Context, args []driver.NamedValue) (res driver.Result, err error) {
-	err = p.s.settled(ctx, func() error {
+	err = p.s.uncontested(ctx, p.inner.query, func() error {
 		if err = p.s.mayRun(p.inner.query); err != nil {
 			return err
 		}

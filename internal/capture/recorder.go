@@ -69,6 +69,7 @@ type recorder struct {
 	cascade    string          // … which then changed rows of this table on behalf of others
 	ended      bool            // the connection is being taken away: no commit
 	answering  bool            // the commit is a barrier of our own
+	admitted   bool            // see Conn.Admit
 	denied     error           // why a commit was refused just now: SQLite carries errors as text only
 
 	virtual   map[string]bool   // main's virtual tables, by their names in upper case
@@ -248,7 +249,7 @@ func (r *recorder) flush() error {
 	if r.fail != nil {
 		return r.fail
 	}
-	if r.denied = r.hub.mayCommit(r.count == 0 || r.answering); r.denied != nil {
+	if r.denied = r.hub.mayCommit(r.count == 0 || r.answering || r.admitted); r.denied != nil {
 		return r.denied
 	}
 	next, now, before, schema := int64(0), time.Now().UnixMilli(), int64(0), int64(-1)

@@ -47,7 +47,13 @@ func (s *Syncer) recheck(ctx context.Context) error {
 // nothing of its own, and swaps the manifest to another epoch, also when the last
 // one was this node's own, since a copy of this disk may be running elsewhere.
 func (s *Syncer) attach(ctx context.Context, r request, target int64) error {
-	return s.joined(s.join(ctx, s.cfg.Bucket, s.lately(), func(b *remote.Bucket, c Comparison) error {
+	return s.joined(s.join(ctx, s.cfg.Bucket, s.lately(), s.taking(ctx, r, target)))
+}
+
+// taking is how a join takes an epoch: with a first batch of what is pending up to target,
+// if that can be.
+func (s *Syncer) taking(ctx context.Context, r request, target int64) func(*remote.Bucket, Comparison) error {
+	return func(b *remote.Bucket, c Comparison) error {
 		if err := s.probe(ctx, b, c); err != nil {
 			return err
 		}
@@ -56,15 +62,22 @@ func (s *Syncer) attach(ctx context.Context, r request, target int64) error {
 			_, err = s.take(ctx, b, c.stored, 1)
 		}
 		return err
-	}))
+	}
 }
 
 // TakeOver gives this session an epoch before its first change, because another node
 // was the writer: what that, or another one yet, stores later would make this file
-// diverge. The bucket is reached by way of b, which does not wait long: without an answer
-// the change is made all the same, and the epoch is taken with its upload.
-func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket) error {
-	if err := s.acquire(ctx); err != nil {
+// diverge. The bucket is reached by way of b, which does not wait long, and whoever is at
+// work is waited for no longer than patience: without an answer the change is made all
+// the same, and the epoch is taken with its upload.
+func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket, patience time.Duration) error {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := s.acquire(waiting); err != nil {
+		if ctx.Err() == nil {
+			s.cfg.Contest(false)
+			err = nil
+		}
 		return err
 	}
 	defer s.release()
@@ -73,13 +86,7 @@ func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket) error {
 	}
 	ctx, done := s.bound(ctx)
 	defer done()
-	err := s.joined(s.join(ctx, b, s.lately(), func(b *remote.Bucket, c Comparison) error {
-		if err := s.probe(ctx, b, c); err != nil {
-			return err
-		}
-		_, err := s.take(ctx, b, c.stored, 1)
-		return err
-	}))
+	err := s.joined(s.join(ctx, b, s.lately(), s.taking(ctx, request{}, s.books.Acked)))
 	s.cfg.Contest(false)
 	if err != nil && s.broken == nil && ctx.Err() == nil {
 		s.report(err)

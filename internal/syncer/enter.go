@@ -165,6 +165,16 @@ func (s *Syncer) confirmEntry(ctx context.Context, b *remote.Bucket, c Compariso
 	return errors.Join(err, s.record(ctx, s.toldBy(stored.Manifest, next), p.next.digests, append(done, jobs[0])...))
 }
 
+// replaced says whether the history has nothing of the session that has stored b: another
+// batch has taken its place, or it was stored ahead of an epoch that was never taken.
+func (s *Syncer) replaced(b remote.Batch) bool { return !s.manifest.Counts(b) }
+
+// useless says whether a batch that was replaced can be deleted: the history has what it
+// holds, and no reader may still go by the manifest before.
+func (s *Syncer) useless(b remote.Batch, key string) bool {
+	return key != s.spare && b.To <= s.manifest.LatestSequence
+}
+
 // deleteReplaced deletes the batches that others have taken the place of, and what was
 // stored ahead of epochs that nobody took, but for the one to be spared. It returns the
 // jobs that are done.
@@ -174,12 +184,8 @@ func (s *Syncer) deleteReplaced(ctx context.Context) (done []changelog.Job, err 
 		return nil, err
 	}
 	for _, j := range jobs {
-		b, ok := s.cfg.Bucket.ParseBatch(j.Object)
-		if !ok || j.Object == s.spare || s.manifest.Counts(b) || b.To > s.manifest.LatestSequence {
-			continue
-		}
-		if s.remove(ctx, j.Object) == nil { // else later
-			done = append(done, j)
+		if b, ok := s.cfg.Bucket.ParseBatch(j.Object); ok && s.replaced(b) && s.useless(b, j.Object) && s.remove(ctx, j.Object) == nil {
+			done = append(done, j) // else deleteMerged tries again, and tells
 		}
 	}
 	return done, nil

@@ -111,9 +111,9 @@ func (s *Syncer) deleteMerged(ctx context.Context) error {
 			continue
 		}
 		b, ok := s.cfg.Bucket.ParseBatch(j.Object)
-		replaced := ok && !s.manifest.Counts(b)
-		if replaced && (j.Object == s.spare || b.To > s.manifest.LatestSequence) {
-			continue // what it holds is stored under another name first
+		replaced := ok && s.replaced(b)
+		if replaced && !s.useless(b, j.Object) {
+			continue
 		}
 		if ok && !replaced {
 			span := remote.Span{NodeID: b.NodeID, Epoch: b.Epoch, From: 1}
