@@ -15,10 +15,10 @@ import (
 )
 
 // Explain adds to an error of SQLite's, which says that a file cannot be opened
-// or written, which one that is, or that there are too many.
+// or written, which one that is, and to anybody's whether there are too many.
 func (f *File) Explain(err error) error {
 	if !sqlite.NotOpened(err) && !sqlite.IsReadOnly(err) {
-		return err
+		return explainMany(err)
 	}
 	var closed []string
 	for _, suffix := range append([]string{""}, sideSuffixes...) {
@@ -42,25 +42,56 @@ func (f *File) Explain(err error) error {
 // its -wal and -shm, a journal or a temporary file, and for a moment the folder.
 const filesOfOpen = 5
 
-// explainMany finds out whether SQLite, which does not tell, has failed because no more
-// files may be opened. What it had opened until then is closed by now, so it takes as
-// many to know.
+// explainMany names the limit if err says that no more files may be opened. SQLite does
+// not say why it could not open one: what it had opened until then is closed by now, so
+// it takes as many to know.
 func explainMany(err error) error {
+	if why := limitOf(err); why != 0 {
+		return tooMany(why, err)
+	}
 	if !sqlite.NotOpened(err) {
 		return err
 	}
 	for range filesOfOpen {
 		fd, why := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		switch why {
-		case nil:
+		if why == nil {
 			defer unix.Close(fd)
-		case unix.EMFILE:
-			return fmt.Errorf("%w: this process has as many as it may have; "+
-				"raise its limit (ulimit -n, LimitNOFILE= of a systemd service) or open fewer databases (%v)", why, err)
-		case unix.ENFILE:
-			return fmt.Errorf("%w: all processes together have as many as the system allows; "+
-				"raise that (fs.file-max, kern.maxfiles) (%v)", why, err)
+		} else if why := limitOf(why); why != 0 {
+			return tooMany(why, err)
 		}
 	}
 	return err
+}
+
+// limitOf is the limit to open files that err has met; 0 if it is about another thing.
+func limitOf(err error) unix.Errno {
+	for _, limit := range []unix.Errno{unix.EMFILE, unix.ENFILE} {
+		if errors.Is(err, limit) {
+			return limit
+		}
+	}
+	return 0
+}
+
+// limitError has been explained.
+type limitError struct {
+	limit unix.Errno
+	err   error
+}
+
+func tooMany(limit unix.Errno, err error) error {
+	if _, ok := errors.AsType[*limitError](err); ok {
+		return err
+	}
+	return &limitError{limit, err}
+}
+
+func (e *limitError) Unwrap() error { return e.limit }
+
+func (e *limitError) Error() string {
+	advice := "this process has as many as it may have; raise its limit (ulimit -n, LimitNOFILE= of a systemd service) or open fewer databases"
+	if e.limit == unix.ENFILE {
+		advice = "all processes together have as many as the system allows; raise that (fs.file-max, kern.maxfiles)"
+	}
+	return fmt.Sprintf("%v: %s (%v)", e.limit, advice, e.err)
 }

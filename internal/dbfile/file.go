@@ -44,6 +44,11 @@ type File struct {
 // of this one, is ErrLocked; something that is no regular file is ErrNotFile.
 // The file itself need not be there.
 func Take(path string) (*File, error) {
+	f, err := takePlace(path)
+	return f, explainMany(err)
+}
+
+func takePlace(path string) (*File, error) {
 	path, err := Resolve(path)
 	if err != nil {
 		return nil, err
