@@ -40,13 +40,6 @@ func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, f *fixed) error {
 	return nil
 }
 
-// loggedAt is what the log says of the tables as they are after sequence, which the
-// bucket may not have yet.
-func (s *Syncer) loggedAt(sequence int64) (digest.Set, error) {
-	logged, barrier := maps.Clone(s.digests.Known), int64(0)
-	return logged, s.follow(sequence, s.books.Acked, &barrier, logged)
-}
-
 // vouches says that the log knows of every table what it holds.
 func vouches(logged, found digest.Set) bool {
 	for table := range found {

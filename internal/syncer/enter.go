@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
-	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -60,8 +59,9 @@ func (s *Syncer) enter(ctx context.Context, b *remote.Bucket, c Comparison, r re
 	if target <= s.books.Acked {
 		return false, nil
 	}
-	in, job, err := s.admit(c, target)
-	if err != nil || job.To == 0 {
+	at := s.here()
+	in, d, job, err := s.admit(c, at, target)
+	if err != nil || d == nil || d.Barrier != 0 { // that needs a snapshot
 		return false, err
 	}
 	jobs := []changelog.Job{job}
@@ -77,8 +77,7 @@ func (s *Syncer) enter(ctx context.Context, b *remote.Bucket, c Comparison, r re
 	} else if err != nil {
 		return false, err
 	}
-	at := place{Position: remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}, barrier: s.books.Barrier, digests: s.digests}
-	p, sealed, err := s.encode(at, in.Position, s.log.Identity().NodeID, jobs[0])
+	p, sealed, err := s.seal(d, at, jobs[0])
 	if err != nil {
 		return false, err
 	}
@@ -92,50 +91,47 @@ func (s *Syncer) enter(ctx context.Context, b *remote.Bucket, c Comparison, r re
 	return true, s.confirmEntry(ctx, b, c, r, in, p, jobs)
 }
 
-// admit finds the first batch: one that an earlier attempt has claimed, or up to where a
-// new one reaches. A job without To says that there is none: what is pending needs a
-// snapshot, or more than one batch.
-func (s *Syncer) admit(c Comparison, target int64) (in entrance, job changelog.Job, err error) {
+// admit drafts the first batch: one that an earlier attempt has claimed, or up to where a
+// new one reaches. There is none if what is pending needs more than one batch.
+func (s *Syncer) admit(c Comparison, at place, target int64) (in entrance, d *draft, job changelog.Job, err error) {
 	ins := s.entrances(c)
 	if len(ins) == 0 {
-		return in, job, nil
+		return in, nil, job, nil
 	}
-	unpin, err := s.log.Pin() // or each of what follows would read the schema, if that has changed
+	unpin, err := s.log.Pin() // or all that reads the log would read the schema, if that has changed
 	if err != nil {
-		return in, job, err
+		return in, nil, job, err
 	}
 	defer unpin()
-	barrier, known := s.books.Barrier, digest.Set{}
-	if err := s.follow(target, s.books.Acked, &barrier, known); err != nil || barrier != s.books.Barrier {
-		return in, job, err
-	}
 	jobs, err := s.log.Jobs(changelog.Upload)
 	if err != nil {
-		return in, job, err
+		return in, nil, job, err
 	}
+	h := segment.Header{NodeID: s.log.Identity().NodeID}
 	for _, in := range ins {
 		i := slices.IndexFunc(jobs, func(j changelog.Job) bool {
 			return j.Epoch > c.stored.Epoch && j.From == in.Sequence+1 && j.To > s.books.Acked && j.To <= target
 		})
 		if i >= 0 {
-			return in, jobs[i], nil
+			h.Epoch = jobs[i].Epoch
+			d, err = s.draft(at, in.Position, h, jobs[i].To, target)
+			return in, d, jobs[i], err
 		}
 	}
 	if len(jobs) > 0 { // of a session that is over: take drops it
-		return in, job, nil
+		return in, nil, job, nil
 	}
-	epoch := c.stored.Epoch + 1 + rand.Int64N(leap)
+	h.Epoch = c.stored.Epoch + 1 + rand.Int64N(leap)
 	for _, in := range ins {
-		name := remote.Batch{NodeID: s.log.Identity().NodeID, Epoch: epoch, From: in.Sequence + 1}
-		_, end, err := s.bounds(segment.Header{NodeID: name.NodeID, Epoch: epoch, From: name.From, Prev: in.Chain}, target)
+		d, err := s.draft(at, in.Position, h, 0, target)
 		if err != nil {
-			return in, job, err
+			return in, nil, job, err
 		}
-		if name.To = end.To; name.To == target {
-			return in, changelog.Job{Kind: changelog.Upload, Epoch: epoch, From: name.From, To: name.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), name)}, nil
+		if d.To == target {
+			return in, d, s.jobOf(d), nil
 		}
 	}
-	return in, job, nil
+	return in, nil, job, nil
 }
 
 // confirmEntry takes the epoch of a batch that is stored, and confirms it. What that has

@@ -93,19 +93,15 @@ func (s *Syncer) storeBranch(ctx context.Context) (remote.Batch, error) {
 
 // standAlone stores a snapshot with a branch, so that it depends on nothing else.
 func (s *Syncer) standAlone(ctx context.Context, branch remote.Batch) (_ remote.Batch, err error) {
-	f, err := s.fix()
+	f, err := s.fix(ctx) // a commit that was on its way when writes began to be refused is in it, too
 	if err != nil {
-		return branch, s.examined(err)
+		return branch, err
 	}
 	v, err := s.picture(ctx, f)
 	if err := s.examined(err); err != nil {
 		return branch, err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
-	// A commit that was on its way when writes began to be refused is in it, too.
-	if err := s.upload(ctx, f.snap.Sequence); err != nil {
-		return branch, err
-	}
 	branch.To = f.snap.Sequence
 	key := func(at int64) string { return remote.BranchSnapshotKey(s.cfg.Bucket.Name(), branch, at) }
 	if err := s.store(ctx, v, &f.snap, key); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -48,20 +49,20 @@ type fixed struct {
 	differs []string   // the tables that hold something else, once they have been summed
 }
 
-// fix fixes the state that the database has now. That takes no longer than reading
-// what the log has not sent; the rest is up to picture.
-func (s *Syncer) fix() (_ *fixed, err error) {
+// fix fixes the state that the database has now, and sends what the log holds up to it:
+// then the books are those of the state, and say all that the bucket has to know of it.
+func (s *Syncer) fix(ctx context.Context) (_ *fixed, err error) {
 	f := &fixed{before: s.earlier()}
 	if f.conn, f.snap.Sequence, err = s.pin(); err != nil {
-		return nil, err
+		return nil, s.examined(err)
 	}
-	if err = s.describe(&f.snap); err == nil {
-		f.logged, err = s.loggedAt(f.snap.Sequence)
+	if err = s.upload(ctx, f.snap.Sequence); err == nil {
+		if err = s.describe(f); err == nil {
+			return f, nil
+		}
+		err = s.examined(err)
 	}
-	if err != nil {
-		return nil, errors.Join(err, f.conn.Close())
-	}
-	return f, nil
+	return nil, errors.Join(err, f.conn.Close())
 }
 
 // picture makes a fixed state one that can be stored: it copies and sums it. It reads
@@ -83,18 +84,15 @@ func (s *Syncer) picture(ctx context.Context, f *fixed) (view, error) {
 	return v, nil
 }
 
-// describe completes a snapshot with what the log knows of its sequence. What it has
-// not sent of that is still there.
-func (s *Syncer) describe(snap *remote.Snapshot) (err error) {
-	snap.Time = time.Now().UnixMilli()
-	if snap.Chain, err = s.log.ChainAt(s.books.Acked, s.books.Chain, max(snap.Sequence, s.books.Acked)); err != nil {
-		return err
+// describe completes a state's snapshot with what is known of its sequence, up to which
+// all is acknowledged.
+func (s *Syncer) describe(f *fixed) (err error) {
+	if s.books.Acked != f.snap.Sequence {
+		return fmt.Errorf("the log was sent up to %d, and a snapshot is of %d", s.books.Acked, f.snap.Sequence)
 	}
-	if snap.Changed, err = s.log.TimeAt(snap.Sequence); err != nil {
-		return err
-	}
-	earliest, err := s.log.Earliest(s.books.Acked, snap.Sequence)
-	snap.Earliest = told(min(s.books.Earliest, earliest))
+	f.snap.Time, f.snap.Chain, f.snap.Earliest = time.Now().UnixMilli(), s.books.Chain, told(s.books.Earliest)
+	f.logged = maps.Clone(s.digests.Known)
+	f.snap.Changed, err = s.log.TimeAt(f.snap.Sequence)
 	return err
 }
 

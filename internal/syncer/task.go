@@ -34,15 +34,11 @@ type task struct {
 // errDropped says that a task was interrupted: nobody waits for what it does.
 var errDropped = errors.New("the snapshot was given up")
 
-// start fixes a state of the database, sends what the log holds up to it, and starts
-// a task, which does not outlive parent.
+// start fixes a state of the database, and starts a task, which does not outlive parent.
 func (s *Syncer) start(ctx, parent context.Context) error {
-	f, err := s.fix()
+	f, err := s.fix(ctx)
 	if err != nil {
-		return s.examined(err)
-	}
-	if err := s.upload(ctx, f.snap.Sequence); err != nil {
-		return errors.Join(err, f.conn.Close())
+		return err
 	}
 	t := &task{parent: parent, done: make(chan struct{}), state: f, sent: s.books.BytesSince}
 	t.ctx, t.cancel = s.bound(parent)

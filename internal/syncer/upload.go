@@ -2,11 +2,10 @@ package syncer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +30,11 @@ type place struct {
 	earliest int64 // of the times in the batch before it
 }
 
+// here is the place behind all that has been acknowledged.
+func (s *Syncer) here() place {
+	return place{Position: remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}, barrier: s.books.Barrier, digests: s.digests}
+}
+
 // parcel is a batch on its way to the bucket.
 type parcel struct {
 	job    changelog.Job
@@ -52,7 +56,7 @@ func (s *Syncer) upload(ctx context.Context, target int64) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	at := place{Position: remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}, barrier: s.books.Barrier, digests: s.digests}
+	at := s.here()
 	var flying []*parcel
 	for at.Sequence < target || len(flying) > 0 {
 		if at.Sequence < target && len(flying) < pipeline {
@@ -77,81 +81,84 @@ func (s *Syncer) upload(ctx context.Context, target int64) error {
 	return nil
 }
 
-// pack makes the batch after at. The job is fixed and on disk before anything
-// is sent: after a crash, or a lost answer, the bucket can hold this range and
-// no other.
+// pack makes the batch after at. Its job is fixed and on disk before anything is sent:
+// after a crash, or a lost answer, the bucket can hold this range and no other.
 func (s *Syncer) pack(ctx context.Context, at place, target int64) (*parcel, []byte, error) {
-	header := segment.Header{NodeID: s.node, Epoch: s.epoch, From: at.Sequence + 1, Prev: at.Chain}
-	job, err := s.plan(ctx, header, target)
-	if err != nil {
-		return nil, nil, fmt.Errorf("plan a batch from sequence %d: %w", header.From, err)
+	d, job, err := s.draftAfter(at, target)
+	if err == nil && job.To == 0 {
+		job, err = s.claim(ctx, s.jobOf(d))
 	}
-	return s.encode(at, at.Position, s.node, job)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a batch from sequence %d: %w", at.Sequence+1, err)
+	}
+	return s.seal(d, at, job)
 }
 
-// encode makes the batch of a job, which begins behind from: at, or before it, if the
-// batch repeats what others hold. It tells what digests are new, or then all of them.
-func (s *Syncer) encode(at place, from remote.Position, node string, job changelog.Job) (*parcel, []byte, error) {
-	unpin, err := s.log.Pin() // or each of the three would read the schema, if that has changed
+// draftAfter makes the batch after at as far as that can be without its name. A job that
+// failed before in this session has its end already.
+func (s *Syncer) draftAfter(at place, target int64) (d *draft, job changelog.Job, err error) {
+	unpin, err := s.log.Pin() // or all that reads the log would read the schema, if that has changed
 	if err != nil {
-		return nil, nil, err
+		return nil, job, err
 	}
 	defer unpin()
-	told := at.digests.Told
+	if job, _, err = s.claimed(at.Sequence + 1); err != nil {
+		return nil, job, err
+	}
+	d, err = s.draft(at, at.Position, segment.Header{NodeID: s.node, Epoch: s.epoch}, job.To, target)
+	return d, job, err
+}
+
+// draft is a batch before it has a name, which says where it ends: to encrypt it needs
+// the name, all else does not.
+type draft struct {
+	changelog.Packed
+	from       remote.Position // before it
+	name       remote.Batch
+	compressed bytes.Buffer
+}
+
+// draft reads the log behind from: at, or before it, if the batch repeats what others
+// hold. It reaches up to sequence to or, when to is 0, as far as the limits allow, and
+// tells what digests are new, or then all of them.
+func (s *Syncer) draft(at place, from remote.Position, h segment.Header, to, target int64) (*draft, error) {
+	h.From, h.Prev = from.Sequence+1, from.Chain
+	start := changelog.Start{Header: h, Acked: at.Sequence, Digests: at.digests}
 	if from != at.Position {
-		told = digest.Set{}
-	}
-	next := place{barrier: at.barrier, digests: changelog.Digests{Known: maps.Clone(at.digests.Known)}}
-	if next.earliest, err = s.log.Earliest(job.From-1, job.To); err != nil {
-		return nil, nil, err
-	}
-	if err := s.follow(job.To, at.Sequence, &next.barrier, next.digests.Known); err != nil {
-		return nil, nil, err
-	}
-	next.digests.Told = next.digests.Known // by this batch
-	header := segment.Header{NodeID: node, Epoch: job.Epoch, From: job.From, Prev: from.Chain}
-	var sealed bytes.Buffer
-	w, err := s.cfg.Bucket.SealBatch(&sealed, s.log.Identity().DatabaseID, job.Object)
-	if err != nil {
-		return nil, nil, err
-	}
-	end, err := s.log.WriteBatch(w, header, job.To, s.cfg.Limits, next.digests.Known.Since(told))
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("encode sequences %d-%d: %w", job.From, job.To, err)
-	}
-	next.Position = remote.Position{Sequence: end.To, Chain: end.Head}
-	name := remote.Batch{NodeID: node, From: job.From, To: job.To, Epoch: job.Epoch, Size: int64(sealed.Len())}
-	return &parcel{job: job, name: name, from: from, next: next, stored: make(chan error, 1)}, sealed.Bytes(), nil
-}
-
-// plan finds where the batch ends, and claims it: a job that failed before in
-// this session has its end already.
-func (s *Syncer) plan(ctx context.Context, h segment.Header, target int64) (changelog.Job, error) {
-	j, end, err := s.bounds(h, target)
-	if err != nil || j.To != 0 {
-		return j, err
-	}
-	name := remote.Batch{NodeID: h.NodeID, From: h.From, To: end.To, Epoch: h.Epoch}
-	return s.claim(ctx, changelog.Job{Kind: changelog.Upload, Epoch: h.Epoch, From: h.From, To: end.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), name)})
-}
-
-// bounds is the job that is claimed already, or where a new one ends.
-func (s *Syncer) bounds(h segment.Header, target int64) (j changelog.Job, end segment.Trailer, err error) {
-	unpin, err := s.log.Pin()
-	if err != nil {
-		return j, end, err
-	}
-	defer unpin()
-	if j, found, err := s.claimed(h.From); err != nil || found {
-		return j, end, err
+		start.Told = digest.Set{}
 	}
 	limits := s.cfg.Limits
 	limits.Through = target // or a batch would never end while others commit faster than it is read
-	end, err = s.log.WriteBatch(io.Discard, h, 0, limits, nil)
-	return j, end, err
+	d := &draft{from: from}
+	w, err := s.cfg.Bucket.CompressBatch(&d.compressed)
+	if err != nil {
+		return nil, err
+	}
+	if d.Packed, err = s.log.Pack(w, start, to, limits); err == nil {
+		err = w.Close()
+	}
+	d.name = remote.Batch{NodeID: h.NodeID, Epoch: h.Epoch, From: h.From, To: d.To}
+	return d, err
+}
+
+// jobOf is the job that d is to be claimed by.
+func (s *Syncer) jobOf(d *draft) changelog.Job {
+	return changelog.Job{Kind: changelog.Upload, Epoch: d.name.Epoch, From: d.name.From, To: d.name.To, Object: remote.BatchKey(s.cfg.Bucket.Name(), d.name)}
+}
+
+// seal makes d, which was drafted at this place, the object of its job.
+func (s *Syncer) seal(d *draft, at place, job changelog.Job) (*parcel, []byte, error) {
+	sealed, err := s.cfg.Bucket.EncryptBatch(d.compressed.Bytes(), s.log.Identity().DatabaseID, job.Object)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.unsummed = s.unsummed || d.Altered
+	d.name.Size = int64(len(sealed))
+	next := place{
+		Position: remote.Position{Sequence: d.To, Chain: d.Chain}, barrier: cmp.Or(d.Barrier, at.barrier), earliest: d.Earliest,
+		digests: changelog.Digests{Known: d.Known, Told: d.Known}, // by this batch
+	}
+	return &parcel{job: job, name: d.name, from: d.from, next: next, stored: make(chan error, 1)}, sealed, nil
 }
 
 // acknowledge writes into the books that a batch is in the bucket.
