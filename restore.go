@@ -132,7 +132,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	began := time.Now()
 	res, err := cfg.restore(ctx)
 	if err != nil {
-		return RestoreResult{}, export(fmt.Errorf("restore %s: %w", cfg.Name, err))
+		return RestoreResult{}, fail(fmt.Errorf("restore %s: %w", cfg.Name, err))
 	}
 	r := restored(res)
 	r.Duration = time.Since(began)
@@ -243,7 +243,7 @@ func Verify(ctx context.Context, cfg RestoreConfig) (_ VerifyResult, err error) 
 	cfg.Path, cfg.Overwrite = work.Path(), true
 	res, err := Restore(ctx, cfg)
 	if err == nil && len(res.Damaged) > 0 {
-		err = export(fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", ")))
+		err = fail(fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", ")))
 	}
 	return VerifyResult{res, time.Now()}, err
 }
@@ -256,7 +256,7 @@ func Detach(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("driftdb: detach %s: %w", path, context.Cause(ctx))
 	}
-	return export(detach(path))
+	return fail(detach(path))
 }
 
 func detach(path string) (err error) {

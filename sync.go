@@ -39,10 +39,10 @@ func (db *DB) Flush(ctx context.Context) error {
 	if err := db.syncable("Flush"); err != nil {
 		return err
 	}
-	if err := db.noticeNow(ctx); err != nil {
-		return err
+	if err := db.writer.With(ctx, db.notice); err != nil {
+		return fail(err)
 	}
-	return export(db.sync.Flush(ctx))
+	return fail(db.sync.Flush(ctx))
 }
 
 // Snapshot stores a snapshot that holds all that was committed before the call,
@@ -54,12 +54,12 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable("Snapshot"); err != nil {
 		return SnapshotInfo{}, err
 	}
-	if err := db.noticeNow(ctx); err != nil {
-		return SnapshotInfo{}, err
+	if err := db.writer.With(ctx, db.notice); err != nil {
+		return SnapshotInfo{}, fail(err)
 	}
 	s, err := db.sync.Snapshot(ctx)
 	if err != nil {
-		return SnapshotInfo{}, export(err)
+		return SnapshotInfo{}, fail(err)
 	}
 	return snapshotInfo(s), nil
 }
@@ -69,7 +69,7 @@ func (db *DB) syncable(call string) error {
 	if err := db.waitsForItself(call); err != nil {
 		return err
 	}
-	if db.isClosed() {
+	if db.gate.IsShut() {
 		return ErrClosed
 	}
 	if db.cfg.ReadOnly {
@@ -84,7 +84,7 @@ func (db *DB) syncable(call string) error {
 // StartSync starts syncing in the background, unless it runs or there is
 // nothing to sync with.
 func (db *DB) StartSync() {
-	if db.sync != nil && !db.isClosed() {
+	if db.sync != nil && !db.gate.IsShut() {
 		db.sync.Start()
 	}
 }
@@ -180,7 +180,7 @@ func (db *DB) Metrics() Metrics {
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
 	m.Fenced, m.Behind, m.Mismatches, m.Faults = st.Fenced, st.Behind, st.Mismatches, st.Faults
 	if m.LastError == nil {
-		m.LastError = export(st.Err)
+		m.LastError = fail(st.Err)
 	}
 	m.BytesUploaded, m.Requests = db.meter.bytes.Load(), db.meter.requests.Load()
 	return m

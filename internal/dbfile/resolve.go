@@ -75,8 +75,14 @@ func split(path string) (folder, name string, err error) {
 // stays as it is.
 func resolveFolder(folder string) (string, error) {
 	real, err := filepath.EvalSymlinks(folder)
+	if err == nil {
+		return real, nil
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return real, err
+		if !strings.Contains(err.Error(), folder) {
+			err = fmt.Errorf("%s: %w", folder, err)
+		}
+		return "", err
 	}
 	folder = filepath.Clean(folder)
 	if _, err := os.Lstat(folder); err == nil {
