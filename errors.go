@@ -108,9 +108,10 @@ type failure struct {
 	as    []error // the public errors that it is, too
 }
 
-// Error begins with "driftdb: " once, whoever has put it there.
+// Error begins with "driftdb: ", and has that once, whoever has put it there.
 func (f *failure) Error() string {
-	return ours + place(f.table, "") + strings.TrimPrefix(f.err.Error(), ours)
+	said := strings.TrimPrefix(f.err.Error(), ours)
+	return ours + place(f.table, "") + strings.ReplaceAll(said, ": "+ours, ": ")
 }
 
 func (f *failure) Unwrap() []error { return append([]error{f.err}, f.as...) }

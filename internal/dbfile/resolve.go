@@ -31,7 +31,7 @@ func Resolve(path string) (string, error) {
 			return "", fmt.Errorf("%s is a link to %s, whose folder does not exist; is its disk mounted?", link, path)
 		}
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("open %s: %w", filepath.Join(folder, name), err)
 		}
 		if link != "" {
 			if _, err := os.Stat(real); err != nil {
@@ -75,14 +75,8 @@ func split(path string) (folder, name string, err error) {
 // stays as it is.
 func resolveFolder(folder string) (string, error) {
 	real, err := filepath.EvalSymlinks(folder)
-	if err == nil {
-		return real, nil
-	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		if !strings.Contains(err.Error(), folder) {
-			err = fmt.Errorf("%s: %w", folder, err)
-		}
-		return "", err
+		return real, err
 	}
 	folder = filepath.Clean(folder)
 	if _, err := os.Lstat(folder); err == nil {
