@@ -78,7 +78,7 @@ func (db *DB) sendLast() error {
 		return nil
 	}
 	within := db.cfg.CloseTimeout
-	away := db.meter.failing.Load() || db.silent && !db.meter.heard.Load()
+	away := db.meter.Failing.Load() || db.silent && !db.meter.Heard.Load()
 	if away {
 		within = min(within, lastWords)
 		db.sync.Stop() // it may be waiting before it tries again
@@ -98,8 +98,8 @@ func (db *DB) sendLast() error {
 // is under way is given up by now. Without the note, the next session only waits longer
 // than it has to, or less long.
 func (db *DB) noteSilence() {
-	heard := db.meter.heard.Load()
-	if news := heard && db.silent || !heard && !db.silent && db.meter.failing.Load(); !news {
+	heard := db.meter.Heard.Load()
+	if news := heard && db.silent || !heard && !db.silent && db.meter.Failing.Load(); !news {
 		return
 	}
 	db.sync.Stop()

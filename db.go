@@ -17,6 +17,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
@@ -58,7 +59,7 @@ type DB struct {
 	silent bool           // it did not answer a session that has just ended
 
 	lockUntil time.Time // when Open waits no longer for others to let go
-	meter     *meter
+	meter     *wrap.Meter
 	sync      *syncer.Syncer
 
 	measured int64 // what the hub had logged when the log was measured last; 0: not yet. The guard's

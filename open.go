@@ -16,9 +16,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/internal/writer"
 	lib "modernc.org/sqlite/lib"
 )
@@ -218,12 +218,12 @@ func (db *DB) openBucket(ctx context.Context) error {
 	}
 	db.cfg.S3, db.cfg.EncryptionKeys = nil, nil // the bucket has them, and nobody else
 	if db.cfg.AdvisoryFencing {
-		store = remote.Advisory(store)
+		store = wrap.Advisory(store)
 	}
-	db.meter = &meter{Store: store}
-	doubting := remote.Doubting(db.meter)
-	db.direct = remote.New(prompt{doubting, db.patience}, db.cfg.Name, opts)
-	db.bucket = remote.New(retry.Store(doubting, db.cfg.Retry.policy()), db.cfg.Name, opts)
+	db.meter = &wrap.Meter{Store: store}
+	doubting := wrap.Doubting(db.meter)
+	db.direct = remote.New(wrap.Prompt(doubting, db.patience), db.cfg.Name, opts)
+	db.bucket = remote.New(wrap.Retry(doubting, db.cfg.Retry.policy()), db.cfg.Name, opts)
 	return nil
 }
 

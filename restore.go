@@ -14,6 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/s3store"
@@ -203,7 +204,7 @@ func (cfg RestoreConfig) bucket(ctx context.Context) (*remote.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := remote.New(retry.Store(remote.Doubting(store), retry.Default()), cfg.Name, opts)
+	b := remote.New(wrap.Retry(wrap.Doubting(store), retry.Default()), cfg.Name, opts)
 	b.ExplainMissing(func(ctx context.Context) string { return elsewhere(ctx, store, cfg.Name) })
 	return b, nil
 }
