@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/retry"
-	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
