@@ -1,6 +1,8 @@
 package syncer
 
-import "github.com/driftdb/driftdb-go/internal/remote"
+import (
+	"github.com/driftdb/driftdb-go/internal/remote"
+)
 
 // Glance looks whether the bucket, reached by way of b, is ahead of the file, and tells.
 // It is for a database that is not kept in step: nothing is changed, and nobody waits
