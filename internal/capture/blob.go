@@ -46,7 +46,7 @@ func (r *recorder) writesBlob(name []byte, rowid int64) {
 	}
 	row := blobRow{key, make([][]byte, len(t.stored))}
 	for i, column := range t.stored {
-		row.before[i] = r.appendColumn(nil, t.real[i], r.oldValue(column))
+		row.before[i] = r.appendColumn(nil, t.real[i], r.c.OldValue(column))
 		r.blobs.size += len(row.before[i])
 	}
 	r.blobs.rows = append(r.blobs.rows, row)

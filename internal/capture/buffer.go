@@ -4,9 +4,6 @@ import (
 	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	"modernc.org/libc"
-	"modernc.org/libc/sys/types"
-	lib "modernc.org/sqlite/lib"
 )
 
 // A transaction's changes are buffered in chunks: a slice that grows to the
@@ -65,65 +62,17 @@ func (r *recorder) fillRow(row int64, header []byte) error {
 	if len(r.chunks) == 0 {
 		return nil
 	}
-	w, err := r.openRow(row)
+	w, err := r.c.OpenBlob("_driftdb_log", "data", row)
 	if err != nil {
-		return err
+		return fmt.Errorf("capture: %w", err)
 	}
-	w.write(header)
+	w.Write(header)
 	for _, b := range r.chunks {
-		w.write(b)
+		w.Write(b)
 	}
-	w.write(r.buf)
-	return w.close()
-}
-
-// rowWriter writes the data of a log row, piece by piece.
-type rowWriter struct {
-	r    *recorder
-	blob uintptr // the sqlite3_blob*
-	cell uintptr // C memory for a piece
-	at   int32
-	rc   int32
-}
-
-// pieceSize is how much is handed to SQLite at a time.
-const pieceSize = 64 << 10
-
-func (r *recorder) openRow(row int64) (*rowWriter, error) {
-	names := [3]uintptr{}
-	for i, name := range []string{"main", "_driftdb_log", "data"} {
-		z, err := libc.CString(name)
-		if err != nil {
-			return nil, err
-		}
-		defer libc.Xfree(r.c.TLS, z)
-		names[i] = z
+	w.Write(r.buf)
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("capture: %w", err)
 	}
-	out := sqlite.At[uintptr](r.value)
-	*out = 0
-	if rc := lib.Xsqlite3_blob_open(r.c.TLS, r.c.DB, names[0], names[1], names[2], row, 1, r.value); rc != lib.SQLITE_OK {
-		return nil, fmt.Errorf("capture: %w", r.c.Err(rc))
-	}
-	return &rowWriter{r: r, blob: *out, cell: libc.Xmalloc(r.c.TLS, types.Size_t(pieceSize))}, nil
-}
-
-func (w *rowWriter) write(b []byte) {
-	for len(b) > 0 && w.rc == lib.SQLITE_OK {
-		n := copy(sqlite.CBytes(w.cell, pieceSize), b)
-		w.rc = lib.Xsqlite3_blob_write(w.r.c.TLS, w.blob, w.cell, int32(n), w.at)
-		w.at += int32(n)
-		b = b[n:]
-	}
-}
-
-func (w *rowWriter) close() error {
-	var err error
-	if w.rc != lib.SQLITE_OK {
-		err = fmt.Errorf("capture: %w", w.r.c.Err(w.rc)) // before the handle's end takes it away
-	}
-	libc.Xfree(w.r.c.TLS, w.cell)
-	if rc := lib.Xsqlite3_blob_close(w.r.c.TLS, w.blob); rc != lib.SQLITE_OK && err == nil {
-		err = fmt.Errorf("capture: %w", w.r.c.Err(rc))
-	}
-	return err
+	return nil
 }

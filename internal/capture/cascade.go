@@ -16,7 +16,7 @@ func (c *Conn) ranPragma(query string) {
 		return
 	}
 	switch w := words(query, 6); {
-	case !says(w, "OFF", "0", "NO", "FALSE"), sqlite.At[lib.Tsqlite3](c.DB).Fflags&lib.SQLITE_ForeignKeys == 0:
+	case !says(w, "OFF", "0", "NO", "FALSE"), !c.Has(sqlite.ForeignKeys):
 		return
 	}
 	c.r.keysStayed = true

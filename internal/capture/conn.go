@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
 
@@ -60,7 +59,6 @@ func Open(path string, opts sqlite.Options, hub *Hub) (*Conn, error) {
 		c: inner, hub: hub, id: recorderID.Add(1),
 		changed: map[string]bool{}, tables: map[string]*table{},
 	}
-	r.value = libc.Xcalloc(inner.TLS, 1, 8)
 	r.absent = lib.Xsqlite3_column_value(inner.TLS, 0, 0)
 	c := &Conn{Conn: inner, r: r}
 	recorders.Store(r.id, r)
@@ -128,9 +126,9 @@ func (c *Conn) Before() {
 	r.keysStayed = r.keysStayed && !c.Autocommit()
 	c.FailedBy(nil)
 	r.join()
-	if now := r.schemaNow(); now != r.capsAt && c.Autocommit() {
+	if now := c.SchemaMark(); now != r.capsAt && c.Autocommit() {
 		r.makeCaps()
-		r.capsAt = r.schemaNow()
+		r.capsAt = c.SchemaMark()
 	}
 }
 

@@ -56,8 +56,7 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 	if r.over {
 		return
 	}
-	h := sqlite.At[lib.Tsqlite3](db)
-	if r.synced && h.FnVTrans > 0 && h.FaVTrans == 0 {
+	if r.synced && r.c.Syncing() {
 		r.fail = errors.New("capture: a virtual table changed a row after the changes had been written to _driftdb_log")
 		return
 	}
@@ -88,14 +87,13 @@ func (r *recorder) begin() {
 // CREATE VIRTUAL TABLE itself makes are not logged, since its text makes them
 // again; for those it returns true.
 func (r *recorder) shadow(name []byte) bool {
-	h := sqlite.At[lib.Tsqlite3](r.c.DB)
-	if h.FnVdbeExec <= 1 {
+	if !r.c.Nested() {
 		return false
 	}
 	if r.making != nil && !r.making[string(name)] {
 		return true
 	}
-	if h.FaVTrans != 0 && h.FnVTrans > r.lastPos {
+	if r.c.Joined() > r.lastPos && !r.c.Syncing() {
 		r.enlist()
 	}
 	return false
@@ -137,7 +135,7 @@ func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
 	case lib.SQLITE_DELETE:
 		r.buf = change.AppendDelete(r.buf, index, &t.shape, rowid)
 		for i, column := range t.stored {
-			r.buf = r.appendColumn(r.buf, t.real[i], r.oldValue(column))
+			r.buf = r.appendColumn(r.buf, t.real[i], r.c.OldValue(column))
 		}
 	case lib.SQLITE_UPDATE:
 		r.update(t, index, rowid, newRowid)
@@ -152,7 +150,7 @@ func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
 func (r *recorder) insert(t *table, index int, rowid int64) bool {
 	b := change.AppendInsert(r.buf, index, &t.shape, rowid)
 	for i, column := range t.stored {
-		v := r.newValue(column)
+		v := r.c.NewValue(column)
 		if v == r.absent && t.filled[i] {
 			return false
 		}
@@ -169,10 +167,10 @@ func (r *recorder) update(t *table, index int, rowid, newRowid int64) {
 	moved := t.rowid != "" && rowid != newRowid
 	for _, k := range t.shape.Key {
 		start := len(b)
-		b = r.appendColumn(b, t.real[k], r.oldValue(t.stored[k]))
+		b = r.appendColumn(b, t.real[k], r.c.OldValue(t.stored[k]))
 		if t.rowid == "" && !moved {
 			end := len(b)
-			b = r.appendColumn(b, t.real[k], r.newValue(t.stored[k]))
+			b = r.appendColumn(b, t.real[k], r.c.NewValue(t.stored[k]))
 			moved = !bytes.Equal(b[start:end], b[end:])
 			b = b[:end]
 		}
@@ -183,9 +181,9 @@ func (r *recorder) update(t *table, index int, rowid, newRowid int64) {
 	}
 	for i, column := range t.stored {
 		start := len(b)
-		b = r.appendColumn(b, t.real[i], r.oldValue(column))
+		b = r.appendColumn(b, t.real[i], r.c.OldValue(column))
 		middle := len(b)
-		b = r.appendColumn(b, t.real[i], r.newValue(column))
+		b = r.appendColumn(b, t.real[i], r.c.NewValue(column))
 		if !moved && bytes.Equal(b[start:middle], b[middle:]) {
 			b = b[:start]
 		} else {
@@ -193,20 +191,6 @@ func (r *recorder) update(t *table, index int, rowid, newRowid int64) {
 		}
 	}
 	r.buf = b
-}
-
-func (r *recorder) oldValue(column int) uintptr {
-	p := sqlite.At[uintptr](r.value)
-	*p = 0
-	lib.Xsqlite3_preupdate_old(r.c.TLS, r.c.DB, int32(column), r.value)
-	return *p
-}
-
-func (r *recorder) newValue(column int) uintptr {
-	p := sqlite.At[uintptr](r.value)
-	*p = 0
-	lib.Xsqlite3_preupdate_new(r.c.TLS, r.c.DB, int32(column), r.value)
-	return *p
 }
 
 // appendColumn is appendValue for a column's value. SQLite keeps 5.0 in a

@@ -1,10 +1,5 @@
 package capture
 
-import (
-	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
-)
-
 // A commit that changed pages of main and has no entry is one of which the log says
 // nothing: no row event came, and no statement of the schema was run. Its barrier is
 // in that commit where it can be told before, and right behind it otherwise: see After.
@@ -27,21 +22,8 @@ func (r *recorder) joinPages() {
 	}
 }
 
-// writesPages looks for sqlite_dbpage, under whatever name, among the virtual tables
-// that the transaction writes.
-func (r *recorder) writesPages() bool {
-	h := sqlite.At[lib.Tsqlite3](r.c.DB)
-	if h.FaVTrans == 0 {
-		return false
-	}
-	for i := range uintptr(h.FnVTrans) {
-		table := sqlite.At[lib.TVTable](*sqlite.At[uintptr](h.FaVTrans + i*8))
-		if string(sqlite.CString(sqlite.At[lib.TModule](table.FpMod).FzName)) == pagesTable {
-			return true
-		}
-	}
-	return false
-}
+// writesPages looks for sqlite_dbpage among the virtual tables that the transaction writes.
+func (r *recorder) writesPages() bool { return r.c.JoinedOf(pagesTable) }
 
 // passed notes that a commit without an entry goes by. If it changed pages of main, a
 // counter of AUTOINCREMENT may be all that it moved, which After finds out. That does

@@ -8,8 +8,6 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	"modernc.org/libc"
-	lib "modernc.org/sqlite/lib"
 )
 
 // recorder gathers the changes of one connection's transaction and writes them
@@ -28,10 +26,9 @@ type recorder struct {
 	hub *Hub
 	id  uint64
 
-	caps   []*sqlite.Stmt // caps[i] enlists our i-th virtual table
-	capsAt schemaMark     // the schema for which there are enough of them
+	caps   []*sqlite.Stmt    // caps[i] enlists our i-th virtual table
+	capsAt sqlite.SchemaMark // the schema for which there are enough of them
 	st     statements
-	value  uintptr // one sqlite3_value* cell of C memory
 	absent uintptr // the sqlite3_value that stands for a column which a record does not reach
 
 	// The transaction.
@@ -74,9 +71,9 @@ type recorder struct {
 
 	virtual   map[string]bool   // main's virtual tables, by their names in upper case
 	tables    map[string]*table // what we know of main's tables …
-	tablesAt  schemaMark        // … in this state of its schema
+	tablesAt  sqlite.SchemaMark // … in this state of its schema
 	own       string            // the definitions of our own …
-	ownAt     schemaMark        // … in this one …
+	ownAt     sqlite.SchemaMark // … in this one …
 	newest    int64             // … whose last row this is
 	sequences sequences
 	largest   int64 // how many pages main has had, as _driftdb_meta says; less, if that is not known
@@ -134,7 +131,7 @@ func (r *recorder) run(st *sqlite.Stmt, row func(*sqlite.Stmt)) (rowid int64, er
 				return fmt.Errorf("capture: %w", err)
 			}
 			if !more {
-				rowid = sqlite.At[lib.Tsqlite3](r.c.DB).FlastRowid
+				rowid = r.c.LastRowID()
 				return nil
 			}
 			if row != nil {
@@ -147,11 +144,11 @@ func (r *recorder) run(st *sqlite.Stmt, row func(*sqlite.Stmt)) (rowid int64, er
 
 // unseen calls fn, whose statements are ours and must not show.
 func (r *recorder) unseen(fn func() error) error {
-	db := sqlite.At[lib.Tsqlite3](r.c.DB)
-	last, n, total, was := db.FlastRowid, db.FnChange, db.FnTotalChange, r.inside
+	shown, was := r.c.Counters(), r.inside
 	r.inside = true
 	err := fn()
-	r.inside, db.FlastRowid, db.FnChange, db.FnTotalChange = was, last, n, total
+	r.inside = was
+	r.c.SetCounters(shown)
 	return err
 }
 
@@ -169,20 +166,20 @@ func (r *recorder) enlist() {
 		return
 	}
 	if r.level == 0 {
-		r.cookie = r.schemaNow().cookie
+		r.cookie = r.c.SchemaMark().Cookie
 	}
 	r.enlisting = true
 	r.mustRun(r.caps[r.level], nil)
 	r.enlisting = false
 	r.level++
-	r.lastPos = sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
+	r.lastPos = r.c.Joined()
 }
 
 // join is called before a statement runs. A virtual table of the user's that
 // joined the transaction behind us (FTS5) writes from its own xSync, so one of
 // ours has to come after it.
 func (r *recorder) join() {
-	n := sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
+	n := r.c.Joined()
 	if n > 0 {
 		r.joinPages()
 	}
@@ -317,7 +314,7 @@ func (r *recorder) checkOwn() {
 // owned is the definitions of our own tables and of what belongs to them. To find them
 // the whole schema is read: once for each state of it that we have not followed.
 func (r *recorder) owned() string {
-	if now := r.schemaNow(); now != r.ownAt {
+	if now := r.c.SchemaMark(); now != r.ownAt {
 		r.own = ""
 		r.readOwned(0)
 	}
@@ -329,7 +326,7 @@ func (r *recorder) readOwned(after int64) {
 	r.st.owned.BindInt64(1, after)
 	r.mustRun(r.st.owned, func(st *sqlite.Stmt) { r.own += st.Text(0) + ";" })
 	r.mustRun(r.st.newest, func(st *sqlite.Stmt) { r.newest = st.Int64(0) })
-	r.ownAt = r.schemaNow() // which the statements have brought up to date
+	r.ownAt = r.c.SchemaMark() // which the statements have brought up to date
 }
 
 // follow keeps owned up to date after a statement, if it was before. A statement that
@@ -337,7 +334,7 @@ func (r *recorder) readOwned(after int64) {
 // the schema itself. So thousands of tables are made without reading each time those
 // that are there.
 func (r *recorder) follow(statement string) {
-	if words(statement, 1)[0] == "CREATE" && !writesSchema(r.c) && r.newest < lastSequentialRow {
+	if words(statement, 1)[0] == "CREATE" && !r.c.Has(sqlite.WriteSchema) && r.newest < lastSequentialRow {
 		r.readOwned(r.newest)
 	}
 }
@@ -373,7 +370,7 @@ func (r *recorder) write(sequence, now int64) error {
 	st.BindInt64(1, sequence)
 	st.BindInt64(2, r.count)
 	st.BindInt64(3, now)
-	st.BindInt64(4, r.schemaNow().cookie)
+	st.BindInt64(4, r.c.SchemaMark().Cookie)
 	header := change.AppendHeader(make([]byte, 0, 32), ids)
 	r.bindChanges(st, 5, header)
 	_, err := r.run(st, nil)
@@ -419,5 +416,4 @@ func (r *recorder) close() {
 			st.Finalize()
 		}
 	}
-	libc.Xfree(r.c.TLS, r.value)
 }

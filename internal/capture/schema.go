@@ -142,7 +142,7 @@ func (r *recorder) logSchema(text string) {
 	if r.over {
 		return
 	}
-	if writesSchema(r.c) && isDefinition(text) {
+	if r.c.Has(sqlite.WriteSchema) && isDefinition(text) {
 		// It then leaves alone what it cannot understand, and takes names that are
 		// reserved. To repeat that would need a connection that may write the schema.
 		r.barrier("the schema was changed under PRAGMA writable_schema")
@@ -184,11 +184,6 @@ func (r *recorder) watchBounds(text string) (stop func()) {
 	})
 }
 
-// writesSchema says whether PRAGMA writable_schema is on.
-func writesSchema(c *sqlite.Conn) bool {
-	return sqlite.At[lib.Tsqlite3](c.DB).Fflags&lib.SQLITE_WriteSchema != 0
-}
-
 // isDefinition says whether a schema statement makes, alters or drops something.
 func isDefinition(text string) bool {
 	switch words(text, 1)[0] {
@@ -200,12 +195,11 @@ func isDefinition(text string) bool {
 
 // settings reads what decides how SQLite understands the statement.
 func (r *recorder) settings() change.Settings {
-	f := sqlite.At[lib.Tsqlite3](r.c.DB).Fflags
 	return change.Settings{
-		ForeignKeys:      f&lib.SQLITE_ForeignKeys != 0,
-		LegacyAlterTable: f&lib.SQLITE_LegacyAlter != 0,
-		DoubleQuotedDDL:  f&lib.SQLITE_DqsDDL != 0,
-		DoubleQuotedDML:  f&lib.SQLITE_DqsDML != 0,
+		ForeignKeys:      r.c.Has(sqlite.ForeignKeys),
+		LegacyAlterTable: r.c.Has(sqlite.LegacyAlterTable),
+		DoubleQuotedDDL:  r.c.Has(sqlite.DoubleQuotedDDL),
+		DoubleQuotedDML:  r.c.Has(sqlite.DoubleQuotedDML),
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // ExecContext runs a script, statement by statement. Each statement sees all
@@ -83,10 +82,10 @@ func (c *Conn) execWithin(ctx context.Context, begin, text string, args []driver
 	res, err = c.Driver.ExecContext(ctx, text, args)
 	if !c.Autocommit() { // also after an error: what a statement leaves then, as OR FAIL does, is meant to stay
 		c.Before()
-		db := sqlite.At[lib.Tsqlite3](c.DB)
-		last, n := db.FlastRowid, db.FnChange
+		shown := c.Counters() // the statement's, not those of FTS5 in the commit
 		err = errors.Join(err, c.Do("COMMIT"))
-		db.FlastRowid, db.FnChange = last, n // are the statement's, not those of FTS5 in the commit
+		shown.TotalChanges = c.Counters().TotalChanges
+		c.SetCounters(shown)
 	}
 	if err != nil {
 		stop()

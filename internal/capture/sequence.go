@@ -15,7 +15,7 @@ import (
 // none: an OR FAIL that fails leaves rows behind without one.
 type sequences struct {
 	read   *sqlite.Stmt
-	at     schemaMark // where we looked for the table last
+	at     sqlite.SchemaMark // where we looked for the table last
 	rows   map[string]*counter
 	pass   int64            // counts the readings of the table
 	before map[string]int64 // those that it had not seen, as they were before this transaction wrote anything
@@ -38,7 +38,7 @@ const oddSequence = "sqlite_sequence was edited and has, or had, a row that is n
 // such table was dropped, takes it away again.
 func (r *recorder) findSequences() bool {
 	s := &r.sequences
-	now := r.schemaNow()
+	now := r.c.SchemaMark()
 	if now == s.at {
 		return s.read != nil
 	}
@@ -188,7 +188,7 @@ func (r *recorder) checkSequences() {
 func (r *recorder) sequenceRow(op int32) {
 	r.sequences.edited = true
 	tls := r.c.TLS
-	if op != lib.SQLITE_INSERT && lib.Xsqlite3_value_type(tls, r.oldValue(0)) != lib.SQLITE_TEXT {
+	if op != lib.SQLITE_INSERT && lib.Xsqlite3_value_type(tls, r.c.OldValue(0)) != lib.SQLITE_TEXT {
 		r.barrier(oddSequence) // the row that goes has no entry
 		return
 	}
@@ -197,16 +197,16 @@ func (r *recorder) sequenceRow(op int32) {
 	}
 	var gone string
 	if op != lib.SQLITE_INSERT {
-		gone = text(r.oldValue(0))
+		gone = text(r.c.OldValue(0))
 		r.sequences.forget(gone)
 	}
 	if op != lib.SQLITE_DELETE {
-		name := text(r.newValue(0))
+		name := text(r.c.NewValue(0))
 		if name != gone && op == lib.SQLITE_UPDATE {
 			r.buf = change.AppendSequenceEnd(r.buf, gone)
 			r.count++
 		}
-		r.buf = change.AppendSequence(r.buf, name, lib.Xsqlite3_value_int64(tls, r.newValue(1)))
+		r.buf = change.AppendSequence(r.buf, name, lib.Xsqlite3_value_int64(tls, r.c.NewValue(1)))
 	} else {
 		r.buf = change.AppendSequenceEnd(r.buf, gone)
 	}

@@ -42,9 +42,9 @@ func (r *recorder) logStatistics(chunks, mark int) {
 // aboutOurs says whether a row of statistics that is changed is about a table of ours:
 // a file has its own such rows.
 func (r *recorder) aboutOurs(op int32) bool {
-	of := r.oldValue
+	of := r.c.OldValue
 	if op == lib.SQLITE_INSERT {
-		of = r.newValue
+		of = r.c.NewValue
 	}
 	v := of(0)
 	return v != 0 && strings.HasPrefix(string(sqlite.CBytes(lib.Xsqlite3_value_text(r.c.TLS, v), int(lib.Xsqlite3_value_bytes(r.c.TLS, v)))), ours)

@@ -5,7 +5,6 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // table is what the hook has to know of a table.
@@ -23,24 +22,10 @@ type table struct {
 	index   int    // in recorder.used
 }
 
-// schemaMark tells one state of main's schema, as this connection has it in
-// memory, from another. The cookie alone would not do: a change that is rolled
-// back and another one give the same number.
-type schemaMark struct {
-	cookie     int64
-	generation int64
-}
-
-func (r *recorder) schemaNow() schemaMark {
-	db := sqlite.At[lib.Tsqlite3](r.c.DB)
-	s := sqlite.At[lib.TSchema](sqlite.At[lib.TDb](db.FaDb).FpSchema)
-	return schemaMark{int64(s.Fschema_cookie), int64(s.FiGeneration)}
-}
-
 // table returns what we know of the table name, and its index in the
 // transaction's list.
 func (r *recorder) table(name []byte) (*table, int) {
-	if now := r.schemaNow(); now != r.tablesAt {
+	if now := r.c.SchemaMark(); now != r.tablesAt {
 		clear(r.tables)
 		r.tablesAt = now
 	}
