@@ -45,7 +45,7 @@ type DB struct {
 	clock    clock
 	restored bool // Open has made the file
 
-	hub      *capture.Hub
+	hub      *capture.Shared
 	token    chan struct{} // held by whoever uses writer
 	writer   *capture.Conn
 	running  atomic.Pointer[Tx] // that has the writer; nil: somebody else, or nobody

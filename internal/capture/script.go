@@ -51,9 +51,9 @@ func (c *Conn) execOne(ctx context.Context, text string, args []driver.NamedValu
 	case attach:
 		return c.execAttach(ctx, text, args)
 	}
-	defer c.ranPragma(text)
+	defer c.r.cascade.ran(text)
 	c.Before()
-	if c.writesVirtual(text) {
+	if c.r.vtabs.aloneWritten(text) {
 		return c.execWithin(ctx, "BEGIN", text, args)
 	}
 	alone := c.Autocommit() && writesRows(text)
@@ -141,11 +141,11 @@ func (c *Conn) queryOne(ctx context.Context, text string, args []driver.NamedVal
 	}
 	var rows driver.Rows
 	var err error
-	if classify(text) == plain && !c.writesVirtual(text) {
+	if classify(text) == plain && !c.r.vtabs.aloneWritten(text) {
 		c.After() // of an earlier query whose rows were closed since
 		c.Before()
 		rows, err = c.Driver.QueryContext(ctx, text, args)
-		c.ranPragma(text)
+		c.r.cascade.ran(text)
 	} else {
 		if err := closeRows(kept); err != nil { // our COMMIT would find it at work
 			return nil, err
