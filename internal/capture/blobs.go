@@ -13,6 +13,7 @@ import (
 // the row held before the first one is kept, and the row is read again before
 // anything else is logged or a savepoint begins.
 type blobs struct {
+	c     *sqlite.Conn
 	own   *ownStatements
 	rows  []blobRow
 	seen  map[blobKey]bool // which rows those are
@@ -71,7 +72,7 @@ func (b *blobs) log(to *buffer, tables *tables) error {
 }
 
 func (b *blobs) logRow(to *buffer, t *table, index int, row blobRow) error {
-	c := b.own.c
+	c := b.c
 	st, err := c.Prepare("SELECT " + quoteAll(t.shape.Columns) + " FROM main." + sqlite.Quote(row.table) + " WHERE " + t.rowid + " = ?1")
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 // logTable writes a transaction's row of _driftdb_log.
 type logTable struct {
+	c                           *sqlite.Conn
 	own                         *ownStatements
 	last, insert, remove, large *sqlite.Stmt
 	pages                       int64 // how many main has had, as _driftdb_meta says; less, if that is not known
@@ -69,13 +70,13 @@ func (l *logTable) write(end logEnd, b *buffer, shapes []int64) error {
 	st.BindInt64(1, end.next)
 	st.BindInt64(2, b.entries())
 	st.BindInt64(3, now)
-	st.BindInt64(4, l.own.c.SchemaMark().Cookie)
+	st.BindInt64(4, l.c.SchemaMark().Cookie)
 	header := change.AppendHeader(make([]byte, 0, 32), shapes)
 	b.bind(st, 5, header)
 	_, err := l.own.run(st, nil)
 	st.Clear()
 	if err == nil {
-		err = l.own.do(func() error { return b.fill(l.own.c, end.next, header) })
+		err = l.own.do(func() error { return b.fill(l.c, end.next, header) })
 	}
 	l.row, l.stamp, l.prior = end.next, now, end.time
 	return err
@@ -86,7 +87,7 @@ func (l *logTable) write(end logEnd, b *buffer, shapes []int64) error {
 // yet that auto_vacuum takes off in the commit. Whoever replays the transaction needs
 // about as many.
 func (l *logTable) measure() error {
-	now := l.own.c.PageCount()
+	now := l.c.PageCount()
 	if now <= l.pages {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 
 // ownTables watches the definitions of DriftDB's own tables.
 type ownTables struct {
+	c           *sqlite.Conn
 	own         *ownStatements
 	shared      *Shared
 	list, last  *sqlite.Stmt
@@ -46,7 +47,7 @@ func (o *ownTables) check(cookie int64) error {
 // read returns the definitions of our own tables and of what belongs to them. To find them
 // the whole schema is read: once for each state of it that we have not followed.
 func (o *ownTables) read() (string, error) {
-	if o.own.c.SchemaMark() == o.at {
+	if o.c.SchemaMark() == o.at {
 		return o.definitions, nil
 	}
 	o.definitions = ""
@@ -64,7 +65,7 @@ func (o *ownTables) readFrom(after int64) error {
 	if _, err := o.own.run(o.last, func(st *sqlite.Stmt) { o.rows = st.Int64(0) }); err != nil {
 		return err
 	}
-	o.at = o.own.c.SchemaMark() // which the statements have brought up to date
+	o.at = o.c.SchemaMark() // which the statements have brought up to date
 	return nil
 }
 
@@ -73,7 +74,7 @@ func (o *ownTables) readFrom(after int64) error {
 // the schema itself. So thousands of tables are made without reading each time those
 // that are there.
 func (o *ownTables) follow(statement string) error {
-	if words(statement, 1)[0] != "CREATE" || o.own.c.Has(sqlite.WriteSchema) || o.rows >= lastSequentialRow {
+	if words(statement, 1)[0] != "CREATE" || o.c.Has(sqlite.WriteSchema) || o.rows >= lastSequentialRow {
 		return nil
 	}
 	return o.readFrom(o.rows)

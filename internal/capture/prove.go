@@ -29,9 +29,9 @@ var proofs = struct {
 const maxProofs = 10_000
 
 // unprovable says why the rows of a table cannot be replayed; "" if they can.
-func unprovable(own *ownStatements, t *sqlite.Table) (string, error) {
+func unprovable(c *sqlite.Conn, own *ownStatements, t *sqlite.Table) (string, error) {
 	var key string
-	if err := own.do(func() (err error) { key, err = addressing(own.c, t.Name); return err }); err != nil {
+	if err := own.do(func() (err error) { key, err = addressing(c, t.Name); return err }); err != nil {
 		return "", fmt.Errorf("capture: %w", err)
 	}
 	proofs.Lock()
@@ -39,7 +39,7 @@ func unprovable(own *ownStatements, t *sqlite.Table) (string, error) {
 	why, known := proofs.why[key]
 	if !known {
 		var definition []string
-		if err := own.do(func() (err error) { definition, err = definitions(own.c, t.Name); return err }); err != nil {
+		if err := own.do(func() (err error) { definition, err = definitions(c, t.Name); return err }); err != nil {
 			return "", fmt.Errorf("capture: %w", err)
 		}
 		if err := prove(t.Name, definition); err != nil {

@@ -14,6 +14,7 @@ import (
 // every counter that has moved or whose table was written, and that there is
 // none: an OR FAIL that fails leaves rows behind without one.
 type sequences struct {
+	c       *sqlite.Conn
 	own     *ownStatements
 	read    *sqlite.Stmt
 	at      sqlite.SchemaMark // where we looked for the table last
@@ -39,13 +40,13 @@ const oddSequence = "sqlite_sequence was edited and has, or had, a row that is n
 // AUTOINCREMENT table makes it; a rollback of that, or a VACUUM after the last
 // such table was dropped, takes it away again.
 func (s *sequences) find() bool {
-	now := s.own.c.SchemaMark()
+	now := s.c.SchemaMark()
 	if now == s.at {
 		return s.read != nil
 	}
 	s.at = now
 	s.close()
-	st, err := s.own.c.Prepare("SELECT name, seq FROM main.sqlite_sequence")
+	st, err := s.c.Prepare("SELECT name, seq FROM main.sqlite_sequence")
 	if err != nil {
 		s.rows = nil
 		return false
@@ -198,7 +199,7 @@ func (s *sequences) checkEdit(b *buffer) error {
 		return nil
 	}
 	odd := false
-	if err := s.own.c.Each("SELECT 1 FROM main.sqlite_sequence GROUP BY name HAVING count(*) > 1 OR typeof(name) <> 'text' OR typeof(seq) <> 'integer' LIMIT 1", func(*sqlite.Stmt) error {
+	if err := s.c.Each("SELECT 1 FROM main.sqlite_sequence GROUP BY name HAVING count(*) > 1 OR typeof(name) <> 'text' OR typeof(seq) <> 'integer' LIMIT 1", func(*sqlite.Stmt) error {
 		odd = true
 		return nil
 	}); err != nil {
@@ -213,7 +214,7 @@ func (s *sequences) checkEdit(b *buffer) error {
 // edit logs what a statement of the user's did to sqlite_sequence.
 func (s *sequences) edit(op int32, b *buffer) {
 	s.edited = true
-	c := s.own.c
+	c := s.c
 	if op != lib.SQLITE_INSERT && lib.Xsqlite3_value_type(c.TLS, c.OldValue(0)) != lib.SQLITE_TEXT {
 		b.barrier(oddSequence) // the row that goes has no entry
 		return

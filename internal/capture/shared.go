@@ -45,6 +45,9 @@ func NewShared(sequence int64, limit int, notify func(barrier string)) *Shared {
 	return s
 }
 
+// buffer makes that of a connection.
+func (s *Shared) buffer() buffer { return buffer{limit: s.limit} }
+
 // Sequence is the number of the last committed entry.
 func (s *Shared) Sequence() int64 { return s.sequence.Load() }
 

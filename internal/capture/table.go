@@ -24,6 +24,7 @@ type table struct {
 
 // tables is what we know of main's tables, and which of them the transaction changes.
 type tables struct {
+	c                   *sqlite.Conn
 	own                 *ownStatements
 	findShape, addShape *sqlite.Stmt
 	known               map[string]*table
@@ -41,7 +42,7 @@ func (ts *tables) prepare() error {
 
 // find returns what we know of the table name, and its index in the transaction's list.
 func (ts *tables) find(name []byte) (*table, int, error) {
-	if now := ts.own.c.SchemaMark(); now != ts.at {
+	if now := ts.c.SchemaMark(); now != ts.at {
 		clear(ts.known)
 		ts.at = now
 	}
@@ -63,7 +64,7 @@ func (ts *tables) find(name []byte) (*table, int, error) {
 func (ts *tables) read(name string) (*table, error) {
 	t := &table{shape: change.Shape{Table: name}}
 	var info *sqlite.Table
-	if err := ts.own.do(func() (err error) { info, err = ts.own.c.Table(name); return err }); err != nil {
+	if err := ts.own.do(func() (err error) { info, err = ts.c.Table(name); return err }); err != nil {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
 	for _, column := range info.Columns {
@@ -84,7 +85,7 @@ func (ts *tables) read(name string) (*table, error) {
 	case info.TooWide():
 		t.lost = "table " + name + " has a rowid beside as many columns as a statement can read: its rows cannot be told apart"
 	default:
-		t.lost, err = unprovable(ts.own, info)
+		t.lost, err = unprovable(ts.c, ts.own, info)
 		return t, err
 	}
 	return t, nil

@@ -12,6 +12,7 @@ import (
 // comes after each virtual table of the user's that joins: such a table (FTS5) may write
 // from its own xSync, and the log row is written by the last one of ours.
 type vtabs struct {
+	c        *sqlite.Conn
 	own      *ownStatements
 	id       uint64            // of the recorder
 	insert   []*sqlite.Stmt    // insert[i] makes the i-th join
@@ -28,7 +29,7 @@ const spareVTabs = 2
 
 // stale says that the schema may have another number of virtual tables than when ensure
 // was called last.
-func (v *vtabs) stale() bool { return v.own.c.SchemaMark() != v.at }
+func (v *vtabs) stale() bool { return v.c.SchemaMark() != v.at }
 
 // ensure sees to it that our virtual tables are there (PRAGMA temp_store
 // drops everything in temp) and that there are enough of them: one, one more
@@ -36,12 +37,12 @@ func (v *vtabs) stale() bool { return v.own.c.SchemaMark() != v.at }
 // transactions only, since a rollback would take them away. What is missing
 // fails the commit or becomes a barrier when it is needed.
 func (v *vtabs) ensure() {
-	defer func() { v.at = v.own.c.SchemaMark() }()
-	have, err := v.own.c.Int(`SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE '\_driftdb\_cap%' ESCAPE '\'`)
+	defer func() { v.at = v.c.SchemaMark() }()
+	have, err := v.c.Int(`SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE '\_driftdb\_cap%' ESCAPE '\'`)
 	if err != nil {
 		return
 	}
-	if v.users, err = v.own.c.VirtualTables(); err != nil {
+	if v.users, err = v.c.VirtualTables(); err != nil {
 		return
 	}
 	want := 1 + spareVTabs + len(v.users)
@@ -59,10 +60,10 @@ func (v *vtabs) ensure() {
 // connection it serves from its arguments.
 func (v *vtabs) create() error {
 	i := len(v.insert)
-	if err := v.own.c.Exec(fmt.Sprintf("CREATE VIRTUAL TABLE IF NOT EXISTS temp._driftdb_cap%d USING %s(%d, %d)", i, Module, v.id, i)); err != nil {
+	if err := v.c.Exec(fmt.Sprintf("CREATE VIRTUAL TABLE IF NOT EXISTS temp._driftdb_cap%d USING %s(%d, %d)", i, Module, v.id, i)); err != nil {
 		return fmt.Errorf("capture: %w", err)
 	}
-	st, err := v.own.c.Prepare(fmt.Sprintf("INSERT INTO temp._driftdb_cap%d VALUES(0)", i))
+	st, err := v.c.Prepare(fmt.Sprintf("INSERT INTO temp._driftdb_cap%d VALUES(0)", i))
 	if err != nil {
 		return fmt.Errorf("capture: %w", err)
 	}
@@ -92,7 +93,7 @@ func (v *vtabs) enlist() error {
 	_, err := v.own.run(v.insert[v.joined], nil)
 	v.joining = false
 	v.joined++
-	v.position = v.own.c.Joined()
+	v.position = v.c.Joined()
 	return err
 }
 
@@ -119,7 +120,7 @@ func (v *vtabs) makes(table []byte) bool { return v.making != nil && !v.making[s
 // is too late for us to join: the statement needs a transaction in which one of ours can
 // still come after it.
 func (v *vtabs) aloneWritten(text string) bool {
-	if len(v.users) == 0 || !v.own.c.Autocommit() {
+	if len(v.users) == 0 || !v.c.Autocommit() {
 		return false
 	}
 	if words(text, 1)[0] != "WITH" {
@@ -128,7 +129,7 @@ func (v *vtabs) aloneWritten(text string) bool {
 	upper := strings.ToUpper(text)
 	for name := range v.users {
 		if strings.Contains(upper, name) {
-			return writes(v.own.c, text)
+			return writes(v.c, text)
 		}
 	}
 	return false
