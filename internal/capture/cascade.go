@@ -10,8 +10,8 @@ import (
 // PRAGMA does nothing, and SQLite does not say so.
 type cascade struct {
 	c      *sqlite.Conn
-	stayed bool   // PRAGMA foreign_keys=OFF had no effect in this transaction …
-	table  string // … which then changed rows of this table on behalf of others
+	stayed bool   // PRAGMA foreign_keys=OFF had no effect in this transaction
+	table  string // the first whose rows it then changed on behalf of others
 }
 
 // ran looks whether query, which has just run, was to turn foreign keys off, and has not.

@@ -34,8 +34,8 @@ func (l *logTable) prepare() error {
 // logEnd is where the log ends.
 type logEnd struct {
 	next   int64 // the number of the next entry
-	time   int64 // of the last row …
-	schema int64 // … and its schema cookie; -1 if there is no row
+	time   int64 // of the last row
+	schema int64 // cookie of the last row; -1 if there is none
 }
 
 func (l *logTable) end() (end logEnd, err error) {

@@ -12,9 +12,9 @@ type ownTables struct {
 	own         *ownStatements
 	shared      *Shared
 	list, last  *sqlite.Stmt
-	definitions string            // as they were read …
-	at          sqlite.SchemaMark // … in this state of the schema …
-	rows        int64             // … whose last row this is
+	definitions string            // as they were read last
+	at          sqlite.SchemaMark // the state of the schema then
+	rows        int64             // the rowid of the schema's last row then
 	intact      int64             // schema cookie with which they were seen to be as they should
 }
 

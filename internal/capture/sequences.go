@@ -28,8 +28,8 @@ type sequences struct {
 // counter is what a connection knows of the rows of a name.
 type counter struct {
 	name  string
-	value int64 // as this connection last saw it …
-	known bool  // … if it did
+	value int64 // as this connection last saw it
+	known bool  // it did see it
 	pass  int64 // the last reading in which there was such a row
 }
 

@@ -10,9 +10,9 @@ import (
 // table is what the hook has to know of a table.
 type table struct {
 	shape   change.Shape
-	stored  []int  // for each of the shape's columns, its place in the table …
-	real    []bool // … whether it has REAL affinity …
-	filled  []bool // … and whether it has a default other than NULL
+	stored  []int  // the place in the table of each of the shape's columns
+	real    []bool // which of them have REAL affinity
+	filled  []bool // which of them have a default other than NULL
 	width   int    // number of columns, generated ones included
 	rowid   string // what its rowid is called in SQL; empty if it has none, or none that can be named
 	counted bool   // sqlite_sequence may have a counter for it

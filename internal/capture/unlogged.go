@@ -8,9 +8,9 @@ import "github.com/driftdb/driftdb-go/internal/sqlite"
 // otherwise: see After.
 type unlogged struct {
 	c         *sqlite.Conn
-	unsettled bool // a commit passed by without us …
-	wrote     bool // … and changed pages of main, maybe only those of counters …
-	certain   bool // … or others for certain: the next entry is a barrier
+	unsettled bool // a commit passed by without us
+	wrote     bool // it changed pages of main, maybe only those of counters
+	certain   bool // it changed others for certain: the next entry is a barrier
 }
 
 // pagesTable is the virtual table through which a program may write pages.
