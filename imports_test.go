@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	".": {
 		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
 		"internal/pagecache", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
-		"internal/syncer", "objstore", "objstore/s3store",
+		"internal/syncer", "internal/wrap", "internal/writer", "objstore", "objstore/s3store",
 	},
 	"cmd/driftdb":           {".", "internal/terminal", "objstore", "objstore/s3store"},
 	"internal/apply":        {"internal/change", "internal/sqlite"},
@@ -60,6 +60,8 @@ var mayImport = map[string][]string{
 	"internal/sqlite":       {"internal/cmem", "internal/pagecache"},
 	"internal/syncer":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "objstore"},
 	"internal/terminal":     {},
+	"internal/wrap":         {"internal/retry", "objstore"},
+	"internal/writer":       {"internal/capture", "internal/inside", "internal/sqlite"},
 	"objstore":              {},
 	"objstore/objstoretest": {"objstore"},
 	"objstore/s3store":      {"objstore"},

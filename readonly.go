@@ -13,14 +13,15 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
 // A database that is opened with Config.ReadOnly is a pool of connections that only
 // read, and nothing else: no lock, writer, engine or guard. SQLite itself lets them
 // work beside the writer's. What would write asks for the writer, which is refused in
-// lock, mayWrite and syncable.
+// its None, and in syncable.
 
-var errOpenedReadOnly error = wrapped{errors.New("the database was opened with Config.ReadOnly; open it without to write, or to use the bucket"), ErrReadOnly}
+var errOpenedReadOnly error = &failure{err: errors.New("the database was opened with Config.ReadOnly; open it without to write, or to use the bucket"), as: []error{ErrReadOnly}}
 
 // openReadOnly opens the file for reading only.
 func (db *DB) openReadOnly(ctx context.Context) (*DB, error) {
@@ -29,13 +30,14 @@ func (db *DB) openReadOnly(ctx context.Context) (*DB, error) {
 		err = db.openReaders()
 	}
 	if err == nil {
+		db.writer = writer.None(errOpenedReadOnly)
 		return db, nil
 	}
 	if db.readers != nil {
 		db.readers.Shut(ErrClosed)
 		err = errors.Join(err, db.readers.Close(time.Now()))
 	}
-	return nil, export(fmt.Errorf("open %s for reading: %w", db.cfg.Path, err))
+	return nil, fail(fmt.Errorf("open %s for reading: %w", db.cfg.Path, err))
 }
 
 // refresh fetches the file, or brings it up to date, if that is wanted and possible. It

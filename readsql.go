@@ -16,7 +16,7 @@ type readConnector struct {
 func (k readConnector) Connect(context.Context) (driver.Conn, error) {
 	c, err := k.open()
 	if err != nil {
-		return nil, export(err)
+		return nil, fail(err)
 	}
 	return &readSession{c.Driver, c}, nil
 }
