@@ -4,7 +4,6 @@ import (
 	"math/bits"
 	"time"
 
-	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -61,7 +60,7 @@ func (l *logTable) takeBack() error {
 
 // write writes the row behind end. The time is what the clock says: if that is wrong, no
 // later transaction is dragged along.
-func (l *logTable) write(end logEnd, b *buffer, shapes []int64) error {
+func (l *logTable) write(end logEnd, b *buffer, header []byte) error {
 	now := time.Now().UnixMilli()
 	if l.written() {
 		end.next, now, end.time = l.row, l.stamp, l.prior // the last row may be ours
@@ -71,7 +70,6 @@ func (l *logTable) write(end logEnd, b *buffer, shapes []int64) error {
 	st.BindInt64(2, b.entries())
 	st.BindInt64(3, now)
 	st.BindInt64(4, l.c.SchemaMark().Cookie)
-	header := change.AppendHeader(make([]byte, 0, 32), shapes)
 	b.bind(st, 5, header)
 	_, err := l.own.run(st, nil)
 	st.Clear()

@@ -213,11 +213,11 @@ func (r *recorder) flush() error {
 	if err := r.log.measure(); err != nil {
 		return err
 	}
-	shapes, err := r.tables.shapes()
+	header, err := r.tables.appendHeader(make([]byte, 0, 32))
 	if r.failed(err) {
 		return r.fail
 	}
-	return r.log.write(end, &r.buffer, shapes)
+	return r.log.write(end, &r.buffer, header)
 }
 
 // answer puts a barrier behind the transaction's changes if somebody else has

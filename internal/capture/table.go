@@ -91,9 +91,9 @@ func (ts *tables) read(name string) (*table, error) {
 	return t, nil
 }
 
-// shapes returns the numbers of the shapes of the tables in use, and stores those that are
-// new.
-func (ts *tables) shapes() ([]int64, error) {
+// appendHeader appends the header of a log row: the numbers of the shapes of the tables in
+// use. It stores those shapes that are new.
+func (ts *tables) appendHeader(b []byte) ([]byte, error) {
 	ids := make([]int64, len(ts.used))
 	for i, t := range ts.used {
 		if t.id == 0 {
@@ -103,7 +103,7 @@ func (ts *tables) shapes() ([]int64, error) {
 		}
 		ids[i] = t.id
 	}
-	return ids, nil
+	return change.AppendHeader(b, ids), nil
 }
 
 // number gives t the number of its shape.
