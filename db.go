@@ -45,7 +45,7 @@ type DB struct {
 	restored bool // Open has made the file
 
 	gate    *writer.Gate
-	hub     *capture.Hub
+	hub     *capture.Shared
 	writer  *writer.Writer
 	cache   *pagecache.Budget // of all connections
 	readers *sqlite.Pool

@@ -259,7 +259,7 @@ func (db *DB) adopt(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	db.hub = capture.NewHub(last, 0, func(barrier string) {
+	db.hub = capture.NewShared(last, 0, func(barrier string) {
 		if db.sync != nil {
 			db.sync.Wake()
 		}

@@ -28,7 +28,7 @@ var (
 
 // Options are what a writer needs of those around it.
 type Options struct {
-	Hub  *capture.Hub
+	Hub  *capture.Shared
 	Gate *Gate
 	Log  *slog.Logger
 
