@@ -18,7 +18,7 @@ const closeGrace = 500 * time.Millisecond
 const writerRetry = 5 * time.Millisecond
 
 // lastBusyTimeout is how long Close waits for another program's lock before it
-// leaves the file without a note of how.
+// leaves the file without a clean-shutdown marker.
 const lastBusyTimeout = 250 * time.Millisecond
 
 // Close closes the database, and while syncing runs in the background it first sends
@@ -114,7 +114,7 @@ func (db *DB) noteSilence() {
 
 // close ends everything, in an order in which each step finds the next one still
 // alive: whoever commits, and reads, before the engine that sends what they
-// committed; all connections before the note of how the file was left; and the
+// committed; all connections before the clean-shutdown marker is written; and the
 // lock last of all. send sends what the engine has not sent by then.
 func (db *DB) close(deadline time.Time, send func() error) error {
 	close(db.closed)
@@ -128,7 +128,7 @@ func (db *DB) close(deadline time.Time, send func() error) error {
 		err = errors.Join(export(send()), err)
 		db.sync.Close()
 	}
-	db.guard.stop()
+	db.foreign.Stop()
 	db.token <- struct{}{} // the engine's commits are done, and nobody comes after
 	return errors.Join(err, db.release(), db.giveUp())
 }
@@ -184,7 +184,7 @@ func (db *DB) release() error {
 	if db.writer != nil {
 		patience := fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds())
 		errs = append(errs, db.writer.Rollback(), db.writer.Exec(patience))
-		db.leave()
+		db.foreign.Leave()
 		errs = append(errs, db.writer.Close())
 	}
 	if db.file != nil {
@@ -212,7 +212,7 @@ func (db *DB) disconnect() error {
 
 // giveUp gives the file's place to others.
 func (db *DB) giveUp() error {
-	err := errors.Join(db.setWALAside(), db.file.Release())
+	err := errors.Join(db.foreign.SetWALAside(), db.file.Release())
 	if db.temp != nil {
 		err = errors.Join(err, db.temp.Close())
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
@@ -40,8 +41,7 @@ type DB struct {
 	compared  *syncer.Comparison            // of that with the bucket; nil: it did not answer, or was not asked
 	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
 
-	ledger   sqlite.Ledger // of the commits that are ours
-	guard    guard
+	foreign  *foreign.Watch // nil: it is only read
 	clock    clock
 	restored bool // Open has made the file
 
@@ -67,8 +67,6 @@ type DB struct {
 	lockUntil time.Time // when Open waits no longer for others to let go
 	meter     *meter
 	sync      *syncer.Syncer
-
-	measured int64 // what the hub had logged when the log was measured last; 0: not yet. The guard's
 
 	definitions definitions
 
@@ -103,6 +101,16 @@ func (db *DB) lock(ctx context.Context) error {
 	return nil
 }
 
+// tryLock takes the writer if nobody has it.
+func (db *DB) tryLock() bool {
+	select {
+	case db.token <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 func (db *DB) unlock() { <-db.token }
 
 // mayWrite is called before what is going to write, without the writer: it takes the
@@ -127,7 +135,7 @@ func (db *DB) standBack(ctx context.Context) (release func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if err := db.notice(); err != nil {
+	if err := db.foreign.Notice(); err != nil {
 		db.unlock()
 		return nil, err
 	}

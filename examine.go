@@ -8,6 +8,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -17,7 +18,7 @@ type found struct {
 	nothing bool               // in it that anybody has put into a database
 	adopted changelog.Adopted  // what the database is to us …
 	id      changelog.Identity // … and whose it is, if it is ours
-	tail    sqlite.WALTail     // of the WAL, before the first connection was opened
+	traces  foreign.Traces     // of whoever wrote there, before the first connection was opened
 }
 
 // examine looks at what is there and changes nothing: it has to be a database,
@@ -34,14 +35,14 @@ func (db *DB) examine(ctx context.Context) error {
 	if err := db.setAside(); err != nil {
 		return err
 	}
-	if db.found.tail, err = sqlite.ReadWAL(db.path); err != nil {
+	if db.found.traces, err = db.foreign.Look(db.restored); err != nil {
 		return err
 	}
 	if err := db.look(); err != nil {
 		return notDatabase(err)
 	}
-	if len(db.found.tail.Pages) == 0 {
-		if db.lostWAL() {
+	if !db.found.traces.InWAL() {
+		if db.found.traces.LostWAL() {
 			db.log.Warn("the database's -wal is gone, and what was in it with it; the file is as it was before that", "scope", "open", "path", db.path)
 		}
 		return notDatabase(db.inspect())
@@ -50,6 +51,25 @@ func (db *DB) examine(ctx context.Context) error {
 		return notDatabase(err)
 	}
 	return notDatabase(db.inspect())
+}
+
+// judgeWAL sets a WAL aside that does not belong to the file.
+func (db *DB) judgeWAL(ctx context.Context) error {
+	belongs, err := db.found.traces.WALBelongs(ctx, db.first)
+	if err != nil || belongs {
+		return err
+	}
+	if err := db.letGo(); err != nil {
+		return err
+	}
+	name, err := dbfile.SetWALAside(db.path)
+	if err != nil {
+		return err
+	}
+	db.log.Warn("the database's write-ahead log belongs to another database, or to another state of this one; it was set aside",
+		"scope", "open", "path", db.path, "file", name)
+	db.found.traces = db.found.traces.WithoutWAL()
+	return db.look()
 }
 
 // look opens the first connection. It changes nothing, also when it is closed
@@ -63,7 +83,7 @@ func (db *DB) look() (err error) {
 		db.file.Forget()
 		return err
 	}
-	if len(db.found.tail.Pages) == 0 {
+	if !db.found.traces.InWAL() {
 		return nil
 	}
 	return db.first.KeepWAL(true)

@@ -13,6 +13,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
@@ -51,7 +52,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 }
 
 func newDB(ctx context.Context, cfg Config) *DB {
-	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{})}
 	db.cache = pagecache.New(cfg.CacheBytes)
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	return db
@@ -95,6 +96,10 @@ func (db *DB) open(ctx context.Context) error {
 	if err := db.openBucket(ctx); err != nil {
 		return err
 	}
+	db.foreign = foreign.New(foreign.Config{
+		File: db.file, Private: db.cfg.Path == memory, Snapshots: db.bucket != nil, Log: db.log, Public: export,
+		TryLock: db.tryLock, Unlock: db.unlock, Closed: db.isClosed,
+	})
 	err := db.start(ctx)
 	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(db.lockUntil) { // another one was faster
 		if err = db.disconnect(); err == nil {
@@ -107,7 +112,8 @@ func (db *DB) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db.guard.start(db)
+	up := &upkeep{db: db, cap: changelog.NewCap(db.cfg.MaxLogBytes), clock: &db.clock}
+	db.foreign.Start(foreign.Rounds{Every: db.cfg.SyncInterval, Do: up.round, Tell: up.tell})
 	return nil
 }
 
@@ -133,10 +139,10 @@ func (db *DB) start(ctx context.Context) error {
 	if err := db.openConns(); err != nil {
 		return err
 	}
-	if err := db.noteOpen(); err != nil {
+	if err := db.foreign.MarkOpen(); err != nil {
 		return err
 	}
-	if err := db.checkClock(); err != nil {
+	if err := db.clock.check(db.log, db.logs); err != nil {
 		return err
 	}
 	if db.bucket == nil {
@@ -252,7 +258,7 @@ func (db *DB) adopt(ctx context.Context) (err error) {
 	if err := errors.Join(db.first.KeepWAL(false), db.first.Reconfigure(opts)); err != nil {
 		return err
 	}
-	if err := db.admit(db.first); err != nil {
+	if err := db.foreign.Begin(db.first, db.found.traces, db.compared != nil && db.compared.Proven(), db.identify); err != nil {
 		return err
 	}
 	last, err := changelog.Last(db.first)
@@ -264,45 +270,13 @@ func (db *DB) adopt(ctx context.Context) (err error) {
 			db.sync.Wake()
 		}
 		if barrier != "" {
-			db.guard.tell(barrier)
+			db.foreign.Committed(barrier)
 		}
 	})
-	db.hub.Watch(db.checkFile)
 	if db.writer, err = capture.Open(db.path, db.options(), db.hub); err != nil {
 		return err
 	}
-	return db.file.Watch()
-}
-
-// admit gives the file our tables, and finds out whether it belongs to this
-// name and whether others may have written to it. That is put down in the
-// transaction that changes anything at all: were it to follow, a crash in
-// between could hide it.
-func (db *DB) admit(c *sqlite.Conn) (err error) {
-	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Rollback()) }()
-	same, err := db.unchanged(c)
-	if err != nil {
-		return err
-	}
-	same = same || db.compared != nil && db.compared.Proven()
-	if err := db.identify(c); err != nil {
-		return err
-	}
-	if !same {
-		if err := changelog.Barrier(c, changedWhileClosed); err != nil {
-			return err
-		}
-	}
-	if err := c.Exec("COMMIT"); err != nil {
-		return err
-	}
-	if !same {
-		db.guard.tell(changedWhileClosed)
-	}
-	return nil
+	return db.foreign.Attach(db.hub, db.writer)
 }
 
 // identify makes our tables if they are missing, and compares names.
@@ -328,7 +302,7 @@ func (db *DB) identify(c *sqlite.Conn) error {
 // the file, and each has to be one to the file that the first has locked.
 func (db *DB) options() sqlite.Options {
 	return sqlite.Options{
-		BusyTimeout: db.cfg.BusyTimeout, Cache: db.cache, CacheKiB: int(db.cfg.CacheBytes >> 13), ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: &db.ledger,
+		BusyTimeout: db.cfg.BusyTimeout, Cache: db.cache, CacheKiB: int(db.cfg.CacheBytes >> 13), ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: db.foreign.Ledger(),
 		MustExist: true, Claim: db.file.Admit, OnConnect: db.onConnect,
 	}
 }
@@ -340,7 +314,7 @@ func (db *DB) openReader(opts sqlite.Options) (*sqlite.Conn, error) {
 	if err == nil {
 		return c, nil
 	}
-	if gone := db.checkFile(); gone != nil {
+	if gone := db.foreign.CheckFile(); gone != nil {
 		return nil, gone
 	}
 	return nil, db.file.Explain(err)
@@ -348,9 +322,6 @@ func (db *DB) openReader(opts sqlite.Options) (*sqlite.Conn, error) {
 
 // openConns opens the connections that the database works with.
 func (db *DB) openConns() (err error) {
-	if err := db.writer.Barrier(changedSchema, true); err != nil {
-		return err
-	}
 	if db.logs, err = changelog.Open(db.first); err != nil {
 		return err
 	}
@@ -374,7 +345,7 @@ func (db *DB) openSync() (err error) {
 			return sqlite.Open(db.path, opts)
 		},
 		Reader: func() (*sqlite.Conn, error) {
-			if err := db.checkFile(); err != nil { // a snapshot of a mixture is none
+			if err := db.foreign.CheckFile(); err != nil { // a snapshot of a mixture is none
 				return nil, err
 			}
 			opts := db.options()
@@ -432,7 +403,7 @@ func (db *DB) described() (syncer.File, error) {
 	if db.first == nil || db.found.adopted != changelog.Known {
 		return syncer.File{}, nil
 	}
-	unchanged, err := db.asLeft(db.first)
+	unchanged, err := db.found.traces.AsLeft(db.first)
 	if err != nil {
 		return syncer.File{}, err
 	}

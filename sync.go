@@ -64,6 +64,15 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	return snapshotInfo(s), nil
 }
 
+// noticeNow notices what was committed by others before the call.
+func (db *DB) noticeNow(ctx context.Context) error {
+	if err := db.lock(ctx); err != nil {
+		return err
+	}
+	defer db.unlock()
+	return export(db.foreign.Notice())
+}
+
 // syncable says why there cannot be the call, which waits for the engine.
 func (db *DB) syncable(call string) error {
 	if err := db.waitsForItself(call); err != nil {
@@ -157,16 +166,16 @@ type Metrics struct {
 
 // Metrics says how things are. It reads the disk, and uses no network.
 func (db *DB) Metrics() Metrics {
-	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal"), Barriers: db.guard.barriers.Load()}
+	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal")}
 	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes
 	m.OldestRead = db.oldestRead()
 	// A closed database has no log to measure, and nobody to tell.
 	log, _ := db.measureLog(context.Background())
-	m.LogSizeBytes = log.bytes
+	m.LogSizeBytes = log.Bytes
 	if db.cfg.ReadOnly {
 		return m
 	}
-	m.LastError = db.hub.Refused()
+	m.Barriers, m.LastError = db.foreign.Barriers(), db.hub.Refused()
 	if db.sync == nil {
 		return m
 	}
@@ -174,8 +183,8 @@ func (db *DB) Metrics() Metrics {
 	m.IsRunning, m.TotalSynced, m.SyncErrors = st.Running, st.Synced, st.Errors
 	m.SyncedSequence, m.ConfirmedSequence = st.Acked, st.Confirmed
 	m.PendingChanges = max(m.LatestSequence-st.Acked, 0)
-	if log.since != 0 {
-		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.since)), 0)
+	if log.Since != 0 {
+		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.Since)), 0)
 	}
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
 	m.Fenced, m.Behind, m.Mismatches, m.Faults = st.Fenced, st.Behind, st.Mismatches, st.Faults
