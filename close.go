@@ -80,7 +80,7 @@ func (db *DB) sendLast() error {
 		return nil
 	}
 	within := db.cfg.CloseTimeout
-	away := db.meter.failing.Load() || db.silent && !db.meter.heard.Load()
+	away := db.meter.failing.Load() || db.meter.silent && !db.meter.heard.Load()
 	if away {
 		within = min(within, lastWords)
 		db.sync.Stop() // it may be waiting before it tries again
@@ -101,7 +101,7 @@ func (db *DB) sendLast() error {
 // than it has to, or less long.
 func (db *DB) noteSilence() {
 	heard := db.meter.heard.Load()
-	if news := heard && db.silent || !heard && !db.silent && db.meter.failing.Load(); !news {
+	if news := heard && db.meter.silent || !heard && !db.meter.silent && db.meter.failing.Load(); !news {
 		return
 	}
 	db.sync.Stop()
@@ -193,21 +193,7 @@ func (db *DB) release() error {
 	if db.logs != nil {
 		errs = append(errs, db.logs.Close())
 	}
-	if db.first != nil { // Open has failed
-		errs = append(errs, db.first.Close())
-	}
 	return errors.Join(errs...)
-}
-
-// disconnect closes what an Open has opened that does not go on with it.
-func (db *DB) disconnect() error {
-	if db.sync != nil {
-		db.sync.Close()
-	}
-	err := db.release()
-	db.sync, db.sql, db.captured, db.readers = nil, nil, nil, nil
-	db.checkpoints, db.writer, db.logs, db.first = nil, nil, nil, nil
-	return err
 }
 
 // giveUp gives the file's place to others.

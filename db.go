@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -31,19 +30,11 @@ type DB struct {
 	log  *slog.Logger
 	id   changelog.Identity
 
-	file  *dbfile.File
-	temp  *dbfile.Work // of an in-memory database
-	first *sqlite.Conn // which Open looks at the file with; later the log's
-	found found        // by Open, before it changed anything
-
-	refreshing bool // it is only brought up to date: it starts nothing new, and sends nothing
-
-	compared  *syncer.Comparison            // of that with the bucket; nil: it did not answer, or was not asked
+	file      *dbfile.File
+	temp      *dbfile.Work                  // of an in-memory database
 	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
 
-	foreign  *foreign.Watch // nil: it is only read
-	clock    clock
-	restored bool // Open has made the file
+	foreign *foreign.Watch // nil: it is only read
 
 	hub      *capture.Hub
 	token    chan struct{} // held by whoever uses writer
@@ -61,12 +52,8 @@ type DB struct {
 	checkpoints *sqlite.Checkpointer // of all of these
 
 	bucket *remote.Bucket // nil: there is no store
-	direct *remote.Bucket // the same without retries, for Open, which does not wait long
-	silent bool           // it did not answer a session that has just ended
-
-	lockUntil time.Time // when Open waits no longer for others to let go
-	meter     *meter
-	sync      *syncer.Syncer
+	meter  *meter
+	sync   *syncer.Syncer
 
 	definitions definitions
 
@@ -123,7 +110,7 @@ func (db *DB) mayWrite(ctx context.Context) error {
 	if !db.hub.Contested() {
 		return nil
 	}
-	return export(db.sync.TakeOver(ctx, db.direct, checkTimeout))
+	return export(db.sync.TakeOver(ctx, checkTimeout))
 }
 
 // standBack keeps the writer from writing, until release is called, while a commit

@@ -202,6 +202,7 @@ type meter struct {
 
 	heard   atomic.Bool // the store has answered, if only that it refuses
 	failing atomic.Bool // the last request got no answer, or one that may pass
+	silent  bool        // as Open knows from the session before, which has just ended
 }
 
 // note remembers whether a request was answered. One that its own caller gave up tells

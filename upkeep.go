@@ -14,7 +14,7 @@ import (
 type upkeep struct {
 	db     *DB
 	cap    *changelog.Cap
-	clock  *clock
+	clock  clock
 	warned time.Duration // age of the oldest read when it was last warned of
 }
 

@@ -16,6 +16,7 @@ const DefaultLimit = 24 << 20
 type Hub struct {
 	limit  int
 	notify func(barrier string)
+	wake   func() // see Wake
 
 	sequence atomic.Int64 // of the last committed entry
 	logged   atomic.Int64 // bytes of changes committed since the hub was made
@@ -77,6 +78,10 @@ func (h *Hub) Contest(is bool) { h.contest.Store(is) }
 
 // Contested says whether Contest was called with true last.
 func (h *Hub) Contested() bool { return h.contest.Load() }
+
+// Wake makes every commit that was logged call wake, as notify is called. It is set
+// before anybody else may commit.
+func (h *Hub) Wake(wake func()) { h.wake = wake }
 
 // watchEvery is how old the watch's last word may be when a commit relies on it:
 // it takes a tenth of a commit's time.
@@ -150,5 +155,8 @@ func (h *Hub) committed(sequence int64, bytes int, barrier string) {
 	h.raise(sequence)
 	if h.notify != nil {
 		h.notify(barrier)
+	}
+	if h.wake != nil {
+		h.wake()
 	}
 }

@@ -183,9 +183,12 @@ func (w *Watch) Barriers() int64 { return w.barriers.Load() }
 // Count counts a barrier of which its maker tells.
 func (w *Watch) Count() { w.barriers.Add(1) }
 
-// Committed counts a barrier that was committed, and has it told. It is called within
-// the commit, so the goroutine does the telling.
+// Committed counts a barrier that was committed, and has it told; "" is none. It is called
+// within the commit, so the goroutine does the telling.
 func (w *Watch) Committed(reason string) {
+	if reason == "" {
+		return
+	}
 	w.Count()
 	w.mu.Lock()
 	if n := len(w.reasons); n == 0 || w.reasons[n-1] != reason {
