@@ -49,8 +49,11 @@ func TestWALBelongs(t *testing.T) {
 	dir := t.TempDir()
 	checkpointed := func(d *database) { d.run("PRAGMA wal_checkpoint(TRUNCATE)") }
 	ours := killed(t, filepath.Join(dir, "ours.sqlite"), checkpointed)
-	other := killed(t, filepath.Join(dir, "other.sqlite"), func(d *database) { d.run(many); checkpointed(d) })
+	another := killed(t, filepath.Join(dir, "other.sqlite"), func(d *database) { d.run(many); checkpointed(d) })
 	bare := killed(t, filepath.Join(dir, "bare.sqlite"), nil) // the file is empty without its WAL
+	strange := filepath.Join(dir, "strange.sqlite")           // that DriftDB has never seen
+	other(t, strange, "PRAGMA journal_mode=WAL", "CREATE TABLE x(a)")
+	theirs := take(t, strange)
 	var old photo
 	late := killed(t, filepath.Join(dir, "late.sqlite"), func(d *database) {
 		d.run("CREATE TABLE u(a)", "INSERT INTO u VALUES('old')")
@@ -70,12 +73,14 @@ func TestWALBelongs(t *testing.T) {
 		want      bool
 		err       error
 	}{
-		"its own":                           {ours, ours, marker("ours.sqlite"), true, nil},
-		"its own, and the file is a copy":   {ours, ours, nil, true, nil},
-		"its own, and all is in it":         {bare, bare, marker("bare.sqlite"), true, nil},
-		"another database's":                {ours, other, marker("other.sqlite"), false, nil},
-		"another database's, and no marker": {ours, other, nil, false, nil},
-		"an older copy's, and no marker":    {old, late, nil, false, ErrMixture},
+		"its own":                              {ours, ours, marker("ours.sqlite"), true, nil},
+		"its own, and the file is a copy":      {ours, ours, nil, true, nil},
+		"its own, and all is in it":            {bare, bare, marker("bare.sqlite"), true, nil},
+		"another database's":                   {ours, another, marker("other.sqlite"), false, nil},
+		"another database's, and no marker":    {ours, another, nil, false, nil},
+		"another database's, and all is in it": {ours, bare, nil, false, nil},
+		"beside a stranger's file":             {theirs, bare, marker("bare.sqlite"), false, nil},
+		"an older copy's, and no marker":       {old, late, nil, false, ErrMixture},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "app.sqlite")

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -202,6 +205,21 @@ func markerLine(path string) ([]byte, error) {
 	return b, err
 }
 
+// logged is how many barriers of this reason the log has.
+func (d *database) logged(reason string) (n int64) {
+	d.t.Helper()
+	log := changelog.View(d.first)
+	must(d.t, log.Each(1, func(tr changelog.Transaction) error {
+		return log.Entries(tr, func(_ int64, e *change.Entry) error {
+			if e.Op == change.Barrier && e.Reason == reason {
+				n++
+			}
+			return nil
+		})
+	}))
+	return n
+}
+
 const many = "INSERT INTO t(a) WITH n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<800) SELECT hex(randomblob(100)) FROM n"
 
 // TestWhileClosed: what was done to the file between two sessions gives a barrier if it
@@ -226,44 +244,59 @@ func TestWhileClosed(t *testing.T) {
 			p.put(t, path)
 		}
 	}
+	const moves = "PRAGMA auto_vacuum=FULL; CREATE TABLE t(id INTEGER PRIMARY KEY, a)"
+	beside := func(d *database) { // another program keeps the file open, and so the WAL
+		c, err := new(sqlite.Driver).Open(d.file.Path(), sqlite.Options{KeepJournal: true})
+		must(d.t, err, c.Exec("SELECT * FROM t"))
+		d.t.Cleanup(func() { c.Close() })
+		d.leave()
+	}
 	for name, c := range map[string]struct {
+		before string // what another program had made
 		ours   []string
 		end    func(*database)
 		theirs func(*testing.T, string)
 		want   int64
 	}{
-		"clean":                           {end: clean},
-		"clean, read":                     {end: clean, theirs: plain("SELECT * FROM t")},
-		"clean, written":                  {end: clean, theirs: plain("INSERT INTO t VALUES(1, 1)"), want: 1},
-		"clean, written, killed":          {end: clean, theirs: killed("INSERT INTO t VALUES(1, 1)"), want: 1},
-		"clean, another journal":          {end: clean, theirs: plain("PRAGMA journal_mode=DELETE", "INSERT INTO t VALUES(1, 1)", "PRAGMA journal_mode=WAL"), want: 1},
-		"clean, no marker":                {end: clean, theirs: without("-lock"), want: 1},
-		"crash":                           {end: crash},
-		"crash after a large transaction": {ours: []string{many}, end: crash},
-		"crash after a deletion":          {ours: []string{many, "DELETE FROM t WHERE id % 2"}, end: crash},
-		"crash after the WAL was cut":     {ours: []string{many, "PRAGMA wal_checkpoint(TRUNCATE)"}, end: func(d *database) { must(d.t, d.markCut()); d.crash() }},
-		"crash, nobody saw the WAL cut":   {ours: []string{many, "PRAGMA wal_checkpoint(TRUNCATE)"}, end: crash, want: 1},
-		"crash, read, which cuts the WAL": {end: crash, theirs: plain("SELECT * FROM t"), want: 1},
-		"crash, written":                  {ours: []string{many}, end: crash, theirs: killed("INSERT INTO t VALUES(1000, 1)"), want: 1},
-		"crash, a commit nobody had seen": {end: func(d *database) { other(d.t, d.file.Path(), "INSERT INTO t VALUES(1, 1)"); d.crash() }, want: 1},
+		"clean":                            {end: clean},
+		"clean, read":                      {end: clean, theirs: plain("SELECT * FROM t")},
+		"clean, written":                   {end: clean, theirs: plain("INSERT INTO t VALUES(2000, 1)"), want: 1},
+		"clean, written, killed":           {end: clean, theirs: killed("INSERT INTO t VALUES(2000, 1)"), want: 1},
+		"clean, another journal":           {end: clean, theirs: plain("PRAGMA journal_mode=DELETE", "INSERT INTO t VALUES(2000, 1)", "PRAGMA journal_mode=WAL"), want: 1},
+		"clean, a commit nobody had seen":  {end: func(d *database) { other(d.t, d.file.Path(), "INSERT INTO t VALUES(2000, 1)"); d.leave() }, want: 1},
+		"clean, no marker":                 {end: clean, theirs: without("-lock"), want: 1},
+		"clean, beside others":             {end: beside},
+		"clean, beside others, pages move": {before: moves, end: beside},
+		"crash":                            {end: crash},
+		"crash, pages move":                {before: moves, end: crash, want: 1},
+		"crash after a large transaction":  {ours: []string{many}, end: crash},
+		"crash after a deletion":           {ours: []string{many, "DELETE FROM t WHERE id % 2"}, end: crash},
+		"crash after the WAL was cut":      {ours: []string{many, "PRAGMA wal_checkpoint(TRUNCATE)"}, end: func(d *database) { must(d.t, d.markCut()); d.crash() }},
+		"crash, nobody saw the WAL cut":    {ours: []string{many, "PRAGMA wal_checkpoint(TRUNCATE)"}, end: crash, want: 1},
+		"crash, read, which cuts the WAL":  {end: crash, theirs: plain("SELECT * FROM t"), want: 1},
+		"crash, written":                   {ours: []string{many}, end: crash, theirs: killed("INSERT INTO t VALUES(2000, 1)"), want: 1},
+		"crash, a commit nobody had seen":  {end: func(d *database) { other(d.t, d.file.Path(), "INSERT INTO t VALUES(2000, 1)"); d.crash() }, want: 1},
 		"crash, a commit that was noticed": {end: func(d *database) {
-			other(d.t, d.file.Path(), "INSERT INTO t VALUES(1, 1)")
+			other(d.t, d.file.Path(), "INSERT INTO t VALUES(2000, 1)")
 			must(d.t, d.Notice())
 			d.crash()
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "app.sqlite")
+			if c.before != "" {
+				other(t, path, c.before)
+			}
 			d := open(t, path)
-			d.run("CREATE TABLE t(id INTEGER PRIMARY KEY, a)")
+			d.run("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, a)", "INSERT INTO t(a) VALUES(0)")
 			d.run(c.ours...)
 			c.end(d)
 			if c.theirs != nil {
 				c.theirs(t, path)
 			}
 			d = open(t, path)
-			if n := d.Barriers(); n != c.want {
-				t.Errorf("%d barriers, want %d", n, c.want)
+			if n := d.Barriers(); n != c.want || d.logged(changedWhileClosed) != n {
+				t.Errorf("%d barriers, %d of them in the log; want %d", n, d.logged(changedWhileClosed), c.want)
 			}
 			d.run("INSERT INTO t(a) VALUES('after')")
 			d.leave()
@@ -321,30 +354,57 @@ func TestWhileOpen(t *testing.T) {
 	})
 }
 
-// TestReplaced: from the moment on that another file is in the place, writes are refused
-// and nothing is looked after. It is told once, and the -wal is not left to that file.
+// TestReplaced: from the moment on that another file is in the place, or the file is cut
+// off, writes are refused and nothing is looked after. It is told once, and the marker
+// stays what it was.
 func TestReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := open(t, filepath.Join(t.TempDir(), "app.sqlite"))
-		d.run("CREATE TABLE t(a)")
-		rounds := d.start()
-		path := d.file.Path()
-		must(t, os.Rename(path, path+".moved"), os.WriteFile(path, nil, 0o600))
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		if err := d.hub.Refused(); !errors.Is(err, dbfile.ErrReplaced) || d.told.count("is not the one that was opened") != 1 || rounds() != 0 {
-			t.Errorf("refused: %v, %d rounds, told\n%s", err, rounds(), d.told.text.String())
+	copied := func(path string) error {
+		b, err := os.ReadFile(path)
+		return errors.Join(err, os.Rename(path, path+".moved"), os.WriteFile(path, b, 0o600))
+	}
+	empty := func(path string) error {
+		return errors.Join(os.Rename(path, path+".moved"), os.WriteFile(path, nil, 0o600))
+	}
+	cut := func(path string) error { return os.Truncate(path, 4096) }
+	for name, replace := range map[string]func(path string) error{"a copy": copied, "an empty file": empty, "cut off": cut} {
+		for _, looks := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, looks %v", name, looks), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { replaced(t, replace, looks) })
+			})
 		}
-		if _, err := d.writer.ExecContext(t.Context(), "INSERT INTO t VALUES(1)", nil); !errors.Is(err, dbfile.ErrReplaced) && d.hub.Refused() == nil {
-			t.Errorf("a write: %v", err)
+	}
+}
+
+// replaced replaces the file while it is open. looks says whether anybody looks before it
+// is closed.
+func replaced(t *testing.T, replace func(path string) error, looks bool) {
+	d := open(t, filepath.Join(t.TempDir(), "app.sqlite"))
+	d.run("CREATE TABLE t(a)", "PRAGMA wal_checkpoint(TRUNCATE)")
+	must(t, d.markCut(), d.file.CheckSize(true))
+	d.run("INSERT INTO t VALUES(0)") // so that the WAL has something, and no look writes the marker
+	path := d.file.Path()
+	before, err := markerLine(path)
+	must(t, err)
+	rounds := func() int { return 0 }
+	if looks {
+		rounds = d.start()
+	}
+	must(t, replace(path))
+	time.Sleep(10 * time.Second)
+	synctest.Wait()
+	if looks {
+		_, err = d.writer.ExecContext(t.Context(), "INSERT INTO t VALUES(1)", nil)
+		if refused := d.hub.Refused(); !errors.Is(refused, dbfile.ErrReplaced) || err == nil || rounds() > 1 { // one: a cut is looked at twice
+			t.Errorf("refused %v, a write: %v, %d rounds", refused, err, rounds())
 		}
-		before, err := markerLine(path)
-		must(t, err)
-		d.leave()
-		if after, err := markerLine(path); err != nil || !bytes.Equal(before, after) {
-			t.Errorf("the marker of a file that is lost: %q, before %q (%v)", after, before, err)
-		}
-	})
+	}
+	d.leave()
+	if n := d.told.count("is not the one that was opened"); n != 1 && looks {
+		t.Errorf("told\n%s", d.told.text.String())
+	}
+	if after, err := markerLine(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the marker of a file that is lost: %q, before %q (%v)", after, before, err)
+	}
 }
 
 // TestPrivate: nobody else can find the file, so nothing is left for another session.
@@ -362,6 +422,28 @@ func TestPrivate(t *testing.T) {
 	found := Traces{file: d.file, ours: true}
 	if same, err := found.AsLeft(d.first); err != nil || !same {
 		t.Errorf("a private file is taken for somebody else's (%v)", err)
+	}
+}
+
+// TestToldAtTheEnd: what was committed before the goroutine has ended is told.
+func TestToldAtTheEnd(t *testing.T) {
+	told := new(told)
+	w := New(Config{Log: slog.New(slog.NewTextHandler(told, nil))})
+	tells, committed := make(chan struct{}, 3), make(chan struct{})
+	w.Start(Rounds{Every: time.Hour, Tell: func() {
+		if tells <- struct{}{}; len(tells) > 1 {
+			<-committed
+		}
+	}})
+	for len(tells) == 0 {
+		runtime.Gosched()
+	}
+	w.cancel()
+	w.Committed("the last")
+	close(committed)
+	w.Stop()
+	if told.count("the last") != 1 {
+		t.Errorf("told %q", told.text.String())
 	}
 }
 
