@@ -16,6 +16,7 @@ const DefaultLimit = 24 << 20
 type Shared struct {
 	limit  int
 	notify func(barrier string)
+	wake   func() // see Wake
 
 	sequence atomic.Int64 // of the last committed entry
 	logged   atomic.Int64 // bytes of changes committed since this was made
@@ -80,6 +81,10 @@ func (s *Shared) Contest(is bool) { s.contest.Store(is) }
 
 // Contested says whether Contest was called with true last.
 func (s *Shared) Contested() bool { return s.contest.Load() }
+
+// Wake makes every commit that was logged call wake, as notify is called. It is set
+// before anybody else may commit.
+func (s *Shared) Wake(wake func()) { s.wake = wake }
 
 // watchEvery is how old the watch's last word may be when a commit relies on it:
 // it takes a tenth of a commit's time.
@@ -153,6 +158,9 @@ func (s *Shared) committed(sequence int64, bytes int, barrier string) {
 	s.raise(sequence)
 	if s.notify != nil {
 		s.notify(barrier)
+	}
+	if s.wake != nil {
+		s.wake()
 	}
 }
 
