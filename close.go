@@ -119,7 +119,7 @@ func (db *DB) close(deadline time.Time, send func() error) error {
 	if db.cfg.ReadOnly {
 		return db.closeReadOnly(deadline)
 	}
-	db.captured.Shut(ErrClosed)
+	db.lender.Shut(ErrClosed)
 	db.readers.Shut(ErrClosed)
 	err := db.recall(deadline)
 	if db.sync != nil {
@@ -135,7 +135,7 @@ func (db *DB) close(deadline time.Time, send func() error) error {
 func (db *DB) recall(deadline time.Time) error {
 	var all sync.WaitGroup
 	var captured, readers, writer error
-	all.Go(func() { captured = db.captured.Recall(deadline) })
+	all.Go(func() { captured = db.lender.Recall(deadline) })
 	all.Go(func() { readers = db.readers.Close(deadline) })
 	writer = db.writer.Recall(deadline)
 	all.Wait()
@@ -180,7 +180,7 @@ func (db *DB) disconnect() error {
 		db.sync.Close()
 	}
 	err := db.release()
-	db.sync, db.sql, db.captured, db.readers = nil, nil, nil, nil
+	db.sync, db.sql, db.lender, db.readers = nil, nil, nil, nil
 	db.checkpoints, db.writer, db.logs, db.first = nil, nil, nil, nil
 	return err
 }

@@ -3,6 +3,7 @@ package driftdb
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"log/slog"
 	"os"
@@ -43,14 +44,14 @@ type DB struct {
 	clock    clock
 	restored bool // Open has made the file
 
-	gate     *writer.Gate
-	hub      *capture.Shared
-	writer   *writer.Writer
-	cache    *pagecache.Budget // of all connections
-	readers  *sqlite.Pool
-	captured *capture.Connector // the connections of sql
-	sql      *sql.DB
-	logs     *changelog.Log
+	gate    *writer.Gate
+	hub     *capture.Shared
+	writer  *writer.Writer
+	cache   *pagecache.Budget // of all connections
+	readers *sqlite.Pool
+	lender  lender // of the connections of sql
+	sql     *sql.DB
+	logs    *changelog.Log
 
 	checkpoints *sqlite.Checkpointer // of all of these
 
@@ -68,6 +69,14 @@ type DB struct {
 
 	closeOnce sync.Once
 	closeErr  error
+}
+
+// lender gives database/sql its connections, and takes them back.
+type lender interface {
+	driver.Connector
+	OldestRead() time.Duration
+	Shut(why error)
+	Recall(deadline time.Time) error
 }
 
 // takeOver takes the database over from another node that may be writing. It waits for

@@ -31,7 +31,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 var mayImport = map[string][]string{
 	".": {
 		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
-		"internal/pagecache", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
+		"internal/pagecache", "internal/readsql", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
 		"internal/syncer", "internal/wrap", "internal/writer", "objstore", "objstore/s3store",
 	},
 	"cmd/driftdb":           {".", "internal/terminal", "objstore", "objstore/s3store"},
@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"internal/inside":       {},
 	"internal/mounttest":    {},
 	"internal/pagecache":    {"internal/cmem"},
+	"internal/readsql":      {"internal/sqlite"},
 	"internal/remote":       {"internal/change", "internal/digest", "internal/retry", "internal/seal", "internal/segment", "objstore"},
 	"internal/repair":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite"},
 	"internal/resolve":      {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "internal/syncer"},

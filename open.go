@@ -360,9 +360,9 @@ func (db *DB) openConns() (err error) {
 		return err
 	}
 	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	db.captured = capture.NewConnector(db.openCaptured,
+	db.lender = capture.NewConnector(db.openCaptured,
 		func() error { return fail(db.writer.Own()) }, func(ctx context.Context) error { return fail(db.writer.MayWrite(ctx)) })
-	db.sql = sql.OpenDB(db.captured)
+	db.sql = sql.OpenDB(db.lender)
 	db.sql.SetConnMaxIdleTime(time.Minute)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/readsql"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
@@ -83,7 +84,11 @@ func (db *DB) openReaders() error {
 	db.cfg.S3, db.cfg.Store, db.cfg.EncryptionKeys = nil, nil, nil // the bucket's, which is not used any more
 	open := func() (*sqlite.Conn, error) { return db.openReadOnlyConn(file) }
 	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
-	db.sql = sql.OpenDB(readConnector{open})
+	db.lender = readsql.New(func() (*sqlite.Conn, error) {
+		c, err := open()
+		return c, fail(err)
+	}, errOpenedReadOnly)
+	db.sql = sql.OpenDB(db.lender)
 	db.sql.SetConnMaxIdleTime(time.Minute)
 	return db.readIdentity()
 }
@@ -126,26 +131,35 @@ func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 	return c, nil
 }
 
-// readSequence reads the number of the last change from the log; 0 if there is none.
-func (db *DB) readSequence() (last int64) {
+// readSequence reads the number of the last change from the log; 0 if there is none, and
+// if it cannot be read, which is logged.
+func (db *DB) readSequence() int64 {
+	last, err := db.lastInLog()
+	if err != nil && !errors.Is(err, ErrClosed) {
+		db.log.Warn("the log could not be read for the number of the last change", "scope", "open", "path", db.path, "error", err)
+	}
+	return last
+}
+
+func (db *DB) lastInLog() (int64, error) {
 	l, err := db.readers.Get(context.Background())
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	defer db.readers.Put(l, errReadDone)
-	if l.Enter() != nil {
-		return 0
+	if err := l.Enter(); err != nil {
+		return 0, err
 	}
 	defer l.Leave()
 	if known, err := changelog.Exists(l.Conn); err != nil || !known {
-		return 0
+		return 0, err
 	}
-	last, _ = changelog.Last(l.Conn)
-	return last
+	return changelog.Last(l.Conn)
 }
 
 // closeReadOnly takes the connections back and closes them.
 func (db *DB) closeReadOnly(deadline time.Time) error {
+	db.lender.Shut(ErrClosed)
 	db.readers.Shut(ErrClosed)
-	return errors.Join(db.readers.Close(deadline), db.sql.Close())
+	return errors.Join(db.lender.Recall(deadline), db.readers.Close(deadline), db.sql.Close())
 }
