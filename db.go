@@ -3,6 +3,7 @@ package driftdb
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -28,41 +30,26 @@ type DB struct {
 	log  *slog.Logger
 	id   changelog.Identity
 
-	file  *dbfile.File
-	temp  *dbfile.Work // of an in-memory database
-	first *sqlite.Conn // which Open looks at the file with; later the log's
-	found found        // by Open, before it changed anything
-
-	refreshing bool // it is only brought up to date: it starts nothing new, and sends nothing
-
-	compared  *syncer.Comparison            // of that with the bucket; nil: it did not answer, or was not asked
+	file      *dbfile.File
+	temp      *dbfile.Work                  // of an in-memory database
 	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
 
-	ledger   sqlite.Ledger // of the commits that are ours
-	guard    guard
-	clock    clock
-	restored bool // Open has made the file
+	foreign *foreign.Watch // nil: it is only read
 
-	gate     *writer.Gate
-	hub      *capture.Hub
-	writer   *writer.Writer
-	cache    *pagecache.Budget // of all connections
-	readers  *sqlite.Pool
-	captured *capture.Connector // the connections of sql
-	sql      *sql.DB
-	logs     *changelog.Log
+	gate    *writer.Gate
+	hub     *capture.Shared
+	writer  *writer.Writer
+	cache   *pagecache.Budget // of all connections
+	readers *sqlite.Pool
+	lender  lender // of the connections of sql
+	sql     *sql.DB
+	logs    *changelog.Log
 
 	checkpoints *sqlite.Checkpointer // of all of these
 
 	bucket *remote.Bucket // nil: there is no store
-	direct *remote.Bucket // the same without retries, for Open, which does not wait long
-	silent bool           // it did not answer a session that has just ended
-
-	lockUntil time.Time // when Open waits no longer for others to let go
-	meter     *wrap.Meter
-	sync      *syncer.Syncer
-
-	measured int64 // what the hub had logged when the log was measured last; 0: not yet. The guard's
+	meter  *wrap.Meter
+	sync   *syncer.Syncer
 
 	definitions definitions
 
@@ -70,10 +57,18 @@ type DB struct {
 	closeErr  error
 }
 
+// lender gives database/sql its connections, and takes them back.
+type lender interface {
+	driver.Connector
+	OldestRead() time.Duration
+	Shut(why error)
+	Recall(deadline time.Time) error
+}
+
 // takeOver takes the database over from another node that may be writing. It waits for
 // the bucket as long as Open does.
 func (db *DB) takeOver(ctx context.Context) error {
-	return db.sync.TakeOver(ctx, db.direct, checkTimeout)
+	return db.sync.TakeOver(ctx, checkTimeout)
 }
 
 // exclusive runs fn, which makes a commit of our own to the log, while the writer

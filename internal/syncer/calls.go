@@ -124,20 +124,19 @@ func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err err
 	return s.compact.collect(ctx)
 }
 
-// Check compares the file with its bucket, reached by way of b, which should not
-// repeat what fails: Open does not wait for a bucket that is away. first, if there is
-// one, is how the two were a moment ago. A file that is behind, and has nothing of
-// its own, is brought up to date. Who writes the bucket stays what it is.
+// Check compares the file with its bucket. It does not wait for a bucket that is away.
+// first, if there is one, is how the two were a moment ago. A file that is behind, and has
+// nothing of its own, is brought up to date. Who writes the bucket stays what it is.
 //
 // ErrDiverged means that the file does not continue what the bucket has;
 // restore.ErrCannotCatchUp that it has to be restored, and nothing in it is lost by
 // that. After other errors a later round looks again.
-func (s *Syncer) Check(ctx context.Context, b *remote.Bucket, first *Comparison) error {
+func (s *Syncer) Check(ctx context.Context, first *Comparison) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
 	defer s.release()
-	return s.epoch.check(ctx, b, first)
+	return s.epoch.check(ctx, s.cfg.Direct, first)
 }
 
 // CheckLater says that nobody has compared file and bucket: the loop does it as
@@ -146,10 +145,10 @@ func (s *Syncer) CheckLater() { s.epoch.checkLater() }
 
 // TakeOver gives this session an epoch before its first change, because another node
 // was the writer: what that, or another one yet, stores later would make this file
-// diverge. The bucket is reached by way of b, which does not wait long, and whoever is at
-// work is waited for no longer than patience: without an answer the change is made all
-// the same, and the epoch is taken with its upload.
-func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket, patience time.Duration) error {
+// diverge. Whoever is at work is waited for no longer than patience, and the bucket not
+// long either: without an answer the change is made all the same, and the epoch is taken
+// with its upload.
+func (s *Syncer) TakeOver(ctx context.Context, patience time.Duration) error {
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := s.acquire(waiting); err != nil {
@@ -165,7 +164,7 @@ func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket, patience time.D
 	}
 	ctx, done := s.bound(ctx)
 	defer done()
-	err := s.epoch.acquire(ctx, b, s.uploads.entry(request{}, s.books.Acked))
+	err := s.epoch.acquire(ctx, s.cfg.Direct, s.uploads.entry(request{}, s.books.Acked))
 	s.cfg.Contest(false)
 	if err != nil && s.broken == nil && ctx.Err() == nil {
 		s.report(err)
