@@ -123,7 +123,7 @@ var mayUse = map[string][]string{
 	"golang.org/x/sys":                  {"internal/dbfile", "objstore"},
 	"golang.org/x/term":                 {"internal/terminal"},
 	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite"},
-	"modernc.org/sqlite":                {"internal/sqlite"}, // the driver itself
+	"modernc.org/sqlite":                {"examples/cron", "internal/sqlite"}, // the driver itself
 	"modernc.org/sqlite/vtab":           {".", "internal/capture", "internal/sqlite"},
 
 	// SQLite's functions and codes.
