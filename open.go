@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
 // memory is the Path of a database that is not kept.
@@ -37,7 +37,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 }
 
 func newDB(ctx context.Context, cfg Config) *DB {
-	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{})}
+	db := &DB{cfg: cfg, log: cfg.Logger, gate: writer.NewGate()}
 	db.cache = pagecache.New(cfg.CacheBytes)
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	return db

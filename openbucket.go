@@ -9,9 +9,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 )
 
 // What Open does with the bucket.
@@ -28,14 +28,14 @@ func (o *opening) openBucket(ctx context.Context) error {
 	}
 	o.cfg.S3, o.cfg.EncryptionKeys = nil, nil // the bucket has them, and nobody else
 	if o.cfg.AdvisoryFencing {
-		store = remote.Advisory(store)
+		store = wrap.Advisory(store)
 	}
-	o.meter = &meter{Store: store}
-	doubting := remote.Doubting(o.meter)
+	o.meter = &wrap.Meter{Store: store}
+	doubting := wrap.Doubting(o.meter)
 	within := new(atomic.Int64)
 	o.within = within
-	o.direct = remote.New(prompt{doubting, func() time.Duration { return time.Duration(within.Load()) }}, o.cfg.Name, opts)
-	o.bucket = remote.New(retry.Store(doubting, o.cfg.Retry.policy()), o.cfg.Name, opts)
+	o.direct = remote.New(wrap.Prompt(doubting, func() time.Duration { return time.Duration(within.Load()) }), o.cfg.Name, opts)
+	o.bucket = remote.New(wrap.Retry(doubting, o.cfg.Retry.policy()), o.cfg.Name, opts)
 	return nil
 }
 
@@ -70,7 +70,7 @@ func (o *opening) openSync() (err error) {
 	o.sync, err = syncer.New(syncer.Config{
 		Log: o.logs, Bucket: o.bucket, Direct: o.direct, Path: o.path,
 		Sequence: o.hub.Sequence, Advance: o.hub.Advance,
-		StandBack: o.standBack, Refuse: func(err error) { db.hub.Refuse(export(err)) }, Contest: o.hub.Contest,
+		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(fail(err)) }, Contest: o.hub.Contest,
 		Writer: func() (*sqlite.Conn, error) {
 			opts := db.options()
 			opts.Synchronous, opts.ForeignKeys, opts.Distrust = sqlite.SyncFull, false, true
@@ -125,7 +125,7 @@ func (o *opening) compareBucket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.meter.silent = file.Silent(); o.meter.silent {
+	if o.meter.Silent = file.Silent(); o.meter.Silent {
 		return nil
 	}
 	c, err := syncer.Compare(ctx, o.ask(), file, o.cfg.RefuseTakeover)
@@ -163,7 +163,7 @@ func (o *opening) judge(ctx context.Context, err error) error {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions), errors.Is(err, remote.ErrHeadless),
-		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
+		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(fail(err), ErrKey), errors.Is(fail(err), ErrVersion):
 		return err
 	}
 	o.log.Warn("the file could not be compared with its bucket; the database works, and sync goes on trying", "scope", "sync", "error", err)

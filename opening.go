@@ -18,6 +18,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/writer"
 	lib "modernc.org/sqlite/lib"
 )
 
@@ -50,7 +51,7 @@ func (o *opening) open(ctx context.Context) (*DB, error) {
 		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
 			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
 		}
-		return nil, errors.Join(export(o.explain(err)), o.disconnect(), o.abandon())
+		return nil, errors.Join(fail(o.explain(err)), o.disconnect(), o.abandon())
 	}
 	return o.DB, nil
 }
@@ -77,8 +78,7 @@ func (o *opening) run(ctx context.Context) error {
 		return err
 	}
 	o.foreign = foreign.New(foreign.Config{
-		File: o.file, Private: o.cfg.Path == memory, Snapshots: o.bucket != nil, Log: o.log, Public: export,
-		TryLock: o.tryLock, Unlock: o.unlock, Closed: o.isClosed,
+		File: o.file, Private: o.cfg.Path == memory, Snapshots: o.bucket != nil, Log: o.log, Public: fail,
 	})
 	err := o.start(ctx)
 	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(o.lockUntil) { // another one was faster
@@ -93,7 +93,9 @@ func (o *opening) run(ctx context.Context) error {
 		return err
 	}
 	up := &upkeep{db: o.DB, cap: changelog.NewCap(o.cfg.MaxLogBytes), clock: o.clock}
-	o.foreign.Start(foreign.Rounds{Every: o.cfg.SyncInterval, Do: up.round, Tell: up.tell})
+	o.foreign.Start(foreign.Rounds{
+		Every: o.cfg.SyncInterval, IfFree: o.writer.IfFree, Closed: o.gate.IsShut, Do: up.round, Tell: up.tell,
+	})
 	return nil
 }
 
@@ -119,7 +121,7 @@ func (o *opening) start(ctx context.Context) error {
 	if err := o.openConns(); err != nil {
 		return err
 	}
-	if err := o.foreign.MarkOpen(); err != nil {
+	if err := o.writer.With(ctx, o.foreign.MarkOpen); err != nil {
 		return err
 	}
 	if err := o.clock.check(o.log, o.logs); err != nil {
@@ -165,7 +167,7 @@ func (o *opening) disconnect() error {
 	if o.first != nil {
 		err = errors.Join(err, o.first.Close())
 	}
-	o.sync, o.sql, o.captured, o.readers = nil, nil, nil, nil
+	o.sync, o.sql, o.lender, o.readers = nil, nil, nil, nil
 	o.checkpoints, o.writer, o.logs, o.first = nil, nil, nil, nil
 	return err
 }
@@ -182,7 +184,7 @@ func (o *opening) abandon() error {
 	return err
 }
 
-// adopt makes the file DriftDB's, if it is not yet, and opens its writer.
+// adopt makes the file DriftDB's, if it is not yet.
 func (o *opening) adopt(ctx context.Context) (err error) {
 	if o.first == nil {
 		if err := o.setAside(); err != nil {
@@ -215,11 +217,8 @@ func (o *opening) adopt(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	o.hub = capture.NewHub(last, 0, o.foreign.Committed)
-	if o.writer, err = capture.Open(o.path, o.options(), o.hub); err != nil {
-		return err
-	}
-	return o.foreign.Attach(o.hub, o.writer)
+	o.hub = capture.NewShared(last, 0, o.foreign.Committed)
+	return nil
 }
 
 // identify makes our tables if they are missing, and compares names.
@@ -247,10 +246,21 @@ func (o *opening) openConns() (err error) {
 		return err
 	}
 	o.first = nil // it is closed with the log
+	c, err := o.openCaptured()
+	if err != nil {
+		return err
+	}
+	o.writer = writer.New(c, writer.Options{
+		Hub: o.hub, Gate: o.gate, Log: o.log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.logs.Interrupt,
+	})
+	if err := o.foreign.Attach(o.hub, c); err != nil {
+		return err
+	}
 	db := o.DB
 	o.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	o.captured = capture.NewConnector(o.openCaptured, o.ownTx, o.mayWrite)
-	o.sql = sql.OpenDB(o.captured)
+	o.lender = capture.NewConnector(o.openCaptured,
+		func() error { return fail(db.writer.Own()) }, func(ctx context.Context) error { return fail(db.writer.MayWrite(ctx)) })
+	o.sql = sql.OpenDB(o.lender)
 	o.sql.SetConnMaxIdleTime(time.Minute)
 	return nil
 }

@@ -20,7 +20,7 @@ type upkeep struct {
 
 // round does what is due.
 func (u *upkeep) round(ctx context.Context) {
-	if err := u.capLog(ctx); err != nil && ctx.Err() == nil && !u.db.isClosed() {
+	if err := u.capLog(ctx); err != nil && ctx.Err() == nil && !u.db.gate.IsShut() {
 		u.db.log.Warn("the unsent log could not be bounded; it grows until that works", "scope", "sync", "error", err)
 	}
 	u.warnOfRead()
@@ -88,10 +88,7 @@ const oldRead = time.Minute
 
 // oldestRead is the age of the oldest read of the program's own.
 func (db *DB) oldestRead() time.Duration {
-	if db.cfg.ReadOnly {
-		return db.readers.OldestRead()
-	}
-	return max(db.readers.OldestRead(), db.captured.OldestRead())
+	return max(db.readers.OldestRead(), db.lender.OldestRead())
 }
 
 // warnOfRead warns of a read that lasts while the WAL outgrows its limit: once, and

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	lib "modernc.org/sqlite/lib"
 )
 
@@ -11,12 +12,12 @@ import (
 // for locks on it and for telling which file it is. It is SQLite's, which
 // closes it.
 func (c *Conn) Handle() (uintptr, error) {
-	cell := At[uintptr](c.cells)
+	cell := cmem.At[uintptr](c.cells)
 	*cell = 0
 	if rc := lib.Xsqlite3_file_control(c.TLS, c.DB, 0, lib.SQLITE_FCNTL_FILE_POINTER, c.cells); rc != lib.SQLITE_OK {
 		return 0, c.Err(rc)
 	}
-	if *cell == 0 || *At[uintptr](*cell) == 0 {
+	if *cell == 0 || *cmem.At[uintptr](*cell) == 0 {
 		return 0, errors.New("sqlite: the connection has no file")
 	}
 	return handleOfFile(*cell), nil

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
@@ -22,7 +23,8 @@ func (c *Conn) SyncWAL() error {
 	if w == nil {
 		return nil
 	}
-	methods := At[lib.Tsqlite3_io_methods](At[lib.Tsqlite3_file](w.FpWalFd).FpMethods)
-	sync := GoFunc[func(*libc.TLS, uintptr, int32) int32](methods.FxSync)
-	return c.Err(sync(c.TLS, w.FpWalFd, lib.SQLITE_SYNC_NORMAL))
+	file := w.FpWalFd
+	methods := cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods)
+	sync := cmem.GoFunc[func(*libc.TLS, uintptr, int32) int32](methods.FxSync)
+	return c.Err(sync(c.TLS, file, lib.SQLITE_SYNC_NORMAL))
 }
