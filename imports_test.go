@@ -179,10 +179,11 @@ func TestUnsafe(t *testing.T) {
 }
 
 // viewPrivate are the files that may view SQLite's own structs, which its headers do not
-// promise; a self-test at Open looks at what they read there. public are those that they do.
+// promise: internal/sqlite/probe.go tries out what they read there. public are the structs
+// that the headers do promise.
 var (
 	viewPrivate = []string{
-		"internal/sqlite/file_unix.go", "internal/sqlite/file_windows.go", // the file's handle
+		"internal/sqlite/file_unix.go", "internal/sqlite/file_windows.go", // dbfile compares the handle with its path
 		"internal/sqlite/private.go", "internal/sqlite/walindex.go",
 	}
 	public = []string{"Tsqlite3_file", "Tsqlite3_io_methods", "Tsqlite3_pcache_methods2"}

@@ -27,7 +27,7 @@ const memory = ":memory:"
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {
-		return nil, fmt.Errorf("driftdb: open: %w", err)
+		return nil, fail(fmt.Errorf("open: %w", err))
 	}
 	o := &opening{DB: newDB(ctx, cfg)}
 	if cfg.ReadOnly {

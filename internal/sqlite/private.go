@@ -8,7 +8,7 @@ import (
 // This file and walindex.go read structs that SQLite keeps to itself, and nothing else
 // does: a later SQLite may give a field another meaning, and no compiler sees that. What
 // each field here is taken for is tried out before the first connection of the process is
-// handed out; see probe.go.
+// handed out; see probe.go. Those of a WAL need a file: Ledger.Start looks at them.
 
 func (c *Conn) handle() *lib.Tsqlite3 { return cmem.At[lib.Tsqlite3](c.DB) }
 

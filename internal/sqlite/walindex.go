@@ -62,10 +62,10 @@ func peek(w *lib.TWal) (last commit, ok bool) {
 // WritesMain says whether the commit that is under way has pages of main's to
 // write into the WAL. What PRAGMA journal_mode writes on its way to or from
 // another mode goes past it.
-func (c *Conn) WritesMain() bool {
-	p := c.pager()
-	return p.FpWal != 0 && p.FeState >= lib.PAGER_WRITER_CACHEMOD
-}
+func (c *Conn) WritesMain() bool { return c.pager().FpWal != 0 && c.changed() }
+
+// changed says that the transaction has changed pages of main.
+func (c *Conn) changed() bool { return c.pager().FeState >= lib.PAGER_WRITER_CACHEMOD }
 
 // WritesHeader says whether the first page is among them: it has the file's settings
 // and the list of its free pages.

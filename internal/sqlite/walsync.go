@@ -19,12 +19,14 @@ func (c *Conn) SyncWAL() error {
 	if _, err := c.Int("SELECT count(*) FROM main.sqlite_schema"); err != nil { // the WAL is opened by the first read
 		return err
 	}
-	w := c.wal()
-	if w == nil {
+	if c.wal() == nil {
 		return nil
 	}
-	file := w.FpWalFd
+	file, err := c.file(lib.SQLITE_FCNTL_JOURNAL_POINTER) // in WAL mode that is the WAL
+	if err != nil {
+		return err
+	}
 	methods := cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods)
-	sync := cmem.GoFunc[func(*libc.TLS, uintptr, int32) int32](methods.FxSync)
-	return c.Err(sync(c.TLS, file, lib.SQLITE_SYNC_NORMAL))
+	fsync := cmem.GoFunc[func(*libc.TLS, uintptr, int32) int32](methods.FxSync)
+	return c.Err(fsync(c.TLS, file, lib.SQLITE_SYNC_NORMAL))
 }
