@@ -74,7 +74,7 @@ type Config struct {
 	// but that of 8 MiB of JSON.
 	MaxBatchSize int
 
-	// Compression of what is uploaded. Default Gzip.
+	// Compression of what is uploaded. Default CompressionGzip.
 	Compression Compression
 
 	// EncryptionKeys encrypt what is uploaded, with AES-256: 64 hex digits
@@ -216,8 +216,8 @@ type RetryPolicy struct {
 type Compression int
 
 const (
-	Gzip          Compression = iota // a gzip stream, readable with gunzip
-	NoCompression                    // as is
+	CompressionGzip Compression = iota // a gzip stream, readable with gunzip
+	CompressionNone                    // as it is
 )
 
 // Event is something that happened in the background.
@@ -261,7 +261,7 @@ func (c Config) normalize() (Config, error) {
 		return c, errors.New("AutoRestore needs S3 or Store")
 	case c.S3 == nil && c.Store == nil && len(c.EncryptionKeys) > 0:
 		return c, errors.New("EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
-	case c.Compression != Gzip && c.Compression != NoCompression:
+	case c.Compression != CompressionGzip && c.Compression != CompressionNone:
 		return c, fmt.Errorf("Compression %d is unknown", c.Compression)
 	case c.RefuseTakeover && c.AdvisoryFencing:
 		return c, errors.New("RefuseTakeover cannot be kept with AdvisoryFencing; choose one")
@@ -340,7 +340,7 @@ func (c S3Config) bucket() s3store.Config {
 func sealing(c Compression, keys []string) (seal.Options, error) {
 	ring, err := seal.ParseKeys(keys)
 	opts := seal.Options{Ring: ring}
-	if c == NoCompression {
+	if c == CompressionNone {
 		opts.Compression = seal.None
 	}
 	return opts, err

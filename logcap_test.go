@@ -21,7 +21,7 @@ func collapsed(t *testing.T, db *driftdb.DB, from int64) (barrier driftdb.Change
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Operation == "barrier" {
+		if c.Operation == driftdb.OperationBarrier {
 			barrier, before = c, n
 		}
 		n++

@@ -153,7 +153,7 @@ func TestPages(t *testing.T) {
 // TestSnapshotForgets: what was deleted is not in a snapshot, though its pages are.
 func TestSnapshotForgets(t *testing.T) {
 	cfg := config(t)
-	cfg.Compression = driftdb.NoCompression
+	cfg.Compression = driftdb.CompressionNone
 	db := open(t, cfg) // compares at the end
 	exec(t, db, "CREATE TABLE kept(a); CREATE TABLE gone(a); INSERT INTO kept VALUES('to be kept')")
 	for range 100 {
