@@ -3,6 +3,7 @@ package driftdb
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -70,7 +71,7 @@ func (s readStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (d
 // readOnlyError makes SQLite's refusal of a write what it means here.
 func readOnlyError(err error) error {
 	if sqlite.IsReadOnly(err) {
-		return errOpenedReadOnly
+		return fmt.Errorf("%w: %w", errOpenedReadOnly, err)
 	}
 	return err
 }

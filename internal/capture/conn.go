@@ -100,7 +100,7 @@ func (r *recorder) noteInterrupt(err error) {
 			return
 		}
 		// A statement within another one may fail with SQLITE_ERROR for it.
-		err = fmt.Errorf("%w: %v", &sqlite.Error{Code: lib.SQLITE_INTERRUPT, Msg: "interrupted"}, err)
+		err = fmt.Errorf("%w: %v", sqlite.NewError(lib.SQLITE_INTERRUPT, "interrupted"), err)
 	}
 	r.denied = err
 	r.c.FailedBy(err)
@@ -177,7 +177,7 @@ func (c *Conn) After() {
 type refusal struct{ err, why error }
 
 func (r refusal) Error() string   { return r.err.Error() }
-func (r refusal) Unwrap() []error { return []error{r.err, r.why} }
+func (r refusal) Unwrap() []error { return []error{r.why, r.err} } // the reason first: its code is the one to go by
 
 // explain makes an error of a commit that was refused comparable with the reason.
 func (c *Conn) explain(err error) error {

@@ -3,7 +3,6 @@ package capture
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"io"
 	"reflect"
 
@@ -95,22 +94,10 @@ func (p *prepared) Query(args []driver.Value) (driver.Rows, error) {
 	return p.QueryContext(context.Background(), named(args))
 }
 
-// driverRows is all that the driver's rows can do.
-type driverRows interface {
-	driver.Rows
-	driver.RowsColumnTypeDatabaseTypeName
-	driver.RowsColumnTypeLength
-	driver.RowsColumnTypeNullable
-	driver.RowsColumnTypePrecisionScale
-	driver.RowsColumnTypeScanType
-}
-
-var errRowsShape = errors.New("capture: this version of modernc.org/sqlite has other rows; build with the version that DriftDB's go.mod names")
-
 // lentRows are rows. What they say of names and declared types they know without
 // the connection.
 type lentRows struct {
-	driverRows
+	sqlite.Rows
 	s     *session
 	kept  sqlite.Kept
 	ended bool // there are no more: what made them has happened
@@ -121,11 +108,8 @@ func (s *session) rows(rows driver.Rows, err error) (driver.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner, ok := rows.(driverRows)
-	if !ok {
-		return nil, errors.Join(errRowsShape, closeRows(rows))
-	}
-	r := &lentRows{driverRows: inner, s: s}
+	inner := rows.(sqlite.Rows) // a connection has no other ones
+	r := &lentRows{Rows: inner, s: s}
 	s.loan.Keep(&r.kept, inner)
 	return r, nil
 }
@@ -135,7 +119,7 @@ func (r *lentRows) Next(dest []driver.Value) error {
 		return err
 	}
 	defer r.s.loan.Leave()
-	err := r.driverRows.Next(dest)
+	err := r.Rows.Next(dest)
 	if err == nil {
 		return nil
 	}
@@ -163,7 +147,7 @@ func (r *lentRows) Close() error {
 
 func (r *lentRows) ColumnTypeLength(i int) (n int64, ok bool) {
 	_ = r.s.use(func() error {
-		n, ok = r.driverRows.ColumnTypeLength(i)
+		n, ok = r.Rows.ColumnTypeLength(i)
 		return nil
 	})
 	return n, ok
@@ -172,7 +156,7 @@ func (r *lentRows) ColumnTypeLength(i int) (n int64, ok bool) {
 func (r *lentRows) ColumnTypeScanType(i int) reflect.Type {
 	t := reflect.TypeFor[string]() // the driver's own last resort
 	_ = r.s.use(func() error {
-		t = r.driverRows.ColumnTypeScanType(i)
+		t = r.Rows.ColumnTypeScanType(i)
 		return nil
 	})
 	return t
