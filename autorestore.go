@@ -7,6 +7,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -24,10 +25,10 @@ func (db *DB) restoreMissing(ctx context.Context) error {
 	if err := db.letGo(); err != nil {
 		return err
 	}
-	db.log.Info("restoring", "scope", "restore", "path", db.path, "name", db.cfg.Name)
+	db.log.Info(event.RestoreStarted, "restoring", "path", db.path, "name", db.cfg.Name)
 	err := db.restore(ctx, db.cfg.NodeID)
 	if errors.Is(err, remote.ErrNoBackup) && !db.refreshing {
-		db.log.Info("nothing to restore, starting a new database", "scope", "restore", "name", db.cfg.Name)
+		db.log.Info(event.NothingToRestore, "nothing to restore, starting a new database", "name", db.cfg.Name)
 		return nil
 	}
 	if err != nil {
@@ -50,17 +51,17 @@ func (db *DB) restore(ctx context.Context, node string) error {
 		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)
 	}
 	if len(res.Damaged) > 0 {
-		db.log.Warn("snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "scope", "restore", "damaged", res.Damaged)
+		db.log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "damaged", res.Damaged)
 	}
 	if len(res.Refused) > 0 {
-		db.log.Warn("objects in the bucket are named like a part of the backup and are not; they were passed over", "scope", "restore",
+		db.log.Warn(event.ObjectsPassed, "objects in the bucket are named like a part of the backup and are not; they were passed over",
 			"count", len(res.Refused), "first", res.Refused[0].Key, "error", res.Refused[0].Why)
 	}
 	if len(res.Aside) > 0 {
-		db.log.Warn("files beside the database did not belong to it; they were set aside", "scope", "restore", "files", res.Aside)
+		db.log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", res.Aside)
 	}
 	db.restored = true
-	db.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
+	db.log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil
 }
 
@@ -84,7 +85,7 @@ func (db *DB) startAnew(ctx context.Context, cause error) error {
 	if err := db.disconnect(); err != nil {
 		return err
 	}
-	db.log.Info("the bucket is ahead of the file, which has nothing of its own; restoring it", "scope", "restore", "path", db.path, "reason", cause)
+	db.log.Info(event.RestoreNeeded, "the bucket is ahead of the file, which has nothing of its own; restoring it", "path", db.path, "reason", cause)
 	if err := db.restore(ctx, node); err != nil {
 		return fmt.Errorf("bring the file up to date: %w", err)
 	}

@@ -3,6 +3,8 @@ package driftdb
 import (
 	"fmt"
 	"time"
+
+	"github.com/driftdb/driftdb-go/internal/event"
 )
 
 // Changes get the time that this machine's clock shows, right or wrong, and a restore
@@ -20,8 +22,8 @@ func (db *DB) clockBehind(now, before time.Time) {
 		return
 	}
 	db.clock.told = true
-	db.log.Warn("this machine's clock is behind the last change in the log: set it if it is wrong. A restore to a time goes by what the clock said, so name a point around this one by its sequence",
-		"scope", "clock", "clock", now.UTC(), "change", before.UTC())
+	db.log.Warn(event.ClockBehind, "this machine's clock is behind the last change in the log: set it if it is wrong. A restore to a time goes by what the clock said, so name a point around this one by its sequence",
+		"clock", now.UTC(), "change", before.UTC())
 }
 
 // checkClock compares the clock with the log when that is opened.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/retry"
 )
 
@@ -108,7 +109,7 @@ func (db *DB) noteSilence() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastBusyTimeout)
 	defer cancel()
 	if err := db.sync.NoteSilence(ctx, !heard); err != nil {
-		db.log.Debug("it could not be noted whether the bucket answers", "scope", "sync", "error", err)
+		db.log.Debug(event.SilenceNotNoted, "it could not be noted whether the bucket answers", "error", err)
 	}
 }
 

@@ -155,7 +155,8 @@ type Config struct {
 	// has the values of Open's context, and does not end.
 	OnConnect func(ctx context.Context, r *Registrar) error
 
-	// Logger gets what happens in the background. Default: without OnEvent too,
+	// Logger gets what happens in the background, with the attributes scope and kind: see
+	// EventKind. Default: without OnEvent too,
 	// warnings and errors go to slog.Default(), the same one at most once a minute.
 	// slog.New(slog.DiscardHandler) silences them.
 	Logger *slog.Logger
@@ -219,15 +220,6 @@ const (
 	CompressionGzip Compression = iota // a gzip stream, readable with gunzip
 	CompressionNone                    // as it is
 )
-
-// Event is something that happened in the background.
-type Event struct {
-	Time    time.Time
-	Level   slog.Level
-	Scope   string // sync, open, restore, capture, checkpoint, clock
-	Message string
-	Attrs   map[string]any
-}
 
 const (
 	defaultSyncInterval     = 5 * time.Second

@@ -7,6 +7,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
 )
@@ -30,8 +31,8 @@ func (db *DB) judgeWAL(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db.log.Warn("the database's write-ahead log belongs to another database, or to another state of this one; it was set aside",
-		"scope", "open", "path", db.path, "file", name)
+	db.log.Warn(event.FilesSetAside, "the database's write-ahead log belongs to another database, or to another state of this one; it was set aside",
+		"path", db.path, "file", name)
 	db.found.tail = sqlite.WALTail{}
 	return db.look()
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -42,7 +43,7 @@ func (db *DB) examine(ctx context.Context) error {
 	}
 	if len(db.found.tail.Pages) == 0 {
 		if db.lostWAL() {
-			db.log.Warn("the database's -wal is gone, and what was in it with it; the file is as it was before that", "scope", "open", "path", db.path)
+			db.log.Warn(event.WALLost, "the database's -wal is gone, and what was in it with it; the file is as it was before that", "path", db.path)
 		}
 		return notDatabase(db.inspect())
 	}
@@ -167,7 +168,7 @@ func (db *DB) checkLength() error {
 func (db *DB) setAside() error {
 	aside, err := dbfile.SetAside(db.path)
 	if len(aside) > 0 {
-		db.log.Warn("files beside the database did not belong to it; they were set aside", "scope", "open", "files", aside)
+		db.log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", aside)
 	}
 	return err
 }

@@ -288,7 +288,7 @@ func ExampleConfig_uploads() {
 		SnapshotEvery:  1000,
 		MaxBatchSize:   100,
 		Logger:         slog.Default(),
-		OnEvent:        func(e driftdb.Event) { fmt.Println(e.Scope, e.Message, e.Attrs) },
+		OnEvent:        func(e driftdb.Event) { fmt.Println(e.Kind, e.Message, e.Attrs) },
 	}
 	db, err := driftdb.Open(context.Background(), cfg)
 	if err != nil {

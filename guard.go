@@ -10,6 +10,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -91,7 +92,7 @@ func (db *DB) lost(err error) error {
 func (db *DB) setWALAside() error {
 	name, err := db.file.LeaveWAL()
 	if name != "" {
-		db.log.Warn("another file has taken the database's place; what was still in our -wal was set aside", "scope", "open", "file", name)
+		db.log.Warn(event.FilesSetAside, "another file has taken the database's place; what was still in our -wal was set aside", "file", name)
 	}
 	return err
 }
@@ -104,7 +105,7 @@ func (db *DB) leave() {
 		return
 	}
 	if err := db.writeNote(); err != nil && !sqlite.IsBusy(err) {
-		db.log.Warn("how the file is left could not be noted; the next Open will take a snapshot", "scope", "capture", "error", err)
+		db.log.Warn(event.CloseNotNoted, "how the file is left could not be noted; the next Open will take a snapshot", "error", err)
 	}
 }
 
@@ -245,14 +246,19 @@ func (g *guard) report(db *DB) {
 	g.reasons, g.lost = nil, nil
 	g.mu.Unlock()
 	if lost != nil {
-		db.log.Error("the database file is not the one that was opened", "scope", "open", "path", db.path, "error", lost)
+		db.log.Error(event.FileReplaced, "the database file is not the one that was opened", "path", db.path, "error", lost)
 	}
 	msg := "something happened that the log cannot describe"
 	if db.bucket != nil {
 		msg += "; a snapshot follows"
 	}
 	for _, reason := range reasons {
-		db.log.Warn(msg, "scope", "capture", "reason", reason)
+		kind := event.Barrier
+		switch reason {
+		case sqlite.Bypassed, changedSchema, changedWhileClosed:
+			kind = event.ForeignWrite
+		}
+		db.log.Warn(kind, msg, "reason", reason)
 	}
 }
 
@@ -267,14 +273,14 @@ func (g *guard) tick(db *DB) {
 	err := errors.Join(db.notice(), db.noteCut())
 	db.unlock()
 	if err != nil && !sqlite.IsBusy(err) && !db.isClosed() {
-		db.log.Warn("looking for changes by other programs failed", "scope", "capture", "error", err)
+		db.log.Warn(event.ForeignWriteUnseen, "looking for changes by other programs failed", "error", err)
 	}
 }
 
 // cap keeps the unsent log within its bound.
 func (g *guard) cap(ctx context.Context, db *DB) {
 	if err := db.capLog(ctx); err != nil && ctx.Err() == nil && !db.isClosed() {
-		db.log.Warn("the unsent log could not be bounded; it grows until that works", "scope", "sync", "error", err)
+		db.log.Warn(event.LogUnbounded, "the unsent log could not be bounded; it grows until that works", "error", err)
 	}
 }
 
@@ -300,7 +306,7 @@ func (db *DB) notice() error {
 // turn foreign keys off.
 func (db *DB) reportCascade() {
 	if table := db.hub.Cascaded(); table != "" {
-		db.log.Warn("a transaction has changed rows on behalf of another table's, although it ran PRAGMA foreign_keys=OFF: within a transaction that does nothing; run it before BEGIN, or in Tx use PRAGMA defer_foreign_keys=ON",
-			"scope", "capture", "table", table)
+		db.log.Warn(event.ForeignKeysOn, "a transaction has changed rows on behalf of another table's, although it ran PRAGMA foreign_keys=OFF: within a transaction that does nothing; run it before BEGIN, or in Tx use PRAGMA defer_foreign_keys=ON",
+			"table", table)
 	}
 }

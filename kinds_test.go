@@ -1,11 +1,22 @@
 package driftdb_test
 
 import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"maps"
+	"os"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/restore"
 )
 
@@ -26,5 +37,81 @@ func TestEnumerations(t *testing.T) {
 	stages := []driftdb.Stage{driftdb.StageSnapshot, driftdb.StageReplay, driftdb.StageCheck}
 	if !slices.EqualFunc(inside, stages, func(a restore.Stage, b driftdb.Stage) bool { return string(a) == string(b) }) {
 		t.Errorf("stages %q have the constants %q", inside, stages)
+	}
+}
+
+// TestEventKinds: the packages below make no event without one of the kinds in
+// internal/event, which the compiler sees to; each of those has a public constant of the
+// same name and value, is used, and has a scope that is public, too.
+func TestEventKinds(t *testing.T) {
+	t.Parallel()
+	kinds, public := constants(t, "internal/event/kinds.go", "Kind"), constants(t, "events.go", "EventKind")
+	scopes := slices.Collect(maps.Values(constants(t, "events.go", "EventScope")))
+	if len(kinds) == 0 || len(kinds) != len(public) {
+		t.Errorf("%d kinds, %d public ones", len(kinds), len(public))
+	}
+	uses := ""
+	for _, f := range sources(t) {
+		if f.name != "internal/event/kinds.go" {
+			uses += string(must(os.ReadFile(f.name)))
+		}
+	}
+	values := map[string]bool{}
+	for name, kind := range kinds {
+		if got := public["Event"+name]; got != kind {
+			t.Errorf("event.%s is %q, and Event%[1]s %q", name, kind, got)
+		}
+		if scope := event.Kind(kind).Scope(); !slices.Contains(scopes, scope) {
+			t.Errorf("%s: there is no scope %q", name, scope)
+		}
+		if !regexp.MustCompile(`\bevent\.` + name + `\b`).MatchString(uses) {
+			t.Errorf("nothing makes an event of the kind %s", name)
+		}
+		values[kind] = true
+	}
+	if len(values) != len(kinds) {
+		t.Error("two kinds are the same")
+	}
+}
+
+// constants are those of a type in a file: the value of each name.
+func constants(t *testing.T, file, ofType string) map[string]string {
+	t.Helper()
+	parsed := must(parser.ParseFile(token.NewFileSet(), file, nil, 0))
+	out := map[string]string{}
+	for n := range ast.Preorder(parsed) {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok {
+			continue
+		}
+		if typ, ok := v.Type.(*ast.Ident); ok && typ.Name == ofType {
+			out[v.Names[0].Name] = must(strconv.Unquote(v.Values[0].(*ast.BasicLit).Value))
+		}
+	}
+	return out
+}
+
+// TestEventRecord: a logger gets scope and kind as attributes, and the place that made
+// the event; OnEvent gets them as fields.
+func TestEventRecord(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	var out bytes.Buffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{AddSource: true}))
+	told := listen(&cfg)
+	db := open(t, cfg)
+	some(t, db, "t", 1)
+	check(t, db.Shutdown(t.Context()))
+	e := told.wait(t, driftdb.EventEpochTaken)
+	if e.Scope != driftdb.ScopeSync || e.Message == "" || e.Level != slog.LevelInfo || e.Attrs["epoch"] == nil || e.Attrs["kind"] != nil || e.Attrs["scope"] != nil {
+		t.Errorf("told: %+v", e)
+	}
+	for _, e := range told.list {
+		if e.Kind == "" || !strings.HasPrefix(string(e.Kind), string(e.Scope)+".") {
+			t.Errorf("told: %+v", e)
+		}
+	}
+	if said := out.String(); !regexp.MustCompile(`source=\S*syncer/\w+\.go:\d+ msg="took an epoch" scope=sync kind=sync.epoch_taken epoch=`).MatchString(said) {
+		t.Errorf("logged: %s", said)
 	}
 }

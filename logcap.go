@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -39,8 +40,8 @@ func (db *DB) capLog(ctx context.Context) error {
 		return fmt.Errorf("give up the unsent log: %w", err)
 	}
 	db.guard.barriers.Add(1)
-	db.log.Warn("the unsent log has outgrown its limit and was given up; all data is kept, and a snapshot follows when the bucket can be reached",
-		"scope", "sync", "bytes", log.unsent, "limit", limit, "sequence", through)
+	db.log.Warn(event.LogGivenUp, "the unsent log has outgrown its limit and was given up; all data is kept, and a snapshot follows when the bucket can be reached",
+		"bytes", log.unsent, "limit", limit, "sequence", through)
 	return nil
 }
 

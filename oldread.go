@@ -3,6 +3,7 @@ package driftdb
 import (
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -29,6 +30,6 @@ func (g *guard) warnOfRead(db *DB) {
 		return
 	}
 	g.warned = age
-	db.log.Warn("a read has been open for long, and the WAL grows until it ends; look for a sql.Rows that is not closed, a loop over rows that does not end, or a ReadTx that does not return",
-		"scope", "checkpoint", "age", age.Round(time.Second), "walBytes", size)
+	db.log.Warn(event.LongRead, "a read has been open for long, and the WAL grows until it ends; look for a sql.Rows that is not closed, a loop over rows that does not end, or a ReadTx that does not return",
+		"age", age.Round(time.Second), "walBytes", size)
 }

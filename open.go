@@ -13,6 +13,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
@@ -51,7 +52,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 }
 
 func newDB(ctx context.Context, cfg Config) *DB {
-	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db := &DB{cfg: cfg, log: event.To(cfg.Logger.Handler()), token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
 	db.cache = pagecache.New(cfg.CacheBytes)
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	return db
@@ -189,7 +190,7 @@ func (db *DB) takeFile(ctx context.Context) (err error) {
 	}
 	db.path = db.file.Path()
 	for _, why := range db.file.Dangers() {
-		db.log.Warn(why, "scope", "open", "path", db.path)
+		db.log.Warn(event.FileAtRisk, why, "path", db.path)
 	}
 	return nil
 }
@@ -244,7 +245,7 @@ func (db *DB) adopt(ctx context.Context) (err error) {
 		return notDatabase(err)
 	}
 	db.checkpoints = sqlite.NewCheckpointer(db.path, db.file.Admit, func(err error) {
-		db.log.Warn("the WAL could not be copied back into the database; it grows until that works", "scope", "checkpoint", "error", err)
+		db.log.Warn(event.CheckpointFailed, "the WAL could not be copied back into the database; it grows until that works", "error", err)
 	})
 	// The first connection goes on as the log's.
 	opts := db.options()
@@ -312,7 +313,7 @@ func (db *DB) identify(c *sqlite.Conn) error {
 		return err
 	}
 	if adopted == changelog.Foreign {
-		db.log.Info("adopted a database that was made without DriftDB; the bucket gets a snapshot of it first", "scope", "open", "path", db.path)
+		db.log.Info(event.Adopted, "adopted a database that was made without DriftDB; the bucket gets a snapshot of it first", "path", db.path)
 	}
 	if db.id, err = changelog.ReadIdentity(c); err != nil {
 		return err
@@ -458,6 +459,6 @@ func (db *DB) judge(ctx context.Context, err error) error {
 		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
 		return err
 	}
-	db.log.Warn("the file could not be compared with its bucket; the database works, and sync goes on trying", "scope", "sync", "error", err)
+	db.log.Warn(event.ComparisonFailed, "the file could not be compared with its bucket; the database works, and sync goes on trying", "error", err)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -59,7 +60,7 @@ func (db *DB) refresh(ctx context.Context) error {
 	if _, missing := os.Stat(db.cfg.Path); missing != nil || ctx.Err() != nil {
 		return err
 	}
-	db.log.Warn("the file could not be brought up to date; it is read as it is", "scope", "open", "path", db.cfg.Path, "error", err)
+	db.log.Warn(event.FileOutdated, "the file could not be brought up to date; it is read as it is", "path", db.cfg.Path, "error", err)
 	return nil
 }
 

@@ -197,7 +197,7 @@ func TestCascade(t *testing.T) {
 				check(t, err)
 			}
 			check(t, conn.Close())
-			told.warned(t, "VACUUM")
+			told.wait(t, driftdb.EventBarrier)
 			if db.Metrics().Barriers != 1 {
 				t.Errorf("%d barriers", db.Metrics().Barriers)
 			}
@@ -205,7 +205,7 @@ func TestCascade(t *testing.T) {
 			told.mu.Lock()
 			defer told.mu.Unlock()
 			cascade := slices.ContainsFunc(told.list, func(e driftdb.Event) bool {
-				return strings.Contains(e.Message, "foreign_keys=OFF") && e.Attrs["table"] == "child"
+				return e.Kind == driftdb.EventForeignKeysOn && e.Attrs["table"] == "child"
 			})
 			if cascade != test.told {
 				t.Errorf("told: %v, want %v", cascade, test.told)

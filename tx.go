@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -92,7 +93,7 @@ func (tx *Tx) end() {
 	}
 	tx.db.unlock()
 	if failed != nil {
-		tx.db.log.Error("a rollback failed", "scope", "sqlite", "error", failed)
+		tx.db.log.Error(event.RollbackFailed, "a rollback failed", "error", failed)
 	}
 }
 
@@ -143,7 +144,7 @@ func (tx *Tx) endRead() {
 	}
 	tx.db.readers.Put(tx.loan, errTxDone)
 	if failed != nil {
-		tx.db.log.Error("a rollback failed", "scope", "sqlite", "error", failed)
+		tx.db.log.Error(event.RollbackFailed, "a rollback failed", "error", failed)
 	}
 }
 

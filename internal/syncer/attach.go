@@ -10,6 +10,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/segment"
@@ -243,7 +244,10 @@ func (s *Syncer) take(ctx context.Context, b *remote.Bucket, stored remote.Store
 	}
 	s.manifest, s.epoch, s.node, s.pieces = next, next.Epoch, id.NodeID, nil
 	s.cfg.Contest(false)
-	s.event("took an epoch", "epoch", s.epoch, "sequence", s.books.Acked)
+	if p := stored.Manifest; p != nil && !p.Released && p.NodeID != id.NodeID {
+		s.event(event.TakenOver, "took the database over from another node", "node", p.NodeID, "epoch", p.Epoch)
+	}
+	s.event(event.EpochTaken, "took an epoch", "epoch", s.epoch, "sequence", s.books.Acked)
 	return next, s.confirmed(ctx)
 }
 
@@ -339,7 +343,7 @@ func (s *Syncer) catchUp(ctx context.Context, c Comparison, trail *remote.Trail,
 	}
 	if at != c.at {
 		s.unsummed = true
-		s.event("brought the file up to date with the bucket", "from", c.at.Sequence, "to", at.Sequence)
+		s.event(event.CaughtUp, "brought the file up to date with the bucket", "from", c.at.Sequence, "to", at.Sequence)
 	}
 	return err
 }
@@ -361,6 +365,6 @@ func (s *Syncer) startOver(ctx context.Context) error {
 		b.Acked, b.Chain, b.Barrier = s.books.Acked, s.books.Chain, s.books.Acked
 		d.Known = s.digests.Known
 	}
-	s.cfg.Logger.Warn("the bucket has nothing under this name although this file has sent it changes; a new backup begins", "scope", "sync", "name", s.log.Identity().Name, "sent", s.books.Acked)
+	s.cfg.Logger.Warn(event.BackupBegun, "the bucket has nothing under this name although this file has sent it changes; a new backup begins", "name", s.log.Identity().Name, "sent", s.books.Acked)
 	return s.record(ctx, b, d)
 }

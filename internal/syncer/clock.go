@@ -1,6 +1,10 @@
 package syncer
 
-import "time"
+import (
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/event"
+)
 
 // Times of changes are those of this machine's clock, and are only looked for, never
 // compared with another clock. How old something is, the store's clock says. How long
@@ -18,6 +22,6 @@ func (s *Syncer) compareClocks() {
 		return
 	}
 	s.skewed = true
-	s.cfg.Logger.Warn("this machine's clock and the store's differ: set the one that is wrong. A restore to a time goes by this machine's, which changes are stamped with, and Retention by the store's",
-		"scope", "clock", "clock", machine.UTC(), "store", store.UTC(), "ahead", ahead)
+	s.cfg.Logger.Warn(event.ClockDiffers, "this machine's clock and the store's differ: set the one that is wrong. A restore to a time goes by this machine's, which changes are stamped with, and Retention by the store's",
+		"clock", machine.UTC(), "store", store.UTC(), "ahead", ahead)
 }

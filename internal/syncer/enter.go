@@ -10,6 +10,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -159,7 +160,7 @@ func (s *Syncer) confirmEntry(ctx context.Context, b *remote.Bucket, c Compariso
 	s.cfg.Contest(false)
 	s.remember(piece{Batch: p.name})
 	s.sent(p)
-	s.event("took an epoch", "epoch", s.epoch, "sequence", next.Acked)
+	s.event(event.EpochTaken, "took an epoch", "epoch", s.epoch, "sequence", next.Acked)
 	s.spare = in.replaces.Object
 	done, err := s.deleteReplaced(ctx)
 	return errors.Join(err, s.record(ctx, s.toldBy(stored.Manifest, next), p.next.digests, append(done, jobs[0])...))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -100,9 +101,9 @@ func (s *Syncer) tellFaults(newest remote.Snapshot) {
 	}
 	s.status.faults.Store(&list)
 	if len(list) == 0 {
-		s.event("the faults of the database are gone", "sequence", newest.Sequence)
+		s.event(event.FaultsGone, "the faults of the database are gone", "sequence", newest.Sequence)
 		return
 	}
-	s.cfg.Logger.Warn("the database has faults of its own; its backup has them, too, and so will what is restored from it; driftdb status lists them",
-		"scope", "sync", "sequence", newest.Sequence, "faults", list)
+	s.cfg.Logger.Warn(event.FaultsFound, "the database has faults of its own; its backup has them, too, and so will what is restored from it; driftdb status lists them",
+		"sequence", newest.Sequence, "faults", list)
 }

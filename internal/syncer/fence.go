@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -62,7 +63,7 @@ func (s *Syncer) saveBranch(ctx context.Context) error {
 	}
 	s.branched = s.books.Acked
 	if branch != (remote.Batch{}) {
-		s.event("stored as a branch what is no part of the history", "branch", remote.Branch{NodeID: s.node, Epoch: s.epoch}.ID(), "from", branch.From, "to", branch.To)
+		s.event(event.BranchStored, "stored as a branch what is no part of the history", "branch", remote.Branch{NodeID: s.node, Epoch: s.epoch}.ID(), "from", branch.From, "to", branch.To)
 	}
 	return nil
 }

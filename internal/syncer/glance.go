@@ -1,6 +1,9 @@
 package syncer
 
-import "github.com/driftdb/driftdb-go/internal/remote"
+import (
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/remote"
+)
 
 // Glance looks whether the bucket, reached by way of b, is ahead of the file, and tells.
 // It is for a database that is not kept in step: nothing is changed, and nobody waits
@@ -12,7 +15,7 @@ func (s *Syncer) Glance(b *remote.Bucket) {
 			return
 		}
 		s.status.behind.Store(true)
-		s.cfg.Logger.Warn("the bucket is ahead of the file; a Flush, or an Open without ManualSync, brings the file up to date if it has nothing of its own",
-			"scope", "sync", "file", s.cfg.Sequence(), "bucket", stored.LatestSequence)
+		s.cfg.Logger.Warn(event.BucketAhead, "the bucket is ahead of the file; a Flush, or an Open without ManualSync, brings the file up to date if it has nothing of its own",
+			"file", s.cfg.Sequence(), "bucket", stored.LatestSequence)
 	})
 }

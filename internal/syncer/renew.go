@@ -7,6 +7,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -21,8 +22,8 @@ func (s *Syncer) ship(ctx context.Context, target int64) error {
 	if !errors.Is(err, remote.ErrTaken) {
 		return err
 	}
-	s.cfg.Logger.Warn("somebody else has stored an object where this session's next batch belongs; it goes on under another epoch",
-		"scope", "sync", "error", err)
+	s.cfg.Logger.Warn(event.EpochRenewed, "somebody else has stored an object where this session's next batch belongs; it goes on under another epoch",
+		"error", err)
 	if err := s.renew(ctx); err != nil {
 		return err
 	}

@@ -1,13 +1,12 @@
 package syncer
 
 import (
-	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"slices"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -49,18 +48,38 @@ func millis(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
-func (s *Syncer) event(msg string, args ...any) {
-	s.cfg.Logger.Info(msg, append([]any{"scope", "sync"}, args...)...)
+func (s *Syncer) event(kind event.Kind, msg string, args ...any) {
+	s.cfg.Logger.Info(kind, msg, args...)
 }
 
 // report logs a failed round: what will pass is a warning, what will not
 // without somebody's help is an error.
 func (s *Syncer) report(err error) {
-	level := slog.LevelWarn
+	say := s.cfg.Logger.Warn
 	if s.broken != nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrMalformed) {
-		level = slog.LevelError
+		say = s.cfg.Logger.Error
 	}
-	s.cfg.Logger.Log(context.Background(), level, "sync failed", "scope", "sync", "error", err, "pending", s.pending())
+	say(failure(err), "sync failed", "error", err, "pending", s.pending())
+}
+
+// failure is the kind of a failed round. What has ended the syncing comes first.
+func failure(err error) event.Kind {
+	for _, f := range []struct {
+		is   error
+		kind event.Kind
+	}{
+		{ErrFenced, event.Fenced},
+		{ErrDiverged, event.Diverged},
+		{ErrHeld, event.Held},
+		{ErrMalformed, event.FileMalformed},
+		{remote.ErrCorrupt, event.RepairNeeded},
+		{fs.ErrPermission, event.Denied},
+	} {
+		if errors.Is(err, f.is) {
+			return f.kind
+		}
+	}
+	return event.SyncFailed
 }
 
 // tellRefused tells of objects that stand where the history would go on, and are no
@@ -68,10 +87,10 @@ func (s *Syncer) report(err error) {
 func (s *Syncer) tellRefused(refused []remote.Refusal) {
 	const most = 3
 	for _, r := range refused[:min(len(refused), most)] {
-		s.cfg.Logger.Warn("the bucket has an object that is named like a batch and is no part of the history; it is passed over",
-			"scope", "sync", "key", r.Key, "error", r.Why)
+		s.cfg.Logger.Warn(event.ObjectPassed, "the bucket has an object that is named like a batch and is no part of the history; it is passed over",
+			"key", r.Key, "error", r.Why)
 	}
 	if more := len(refused) - most; more > 0 {
-		s.cfg.Logger.Warn("there are more objects that are named like batches and are no part of the history", "scope", "sync", "count", more)
+		s.cfg.Logger.Warn(event.ObjectPassed, "there are more objects that are named like batches and are no part of the history", "count", more)
 	}
 }

@@ -10,12 +10,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -66,7 +66,7 @@ type Config struct {
 	Exclusive        bool          // do not take over from another node
 	Advisory         bool          // the store need not honour conditions
 
-	Logger *slog.Logger
+	Logger event.Log
 }
 
 // Syncer ships one database's log.
@@ -417,7 +417,9 @@ func (s *Syncer) work(ctx context.Context, r request) error {
 		ailing := s.ailment.err
 		s.status.lastErr.Store(&ailing)
 	case err == nil:
-		s.status.lastErr.Store(nil)
+		if s.status.lastErr.Swap(nil) != nil {
+			s.event(event.SyncRecovered, "syncing works again")
+		}
 	case s.life.Err() != nil:
 		return ErrClosed
 	case ctx.Err() == nil:

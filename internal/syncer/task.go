@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -138,7 +139,7 @@ func (s *Syncer) finish(ctx context.Context) error {
 	s.task, s.ailment = nil, ailment{}
 	snap := t.state.snap
 	s.status.lastSnapshot.Store(snap.Time)
-	s.event("stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
+	s.event(event.SnapshotStored, "stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
 	return nil
 }
 

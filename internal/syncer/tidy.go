@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -82,7 +83,7 @@ func (s *Syncer) merge(ctx context.Context) error {
 		for _, p := range append([]piece{merged}, rest...) {
 			s.remember(p)
 		}
-		s.event("merged batches", "count", len(parts), "from", whole.From, "to", whole.To, "bytes", whole.Size)
+		s.event(event.BatchesMerged, "merged batches", "count", len(parts), "from", whole.From, "to", whole.To, "bytes", whole.Size)
 	}
 }
 
@@ -191,7 +192,7 @@ func (s *Syncer) collect(ctx context.Context) (objects int, bytes int64, err err
 		objects, bytes = objects+1, bytes+g.Size
 	}
 	if objects > 0 {
-		s.event("deleted what was out of the retention window", "objects", objects, "bytes", bytes)
+		s.event(event.GarbageDeleted, "deleted what was out of the retention window", "objects", objects, "bytes", bytes)
 	}
 	err = s.confirm(ctx, func(m *remote.Manifest) { m.Prune(s.manifest.Now(), s.cfg.Retention) })
 	return objects, bytes, errors.Join(refused, err)
@@ -256,8 +257,8 @@ func (s *Syncer) chore(ctx context.Context, name string, do func(context.Context
 		delete(s.undone, name)
 	case ctx.Err() == nil && !s.undone[cause]:
 		s.undone[cause] = true
-		s.cfg.Logger.Warn("tidying up failed; it is tried again, and not told again before it has succeeded",
-			"scope", "sync", "chore", name, "error", err)
+		s.cfg.Logger.Warn(event.TidyingFailed, "tidying up failed; it is tried again, and not told again before it has succeeded",
+			"chore", name, "error", err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -186,7 +187,7 @@ func (p *parcel) group() changelog.Group {
 func (s *Syncer) sent(p *parcel) {
 	s.status.synced.Add(p.job.To - p.job.From + 1)
 	s.status.lastSync.Store(time.Now().UnixMilli())
-	s.event("uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
+	s.event(event.BatchUploaded, "uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
 }
 
 // failed notes that a job's attempt failed, and finds out whether that means

@@ -10,6 +10,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -55,8 +56,8 @@ func (s *Syncer) view(ctx context.Context, c *sqlite.Conn) (view, error) {
 	if !noRoom(err) {
 		return nil, errors.Join(fmt.Errorf("copy the database for a snapshot: %w", err), c.Close())
 	}
-	s.cfg.Logger.Warn("there is no room for a copy of the database, so the snapshot is sent as it is read: the WAL grows until it is stored, and a broken upload starts again",
-		"scope", "sync", "folder", filepath.Dir(s.cfg.Path), "error", err)
+	s.cfg.Logger.Warn(event.SnapshotUncopied, "there is no room for a copy of the database, so the snapshot is sent as it is read: the WAL grows until it is stored, and a broken upload starts again",
+		"folder", filepath.Dir(s.cfg.Path), "error", err)
 	return live{c}, nil
 }
 
