@@ -54,7 +54,7 @@ func (db *DB) restore(ctx context.Context, node string) error {
 		db.log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "damaged", res.Damaged)
 	}
 	if len(res.Refused) > 0 {
-		db.log.Warn(event.ObjectsPassed, "objects in the bucket are named like a part of the backup and are not; they were passed over",
+		db.log.Warn(event.ObjectsRefused, "objects in the bucket are named like a part of the backup and are not; they were passed over",
 			"count", len(res.Refused), "first", res.Refused[0].Key, "error", res.Refused[0].Why)
 	}
 	if len(res.Aside) > 0 {

@@ -249,7 +249,7 @@ func (e *events) wait(t testing.TB, kind driftdb.EventKind) driftdb.Event {
 		select {
 		case <-e.more:
 		case <-late:
-			t.Fatalf("no event of the kind %s", kind)
+			t.Fatalf("no event of the kind %s: %+v", kind, e.list)
 		}
 	}
 }

@@ -34,63 +34,117 @@ type EventKind string
 
 // The kinds of events, by their scopes. A logger gets them as the attribute kind.
 const (
-	EventAdopted       EventKind = "open.adopted"         // a file that was made without DriftDB; the bucket gets a snapshot of it first
-	EventFileAtRisk    EventKind = "open.file_at_risk"    // the file is where it may come to harm, such as on a network drive
-	EventFileOutdated  EventKind = "open.file_outdated"   // a database that only reads could not be brought up to date
-	EventFileReplaced  EventKind = "open.file_replaced"   // another file is in the place of the one that was opened: ErrFileReplaced
-	EventFilesSetAside EventKind = "open.files_set_aside" // files beside the database did not belong to it
-	EventWALLost       EventKind = "open.wal_lost"        // the -wal is gone, and the last commits with it
+	// EventAdopted: the file was made without DriftDB; the bucket gets a snapshot of it first.
+	EventAdopted EventKind = "open.adopted"
+	// EventFileAtRisk: the file is where it may come to harm, such as on a network drive.
+	EventFileAtRisk EventKind = "open.file_at_risk"
+	// EventFileOutdated: a database that only reads could not be brought up to date.
+	EventFileOutdated EventKind = "open.file_outdated"
+	// EventFileReplaced: another file is in the place of the one that was opened (ErrFileReplaced).
+	EventFileReplaced EventKind = "open.file_replaced"
+	// EventFilesSetAside: files beside the database did not belong to it, and were renamed.
+	EventFilesSetAside EventKind = "open.files_set_aside"
+	// EventWALLost: the -wal is gone, and the last commits with it.
+	EventWALLost EventKind = "open.wal_lost"
 
-	EventNothingToRestore EventKind = "restore.nothing"        // the bucket has no backup; a new database begins
-	EventObjectsPassed    EventKind = "restore.objects_passed" // objects that are named like a part of the backup are none
-	EventRestoreNeeded    EventKind = "restore.needed"         // the bucket is too far ahead of a file that has nothing of its own
-	EventRestoreStarted   EventKind = "restore.started"
-	EventRestored         EventKind = "restore.finished"
-	EventSnapshotDamaged  EventKind = "restore.snapshot_damaged" // something else made up for it; the backup needs a new one: see DB.Snapshot
+	// EventNothingToRestore: the bucket has no backup; a new database begins.
+	EventNothingToRestore EventKind = "restore.nothing"
+	// EventObjectsRefused: the bucket has objects that are named like a part of the backup and are none.
+	EventObjectsRefused EventKind = "restore.objects_refused"
+	// EventRestoreNeeded: the bucket is ahead of a file that has nothing of its own; the file is restored.
+	EventRestoreNeeded EventKind = "restore.needed"
+	// EventRestoreStarted: a restore begins.
+	EventRestoreStarted EventKind = "restore.started"
+	// EventRestored: a restore has succeeded.
+	EventRestored EventKind = "restore.finished"
+	// EventSnapshotDamaged: a snapshot in the bucket is damaged. Something else made up for it, but the backup
+	// needs a new one: see DB.Snapshot.
+	EventSnapshotDamaged EventKind = "restore.snapshot_damaged"
 
-	EventBarrier            EventKind = "capture.barrier"              // something happened that the log cannot say; a snapshot follows
-	EventCloseNotNoted      EventKind = "capture.close_not_noted"      // the next Open cannot tell that the file is as it was left
-	EventForeignKeysOn      EventKind = "capture.foreign_keys_on"      // a PRAGMA foreign_keys=OFF inside of a transaction did nothing
-	EventForeignWrite       EventKind = "capture.foreign_write"        // another program has written to the file; a snapshot follows
-	EventForeignWriteUnseen EventKind = "capture.foreign_write_unseen" // looking for such writes failed
+	// EventBarrier: something happened that the log cannot say; a snapshot follows.
+	EventBarrier EventKind = "capture.barrier"
+	// EventCloseNotNoted: the next Open cannot tell that the file is as it was left.
+	EventCloseNotNoted EventKind = "capture.close_not_noted"
+	// EventForeignKeysOn: a PRAGMA foreign_keys=OFF inside of a transaction did nothing.
+	EventForeignKeysOn EventKind = "capture.foreign_keys_on"
+	// EventForeignWrite: another program has written to the file; a snapshot follows.
+	EventForeignWrite EventKind = "capture.foreign_write"
+	// EventForeignCheckFailed: looking for writes of other programs failed.
+	EventForeignCheckFailed EventKind = "capture.foreign_check_failed"
 
-	EventCheckpointFailed EventKind = "checkpoint.failed"    // the WAL grows until one succeeds
-	EventLongRead         EventKind = "checkpoint.long_read" // the WAL grows until a read ends
+	// EventCheckpointFailed: the WAL could not be copied into the file, and grows until that works.
+	EventCheckpointFailed EventKind = "checkpoint.failed"
+	// EventLongRead: a read has been open for long, and the WAL grows until it ends.
+	EventLongRead EventKind = "checkpoint.long_read"
 
-	EventClockBehind  EventKind = "clock.behind"  // this machine's clock is behind the last change
-	EventClockDiffers EventKind = "clock.differs" // this machine's clock and the store's differ
+	// EventClockBehind: this machine's clock is behind the last change.
+	EventClockBehind EventKind = "clock.behind"
+	// EventClockDiffers: this machine's clock and the store's differ.
+	EventClockDiffers EventKind = "clock.differs"
 
+	// EventRollbackFailed: a transaction could not be rolled back.
 	EventRollbackFailed EventKind = "sqlite.rollback_failed"
 
-	EventBackupBegun      EventKind = "sync.backup_begun"   // the bucket has lost what it had of this file
-	EventBatchUploaded    EventKind = "sync.batch_uploaded" // changes are in the bucket
-	EventBatchesMerged    EventKind = "sync.batches_merged"
-	EventBranchStored     EventKind = "sync.branch_stored"     // what a session that was fenced had not sent
-	EventBucketAhead      EventKind = "sync.bucket_ahead"      // of the file
-	EventCaughtUp         EventKind = "sync.caught_up"         // the file is brought up to date with the bucket
-	EventComparisonFailed EventKind = "sync.comparison_failed" // Open could not compare the file with the bucket
-	EventDenied           EventKind = "sync.denied"            // the bucket has refused the program's credentials or rights
-	EventDigestMismatch   EventKind = "sync.digest_mismatch"   // the file does not hold what the log says
-	EventDiskFreed        EventKind = "sync.disk_freed"        // there is room on the disk again
-	EventDiskFull         EventKind = "sync.disk_full"         // there is no room on the disk of the database
-	EventDiverged         EventKind = "sync.diverged"          // ErrDiverged: see Resolve
-	EventEpochRenewed     EventKind = "sync.epoch_renewed"     // somebody else has stored an object where the next batch belongs
-	EventEpochTaken       EventKind = "sync.epoch_taken"       // this session writes the bucket from now on
-	EventFaultsFound      EventKind = "sync.faults_found"      // SQLite's check finds something wrong with the database
-	EventFaultsGone       EventKind = "sync.faults_gone"
-	EventFenced           EventKind = "sync.fenced"            // ErrFenced: another writer has taken over
-	EventFileMalformed    EventKind = "sync.file_malformed"    // the file is damaged: no snapshot of it is stored
-	EventGarbageDeleted   EventKind = "sync.garbage_deleted"   // objects that Retention does not need
-	EventHeld             EventKind = "sync.held"              // another node writes the database, and RefuseTakeover is set
-	EventLogGivenUp       EventKind = "sync.log_given_up"      // it has outgrown MaxLogBytes; a snapshot follows
-	EventLogUnbounded     EventKind = "sync.log_unbounded"     // it has, and could not be given up
-	EventObjectPassed     EventKind = "sync.object_passed"     // an object that is named like a batch is none
-	EventRepairNeeded     EventKind = "sync.repair_needed"     // the backup is damaged: see Repair
-	EventSilenceNotNoted  EventKind = "sync.silence_not_noted" // Close could not note whether the bucket answers; at level Debug, so only for a Logger
-	EventSnapshotStored   EventKind = "sync.snapshot_stored"
-	EventSnapshotUncopied EventKind = "sync.snapshot_uncopied" // there is no room for a copy: the WAL grows until the snapshot is stored
-	EventSyncFailed       EventKind = "sync.failed"            // for another reason; it is tried again
-	EventSyncRecovered    EventKind = "sync.recovered"         // it works again
-	EventTakenOver        EventKind = "sync.taken_over"        // from another node, which is fenced from now on
-	EventTidyingFailed    EventKind = "sync.tidying_failed"    // merging or deleting; it is tried again
+	// EventBackupBegun: the bucket has lost what this file has sent; a new backup begins.
+	EventBackupBegun EventKind = "sync.backup_begun"
+	// EventBatchUploaded: changes are in the bucket.
+	EventBatchUploaded EventKind = "sync.batch_uploaded"
+	// EventBatchesMerged: small batches in the bucket were merged.
+	EventBatchesMerged EventKind = "sync.batches_merged"
+	// EventBranchStored: what a fenced session had not sent is in the bucket, as a branch.
+	EventBranchStored EventKind = "sync.branch_stored"
+	// EventBucketAhead: the bucket has changes that the file lacks.
+	EventBucketAhead EventKind = "sync.bucket_ahead"
+	// EventCaughtUp: the file has the bucket's latest changes.
+	EventCaughtUp EventKind = "sync.caught_up"
+	// EventComparisonFailed: Open could not compare the file with the bucket; sync goes on trying.
+	EventComparisonFailed EventKind = "sync.comparison_failed"
+	// EventDenied: the bucket has refused the program's credentials or rights.
+	EventDenied EventKind = "sync.denied"
+	// EventDigestMismatch: the file does not hold what the log says.
+	EventDigestMismatch EventKind = "sync.digest_mismatch"
+	// EventDiskFreed: there is room on the disk again.
+	EventDiskFreed EventKind = "sync.disk_freed"
+	// EventDiskFull: there is no room on the disk of the database.
+	EventDiskFull EventKind = "sync.disk_full"
+	// EventDiverged: the file and the bucket have diverged (ErrDiverged): see Resolve.
+	EventDiverged EventKind = "sync.diverged"
+	// EventEpochRenewed: somebody else has stored an object where the next batch belongs.
+	EventEpochRenewed EventKind = "sync.epoch_renewed"
+	// EventEpochTaken: this session writes to the bucket from now on.
+	EventEpochTaken EventKind = "sync.epoch_taken"
+	// EventFaultsFound: SQLite's check finds something wrong with the database.
+	EventFaultsFound EventKind = "sync.faults_found"
+	// EventFaultsGone: SQLite's check finds nothing wrong any more.
+	EventFaultsGone EventKind = "sync.faults_gone"
+	// EventFenced: another writer has taken over (ErrFenced).
+	EventFenced EventKind = "sync.fenced"
+	// EventFileMalformed: the file is damaged, and no snapshot of it is stored.
+	EventFileMalformed EventKind = "sync.file_malformed"
+	// EventGarbageDeleted: objects that Retention no longer needs were deleted.
+	EventGarbageDeleted EventKind = "sync.garbage_deleted"
+	// EventHeld: another node writes the database, and RefuseTakeover is set.
+	EventHeld EventKind = "sync.held"
+	// EventLogGivenUp: the unsent log had outgrown MaxLogBytes and was given up; a snapshot follows.
+	EventLogGivenUp EventKind = "sync.log_given_up"
+	// EventLogUnbounded: the unsent log has outgrown MaxLogBytes and could not be given up.
+	EventLogUnbounded EventKind = "sync.log_unbounded"
+	// EventObjectRefused: the bucket has an object that is named like a batch and is none.
+	EventObjectRefused EventKind = "sync.object_refused"
+	// EventRepairNeeded: the backup is damaged: see Repair.
+	EventRepairNeeded EventKind = "sync.repair_needed"
+	// EventSilenceNotNoted: Close could not note whether the bucket answers. Only a Logger gets it, at level Debug.
+	EventSilenceNotNoted EventKind = "sync.silence_not_noted"
+	// EventSnapshotStored: a snapshot is in the bucket.
+	EventSnapshotStored EventKind = "sync.snapshot_stored"
+	// EventSnapshotUncopied: there is no room for a copy of the file; the WAL grows until the snapshot is stored.
+	EventSnapshotUncopied EventKind = "sync.snapshot_uncopied"
+	// EventSyncFailed: sync failed for any other reason; it is tried again.
+	EventSyncFailed EventKind = "sync.failed"
+	// EventSyncRecovered: sync works again after a failure.
+	EventSyncRecovered EventKind = "sync.recovered"
+	// EventTakenOver: this session has taken the database over from another node, which is fenced.
+	EventTakenOver EventKind = "sync.taken_over"
+	// EventTidyingFailed: merging or deleting objects failed; it is tried again.
+	EventTidyingFailed EventKind = "sync.tidying_failed"
 )

@@ -273,7 +273,7 @@ func (g *guard) tick(db *DB) {
 	err := errors.Join(db.notice(), db.noteCut())
 	db.unlock()
 	if err != nil && !sqlite.IsBusy(err) && !db.isClosed() {
-		db.log.Warn(event.ForeignWriteUnseen, "looking for changes by other programs failed", "error", err)
+		db.log.Warn(event.ForeignCheckFailed, "looking for changes by other programs failed", "error", err)
 	}
 }
 

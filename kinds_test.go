@@ -2,12 +2,14 @@ package driftdb_test
 
 import (
 	"bytes"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -113,5 +115,40 @@ func TestEventRecord(t *testing.T) {
 	}
 	if said := out.String(); !regexp.MustCompile(`source=\S*syncer/\w+\.go:\d+ msg="took an epoch" scope=sync kind=sync.epoch_taken epoch=`).MatchString(said) {
 		t.Errorf("logged: %s", said)
+	}
+}
+
+// TestEventsOfATakeover: both nodes are told, each of its part.
+func TestEventsOfATakeover(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	told := listen(&cfg)
+	first := open(t, cfg)
+	some(t, first, "t", 3)
+	check(t, first.Flush(t.Context()))
+	told.wait(t, driftdb.EventBatchUploaded)
+
+	next := cfg
+	next.Path, next.AutoRestore = filepath.Join(t.TempDir(), "next.sqlite"), true
+	heard := listen(&next)
+	second := open(t, next)
+	heard.wait(t, driftdb.EventRestoreStarted)
+	heard.wait(t, driftdb.EventRestored)
+	some(t, second, "t", 1)
+	check(t, second.Flush(t.Context()))
+	if e := heard.wait(t, driftdb.EventTakenOver); e.Attrs["node"] != first.NodeID() {
+		t.Errorf("told: %+v", e)
+	}
+
+	some(t, first, "t", 1)
+	if err := first.Flush(t.Context()); !errors.Is(err, driftdb.ErrFenced) {
+		t.Errorf("the first one flushes: %v", err)
+	}
+	if e := told.wait(t, driftdb.EventFenced); e.Level != slog.LevelError {
+		t.Errorf("told: %+v", e)
+	}
+	told.wait(t, driftdb.EventBranchStored)
+	if slices.ContainsFunc(told.list, func(e driftdb.Event) bool { return e.Kind == driftdb.EventTakenOver }) {
+		t.Error("the first one is told that it took over")
 	}
 }

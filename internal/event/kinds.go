@@ -10,7 +10,7 @@ const (
 	WALLost       Kind = "open.wal_lost"
 
 	NothingToRestore Kind = "restore.nothing"
-	ObjectsPassed    Kind = "restore.objects_passed"
+	ObjectsRefused   Kind = "restore.objects_refused"
 	Restored         Kind = "restore.finished"
 	RestoreNeeded    Kind = "restore.needed"
 	RestoreStarted   Kind = "restore.started"
@@ -20,7 +20,7 @@ const (
 	CloseNotNoted      Kind = "capture.close_not_noted"
 	ForeignKeysOn      Kind = "capture.foreign_keys_on"
 	ForeignWrite       Kind = "capture.foreign_write"
-	ForeignWriteUnseen Kind = "capture.foreign_write_unseen"
+	ForeignCheckFailed Kind = "capture.foreign_check_failed"
 
 	CheckpointFailed Kind = "checkpoint.failed"
 	LongRead         Kind = "checkpoint.long_read"
@@ -52,7 +52,7 @@ const (
 	LogGivenUp       Kind = "sync.log_given_up"
 	LogUnbounded     Kind = "sync.log_unbounded"
 	Held             Kind = "sync.held"
-	ObjectPassed     Kind = "sync.object_passed"
+	ObjectRefused    Kind = "sync.object_refused"
 	RepairNeeded     Kind = "sync.repair_needed"
 	SilenceNotNoted  Kind = "sync.silence_not_noted"
 	SnapshotStored   Kind = "sync.snapshot_stored"

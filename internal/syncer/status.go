@@ -87,10 +87,10 @@ func failure(err error) event.Kind {
 func (s *Syncer) tellRefused(refused []remote.Refusal) {
 	const most = 3
 	for _, r := range refused[:min(len(refused), most)] {
-		s.cfg.Logger.Warn(event.ObjectPassed, "the bucket has an object that is named like a batch and is no part of the history; it is passed over",
+		s.cfg.Logger.Warn(event.ObjectRefused, "the bucket has an object that is named like a batch and is no part of the history; it is passed over",
 			"key", r.Key, "error", r.Why)
 	}
 	if more := len(refused) - most; more > 0 {
-		s.cfg.Logger.Warn(event.ObjectPassed, "there are more objects that are named like batches and are no part of the history", "count", more)
+		s.cfg.Logger.Warn(event.ObjectRefused, "there are more objects that are named like batches and are no part of the history", "count", more)
 	}
 }
