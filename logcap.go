@@ -17,6 +17,9 @@ const defaultLogBytes = 256 << 20
 // the time this costs nothing.
 func (db *DB) capLog(ctx context.Context) error {
 	limit := db.cfg.MaxLogBytes
+	if limit < 0 {
+		return nil
+	}
 	if limit == 0 {
 		limit = defaultLogBytes
 	}

@@ -112,3 +112,19 @@ func TestLogCapWithoutStore(t *testing.T) {
 		}
 	})
 }
+
+// TestLogCapOff: with a negative limit the log is never given up.
+func TestLogCapOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		cfg.Store, cfg.MaxLogBytes = nil, -1
+		db := open(t, cfg)
+		for range 5 {
+			some(t, db, "t", 10)
+			time.Sleep(time.Minute)
+		}
+		if m := db.Metrics(); m.Barriers != 0 || m.LogSizeBytes == 0 {
+			t.Errorf("metrics: %+v", m)
+		}
+	})
+}

@@ -42,7 +42,7 @@ const memory = ":memory:"
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {
-		return nil, fmt.Errorf("driftdb: open: %w", err)
+		return nil, export(fmt.Errorf("driftdb: open: %w", err))
 	}
 	db := newDB(ctx, cfg)
 	if cfg.ReadOnly {

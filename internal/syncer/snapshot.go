@@ -32,7 +32,7 @@ func (s *Syncer) snapshotDue(r request) bool {
 			return false
 		}
 	}
-	return b.Acked-max(b.Snapshot, 0) >= s.cfg.SnapshotEvery && 2*b.BytesSince >= b.SnapshotBytes && !s.ailment.waits()
+	return s.cfg.SnapshotEvery >= 0 && b.Acked-max(b.Snapshot, 0) >= s.cfg.SnapshotEvery && 2*b.BytesSince >= b.SnapshotBytes && !s.ailment.waits()
 }
 
 // leaveSnapshot is the size of the largest file of which a session takes a snapshot when
