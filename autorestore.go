@@ -15,31 +15,31 @@ import (
 )
 
 // restoreMissing gets the database from the bucket if there is none here.
-func (db *DB) restoreMissing(ctx context.Context) error {
-	if db.refreshing && !db.found.nothing && db.found.adopted != changelog.Known {
+func (o *opening) restoreMissing(ctx context.Context) error {
+	if o.refreshing && !o.found.nothing && o.found.adopted != changelog.Known {
 		return errors.New("the file has not been opened with DriftDB before, so it cannot be compared with the bucket")
 	}
-	if !db.found.nothing || !db.cfg.AutoRestore {
+	if !o.found.nothing || !o.cfg.AutoRestore {
 		return nil
 	}
-	if err := db.letGo(); err != nil {
+	if err := o.letGo(); err != nil {
 		return err
 	}
-	db.log.Info(event.RestoreStarted, "restoring", "path", db.path, "name", db.cfg.Name)
-	err := db.restore(ctx, db.cfg.NodeID)
-	if errors.Is(err, remote.ErrNoBackup) && !db.refreshing {
-		db.log.Info(event.NothingToRestore, "nothing to restore, starting a new database", "name", db.cfg.Name)
+	o.log.Info(event.RestoreStarted, "restoring", "path", o.path, "name", o.cfg.Name)
+	err := o.restore(ctx, o.cfg.NodeID)
+	if errors.Is(err, remote.ErrNoBackup) && !o.refreshing {
+		o.log.Info(event.NothingToRestore, "nothing to restore, starting a new database", "name", o.cfg.Name)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return db.examine(ctx)
+	return o.examine(ctx)
 }
 
 // restore replaces the file, if there is one, by what the bucket has.
-func (db *DB) restore(ctx context.Context, node string) error {
-	res, err := restore.Run(ctx, db.bucket, restore.Options{File: db.file, Overwrite: db.found.there, OnConnect: db.onConnect,
+func (o *opening) restore(ctx context.Context, node string) error {
+	res, err := restore.Run(ctx, o.bucket, restore.Options{File: o.file, Overwrite: o.found.there, OnConnect: o.onConnect,
 		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1, Synced: 1}
 			if n := len(m.Snapshots); n > 0 {
@@ -48,20 +48,20 @@ func (db *DB) restore(ctx context.Context, node string) error {
 			return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: node}, b, last, sums)
 		}})
 	if err != nil {
-		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)
+		return fmt.Errorf("restore %s: %w", o.cfg.Name, err)
 	}
 	if len(res.Damaged) > 0 {
-		db.log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "damaged", res.Damaged)
+		o.log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "damaged", res.Damaged)
 	}
 	if len(res.Refused) > 0 {
-		db.log.Warn(event.ObjectsRefused, "objects in the bucket are named like a part of the backup and are not; they were passed over",
+		o.log.Warn(event.ObjectsRefused, "objects in the bucket are named like a part of the backup and are not; they were passed over",
 			"count", len(res.Refused), "first", res.Refused[0].Key, "error", res.Refused[0].Why)
 	}
 	if len(res.Aside) > 0 {
-		db.log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", res.Aside)
+		o.log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", res.Aside)
 	}
-	db.restored = true
-	db.log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
+	o.restored = true
+	o.log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil
 }
 
@@ -72,22 +72,22 @@ const maxRestores = 5
 // outdated says that Open failed with a file that the bucket is ahead of, which has
 // nothing of its own: the log cannot bring it up to date, or it was restored just
 // now, and another writer has taken over from before that.
-func (db *DB) outdated(err error) bool {
-	return errors.Is(err, restore.ErrCannotCatchUp) || db.restored && errors.Is(err, syncer.ErrDiverged)
+func (o *opening) outdated(err error) bool {
+	return errors.Is(err, restore.ErrCannotCatchUp) || o.restored && errors.Is(err, syncer.ErrDiverged)
 }
 
 // startAnew replaces such a file by what the bucket has, and starts with that.
-func (db *DB) startAnew(ctx context.Context, cause error) error {
-	node := db.cfg.NodeID
+func (o *opening) startAnew(ctx context.Context, cause error) error {
+	node := o.cfg.NodeID
 	if node == "" {
-		node = db.found.id.NodeID
+		node = o.found.id.NodeID
 	}
-	if err := db.disconnect(); err != nil {
+	if err := o.disconnect(); err != nil {
 		return err
 	}
-	db.log.Info(event.RestoreNeeded, "the bucket is ahead of the file, which has nothing of its own; restoring it", "path", db.path, "reason", cause)
-	if err := db.restore(ctx, node); err != nil {
+	o.log.Info(event.RestoreNeeded, "the bucket is ahead of the file, which has nothing of its own; restoring it", "path", o.path, "reason", cause)
+	if err := o.restore(ctx, node); err != nil {
 		return fmt.Errorf("bring the file up to date: %w", err)
 	}
-	return db.start(ctx)
+	return o.start(ctx)
 }

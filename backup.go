@@ -16,7 +16,7 @@ import (
 // network.
 func Backups(ctx context.Context, store objstore.Store) ([]string, error) {
 	names, err := remote.Databases(ctx, store)
-	return names, export(err)
+	return names, fail(err)
 }
 
 // BackupInfo describes what a bucket holds of a database.
@@ -50,11 +50,11 @@ type BranchInfo struct {
 func Backup(ctx context.Context, cfg RestoreConfig) (BackupInfo, error) {
 	b, err := cfg.bucket(ctx)
 	if err != nil {
-		return BackupInfo{}, export(fmt.Errorf("driftdb: %w", err))
+		return BackupInfo{}, fail(fmt.Errorf("driftdb: %w", err))
 	}
 	m, err := b.Existing(ctx)
 	if err != nil {
-		return BackupInfo{}, export(err)
+		return BackupInfo{}, fail(err)
 	}
 	info := BackupInfo{
 		Name: m.Name, DatabaseID: m.DatabaseID, NodeID: m.NodeID, Epoch: m.Epoch,
@@ -65,13 +65,13 @@ func Backup(ctx context.Context, cfg RestoreConfig) (BackupInfo, error) {
 	}
 	branches, err := b.Branches(ctx, m.Manifest)
 	if err != nil {
-		return BackupInfo{}, export(err)
+		return BackupInfo{}, fail(err)
 	}
 	for _, br := range branches {
 		info.Branches = append(info.Branches, BranchInfo{ID: br.ID(), NodeID: br.NodeID, Epoch: br.Epoch, From: br.From, To: br.To, Bytes: br.Bytes, Time: br.Time})
 	}
 	info.Objects, info.Bytes, err = b.Usage(ctx)
-	return info, export(err)
+	return info, fail(err)
 }
 
 // History yields the changes that a backup holds, from sequence from on,
@@ -85,11 +85,11 @@ func History(ctx context.Context, cfg RestoreConfig, from int64) iter.Seq2[Chang
 			err = errors.New("the sequence to start from is negative")
 		}
 		if err != nil {
-			yield(Change{}, export(fmt.Errorf("driftdb: %w", err)))
+			yield(Change{}, fail(fmt.Errorf("driftdb: %w", err)))
 			return
 		}
 		for c, err := range history(ctx, b, from, 0) {
-			if !yield(c, export(err)) {
+			if !yield(c, fail(err)) {
 				return
 			}
 		}

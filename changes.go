@@ -50,7 +50,7 @@ func (db *DB) Changes(ctx context.Context, from int64) iter.Seq2[Change, error] 
 			if errors.Is(err, changelog.ErrTrimmed) && db.bucket != nil {
 				for c, err := range history(ctx, db.bucket, next, oldest-1) {
 					if err != nil {
-						yield(Change{}, export(err))
+						yield(Change{}, fail(err))
 						return
 					}
 					if !yield(c, nil) {
@@ -61,7 +61,7 @@ func (db *DB) Changes(ctx context.Context, from int64) iter.Seq2[Change, error] 
 				continue
 			}
 			if err != nil {
-				yield(Change{}, export(err))
+				yield(Change{}, fail(err))
 				return
 			}
 			for _, c := range chunk {
@@ -93,7 +93,7 @@ func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, end, 
 	if err := c.Exec("BEGIN"); err != nil { // what was the oldest must not be trimmed meanwhile
 		return nil, 0, 0, err
 	}
-	defer func() { err = db.finish(ctx, errors.Join(err, c.Exec("ROLLBACK"))) }()
+	defer func() { err = db.gate.Explain(ctx, errors.Join(err, c.Exec("ROLLBACK"))) }()
 	log := changelog.View(c)
 	if oldest, err = log.Oldest(); err != nil {
 		return nil, 0, 0, err

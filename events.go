@@ -44,6 +44,8 @@ const (
 	EventFileReplaced EventKind = "open.file_replaced"
 	// EventFilesSetAside: files beside the database did not belong to it, and were renamed.
 	EventFilesSetAside EventKind = "open.files_set_aside"
+	// EventLogUnreadable: a database that only reads could not find out its last change.
+	EventLogUnreadable EventKind = "open.log_unreadable"
 	// EventWALLost: the -wal is gone, and the last commits with it.
 	EventWALLost EventKind = "open.wal_lost"
 
@@ -63,8 +65,8 @@ const (
 
 	// EventBarrier: something happened that the log cannot say; a snapshot follows.
 	EventBarrier EventKind = "capture.barrier"
-	// EventCloseNotNoted: the next Open cannot tell that the file is as it was left.
-	EventCloseNotNoted EventKind = "capture.close_not_noted"
+	// EventMarkerNotWritten: the clean-shutdown marker could not be written; the next Open takes a snapshot.
+	EventMarkerNotWritten EventKind = "capture.marker_not_written"
 	// EventForeignKeysOn: a PRAGMA foreign_keys=OFF inside of a transaction did nothing.
 	EventForeignKeysOn EventKind = "capture.foreign_keys_on"
 	// EventForeignWrite: another program has written to the file; a snapshot follows.

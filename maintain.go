@@ -26,11 +26,11 @@ type GarbageObject struct {
 func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([]GarbageObject, error) {
 	b, err := cfg.bucket(ctx)
 	if err != nil {
-		return nil, export(fmt.Errorf("driftdb: %w", err))
+		return nil, fail(fmt.Errorf("driftdb: %w", err))
 	}
 	m, err := b.Existing(ctx)
 	if err != nil {
-		return nil, export(err)
+		return nil, fail(err)
 	}
 	if retention == 0 {
 		retention = defaultRetention
@@ -45,7 +45,7 @@ func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([
 	cutoff := m.Prune(now, retention) // this copy of it
 	list, err := b.Garbage(ctx, m, cutoff)
 	if err != nil {
-		return nil, export(err)
+		return nil, fail(err)
 	}
 	out := make([]GarbageObject, len(list))
 	for i, g := range list {
@@ -68,5 +68,5 @@ func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err
 		return 0, 0, err
 	}
 	objects, bytes, err = db.sync.Collect(ctx)
-	return objects, bytes, export(err)
+	return objects, bytes, fail(err)
 }

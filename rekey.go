@@ -55,7 +55,7 @@ func RekeyAfterLeak(ctx context.Context, cfg RestoreConfig, progress func(RekeyR
 func rekey(ctx context.Context, cfg RestoreConfig, leaked bool, progress func(RekeyResult)) (RekeyResult, error) {
 	b, err := cfg.bucket(ctx)
 	if err != nil {
-		return RekeyResult{}, export(fmt.Errorf("driftdb: rekey: %w", err))
+		return RekeyResult{}, fail(fmt.Errorf("driftdb: rekey: %w", err))
 	}
 	public := func(r remote.Rekeyed) RekeyResult {
 		return RekeyResult{Objects: r.Objects, Changed: r.Done, Bytes: r.Bytes, Left: remote.Keys(r.Left)}
@@ -66,7 +66,7 @@ func rekey(ctx context.Context, cfg RestoreConfig, leaked bool, progress func(Re
 		}
 	})
 	if err != nil {
-		err = export(fmt.Errorf("rekey %s: %w", cfg.Name, err))
+		err = fail(fmt.Errorf("rekey %s: %w", cfg.Name, err))
 	}
 	return public(res), err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/resolve"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/objstore"
@@ -148,7 +149,7 @@ func Resolve(ctx context.Context, cfg ResolveConfig) (ResolveResult, error) {
 		out.Conflicts = append(out.Conflicts, publicConflict(c))
 	}
 	if err != nil {
-		err = export(fmt.Errorf("resolve %s: %w", cfg.Path, err))
+		err = fail(fmt.Errorf("resolve %s: %w", cfg.Path, err))
 	}
 	return out, err
 }
@@ -183,13 +184,9 @@ func (cfg ResolveConfig) resolve(ctx context.Context) (res resolve.Result, err e
 	if res, err = resolve.Run(ctx, b, opts); err != nil || !res.Resolved {
 		return res, err
 	}
-	// The note is that of the old file. Without one of the new file's, Open would take it
-	// for one that another program has put there, and store a snapshot.
-	now, err := stat(file.Path())
-	if err != nil {
-		return res, err
-	}
-	return res, note{file: now}.write(file)
+	// The clean-shutdown marker is that of the old file. Without one of the new file's, Open
+	// would take it for one that another program has put there, and store a snapshot.
+	return res, foreign.MarkClean(file)
 }
 
 // side is who is right about a table.

@@ -15,6 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
@@ -132,7 +133,7 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	began := time.Now()
 	res, err := cfg.restore(ctx)
 	if err != nil {
-		return RestoreResult{}, export(fmt.Errorf("restore %s: %w", cfg.Name, err))
+		return RestoreResult{}, fail(fmt.Errorf("restore %s: %w", cfg.Name, err))
 	}
 	r := restored(res)
 	r.Duration = time.Since(began)
@@ -203,7 +204,7 @@ func (cfg RestoreConfig) bucket(ctx context.Context) (*remote.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := remote.New(retry.Store(remote.Doubting(store), retry.Default()), cfg.Name, opts)
+	b := remote.New(wrap.Retry(wrap.Doubting(store), retry.Default()), cfg.Name, opts)
 	b.ExplainMissing(func(ctx context.Context) string { return elsewhere(ctx, store, cfg.Name) })
 	return b, nil
 }
@@ -243,7 +244,7 @@ func Verify(ctx context.Context, cfg RestoreConfig) (_ VerifyResult, err error) 
 	cfg.Path, cfg.Overwrite = work.Path(), true
 	res, err := Restore(ctx, cfg)
 	if err == nil && len(res.Damaged) > 0 {
-		err = export(fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", ")))
+		err = fail(fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", ")))
 	}
 	return VerifyResult{res, time.Now()}, err
 }
@@ -256,7 +257,7 @@ func Detach(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("driftdb: detach %s: %w", path, context.Cause(ctx))
 	}
-	return export(detach(path))
+	return fail(detach(path))
 }
 
 func detach(path string) (err error) {

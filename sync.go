@@ -3,16 +3,11 @@ package driftdb
 import (
 	"context"
 	"errors"
-	"io"
-	"iter"
-	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/retry"
-	"github.com/driftdb/driftdb-go/objstore"
 )
 
 var errNoStore = errors.New("driftdb: there is nothing to sync with; set Config.S3 or Config.Store")
@@ -39,10 +34,10 @@ func (db *DB) Flush(ctx context.Context) error {
 	if err := db.syncable("Flush"); err != nil {
 		return err
 	}
-	if err := db.noticeNow(ctx); err != nil {
-		return err
+	if err := db.writer.With(ctx, db.foreign.Notice); err != nil {
+		return fail(err)
 	}
-	return export(db.sync.Flush(ctx))
+	return fail(db.sync.Flush(ctx))
 }
 
 // Snapshot stores a snapshot that holds all that was committed before the call,
@@ -54,12 +49,12 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable("Snapshot"); err != nil {
 		return SnapshotInfo{}, err
 	}
-	if err := db.noticeNow(ctx); err != nil {
-		return SnapshotInfo{}, err
+	if err := db.writer.With(ctx, db.foreign.Notice); err != nil {
+		return SnapshotInfo{}, fail(err)
 	}
 	s, err := db.sync.Snapshot(ctx)
 	if err != nil {
-		return SnapshotInfo{}, export(err)
+		return SnapshotInfo{}, fail(err)
 	}
 	return snapshotInfo(s), nil
 }
@@ -69,7 +64,7 @@ func (db *DB) syncable(call string) error {
 	if err := db.waitsForItself(call); err != nil {
 		return err
 	}
-	if db.isClosed() {
+	if db.gate.IsShut() {
 		return ErrClosed
 	}
 	if db.cfg.ReadOnly {
@@ -84,7 +79,7 @@ func (db *DB) syncable(call string) error {
 // StartSync starts syncing in the background, unless it runs or there is
 // nothing to sync with.
 func (db *DB) StartSync() {
-	if db.sync != nil && !db.isClosed() {
+	if db.sync != nil && !db.gate.IsShut() {
 		db.sync.Start()
 	}
 }
@@ -157,16 +152,16 @@ type Metrics struct {
 
 // Metrics says how things are. It reads the disk, and uses no network.
 func (db *DB) Metrics() Metrics {
-	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal"), Barriers: db.guard.barriers.Load()}
+	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal")}
 	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes
 	m.OldestRead = db.oldestRead()
 	// A closed database has no log to measure, and nobody to tell.
 	log, _ := db.measureLog(context.Background())
-	m.LogSizeBytes = log.bytes
+	m.LogSizeBytes = log.Bytes
 	if db.cfg.ReadOnly {
 		return m
 	}
-	m.LastError = db.hub.Refused()
+	m.Barriers, m.LastError = db.foreign.Barriers(), db.hub.Refused()
 	if db.sync == nil {
 		return m
 	}
@@ -174,92 +169,14 @@ func (db *DB) Metrics() Metrics {
 	m.IsRunning, m.TotalSynced, m.SyncErrors = st.Running, st.Synced, st.Errors
 	m.SyncedSequence, m.ConfirmedSequence = st.Acked, st.Confirmed
 	m.PendingChanges = max(m.LatestSequence-st.Acked, 0)
-	if log.since != 0 {
-		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.since)), 0)
+	if log.Since != 0 {
+		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.Since)), 0)
 	}
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
 	m.Fenced, m.Behind, m.Mismatches, m.Faults = st.Fenced, st.Behind, st.Mismatches, st.Faults
 	if m.LastError == nil {
-		m.LastError = export(st.Err)
+		m.LastError = fail(st.Err)
 	}
-	m.BytesUploaded, m.Requests = db.meter.bytes.Load(), db.meter.requests.Load()
+	m.BytesUploaded, m.Requests = db.meter.Bytes.Load(), db.meter.Requests.Load()
 	return m
-}
-
-// meter counts what goes to a store.
-type meter struct {
-	objstore.Store
-	requests, bytes atomic.Int64
-
-	heard   atomic.Bool // the store has answered, if only that it refuses
-	failing atomic.Bool // the last request got no answer, or one that may pass
-}
-
-// note remembers whether a request was answered. One that its own caller gave up tells
-// nothing.
-func (m *meter) note(ctx context.Context, err error) {
-	if retry.Transient(err) {
-		if ctx.Err() == nil || errors.Is(context.Cause(ctx), errSilent) {
-			m.failing.Store(true)
-		}
-		return
-	}
-	m.heard.Store(true)
-	m.failing.Store(false)
-}
-
-// Put counts the request, and the bytes that are sent.
-func (m *meter) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
-	m.requests.Add(1)
-	counted := &countedReader{body, &m.bytes}
-	var source io.Reader = counted
-	if s, ok := body.(io.Seeker); ok {
-		source = struct {
-			io.Reader
-			io.Seeker
-		}{counted, s}
-	}
-	info, err := m.Store.Put(ctx, key, source, opts)
-	m.note(ctx, err)
-	return info, err
-}
-
-// Get counts the request.
-func (m *meter) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
-	m.requests.Add(1)
-	body, info, err := m.Store.Get(ctx, key, opts)
-	m.note(ctx, err)
-	return body, info, err
-}
-
-// List counts one request: what a store makes of it is its own affair.
-func (m *meter) List(ctx context.Context, prefix string, opts objstore.ListOptions) iter.Seq2[objstore.Info, error] {
-	m.requests.Add(1)
-	return func(yield func(objstore.Info, error) bool) {
-		for info, err := range m.Store.List(ctx, prefix, opts) {
-			m.note(ctx, err)
-			if !yield(info, err) {
-				return
-			}
-		}
-	}
-}
-
-// Delete counts the request.
-func (m *meter) Delete(ctx context.Context, key string) error {
-	m.requests.Add(1)
-	err := m.Store.Delete(ctx, key)
-	m.note(ctx, err)
-	return err
-}
-
-type countedReader struct {
-	io.Reader
-	n *atomic.Int64
-}
-
-func (r *countedReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	r.n.Add(int64(n))
-	return n, err
 }

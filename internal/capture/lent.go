@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"io"
 	"reflect"
 
@@ -86,18 +87,18 @@ func (p *prepared) QueryContext(ctx context.Context, args []driver.NamedValue) (
 
 // Exec is ExecContext with a background context.
 func (p *prepared) Exec(args []driver.Value) (driver.Result, error) {
-	return p.ExecContext(context.Background(), named(args))
+	return p.ExecContext(context.Background(), sqlite.Named(args))
 }
 
 // Query is QueryContext with a background context.
 func (p *prepared) Query(args []driver.Value) (driver.Rows, error) {
-	return p.QueryContext(context.Background(), named(args))
+	return p.QueryContext(context.Background(), sqlite.Named(args))
 }
 
 // lentRows are rows. What they say of names and declared types they know without
 // the connection.
 type lentRows struct {
-	sqlite.Rows
+	sqlite.DriverRows
 	s     *session
 	kept  sqlite.Kept
 	ended bool // there are no more: what made them has happened
@@ -108,8 +109,11 @@ func (s *session) rows(rows driver.Rows, err error) (driver.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner := rows.(sqlite.Rows) // a connection has no other ones
-	r := &lentRows{Rows: inner, s: s}
+	inner, ok := rows.(sqlite.DriverRows)
+	if !ok {
+		return nil, errors.Join(sqlite.ErrRowsShape, closeRows(rows))
+	}
+	r := &lentRows{DriverRows: inner, s: s}
 	s.loan.Keep(&r.kept, inner)
 	return r, nil
 }
@@ -119,7 +123,7 @@ func (r *lentRows) Next(dest []driver.Value) error {
 		return err
 	}
 	defer r.s.loan.Leave()
-	err := r.Rows.Next(dest)
+	err := r.DriverRows.Next(dest)
 	if err == nil {
 		return nil
 	}
@@ -147,7 +151,7 @@ func (r *lentRows) Close() error {
 
 func (r *lentRows) ColumnTypeLength(i int) (n int64, ok bool) {
 	_ = r.s.use(func() error {
-		n, ok = r.Rows.ColumnTypeLength(i)
+		n, ok = r.DriverRows.ColumnTypeLength(i)
 		return nil
 	})
 	return n, ok
@@ -156,7 +160,7 @@ func (r *lentRows) ColumnTypeLength(i int) (n int64, ok bool) {
 func (r *lentRows) ColumnTypeScanType(i int) reflect.Type {
 	t := reflect.TypeFor[string]() // the driver's own last resort
 	_ = r.s.use(func() error {
-		t = r.Rows.ColumnTypeScanType(i)
+		t = r.DriverRows.ColumnTypeScanType(i)
 		return nil
 	})
 	return t

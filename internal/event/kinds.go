@@ -7,6 +7,7 @@ const (
 	FileOutdated  Kind = "open.file_outdated"
 	FileReplaced  Kind = "open.file_replaced"
 	FilesSetAside Kind = "open.files_set_aside"
+	LogUnreadable Kind = "open.log_unreadable"
 	WALLost       Kind = "open.wal_lost"
 
 	NothingToRestore Kind = "restore.nothing"
@@ -17,7 +18,7 @@ const (
 	SnapshotDamaged  Kind = "restore.snapshot_damaged"
 
 	Barrier            Kind = "capture.barrier"
-	CloseNotNoted      Kind = "capture.close_not_noted"
+	MarkerNotWritten   Kind = "capture.marker_not_written"
 	ForeignKeysOn      Kind = "capture.foreign_keys_on"
 	ForeignWrite       Kind = "capture.foreign_write"
 	ForeignCheckFailed Kind = "capture.foreign_check_failed"

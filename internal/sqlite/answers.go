@@ -114,18 +114,8 @@ func (s answeringStmt) QueryContext(ctx context.Context, args []driver.NamedValu
 	return s.rows(s.driverStmt.QueryContext(ctx, args))
 }
 
-// Rows is all that the driver's rows can do.
-type Rows interface {
-	driver.Rows
-	driver.RowsColumnTypeDatabaseTypeName
-	driver.RowsColumnTypeLength
-	driver.RowsColumnTypeNullable
-	driver.RowsColumnTypePrecisionScale
-	driver.RowsColumnTypeScanType
-}
-
 type answeringRows struct {
-	Rows
+	DriverRows
 	answers
 }
 
@@ -133,12 +123,12 @@ func (a answers) rows(rows driver.Rows, err error) (driver.Rows, error) {
 	if err != nil {
 		return nil, a.of(err)
 	}
-	full, ok := rows.(Rows)
+	full, ok := rows.(DriverRows)
 	if !ok {
-		return nil, errors.Join(errDriverShape, rows.Close())
+		return nil, errors.Join(ErrRowsShape, rows.Close())
 	}
 	return answeringRows{full, a}, nil
 }
 
-func (r answeringRows) Next(dest []driver.Value) error { return r.of(r.Rows.Next(dest)) }
-func (r answeringRows) Close() error                   { return r.of(r.Rows.Close()) }
+func (r answeringRows) Next(dest []driver.Value) error { return r.of(r.DriverRows.Next(dest)) }
+func (r answeringRows) Close() error                   { return r.of(r.DriverRows.Close()) }

@@ -113,6 +113,28 @@ type driverConn interface {
 // DriverConn is the driver's own connection, for database/sql; its errors are *Error.
 type DriverConn = driverConn
 
+// DriverRows is all that the driver's rows can do.
+type DriverRows interface {
+	driver.Rows
+	driver.RowsColumnTypeDatabaseTypeName
+	driver.RowsColumnTypeLength
+	driver.RowsColumnTypeNullable
+	driver.RowsColumnTypePrecisionScale
+	driver.RowsColumnTypeScanType
+}
+
+// ErrRowsShape says that the driver's rows are not DriverRows.
+var ErrRowsShape = errors.New("this version of modernc.org/sqlite has other rows; build with the version that DriftDB's go.mod names")
+
+// Named are args by their places, as database/sql gives them to newer methods.
+func Named(args []driver.Value) []driver.NamedValue {
+	out := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		out[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return out
+}
+
 // Conn is one connection to a database. Only Interrupt may be called while
 // another method runs.
 type Conn struct {
@@ -163,6 +185,9 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 		return nil, errors.Join(errDriverShape, dc.Close())
 	}
 	tls, db, err := handleOf(dc)
+	if err == nil {
+		err = provePrivate()
+	}
 	if err != nil {
 		return nil, errors.Join(err, dc.Close())
 	}

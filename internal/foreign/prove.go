@@ -1,0 +1,88 @@
+package foreign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/digest/scan"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+var (
+	// ErrUnproven says that a file cannot be shown to hold what its log says and
+	// nothing else.
+	ErrUnproven = errors.New("the file cannot be shown to be as DriftDB left it")
+	// ErrAltered says that it holds something else. It is also an ErrUnproven.
+	ErrAltered = fmt.Errorf("%w: its tables are not what the log leads to", ErrUnproven)
+)
+
+// Prove shows that the tables of c's database are what its log says: the schema is
+// the one that the log knows, every table has a digest, and the rows lead to it. It
+// is for a copy of a file, of which size and time tell nothing. It reads all of it.
+//
+// What it does not see is what no digest covers: PRAGMA user_version and
+// application_id, and counters of AUTOINCREMENT without a row behind them.
+func Prove(ctx context.Context, c *sqlite.Conn) (err error) {
+	if err := c.Exec("BEGIN"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Rollback()) }()
+	seen, err := c.Int("SELECT schema FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1")
+	if err != nil {
+		return err
+	}
+	cookie, err := c.Int("PRAGMA main.schema_version")
+	if err != nil {
+		return err
+	}
+	if cookie != seen {
+		return fmt.Errorf("%w: another program has changed the schema", ErrUnproven)
+	}
+	known, err := logged(changelog.View(c))
+	if err != nil {
+		return err
+	}
+	found, err := scan.All(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := known.Compare(found); err != nil {
+		return fmt.Errorf("%w: %w", ErrAltered, err)
+	}
+	return covered(c, known)
+}
+
+// logged are the digests that the log leads to at its end.
+func logged(log *changelog.Log) (digest.Set, error) {
+	books, err := log.Books()
+	if err != nil {
+		return nil, err
+	}
+	d, err := log.Digests()
+	if err != nil {
+		return nil, err
+	}
+	err = log.Each(books.Acked+1, func(t changelog.Transaction) error {
+		return log.Entries(t, func(_ int64, e *change.Entry) error {
+			d.Known.Apply(e)
+			return nil
+		})
+	})
+	return d.Known, err
+}
+
+// covered is an ErrUnproven if there is a table of which nothing is known. Virtual
+// tables keep their contents in others, which have digests.
+func covered(c *sqlite.Conn, known digest.Set) error {
+	return c.Each(`SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
+		AND lower(name) NOT LIKE 'sqlite\_%' ESCAPE '\' AND lower(name) NOT LIKE '\_driftdb\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
+		if _, ok := known[st.Text(0)]; !ok {
+			return fmt.Errorf("%w: nothing is known of the contents of table %q", ErrUnproven, st.Text(0))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,86 @@
+package wrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// silence is how long a store may say nothing until what it says next is doubted.
+const silence = 5 * time.Minute
+
+// Doubting returns s for a program whose network may change between two requests:
+// to a captive portal, say, or a proxy with a cache. An answer to a Put without an
+// ETag is none. After a failure, and after silence, the object that was put is looked
+// at before its Put has succeeded; then, too, it may be there although Put fails.
+func Doubting(s objstore.Store) objstore.Store { return &doubting{Store: s} }
+
+type doubting struct {
+	objstore.Store
+
+	mu     sync.Mutex
+	proven time.Time // when the store was last known to be there, by the monotonic clock; zero: not since it failed
+}
+
+func (d *doubting) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
+	info, err := d.Store.Put(ctx, key, body, opts)
+	if err == nil && info.ETag == "" {
+		err = fmt.Errorf("put %q: the store has named no ETag, so nothing proves that it has the object", key)
+	}
+	if err == nil && d.doubts() {
+		err = d.look(ctx, info)
+	}
+	d.note(err)
+	return info, err
+}
+
+func (d *doubting) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
+	body, info, err := d.Store.Get(ctx, key, opts)
+	d.note(err)
+	return body, info, err
+}
+
+// look compares what the store has with what it said that it has stored.
+func (d *doubting) look(ctx context.Context, put objstore.Info) error {
+	body, got, err := d.Store.Get(ctx, put.Key, objstore.GetOptions{Length: 1})
+	if errors.Is(err, fs.ErrNotExist) { // which is a reason to put it again
+		return fmt.Errorf("put %q: the store said that it has stored it, and does not have it", put.Key)
+	}
+	if err != nil {
+		return fmt.Errorf("look at an object that was just stored: %w", err)
+	}
+	if err := body.Close(); err != nil {
+		return err
+	}
+	if got.Size != put.Size || got.ETag != put.ETag {
+		// Or somebody has replaced it meanwhile: whoever reads it finds out.
+		return fmt.Errorf("put %q: %w: the store said that it has stored %d bytes as %s, and has %d bytes as %s",
+			put.Key, objstore.ErrPrecondition, put.Size, put.ETag, got.Size, got.ETag)
+	}
+	return nil
+}
+
+func (d *doubting) doubts() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.proven.IsZero() || time.Since(d.proven) > silence
+}
+
+// note remembers how a request has ended. What only the store itself says, such as
+// that a condition does not hold, proves it as well as success.
+func (d *doubting) note(err error) {
+	proof := err == nil || errors.Is(err, objstore.ErrPrecondition) || errors.Is(err, fs.ErrNotExist)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if proof {
+		d.proven = time.Now()
+	} else {
+		d.proven = time.Time{}
+	}
+}

@@ -1,0 +1,259 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Group commit. A commit costs more than the statement that it commits, so
+// callers who find the writer taken do not wait for their turn one by one: they
+// queue their work, and whoever gets the turn next runs all of it in one
+// transaction, each piece in a savepoint of its own. A caller who finds the
+// writer free runs its own work itself, at once, without a hand-over.
+
+// maxGroup bounds how many pieces of work share a commit, and with it how long
+// the first of them waits.
+const maxGroup = 256
+
+// work is a piece of work that waits for the writer. It may be run more than
+// once: when somebody else's work spoils a group's transaction, the rest is run
+// again.
+type work struct {
+	ctx    context.Context
+	single bool // one statement: no transaction is needed around it
+	fn     func(*capture.Conn) error
+
+	state    atomic.Int32 // queued, taken or cancelled
+	err      error
+	panicked any           // what fn panicked with, for its own caller
+	done     chan struct{} // capacity 1
+}
+
+var errPanicked = errors.New("a write panicked")
+
+// run runs fn and makes a panic in it, such as one in a type of its caller's,
+// an error: it must not take along whoever runs the work for the caller.
+func (p *work) run(c *capture.Conn) (err error) {
+	p.panicked = nil
+	defer func() {
+		if v := recover(); v != nil {
+			p.panicked, err = v, errPanicked
+		}
+	}()
+	return p.fn(c)
+}
+
+// result is what the caller gets, be it a panic.
+func (p *work) result() error {
+	if p.panicked != nil {
+		panic(p.panicked)
+	}
+	return p.err
+}
+
+const (
+	queued = iota
+	taken
+	cancelled
+)
+
+type queue struct {
+	mu   sync.Mutex
+	list []*work
+}
+
+func (q *queue) push(p *work) {
+	q.mu.Lock()
+	q.list = append(q.list, p)
+	q.mu.Unlock()
+}
+
+// take removes up to maxGroup pieces whose callers still wait, into dst.
+func (q *queue) take(dst []*work) []*work {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for ; n < len(q.list) && len(dst) < maxGroup; n++ {
+		if p := q.list[n]; p.state.CompareAndSwap(queued, taken) {
+			dst = append(dst, p)
+		}
+	}
+	rest := copy(q.list, q.list[n:])
+	clear(q.list[rest:])
+	q.list = q.list[:rest]
+	return dst
+}
+
+// Do runs fn with the connection, in a commit of its own or one that is shared. single
+// says that fn runs one statement. fn's only effects are on the database and on results
+// of its caller's, since it may be run again.
+func (w *Writer) Do(ctx context.Context, single bool, fn func(*capture.Conn) error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := w.MayWrite(ctx); err != nil {
+		return err
+	}
+	err := w.submit(ctx, single, fn)
+	if err != nil && w.Hub.Contested() { // found out since
+		if err := w.MayWrite(ctx); err != nil {
+			return err
+		}
+		err = w.submit(ctx, single, fn)
+	}
+	return err
+}
+
+func (w *Writer) submit(ctx context.Context, single bool, fn func(*capture.Conn) error) error {
+	if w.try() {
+		defer w.leave()
+		return w.alone(ctx, single, fn)
+	}
+	if err := w.Own(); err != nil {
+		return err
+	}
+	p := &work{ctx: ctx, single: single, fn: fn, done: make(chan struct{}, 1)}
+	w.queue.push(p)
+	for {
+		select {
+		case <-p.done:
+			return p.result()
+		case w.turn <- struct{}{}:
+			// Those whom the last commit has woken are about to queue again.
+			runtime.Gosched()
+			w.runQueued()
+			w.leave()
+		case <-ctx.Done():
+			if p.state.CompareAndSwap(queued, cancelled) {
+				return waiting(ctx)
+			}
+			<-p.done // it is being run, and is interrupted
+			return p.result()
+		case <-w.Gate.shut:
+			if p.state.CompareAndSwap(queued, cancelled) {
+				return ErrClosed
+			}
+			<-p.done
+			return p.result()
+		}
+	}
+}
+
+// runQueued runs what has queued up. The caller has the turn.
+func (w *Writer) runQueued() {
+	w.group = w.queue.take(w.group[:0])
+	switch n := len(w.group); {
+	case n == 0:
+		return
+	case n == 1 || !w.together(w.group):
+		for _, p := range w.group {
+			p.err = w.alone(p.ctx, p.single, p.run)
+		}
+	}
+	for _, p := range w.group {
+		p.done <- struct{}{}
+	}
+	clear(w.group)
+}
+
+// together runs a group in one transaction. When the transaction as a whole
+// fails it returns false: it left nothing behind, and each piece has to be run
+// alone to find out whose fault it was. A constraint that is checked at COMMIT
+// only is an example, a caller who gives up half way is another.
+func (w *Writer) together(group []*work) bool {
+	if w.Gate.IsShut() {
+		for _, p := range group {
+			p.err = ErrClosed
+		}
+		return true
+	}
+	c := w.conn
+	c.Before()
+	defer c.After()
+	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
+		return false
+	}
+	for _, p := range group {
+		if !w.inSavepoint(p) {
+			c.Rollback()
+			return false
+		}
+	}
+	c.Before()
+	if err := c.Do("COMMIT"); err != nil {
+		c.Rollback()
+		return false
+	}
+	return true
+}
+
+// inSavepoint runs a piece of a group. It returns false when the group's
+// transaction is lost.
+func (w *Writer) inSavepoint(p *work) bool {
+	c := w.conn
+	if p.ctx.Err() != nil {
+		p.err = context.Cause(p.ctx)
+		return true
+	}
+	c.Before()
+	if c.Do("SAVEPOINT driftdb_group") != nil {
+		return false
+	}
+	stop := func() {}
+	if !p.single { // a single statement watches its context itself
+		stop = c.Watch(p.ctx)
+	}
+	p.err = w.Gate.Explain(p.ctx, p.run(c))
+	stop()
+	if c.Autocommit() {
+		return false // SQLite has rolled back everything
+	}
+	c.Before()
+	if p.err != nil && c.Do("ROLLBACK TO driftdb_group") != nil {
+		return false
+	}
+	return c.Do("RELEASE driftdb_group") == nil
+}
+
+// alone runs a piece in a commit of its own.
+func (w *Writer) alone(ctx context.Context, single bool, fn func(*capture.Conn) error) error {
+	if w.Gate.IsShut() {
+		return ErrClosed
+	}
+	c := w.conn
+	c.Before()
+	defer c.After()
+	if single && !c.Restless() {
+		if err := fn(c); !c.Overtaken(err) {
+			return w.refused(w.Gate.Explain(ctx, err))
+		}
+	}
+	stop := c.Watch(ctx)
+	defer stop()
+	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
+		return w.Gate.Explain(ctx, err)
+	}
+	defer func() { // after a panic; otherwise nothing is open any more
+		stop()
+		_ = c.Rollback()
+	}()
+	err := fn(c)
+	if err == nil && c.Autocommit() {
+		err = sqlite.ErrTxLost
+	}
+	if err == nil {
+		c.Before()
+		err = c.Do("COMMIT")
+	}
+	if err != nil {
+		stop()
+		err = errors.Join(w.Gate.Explain(ctx, err), c.Rollback())
+	}
+	return w.refused(err)
+}
