@@ -202,7 +202,7 @@ func (c *Conn) Prepare(query string) (driver.Stmt, error) {
 	return c.PrepareContext(context.Background(), query)
 }
 
-// ResetSession, IsValid and Ping are the driver's own.
+// ResetSession is the driver's own.
 func (c *Conn) ResetSession(ctx context.Context) error {
 	c.After()
 	return c.Driver.ResetSession(ctx)
