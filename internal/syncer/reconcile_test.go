@@ -13,6 +13,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -44,7 +45,7 @@ func newEpoch(t *testing.T, entries ...string) *epoch {
 	}
 	t.Cleanup(func() { log.Close() })
 	st, err := newState(Config{
-		Log: log, Logger: slog.New(slog.DiscardHandler),
+		Log: log, Logger: event.To(slog.DiscardHandler),
 		Sequence:  func() int64 { return int64(len(entries)) },
 		StandBack: func(context.Context) (func(), error) { return func() {}, nil },
 	}, context.Background())

@@ -15,11 +15,11 @@ package syncer
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -71,7 +71,7 @@ type Config struct {
 	Exclusive        bool          // do not take over from another node
 	Advisory         bool          // the store need not honour conditions
 
-	Logger *slog.Logger
+	Logger event.Log
 }
 
 // Syncer ships one database's log: it decides when what is done, and its parts do it.
@@ -123,7 +123,9 @@ func (s *Syncer) work(ctx context.Context, r request) error {
 		ailing := s.snapshots.ailing()
 		s.status.lastErr.Store(&ailing)
 	case err == nil:
-		s.status.lastErr.Store(nil)
+		if s.status.lastErr.Swap(nil) != nil {
+			s.event(event.SyncRecovered, "syncing works again")
+		}
 	case s.life.Err() != nil:
 		return ErrClosed
 	case ctx.Err() == nil:
