@@ -22,7 +22,8 @@ import (
 // made, or "" for a barrier. The change n is of the time 100n.
 func newEpoch(t *testing.T, entries ...string) *epoch {
 	t.Helper()
-	c, err := new(sqlite.Driver).Open(filepath.Join(t.TempDir(), "app.sqlite"), sqlite.Options{})
+	path := filepath.Join(t.TempDir(), "app.sqlite")
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,8 @@ func newEpoch(t *testing.T, entries ...string) *epoch {
 	}
 	t.Cleanup(func() { log.Close() })
 	st, err := newState(Config{
-		Log: log, Logger: slog.New(slog.DiscardHandler),
+		Log: log, Path: path, Logger: slog.New(slog.DiscardHandler), Limits: changelog.Limits{Bytes: 1 << 20},
+		Contest:   func(bool) {},
 		Sequence:  func() int64 { return int64(len(entries)) },
 		StandBack: func(context.Context) (func(), error) { return func() {}, nil },
 	}, context.Background())
