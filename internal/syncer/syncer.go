@@ -163,9 +163,9 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 		return err
 	}
 	if s.unsaved.is {
-		return nil // nor is there room to tidy up, or to trim the log
+		return nil // nor is there room to merge and delete, or to trim the log
 	}
-	s.tidy(ctx, r)
+	s.maintain(ctx, r)
 	if s.broken != nil { // it found that somebody else writes
 		return errors.Join(s.broken, s.branch.save(ctx))
 	}
@@ -212,10 +212,10 @@ func (s *Syncer) trim(ctx context.Context) error {
 	return err
 }
 
-// tidy keeps the bucket small and the digests complete. What fails is tried
+// maintain keeps the bucket small and the digests complete. What fails is tried
 // again with a later round: nobody waits for it. What may take long is left to
 // rounds that nobody waits for either.
-func (s *Syncer) tidy(ctx context.Context, r request) {
+func (s *Syncer) maintain(ctx context.Context, r request) {
 	s.compact.chore(ctx, "merge batches", s.compact.merge)
 	s.compact.chore(ctx, "delete merged batches", s.compact.deleteMerged)
 	if !r.collect && s.snapshots.underway() == nil {
