@@ -49,16 +49,7 @@ func (db *DB) restore(ctx context.Context, node string) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)
 	}
-	if len(res.Damaged) > 0 {
-		db.log.Warn("snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "scope", "restore", "damaged", res.Damaged)
-	}
-	if len(res.Refused) > 0 {
-		db.log.Warn("objects in the bucket are named like a part of the backup and are not; they were passed over", "scope", "restore",
-			"count", len(res.Refused), "first", res.Refused[0].Key, "error", res.Refused[0].Why)
-	}
-	if len(res.Aside) > 0 {
-		db.log.Warn("files beside the database did not belong to it; they were set aside", "scope", "restore", "files", res.Aside)
-	}
+	logPassed(db.log, res)
 	db.restored = true
 	db.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil

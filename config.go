@@ -1,6 +1,7 @@
 package driftdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -314,7 +315,10 @@ func (c Config) normalize() (Config, error) {
 }
 
 func (p RetryPolicy) policy() retry.Policy {
-	return retry.Policy{MaxRetries: max(p.MaxRetries, 0), BaseDelay: p.BaseDelay, MaxDelay: p.MaxDelay}
+	d := retry.Default()
+	return retry.Policy{
+		MaxRetries: max(cmp.Or(p.MaxRetries, d.MaxRetries), 0), BaseDelay: cmp.Or(p.BaseDelay, d.BaseDelay), MaxDelay: cmp.Or(p.MaxDelay, d.MaxDelay),
+	}
 }
 
 // openStore makes the store that a configuration names, or nil.

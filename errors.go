@@ -37,8 +37,10 @@ var (
 	ErrNoBackup = errors.New("driftdb: no backup found")
 	// ErrCorrupt: a file or a bucket is damaged.
 	ErrCorrupt = errors.New("driftdb: data is damaged")
-	// ErrRolledBack: a backup shows less than it has shown before: see RestoreConfig.Seen.
+	// ErrRolledBack: a backup shows less than it has shown before: see RestoreOptions.Seen.
 	ErrRolledBack = errors.New("driftdb: the backup has gone back")
+	// ErrNoStore: there is no store, so there is nothing to sync with, and no backup.
+	ErrNoStore = errors.New("driftdb: there is no store; set S3 or Store in the configuration")
 	// ErrKey: an encryption key is wrong or missing.
 	ErrKey = errors.New("driftdb: wrong or missing encryption key")
 	// ErrVersion: a newer version of DriftDB wrote this.
@@ -70,6 +72,7 @@ func (notFoundError) Is(target error) bool { return target == sql.ErrNoRows }
 // are looked for: a wrong key explains what also looks like damage.
 var public = []struct{ is, as error }{
 	{seal.ErrKey, ErrKey},
+	{errNowhere, ErrNoStore},
 	{syncer.ErrFenced, ErrFenced},
 	{resolve.ErrConflict, ErrConflict},
 	{resolve.ErrNoCommon, ErrNoBackup},

@@ -240,7 +240,7 @@ func ExampleDB_Changes() {
 			log.Fatal(err)
 		}
 	}
-	for c, err := range db.Changes(ctx, 1) {
+	for c, err := range db.Changes(ctx, driftdb.ChangeQuery{}) {
 		if err != nil {
 			log.Fatal(err)
 		}

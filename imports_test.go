@@ -30,7 +30,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // Nobody imports objstoretest, dbtest, mounttest and s3test: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
+		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/history", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
 		"internal/pagecache", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
 		"internal/syncer", "objstore", "objstore/s3store",
 	},
@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"internal/dbtest":       {"internal/sqlite"},
 	"internal/digest":       {"internal/change"},
 	"internal/digest/scan":  {"internal/change", "internal/digest", "internal/sqlite"},
+	"internal/history":      {"internal/change", "internal/changelog", "internal/digest", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/inside":       {},
 	"internal/mounttest":    {},
 	"internal/pagecache":    {"internal/cmem"},

@@ -26,6 +26,9 @@ var errOpenedReadOnly error = wrapped{errors.New("the database was opened with C
 func (db *DB) openReadOnly(ctx context.Context) (*DB, error) {
 	err := db.refresh(ctx)
 	if err == nil {
+		err = db.openBucket(ctx) // of which Changes and Backup read
+	}
+	if err == nil {
 		err = db.openReaders()
 	}
 	if err == nil {
@@ -78,7 +81,6 @@ func (db *DB) openReaders() error {
 		return err
 	}
 	db.path = path
-	db.cfg.S3, db.cfg.Store, db.cfg.EncryptionKeys = nil, nil, nil // the bucket's, which is not used any more
 	open := func() (*sqlite.Conn, error) { return db.openReadOnlyConn(file) }
 	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
 	db.sql = sql.OpenDB(readConnector{open})

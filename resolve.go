@@ -8,7 +8,6 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/resolve"
-	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -165,7 +164,7 @@ func (cfg ResolveConfig) resolve(ctx context.Context) (res resolve.Result, err e
 	if cfg.Prefer != "" && cfg.Prefer != Ours && cfg.Prefer != Theirs {
 		return res, fmt.Errorf("Prefer is %q; use %q or %q", cfg.Prefer, Ours, Theirs)
 	}
-	b, err := RestoreConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys}.bucket(ctx)
+	b, err := BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, OnConnect: cfg.OnConnect}.backup(ctx)
 	if err != nil {
 		return res, err
 	}
@@ -174,13 +173,9 @@ func (cfg ResolveConfig) resolve(ctx context.Context) (res resolve.Result, err e
 		return res, err
 	}
 	defer func() { err = errors.Join(err, file.Abandon()) }()
-	opts := resolve.Options{File: file, DryRun: cfg.DryRun, OnConnect: onConnect(ctx, cfg.OnConnect), Choose: cfg.side}
-	if cfg.OnProgress != nil {
-		opts.Progress = func(p restore.Progress) {
-			cfg.OnProgress(Progress{Stage: string(p.Stage), Done: p.Done, Total: p.Total})
-		}
-	}
-	if res, err = resolve.Run(ctx, b, opts); err != nil || !res.Resolved {
+	opts := resolve.Options{File: file, DryRun: cfg.DryRun, OnConnect: onConnect(ctx, b.onConnect), Choose: cfg.side}
+	opts.Progress = RestoreOptions{OnProgress: cfg.OnProgress}.progress()
+	if res, err = resolve.Run(ctx, b.bucket, opts); err != nil || !res.Resolved {
 		return res, err
 	}
 	// The note is that of the old file. Without one of the new file's, Open would take it

@@ -15,8 +15,6 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-var errNoStore = errors.New("driftdb: there is nothing to sync with; set Config.S3 or Config.Store")
-
 // SnapshotInfo describes a snapshot in the bucket.
 type SnapshotInfo struct {
 	Key      string // of the object, within the store
@@ -76,7 +74,7 @@ func (db *DB) syncable(call string) error {
 		return errOpenedReadOnly
 	}
 	if db.sync == nil {
-		return errNoStore
+		return ErrNoStore
 	}
 	return nil
 }

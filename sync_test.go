@@ -295,7 +295,7 @@ func TestOldDisk(t *testing.T) {
 	if after := keys(t, cfg.Store); !slices.Equal(before, after) {
 		t.Errorf("the old disk changed the bucket: %q", after)
 	}
-	if err := driftdb.Detach(ctx, old); !errors.Is(err, driftdb.ErrLocked) {
+	if err := driftdb.Detach(old); !errors.Is(err, driftdb.ErrLocked) {
 		t.Errorf("Detach of an open file: %v", err)
 	}
 	stale.ManualSync = false
@@ -310,12 +310,12 @@ func TestOldDisk(t *testing.T) {
 	if _, err := plain.Exec("SELECT * FROM t"); err != nil {
 		t.Fatal(err)
 	}
-	if err := driftdb.Detach(ctx, old); !errors.Is(err, driftdb.ErrLocked) {
+	if err := driftdb.Detach(old); !errors.Is(err, driftdb.ErrLocked) {
 		t.Errorf("Detach of a file that another program has open: %v", err)
 	}
 	plain.Close()
 	// The way out: the old disk begins a history of its own.
-	if err := driftdb.Detach(ctx, old); err != nil {
+	if err := driftdb.Detach(old); err != nil {
 		t.Fatal(err)
 	}
 	stale.Name, stale.ManualSync = "branch", true
@@ -416,7 +416,7 @@ func TestChanges(t *testing.T) {
 	check := func(from int64, want ...string) {
 		t.Helper()
 		var got []string
-		for c, err := range db.Changes(ctx, from) {
+		for c, err := range db.Changes(ctx, driftdb.ChangeQuery{From: from}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -442,7 +442,7 @@ func TestChanges(t *testing.T) {
 	check(3, all[2:]...)
 	exec(t, db, "DELETE FROM t WHERE id = 'a'")
 	check(3, append(slices.Clone(all[2:]), "5/5 delete t map[id:a] map[id:a v:1]>map[]")...)
-	for c, err := range db.Changes(ctx, 1) {
+	for c, err := range db.Changes(ctx, driftdb.ChangeQuery{}) {
 		if err != nil || c.Sequence != 1 {
 			t.Fatal(c, err)
 		}
