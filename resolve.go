@@ -101,7 +101,7 @@ type ResolveResult struct {
 	Resolved bool   // the file has been replaced by one that continues the bucket's history
 	Applied  int    // how many of the file's rows and definitions that took over, or would
 	Sequence int64  // the new file's last change
-	Branch   string // what the bucket keeps the old file's contents as: RestoreConfig.Branch
+	Branch   string // what the bucket keeps the old file's contents as: RestoreOptions.Branch
 	Duration time.Duration
 }
 
@@ -125,7 +125,7 @@ type ResolveResult struct {
 // rows that it names. For a unique or a foreign key the table of the Conflict decides.
 //
 // Nothing is lost: before the file is replaced, the bucket gets its contents as a
-// branch (Backup lists it, RestoreConfig.Branch restores it), which is kept for
+// branch (Backup.Info lists it, RestoreOptions.Branch restores it), which is kept for
 // Config.Retention like anything else. Whenever Resolve ends, be it by a crash, the file
 // is the old one or the new one, and it can be called again. It writes nothing into the
 // old file, and takes no epoch: if somebody else sends changes before the new file's
