@@ -10,7 +10,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
@@ -55,10 +55,10 @@ type Backup struct {
 func ListBackups(ctx context.Context, cfg BackupConfig) ([]string, error) {
 	store, err := cfg.store(ctx)
 	if err != nil {
-		return nil, export(fmt.Errorf("driftdb: %w", err))
+		return nil, fail(err)
 	}
 	names, err := remote.Databases(ctx, cfg.retrying(store))
-	return names, export(err)
+	return names, fail(err)
 }
 
 // OpenBackup opens the backup that cfg names. It uses the network: it reads the manifest
@@ -71,7 +71,7 @@ func OpenBackup(ctx context.Context, cfg BackupConfig) (*Backup, error) {
 		return nil, err
 	}
 	if _, err := b.bucket.Existing(ctx); err != nil {
-		return nil, export(err)
+		return nil, fail(err)
 	}
 	return b, nil
 }
@@ -86,7 +86,7 @@ func (db *DB) Backup() *Backup {
 func (cfg BackupConfig) open(ctx context.Context) (*Backup, error) {
 	b, err := cfg.backup(ctx)
 	if err != nil {
-		return nil, export(fmt.Errorf("driftdb: %w", err))
+		return nil, fail(err)
 	}
 	return b, nil
 }
@@ -112,13 +112,11 @@ func (cfg BackupConfig) backup(ctx context.Context) (*Backup, error) {
 	return b, nil
 }
 
-var errNowhere = errors.New("set S3 or Store: where the backup is")
-
 // store makes the store's client: the one that there is of it.
 func (cfg BackupConfig) store(ctx context.Context) (objstore.Store, error) {
 	switch {
 	case cfg.S3 == nil && cfg.Store == nil:
-		return nil, errNowhere
+		return nil, ErrNoStore
 	case cfg.S3 != nil && cfg.Store != nil:
 		return nil, errors.New("both S3 and Store are set; choose one")
 	case cfg.Retry.BaseDelay < 0 || cfg.Retry.MaxDelay < 0:
@@ -128,7 +126,7 @@ func (cfg BackupConfig) store(ctx context.Context) (objstore.Store, error) {
 }
 
 func (cfg BackupConfig) retrying(store objstore.Store) objstore.Store {
-	return retry.Store(remote.Doubting(store), cfg.Retry.policy())
+	return wrap.Retry(wrap.Doubting(store), cfg.Retry.policy())
 }
 
 // elsewhere says if a bucket without a backup under the prefix that was asked has one
@@ -178,7 +176,7 @@ func (b *Backup) Info(ctx context.Context) (BackupInfo, error) {
 	}
 	m, err := b.bucket.Existing(ctx)
 	if err != nil {
-		return BackupInfo{}, export(err)
+		return BackupInfo{}, fail(err)
 	}
 	info := BackupInfo{
 		Name: m.Name, DatabaseID: m.DatabaseID, NodeID: m.NodeID, Epoch: m.Epoch,
@@ -189,11 +187,11 @@ func (b *Backup) Info(ctx context.Context) (BackupInfo, error) {
 	}
 	branches, err := b.bucket.Branches(ctx, m.Manifest)
 	if err != nil {
-		return BackupInfo{}, export(err)
+		return BackupInfo{}, fail(err)
 	}
 	for _, br := range branches {
 		info.Branches = append(info.Branches, BranchInfo{ID: br.ID(), NodeID: br.NodeID, Epoch: br.Epoch, From: br.From, To: br.To, Bytes: br.Bytes, Time: br.Time})
 	}
 	info.Objects, info.Bytes, err = b.bucket.Usage(ctx)
-	return info, export(err)
+	return info, fail(err)
 }

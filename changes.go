@@ -56,11 +56,11 @@ type ChangeQuery struct {
 func (q ChangeQuery) query() (history.Query, error) {
 	switch {
 	case q.From < 0 || q.To < 0:
-		return history.Query{}, fmt.Errorf("driftdb: the changes %d to %d: a sequence is negative", q.From, q.To)
+		return history.Query{}, fmt.Errorf("the changes %d to %d: a sequence is negative", q.From, q.To)
 	case q.To != 0 && q.To < q.From:
-		return history.Query{}, fmt.Errorf("driftdb: the changes %d to %d end before they begin", q.From, q.To)
+		return history.Query{}, fmt.Errorf("the changes %d to %d end before they begin", q.From, q.To)
 	case q.Key != nil && q.Table == "":
-		return history.Query{}, errors.New("driftdb: ChangeQuery.Key needs Table")
+		return history.Query{}, errors.New("ChangeQuery.Key needs Table")
 	}
 	out := history.Query{From: q.From, To: q.To, Table: q.Table, Wait: q.Wait}
 	if q.Key == nil {
@@ -126,13 +126,13 @@ func (b *Backup) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, e
 }
 
 func failed(err error) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) { yield(Change{}, err) }
+	return func(yield func(Change, error) bool) { yield(Change{}, fail(err)) }
 }
 
 func exported(changes iter.Seq2[Change, error]) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		for c, err := range changes {
-			if !yield(c, export(err)) {
+			if !yield(c, fail(err)) {
 				return
 			}
 		}
@@ -161,7 +161,7 @@ func (db *DB) readLog(ctx context.Context, fn func(*sqlite.Conn) error) (err err
 	if err := l.Conn.Exec("BEGIN"); err != nil {
 		return err
 	}
-	defer func() { err = db.finish(ctx, errors.Join(err, l.Conn.Exec("ROLLBACK"))) }()
+	defer func() { err = db.gate.Explain(ctx, errors.Join(err, l.Conn.Exec("ROLLBACK"))) }()
 	return fn(l.Conn)
 }
 
@@ -178,7 +178,8 @@ func (db *DB) awaitChange(ctx context.Context, sequence int64) error {
 		case <-ticks.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-db.closed:
+		}
+		if db.gate.IsShut() {
 			return ErrClosed
 		}
 	}

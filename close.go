@@ -7,15 +7,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/retry"
 )
 
 // closeGrace is for how long Close lets go on what runs: a statement, a shared
 // commit, the function of a Tx.
 const closeGrace = 500 * time.Millisecond
-
-// writerRetry is how often Close tries to get the writer when its time is over.
-const writerRetry = 5 * time.Millisecond
 
 // lastBusyTimeout is how long Close waits for another program's lock before it
 // leaves the file without a note of how.
@@ -63,7 +61,7 @@ func (db *DB) Shutdown(ctx context.Context) error {
 
 // lastRound sends what is pending, what another program has committed among it.
 func (db *DB) lastRound(ctx context.Context) error {
-	release, err := db.standBack(ctx) // which notices that
+	release, err := db.writer.StandBack(ctx) // which notices that
 	if err == nil {
 		release()
 		err = db.sync.Leave(ctx)
@@ -80,7 +78,7 @@ func (db *DB) sendLast() error {
 		return nil
 	}
 	within := db.cfg.CloseTimeout
-	away := db.meter.failing.Load() || db.silent && !db.meter.heard.Load()
+	away := db.meter.Failing.Load() || db.silent && !db.meter.Heard.Load()
 	if away {
 		within = min(within, lastWords)
 		db.sync.Stop() // it may be waiting before it tries again
@@ -100,8 +98,8 @@ func (db *DB) sendLast() error {
 // is under way is given up by now. Without the note, the next session only waits longer
 // than it has to, or less long.
 func (db *DB) noteSilence() {
-	heard := db.meter.heard.Load()
-	if news := heard && db.silent || !heard && !db.silent && db.meter.failing.Load(); !news {
+	heard := db.meter.Heard.Load()
+	if news := heard && db.silent || !heard && !db.silent && db.meter.Failing.Load(); !news {
 		return
 	}
 	db.sync.Stop()
@@ -117,20 +115,19 @@ func (db *DB) noteSilence() {
 // committed; all connections before the note of how the file was left; and the
 // lock last of all. send sends what the engine has not sent by then.
 func (db *DB) close(deadline time.Time, send func() error) error {
-	close(db.closed)
+	db.gate.Shut()
 	if db.cfg.ReadOnly {
 		return db.closeReadOnly(deadline)
 	}
-	db.captured.Shut(ErrClosed)
+	db.lender.Shut(ErrClosed)
 	db.readers.Shut(ErrClosed)
 	err := db.recall(deadline)
 	if db.sync != nil {
-		err = errors.Join(export(send()), err)
+		err = errors.Join(fail(send()), err)
 		db.sync.Close()
 	}
 	db.guard.stop()
-	db.token <- struct{}{} // the engine's commits are done, and nobody comes after
-	return errors.Join(err, db.release(), db.giveUp())
+	return errors.Join(err, fail(errors.Join(db.release(), db.giveUp())))
 }
 
 // recall takes back every connection that somebody has. All at once: they wait
@@ -138,34 +135,11 @@ func (db *DB) close(deadline time.Time, send func() error) error {
 func (db *DB) recall(deadline time.Time) error {
 	var all sync.WaitGroup
 	var captured, readers, writer error
-	all.Go(func() { captured = db.captured.Recall(deadline) })
+	all.Go(func() { captured = db.lender.Recall(deadline) })
 	all.Go(func() { readers = db.readers.Close(deadline) })
-	writer = db.recallWriter(deadline)
+	writer = db.writer.Recall(deadline)
 	all.Wait()
 	return errors.Join(captured, readers, writer)
-}
-
-// recallWriter returns when nobody uses the writer for a transaction any more.
-func (db *DB) recallWriter(deadline time.Time) error {
-	wait := time.NewTimer(time.Until(deadline))
-	defer wait.Stop()
-	for {
-		select {
-		case db.token <- struct{}{}:
-			db.unlock()
-			return nil
-		case <-wait.C:
-		}
-		if tx := db.running.Load(); tx != nil {
-			if taken, err := tx.loan.Recall(ErrClosed, deadline); taken {
-				db.unlock() // the token was the transaction's
-				return err
-			}
-		}
-		db.writer.Interrupt()
-		db.logs.Interrupt() // the engine takes the writer's turn for its own small commits
-		wait.Reset(writerRetry)
-	}
 }
 
 // release frees whatever of an open database there is.
@@ -182,10 +156,11 @@ func (db *DB) release() error {
 		errs = append(errs, db.checkpoints.Close())
 	}
 	if db.writer != nil {
-		patience := fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds())
-		errs = append(errs, db.writer.Rollback(), db.writer.Exec(patience))
-		db.leave()
-		errs = append(errs, db.writer.Close())
+		errs = append(errs, db.writer.Close(func(c *capture.Conn) error {
+			err := c.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds()))
+			db.leave(c)
+			return err
+		}))
 	}
 	if db.file != nil {
 		errs = append(errs, db.file.Unhold())
@@ -205,7 +180,7 @@ func (db *DB) disconnect() error {
 		db.sync.Close()
 	}
 	err := db.release()
-	db.sync, db.sql, db.captured, db.readers = nil, nil, nil, nil
+	db.sync, db.sql, db.lender, db.readers = nil, nil, nil, nil
 	db.checkpoints, db.writer, db.logs, db.first = nil, nil, nil, nil
 	return err
 }
@@ -219,21 +194,10 @@ func (db *DB) giveUp() error {
 	return err
 }
 
-// ownTx is an error if the caller, who has found the writer taken, is called by
-// the very transaction that has it.
-func (db *DB) ownTx() error {
-	if db.running.Load() == nil || !db.txs.Here() {
-		return nil
-	}
-	return errOwnTx
-}
-
-var errOwnTx = errors.New("driftdb: the transaction whose function this is called from has the only writer, so it would wait for itself: write through the transaction, with tx.Exec, In(tx) of a repository, or Tx.Savepoint for a transaction in it")
-
 // waitsForItself refuses a call from where it would wait for its own caller.
 func (db *DB) waitsForItself(call string) error {
 	switch {
-	case db.running.Load() != nil && db.txs.Here():
+	case db.writer.Inside():
 		return fmt.Errorf("driftdb: %s in the function of a Tx would wait for itself: call it when Tx has returned", call)
 	case db.inEvent():
 		return fmt.Errorf("driftdb: %s in OnEvent or a Logger's handler would wait for itself: call it on another goroutine, and do not wait for that", call)

@@ -54,26 +54,17 @@ func place(table, column string) string {
 	return ""
 }
 
-// tableError is err as users get it from work on a table ("": on none in
-// particular).
-func tableError(table string, err error) error {
-	if err == nil {
+// schemaError returns nil if err is something else.
+func schemaError(table string, err error) error {
+	e, ok := errors.AsType[*schema.Error](err)
+	if !ok {
 		return nil
 	}
-	if e, ok := errors.AsType[*schema.Error](err); ok {
-		out := SchemaError(*e)
-		if out.Table == "" {
-			out.Table = table
-		}
-		return &out
+	out := SchemaError(*e)
+	if out.Table == "" {
+		out.Table = table
 	}
-	if e := constraintError(table, err); e != nil {
-		return e
-	}
-	if table == "" {
-		return err
-	}
-	return fmt.Errorf("table %q: %w", table, err)
+	return &out
 }
 
 var constraintKinds = map[int]string{

@@ -8,7 +8,7 @@ import (
 )
 
 // errReadDone is never seen: nobody uses a reader that was put back.
-var errReadDone = errors.New("driftdb: the read has ended")
+var errReadDone = errors.New("the read has ended")
 
 // cursor is a query whose rows are handed out one by one. Between two of them the
 // caller's code runs, and meanwhile the connection may be taken away, or the
@@ -31,13 +31,13 @@ func (c conn) open(ctx context.Context, query string, bind func(*sqlite.Stmt)) (
 	} else {
 		var err error
 		if cur.loan, err = c.db.readers.Get(ctx); err != nil {
-			return nil, export(err)
+			return nil, err
 		}
 	}
 	err := cur.use(func() (err error) {
 		c := cur.loan.Conn
 		if cur.tx != nil && cur.tx.w != nil {
-			cur.tx.w.Before()
+			cur.tx.w.Conn().Before()
 		}
 		if cur.st, err = c.Cached(query); err != nil {
 			return err
@@ -57,16 +57,16 @@ func (c conn) open(ctx context.Context, query string, bind func(*sqlite.Stmt)) (
 // use runs fn, which uses the connection.
 func (cur *cursor) use(fn func() error) error {
 	if cur.tx != nil {
-		return cur.db.finish(cur.ctx, cur.tx.use(cur.ctx, fn))
+		return cur.db.gate.Explain(cur.ctx, cur.loan.InTx(cur.ctx, fn))
 	}
 	if err := cur.loan.Enter(); err != nil {
 		return err
 	}
 	defer cur.loan.Leave()
-	if err := cur.ctx.Err(); err != nil {
-		return err
+	if cur.ctx.Err() != nil {
+		return context.Cause(cur.ctx)
 	}
-	return cur.db.finish(cur.ctx, fn())
+	return cur.db.gate.Explain(cur.ctx, fn())
 }
 
 // next reads a row by decode, or says that there are no more.
@@ -85,7 +85,7 @@ func (cur *cursor) end() {
 	if cur.loan.Enter() == nil {
 		_ = cur.loan.Drop(&cur.kept)
 		if cur.tx != nil && cur.tx.w != nil {
-			cur.tx.w.After()
+			cur.tx.w.Conn().After()
 		}
 		cur.loan.Leave()
 	}

@@ -4,23 +4,22 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
-	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/wrap"
+	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
 // DB is an open database. Its methods may be called from many goroutines.
@@ -45,18 +44,14 @@ type DB struct {
 	clock    clock
 	restored bool // Open has made the file
 
-	hub      *capture.Hub
-	token    chan struct{} // held by whoever uses writer
-	writer   *capture.Conn
-	running  atomic.Pointer[Tx] // that has the writer; nil: somebody else, or nobody
-	txs      inside.Place       // the functions of Tx
-	queue    queue              // work that waits for the writer
-	group    []*work            // of whoever holds token
-	cache    *pagecache.Budget  // of all connections
-	readers  *sqlite.Pool
-	captured *capture.Connector // the connections of sql
-	sql      *sql.DB
-	logs     *changelog.Log
+	gate    *writer.Gate
+	hub     *capture.Hub
+	writer  *writer.Writer
+	cache   *pagecache.Budget // of all connections
+	readers *sqlite.Pool
+	lender  lender // of the connections of sql
+	sql     *sql.DB
+	logs    *changelog.Log
 
 	checkpoints *sqlite.Checkpointer // of all of these
 
@@ -65,7 +60,7 @@ type DB struct {
 	silent bool           // it did not answer a session that has just ended
 
 	lockUntil time.Time // when Open waits no longer for others to let go
-	meter     *meter
+	meter     *wrap.Meter
 	sync      *syncer.Syncer
 
 	measured int64 // what the hub had logged when the log was measured last; 0: not yet. The guard's
@@ -73,89 +68,34 @@ type DB struct {
 	definitions definitions
 
 	closeOnce sync.Once
-	closed    chan struct{}
 	closeErr  error
 }
 
-// lock waits for the writer.
-func (db *DB) lock(ctx context.Context) error {
-	if db.cfg.ReadOnly {
-		return errOpenedReadOnly
-	}
-	select {
-	case db.token <- struct{}{}:
-	default:
-		if err := db.ownTx(); err != nil && ctx.Err() == nil {
-			return err
-		}
-		select {
-		case db.token <- struct{}{}:
-		case <-ctx.Done():
-			return fmt.Errorf("driftdb: waiting for the writer: %w", context.Cause(ctx))
-		case <-db.closed:
-			return ErrClosed
-		}
-	}
-	if db.isClosed() {
-		db.unlock()
-		return ErrClosed
-	}
-	return nil
+// lender gives database/sql its connections, and takes them back.
+type lender interface {
+	driver.Connector
+	OldestRead() time.Duration
+	Shut(why error)
+	Recall(deadline time.Time) error
 }
 
-func (db *DB) unlock() { <-db.token }
-
-// mayWrite is called before what is going to write, without the writer: it takes the
-// database over from another node that may be writing. It happens once in a session, and
-// waits for the bucket as long as Open does.
-func (db *DB) mayWrite(ctx context.Context) error {
-	if db.cfg.ReadOnly {
-		return errOpenedReadOnly
-	}
-	if !db.hub.Contested() {
-		return nil
-	}
-	return export(db.sync.TakeOver(ctx, db.direct, checkTimeout))
-}
-
-// standBack keeps the writer from writing, until release is called, while a commit
-// of our own is made. What others have committed is noticed first, or that would be
-// refused.
-func (db *DB) standBack(ctx context.Context) (release func(), err error) {
-	select {
-	case db.token <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if err := db.notice(); err != nil {
-		db.unlock()
-		return nil, err
-	}
-	return db.unlock, nil
+// takeOver takes the database over from another node that may be writing. It waits for
+// the bucket as long as Open does.
+func (db *DB) takeOver(ctx context.Context) error {
+	return db.sync.TakeOver(ctx, db.direct, checkTimeout)
 }
 
 // exclusive runs fn, which makes a commit of our own to the log, while the writer
 // stands back. The wait for another program's lock ends with ctx.
 func (db *DB) exclusive(ctx context.Context, fn func() error) error {
-	release, err := db.standBack(ctx)
+	release, err := db.writer.StandBack(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	stop := db.logs.Watch(ctx)
 	defer stop()
-	return db.finish(ctx, fn())
-}
-
-// refused explains a write that failed because writes are refused.
-func (db *DB) refused(err error) error {
-	if err == nil {
-		return nil
-	}
-	if why := db.hub.Refused(); why != nil && !sqlite.IsConstraint(err) && !errors.Is(err, why) {
-		return errors.Join(why, err)
-	}
-	return err
+	return db.gate.Explain(ctx, fn())
 }
 
 // Exec runs a script of one or more statements on the writer. Each statement
@@ -164,28 +104,11 @@ func (db *DB) refused(err error) error {
 func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	values, err := named(args)
 	if err != nil {
-		return nil, err
+		return nil, fail(err)
 	}
-	res, err := db.exec(ctx, query, values)
-	if errors.Is(err, capture.ErrContested) { // it has left nothing behind
-		if err = db.mayWrite(ctx); err == nil {
-			res, err = db.exec(ctx, query, values)
-		}
-	}
-	return res, err
-}
-
-func (db *DB) exec(ctx context.Context, query string, values []driver.NamedValue) (sql.Result, error) {
-	if err := db.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer db.unlock()
-	res, err := db.writer.ExecContext(ctx, query, values)
-	if !db.writer.Autocommit() {
-		err = errors.Join(err, errors.New("driftdb: the script left a transaction open, which was rolled back; use Tx"), db.writer.Rollback())
-	}
+	res, err := db.writer.Exec(ctx, query, values)
 	if err != nil {
-		return nil, tableError("", db.refused(db.finish(ctx, err)))
+		return nil, fail(err)
 	}
 	return res, nil
 }
@@ -240,7 +163,7 @@ func (db *DB) IntegrityCheck(ctx context.Context) error {
 	if err == nil && len(wrong) > 0 {
 		err = fmt.Errorf("%w: %s: %s", ErrCorrupt, db.path, strings.Join(wrong, "; "))
 	}
-	return err
+	return fail(err)
 }
 
 // Vacuum rebuilds the file without its free pages. It needs as much free disk

@@ -43,11 +43,11 @@ func Define[T any](ctx context.Context, db *DB, table string) (*Repository[T], e
 	}
 	plan, err := schema.StructOf(t)
 	if err != nil {
-		return nil, tableError(table, err)
+		return nil, failAt(table, err)
 	}
 	tab, err := db.define(ctx, table, plan.Columns)
 	if err != nil {
-		return nil, tableError(table, err)
+		return nil, failAt(table, err)
 	}
 	return &Repository[T]{at: db.conn(), table: tab, codec: structCodec[T]{plan}}, nil
 }
@@ -58,7 +58,7 @@ func Define[T any](ctx context.Context, db *DB, table string) (*Repository[T], e
 func (db *DB) Define(ctx context.Context, table string, s Schema) (*Repository[Record], error) {
 	tab, err := db.define(ctx, table, s.columns())
 	if err != nil {
-		return nil, tableError(table, err)
+		return nil, failAt(table, err)
 	}
 	return &Repository[Record]{at: db.conn(), table: tab, codec: recordCodec{tab}}, nil
 }

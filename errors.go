@@ -3,7 +3,6 @@ package driftdb
 import (
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -16,6 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/writer"
 	lib "modernc.org/sqlite/lib"
 )
 
@@ -72,7 +72,6 @@ func (notFoundError) Is(target error) bool { return target == sql.ErrNoRows }
 // are looked for: a wrong key explains what also looks like damage.
 var public = []struct{ is, as error }{
 	{seal.ErrKey, ErrKey},
-	{errNowhere, ErrNoStore},
 	{syncer.ErrFenced, ErrFenced},
 	{resolve.ErrConflict, ErrConflict},
 	{resolve.ErrNoCommon, ErrNoBackup},
@@ -99,44 +98,72 @@ var public = []struct{ is, as error }{
 	{dbfile.ErrLocked, ErrLocked},
 	{dbfile.ErrReplaced, ErrFileReplaced},
 	{syncer.ErrClosed, ErrClosed},
+	{writer.ErrClosed, ErrClosed},
 }
-
-// wrapped is an error of ours that is also one of the public ones.
-type wrapped struct{ err, as error }
 
 const ours = "driftdb: "
 
-// Error begins with "driftdb: " once, whoever has put it there.
-func (w wrapped) Error() string   { return ours + strings.TrimPrefix(w.err.Error(), ours) }
-func (w wrapped) Unwrap() []error { return []error{w.err, w.as} }
+// failure is an error as users get it.
+type failure struct {
+	table string // "": it is about none in particular
+	err   error
+	as    []error // the public errors that it is, too
+}
 
-// unsent is an error of Close that is also ErrUnsent, whatever else it is.
-type unsent struct{ error }
+// Error begins with "driftdb: ", and has that once, whoever has put it there.
+func (f *failure) Error() string {
+	said := strings.TrimPrefix(f.err.Error(), ours)
+	return ours + place(f.table, "") + strings.ReplaceAll(said, ": "+ours, ": ")
+}
 
-func (u unsent) Unwrap() []error { return []error{u.error, ErrUnsent} }
+func (f *failure) Unwrap() []error { return append([]error{f.err}, f.as...) }
 
-// export makes err comparable with the public errors.
-func export(err error) error {
+// fail is err as users get it. Every error that the package returns comes from here or
+// from failAt, where it is made comparable with the public errors; one that has been
+// here before stays as it is.
+func fail(err error) error { return failAt("", err) }
+
+// failAt is fail for work on a table.
+func failAt(table string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, syncer.ErrUnsent) && !errors.Is(err, ErrUnsent) {
-		return export(unsent{err})
+	if e := schemaError(table, err); e != nil {
+		return e
 	}
+	if e := constraintError(table, err); e != nil {
+		return e
+	}
+	as := publicOf(err)
+	if len(as) == 0 && table == "" && strings.HasPrefix(err.Error(), ours) {
+		return err
+	}
+	return &failure{table, err, as}
+}
+
+// publicOf are the public errors that err is, and does not say yet.
+func publicOf(err error) (as []error) {
+	if errors.Is(err, syncer.ErrUnsent) && !errors.Is(err, ErrUnsent) { // whatever else it is
+		as = append(as, ErrUnsent)
+	}
+	if other := explanation(err); other != nil && !errors.Is(err, other) {
+		as = append(as, other)
+	}
+	return as
+}
+
+// explanation is the public error that explains err best, or nil.
+func explanation(err error) error {
 	for _, p := range public {
-		if errors.Is(err, p.is) && !errors.Is(err, p.as) {
-			return wrapped{err, p.as}
+		if errors.Is(err, p.is) {
+			return p.as
 		}
 	}
-	if sqlite.Code(err)&0xff == lib.SQLITE_READONLY && !errors.Is(err, ErrReadOnly) {
-		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	switch code := sqlite.Code(err); {
+	case code&0xff == lib.SQLITE_READONLY:
+		return ErrReadOnly
+	case sqlite.IsNotDatabase(err) && code != lib.SQLITE_CORRUPT_VTAB: // which a virtual table says of rows that are not what a statement takes them for
+		return ErrCorrupt
 	}
-	// A virtual table says that of rows which are not what a statement takes them for.
-	if sqlite.IsNotDatabase(err) && sqlite.Code(err) != lib.SQLITE_CORRUPT_VTAB && !errors.Is(err, ErrCorrupt) {
-		return wrapped{err, ErrCorrupt}
-	}
-	if u, ok := err.(unsent); ok {
-		return wrapped{u.error, ErrUnsent}
-	}
-	return err
+	return nil
 }

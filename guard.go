@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -78,7 +79,7 @@ func (db *DB) lost(err error) error {
 	if err == nil || !errors.Is(err, dbfile.ErrReplaced) {
 		return err
 	}
-	err = export(fmt.Errorf("%w. Writes are refused from now on. What was committed before is in the old file, if that exists anywhere, and is sent to the bucket, if there is one. Close the database, put the right file in its place, and open it again", err))
+	err = fail(fmt.Errorf("%w. Writes are refused from now on. What was committed before is in the old file, if that exists anywhere, and is sent to the bucket, if there is one. Close the database, put the right file in its place, and open it again", err))
 	if db.hub.Refused() == nil {
 		db.hub.Refuse(err)
 		db.guard.lose(err)
@@ -98,40 +99,39 @@ func (db *DB) setWALAside() error {
 
 // leave notes how the file is left, unless there is something to notice. It is
 // called when only the writer is still open.
-func (db *DB) leave() {
+func (db *DB) leave(c *capture.Conn) {
 	if db.lost(db.file.CheckSize(true)) != nil {
 		db.guard.report(db)
 		return
 	}
-	if err := db.writeNote(); err != nil && !sqlite.IsBusy(err) {
+	if err := db.writeNote(c); err != nil && !sqlite.IsBusy(err) {
 		db.log.Warn("how the file is left could not be noted; the next Open will take a snapshot", "scope", "capture", "error", err)
 	}
 }
 
-func (db *DB) writeNote() error {
+func (db *DB) writeNote(c *capture.Conn) error {
 	if db.cfg.Path == memory || db.checkFile() != nil {
 		return nil
 	}
 	// Closing would do it, and change the file after we have looked at it. It
 	// waits for nobody: whoever still reads finishes it.
-	if err := db.writer.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+	if err := c.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 		return err
 	}
-	return db.noteState(false)
+	return db.noteState(c, false)
 }
 
 // noteOpen notes which file was opened. A crash may follow: then the WAL tells of
 // what was committed since, if it is the one that belongs to this file.
-func (db *DB) noteOpen() error {
+func (db *DB) noteOpen(c *capture.Conn) error {
 	if db.cfg.Path == memory {
 		return nil
 	}
-	return db.noteState(true)
+	return db.noteState(c, true)
 }
 
 // noteState notes the state of the file, and which file it is.
-func (db *DB) noteState(open bool) error {
-	c := db.writer
+func (db *DB) noteState(c *capture.Conn, open bool) error {
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (db *DB) noteState(open bool) error {
 // noteCut notes the state of the file when a checkpoint has cut its WAL. Were we
 // killed then, there would be no commit of ours in the WAL to tell by. The caller
 // holds the writer.
-func (db *DB) noteCut() error {
+func (db *DB) noteCut(c *capture.Conn) error {
 	if size, err := db.file.WALSize(); err != nil || size > 0 {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (db *DB) noteCut() error {
 	if err != nil || now == db.guard.noted {
 		return err
 	}
-	return db.writeNote()
+	return db.writeNote(c)
 }
 
 // guard is the goroutine that looks now and then, and tells what was found.
@@ -259,41 +259,26 @@ func (g *guard) report(db *DB) {
 // tick looks, unless somebody uses the writer, whose commit looks itself. What
 // went wrong is told when the writer is free again: OnEvent may want to write.
 func (g *guard) tick(db *DB) {
-	select {
-	case db.token <- struct{}{}:
-	default:
-		return
-	}
-	err := errors.Join(db.notice(), db.noteCut())
-	db.unlock()
-	if err != nil && !sqlite.IsBusy(err) && !db.isClosed() {
+	err := db.writer.IfFree(func(c *capture.Conn) error { return errors.Join(db.notice(c), db.noteCut(c)) })
+	if err != nil && !sqlite.IsBusy(err) && !db.gate.IsShut() {
 		db.log.Warn("looking for changes by other programs failed", "scope", "capture", "error", err)
 	}
 }
 
 // cap keeps the unsent log within its bound.
 func (g *guard) cap(ctx context.Context, db *DB) {
-	if err := db.capLog(ctx); err != nil && ctx.Err() == nil && !db.isClosed() {
+	if err := db.capLog(ctx); err != nil && ctx.Err() == nil && !db.gate.IsShut() {
 		db.log.Warn("the unsent log could not be bounded; it grows until that works", "scope", "sync", "error", err)
 	}
 }
 
-// noticeNow notices what was committed by others before the call.
-func (db *DB) noticeNow(ctx context.Context) error {
-	if err := db.lock(ctx); err != nil {
-		return err
-	}
-	defer db.unlock()
-	return export(db.notice())
-}
-
 // notice commits a barrier if somebody else has committed. The caller holds the
 // writer. It costs next to nothing when nobody has.
-func (db *DB) notice() error {
-	if db.writer.Unmissed() || db.hub.Refused() != nil {
+func (db *DB) notice(c *capture.Conn) error {
+	if c.Unmissed() || db.hub.Refused() != nil {
 		return nil
 	}
-	return db.writer.Barrier(changedSchema, true)
+	return c.Barrier(changedSchema, true)
 }
 
 // reportCascade tells of rows that went with others in a transaction that had meant to

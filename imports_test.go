@@ -31,8 +31,8 @@ const modulePath = "github.com/driftdb/driftdb-go"
 var mayImport = map[string][]string{
 	".": {
 		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/history", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
-		"internal/pagecache", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
-		"internal/syncer", "objstore", "objstore/s3store",
+		"internal/pagecache", "internal/readsql", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
+		"internal/syncer", "internal/wrap", "internal/writer", "objstore", "objstore/s3store",
 	},
 	"cmd/driftdb":           {".", "internal/terminal", "objstore", "objstore/s3store"},
 	"internal/apply":        {"internal/change", "internal/sqlite"},
@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 	"internal/inside":       {},
 	"internal/mounttest":    {},
 	"internal/pagecache":    {"internal/cmem"},
+	"internal/readsql":      {"internal/sqlite"},
 	"internal/remote":       {"internal/change", "internal/digest", "internal/retry", "internal/seal", "internal/segment", "objstore"},
 	"internal/repair":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite"},
 	"internal/resolve":      {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "internal/syncer"},
@@ -61,6 +62,8 @@ var mayImport = map[string][]string{
 	"internal/sqlite":       {"internal/cmem", "internal/pagecache"},
 	"internal/syncer":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "objstore"},
 	"internal/terminal":     {},
+	"internal/wrap":         {"internal/retry", "objstore"},
+	"internal/writer":       {"internal/capture", "internal/inside", "internal/sqlite"},
 	"objstore":              {},
 	"objstore/objstoretest": {"objstore"},
 	"objstore/s3store":      {"objstore"},

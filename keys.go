@@ -25,11 +25,11 @@ func KeysFromEnv() ([]string, error) {
 		keys[i] = strings.TrimSpace(keys[i])
 	}
 	if len(keys) == 1 && keys[0] == "" {
-		return nil, export(fmt.Errorf("%w: the environment variable %s is not set; openssl rand -hex 32 makes a key",
+		return nil, fail(fmt.Errorf("%w: the environment variable %s is not set; openssl rand -hex 32 makes a key",
 			seal.ErrKey, KeyVariable))
 	}
 	if _, err := seal.ParseKeys(keys); err != nil {
-		return nil, export(fmt.Errorf("the environment variable %s: %w", KeyVariable, err))
+		return nil, fail(fmt.Errorf("the environment variable %s: %w", KeyVariable, err))
 	}
 	return keys, nil
 }

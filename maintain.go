@@ -28,7 +28,7 @@ func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]Garbag
 	}
 	list, err := b.bucket.Collectable(ctx, cmp.Or(retention, defaultRetention))
 	if err != nil || list == nil {
-		return nil, export(err)
+		return nil, fail(err)
 	}
 	out := make([]GarbageObject, len(list))
 	for i, g := range list {
@@ -51,5 +51,5 @@ func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err
 		return 0, 0, err
 	}
 	objects, bytes, err = db.sync.Collect(ctx)
-	return objects, bytes, export(err)
+	return objects, bytes, fail(err)
 }

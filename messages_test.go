@@ -15,7 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// TestNothingSaidTwice: no error says a thing twice, as errors do that are wrapped by each
+// TestNothingSaidTwice: every error begins with whose it is, and none says a thing twice, as errors do that are wrapped by each
 // function on their way with what it has been called with.
 func TestNothingSaidTwice(t *testing.T) {
 	for _, failures := range []func(*testing.T, func(string, error)){
@@ -28,6 +28,10 @@ func TestNothingSaidTwice(t *testing.T) {
 				return
 			}
 			t.Logf("%s: %v", what, err)
+			elsewhere := strings.HasPrefix(what, "SQL ") || strings.HasPrefix(what, "a store ") // of database/sql, and of objstore
+			if !elsewhere && !strings.HasPrefix(err.Error(), "driftdb: ") {
+				t.Errorf("%s: it does not say whose error it is: %v", what, err)
+			}
 			if again := repeated(err.Error()); again != "" {
 				t.Errorf("%s: %q is there twice: %v", what, again, err)
 			}

@@ -12,10 +12,7 @@ const oldRead = time.Minute
 
 // oldestRead is the age of the oldest read of the program's own.
 func (db *DB) oldestRead() time.Duration {
-	if db.cfg.ReadOnly {
-		return db.readers.OldestRead()
-	}
-	return max(db.readers.OldestRead(), db.captured.OldestRead())
+	return max(db.readers.OldestRead(), db.lender.OldestRead())
 }
 
 // warnOfRead warns of a read that lasts while the WAL outgrows its limit: once, and

@@ -13,13 +13,13 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
-	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/wrap"
+	"github.com/driftdb/driftdb-go/internal/writer"
 	lib "modernc.org/sqlite/lib"
 )
 
@@ -51,7 +51,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 }
 
 func newDB(ctx context.Context, cfg Config) *DB {
-	db := &DB{cfg: cfg, log: cfg.Logger, token: make(chan struct{}, 1), txs: inside.New(), closed: make(chan struct{}), guard: guard{wake: make(chan struct{}, 1)}}
+	db := &DB{cfg: cfg, log: cfg.Logger, gate: writer.NewGate(), guard: guard{wake: make(chan struct{}, 1)}}
 	db.cache = pagecache.New(cfg.CacheBytes)
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	return db
@@ -69,7 +69,7 @@ func (db *DB) opened(ctx context.Context) (*DB, error) {
 		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
 			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
 		}
-		return nil, errors.Join(export(db.opening(err)), db.disconnect(), db.abandon())
+		return nil, errors.Join(fail(db.opening(err)), db.disconnect(), db.abandon())
 	}
 	return db, nil
 }
@@ -133,7 +133,7 @@ func (db *DB) start(ctx context.Context) error {
 	if err := db.openConns(); err != nil {
 		return err
 	}
-	if err := db.noteOpen(); err != nil {
+	if err := db.writer.With(ctx, db.noteOpen); err != nil {
 		return err
 	}
 	if err := db.checkClock(); err != nil {
@@ -218,12 +218,12 @@ func (db *DB) openBucket(ctx context.Context) error {
 	}
 	db.cfg.S3, db.cfg.EncryptionKeys = nil, nil // the bucket has them, and nobody else
 	if db.cfg.AdvisoryFencing {
-		store = remote.Advisory(store)
+		store = wrap.Advisory(store)
 	}
-	db.meter = &meter{Store: store}
-	doubting := remote.Doubting(db.meter)
-	db.direct = remote.New(prompt{doubting, db.patience}, db.cfg.Name, opts)
-	db.bucket = remote.New(retry.Store(doubting, db.cfg.Retry.policy()), db.cfg.Name, opts)
+	db.meter = &wrap.Meter{Store: store}
+	doubting := wrap.Doubting(db.meter)
+	db.direct = remote.New(wrap.Prompt(doubting, db.patience), db.cfg.Name, opts)
+	db.bucket = remote.New(wrap.Retry(doubting, db.cfg.Retry.policy()), db.cfg.Name, opts)
 	return nil
 }
 
@@ -268,10 +268,7 @@ func (db *DB) adopt(ctx context.Context) (err error) {
 		}
 	})
 	db.hub.Watch(db.checkFile)
-	if db.writer, err = capture.Open(db.path, db.options(), db.hub); err != nil {
-		return err
-	}
-	return db.file.Watch()
+	return nil
 }
 
 // admit gives the file our tables, and finds out whether it belongs to this
@@ -348,16 +345,24 @@ func (db *DB) openReader(opts sqlite.Options) (*sqlite.Conn, error) {
 
 // openConns opens the connections that the database works with.
 func (db *DB) openConns() (err error) {
-	if err := db.writer.Barrier(changedSchema, true); err != nil {
-		return err
-	}
 	if db.logs, err = changelog.Open(db.first); err != nil {
 		return err
 	}
 	db.first = nil // it is closed with the log
+	c, err := db.openCaptured()
+	if err != nil {
+		return err
+	}
+	db.writer = writer.New(c, writer.Options{
+		Hub: db.hub, Gate: db.gate, Log: db.log, TakeOver: db.takeOver, Notice: db.notice, Interrupt: db.logs.Interrupt,
+	})
+	if err := errors.Join(db.file.Watch(), c.Barrier(changedSchema, true)); err != nil {
+		return err
+	}
 	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	db.captured = capture.NewConnector(db.openCaptured, db.ownTx, db.mayWrite)
-	db.sql = sql.OpenDB(db.captured)
+	db.lender = capture.NewConnector(db.openCaptured,
+		func() error { return fail(db.writer.Own()) }, func(ctx context.Context) error { return fail(db.writer.MayWrite(ctx)) })
+	db.sql = sql.OpenDB(db.lender)
 	db.sql.SetConnMaxIdleTime(time.Minute)
 	return nil
 }
@@ -367,7 +372,7 @@ func (db *DB) openSync() (err error) {
 	db.sync, err = syncer.New(syncer.Config{
 		Log: db.logs, Bucket: db.bucket, Path: db.path,
 		Sequence: db.hub.Sequence, Advance: db.hub.Advance,
-		StandBack: db.standBack, Refuse: func(err error) { db.hub.Refuse(export(err)) }, Contest: db.hub.Contest,
+		StandBack: db.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(fail(err)) }, Contest: db.hub.Contest,
 		Writer: func() (*sqlite.Conn, error) {
 			opts := db.options()
 			opts.Synchronous, opts.ForeignKeys, opts.Distrust = sqlite.SyncFull, false, true
@@ -455,7 +460,7 @@ func (db *DB) judge(ctx context.Context, err error) error {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions), errors.Is(err, remote.ErrHeadless),
-		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(export(err), ErrKey), errors.Is(export(err), ErrVersion):
+		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(fail(err), ErrKey), errors.Is(fail(err), ErrVersion):
 		return err
 	}
 	db.log.Warn("the file could not be compared with its bucket; the database works, and sync goes on trying", "scope", "sync", "error", err)

@@ -12,15 +12,17 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/readsql"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
 // A database that is opened with Config.ReadOnly is a pool of connections that only
 // read, and nothing else: no lock, writer, engine or guard. SQLite itself lets them
 // work beside the writer's. What would write asks for the writer, which is refused in
-// lock, mayWrite and syncable.
+// its None, and in syncable.
 
-var errOpenedReadOnly error = wrapped{errors.New("the database was opened with Config.ReadOnly; open it without to write, or to use the bucket"), ErrReadOnly}
+var errOpenedReadOnly error = &failure{err: errors.New("the database was opened with Config.ReadOnly; open it without to write, or to use the bucket"), as: []error{ErrReadOnly}}
 
 // openReadOnly opens the file for reading only.
 func (db *DB) openReadOnly(ctx context.Context) (*DB, error) {
@@ -32,13 +34,14 @@ func (db *DB) openReadOnly(ctx context.Context) (*DB, error) {
 		err = db.openReaders()
 	}
 	if err == nil {
+		db.writer = writer.None(errOpenedReadOnly)
 		return db, nil
 	}
 	if db.readers != nil {
 		db.readers.Shut(ErrClosed)
 		err = errors.Join(err, db.readers.Close(time.Now()))
 	}
-	return nil, export(fmt.Errorf("open %s for reading: %w", db.cfg.Path, err))
+	return nil, fail(fmt.Errorf("open %s for reading: %w", db.cfg.Path, err))
 }
 
 // refresh fetches the file, or brings it up to date, if that is wanted and possible. It
@@ -83,7 +86,11 @@ func (db *DB) openReaders() error {
 	db.path = path
 	open := func() (*sqlite.Conn, error) { return db.openReadOnlyConn(file) }
 	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
-	db.sql = sql.OpenDB(readConnector{open})
+	db.lender = readsql.New(func() (*sqlite.Conn, error) {
+		c, err := open()
+		return c, fail(err)
+	}, errOpenedReadOnly)
+	db.sql = sql.OpenDB(db.lender)
 	db.sql.SetConnMaxIdleTime(time.Minute)
 	return db.readIdentity()
 }
@@ -126,26 +133,35 @@ func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 	return c, nil
 }
 
-// readSequence reads the number of the last change from the log; 0 if there is none.
-func (db *DB) readSequence() (last int64) {
+// readSequence reads the number of the last change from the log; 0 if there is none, and
+// if it cannot be read, which is logged.
+func (db *DB) readSequence() int64 {
+	last, err := db.lastInLog()
+	if err != nil && !errors.Is(err, ErrClosed) {
+		db.log.Warn("the log could not be read for the number of the last change", "scope", "open", "path", db.path, "error", err)
+	}
+	return last
+}
+
+func (db *DB) lastInLog() (int64, error) {
 	l, err := db.readers.Get(context.Background())
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	defer db.readers.Put(l, errReadDone)
-	if l.Enter() != nil {
-		return 0
+	if err := l.Enter(); err != nil {
+		return 0, err
 	}
 	defer l.Leave()
 	if known, err := changelog.Exists(l.Conn); err != nil || !known {
-		return 0
+		return 0, err
 	}
-	last, _ = changelog.Last(l.Conn)
-	return last
+	return changelog.Last(l.Conn)
 }
 
 // closeReadOnly takes the connections back and closes them.
 func (db *DB) closeReadOnly(deadline time.Time) error {
+	db.lender.Shut(ErrClosed)
 	db.readers.Shut(ErrClosed)
-	return errors.Join(db.readers.Close(deadline), db.sql.Close())
+	return errors.Join(db.lender.Recall(deadline), db.readers.Close(deadline), db.sql.Close())
 }

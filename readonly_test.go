@@ -243,3 +243,46 @@ func TestReadOnlyRefreshes(t *testing.T) {
 		t.Errorf("%d rows without a network", n)
 	}
 }
+
+// A closed reader is closed, whatever the program still holds of SQL().
+func TestReadOnlyClosesWhatIsHeld(t *testing.T) {
+	ctx, cfg := t.Context(), config(t)
+	w := open(t, cfg)
+	some(t, w, "t", 50)
+	check(t, w.Close())
+	before := openFiles(filepath.Dir(cfg.Path))
+	db := mustRead(t, cfg)
+	held, err := db.SQL().Conn(ctx)
+	check(t, err)
+	st, err := db.SQL().PrepareContext(ctx, "SELECT count(*) FROM t")
+	check(t, err)
+	tx, err := db.SQL().BeginTx(ctx, nil)
+	check(t, err)
+	rows, err := tx.QueryContext(ctx, "SELECT id FROM t")
+	check(t, err)
+	if !rows.Next() {
+		t.Fatal(rows.Err())
+	}
+	if db.Metrics().OldestRead <= 0 {
+		t.Error("the read that is open is not known")
+	}
+	check(t, db.Close())
+	if n := openFiles(filepath.Dir(cfg.Path)); n != before {
+		t.Errorf("%d files are open, %d before", n, before)
+	}
+	for rows.Next() {
+	}
+	var n int
+	if st.QueryRowContext(ctx).Scan(&n) == nil {
+		t.Error("a statement of a closed database reads")
+	}
+	for what, err := range map[string]error{
+		"rows": rows.Err(), "conn": held.PingContext(ctx),
+		"query": held.QueryRowContext(ctx, "SELECT 1").Scan(&n), "commit": tx.Commit(),
+	} {
+		if !errors.Is(err, driftdb.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	held.Close()
+}

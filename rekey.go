@@ -68,7 +68,7 @@ func (b *Backup) rekey(ctx context.Context, leaked bool, progress func(RekeyResu
 			"count", len(res.Left), "first", res.Left[0].Key, "error", res.Left[0].Why)
 	}
 	if err != nil {
-		err = export(fmt.Errorf("rekey %s: %w", b.bucket.Name(), err))
+		err = fail(fmt.Errorf("rekey %s: %w", b.bucket.Name(), err))
 	}
 	return public(res), err
 }

@@ -69,7 +69,7 @@ type LeftObject struct {
 func Repair(ctx context.Context, cfg BackupConfig, o RepairOptions) (RepairResult, error) {
 	res, err := runRepair(ctx, cfg, o)
 	if err != nil {
-		return RepairResult{Was: res.Was}, export(fmt.Errorf("repair %s: %w", cfg.Name, err))
+		return RepairResult{Was: res.Was}, fail(fmt.Errorf("repair %s: %w", cfg.Name, err))
 	}
 	m := res.Manifest
 	r := RepairResult{

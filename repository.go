@@ -166,7 +166,7 @@ func (r *Repository[T]) first(ctx context.Context, s schema.Statement) (v T, fou
 
 // fail is err as users get it.
 func (r *Repository[T]) fail(err error) error {
-	err = tableError(r.table.Name, err)
+	err = failAt(r.table.Name, err)
 	if e, ok := err.(*ConstraintError); ok && e.Kind == "check" {
 		_, expression, _ := strings.Cut(e.Err.Error(), constraintFailed)
 		e.Column = r.table.OnlyColumnIn(expression)

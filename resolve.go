@@ -147,7 +147,7 @@ func Resolve(ctx context.Context, cfg ResolveConfig) (ResolveResult, error) {
 		out.Conflicts = append(out.Conflicts, publicConflict(c))
 	}
 	if err != nil {
-		err = export(fmt.Errorf("resolve %s: %w", cfg.Path, err))
+		err = fail(fmt.Errorf("resolve %s: %w", cfg.Path, err))
 	}
 	return out, err
 }

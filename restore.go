@@ -171,7 +171,7 @@ func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (Re
 	began := time.Now()
 	res, err := b.restore(ctx, path, o)
 	if err != nil {
-		return RestoreResult{}, export(fmt.Errorf("restore %s: %w", b.bucket.Name(), err))
+		return RestoreResult{}, fail(fmt.Errorf("restore %s: %w", b.bucket.Name(), err))
 	}
 	logPassed(b.log, res)
 	r := restored(res)
@@ -188,13 +188,13 @@ func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (Re
 func (b *Backup) Verify(ctx context.Context, o RestoreOptions) (_ RestoreResult, err error) {
 	work, err := dbfile.NewTemp()
 	if err != nil {
-		return RestoreResult{}, fmt.Errorf("driftdb: verify: %w", err)
+		return RestoreResult{}, fail(fmt.Errorf("verify: %w", err))
 	}
 	defer func() { err = errors.Join(err, work.Close()) }()
 	o.Overwrite = true
 	res, err := b.Restore(ctx, work.Path(), o)
 	if err == nil && len(res.Damaged) > 0 {
-		err = export(fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", ")))
+		err = fail(fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", ")))
 	}
 	return res, err
 }
@@ -229,7 +229,7 @@ func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 // all data, forgets its name, its log and the bucket, and may be opened under
 // any name, where it is adopted. What was not uploaded is not lost, since it is
 // in the file. No program may have the file open (ErrLocked). Detach uses no network.
-func Detach(path string) error { return export(restore.Detach(path)) }
+func Detach(path string) error { return fail(restore.Detach(path)) }
 
 func (b *Backup) restore(ctx context.Context, path string, o RestoreOptions) (_ restore.Result, err error) {
 	if path == "" || path == memory {

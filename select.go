@@ -7,6 +7,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/schema"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
 // Select runs a query of your own and returns its rows; the slice is empty,
@@ -32,8 +33,8 @@ func Select[R any](ctx context.Context, c Conn, query string, args ...any) ([]R,
 	}
 	at := c.conn()
 	if at.tx != nil {
-		if err := uncontrolled(query); err != nil {
-			return nil, err
+		if err := writer.Uncontrolled(query); err != nil {
+			return nil, fail(err)
 		}
 	}
 	rows := []R{}
@@ -61,7 +62,7 @@ func Select[R any](ctx context.Context, c Conn, query string, args ...any) ([]R,
 		return err
 	})
 	if err != nil {
-		return nil, tableError("", err)
+		return nil, fail(err)
 	}
 	return rows, nil
 }

@@ -2,17 +2,11 @@ package driftdb
 
 import (
 	"context"
-	"errors"
-	"io"
-	"iter"
-	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/retry"
-	"github.com/driftdb/driftdb-go/objstore"
 )
 
 // SnapshotInfo describes a snapshot in the bucket.
@@ -37,10 +31,10 @@ func (db *DB) Flush(ctx context.Context) error {
 	if err := db.syncable("Flush"); err != nil {
 		return err
 	}
-	if err := db.noticeNow(ctx); err != nil {
-		return err
+	if err := db.writer.With(ctx, db.notice); err != nil {
+		return fail(err)
 	}
-	return export(db.sync.Flush(ctx))
+	return fail(db.sync.Flush(ctx))
 }
 
 // Snapshot stores a snapshot that holds all that was committed before the call,
@@ -52,12 +46,12 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable("Snapshot"); err != nil {
 		return SnapshotInfo{}, err
 	}
-	if err := db.noticeNow(ctx); err != nil {
-		return SnapshotInfo{}, err
+	if err := db.writer.With(ctx, db.notice); err != nil {
+		return SnapshotInfo{}, fail(err)
 	}
 	s, err := db.sync.Snapshot(ctx)
 	if err != nil {
-		return SnapshotInfo{}, export(err)
+		return SnapshotInfo{}, fail(err)
 	}
 	return snapshotInfo(s), nil
 }
@@ -67,7 +61,7 @@ func (db *DB) syncable(call string) error {
 	if err := db.waitsForItself(call); err != nil {
 		return err
 	}
-	if db.isClosed() {
+	if db.gate.IsShut() {
 		return ErrClosed
 	}
 	if db.cfg.ReadOnly {
@@ -82,7 +76,7 @@ func (db *DB) syncable(call string) error {
 // StartSync starts syncing in the background, unless it runs or there is
 // nothing to sync with.
 func (db *DB) StartSync() {
-	if db.sync != nil && !db.isClosed() {
+	if db.sync != nil && !db.gate.IsShut() {
 		db.sync.Start()
 	}
 }
@@ -178,86 +172,8 @@ func (db *DB) Metrics() Metrics {
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
 	m.Fenced, m.Behind, m.Mismatches, m.Faults = st.Fenced, st.Behind, st.Mismatches, st.Faults
 	if m.LastError == nil {
-		m.LastError = export(st.Err)
+		m.LastError = fail(st.Err)
 	}
-	m.BytesUploaded, m.Requests = db.meter.bytes.Load(), db.meter.requests.Load()
+	m.BytesUploaded, m.Requests = db.meter.Bytes.Load(), db.meter.Requests.Load()
 	return m
-}
-
-// meter counts what goes to a store.
-type meter struct {
-	objstore.Store
-	requests, bytes atomic.Int64
-
-	heard   atomic.Bool // the store has answered, if only that it refuses
-	failing atomic.Bool // the last request got no answer, or one that may pass
-}
-
-// note remembers whether a request was answered. One that its own caller gave up tells
-// nothing.
-func (m *meter) note(ctx context.Context, err error) {
-	if retry.Transient(err) {
-		if ctx.Err() == nil || errors.Is(context.Cause(ctx), errSilent) {
-			m.failing.Store(true)
-		}
-		return
-	}
-	m.heard.Store(true)
-	m.failing.Store(false)
-}
-
-// Put counts the request, and the bytes that are sent.
-func (m *meter) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
-	m.requests.Add(1)
-	counted := &countedReader{body, &m.bytes}
-	var source io.Reader = counted
-	if s, ok := body.(io.Seeker); ok {
-		source = struct {
-			io.Reader
-			io.Seeker
-		}{counted, s}
-	}
-	info, err := m.Store.Put(ctx, key, source, opts)
-	m.note(ctx, err)
-	return info, err
-}
-
-// Get counts the request.
-func (m *meter) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
-	m.requests.Add(1)
-	body, info, err := m.Store.Get(ctx, key, opts)
-	m.note(ctx, err)
-	return body, info, err
-}
-
-// List counts one request: what a store makes of it is its own affair.
-func (m *meter) List(ctx context.Context, prefix string, opts objstore.ListOptions) iter.Seq2[objstore.Info, error] {
-	m.requests.Add(1)
-	return func(yield func(objstore.Info, error) bool) {
-		for info, err := range m.Store.List(ctx, prefix, opts) {
-			m.note(ctx, err)
-			if !yield(info, err) {
-				return
-			}
-		}
-	}
-}
-
-// Delete counts the request.
-func (m *meter) Delete(ctx context.Context, key string) error {
-	m.requests.Add(1)
-	err := m.Store.Delete(ctx, key)
-	m.note(ctx, err)
-	return err
-}
-
-type countedReader struct {
-	io.Reader
-	n *atomic.Int64
-}
-
-func (r *countedReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	r.n.Add(int64(n))
-	return n, err
 }

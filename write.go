@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/schema"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -39,9 +40,9 @@ func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
 	if len(vs) == 0 {
 		return created, nil
 	}
-	err := r.at.write(ctx, func(w *writer) error {
+	err := r.at.write(ctx, func(c *capture.Conn) error {
 		for done := 0; done < len(rows); {
-			n, err := r.createSome(w, rows[done:], created[done:])
+			n, err := r.createSome(c, rows[done:], created[done:])
 			if err != nil {
 				return err
 			}
@@ -67,14 +68,14 @@ const (
 
 // createSome creates the first rows with one statement and returns how many.
 // The numbers are powers of two, so that few statements are ever compiled.
-func (r *Repository[T]) createSome(w *writer, rows [][]schema.Value, created []T) (int, error) {
+func (r *Repository[T]) createSome(c *capture.Conn, rows [][]schema.Value, created []T) (int, error) {
 	complete := 0
 	for complete < min(len(rows), maxRowsPerInsert) && r.table.Complete(rows[complete]) {
 		complete++
 	}
 	if complete <= 1 {
 		query := r.insertion(rows[0])
-		st, err := w.stmt(query.SQL)
+		st, err := c.Cached(query.SQL)
 		if err != nil {
 			return 0, err
 		}
@@ -85,7 +86,7 @@ func (r *Repository[T]) createSome(w *writer, rows [][]schema.Value, created []T
 	for n > complete || n > 1 && n*len(rows[0]) > maxParams {
 		n /= 2
 	}
-	st, err := w.stmt(r.table.InsertComplete(n))
+	st, err := c.Cached(r.table.InsertComplete(n))
 	if err != nil {
 		return 0, err
 	}
@@ -96,7 +97,7 @@ func (r *Repository[T]) createSome(w *writer, rows [][]schema.Value, created []T
 	if err := st.Run(); err != nil {
 		return 0, err
 	}
-	if r.changed() != int64(n) {
+	if st.Changes() != int64(n) {
 		return 0, errIgnored
 	}
 	for i, row := range rows[:n] {
@@ -185,8 +186,8 @@ func (r *Repository[T]) Upsert(ctx context.Context, w Where, s Set) (T, error) {
 		return stored, r.fail(err)
 	}
 	insert := r.insertion(row)
-	err = r.at.write(ctx, func(w *writer) error {
-		st, err := w.stmt(update.SQL)
+	err = r.at.write(ctx, func(c *capture.Conn) error {
+		st, err := c.Cached(update.SQL)
 		if err != nil {
 			return err
 		}
@@ -195,7 +196,7 @@ func (r *Repository[T]) Upsert(ctx context.Context, w Where, s Set) (T, error) {
 		if found, err := r.returned(st, &stored); err != nil || found {
 			return err
 		}
-		if st, err = w.stmt(insert.SQL); err != nil {
+		if st, err = c.Cached(insert.SQL); err != nil {
 			return err
 		}
 		defer st.Release()
@@ -250,7 +251,7 @@ func (r *Repository[T]) insert(st *sqlite.Stmt, query schema.Statement, row []sc
 	if err != nil || returned {
 		return err
 	}
-	if r.changed() == 0 {
+	if st.Changes() == 0 {
 		return errIgnored
 	}
 	return r.codec.decode(schema.Tuple(row), created)
@@ -277,7 +278,7 @@ func (r *Repository[T]) change(ctx context.Context, query schema.Statement) (int
 		if err := st.Run(); err != nil {
 			return err
 		}
-		n = r.changed()
+		n = st.Changes()
 		return nil
 	})
 	if err != nil {
@@ -285,10 +286,6 @@ func (r *Repository[T]) change(ctx context.Context, query schema.Statement) (int
 	}
 	return n, nil
 }
-
-// changed is how many rows the last statement changed. There is one writer,
-// inside of transactions and outside.
-func (r *Repository[T]) changed() int64 { return r.at.db.writer.Changes() }
 
 // result is v, or the zero T with an error.
 func (r *Repository[T]) result(v T, err error) (T, error) {

@@ -87,30 +87,18 @@ func (p *prepared) QueryContext(ctx context.Context, args []driver.NamedValue) (
 
 // Exec is ExecContext with a background context.
 func (p *prepared) Exec(args []driver.Value) (driver.Result, error) {
-	return p.ExecContext(context.Background(), named(args))
+	return p.ExecContext(context.Background(), sqlite.Named(args))
 }
 
 // Query is QueryContext with a background context.
 func (p *prepared) Query(args []driver.Value) (driver.Rows, error) {
-	return p.QueryContext(context.Background(), named(args))
+	return p.QueryContext(context.Background(), sqlite.Named(args))
 }
-
-// driverRows is all that the driver's rows can do.
-type driverRows interface {
-	driver.Rows
-	driver.RowsColumnTypeDatabaseTypeName
-	driver.RowsColumnTypeLength
-	driver.RowsColumnTypeNullable
-	driver.RowsColumnTypePrecisionScale
-	driver.RowsColumnTypeScanType
-}
-
-var errRowsShape = errors.New("capture: this version of modernc.org/sqlite has other rows; build with the version that DriftDB's go.mod names")
 
 // lentRows are rows. What they say of names and declared types they know without
 // the connection.
 type lentRows struct {
-	driverRows
+	sqlite.DriverRows
 	s     *session
 	kept  sqlite.Kept
 	ended bool // there are no more: what made them has happened
@@ -121,11 +109,11 @@ func (s *session) rows(rows driver.Rows, err error) (driver.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner, ok := rows.(driverRows)
+	inner, ok := rows.(sqlite.DriverRows)
 	if !ok {
-		return nil, errors.Join(errRowsShape, closeRows(rows))
+		return nil, errors.Join(sqlite.ErrRowsShape, closeRows(rows))
 	}
-	r := &lentRows{driverRows: inner, s: s}
+	r := &lentRows{DriverRows: inner, s: s}
 	s.loan.Keep(&r.kept, inner)
 	return r, nil
 }
@@ -135,7 +123,7 @@ func (r *lentRows) Next(dest []driver.Value) error {
 		return err
 	}
 	defer r.s.loan.Leave()
-	err := r.driverRows.Next(dest)
+	err := r.DriverRows.Next(dest)
 	if err == nil {
 		return nil
 	}
@@ -163,7 +151,7 @@ func (r *lentRows) Close() error {
 
 func (r *lentRows) ColumnTypeLength(i int) (n int64, ok bool) {
 	_ = r.s.use(func() error {
-		n, ok = r.driverRows.ColumnTypeLength(i)
+		n, ok = r.DriverRows.ColumnTypeLength(i)
 		return nil
 	})
 	return n, ok
@@ -172,7 +160,7 @@ func (r *lentRows) ColumnTypeLength(i int) (n int64, ok bool) {
 func (r *lentRows) ColumnTypeScanType(i int) reflect.Type {
 	t := reflect.TypeFor[string]() // the driver's own last resort
 	_ = r.s.use(func() error {
-		t = r.driverRows.ColumnTypeScanType(i)
+		t = r.DriverRows.ColumnTypeScanType(i)
 		return nil
 	})
 	return t

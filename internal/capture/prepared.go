@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"database/sql/driver"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // statement is a prepared statement for database/sql.
@@ -46,18 +47,10 @@ func (s *statement) asScript() bool { return s.script || s.c.writesVirtual(s.que
 
 // Exec is ExecContext with a background context.
 func (s *statement) Exec(args []driver.Value) (driver.Result, error) {
-	return s.ExecContext(context.Background(), named(args))
+	return s.ExecContext(context.Background(), sqlite.Named(args))
 }
 
 // Query is QueryContext with a background context.
 func (s *statement) Query(args []driver.Value) (driver.Rows, error) {
-	return s.QueryContext(context.Background(), named(args))
-}
-
-func named(args []driver.Value) []driver.NamedValue {
-	out := make([]driver.NamedValue, len(args))
-	for i, v := range args {
-		out[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
-	}
-	return out
+	return s.QueryContext(context.Background(), sqlite.Named(args))
 }

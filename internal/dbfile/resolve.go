@@ -31,7 +31,7 @@ func Resolve(path string) (string, error) {
 			return "", fmt.Errorf("%s is a link to %s, whose folder does not exist; is its disk mounted?", link, path)
 		}
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("open %s: %w", filepath.Join(folder, name), err)
 		}
 		if link != "" {
 			if _, err := os.Stat(real); err != nil {

@@ -137,7 +137,7 @@ func churn(t *testing.T, page int) {
 // TestOtherCache: a program that has configured another page cache works with that.
 func TestOtherCache(t *testing.T) {
 	if *builtIn || testing.Short() {
-		t.Skip("this is that program, or not worth it")
+		t.Skip("runs this test binary once more, with SQLite's own cache")
 	}
 	out, err := exec.Command(os.Args[0], "-test.run=^TestChurn$/^4096$", "-builtin").CombinedOutput()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
@@ -153,7 +154,7 @@ func TestManifestReplacedMidway(t *testing.T) {
 		}
 		return objstoretest.Fault{}
 	})
-	b := New(retry.Store(broken, retry.Policy{MaxRetries: 1}), "app", seal.Options{})
+	b := New(wrap.Retry(broken, retry.Policy{MaxRetries: 1}), "app", seal.Options{})
 	if m, err := b.Manifest(ctx); err != nil || m.Nonce != second.Nonce {
 		t.Errorf("%+v, %v", m, err)
 	}

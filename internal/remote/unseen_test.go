@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
@@ -15,7 +16,7 @@ func TestSwapUnseen(t *testing.T) {
 	m := &Manifest{Name: "app", DatabaseID: "db"}
 	m.Takeover("node", Position{})
 	for name, wrap := range map[string]func(objstore.Store) objstore.Store{
-		"fenced": func(s objstore.Store) objstore.Store { return s }, "advisory": Advisory,
+		"fenced": func(s objstore.Store) objstore.Store { return s }, "advisory": wrap.Advisory,
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := objstoretest.Count(objstore.Mem())

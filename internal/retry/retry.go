@@ -1,6 +1,5 @@
 // Package retry does again what failed for a reason that may pass: with
-// exponential backoff and jitter, a bounded number of times. Store wraps an
-// object store that way.
+// exponential backoff and jitter, a bounded number of times.
 package retry
 
 import (
@@ -50,13 +49,13 @@ func (p Policy) Delay(n int) time.Duration {
 // When ctx ends, Do returns at once with an error that wraps both ctx's and
 // fn's. An error of a context of fn's own, while ctx lives, is transient.
 func Do(ctx context.Context, p Policy, fn func(context.Context) error) error {
-	a := attempts{policy: p}
+	a := Attempts{Policy: p}
 	for {
 		err := fn(ctx)
 		if err == nil {
 			return nil
 		}
-		if err := a.again(ctx, err); err != nil {
+		if err := a.Again(ctx, err); err != nil {
 			return err
 		}
 	}
@@ -91,15 +90,15 @@ func Transient(err error) bool {
 	return err != nil
 }
 
-// attempts counts the failures of one undertaking.
-type attempts struct {
-	policy Policy
+// Attempts counts the failures of one undertaking.
+type Attempts struct {
+	Policy Policy
 	failed int
 }
 
-// again is told of a failure. It returns nil when it is time to try again, and
+// Again is told of a failure. It returns nil when it is time to try again, and
 // the error to give up with otherwise.
-func (a *attempts) again(ctx context.Context, err error) error {
+func (a *Attempts) Again(ctx context.Context, err error) error {
 	if p, ok := errors.AsType[*permanentError](err); ok {
 		return p.err
 	}
@@ -110,13 +109,13 @@ func (a *attempts) again(ctx context.Context, err error) error {
 		return ended(ctx, err)
 	}
 	a.failed++
-	if a.failed > a.policy.MaxRetries {
-		if a.policy.MaxRetries <= 0 {
+	if a.failed > a.Policy.MaxRetries {
+		if a.Policy.MaxRetries <= 0 {
 			return err
 		}
 		return fmt.Errorf("gave up after %d attempts: %w", a.failed, err)
 	}
-	timer := time.NewTimer(a.policy.Delay(a.failed))
+	timer := time.NewTimer(a.Policy.Delay(a.failed))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -133,3 +132,7 @@ func ended(ctx context.Context, err error) error {
 	}
 	return fmt.Errorf("%w; the last attempt failed: %w", ctx.Err(), err)
 }
+
+// ErrChanged says that an object was replaced while it was being read, so that what is
+// left to read is of another one.
+var ErrChanged = errors.New("the object changed while it was read")

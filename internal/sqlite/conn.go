@@ -112,6 +112,28 @@ type driverConn interface {
 // DriverConn is the driver's own connection, for database/sql.
 type DriverConn = driverConn
 
+// DriverRows is all that the driver's rows can do.
+type DriverRows interface {
+	driver.Rows
+	driver.RowsColumnTypeDatabaseTypeName
+	driver.RowsColumnTypeLength
+	driver.RowsColumnTypeNullable
+	driver.RowsColumnTypePrecisionScale
+	driver.RowsColumnTypeScanType
+}
+
+// ErrRowsShape says that the driver's rows are not DriverRows.
+var ErrRowsShape = errors.New("this version of modernc.org/sqlite has other rows; build with the version that DriftDB's go.mod names")
+
+// Named are args by their places, as database/sql gives them to newer methods.
+func Named(args []driver.Value) []driver.NamedValue {
+	out := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		out[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return out
+}
+
 // Conn is one connection to a database. Only Interrupt may be called while
 // another method runs.
 type Conn struct {

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -297,4 +298,23 @@ func (ls *Loans) Recall(deadline time.Time) error {
 	err := errors.Join(ls.errs...)
 	ls.errs = nil
 	return err
+}
+
+// ErrTxLost says that a transaction is over already.
+var ErrTxLost = errors.New("the transaction has been rolled back already, by SQLite after an earlier error or by a statement in it")
+
+// InTx runs fn, which uses the connection, unless the loan has ended, or the transaction
+// for which it was made, or ctx.
+func (l *Loan) InTx(ctx context.Context, fn func() error) error {
+	if err := l.Enter(); err != nil {
+		return err
+	}
+	defer l.Leave()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if l.Conn.Autocommit() {
+		return ErrTxLost // or what follows would be committed one by one
+	}
+	return fn()
 }

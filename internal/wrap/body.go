@@ -1,4 +1,4 @@
-package retry
+package wrap
 
 import (
 	"context"
@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/objstore"
 )
-
-// ErrChanged says that an object was replaced while it was being read, so that
-// its rest does not belong to its beginning.
-var ErrChanged = errors.New("retry: object changed while it was read")
 
 // enough is how many bytes have to arrive between two breaks for the second to
 // count as the first again: a large object may break often, a hopeless one may
@@ -29,7 +26,7 @@ type body struct {
 	next    int64         // offset in the object of the next byte
 	left    int64         // bytes to come
 	arrived int64         // since the last break
-	tries   attempts
+	tries   retry.Attempts
 	broken  error // why the last part ended; nil while it has not
 	err     error // final
 }
@@ -39,7 +36,7 @@ func newBody(ctx context.Context, s *store, part io.ReadCloser, info objstore.In
 	if opts.Length > 0 {
 		left = min(left, opts.Length)
 	}
-	return &body{ctx: ctx, store: s, key: key, etag: info.ETag, part: part, next: opts.Offset, left: left, tries: attempts{policy: s.policy}}
+	return &body{ctx: ctx, store: s, key: key, etag: info.ETag, part: part, next: opts.Offset, left: left, tries: retry.Attempts{Policy: s.policy}}
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -79,12 +76,12 @@ func (b *body) note(err error) {
 // resume opens the rest of the object, retrying under the policy.
 func (b *body) resume() error {
 	if b.arrived >= enough {
-		b.tries.failed = 0
+		b.tries = retry.Attempts{Policy: b.store.policy}
 	}
 	b.arrived = 0
 	_ = b.closePart() // it broke; it has nothing to add
 	for {
-		if err := b.tries.again(b.ctx, b.broken); err != nil {
+		if err := b.tries.Again(b.ctx, b.broken); err != nil {
 			return fmt.Errorf("get %q: body broke at byte %d: %w", b.key, b.next, err)
 		}
 		part, info, err := b.store.inner.Get(b.ctx, b.key, objstore.GetOptions{Offset: b.next, Length: b.left})
@@ -94,7 +91,7 @@ func (b *body) resume() error {
 		}
 		b.part = part
 		if info.ETag != b.etag {
-			return fmt.Errorf("%w: %q", ErrChanged, b.key)
+			return fmt.Errorf("%w: %q", retry.ErrChanged, b.key)
 		}
 		b.broken = nil
 		return nil
@@ -110,7 +107,7 @@ func (b *body) closePart() error {
 	return err
 }
 
-var errBodyClosed = errors.New("retry: read of a closed body")
+var errBodyClosed = errors.New("read of a closed body")
 
 // Close closes the part that is open. It does not report a break that Read has
 // reported or mended.

@@ -1,4 +1,7 @@
-package retry
+// Package wrap has what comes between the engine and an object store: what repeats
+// requests, counts them, looks before it writes, doubts what is answered, or gives up on
+// silence.
+package wrap
 
 import (
 	"context"
@@ -6,29 +9,30 @@ import (
 	"io"
 	"iter"
 
+	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Store returns s with its operations retried under p.
+// Retry returns s with its operations retried under p.
 //
 //   - Put is retried if the body is an [io.Seeker], from where the body stood;
 //     otherwise it is tried once. A failure to read or seek the body is not
 //     retried. Beware: when the answer to a Put that took effect is lost, its
 //     retry finds the object there. A Put with a condition then fails with
 //     [objstore.ErrPrecondition] although it was this very call that wrote.
-//     Store cannot tell; callers compare what is stored with what they wrote.
+//     It cannot tell; callers compare what is stored with what they wrote.
 //   - Get is retried, and so is its body: when it breaks, the rest is fetched
 //     by range, provided that the object's ETag is still the same (else
 //     ErrChanged). ctx bounds the body too.
 //   - List continues after the last key it yielded. Each Info is yielded once.
 //   - Delete is retried.
-func Store(s objstore.Store, p Policy) objstore.Store {
+func Retry(s objstore.Store, p retry.Policy) objstore.Store {
 	return &store{inner: s, policy: p}
 }
 
 type store struct {
 	inner  objstore.Store
-	policy Policy
+	policy retry.Policy
 }
 
 func (s *store) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
@@ -42,17 +46,17 @@ func (s *store) Put(ctx context.Context, key string, body io.Reader, opts objsto
 	}
 	var info objstore.Info
 	first := true
-	err = Do(ctx, s.policy, func(ctx context.Context) error {
+	err = retry.Do(ctx, s.policy, func(ctx context.Context) error {
 		if !first {
 			if _, err := seeker.Seek(start, io.SeekStart); err != nil {
-				return Permanent(fmt.Errorf("put %q: seek body: %w", key, err))
+				return retry.Permanent(fmt.Errorf("put %q: seek body: %w", key, err))
 			}
 		}
 		first = false
 		watched := &watchedReader{r: body}
 		var err error
 		if info, err = s.inner.Put(ctx, key, watched, opts); err != nil && watched.err != nil {
-			return Permanent(err)
+			return retry.Permanent(err)
 		}
 		return err
 	})
@@ -76,7 +80,7 @@ func (w *watchedReader) Read(p []byte) (int, error) {
 func (s *store) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
 	var part io.ReadCloser
 	var info objstore.Info
-	err := Do(ctx, s.policy, func(ctx context.Context) (err error) {
+	err := retry.Do(ctx, s.policy, func(ctx context.Context) (err error) {
 		part, info, err = s.inner.Get(ctx, key, opts)
 		return err
 	})
@@ -89,13 +93,13 @@ func (s *store) Get(ctx context.Context, key string, opts objstore.GetOptions) (
 func (s *store) List(ctx context.Context, prefix string, opts objstore.ListOptions) iter.Seq2[objstore.Info, error] {
 	return func(yield func(objstore.Info, error) bool) {
 		opts := opts // one sequence may be ranged over again
-		a := attempts{policy: s.policy}
+		a := retry.Attempts{Policy: s.policy}
 		for {
 			more, failure := s.listOn(ctx, prefix, &opts, &a, yield)
 			if !more {
 				return
 			}
-			if err := a.again(ctx, failure); err != nil {
+			if err := a.Again(ctx, failure); err != nil {
 				yield(objstore.Info{}, err)
 				return
 			}
@@ -105,7 +109,7 @@ func (s *store) List(ctx context.Context, prefix string, opts objstore.ListOptio
 
 // listOn lists until the store fails, and moves opts behind what it yielded.
 // It returns false when there is no more to list, or nobody who wants it.
-func (s *store) listOn(ctx context.Context, prefix string, opts *objstore.ListOptions, a *attempts, yield func(objstore.Info, error) bool) (bool, error) {
+func (s *store) listOn(ctx context.Context, prefix string, opts *objstore.ListOptions, a *retry.Attempts, yield func(objstore.Info, error) bool) (bool, error) {
 	for info, err := range s.inner.List(ctx, prefix, *opts) {
 		if err != nil {
 			return true, err
@@ -113,11 +117,11 @@ func (s *store) listOn(ctx context.Context, prefix string, opts *objstore.ListOp
 		if !yield(info, nil) {
 			return false, nil
 		}
-		opts.StartAfter, a.failed = info.Key, 0
+		opts.StartAfter, *a = info.Key, retry.Attempts{Policy: s.policy}
 	}
 	return false, nil
 }
 
 func (s *store) Delete(ctx context.Context, key string) error {
-	return Do(ctx, s.policy, func(ctx context.Context) error { return s.inner.Delete(ctx, key) })
+	return retry.Do(ctx, s.policy, func(ctx context.Context) error { return s.inner.Delete(ctx, key) })
 }

@@ -1,17 +1,19 @@
-package driftdb
+package writer
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // Group commit. A commit costs more than the statement that it commits, so
 // callers who find the writer taken do not wait for their turn one by one: they
-// queue their work, and whoever gets the writer next runs all of it in one
+// queue their work, and whoever gets the turn next runs all of it in one
 // transaction, each piece in a savepoint of its own. A caller who finds the
 // writer free runs its own work itself, at once, without a hand-over.
 
@@ -25,7 +27,7 @@ const maxGroup = 256
 type work struct {
 	ctx    context.Context
 	single bool // one statement: no transaction is needed around it
-	fn     func() error
+	fn     func(*capture.Conn) error
 
 	state    atomic.Int32 // queued, taken or cancelled
 	err      error
@@ -33,26 +35,26 @@ type work struct {
 	done     chan struct{} // capacity 1
 }
 
-var errPanicked = errors.New("driftdb: the work panicked")
+var errPanicked = errors.New("a write panicked")
 
 // run runs fn and makes a panic in it, such as one in a type of its caller's,
 // an error: it must not take along whoever runs the work for the caller.
-func (w *work) run() (err error) {
-	w.panicked = nil
+func (p *work) run(c *capture.Conn) (err error) {
+	p.panicked = nil
 	defer func() {
-		if p := recover(); p != nil {
-			w.panicked, err = p, errPanicked
+		if v := recover(); v != nil {
+			p.panicked, err = v, errPanicked
 		}
 	}()
-	return w.fn()
+	return p.fn(c)
 }
 
 // result is what the caller gets, be it a panic.
-func (w *work) result() error {
-	if w.panicked != nil {
-		panic(w.panicked)
+func (p *work) result() error {
+	if p.panicked != nil {
+		panic(p.panicked)
 	}
-	return w.err
+	return p.err
 }
 
 const (
@@ -66,9 +68,9 @@ type queue struct {
 	list []*work
 }
 
-func (q *queue) push(w *work) {
+func (q *queue) push(p *work) {
 	q.mu.Lock()
-	q.list = append(q.list, w)
+	q.list = append(q.list, p)
 	q.mu.Unlock()
 }
 
@@ -78,8 +80,8 @@ func (q *queue) take(dst []*work) []*work {
 	defer q.mu.Unlock()
 	n := 0
 	for ; n < len(q.list) && len(dst) < maxGroup; n++ {
-		if w := q.list[n]; w.state.CompareAndSwap(queued, taken) {
-			dst = append(dst, w)
+		if p := q.list[n]; p.state.CompareAndSwap(queued, taken) {
+			dst = append(dst, p)
 		}
 	}
 	rest := copy(q.list, q.list[n:])
@@ -88,102 +90,97 @@ func (q *queue) take(dst []*work) []*work {
 	return dst
 }
 
-// submit runs fn on the writer, in a commit of its own or one that is shared.
-// fn must not have effects outside of the database but on its caller's
-// results, since it may be run again.
-func (db *DB) submit(ctx context.Context, single bool, fn func() error) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("driftdb: %w", context.Cause(ctx))
+// Do runs fn with the connection, in a commit of its own or one that is shared. single
+// says that fn runs one statement. fn's only effects are on the database and on results
+// of its caller's, since it may be run again.
+func (w *Writer) Do(ctx context.Context, single bool, fn func(*capture.Conn) error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	if err := db.mayWrite(ctx); err != nil {
+	if err := w.MayWrite(ctx); err != nil {
 		return err
 	}
-	err := db.submitted(ctx, single, fn)
-	if err != nil && db.hub.Contested() { // found out since
-		if err := db.mayWrite(ctx); err != nil {
+	err := w.submit(ctx, single, fn)
+	if err != nil && w.Hub.Contested() { // found out since
+		if err := w.MayWrite(ctx); err != nil {
 			return err
 		}
-		err = db.submitted(ctx, single, fn)
+		err = w.submit(ctx, single, fn)
 	}
 	return err
 }
 
-func (db *DB) submitted(ctx context.Context, single bool, fn func() error) error {
-	select {
-	case db.token <- struct{}{}:
-		defer db.unlock()
-		if db.isClosed() {
-			return ErrClosed
-		}
-		return db.alone(ctx, single, fn)
-	default:
+func (w *Writer) submit(ctx context.Context, single bool, fn func(*capture.Conn) error) error {
+	if w.try() {
+		defer w.leave()
+		return w.alone(ctx, single, fn)
 	}
-	if err := db.ownTx(); err != nil {
+	if err := w.Own(); err != nil {
 		return err
 	}
-	w := &work{ctx: ctx, single: single, fn: fn, done: make(chan struct{}, 1)}
-	db.queue.push(w)
+	p := &work{ctx: ctx, single: single, fn: fn, done: make(chan struct{}, 1)}
+	w.queue.push(p)
 	for {
 		select {
-		case <-w.done:
-			return w.result()
-		case db.token <- struct{}{}:
+		case <-p.done:
+			return p.result()
+		case w.turn <- struct{}{}:
 			// Those whom the last commit has woken are about to queue again.
 			runtime.Gosched()
-			db.runQueued()
-			db.unlock()
+			w.runQueued()
+			w.leave()
 		case <-ctx.Done():
-			if w.state.CompareAndSwap(queued, cancelled) {
-				return fmt.Errorf("driftdb: waiting for the writer: %w", context.Cause(ctx))
+			if p.state.CompareAndSwap(queued, cancelled) {
+				return waiting(ctx)
 			}
-			<-w.done // it is being run, and is interrupted
-			return w.result()
-		case <-db.closed:
-			if w.state.CompareAndSwap(queued, cancelled) {
+			<-p.done // it is being run, and is interrupted
+			return p.result()
+		case <-w.Gate.shut:
+			if p.state.CompareAndSwap(queued, cancelled) {
 				return ErrClosed
 			}
-			<-w.done
-			return w.result()
+			<-p.done
+			return p.result()
 		}
 	}
 }
 
-// runQueued runs what has queued up. The caller holds the writer.
-func (db *DB) runQueued() {
-	db.group = db.queue.take(db.group[:0])
-	switch n := len(db.group); {
+// runQueued runs what has queued up. The caller has the turn.
+func (w *Writer) runQueued() {
+	w.group = w.queue.take(w.group[:0])
+	switch n := len(w.group); {
 	case n == 0:
 		return
-	case n == 1 || !db.together(db.group):
-		for _, w := range db.group {
-			w.err = db.alone(w.ctx, w.single, w.run)
+	case n == 1 || !w.together(w.group):
+		for _, p := range w.group {
+			p.err = w.alone(p.ctx, p.single, p.run)
 		}
 	}
-	for _, w := range db.group {
-		w.done <- struct{}{}
+	for _, p := range w.group {
+		p.done <- struct{}{}
 	}
-	clear(db.group)
+	clear(w.group)
 }
 
 // together runs a group in one transaction. When the transaction as a whole
 // fails it returns false: it left nothing behind, and each piece has to be run
 // alone to find out whose fault it was. A constraint that is checked at COMMIT
 // only is an example, a caller who gives up half way is another.
-func (db *DB) together(group []*work) bool {
-	if db.isClosed() {
-		for _, w := range group {
-			w.err = ErrClosed
+func (w *Writer) together(group []*work) bool {
+	if w.Gate.IsShut() {
+		for _, p := range group {
+			p.err = ErrClosed
 		}
 		return true
 	}
-	c := db.writer
+	c := w.conn
 	c.Before()
 	defer c.After()
 	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
 		return false
 	}
-	for _, w := range group {
-		if !db.inSavepoint(w) {
+	for _, p := range group {
+		if !w.inSavepoint(p) {
 			c.Rollback()
 			return false
 		}
@@ -198,10 +195,10 @@ func (db *DB) together(group []*work) bool {
 
 // inSavepoint runs a piece of a group. It returns false when the group's
 // transaction is lost.
-func (db *DB) inSavepoint(w *work) bool {
-	c := db.writer
-	if err := w.ctx.Err(); err != nil {
-		w.err = fmt.Errorf("driftdb: %w", context.Cause(w.ctx))
+func (w *Writer) inSavepoint(p *work) bool {
+	c := w.conn
+	if p.ctx.Err() != nil {
+		p.err = context.Cause(p.ctx)
 		return true
 	}
 	c.Before()
@@ -209,63 +206,54 @@ func (db *DB) inSavepoint(w *work) bool {
 		return false
 	}
 	stop := func() {}
-	if !w.single { // a single statement watches its context itself
-		stop = c.Watch(w.ctx)
+	if !p.single { // a single statement watches its context itself
+		stop = c.Watch(p.ctx)
 	}
-	w.err = db.finish(w.ctx, w.run())
+	p.err = w.Gate.Explain(p.ctx, p.run(c))
 	stop()
 	if c.Autocommit() {
 		return false // SQLite has rolled back everything
 	}
 	c.Before()
-	if w.err != nil && c.Do("ROLLBACK TO driftdb_group") != nil {
+	if p.err != nil && c.Do("ROLLBACK TO driftdb_group") != nil {
 		return false
 	}
 	return c.Do("RELEASE driftdb_group") == nil
 }
 
 // alone runs a piece in a commit of its own.
-func (db *DB) alone(ctx context.Context, single bool, fn func() error) error {
-	if db.isClosed() {
+func (w *Writer) alone(ctx context.Context, single bool, fn func(*capture.Conn) error) error {
+	if w.Gate.IsShut() {
 		return ErrClosed
 	}
-	c := db.writer
+	c := w.conn
 	c.Before()
 	defer c.After()
 	if single && !c.Restless() {
-		if err := fn(); !c.Overtaken(err) {
-			return db.refused(err)
+		if err := fn(c); !c.Overtaken(err) {
+			return w.refused(w.Gate.Explain(ctx, err))
 		}
 	}
 	stop := c.Watch(ctx)
 	defer stop()
 	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
-		return db.finish(ctx, err)
+		return w.Gate.Explain(ctx, err)
 	}
 	defer func() { // after a panic; otherwise nothing is open any more
 		stop()
 		_ = c.Rollback()
 	}()
-	err := fn()
+	err := fn(c)
 	if err == nil && c.Autocommit() {
-		err = errTxLost
+		err = sqlite.ErrTxLost
 	}
 	if err == nil {
 		c.Before()
-		err = db.finish(ctx, c.Do("COMMIT"))
+		err = c.Do("COMMIT")
 	}
 	if err != nil {
 		stop()
-		err = errors.Join(err, c.Rollback())
+		err = errors.Join(w.Gate.Explain(ctx, err), c.Rollback())
 	}
-	return db.refused(err)
-}
-
-func (db *DB) isClosed() bool {
-	select {
-	case <-db.closed:
-		return true
-	default:
-		return false
-	}
+	return w.refused(err)
 }

@@ -1,4 +1,4 @@
-package retry
+package wrap
 
 import (
 	"context"
@@ -14,8 +14,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/objstore"
 )
+
+var errFlaky = errors.New("503 slow down")
 
 // flaky is a store that fails before, or after, it does what it is asked for.
 type flaky struct {
@@ -119,7 +122,7 @@ func TestPutReplaysTheBody(t *testing.T) {
 		f := &flaky{Store: objstore.Mem(), before: 3}
 		body := strings.NewReader("skipped, then the value")
 		body.Seek(int64(len("skipped, then ")), io.SeekStart)
-		if _, err := Store(f, Default()).Put(t.Context(), "k", body, objstore.PutOptions{}); err != nil {
+		if _, err := Retry(f, retry.Default()).Put(t.Context(), "k", body, objstore.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := read(t.Context(), f.Store, "k", objstore.GetOptions{}); got != "the value" {
@@ -130,7 +133,7 @@ func TestPutReplaysTheBody(t *testing.T) {
 
 func TestPutOfAStreamIsTriedOnce(t *testing.T) {
 	f := &flaky{Store: objstore.Mem(), before: 1}
-	_, err := Store(f, Default()).Put(t.Context(), "k", io.MultiReader(strings.NewReader("value")), objstore.PutOptions{})
+	_, err := Retry(f, retry.Default()).Put(t.Context(), "k", io.MultiReader(strings.NewReader("value")), objstore.PutOptions{})
 	if !errors.Is(err, errFlaky) || f.calls != 1 {
 		t.Errorf("%d calls, %v", f.calls, err)
 	}
@@ -146,7 +149,7 @@ func TestPutDoesNotRetryABrokenBody(t *testing.T) {
 		io.Reader
 		io.Seeker
 	}{iotest.ErrReader(errDisk), strings.NewReader("")}
-	_, err := Store(f, Default()).Put(t.Context(), "k", body, objstore.PutOptions{})
+	_, err := Retry(f, retry.Default()).Put(t.Context(), "k", body, objstore.PutOptions{})
 	if !errors.Is(err, errDisk) || f.calls != 1 {
 		t.Errorf("%d calls, %v", f.calls, err)
 	}
@@ -156,7 +159,7 @@ func TestPutDoesNotRetryABrokenBody(t *testing.T) {
 func TestLostAnswerOfAConditionalPut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &flaky{Store: objstore.Mem(), after: 1}
-		_, err := Store(f, Default()).Put(t.Context(), "k", strings.NewReader("mine"), objstore.PutOptions{IfAbsent: true})
+		_, err := Retry(f, retry.Default()).Put(t.Context(), "k", strings.NewReader("mine"), objstore.PutOptions{IfAbsent: true})
 		if !errors.Is(err, objstore.ErrPrecondition) {
 			t.Errorf("%v, want ErrPrecondition, which the caller has to look into", err)
 		}
@@ -170,7 +173,7 @@ func TestGetAndDeleteAreRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &flaky{Store: objstore.Mem()}
 		put(t, f.Store, "k", "value")
-		s := Store(f, Default())
+		s := Retry(f, retry.Default())
 		f.before = 2
 		if got, err := read(t.Context(), s, "k", objstore.GetOptions{}); got != "value" || err != nil {
 			t.Errorf("%q, %v", got, err)
@@ -197,7 +200,7 @@ func TestBodyContinuesWhereItBroke(t *testing.T) {
 				if opts.Length > 0 {
 					want = want[:min(opts.Length, int64(len(want)))]
 				}
-				if got, err := read(t.Context(), Store(f, Default()), "k", opts); got != want || err != nil {
+				if got, err := read(t.Context(), Retry(f, retry.Default()), "k", opts); got != want || err != nil {
 					t.Errorf("%+v cut each %d: %q, %v; want %q", opts, cut, got, err, want)
 				}
 			})
@@ -209,7 +212,7 @@ func TestBodyGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &flaky{Store: objstore.Mem(), cut: 1, cuts: 1000}
 		put(t, f.Store, "k", strings.Repeat("x", 100))
-		got, err := read(t.Context(), Store(f, Default()), "k", objstore.GetOptions{})
+		got, err := read(t.Context(), Retry(f, retry.Default()), "k", objstore.GetOptions{})
 		if !errors.Is(err, errFlaky) || len(got) != 6 {
 			t.Errorf("%d bytes, %v; want 6 attempts of a byte each", len(got), err)
 		}
@@ -222,7 +225,7 @@ func TestBodyThatMakesProgressGoesOn(t *testing.T) {
 		f := &flaky{Store: objstore.Mem(), cut: enough, cuts: 1000}
 		value := strings.Repeat("0123456789abcde\n", 20*enough/16) + "end"
 		put(t, f.Store, "k", value)
-		got, err := read(t.Context(), Store(f, Default()), "k", objstore.GetOptions{})
+		got, err := read(t.Context(), Retry(f, retry.Default()), "k", objstore.GetOptions{})
 		if err != nil || got != value {
 			t.Errorf("%d of %d bytes, %v", len(got), len(value), err)
 		}
@@ -234,9 +237,9 @@ func TestBodyNeverMixesTwoObjects(t *testing.T) {
 		f := &flaky{Store: objstore.Mem(), cut: 3, cuts: 1}
 		put(t, f.Store, "k", "old value")
 		f.replace = func() { put(t, f.Store, "k", "new value") }
-		got, err := read(t.Context(), Store(f, Default()), "k", objstore.GetOptions{})
-		if !errors.Is(err, ErrChanged) || got != "old" {
-			t.Errorf("%q, %v; want ErrChanged", got, err)
+		got, err := read(t.Context(), Retry(f, retry.Default()), "k", objstore.GetOptions{})
+		if !errors.Is(err, retry.ErrChanged) || got != "old" {
+			t.Errorf("%q, %v; want retry.ErrChanged", got, err)
 		}
 	})
 }
@@ -246,7 +249,7 @@ func TestBodyOfADeletedObject(t *testing.T) {
 		f := &flaky{Store: objstore.Mem(), cut: 3, cuts: 1}
 		put(t, f.Store, "k", "value")
 		f.replace = func() { f.Store.Delete(t.Context(), "k") }
-		if _, err := read(t.Context(), Store(f, Default()), "k", objstore.GetOptions{}); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := read(t.Context(), Retry(f, retry.Default()), "k", objstore.GetOptions{}); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%v, want ErrNotExist", err)
 		}
 	})
@@ -256,7 +259,7 @@ func TestBodyOfADeletedObject(t *testing.T) {
 func TestShortBody(t *testing.T) {
 	mem := objstore.Mem()
 	put(t, mem, "k", "value")
-	s := Store(shortening{mem}, Policy{MaxRetries: 9})
+	s := Retry(shortening{mem}, retry.Policy{MaxRetries: 9})
 	if got, err := read(t.Context(), s, "k", objstore.GetOptions{}); got != "value" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -276,7 +279,7 @@ func TestBodyEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		if _, err := read(ctx, Store(f, Default()), "k", objstore.GetOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := read(ctx, Retry(f, retry.Default()), "k", objstore.GetOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, want DeadlineExceeded", err)
 		}
 		if took := time.Since(start); took != 10*time.Millisecond {
@@ -291,7 +294,7 @@ func TestErrorAtTheEndIsFinal(t *testing.T) {
 	mem := objstore.Mem()
 	put(t, mem, "k", "value")
 	f := &flaky{Store: mistrusting{mem}}
-	_, err := read(t.Context(), Store(f, Default()), "k", objstore.GetOptions{})
+	_, err := read(t.Context(), Retry(f, retry.Default()), "k", objstore.GetOptions{})
 	if !errors.Is(err, errChecksum) || f.calls != 1 {
 		t.Errorf("%d calls, %v; want one, %v", f.calls, err, errChecksum)
 	}
@@ -309,7 +312,7 @@ func (m mistrusting) Get(ctx context.Context, key string, opts objstore.GetOptio
 func TestReadAfterClose(t *testing.T) {
 	mem := objstore.Mem()
 	put(t, mem, "k", "value")
-	rc, _, err := Store(mem, Default()).Get(t.Context(), "k", objstore.GetOptions{})
+	rc, _, err := Retry(mem, retry.Default()).Get(t.Context(), "k", objstore.GetOptions{})
 	if err := errors.Join(err, rc.Close(), rc.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +330,7 @@ func TestListContinuesAfterTheLastKey(t *testing.T) {
 	for _, opts := range []objstore.ListOptions{{}, {StartAfter: "p/03"}, {Folders: true}, {Folders: true, StartAfter: "p/03/"}} {
 		synctest.Test(t, func(t *testing.T) {
 			want := keys(t, mem, opts)
-			s := Store(&flaky{Store: mem, cut: 1, cuts: 1000}, Default())
+			s := Retry(&flaky{Store: mem, cut: 1, cuts: 1000}, retry.Default())
 			if got := keys(t, s, opts); !slices.Equal(got, want) {
 				t.Errorf("%+v:\n got %v\nwant %v", opts, got, want)
 			}
@@ -351,7 +354,7 @@ func TestListGivesUp(t *testing.T) {
 		f := &flaky{Store: objstore.Mem(), cut: 0, cuts: 1000}
 		put(t, f.Store, "p/a", "")
 		var errs []error
-		for _, err := range Store(f, Default()).List(t.Context(), "p/", objstore.ListOptions{}) {
+		for _, err := range Retry(f, retry.Default()).List(t.Context(), "p/", objstore.ListOptions{}) {
 			errs = append(errs, err)
 		}
 		if len(errs) != 1 || !errors.Is(errs[0], errFlaky) || f.calls != 6 {
@@ -364,7 +367,7 @@ func TestListStopsWhenTheCallerDoes(t *testing.T) {
 	f := &flaky{Store: objstore.Mem()}
 	put(t, f.Store, "p/a", "")
 	put(t, f.Store, "p/b", "")
-	for info, err := range Store(f, Default()).List(t.Context(), "p/", objstore.ListOptions{}) {
+	for info, err := range Retry(f, retry.Default()).List(t.Context(), "p/", objstore.ListOptions{}) {
 		if info.Key != "p/a" || err != nil {
 			t.Fatal(info, err)
 		}

@@ -1,4 +1,4 @@
-package remote
+package wrap
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func (l *liar) Put(ctx context.Context, key string, body io.Reader, opts objstor
 	return l.info, nil
 }
 
-func put(t *testing.T, s objstore.Store, key string) error {
+func putAbsent(t *testing.T, s objstore.Store, key string) error {
 	_, err := s.Put(t.Context(), key, strings.NewReader("body"), objstore.PutOptions{IfAbsent: true})
 	return err
 }
@@ -48,38 +48,38 @@ func TestDoubt(t *testing.T) {
 			}
 		}
 		for _, key := range []string{"a", "b"} {
-			if err := put(t, s, key); err != nil {
+			if err := putAbsent(t, s, key); err != nil {
 				t.Fatal(err)
 			}
 		}
 		wantGets("at first", 1)
 		time.Sleep(silence + time.Second)
-		if err := put(t, s, "c"); err != nil {
+		if err := putAbsent(t, s, "c"); err != nil {
 			t.Fatal(err)
 		}
 		wantGets("after silence", 2)
 		time.Sleep(silence + time.Second)
 		inner.lies = true
-		if err := put(t, s, "d"); err == nil || errors.Is(err, fs.ErrNotExist) {
+		if err := putAbsent(t, s, "d"); err == nil || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the store has not stored it: %v", err)
 		}
-		if err := put(t, s, "d"); err == nil {
+		if err := putAbsent(t, s, "d"); err == nil {
 			t.Error("the store has not stored it, again")
 		}
 		inner.lies = false
-		if err := put(t, s, "d"); err != nil {
+		if err := putAbsent(t, s, "d"); err != nil {
 			t.Fatal(err)
 		}
 		wantGets("after a failure", 5)
-		if err := put(t, s, "d"); !errors.Is(err, objstore.ErrPrecondition) {
+		if err := putAbsent(t, s, "d"); !errors.Is(err, objstore.ErrPrecondition) {
 			t.Fatal(err)
 		}
-		if err := put(t, s, "e"); err != nil {
+		if err := putAbsent(t, s, "e"); err != nil {
 			t.Fatal(err)
 		}
 		wantGets("after a condition that did not hold", 5)
 		inner.lies, inner.info.ETag = true, ""
-		if err := put(t, s, "f"); err == nil {
+		if err := putAbsent(t, s, "f"); err == nil {
 			t.Error("the store has named no ETag")
 		}
 	})
@@ -91,7 +91,7 @@ func TestDoubtOther(t *testing.T) {
 	if _, err := inner.Store.Put(t.Context(), "k", strings.NewReader("theirs"), objstore.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := put(t, Doubting(inner), "k"); err == nil {
+	if err := putAbsent(t, Doubting(inner), "k"); err == nil {
 		t.Error("it has another one")
 	}
 }

@@ -1,4 +1,4 @@
-package driftdb
+package wrap
 
 import (
 	"context"
@@ -11,8 +11,10 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// prompt gives up on a store that does not answer: each request has to get on within
+// Prompt returns s, given up when it does not answer: each request has to get on within
 // a while, however many there are and however much they move.
+func Prompt(s objstore.Store, within func() time.Duration) objstore.Store { return prompt{s, within} }
+
 type prompt struct {
 	objstore.Store
 	within func() time.Duration

@@ -1,0 +1,258 @@
+// Package readsql gives database/sql connections that only read, and can take them
+// back, whatever the program still holds: a sql.Conn, a transaction, statements, rows.
+package readsql
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Connector opens connections for database/sql.
+type Connector struct {
+	open   func() (*sqlite.Conn, error)
+	refuse error
+	lent   sqlite.Loans
+}
+
+var (
+	_ driver.Connector = (*Connector)(nil)
+	_ driver.Driver    = (*Connector)(nil)
+)
+
+// New returns a connector whose connections are opened with open. What would write is
+// refused with refuse.
+func New(open func() (*sqlite.Conn, error), refuse error) *Connector {
+	return &Connector{open: open, refuse: refuse}
+}
+
+// Connect opens a connection.
+func (k *Connector) Connect(context.Context) (driver.Conn, error) {
+	s := &session{from: k}
+	err := k.lent.Lend(func() (*sqlite.Loan, error) {
+		c, err := k.open()
+		if err != nil {
+			return nil, err
+		}
+		s.inner = c.Driver
+		s.loan = sqlite.NewLoan(c, nil)
+		return s.loan, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Driver is the connector itself.
+func (k *Connector) Driver() driver.Driver { return k }
+
+// Open is for callers of Driver; the name is not looked at.
+func (k *Connector) Open(string) (driver.Conn, error) { return k.Connect(context.Background()) }
+
+// OldestRead is the age of the oldest read on a connection; see
+// [sqlite.Loans.OldestRead].
+func (k *Connector) OldestRead() time.Duration { return k.lent.OldestRead() }
+
+// Shut is the end of all work on the connections, but for statements that run. Whoever
+// goes on using one is told why.
+func (k *Connector) Shut(why error) { k.lent.Shut(why) }
+
+// Recall closes all connections, after Shut. Statements that run may go on until
+// deadline, and are interrupted then.
+func (k *Connector) Recall(deadline time.Time) error { return k.lent.Recall(deadline) }
+
+// explain makes SQLite's refusal of a write what it means here, and the error of what
+// was interrupted to take its connection back why.
+func (k *Connector) explain(err error) error {
+	if sqlite.IsReadOnly(err) {
+		return k.refuse
+	}
+	if why := k.lent.Shutting(); why != nil && sqlite.Stopped(err) {
+		return fmt.Errorf("%w: %w", why, err)
+	}
+	return err
+}
+
+// session is a connection as database/sql has it. Each call is a use of the loan.
+type session struct {
+	from  *Connector
+	loan  *sqlite.Loan
+	inner sqlite.DriverConn
+}
+
+var (
+	_ driver.ExecerContext      = (*session)(nil)
+	_ driver.QueryerContext     = (*session)(nil)
+	_ driver.ConnPrepareContext = (*session)(nil)
+	_ driver.ConnBeginTx        = (*session)(nil)
+	_ driver.SessionResetter    = (*session)(nil)
+	_ driver.Validator          = (*session)(nil)
+	_ driver.Pinger             = (*session)(nil)
+)
+
+// use runs fn, which uses the connection.
+func (s *session) use(fn func() error) error {
+	if err := s.loan.Enter(); err != nil {
+		return err
+	}
+	defer s.loan.Leave()
+	return s.from.explain(fn())
+}
+
+func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (res driver.Result, err error) {
+	err = s.use(func() error {
+		res, err = s.inner.ExecContext(ctx, query, args)
+		return err
+	})
+	return res, err
+}
+
+func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	return s.rows(func() (driver.Rows, error) { return s.inner.QueryContext(ctx, query, args) })
+}
+
+// rows lends the rows of query.
+func (s *session) rows(query func() (driver.Rows, error)) (driver.Rows, error) {
+	r := &rows{s: s}
+	err := s.use(func() error {
+		inner, err := query()
+		if err != nil {
+			return err
+		}
+		var ok bool
+		if r.DriverRows, ok = inner.(sqlite.DriverRows); !ok {
+			return errors.Join(sqlite.ErrRowsShape, inner.Close())
+		}
+		s.loan.Keep(&r.kept, inner)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// PrepareContext compiles a statement.
+func (s *session) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	p := &statement{s: s}
+	err := s.use(func() error {
+		inner, err := s.inner.PrepareContext(ctx, query)
+		if err != nil {
+			return err
+		}
+		p.inner = inner
+		s.loan.Keep(&p.kept, inner)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Prepare is PrepareContext for callers of before database/sql had contexts.
+func (s *session) Prepare(query string) (driver.Stmt, error) {
+	return s.PrepareContext(context.Background(), query)
+}
+
+// BeginTx starts a transaction.
+func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx, err error) {
+	opts.ReadOnly = true // or it would ask for the write lock
+	err = s.use(func() error {
+		inner, err := s.inner.BeginTx(ctx, opts)
+		tx = transaction{inner, s}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tx, nil
+}
+
+// Begin is BeginTx with the defaults.
+func (s *session) Begin() (driver.Tx, error) {
+	return s.BeginTx(context.Background(), driver.TxOptions{})
+}
+
+// ResetSession comes before each new use of a pooled connection.
+func (s *session) ResetSession(ctx context.Context) error {
+	if s.loan.Enter() != nil {
+		return driver.ErrBadConn
+	}
+	defer s.loan.Leave()
+	return s.inner.ResetSession(ctx)
+}
+
+// IsValid says whether the connection may be used again.
+func (s *session) IsValid() bool {
+	if s.loan.Enter() != nil {
+		return false
+	}
+	defer s.loan.Leave()
+	return s.inner.IsValid()
+}
+
+// Ping checks the connection.
+func (s *session) Ping(ctx context.Context) error {
+	return s.use(func() error { return s.inner.Ping(ctx) })
+}
+
+// Close closes the connection, unless it has been taken back.
+func (s *session) Close() (err error) {
+	s.loan.Return(driver.ErrBadConn, func() { err = s.loan.Conn.Close() })
+	return err
+}
+
+// transaction is a transaction that reads.
+type transaction struct {
+	inner driver.Tx
+	s     *session
+}
+
+func (t transaction) Commit() error   { return t.s.use(t.inner.Commit) }
+func (t transaction) Rollback() error { return t.s.use(t.inner.Rollback) }
+
+// statement is a prepared statement.
+type statement struct {
+	inner driver.Stmt
+	s     *session
+	kept  sqlite.Kept
+}
+
+var (
+	_ driver.StmtExecContext  = (*statement)(nil)
+	_ driver.StmtQueryContext = (*statement)(nil)
+)
+
+func (p *statement) NumInput() int { return p.inner.NumInput() }
+
+func (p *statement) Close() error {
+	return p.s.use(func() error { return p.s.loan.Drop(&p.kept) })
+}
+
+func (p *statement) ExecContext(ctx context.Context, args []driver.NamedValue) (res driver.Result, err error) {
+	err = p.s.use(func() error {
+		res, err = p.inner.(driver.StmtExecContext).ExecContext(ctx, args)
+		return err
+	})
+	return res, err
+}
+
+func (p *statement) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return p.s.rows(func() (driver.Rows, error) { return p.inner.(driver.StmtQueryContext).QueryContext(ctx, args) })
+}
+
+// Exec is ExecContext with a background context.
+func (p *statement) Exec(args []driver.Value) (driver.Result, error) {
+	return p.ExecContext(context.Background(), sqlite.Named(args))
+}
+
+// Query is QueryContext with a background context.
+func (p *statement) Query(args []driver.Value) (driver.Rows, error) {
+	return p.QueryContext(context.Background(), sqlite.Named(args))
+}

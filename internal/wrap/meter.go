@@ -1,0 +1,90 @@
+package wrap
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"sync/atomic"
+
+	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// Meter counts what goes to a store, and knows whether it answers.
+type Meter struct {
+	objstore.Store
+	Requests, Bytes atomic.Int64 // Bytes are those that were sent
+
+	Heard   atomic.Bool // the store has answered, if only that it refuses
+	Failing atomic.Bool // the last request got no answer, or one that may pass
+}
+
+// note remembers whether a request was answered. One that its own caller gave up tells
+// nothing.
+func (m *Meter) note(ctx context.Context, err error) {
+	if retry.Transient(err) {
+		if ctx.Err() == nil || errors.Is(context.Cause(ctx), errSilent) {
+			m.Failing.Store(true)
+		}
+		return
+	}
+	m.Heard.Store(true)
+	m.Failing.Store(false)
+}
+
+// Put counts the request, and the bytes that are sent.
+func (m *Meter) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
+	m.Requests.Add(1)
+	counted := &countedReader{body, &m.Bytes}
+	var source io.Reader = counted
+	if s, ok := body.(io.Seeker); ok {
+		source = struct {
+			io.Reader
+			io.Seeker
+		}{counted, s}
+	}
+	info, err := m.Store.Put(ctx, key, source, opts)
+	m.note(ctx, err)
+	return info, err
+}
+
+// Get counts the request.
+func (m *Meter) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
+	m.Requests.Add(1)
+	body, info, err := m.Store.Get(ctx, key, opts)
+	m.note(ctx, err)
+	return body, info, err
+}
+
+// List counts one request: what a store makes of it is its own affair.
+func (m *Meter) List(ctx context.Context, prefix string, opts objstore.ListOptions) iter.Seq2[objstore.Info, error] {
+	m.Requests.Add(1)
+	return func(yield func(objstore.Info, error) bool) {
+		for info, err := range m.Store.List(ctx, prefix, opts) {
+			m.note(ctx, err)
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// Delete counts the request.
+func (m *Meter) Delete(ctx context.Context, key string) error {
+	m.Requests.Add(1)
+	err := m.Store.Delete(ctx, key)
+	m.note(ctx, err)
+	return err
+}
+
+type countedReader struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (r *countedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.n.Add(int64(n))
+	return n, err
+}

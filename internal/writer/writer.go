@@ -1,0 +1,230 @@
+// Package writer keeps the one connection that writes: whose turn it is, what shares a
+// commit, and who gets it at the end.
+//
+// There is one way in, the turn. Users take it for a statement or a script, a group of
+// statements, or a transaction; the engine for its own small commits; Close for good.
+package writer
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/inside"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+var (
+	// ErrOwnTx says that a call would wait for its own caller.
+	ErrOwnTx = errors.New("the transaction whose function this is called from has the only writer, so it would wait for itself: write through the transaction, with tx.Exec, In(tx) of a repository, or Tx.Savepoint for a transaction in it")
+
+	errLeftOpen = errors.New("the script left a transaction open, which was rolled back; use Tx")
+)
+
+// Options are what a writer needs of those around it.
+type Options struct {
+	Hub  *capture.Hub
+	Gate *Gate
+	Log  *slog.Logger
+
+	// TakeOver takes the database over from another node that may be writing.
+	TakeOver func(context.Context) error
+	// Notice notices what others have committed to the file; the caller has the turn.
+	Notice func(*capture.Conn) error
+	// Interrupt ends a statement of the engine's that runs in its turn.
+	Interrupt func()
+}
+
+// Writer is the connection that writes, and the turn to use it.
+type Writer struct {
+	Options
+	conn  *capture.Conn
+	never error // why there is no connection
+
+	turn    chan struct{} // full while somebody has the turn
+	queue   queue
+	group   []*work // of whoever has the turn
+	running atomic.Pointer[Tx]
+	fns     inside.Place // the functions of transactions
+}
+
+// New returns the writer of conn, which it closes in the end.
+func New(conn *capture.Conn, o Options) *Writer {
+	return &Writer{Options: o, conn: conn, turn: make(chan struct{}, 1), fns: inside.New()}
+}
+
+// None returns a writer that refuses everything with why.
+func None(why error) *Writer { return &Writer{never: why} }
+
+// MayWrite is called before what is going to write, without the turn: it takes the
+// database over where another node was the last to write. That happens once in a
+// session.
+func (w *Writer) MayWrite(ctx context.Context) error {
+	if w.never != nil {
+		return w.never
+	}
+	if !w.Hub.Contested() {
+		return nil
+	}
+	return w.TakeOver(ctx)
+}
+
+// enter waits for the turn.
+func (w *Writer) enter(ctx context.Context) error {
+	if w.never != nil {
+		return w.never
+	}
+	if !w.try() {
+		if err := w.Own(); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case w.turn <- struct{}{}:
+		case <-ctx.Done():
+			return waiting(ctx)
+		case <-w.Gate.shut:
+			return ErrClosed
+		}
+	}
+	if w.Gate.IsShut() {
+		w.leave()
+		return ErrClosed
+	}
+	return nil
+}
+
+// try takes the turn if nobody has it.
+func (w *Writer) try() bool {
+	select {
+	case w.turn <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (w *Writer) leave() { <-w.turn }
+
+// waiting is the error of a caller whose ctx has ended before its turn came.
+func waiting(ctx context.Context) error {
+	return fmt.Errorf("waiting for the writer: %w", context.Cause(ctx))
+}
+
+// StandBack keeps everybody from writing, until release is called, while the engine
+// commits on a connection of its own: also at Close, when users get no turn any more.
+// What others have committed is noticed first, or that commit would be refused.
+func (w *Writer) StandBack(ctx context.Context) (release func(), err error) {
+	select {
+	case w.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := w.Notice(w.conn); err != nil {
+		w.leave()
+		return nil, err
+	}
+	return w.leave, nil
+}
+
+// With runs fn with the connection, in a turn of its own.
+func (w *Writer) With(ctx context.Context, fn func(*capture.Conn) error) error {
+	if err := w.enter(ctx); err != nil {
+		return err
+	}
+	defer w.leave()
+	return fn(w.conn)
+}
+
+// IfFree runs fn with the connection, if nobody has the turn.
+func (w *Writer) IfFree(fn func(*capture.Conn) error) error {
+	if !w.try() {
+		return nil
+	}
+	defer w.leave()
+	return fn(w.conn)
+}
+
+// Exec runs a script of one or more statements. What it finds to be contested has left
+// nothing behind, and is run again.
+func (w *Writer) Exec(ctx context.Context, script string, args []driver.NamedValue) (driver.Result, error) {
+	res, err := w.exec(ctx, script, args)
+	if errors.Is(err, capture.ErrContested) {
+		if err = w.MayWrite(ctx); err == nil {
+			res, err = w.exec(ctx, script, args)
+		}
+	}
+	return res, err
+}
+
+func (w *Writer) exec(ctx context.Context, script string, args []driver.NamedValue) (driver.Result, error) {
+	if err := w.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer w.leave()
+	res, err := w.conn.ExecContext(ctx, script, args)
+	if !w.conn.Autocommit() {
+		err = errors.Join(err, errLeftOpen, w.conn.Rollback())
+	}
+	return res, w.refused(w.Gate.Explain(ctx, err))
+}
+
+// refused explains a write that failed because writes are refused.
+func (w *Writer) refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	if why := w.Hub.Refused(); why != nil && !sqlite.IsConstraint(err) && !errors.Is(err, why) {
+		return errors.Join(why, err)
+	}
+	return err
+}
+
+// Inside says whether the caller runs in the function of the transaction that has the
+// turn: what waits for the writer there would wait for itself.
+func (w *Writer) Inside() bool { return w.running.Load() != nil && w.fns.Here() }
+
+// Own is an error if the caller, who has found the turn taken, is Inside.
+func (w *Writer) Own() error {
+	if w.Inside() {
+		return ErrOwnTx
+	}
+	return nil
+}
+
+// recallEvery is how often Close tries to get the turn when its time is over.
+const recallEvery = 5 * time.Millisecond
+
+// Recall returns when no user has the turn any more; the gate is shut. What runs may go
+// on until deadline. Then it is interrupted, and a transaction rolled back.
+func (w *Writer) Recall(deadline time.Time) error {
+	wait := time.NewTimer(time.Until(deadline))
+	defer wait.Stop()
+	for {
+		select {
+		case w.turn <- struct{}{}:
+			w.leave()
+			return nil
+		case <-wait.C:
+		}
+		if tx := w.running.Load(); tx != nil {
+			if taken, err := tx.loan.Recall(ErrClosed, deadline); taken {
+				w.leave() // the turn was the transaction's
+				return err
+			}
+		}
+		w.conn.Interrupt()
+		w.Interrupt() // the engine takes the turn for its own small commits
+		wait.Reset(recallEvery)
+	}
+}
+
+// Close takes the turn for good, runs last with the connection, and closes it.
+func (w *Writer) Close(last func(*capture.Conn) error) error {
+	w.turn <- struct{}{}
+	return errors.Join(w.conn.Rollback(), last(w.conn), w.conn.Close())
+}
