@@ -49,7 +49,7 @@ func (db *DB) restore(ctx context.Context, node string) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", db.cfg.Name, err)
 	}
-	logPassed(db.log, res)
+	res.Log(db.log)
 	db.restored = true
 	db.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil

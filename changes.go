@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/history"
-	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -72,29 +70,9 @@ func (q ChangeQuery) query() (history.Query, error) {
 		if err != nil {
 			return out, fmt.Errorf("%w (ChangeQuery.Key[%q])", err, column)
 		}
-		out.Key[column] = stored(v[0].Value)
+		out.Key[column] = change.ValueOf(v[0].Value)
 	}
 	return out, nil
-}
-
-// stored is a bound value as SQLite stores it.
-func stored(v any) change.Value {
-	switch v := v.(type) {
-	case int64:
-		return change.Value{Kind: change.Integer, Int: v}
-	case bool:
-		if v {
-			return change.Value{Kind: change.Integer, Int: 1}
-		}
-		return change.Value{Kind: change.Integer}
-	case float64:
-		return change.Value{Kind: change.Real, Real: v}
-	case string:
-		return change.Value{Kind: change.Text, Bytes: []byte(v)}
-	case []byte:
-		return change.Value{Kind: change.Blob, Bytes: v}
-	}
-	return change.Value{}
 }
 
 // Changes yields the committed changes that q chooses, oldest first. What the local log
@@ -105,7 +83,7 @@ func (db *DB) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, erro
 	if err != nil {
 		return failed(err)
 	}
-	log := history.Log{Read: db.readLog, Await: db.awaitChange, Bucket: db.bucket, Passed: passedOver(db.log)}
+	log := history.Log{Read: db.readLog, Await: db.awaitChange, Bucket: db.bucket, Logger: db.log}
 	return exported(history.Changes(ctx, log, query, publicChange))
 }
 
@@ -122,7 +100,7 @@ func (b *Backup) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, e
 	if err != nil {
 		return failed(err)
 	}
-	return exported(history.Bucket(ctx, b.bucket, query, publicChange, passedOver(b.log)))
+	return exported(history.Bucket(ctx, b.bucket, query, publicChange, b.log))
 }
 
 func failed(err error) iter.Seq2[Change, error] {
@@ -136,14 +114,6 @@ func exported(changes iter.Seq2[Change, error]) iter.Seq2[Change, error] {
 				return
 			}
 		}
-	}
-}
-
-// passedOver warns of objects that the history has no use for.
-func passedOver(log *slog.Logger) func([]remote.Refusal) {
-	return func(refused []remote.Refusal) {
-		log.Warn("objects in the bucket are named like a part of the backup and are not; they were passed over", "scope", "restore",
-			"count", len(refused), "first", refused[0].Key, "error", refused[0].Why)
 	}
 }
 
@@ -191,35 +161,13 @@ func publicChange(c history.Change) Change {
 	out := Change{
 		Sequence: c.Sequence, Tx: c.Tx, Time: time.UnixMilli(c.Time),
 		Table: e.Table, Operation: e.Op.String(), SQL: e.SQL, Reason: e.Reason,
-		Before: values(e.Before), After: values(e.After),
+		Before: change.Map(e.Before), After: change.Map(e.After),
 	}
 	switch {
 	case len(e.Key) > 0:
-		out.Key = values(e.Key)
+		out.Key = change.Map(e.Key)
 	case e.HasRowID:
 		out.Key = map[string]any{history.RowID: e.RowID}
-	}
-	return out
-}
-
-func values(columns []change.Column) map[string]any {
-	if len(columns) == 0 {
-		return nil
-	}
-	out := make(map[string]any, len(columns))
-	for _, c := range columns {
-		switch v := c.Value; v.Kind {
-		case change.Integer:
-			out[c.Name] = v.Int
-		case change.Real:
-			out[c.Name] = v.Real
-		case change.Text:
-			out[c.Name] = string(v.Bytes)
-		case change.Blob:
-			out[c.Name] = append([]byte{}, v.Bytes...)
-		default:
-			out[c.Name] = nil
-		}
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/resolve"
 	"github.com/driftdb/driftdb-go/objstore"
@@ -198,7 +199,7 @@ func (cfg ResolveConfig) side(table string) resolve.Side {
 func publicChanges(list []resolve.Change) (out []Change) {
 	for _, c := range list {
 		out = append(out, Change{
-			Table: c.Table, Operation: c.Op.String(), Key: values(c.Key), Before: values(c.Before), After: values(c.After), SQL: c.SQL,
+			Table: c.Table, Operation: c.Op.String(), Key: change.Map(c.Key), Before: change.Map(c.Before), After: change.Map(c.After), SQL: c.SQL,
 		})
 	}
 	return out
@@ -206,7 +207,7 @@ func publicChanges(list []resolve.Change) (out []Change) {
 
 func publicConflict(c *resolve.Conflict) Conflict {
 	versions := func(v resolve.Versions) ConflictRow {
-		return ConflictRow{Table: v.Table, Key: values(v.Key), Base: values(v.Base), Ours: values(v.Ours), Theirs: values(v.Theirs)}
+		return ConflictRow{Table: v.Table, Key: change.Map(v.Key), Base: change.Map(v.Base), Ours: change.Map(v.Ours), Theirs: change.Map(v.Theirs)}
 	}
 	out := Conflict{Kind: ConflictKind(c.Kind), ConflictRow: versions(c.Versions), Choice: Side(c.Choice)}
 	if c.Other != nil {

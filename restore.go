@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -173,7 +172,7 @@ func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (Re
 	if err != nil {
 		return RestoreResult{}, fail(fmt.Errorf("restore %s: %w", b.bucket.Name(), err))
 	}
-	logPassed(b.log, res)
+	res.Log(b.log)
 	r := restored(res)
 	r.Duration = time.Since(began)
 	return r, nil
@@ -263,18 +262,5 @@ func restored(res restore.Result) RestoreResult {
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
 		Tables: res.Tables, Confirmed: Confirmation{res.Confirmed.Epoch, res.Confirmed.Sequence, res.Confirmed.Chain.String()},
 		Damaged: res.Damaged, Refused: remote.Keys(res.Refused), ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults,
-	}
-}
-
-// logPassed warns of what a restore has passed over.
-func logPassed(log *slog.Logger, res restore.Result) {
-	if len(res.Damaged) > 0 {
-		log.Warn("snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "scope", "restore", "damaged", res.Damaged)
-	}
-	if len(res.Refused) > 0 {
-		passedOver(log)(res.Refused)
-	}
-	if len(res.Aside) > 0 {
-		log.Warn("files beside the database did not belong to it; they were set aside", "scope", "restore", "files", res.Aside)
 	}
 }

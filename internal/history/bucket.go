@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"log/slog"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -16,15 +17,13 @@ const pollInterval = 5 * time.Second
 
 // Bucket yields what b has of the changes that q chooses, each as convert has made it, and
 // after an error nothing more. A batch is proven before any of its changes is yielded.
-// What the history has no use for is passed over; passed gets it.
-func Bucket[T any](ctx context.Context, b *remote.Bucket, q Query, convert func(Change) T, passed func([]remote.Refusal)) iter.Seq2[T, error] {
+// log is warned of objects that the history has no use for.
+func Bucket[T any](ctx context.Context, b *remote.Bucket, q Query, convert func(Change) T, log *slog.Logger) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		r := &bucketReader[T]{b: b, query: q, convert: convert, yield: yield}
 		for {
 			refused, err := r.read(ctx)
-			if len(refused) > 0 {
-				passed(refused)
-			}
+			remote.Warn(log, refused)
 			if err == nil && q.Wait && !q.past(r.at.Sequence+1) {
 				err = pause(ctx, pollInterval)
 			} else if err == nil || errors.Is(err, errStopped) {

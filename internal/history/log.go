@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"log/slog"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -20,8 +21,7 @@ type Log struct {
 	Await func(ctx context.Context, sequence int64) error
 	// Bucket has what the log no longer has. Nil: nothing has.
 	Bucket *remote.Bucket
-	// Passed is told of what the bucket's history has no use for.
-	Passed func([]remote.Refusal)
+	Logger *slog.Logger // is warned of objects in the bucket that its history has no use for
 }
 
 // chunkBytes is how many bytes of the log are read at a time. Between two chunks no
@@ -101,7 +101,7 @@ func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, yield func(T, 
 	if r.query.To != 0 {
 		q.To = min(q.To, r.query.To)
 	}
-	for c, err := range Bucket(ctx, r.log.Bucket, q, r.convert, r.log.Passed) {
+	for c, err := range Bucket(ctx, r.log.Bucket, q, r.convert, r.log.Logger) {
 		if first && errors.Is(err, remote.ErrNoBackup) {
 			break // nothing was ever kept there
 		}

@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/seal"
@@ -41,6 +42,14 @@ func (r Refusal) Err() error {
 		return r.Why
 	}
 	return fmt.Errorf("%w: %w", ErrCorrupt, r.Why)
+}
+
+// Warn tells log of objects that a reader has passed over.
+func Warn(log *slog.Logger, refused []Refusal) {
+	if len(refused) > 0 {
+		log.Warn("objects in the bucket are named like a part of the backup and are not; they were passed over", "scope", "restore",
+			"count", len(refused), "first", refused[0].Key, "error", refused[0].Why)
+	}
 }
 
 // about is err with the key of the object that it is about. Errors of what reads an

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -94,6 +95,17 @@ type Result struct {
 	// Faults is what is wrong with the database, as it was with the source, and what of
 	// it this program cannot read.
 	Faults []string
+}
+
+// Log warns of what the restore has done without, or put aside.
+func (r Result) Log(log *slog.Logger) {
+	if len(r.Damaged) > 0 {
+		log.Warn("snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "scope", "restore", "damaged", r.Damaged)
+	}
+	remote.Warn(log, r.Refused)
+	if len(r.Aside) > 0 {
+		log.Warn("files beside the database did not belong to it; they were set aside", "scope", "restore", "files", r.Aside)
+	}
 }
 
 // Run restores the bucket's database to opts.File. A file that is there already
