@@ -48,7 +48,7 @@ type Config struct {
 	// ReadOnly opens the file without writing to it, and without a lock against its
 	// writer: any number of readers work beside one writer, in this process and in
 	// others. Writes, Flush and Snapshot are ErrReadOnly, and nothing is ever sent to
-	// the bucket. A missing file is an error. With AutoRestore, Open first fetches a
+	// the bucket; Changes and Backup may read from it. A missing file is an error. With AutoRestore, Open first fetches a
 	// file that is missing, and brings one that is behind up to date unless a writer
 	// has it open: for that moment it writes to the file, and locks it. If that fails,
 	// a file that is there is opened as it is, with a warning. Close ends all reads but

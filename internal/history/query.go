@@ -5,6 +5,7 @@ package history
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -107,11 +108,16 @@ func (q *Query) is(key []change.Column) (bool, error) {
 func equal(a, b *change.Value) bool {
 	switch {
 	case a.Kind == change.Integer && b.Kind == change.Real:
-		return float64(a.Int) == b.Real
+		return isInt(b.Real, a.Int)
 	case a.Kind == change.Real && b.Kind == change.Integer:
-		return a.Real == float64(b.Int)
+		return isInt(a.Real, b.Int)
 	}
 	return a.Same(b)
+}
+
+// isInt says whether f is n, exactly: not all that an int64 can be, a float can.
+func isInt(f float64, n int64) bool {
+	return f >= math.MinInt64 && f < -math.MinInt64 && int64(f) == n && f == math.Trunc(f)
 }
 
 // sameName compares names as SQLite does, which folds the letters of ASCII only.
