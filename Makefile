@@ -23,7 +23,7 @@ LIES     ?= 0-5000
 PAIRS    ?= 100
 RESOLVES ?= 500
 
-.PHONY: check race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
+.PHONY: check lint race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -32,6 +32,10 @@ tables:
 # Everything that CI runs.
 check:
 	.ci/run
+
+# golangci-lint with the linters that .golangci.yml chooses; the first run builds it.
+lint:
+	CGO_ENABLED=0 go tool -modfile=tools/lint/go.mod golangci-lint run ./...
 
 race:
 	CGO_ENABLED=1 go test -race ./...

@@ -16,8 +16,8 @@ import (
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
 
-// copyClosed copies a closed database, with its times and the note of how it was
-// left, and returns the configuration for the copy.
+// copyClosed copies a closed database, with its times and the clean-shutdown marker, and
+// returns the configuration for the copy.
 func copyClosed(t testing.TB, cfg driftdb.Config) driftdb.Config {
 	t.Helper()
 	from := cfg.Path

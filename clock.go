@@ -2,7 +2,10 @@ package driftdb
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
 )
 
 // Changes get the time that this machine's clock shows, right or wrong, and a restore
@@ -11,34 +14,27 @@ import (
 
 // clock is what a session has said of this machine's clock.
 type clock struct {
-	told bool // that it is behind. Open's, and then the guard's
+	told bool // that it is behind
 }
 
-// clockBehind tells that now is earlier than the time of the change before.
-func (db *DB) clockBehind(now, before time.Time) {
-	if db.clock.told {
+// behind tells that now is earlier than the time of the change before.
+func (c *clock) behind(log *slog.Logger, now, before time.Time) {
+	if c.told {
 		return
 	}
-	db.clock.told = true
-	db.log.Warn("this machine's clock is behind the last change in the log: set it if it is wrong. A restore to a time goes by what the clock said, so name a point around this one by its sequence",
+	c.told = true
+	log.Warn("this machine's clock is behind the last change in the log: set it if it is wrong. A restore to a time goes by what the clock said, so name a point around this one by its sequence",
 		"scope", "clock", "clock", now.UTC(), "change", before.UTC())
 }
 
-// checkClock compares the clock with the log when that is opened.
-func (db *DB) checkClock() error {
-	last, err := db.logs.LastTime()
+// check compares the clock with the changes when they are opened.
+func (c *clock) check(log *slog.Logger, changes *changelog.Log) error {
+	last, err := changes.LastTime()
 	if err != nil {
 		return fmt.Errorf("read the time of the last change: %w", err)
 	}
 	if now, before := time.Now().Round(0), time.UnixMilli(last); before.Sub(now) > time.Second {
-		db.clockBehind(now, before)
+		c.behind(log, now, before)
 	}
 	return nil
-}
-
-// reportClock tells that the clock was set back between two commits.
-func (db *DB) reportClock() {
-	if s := db.hub.Setback(); s != nil {
-		db.clockBehind(time.UnixMilli(s.Time), time.UnixMilli(s.Before))
-	}
 }

@@ -16,7 +16,7 @@ import (
 const closeGrace = 500 * time.Millisecond
 
 // lastBusyTimeout is how long Close waits for another program's lock before it
-// leaves the file without a note of how.
+// leaves the file without a clean-shutdown marker.
 const lastBusyTimeout = 250 * time.Millisecond
 
 // Close closes the database, and while syncing runs in the background it first sends
@@ -78,7 +78,7 @@ func (db *DB) sendLast() error {
 		return nil
 	}
 	within := db.cfg.CloseTimeout
-	away := db.meter.Failing.Load() || db.silent && !db.meter.Heard.Load()
+	away := db.meter.Failing.Load() || db.meter.Silent && !db.meter.Heard.Load()
 	if away {
 		within = min(within, lastWords)
 		db.sync.Stop() // it may be waiting before it tries again
@@ -99,7 +99,7 @@ func (db *DB) sendLast() error {
 // than it has to, or less long.
 func (db *DB) noteSilence() {
 	heard := db.meter.Heard.Load()
-	if news := heard && db.silent || !heard && !db.silent && db.meter.Failing.Load(); !news {
+	if news := heard && db.meter.Silent || !heard && !db.meter.Silent && db.meter.Failing.Load(); !news {
 		return
 	}
 	db.sync.Stop()
@@ -112,7 +112,7 @@ func (db *DB) noteSilence() {
 
 // close ends everything, in an order in which each step finds the next one still
 // alive: whoever commits, and reads, before the engine that sends what they
-// committed; all connections before the note of how the file was left; and the
+// committed; all connections before the clean-shutdown marker is written; and the
 // lock last of all. send sends what the engine has not sent by then.
 func (db *DB) close(deadline time.Time, send func() error) error {
 	db.gate.Shut()
@@ -126,7 +126,7 @@ func (db *DB) close(deadline time.Time, send func() error) error {
 		err = errors.Join(fail(send()), err)
 		db.sync.Close()
 	}
-	db.guard.stop()
+	db.foreign.Stop()
 	return errors.Join(err, fail(errors.Join(db.release(), db.giveUp())))
 }
 
@@ -158,7 +158,7 @@ func (db *DB) release() error {
 	if db.writer != nil {
 		errs = append(errs, db.writer.Close(func(c *capture.Conn) error {
 			err := c.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds()))
-			db.leave(c)
+			db.foreign.Leave()
 			return err
 		}))
 	}
@@ -168,26 +168,12 @@ func (db *DB) release() error {
 	if db.logs != nil {
 		errs = append(errs, db.logs.Close())
 	}
-	if db.first != nil { // Open has failed
-		errs = append(errs, db.first.Close())
-	}
 	return errors.Join(errs...)
-}
-
-// disconnect closes what an Open has opened that does not go on with it.
-func (db *DB) disconnect() error {
-	if db.sync != nil {
-		db.sync.Close()
-	}
-	err := db.release()
-	db.sync, db.sql, db.lender, db.readers = nil, nil, nil, nil
-	db.checkpoints, db.writer, db.logs, db.first = nil, nil, nil, nil
-	return err
 }
 
 // giveUp gives the file's place to others.
 func (db *DB) giveUp() error {
-	err := errors.Join(db.setWALAside(), db.file.Release())
+	err := errors.Join(db.foreign.SetWALAside(), db.file.Release())
 	if db.temp != nil {
 		err = errors.Join(err, db.temp.Close())
 	}

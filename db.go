@@ -14,6 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -29,23 +30,14 @@ type DB struct {
 	log  *slog.Logger
 	id   changelog.Identity
 
-	file  *dbfile.File
-	temp  *dbfile.Work // of an in-memory database
-	first *sqlite.Conn // which Open looks at the file with; later the log's
-	found found        // by Open, before it changed anything
-
-	refreshing bool // it is only brought up to date: it starts nothing new, and sends nothing
-
-	compared  *syncer.Comparison            // of that with the bucket; nil: it did not answer, or was not asked
+	file      *dbfile.File
+	temp      *dbfile.Work                  // of an in-memory database
 	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
 
-	ledger   sqlite.Ledger // of the commits that are ours
-	guard    guard
-	clock    clock
-	restored bool // Open has made the file
+	foreign *foreign.Watch // nil: it is only read
 
 	gate    *writer.Gate
-	hub     *capture.Hub
+	hub     *capture.Shared
 	writer  *writer.Writer
 	cache   *pagecache.Budget // of all connections
 	readers *sqlite.Pool
@@ -56,14 +48,8 @@ type DB struct {
 	checkpoints *sqlite.Checkpointer // of all of these
 
 	bucket *remote.Bucket // nil: there is no store
-	direct *remote.Bucket // the same without retries, for Open, which does not wait long
-	silent bool           // it did not answer a session that has just ended
-
-	lockUntil time.Time // when Open waits no longer for others to let go
-	meter     *wrap.Meter
-	sync      *syncer.Syncer
-
-	measured int64 // what the hub had logged when the log was measured last; 0: not yet. The guard's
+	meter  *wrap.Meter
+	sync   *syncer.Syncer
 
 	definitions definitions
 
@@ -82,7 +68,7 @@ type lender interface {
 // takeOver takes the database over from another node that may be writing. It waits for
 // the bucket as long as Open does.
 func (db *DB) takeOver(ctx context.Context) error {
-	return db.sync.TakeOver(ctx, db.direct, checkTimeout)
+	return db.sync.TakeOver(ctx, checkTimeout)
 }
 
 // exclusive runs fn, which makes a commit of our own to the log, while the writer

@@ -72,6 +72,25 @@
 // a [*SchemaError]. A bucket that cannot be reached is no error of a write: it is
 // retried, logged, and shown by [DB.Metrics].
 //
+// # Compatibility
+//
+// Versions follow Semantic Versioning. Before 1.0 a new minor version may change the Go
+// API, and CHANGELOG.md says how; a patch version does not. From 1.0 on, what is exported
+// stays for as long as the major version.
+//
+// Data is older than code. A bucket or a file that was written by any released version is
+// read by all later ones, from 0.1 on and beyond any change of the API; docs/FORMAT.md
+// gives each format a version number. The other way is not promised: an older version
+// refuses what it does not know, with [ErrVersion], and leaves it as it is. To go back to an
+// older version, restore the backup with the newer one: the file that it makes is plain
+// SQLite, and any version begins a backup of its own with it.
+//
+// Not promised are the texts of errors, events and logs (compare errors with errors.Is and
+// errors.As), the tables whose names begin with _driftdb_, when objects are stored and how
+// large they are, how fast anything is, and packages below internal.
+//
+// # Logging
+//
 // Without [Config.Logger] and [Config.OnEvent], warnings and errors of the background
 // go to [slog.Default], and nothing else is logged.
 package driftdb

@@ -65,17 +65,17 @@ func TestReadmeCompiles(t *testing.T) {
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
 	code := regexp.MustCompile("(?ms)^```.*?^```$")
-	for _, doc := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/BENCHMARKS.md", "docs/recipes.md"} {
-		folder, _, nested := strings.Cut(doc, "/")
+	decisions, err := filepath.Glob("docs/adr/*.md")
+	if err != nil || len(decisions) < 2 {
+		t.Fatalf("docs/adr: %v, %v", decisions, err)
+	}
+	for _, doc := range append(decisions, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/BENCHMARKS.md", "docs/recipes.md", "examples/README.md") {
 		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(readDoc(t, doc), ""), -1) {
 			target := m[1]
 			if strings.Contains(target, "://") {
 				continue
 			}
-			if nested {
-				target = folder + "/" + target
-			}
-			if _, err := os.Stat(target); err != nil {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), target)); err != nil {
 				t.Errorf("%s points to %s: %v", doc, m[1], err)
 			}
 		}
@@ -267,4 +267,30 @@ func byHandValues() []any {
 		values = append(values, f, (r.Float64()-0.5)*1e6, int64(r.Uint64()), blob[:i%9])
 	}
 	return values
+}
+
+// TestDecisions: the records of decisions are numbered without a gap, have all parts, and
+// are in the index.
+func TestDecisions(t *testing.T) {
+	files, err := filepath.Glob("docs/adr/0*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	index := readDoc(t, "docs/adr/README.md")
+	for i, file := range files {
+		text := readDoc(t, file)
+		title, _, _ := strings.Cut(text, "\n")
+		number, words, ok := strings.Cut(strings.TrimPrefix(title, "# "), ". ")
+		if !ok || number != fmt.Sprint(i+1) || !strings.HasPrefix(filepath.Base(file), fmt.Sprintf("%04d-", i+1)) {
+			t.Errorf("%s is not number %d: %s", file, i+1, title)
+		}
+		if !strings.Contains(index, fmt.Sprintf("| [%s](%s) | %s |\n", number, filepath.Base(file), words)) {
+			t.Errorf("%s is not in the index as %q", file, words)
+		}
+		for _, part := range []string{"Context", "Decision", "Alternatives", "Consequences"} {
+			if !strings.Contains(text, "\n## "+part+"\n") {
+				t.Errorf("%s has no part %q", file, part)
+			}
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/repair"
 	"github.com/driftdb/driftdb-go/internal/resolve"
@@ -97,6 +98,7 @@ var public = []struct{ is, as error }{
 	{segment.ErrCorrupt, ErrCorrupt},
 	{dbfile.ErrLocked, ErrLocked},
 	{dbfile.ErrReplaced, ErrFileReplaced},
+	{foreign.ErrMixture, ErrFileReplaced},
 	{syncer.ErrClosed, ErrClosed},
 	{writer.ErrClosed, ErrClosed},
 }

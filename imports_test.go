@@ -30,11 +30,17 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // Nobody imports objstoretest, dbtest, mounttest and s3test: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/history", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
+		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/foreign", "internal/history", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
 		"internal/pagecache", "internal/readsql", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
 		"internal/syncer", "internal/wrap", "internal/writer", "objstore", "objstore/s3store",
 	},
 	"cmd/driftdb":           {".", "internal/terminal", "objstore", "objstore/s3store"},
+	"examples/cron":         {".", "objstore"},
+	"examples/functions":    {".", "objstore"},
+	"examples/notes":        {".", "objstore"},
+	"examples/rawsql":       {".", "objstore"},
+	"examples/tenants":      {".", "objstore"},
+	"examples/web":          {".", "objstore"},
 	"internal/apply":        {"internal/change", "internal/sqlite"},
 	"internal/capture":      {"internal/apply", "internal/change", "internal/sqlite"},
 	"internal/change":       {},
@@ -45,6 +51,7 @@ var mayImport = map[string][]string{
 	"internal/dbtest":       {"internal/sqlite"},
 	"internal/digest":       {"internal/change"},
 	"internal/digest/scan":  {"internal/change", "internal/digest", "internal/sqlite"},
+	"internal/foreign":      {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/sqlite"},
 	"internal/history":      {"internal/change", "internal/changelog", "internal/digest", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/inside":       {},
 	"internal/mounttest":    {},
@@ -60,7 +67,7 @@ var mayImport = map[string][]string{
 	"internal/seal":         {},
 	"internal/segment":      {"internal/change", "internal/digest"},
 	"internal/sqlite":       {"internal/cmem", "internal/pagecache"},
-	"internal/syncer":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "objstore"},
+	"internal/syncer":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/foreign", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "objstore"},
 	"internal/terminal":     {},
 	"internal/wrap":         {"internal/retry", "objstore"},
 	"internal/writer":       {"internal/capture", "internal/inside", "internal/sqlite"},
@@ -102,6 +109,67 @@ func TestImportRules(t *testing.T) {
 	}
 }
 
+// mayUse is which packages import which modules of others, tests aside. A name here
+// stands for its subfolders, too, unless they have a row of their own.
+var mayUse = map[string][]string{
+	"github.com/aws/aws-sdk-go-v2":      {"internal/s3test", "objstore/s3store"},
+	"github.com/aws/smithy-go":          {"objstore/s3store"},
+	"github.com/gofrs/flock":            {"internal/s3test"},
+	"github.com/google/uuid":            {".", "internal/changelog"},
+	"github.com/klauspost/compress":     {"internal/seal"},
+	"github.com/schollz/progressbar/v3": {"internal/terminal"},
+	"github.com/spf13/cobra":            {"cmd/driftdb"},
+	"github.com/tink-crypto/tink-go/v2": {"internal/seal"},
+	"golang.org/x/sync":                 {"objstore/objstoretest"},
+	"golang.org/x/sys":                  {"internal/dbfile", "objstore"},
+	"golang.org/x/term":                 {"internal/terminal"},
+	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite"},
+	"modernc.org/sqlite":                {"internal/sqlite"}, // the driver itself
+	"modernc.org/sqlite/vtab":           {".", "internal/capture", "internal/sqlite"},
+
+	// SQLite's functions and codes.
+	"modernc.org/sqlite/lib": {
+		".", "internal/apply", "internal/capture", "internal/check", "internal/digest/scan", "internal/pagecache",
+		"internal/repair", "internal/resolve", "internal/sqlite",
+	},
+}
+
+// TestThirdParties: what a module of others is for, one package of ours knows, or few.
+func TestThirdParties(t *testing.T) {
+	used := map[string]map[string]bool{}
+	for _, f := range sources(t) {
+		pkg := path.Dir(f.name)
+		for _, imported := range f.imports {
+			host, _, _ := strings.Cut(imported, "/")
+			if !strings.Contains(host, ".") || strings.HasPrefix(imported+"/", modulePath+"/") {
+				continue
+			}
+			module := imported
+			for mayUse[module] == nil && module != "." {
+				module = path.Dir(module)
+			}
+			switch {
+			case module == ".":
+				t.Errorf("package %s imports %s, which is not in the table; add it with who may", pkg, imported)
+				continue
+			case !slices.Contains(mayUse[module], pkg):
+				t.Errorf("package %s must not import %s", pkg, imported)
+			}
+			if used[module] == nil {
+				used[module] = map[string]bool{}
+			}
+			used[module][pkg] = true
+		}
+	}
+	for module, packages := range mayUse {
+		for _, pkg := range packages {
+			if !used[module][pkg] {
+				t.Errorf("package %s may import %s, and does not; take it out of the table", pkg, module)
+			}
+		}
+	}
+}
+
 // TestUnsafe: one file views C memory, and needs unsafe for that; and one looks behind
 // the driver's public interface, with reflect.
 func TestUnsafe(t *testing.T) {
@@ -115,6 +183,60 @@ func TestUnsafe(t *testing.T) {
 			t.Errorf("%s imports reflect beside the driver; only %s may", f.name, looks)
 		}
 	}
+}
+
+// viewPrivate are the files that may view SQLite's own structs, which its headers do not
+// promise: internal/sqlite/probe.go tries out what they read there. public are the structs
+// that the headers do promise.
+var (
+	viewPrivate = []string{
+		"internal/sqlite/file_unix.go", "internal/sqlite/file_windows.go", // dbfile compares the handle with its path
+		"internal/sqlite/private.go", "internal/sqlite/walindex.go",
+	}
+	public = []string{"Tsqlite3_file", "Tsqlite3_io_methods", "Tsqlite3_pcache_methods2"}
+)
+
+// TestPrivateStructs: to view a struct at an address takes At, with its type.
+func TestPrivateStructs(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range sources(t) {
+		if !slices.Contains(f.imports, "modernc.org/sqlite/lib") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), f.name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			view, ok := n.(*ast.IndexExpr)
+			if !ok || !named(view.X, "At") {
+				return true
+			}
+			if of, ok := view.Index.(*ast.SelectorExpr); ok && named(of.X, "lib") && !slices.Contains(public, of.Sel.Name) {
+				seen[f.name] = true
+				if !slices.Contains(viewPrivate, f.name) {
+					t.Errorf("%s views SQLite's %s; only %s may", f.name, of.Sel.Name, strings.Join(viewPrivate, ", "))
+				}
+			}
+			return true
+		})
+	}
+	for _, name := range viewPrivate {
+		if !seen[name] {
+			t.Errorf("%s views no struct of SQLite's own", name)
+		}
+	}
+}
+
+// named says whether an expression is a name, or a package's name of it.
+func named(e ast.Expr, name string) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name == name
+	case *ast.SelectorExpr:
+		return e.Sel.Name == name
+	}
+	return false
 }
 
 // TestFileSize: a file has one subject, and fits a head.

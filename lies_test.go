@@ -82,7 +82,6 @@ func say(status int, kind, body string) func(http.ResponseWriter, *http.Request,
 // liar stands before a real S3 server.
 type liar struct {
 	s3    *driftdb.S3Config
-	front string
 	proxy http.Handler
 
 	mu       sync.Mutex

@@ -17,16 +17,16 @@ const (
 )
 
 // waitFor calls try every so often until it is no longer busy, or Config.LockWait is over.
-func (db *DB) waitFor(ctx context.Context, busy error, pause time.Duration, try func() error) error {
+func (o *opening) waitFor(ctx context.Context, busy error, pause time.Duration, try func() error) error {
 	for {
 		err := try()
-		left := time.Until(db.lockUntil)
+		left := time.Until(o.lockUntil)
 		if !errors.Is(err, busy) {
 			return err
 		}
 		if left <= 0 {
-			if db.cfg.LockWait > 0 {
-				err = fmt.Errorf("waited %s: %w", db.cfg.LockWait, err)
+			if o.cfg.LockWait > 0 {
+				err = fmt.Errorf("waited %s: %w", o.cfg.LockWait, err)
 			}
 			return err
 		}
@@ -41,15 +41,15 @@ func (db *DB) waitFor(ctx context.Context, busy error, pause time.Duration, try 
 // awaitRelease waits until no other node writes the database, if Open may not take it
 // over: before anything is restored that Open then refuses. What the bucket does not
 // answer now, the first upload finds out.
-func (db *DB) awaitRelease(ctx context.Context) error {
-	if !db.cfg.RefuseTakeover || db.cfg.ManualSync || db.bucket == nil {
+func (o *opening) awaitRelease(ctx context.Context) error {
+	if !o.cfg.RefuseTakeover || o.cfg.ManualSync || o.bucket == nil {
 		return nil
 	}
-	node := db.cfg.NodeID
+	node := o.cfg.NodeID
 	if node == "" {
-		node = db.found.id.NodeID
+		node = o.found.id.NodeID
 	}
-	err := db.waitFor(ctx, syncer.ErrHeld, lookAtBucket, func() error { return syncer.Held(ctx, db.direct, node) })
+	err := o.waitFor(ctx, syncer.ErrHeld, lookAtBucket, func() error { return syncer.Held(ctx, o.ask(), node) })
 	if errors.Is(err, syncer.ErrHeld) || ctx.Err() != nil {
 		return err
 	}

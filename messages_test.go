@@ -209,7 +209,7 @@ func failuresOfUse(t *testing.T, fails func(string, error)) {
 		if query != "BEGIN" {
 			fails("SQL "+query, err)
 		} else {
-			_, err = db.SQL().ExecContext(ctx, "ROLLBACK")
+			db.SQL().ExecContext(ctx, "ROLLBACK")
 		}
 		_, err = driftdb.Select[driftdb.Record](ctx, db, query)
 		if query != "BEGIN" && query != "PRAGMA journal_mode=DELETE; SELECT" {

@@ -18,61 +18,59 @@ import (
 )
 
 // A database that is opened with Config.ReadOnly is a pool of connections that only
-// read, and nothing else: no lock, writer, engine or guard. SQLite itself lets them
+// read, and nothing else: no lock, writer, engine or watch. SQLite itself lets them
 // work beside the writer's. What would write asks for the writer, which is refused in
 // its None, and in syncable.
 
 var errOpenedReadOnly error = &failure{err: errors.New("the database was opened with Config.ReadOnly; open it without to write, or to use the bucket"), as: []error{ErrReadOnly}}
 
 // openReadOnly opens the file for reading only.
-func (db *DB) openReadOnly(ctx context.Context) (*DB, error) {
-	err := db.refresh(ctx)
+func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
+	err := o.refresh(ctx)
 	if err == nil {
-		err = db.openBucket(ctx) // of which Changes and Backup read
-	}
-	if err == nil {
-		err = db.openReaders()
+		err = o.openBucket(ctx) // of which Changes and Backup read
 	}
 	if err == nil {
-		db.writer = writer.None(errOpenedReadOnly)
-		return db, nil
+		err = o.openReaders()
 	}
-	if db.readers != nil {
-		db.readers.Shut(ErrClosed)
-		err = errors.Join(err, db.readers.Close(time.Now()))
+	if err == nil {
+		o.writer = writer.None(errOpenedReadOnly)
+		return o.DB, nil
 	}
-	return nil, fail(fmt.Errorf("open %s for reading: %w", db.cfg.Path, err))
+	if o.readers != nil {
+		o.readers.Shut(ErrClosed)
+		err = errors.Join(err, o.readers.Close(time.Now()))
+	}
+	return nil, fail(fmt.Errorf("open %s for reading: %w", o.cfg.Path, err))
 }
 
 // refresh fetches the file, or brings it up to date, if that is wanted and possible. It
 // is an Open of the same file that does not begin to send, and never writes a change of
 // its own, so that it takes no epoch.
-func (db *DB) refresh(ctx context.Context) error {
-	if !db.cfg.AutoRestore {
+func (o *opening) refresh(ctx context.Context) error {
+	if !o.cfg.AutoRestore {
 		return nil
 	}
-	cfg := db.cfg
+	cfg := o.cfg
 	cfg.ReadOnly, cfg.ManualSync, cfg.CloseTimeout, cfg.RefuseTakeover, cfg.LockWait = false, false, -1, false, 0
-	with := newDB(ctx, cfg)
-	with.refreshing = true
-	_, err := with.opened(ctx)
+	with, err := (&opening{DB: newDB(ctx, cfg), refreshing: true}).open(ctx)
 	if err == nil {
 		err = with.Close()
 	}
 	if err == nil {
 		return nil
 	}
-	if _, missing := os.Stat(db.cfg.Path); missing != nil || ctx.Err() != nil {
+	if _, missing := os.Stat(o.cfg.Path); missing != nil || ctx.Err() != nil {
 		return err
 	}
-	db.log.Warn("the file could not be brought up to date; it is read as it is", "scope", "open", "path", db.cfg.Path, "error", err)
+	o.log.Warn("the file could not be brought up to date; it is read as it is", "scope", "open", "path", o.cfg.Path, "error", err)
 	return nil
 }
 
 // openReaders opens the connections. The first one is opened now: it tells whether the
 // file can be read.
-func (db *DB) openReaders() error {
-	path, err := dbfile.Resolve(db.cfg.Path)
+func (o *opening) openReaders() error {
+	path, err := dbfile.Resolve(o.cfg.Path)
 	if err != nil {
 		return err
 	}
@@ -83,28 +81,29 @@ func (db *DB) openReaders() error {
 	if err != nil {
 		return err
 	}
-	db.path = path
+	o.path = path
+	db := o.DB
 	open := func() (*sqlite.Conn, error) { return db.openReadOnlyConn(file) }
-	db.readers = sqlite.NewPool(db.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
-	db.lender = readsql.New(func() (*sqlite.Conn, error) {
+	o.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
+	o.lender = readsql.New(func() (*sqlite.Conn, error) {
 		c, err := open()
 		return c, fail(err)
 	}, errOpenedReadOnly)
-	db.sql = sql.OpenDB(db.lender)
-	db.sql.SetConnMaxIdleTime(time.Minute)
-	return db.readIdentity()
+	o.sql = sql.OpenDB(o.lender)
+	o.sql.SetConnMaxIdleTime(time.Minute)
+	return o.readIdentity()
 }
 
 // readIdentity reads whose file it is. One that DriftDB has never seen is nobody's.
-func (db *DB) readIdentity() error {
-	l, err := db.readers.Get(context.Background())
+func (o *opening) readIdentity() error {
+	l, err := o.readers.Get(context.Background())
 	if err != nil {
 		return notDatabase(err)
 	}
-	defer db.readers.Put(l, errReadDone)
-	_, db.id, err = changelog.Inspect(l.Conn)
-	if err == nil && db.id.Name != "" && db.id.Name != db.cfg.Name {
-		err = fmt.Errorf("the file belongs to the database %q, not to %q", db.id.Name, db.cfg.Name)
+	defer o.readers.Put(l, errReadDone)
+	_, o.id, err = changelog.Inspect(l.Conn)
+	if err == nil && o.id.Name != "" && o.id.Name != o.cfg.Name {
+		err = fmt.Errorf("the file belongs to the database %q, not to %q", o.id.Name, o.cfg.Name)
 	}
 	return notDatabase(err)
 }

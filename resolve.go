@@ -8,6 +8,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/resolve"
 	"github.com/driftdb/driftdb-go/objstore"
 )
@@ -179,13 +180,9 @@ func (cfg ResolveConfig) resolve(ctx context.Context) (res resolve.Result, err e
 	if res, err = resolve.Run(ctx, b.bucket, opts); err != nil || !res.Resolved {
 		return res, err
 	}
-	// The note is that of the old file. Without one of the new file's, Open would take it
-	// for one that another program has put there, and store a snapshot.
-	now, err := stat(file.Path())
-	if err != nil {
-		return res, err
-	}
-	return res, note{file: now}.write(file)
+	// The clean-shutdown marker is that of the old file. Without one of the new file's, Open
+	// would take it for one that another program has put there, and store a snapshot.
+	return res, foreign.MarkClean(file)
 }
 
 // side is who is right about a table.

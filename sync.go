@@ -31,7 +31,7 @@ func (db *DB) Flush(ctx context.Context) error {
 	if err := db.syncable("Flush"); err != nil {
 		return err
 	}
-	if err := db.writer.With(ctx, db.notice); err != nil {
+	if err := db.writer.With(ctx, db.foreign.Notice); err != nil {
 		return fail(err)
 	}
 	return fail(db.sync.Flush(ctx))
@@ -46,7 +46,7 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable("Snapshot"); err != nil {
 		return SnapshotInfo{}, err
 	}
-	if err := db.writer.With(ctx, db.notice); err != nil {
+	if err := db.writer.With(ctx, db.foreign.Notice); err != nil {
 		return SnapshotInfo{}, fail(err)
 	}
 	s, err := db.sync.Snapshot(ctx)
@@ -149,16 +149,16 @@ type Metrics struct {
 
 // Metrics says how things are. It reads the disk, and uses no network.
 func (db *DB) Metrics() Metrics {
-	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal"), Barriers: db.guard.barriers.Load()}
+	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal")}
 	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes
 	m.OldestRead = db.oldestRead()
 	// A closed database has no log to measure, and nobody to tell.
 	log, _ := db.measureLog(context.Background())
-	m.LogSizeBytes = log.bytes
+	m.LogSizeBytes = log.Bytes
 	if db.cfg.ReadOnly {
 		return m
 	}
-	m.LastError = db.hub.Refused()
+	m.Barriers, m.LastError = db.foreign.Barriers(), db.hub.Refused()
 	if db.sync == nil {
 		return m
 	}
@@ -166,8 +166,8 @@ func (db *DB) Metrics() Metrics {
 	m.IsRunning, m.TotalSynced, m.SyncErrors = st.Running, st.Synced, st.Errors
 	m.SyncedSequence, m.ConfirmedSequence = st.Acked, st.Confirmed
 	m.PendingChanges = max(m.LatestSequence-st.Acked, 0)
-	if log.since != 0 {
-		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.since)), 0)
+	if log.Since != 0 {
+		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.Since)), 0)
 	}
 	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
 	m.Fenced, m.Behind, m.Mismatches, m.Faults = st.Fenced, st.Behind, st.Mismatches, st.Faults

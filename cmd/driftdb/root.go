@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/spf13/cobra"
@@ -69,7 +66,7 @@ database holds is escaped where it would command a terminal, as \n or \x1b.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 5 wrong or missing key, 6 conflicts that need a choice.`,
-		Version:           version(),
+		Version:           thisBuild().String(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -78,7 +75,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	root.PersistentFlags().StringVar(&a.keyFile, "key-file", "", "`FILE` with the encryption keys, one a line (default: DRIFTDB_KEY)")
 	root.AddCommand(a.demoCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(), a.logCommand(), a.verifyCommand(),
-		a.gcCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(), a.detachCommand())
+		a.gcCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(), a.detachCommand(), a.versionCommand())
 	return root
 }
 
@@ -98,20 +95,4 @@ func (a *app) command(c *cobra.Command, run func(ctx context.Context, args []str
 		return run(c.Context(), args)
 	}
 	return c
-}
-
-// version is what the build says of itself.
-func version() string {
-	v, revision := "devel", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if info.Main.Version != "" && info.Main.Version != "(devel)" {
-			v = info.Main.Version
-		}
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = " " + s.Value[:min(12, len(s.Value))]
-			}
-		}
-	}
-	return fmt.Sprintf("driftdb %s%s (%s, %s/%s)", v, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -21,7 +21,7 @@ import (
 // source is a database with a log and any number of captured connections.
 type source struct {
 	path string
-	hub  *capture.Hub
+	hub  *capture.Shared
 	opts sqlite.Options
 }
 
@@ -36,7 +36,7 @@ func newSource(t testing.TB, limit int) *source {
 	if _, err := changelog.Init(c, ""); err != nil {
 		t.Fatal(err)
 	}
-	s.hub = capture.NewHub(0, limit, nil)
+	s.hub = capture.NewShared(0, limit, nil)
 	return s
 }
 

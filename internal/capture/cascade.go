@@ -5,21 +5,23 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// A migration that makes a table anew turns foreign keys off first, or the rows of other
-// tables go with the old one. Within a transaction that PRAGMA does nothing, and SQLite
-// does not say so.
+// cascade watches for a mistake. A migration that makes a table anew turns foreign keys
+// off first, or the rows of other tables go with the old one. Within a transaction that
+// PRAGMA does nothing, and SQLite does not say so.
+type cascade struct {
+	c      *sqlite.Conn
+	stayed bool   // PRAGMA foreign_keys=OFF had no effect in this transaction
+	table  string // the first whose rows it then changed on behalf of others
+}
 
-// ranPragma looks whether query, which has just run, was to turn foreign keys off, and
-// has not.
-func (c *Conn) ranPragma(query string) {
-	if name, argument := pragma(query); name != "FOREIGN_KEYS" || !argument || c.Autocommit() {
+// ran looks whether query, which has just run, was to turn foreign keys off, and has not.
+func (k *cascade) ran(query string) {
+	if name, argument := pragma(query); name != "FOREIGN_KEYS" || !argument || k.c.Autocommit() {
 		return
 	}
-	switch w := words(query, 6); {
-	case !says(w, "OFF", "0", "NO", "FALSE"), sqlite.At[lib.Tsqlite3](c.DB).Fflags&lib.SQLITE_ForeignKeys == 0:
-		return
+	if says(words(query, 6), "OFF", "0", "NO", "FALSE") && k.c.Has(sqlite.ForeignKeys) {
+		k.stayed = true
 	}
-	c.r.keysStayed = true
 }
 
 func says(words []string, values ...string) bool {
@@ -33,19 +35,21 @@ func says(words []string, values ...string) bool {
 	return false
 }
 
-// cascades notes that a row of table changes because another one does.
-func (r *recorder) cascades(table []byte) {
-	if r.keysStayed && r.cascade == "" && lib.Xsqlite3_preupdate_depth(r.c.TLS, r.c.DB) > 0 {
-		r.cascade = string(table)
+// before comes before a statement: the transaction may have ended without us.
+func (k *cascade) before() { k.stayed = k.stayed && !k.c.Autocommit() }
+
+// changes notes that a row of table changes because another one does.
+func (k *cascade) changes(table []byte) {
+	if k.stayed && k.table == "" && lib.Xsqlite3_preupdate_depth(k.c.TLS, k.c.DB) > 0 {
+		k.table = string(table)
 	}
 }
 
-// Cascaded is the table of which a transaction changed rows on behalf of another one's,
-// although PRAGMA foreign_keys=OFF had been tried in it; "" if none did since the last
-// call.
-func (h *Hub) Cascaded() (table string) {
-	if p := h.cascaded.Swap(nil); p != nil {
-		return *p
+// committed tells of the mistake.
+func (k *cascade) committed(s *Shared) {
+	if k.table != "" {
+		s.noteCascade(k.table)
 	}
-	return ""
 }
+
+func (k *cascade) reset() { k.stayed, k.table = false, "" }

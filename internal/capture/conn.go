@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
 
@@ -51,17 +50,12 @@ var (
 )
 
 // Open opens a captured connection. The log's tables must be there.
-func Open(path string, opts sqlite.Options, hub *Hub) (*Conn, error) {
+func Open(path string, opts sqlite.Options, shared *Shared) (*Conn, error) {
 	inner, err := capturing.Open(path, opts)
 	if err != nil {
 		return nil, err
 	}
-	r := &recorder{
-		c: inner, hub: hub, id: recorderID.Add(1),
-		changed: map[string]bool{}, tables: map[string]*table{},
-	}
-	r.value = libc.Xcalloc(inner.TLS, 1, 8)
-	r.absent = lib.Xsqlite3_column_value(inner.TLS, 0, 0)
+	r := newRecorder(inner, shared)
 	c := &Conn{Conn: inner, r: r}
 	recorders.Store(r.id, r)
 	byHandle.Store(inner.DB, r)
@@ -71,39 +65,6 @@ func Open(path string, opts sqlite.Options, hub *Hub) (*Conn, error) {
 	lib.Xsqlite3_preupdate_hook(inner.TLS, inner.DB, sqlite.CFunc(preupdate), 0)
 	inner.Driver.RegisterCommitHook(r.mayCommit)
 	return c, nil
-}
-
-// mayCommit is SQLite's commit hook; anything but 0 turns the commit into a
-// rollback. It is called after every xSync, and also when nothing of ours takes
-// part: the ledger has to know of every commit.
-func (r *recorder) mayCommit() int32 {
-	switch {
-	case r.ended, r.fail != nil, !r.synced && (r.count > 0 || r.level > 0):
-		r.noteInterrupt(r.fail)
-		return 1
-	case r.level == 0:
-		r.passed() // no row changed; INSERT OR IGNORE may have moved a counter: see After
-	}
-	r.c.Committing(r.notice)
-	return 0
-}
-
-// noteInterrupt keeps err for whoever sees the commit fail, if it says that a
-// statement of ours was interrupted: so was theirs, and SQLite tells of it as an
-// error of another kind.
-func (r *recorder) noteInterrupt(err error) {
-	if err == nil {
-		return
-	}
-	if !sqlite.IsInterrupted(err) {
-		if lib.Xsqlite3_is_interrupted(r.c.TLS, r.c.DB) == 0 {
-			return
-		}
-		// A statement within another one may fail with SQLITE_ERROR for it.
-		err = fmt.Errorf("%w: %v", &sqlite.Error{Code: lib.SQLITE_INTERRUPT, Msg: "interrupted"}, err)
-	}
-	r.denied = err
-	r.c.FailedBy(err)
 }
 
 // Close rolls back an open transaction and closes the connection. A second
@@ -124,13 +85,12 @@ func (c *Conn) Close() error {
 // is stepped.
 func (c *Conn) Before() {
 	r := c.r
-	r.denied = nil
-	r.keysStayed = r.keysStayed && !c.Autocommit()
+	_ = r.gate.why() // of an earlier statement
+	r.cascade.before()
 	c.FailedBy(nil)
 	r.join()
-	if now := r.schemaNow(); now != r.capsAt && c.Autocommit() {
-		r.makeCaps()
-		r.capsAt = r.schemaNow()
+	if r.vtabs.stale() && c.Autocommit() {
+		r.unlogged.ignoring(r.vtabs.ensure)
 	}
 }
 
@@ -140,40 +100,37 @@ func (c *Conn) Before() {
 // barrier, here or in the connection's next commit.
 func (c *Conn) After() {
 	r := c.r
-	if !r.unsettled || !c.Autocommit() {
+	if !r.unlogged.pending() || !c.Autocommit() {
 		return
 	}
-	r.unsettled = false
-	moved := false
-	r.eachMoved(func(*counter, int64) { moved = true })
-	if r.fail != nil {
+	r.unlogged.take()
+	moved, err := r.sequences.moved(&r.buffer)
+	if r.failed(err) {
 		return
 	}
-	r.unlogged = r.unlogged || r.wrote && !moved
-	r.wrote = false // or the counter is what it wrote
 	switch {
-	case r.unlogged: // counters that have moved are in the same commit
+	case r.unlogged.settle(moved): // counters that have moved are in the same commit
 		if err := c.Barrier(unloggedPages, false); err != nil {
-			r.unsettled = true // the next statement's end tries again
+			r.unlogged.postpone()
 		}
 		return
 	case !moved:
 		return
 	}
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
-		r.unsettled = true // the next statement's end tries again
+		r.unlogged.postpone()
 		return
 	}
 	_ = c.lockMain(context.Background()) // we hold the lock, but BEGIN does not look for other connections' schema changes
 	r.enlist()
 	if err := c.Exec("COMMIT"); err != nil {
-		r.unsettled = true
+		r.unlogged.postpone()
 		c.rollback()
 	}
 }
 
 // refusal is an error of the driver's for a commit that failed within: its reason
-// is one that was given to Hub.Refuse, or that our statements were interrupted.
+// is one that was given to Shared.Refuse, or that our statements were interrupted.
 type refusal struct{ err, why error }
 
 func (r refusal) Error() string   { return r.err.Error() }
@@ -181,8 +138,7 @@ func (r refusal) Unwrap() []error { return []error{r.err, r.why} }
 
 // explain makes an error of a commit that was refused comparable with the reason.
 func (c *Conn) explain(err error) error {
-	why := c.r.denied
-	c.r.denied = nil
+	why := c.r.gate.why()
 	if err == nil || why == nil {
 		return err
 	}
@@ -191,7 +147,7 @@ func (c *Conn) explain(err error) error {
 
 // Admit lets the connection commit, until it is called with false, also what is contested
 // by then: that was settled when the transaction began, which cannot be made again.
-func (c *Conn) Admit(is bool) { c.r.admitted = is }
+func (c *Conn) Admit(is bool) { c.r.gate.admit(is) }
 
 // rollback ends a transaction that could not be committed.
 func (c *Conn) rollback() {
@@ -246,7 +202,7 @@ func (c *Conn) Prepare(query string) (driver.Stmt, error) {
 	return c.PrepareContext(context.Background(), query)
 }
 
-// ResetSession, IsValid and Ping are the driver's own.
+// ResetSession is the driver's own.
 func (c *Conn) ResetSession(ctx context.Context) error {
 	c.After()
 	return c.Driver.ResetSession(ctx)

@@ -97,7 +97,7 @@ func (s *session) takeBack(why error, letGo func()) (told, failed error) {
 	if !c.Autocommit() || lib.Xsqlite3_txn_state(c.TLS, c.DB, 0) == lib.SQLITE_TXN_WRITE {
 		told = fmt.Errorf("%w; the transaction was rolled back", why)
 	}
-	c.r.ended = true
+	c.r.gate.shut()
 	letGo()
 	c.rollback()
 	return told, c.Close()
@@ -137,7 +137,7 @@ func (s *session) uncontested(ctx context.Context, query string, fn func() error
 	if s.tx.open {
 		return s.use(fn)
 	}
-	if s.c.r.hub.Contested() && begins(query) {
+	if s.c.r.shared.Contested() && begins(query) {
 		if err := s.mayWrite(ctx); err != nil {
 			return err
 		}
@@ -163,11 +163,11 @@ func begins(query string) bool {
 
 // settleRows comes before a statement whose commit comes when its rows have been read.
 func (s *session) settleRows(ctx context.Context, query string) error {
-	if s.tx.open || !s.c.r.hub.Contested() || !writesRows(query) {
+	if s.tx.open || !s.c.r.shared.Contested() || !writesRows(query) {
 		return nil
 	}
-	writes := false
-	if err := s.use(func() error { writes = s.c.writes(query); return nil }); err != nil || !writes {
+	changes := false
+	if err := s.use(func() error { changes = writes(s.c.Conn, query); return nil }); err != nil || !changes {
 		return err
 	}
 	return s.mayWrite(ctx)
@@ -215,7 +215,7 @@ func (s *session) PrepareContext(ctx context.Context, query string) (st driver.S
 
 // BeginTx starts a transaction.
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx, err error) {
-	if s.c.r.hub.Contested() && !opts.ReadOnly {
+	if s.c.r.shared.Contested() && !opts.ReadOnly {
 		if err := s.mayWrite(ctx); err != nil {
 			return nil, err
 		}

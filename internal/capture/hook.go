@@ -31,7 +31,7 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 		return
 	}
 	r := v.(*recorder)
-	if r.inside || string(sqlite.CString(zDB)) != "main" {
+	if r.own.active() || string(sqlite.CString(zDB)) != "main" {
 		return
 	}
 	name := sqlite.CString(zTable)
@@ -42,22 +42,18 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 		return
 	case bytes.HasPrefix(name, []byte("sqlite_schema")), bytes.HasPrefix(name, []byte("sqlite_master")):
 		r.begin()
-		r.barrier("the schema table was written directly (writable_schema)")
+		r.buffer.barrier("the schema table was written directly (writable_schema)")
 		return
 	}
 	if bytes.HasPrefix(name, []byte("sqlite_stat")) && (r.samples != nil && string(name) == sampleTable || r.aboutOurs(op)) {
 		return // it is compared with what it was, or no data
 	}
 	r.begin()
-	r.cascades(name)
-	if r.shadow(name) {
+	r.cascade.changes(name)
+	if r.shadow(name) || r.buffer.givenUp() {
 		return
 	}
-	if r.over {
-		return
-	}
-	h := sqlite.At[lib.Tsqlite3](db)
-	if r.synced && h.FnVTrans > 0 && h.FaVTrans == 0 {
+	if r.synced && r.c.Syncing() {
 		r.fail = errors.New("capture: a virtual table changed a row after the changes had been written to _driftdb_log")
 		return
 	}
@@ -68,7 +64,7 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 	}
 	r.readBlobs() // before this change moves or deletes one of those rows
 	if string(name) == change.SequenceTable {
-		r.sequenceRow(op)
+		r.sequences.edit(op, &r.buffer)
 	} else {
 		r.row(op, name, rowid, newRowid)
 	}
@@ -77,7 +73,7 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 
 // begin enlists us with the first change of a transaction.
 func (r *recorder) begin() {
-	if r.level == 0 {
+	if !r.vtabs.enlisted() {
 		r.enlist()
 	}
 }
@@ -88,14 +84,13 @@ func (r *recorder) begin() {
 // CREATE VIRTUAL TABLE itself makes are not logged, since its text makes them
 // again; for those it returns true.
 func (r *recorder) shadow(name []byte) bool {
-	h := sqlite.At[lib.Tsqlite3](r.c.DB)
-	if h.FnVdbeExec <= 1 {
+	if !r.c.Nested() {
 		return false
 	}
-	if r.making != nil && !r.making[string(name)] {
+	if r.vtabs.makes(name) {
 		return true
 	}
-	if h.FaVTrans != 0 && h.FnVTrans > r.lastPos {
+	if r.vtabs.behind(r.c.Joined()) && !r.c.Syncing() {
 		r.enlist()
 	}
 	return false
@@ -104,16 +99,16 @@ func (r *recorder) shadow(name []byte) bool {
 // writable returns the table whose row is about to change. If that cannot be
 // logged it puts a barrier there, and returns nil.
 func (r *recorder) writable(name []byte) (t *table, index int) {
-	t, index = r.table(name)
-	if r.fail != nil {
+	t, index, err := r.tables.find(name)
+	if r.failed(err) {
 		return nil, 0
 	}
 	if t.lost != "" {
-		r.barrier(t.lost)
+		r.buffer.barrier(t.lost)
 		return nil, 0
 	}
 	if n := int(lib.Xsqlite3_preupdate_count(r.c.TLS, r.c.DB)); n != t.width {
-		r.barrier("table " + t.shape.Table + " does not have the columns that its schema says")
+		r.buffer.barrier("table " + t.shape.Table + " does not have the columns that its schema says")
 		return nil, 0
 	}
 	return t, index
@@ -126,118 +121,39 @@ func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
 		return
 	}
 	if t.counted {
-		r.changed[t.shape.Table] = true
+		r.sequences.writes(t.shape.Table)
 	}
+	entry := r.buffer.begin()
 	switch op {
 	case lib.SQLITE_INSERT:
-		if !r.insert(t, index, newRowid) {
-			r.barrier("INSERT INTO " + t.shape.Table + " SELECT copied rows that were older than a column with a default")
+		var ok bool
+		if entry, ok = r.values.appendInsert(entry, t, index, newRowid); !ok {
+			r.buffer.barrier("INSERT INTO " + t.shape.Table + " SELECT copied rows that were older than a column with a default")
 			return
 		}
 	case lib.SQLITE_DELETE:
-		r.buf = change.AppendDelete(r.buf, index, &t.shape, rowid)
-		for i, column := range t.stored {
-			r.buf = r.appendColumn(r.buf, t.real[i], r.oldValue(column))
-		}
+		entry = r.values.appendDelete(entry, t, index, rowid)
 	case lib.SQLITE_UPDATE:
-		r.update(t, index, rowid, newRowid)
+		entry = r.values.appendUpdate(entry, t, index, rowid, newRowid)
 	}
-	r.count++
+	r.buffer.add(entry)
 }
 
-// insert appends an inserted row. INSERT INTO x SELECT * FROM y copies whole
-// records, and one that is older than an added column ends before it: the
-// table then shows the column's default, which the hook does not know. For
-// that insert returns false.
-func (r *recorder) insert(t *table, index int, rowid int64) bool {
-	b := change.AppendInsert(r.buf, index, &t.shape, rowid)
-	for i, column := range t.stored {
-		v := r.newValue(column)
-		if v == r.absent && t.filled[i] {
-			return false
-		}
-		b = r.appendColumn(b, t.real[i], v)
+// writesBlob keeps a row before a write to one of its blobs.
+func (r *recorder) writesBlob(name []byte, rowid int64) {
+	if r.blobs.has(name, rowid) {
+		return
 	}
-	r.buf = b
-	return true
+	if t, _ := r.writable(name); t != nil {
+		r.blobs.add(name, rowid, r.values.old(t))
+	}
 }
 
-func (r *recorder) update(t *table, index int, rowid, newRowid int64) {
-	b := change.AppendUpdate(r.buf, index, &t.shape, rowid, newRowid)
-	// A row that gets another identity is another row to who reads the log:
-	// its entry has every column.
-	moved := t.rowid != "" && rowid != newRowid
-	for _, k := range t.shape.Key {
-		start := len(b)
-		b = r.appendColumn(b, t.real[k], r.oldValue(t.stored[k]))
-		if t.rowid == "" && !moved {
-			end := len(b)
-			b = r.appendColumn(b, t.real[k], r.newValue(t.stored[k]))
-			moved = !bytes.Equal(b[start:end], b[end:])
-			b = b[:end]
-		}
+// readBlobs logs the rows that incremental blob I/O changed since the last call.
+func (r *recorder) readBlobs() {
+	if !r.blobs.empty() && !r.failed(r.blobs.log(&r.buffer, &r.tables)) {
+		r.trim()
 	}
-	bitmap := len(b)
-	for range (len(t.stored) + 7) / 8 {
-		b = append(b, 0)
-	}
-	for i, column := range t.stored {
-		start := len(b)
-		b = r.appendColumn(b, t.real[i], r.oldValue(column))
-		middle := len(b)
-		b = r.appendColumn(b, t.real[i], r.newValue(column))
-		if !moved && bytes.Equal(b[start:middle], b[middle:]) {
-			b = b[:start]
-		} else {
-			b[bitmap+i/8] |= 1 << (i % 8)
-		}
-	}
-	r.buf = b
-}
-
-func (r *recorder) oldValue(column int) uintptr {
-	p := sqlite.At[uintptr](r.value)
-	*p = 0
-	lib.Xsqlite3_preupdate_old(r.c.TLS, r.c.DB, int32(column), r.value)
-	return *p
-}
-
-func (r *recorder) newValue(column int) uintptr {
-	p := sqlite.At[uintptr](r.value)
-	*p = 0
-	lib.Xsqlite3_preupdate_new(r.c.TLS, r.c.DB, int32(column), r.value)
-	return *p
-}
-
-// appendColumn is appendValue for a column's value. SQLite keeps 5.0 in a
-// column of REAL affinity as the integer 5 on disk, and shows the hook that.
-func (r *recorder) appendColumn(b []byte, real bool, v uintptr) []byte {
-	if real && v != 0 && lib.Xsqlite3_value_type(r.c.TLS, v) == lib.SQLITE_INTEGER {
-		return change.AppendReal(b, lib.Xsqlite3_value_double(r.c.TLS, v))
-	}
-	return appendValue(r.c.TLS, b, v)
-}
-
-// appendValue encodes the sqlite3_value at v. Text is read as bytes: no
-// conversion, no cut at a NUL.
-func appendValue(tls *libc.TLS, b []byte, v uintptr) []byte {
-	if v == 0 {
-		return change.AppendNull(b)
-	}
-	switch t := lib.Xsqlite3_value_type(tls, v); t {
-	case lib.SQLITE_INTEGER:
-		return change.AppendInt(b, lib.Xsqlite3_value_int64(tls, v))
-	case lib.SQLITE_FLOAT:
-		return change.AppendReal(b, lib.Xsqlite3_value_double(tls, v))
-	case lib.SQLITE_TEXT, lib.SQLITE_BLOB:
-		k := change.Text
-		if t == lib.SQLITE_BLOB {
-			k = change.Blob
-		}
-		p := lib.Xsqlite3_value_blob(tls, v)
-		return change.AppendBytes(b, k, sqlite.CBytes(p, int(lib.Xsqlite3_value_bytes(tls, v))))
-	}
-	return change.AppendNull(b)
 }
 
 func quoteAll(names []string) string {

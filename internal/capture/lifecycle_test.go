@@ -35,7 +35,7 @@ func known() (byID, byDB int) {
 }
 
 func TestConnectionsLeaveNothing(t *testing.T) {
-	path, hub := newFile(t), NewHub(0, 0, nil)
+	path, hub := newFile(t), NewShared(0, 0, nil)
 	opts := sqlite.Options{Synchronous: sqlite.SyncOff}
 	anchor, err := new(sqlite.Driver).Open(path, opts) // the last one to close would tidy the WAL up each time
 	if err != nil {
@@ -94,7 +94,7 @@ func TestOpenThatFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 20 {
-			if c, err := Open(path, sqlite.Options{}, NewHub(0, 0, nil)); err == nil {
+			if c, err := Open(path, sqlite.Options{}, NewShared(0, 0, nil)); err == nil {
 				c.Close()
 				t.Fatal("a database without our tables was opened")
 			}
@@ -112,7 +112,7 @@ func TestOpenThatFails(t *testing.T) {
 // in any order, schema statements and scripts among them.
 func TestStatementsOutliveTransactions(t *testing.T) {
 	path := newFile(t)
-	hub := NewHub(0, 0, nil)
+	hub := NewShared(0, 0, nil)
 	db := sql.OpenDB(NewConnector(func() (*Conn, error) { return Open(path, sqlite.Options{}, hub) }, func() error { return nil }, nil))
 	defer db.Close()
 	var all []*sql.Stmt
@@ -161,7 +161,7 @@ func TestStatementsOutliveTransactions(t *testing.T) {
 // TestOurTableIsGone: a transaction that we could not take part in is not
 // committed, whatever comes between its change and its COMMIT.
 func TestOurTableIsGone(t *testing.T) {
-	c, err := Open(newFile(t), sqlite.Options{}, NewHub(0, 0, nil))
+	c, err := Open(newFile(t), sqlite.Options{}, NewShared(0, 0, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

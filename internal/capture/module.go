@@ -17,8 +17,8 @@ const Module = "driftdb_capture"
 // every commit, rollback and savepoint. It holds no rows.
 type module struct{}
 
-// cap is one table of the module: the i-th of its connection.
-type capTable struct {
+// commitVTab is one table of the module: the i-th of its connection.
+type commitVTab struct {
 	r *recorder
 	i int
 }
@@ -33,40 +33,33 @@ func (module) Create(c vtab.Context, args []string) (vtab.Table, error) {
 	if !ok {
 		return nil, errors.New("capture: no such connection")
 	}
-	return &capTable{r.(*recorder), i}, c.Declare("CREATE TABLE x(a)")
+	return &commitVTab{r.(*recorder), i}, c.Declare("CREATE TABLE x(a)")
 }
 
 func (m module) Connect(c vtab.Context, args []string) (vtab.Table, error) { return m.Create(c, args) }
 
-func (*capTable) BestIndex(*vtab.IndexInfo) error          { return nil }
-func (*capTable) Open() (vtab.Cursor, error)               { return nil, io.EOF }
-func (*capTable) Disconnect() error                        { return nil }
-func (*capTable) Destroy() error                           { return nil }
-func (*capTable) Insert([]vtab.Value, *int64) error        { return nil }
-func (*capTable) Update(int64, []vtab.Value, *int64) error { return nil }
-func (*capTable) Delete(int64) error                       { return nil }
-func (*capTable) Begin() error                             { return nil }
-func (*capTable) Release(int) error                        { return nil }
+func (*commitVTab) BestIndex(*vtab.IndexInfo) error          { return nil }
+func (*commitVTab) Open() (vtab.Cursor, error)               { return nil, io.EOF }
+func (*commitVTab) Disconnect() error                        { return nil }
+func (*commitVTab) Destroy() error                           { return nil }
+func (*commitVTab) Insert([]vtab.Value, *int64) error        { return nil }
+func (*commitVTab) Update(int64, []vtab.Value, *int64) error { return nil }
+func (*commitVTab) Delete(int64) error                       { return nil }
+func (*commitVTab) Begin() error                             { return nil }
+func (*commitVTab) Release(int) error                        { return nil }
 
 // Sync comes to each of our tables in the order in which they joined; behind
 // the last one nothing is written any more.
-func (t *capTable) Sync() error {
-	if t.i != t.r.level-1 {
-		return nil
-	}
-	err := t.r.flush()
-	t.r.noteInterrupt(err)
-	return err
-}
+func (t *commitVTab) Sync() error { return t.r.sync(t.i) }
 
-func (t *capTable) Commit() error {
+func (t *commitVTab) Commit() error {
 	if t.i == 0 {
 		t.r.committed()
 	}
 	return nil
 }
 
-func (t *capTable) Rollback() error {
+func (t *commitVTab) Rollback() error {
 	if t.i == 0 {
 		t.r.rolledBack()
 	}
@@ -77,38 +70,16 @@ func (t *capTable) Rollback() error {
 // turn, and the last one's word counts: FTS5, which stands between ours,
 // flushes its index from its own xSavepoint, before the savepoint opens. The
 // outermost SAVEPOINT of a transaction has the number -1.
-func (t *capTable) Savepoint(i int) error {
-	r := t.r
-	if i < 0 || r.enlisting && t.i > 0 {
-		return nil // a table that joins late is told of the innermost savepoint, which is older than now
+func (t *commitVTab) Savepoint(i int) error {
+	if i >= 0 && !t.r.vtabs.joinsLate(t.i) {
+		t.r.savepoint(i)
 	}
-	r.readBlobs()
-	for len(r.marks) <= i {
-		r.marks = append(r.marks, mark{}) // opened before we were enlisted: nothing was buffered
-	}
-	r.marks = r.marks[:i+1]
-	r.marks[i] = mark{r.size(), r.count, r.barriers}
 	return nil
 }
 
-// RollbackTo takes back what came after savepoint i.
-func (t *capTable) RollbackTo(i int) error {
-	r := t.r
-	if t.i != 0 {
-		return nil
-	}
-	r.forgetShapes()
-	r.blobs.reset() // they were written after the savepoint: none was open there
-	if r.over {
-		return nil // the barrier stays: what it stands for is not known
-	}
-	var m mark
-	if i >= 0 && i < len(r.marks) {
-		m = r.marks[i]
-	}
-	if m.len <= r.size() {
-		r.cutBack(m.len)
-		r.count, r.barriers = m.count, m.barriers
+func (t *commitVTab) RollbackTo(i int) error {
+	if t.i == 0 {
+		t.r.rollbackTo(i)
 	}
 	return nil
 }

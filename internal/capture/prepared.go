@@ -43,7 +43,7 @@ func (s *statement) QueryContext(ctx context.Context, args []driver.NamedValue) 
 }
 
 // asScript says that the statement cannot simply be stepped.
-func (s *statement) asScript() bool { return s.script || s.c.writesVirtual(s.query) }
+func (s *statement) asScript() bool { return s.script || s.c.r.vtabs.aloneWritten(s.query) }
 
 // Exec is ExecContext with a background context.
 func (s *statement) Exec(args []driver.Value) (driver.Result, error) {

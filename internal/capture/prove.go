@@ -29,20 +29,18 @@ var proofs = struct {
 const maxProofs = 10_000
 
 // unprovable says why the rows of a table cannot be replayed; "" if they can.
-func (r *recorder) unprovable(t *sqlite.Table) string {
-	var key, why string
-	if err := r.unseen(func() (err error) { key, err = addressing(r.c, t.Name); return err }); err != nil {
-		r.fail = fmt.Errorf("capture: %w", err)
-		return ""
+func unprovable(c *sqlite.Conn, own *ownStatements, t *sqlite.Table) (string, error) {
+	var key string
+	if err := own.do(func() (err error) { key, err = addressing(c, t.Name); return err }); err != nil {
+		return "", fmt.Errorf("capture: %w", err)
 	}
 	proofs.Lock()
 	defer proofs.Unlock()
 	why, known := proofs.why[key]
 	if !known {
 		var definition []string
-		if err := r.unseen(func() (err error) { definition, err = definitions(r.c, t.Name); return err }); err != nil {
-			r.fail = fmt.Errorf("capture: %w", err)
-			return ""
+		if err := own.do(func() (err error) { definition, err = definitions(c, t.Name); return err }); err != nil {
+			return "", fmt.Errorf("capture: %w", err)
 		}
 		if err := prove(t.Name, definition); err != nil {
 			why = err.Error()
@@ -53,9 +51,9 @@ func (r *recorder) unprovable(t *sqlite.Table) string {
 		proofs.why[key] = why
 	}
 	if why == "" {
-		return ""
+		return "", nil
 	}
-	return "the rows of table " + t.Name + " cannot be repeated: " + why
+	return "the rows of table " + t.Name + " cannot be repeated: " + why, nil
 }
 
 // addressing is what decides how a table's rows are addressed and written: its

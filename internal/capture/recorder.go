@@ -2,20 +2,14 @@ package capture
 
 import (
 	"errors"
-	"fmt"
-	"math/bits"
-	"time"
 
-	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	"modernc.org/libc"
-	lib "modernc.org/sqlite/lib"
 )
 
 // recorder gathers the changes of one connection's transaction and writes them
 // into _driftdb_log within that transaction.
 //
-//	preupdate    appends an entry to buf; the first of a transaction enlists
+//	preupdate    appends an entry to the buffer; the first of a transaction enlists
 //	             our virtual table.
 //	xSync        of the last table that we enlisted writes the log row. SQLite
 //	             calls it inside every commit, whatever started that commit.
@@ -23,401 +17,261 @@ import (
 //	             fails closed.
 //	xCommit      forgets the buffer. Not xSync: a COMMIT that found the file
 //	             busy is tried again, maybe after a ROLLBACK TO.
+//
+// What each part knows is its own: the recorder says when, and ties them together.
 type recorder struct {
-	c   *sqlite.Conn
-	hub *Hub
-	id  uint64
+	c      *sqlite.Conn
+	id     uint64 // by which the module finds us
+	shared *Shared
+	own    ownStatements
 
-	caps   []*sqlite.Stmt // caps[i] enlists our i-th virtual table
-	capsAt schemaMark     // the schema for which there are enough of them
-	st     statements
-	value  uintptr // one sqlite3_value* cell of C memory
-	absent uintptr // the sqlite3_value that stands for a column which a record does not reach
+	values    values    // the row that the hook is called for
+	buffer    buffer    // the entries
+	tables    tables    // what the entries refer to
+	blobs     blobs     // incremental blob writes, not yet in the buffer
+	sequences sequences // counters of AUTOINCREMENT
+	vtabs     vtabs     // by which we take part in the transaction
+	log       logTable  // where the entries go
+	ownTables ownTables
+	versions  versions
+	unlogged  unlogged
+	cascade   cascade
+	gate      gate
 
 	// The transaction.
-	buf      []byte          // the newest of its changes …
-	chunks   [][]byte        // … and those before; see buffer.go
-	chunked  int             // bytes in chunks
-	count    int64           // entries in all of these
-	marks    []mark          // of the savepoints, outermost first
-	level    int             // how many of caps are enlisted
-	lastPos  int32           // length of db->aVTrans after the last of them joined
-	used     []*table        // tables that buf refers to, by index
-	blobs    blobs           // rows that incremental blob I/O changed, not yet in buf
-	changed  map[string]bool // AUTOINCREMENT tables with entries in buf
-	cookie   int64           // schema cookie when the transaction enlisted
-	intact   int64           // schema cookie with which our own tables were seen to be as they should
-	synced   bool            // the log row is written, the commit is under way
-	logged   int64           // its sequence number, for a COMMIT that is tried again
-	stamp    int64           // its time, as the clock said
-	before   int64           // the time of the transaction before it
-	over     bool            // a barrier stands for the whole transaction
-	barriers int64           // among the entries …
-	reason   string          // … and why the last one is there
-	notice   int64           // of the ledger, which one of them answers
-	fail     error           // capture is broken: no commit
+	cookie int64 // schema cookie when we joined it
+	synced bool  // the log row is written, the commit is under way
+	notice int64 // of the ledger, which one of the barriers answers
+	fail   error // capture is broken: no commit
 
-	inside     bool // one of our own statements runs
-	enlisting  bool
-	making     map[string]bool // tables before a CREATE VIRTUAL TABLE that runs now
-	outside    bool            // a statement of the schema that runs now does what a replay may not
-	samples    *sampleRows     // of sqlite_stat4 before a statement that runs now; nil: none runs that makes any
-	unsettled  bool            // a commit passed by without us …
-	wrote      bool            // … and changed pages of main, maybe only those of counters …
-	unlogged   bool            // … or others for certain: the next entry is a barrier
-	keysStayed bool            // PRAGMA foreign_keys=OFF had no effect in this transaction …
-	cascade    string          // … which then changed rows of this table on behalf of others
-	ended      bool            // the connection is being taken away: no commit
-	answering  bool            // the commit is a barrier of our own
-	admitted   bool            // see Conn.Admit
-	denied     error           // why a commit was refused just now: SQLite carries errors as text only
-
-	virtual   map[string]bool   // main's virtual tables, by their names in upper case
-	tables    map[string]*table // what we know of main's tables …
-	tablesAt  schemaMark        // … in this state of its schema
-	own       string            // the definitions of our own …
-	ownAt     schemaMark        // … in this one …
-	newest    int64             // … whose last row this is
-	sequences sequences
-	largest   int64 // how many pages main has had, as _driftdb_meta says; less, if that is not known
+	samples *sampleRows // of sqlite_stat4 before a statement that runs now; nil: none runs that makes any
 }
 
-// mark is where a savepoint began.
-type mark struct {
-	len             int
-	count, barriers int64
-}
-
-type statements struct {
-	last, insert, remove        *sqlite.Stmt
-	findShape, addShape         *sqlite.Stmt
-	schemaV, userV, appV, owned *sqlite.Stmt
-	newest, largest             *sqlite.Stmt
+func newRecorder(c *sqlite.Conn, shared *Shared) *recorder {
+	r := &recorder{c: c, id: recorderID.Add(1), shared: shared, own: ownStatements{c: c}}
+	own := &r.own
+	r.values = valuesOf(c)
+	r.buffer = shared.buffer()
+	r.tables = tables{c: c, own: own}
+	r.blobs = blobs{c: c, own: own}
+	r.sequences = sequences{c: c, own: own}
+	r.vtabs = vtabs{c: c, own: own, id: r.id}
+	r.log = logTable{c: c, own: own}
+	r.ownTables = ownTables{c: c, own: own, shared: shared}
+	r.versions = versions{own: own}
+	r.unlogged = unlogged{c: c}
+	r.cascade = cascade{c: c}
+	r.gate = gate{c: c, shared: shared}
+	return r
 }
 
 func (r *recorder) prepare() error {
-	for _, s := range []struct {
-		st **sqlite.Stmt
-		q  string
-	}{
-		{&r.st.last, "SELECT sequence + count, time, schema FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1"},
-		{&r.st.insert, "INSERT OR REPLACE INTO main._driftdb_log(sequence, count, time, schema, data) VALUES(?1, ?2, ?3, ?4, ?5)"},
-		{&r.st.remove, "DELETE FROM main._driftdb_log WHERE sequence = ?1"},
-		{&r.st.findShape, "SELECT id FROM main._driftdb_shape WHERE def = ?1"},
-		{&r.st.addShape, "INSERT INTO main._driftdb_shape(def) VALUES(?1)"},
-		{&r.st.schemaV, "PRAGMA main.schema_version"},
-		{&r.st.userV, "PRAGMA main.user_version"},
-		{&r.st.appV, "PRAGMA main.application_id"},
-		{&r.st.owned, "SELECT name || ' ' || coalesce(sql, '') FROM main.sqlite_schema WHERE rowid > ?1 AND tbl_name >= '_driftdb_' COLLATE NOCASE AND tbl_name < '_driftdb`' COLLATE NOCASE ORDER BY name"},
-		{&r.st.newest, "SELECT max(rowid) FROM main.sqlite_schema"},
-		{&r.st.largest, "INSERT INTO main._driftdb_meta(key, value) VALUES('largest', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value WHERE value < excluded.value"},
-	} {
-		var err error
-		if *s.st, err = r.c.Prepare(s.q); err != nil {
-			return fmt.Errorf("capture: %w", err)
+	for _, prepare := range []func() error{r.tables.prepare, r.log.prepare, r.ownTables.prepare, r.versions.prepare} {
+		if err := prepare(); err != nil {
+			return err
 		}
 	}
-	r.hub.ownTables(r.version().owned)
+	r.shared.ownTables(r.version().owned)
 	if r.fail != nil {
 		return r.fail
 	}
-	return r.addCap()
+	return r.vtabs.create()
 }
 
-// run steps one of our own statements. Nothing of it shows in
-// last_insert_rowid(), changes() and total_changes().
-func (r *recorder) run(st *sqlite.Stmt, row func(*sqlite.Stmt)) (rowid int64, err error) {
-	err = r.unseen(func() error {
-		for {
-			more, err := st.Step()
-			if err != nil {
-				return fmt.Errorf("capture: %w", err)
-			}
-			if !more {
-				rowid = sqlite.At[lib.Tsqlite3](r.c.DB).FlastRowid
-				return nil
-			}
-			if row != nil {
-				row(st)
-			}
-		}
-	})
-	return rowid, err
-}
-
-// unseen calls fn, whose statements are ours and must not show.
-func (r *recorder) unseen(fn func() error) error {
-	db := sqlite.At[lib.Tsqlite3](r.c.DB)
-	last, n, total, was := db.FlastRowid, db.FnChange, db.FnTotalChange, r.inside
-	r.inside = true
-	err := fn()
-	r.inside, db.FlastRowid, db.FnChange, db.FnTotalChange = was, last, n, total
-	return err
-}
-
-// mustRun is run for statements without which capture cannot go on.
-func (r *recorder) mustRun(st *sqlite.Stmt, row func(*sqlite.Stmt)) {
-	if _, err := r.run(st, row); err != nil && r.fail == nil {
+// failed notes an error without which capture could go on, and says whether it cannot.
+func (r *recorder) failed(err error) bool {
+	if err != nil && r.fail == nil {
 		r.fail = err
 	}
+	return r.fail != nil
+}
+
+// mustRun runs a statement of our own without which capture cannot go on.
+func (r *recorder) mustRun(st *sqlite.Stmt, row func(*sqlite.Stmt)) {
+	_, err := r.own.run(st, row)
+	r.failed(err)
 }
 
 // enlist makes the next of our virtual tables part of the transaction.
 func (r *recorder) enlist() {
-	if r.level >= len(r.caps) {
+	if r.vtabs.exhausted() {
 		r.giveUp("more virtual tables took part in one transaction than were known when it began")
 		return
 	}
-	if r.level == 0 {
-		r.cookie = r.schemaNow().cookie
+	if !r.vtabs.enlisted() {
+		r.cookie = r.c.SchemaMark().Cookie
 	}
-	r.enlisting = true
-	r.mustRun(r.caps[r.level], nil)
-	r.enlisting = false
-	r.level++
-	r.lastPos = sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
+	r.failed(r.vtabs.enlist())
 }
 
 // join is called before a statement runs. A virtual table of the user's that
 // joined the transaction behind us (FTS5) writes from its own xSync, so one of
 // ours has to come after it.
 func (r *recorder) join() {
-	n := sqlite.At[lib.Tsqlite3](r.c.DB).FnVTrans
+	n := r.c.Joined()
 	if n > 0 {
 		r.joinPages()
 	}
-	if n == 0 && (r.level > 0 || r.fail != nil) && r.c.Autocommit() {
+	if n == 0 && (r.vtabs.enlisted() || r.fail != nil) && r.c.Autocommit() {
 		// Nobody told us of the transaction's end: our table was dropped in it,
 		// or it failed before it took part. Within the transaction this state
 		// has to stay, and keep it from being committed.
 		r.reset()
 	}
-	if n > r.lastPos && (r.level > 0 || !r.c.Autocommit()) {
+	if r.vtabs.behind(n) && (r.vtabs.enlisted() || !r.c.Autocommit()) {
 		r.enlist()
 	}
 }
 
-// barrier notes that the transaction holds something that the log cannot say.
-func (r *recorder) barrier(reason string) {
-	r.buf = change.AppendBarrier(r.buf, reason)
-	r.count++
-	r.barriers++
-	r.reason = reason
+// joinPages puts a barrier into a transaction that writes pages through sqlite_dbpage.
+func (r *recorder) joinPages() {
+	if r.buffer.barred() || !r.unlogged.writesPages() {
+		return
+	}
+	r.begin()
+	if !r.buffer.barred() {
+		r.buffer.barrier(unloggedPages)
+	}
 }
 
-// trim keeps the buffer within the hub's limit.
+// trim keeps the buffer within its limit.
 func (r *recorder) trim() {
-	r.chunk()
-	if r.size()+r.blobs.size > r.hub.limit {
-		r.giveUp(fmt.Sprintf("a transaction of more than %d MiB of changes", r.hub.limit>>20))
+	if why := r.buffer.overflow(r.blobs.size()); why != "" {
+		r.giveUp(why)
 	}
 }
 
 // giveUp stops recording this transaction: a barrier stands for all of it.
 func (r *recorder) giveUp(reason string) {
-	if r.over {
-		return
-	}
-	r.over, r.count, r.barriers = true, 0, 0
-	r.dropChanges()
-	r.marks = r.marks[:0]
+	r.buffer.giveUp(reason)
 	r.blobs.reset()
-	r.barrier(reason)
+}
+
+func (r *recorder) savepoint(i int) {
+	r.readBlobs()
+	r.buffer.savepoint(i)
+}
+
+func (r *recorder) rollbackTo(i int) {
+	r.tables.forgetShapes()
+	r.blobs.reset() // they were written after the savepoint: none was open there
+	r.buffer.rollbackTo(i)
 }
 
 func (r *recorder) reset() {
-	r.dropChanges()
-	r.count, r.marks, r.level, r.lastPos = 0, r.marks[:0], 0, 0
-	r.used = r.used[:0]
+	r.buffer.reset()
+	r.tables.reset()
 	r.blobs.reset()
-	r.synced, r.logged, r.stamp, r.before, r.over, r.fail, r.making = false, 0, 0, 0, false, nil, nil
-	r.barriers, r.reason, r.notice = 0, "", 0
-	r.keysStayed, r.cascade = false, ""
-	r.sequences.edited, r.sequences.before = false, nil
-	clear(r.changed)
+	r.sequences.reset()
+	r.vtabs.reset()
+	r.log.reset()
+	r.cascade.reset()
+	r.cookie, r.synced, r.notice, r.fail = 0, false, 0, nil
 }
 
-var errUnwritten = errors.New("capture: the transaction's changes were not written to _driftdb_log")
+var errEmptyLog = errors.New("capture: _driftdb_log is empty; it has been tampered with, restore the database from its bucket")
 
-// flush writes the log row. It runs inside the commit, under the write lock,
-// so that sequence numbers follow the order of commits. The time is what the
-// clock says: if that is wrong, no later transaction is dragged along.
-func (r *recorder) flush() error {
-	r.checkOwn()
-	r.readBlobs()
-	r.logSequences()
-	if r.fail != nil {
-		return r.fail
-	}
-	if r.denied = r.hub.mayCommit(r.count == 0 || r.answering || r.admitted); r.denied != nil {
-		return r.denied
-	}
-	next, now, before, schema := int64(0), time.Now().UnixMilli(), int64(0), int64(-1)
-	if r.mustRun(r.st.last, func(st *sqlite.Stmt) {
-		next, before, schema = st.Int64(0), st.Int64(1), st.Int64(2)
-	}); r.fail != nil {
-		return r.fail
-	}
-	if schema < 0 {
-		return errors.New("capture: _driftdb_log is empty; it has been tampered with, restore the database from its bucket")
-	}
-	if r.logged != 0 {
-		next, now, before = r.logged, r.stamp, r.before // our row of the first try may be the last one
-	}
-	if schema != r.cookie && r.logged == 0 {
-		r.giveUp("the schema was changed by a statement that was not captured")
-	}
-	r.answer()
-	r.synced, r.before = true, before
-	if r.count == 0 {
-		if r.logged != 0 {
-			r.st.remove.BindInt64(1, r.logged)
-			r.mustRun(r.st.remove, nil)
-		}
-		return r.fail
-	}
-	if err := r.measure(); err != nil {
-		return err
-	}
-	return r.write(next, now)
-}
-
-// measure notes how many pages main has now, if it never had as many, rounded up to a
-// power of two, 1024 at least: so the note is seldom written. Here nothing has been taken off the file
-// yet that auto_vacuum takes off in the commit. Whoever replays the transaction needs
-// about as many.
-func (r *recorder) measure() error {
-	if r.c.PageCount() <= r.largest {
+// sync is called by xSync of our i-th virtual table.
+func (r *recorder) sync(i int) error {
+	if !r.vtabs.isLast(i) {
 		return nil
 	}
-	r.largest = 1 << max(10, bits.Len64(uint64(r.c.PageCount()-1)))
-	r.st.largest.BindInt64(1, r.largest)
-	_, err := r.run(r.st.largest, nil)
+	err := r.flush()
+	r.gate.noteInterrupt(err)
 	return err
 }
 
-var errTampered = errors.New("capture: another program has dropped or altered _driftdb_log or another of DriftDB's own tables, so nothing can be committed; restore the database from its bucket, or Detach the file to begin a new backup")
-
-// checkOwn looks, whenever the schema has changed, whether our own tables are
-// still what they were.
-func (r *recorder) checkOwn() {
-	if r.fail != nil || r.intact == r.cookie {
-		return
+// flush writes the log row. It runs inside the commit, under the write lock,
+// so that sequence numbers follow the order of commits.
+func (r *recorder) flush() error {
+	if r.failed(r.ownTables.check(r.cookie)) {
+		return r.fail
 	}
-	own := r.owned()
-	switch {
-	case r.fail != nil:
-	case own != r.hub.ownTables(own):
-		r.fail = errTampered
-	default:
-		r.intact = r.cookie
+	r.readBlobs()
+	if r.failed(r.sequences.log(&r.buffer)) {
+		return r.fail
 	}
-}
-
-// owned is the definitions of our own tables and of what belongs to them. To find them
-// the whole schema is read: once for each state of it that we have not followed.
-func (r *recorder) owned() string {
-	if now := r.schemaNow(); now != r.ownAt {
-		r.own = ""
-		r.readOwned(0)
+	if err := r.gate.pass(r.buffer.empty()); err != nil {
+		return err
 	}
-	return r.own
-}
-
-// readOwned adds the definitions that lie behind row after of the schema.
-func (r *recorder) readOwned(after int64) {
-	r.st.owned.BindInt64(1, after)
-	r.mustRun(r.st.owned, func(st *sqlite.Stmt) { r.own += st.Text(0) + ";" })
-	r.mustRun(r.st.newest, func(st *sqlite.Stmt) { r.newest = st.Int64(0) })
-	r.ownAt = r.schemaNow() // which the statements have brought up to date
-}
-
-// follow keeps owned up to date after a statement, if it was before. A statement that
-// makes something only adds rows at the end of the schema, unless the program may write
-// the schema itself. So thousands of tables are made without reading each time those
-// that are there.
-func (r *recorder) follow(statement string) {
-	if words(statement, 1)[0] == "CREATE" && !writesSchema(r.c) && r.newest < lastSequentialRow {
-		r.readOwned(r.newest)
+	end, err := r.log.end()
+	if r.failed(err) {
+		return r.fail
 	}
+	if end.schema < 0 {
+		return errEmptyLog
+	}
+	if end.schema != r.cookie && !r.log.written() {
+		r.giveUp("the schema was changed by a statement that was not captured")
+	}
+	r.answer()
+	r.synced = true
+	if r.buffer.empty() {
+		r.failed(r.log.takeBack())
+		return r.fail
+	}
+	if err := r.log.measure(); err != nil {
+		return err
+	}
+	header, err := r.tables.appendHeader(make([]byte, 0, 32))
+	if r.failed(err) {
+		return r.fail
+	}
+	return r.log.write(end, &r.buffer, header)
 }
-
-// lastSequentialRow is far below where SQLite begins to give rows numbers at random.
-const lastSequentialRow = 1 << 40
 
 // answer puts a barrier behind the transaction's changes if somebody else has
 // committed since the last entry: they are what they say, but on top of
 // something that the log does not have.
 func (r *recorder) answer() {
-	if r.unlogged && r.barriers == 0 {
-		r.barrier(unloggedPages)
+	if r.unlogged.due() && !r.buffer.barred() {
+		r.buffer.barrier(unloggedPages)
 	}
 	reason, notice := r.c.Missed()
 	if notice == 0 {
 		return
 	}
 	r.notice = notice
-	if r.barriers == 0 { // any other is an answer as well
-		r.barrier(reason)
+	if !r.buffer.barred() { // any other is an answer as well
+		r.buffer.barrier(reason)
 	}
 }
 
-func (r *recorder) write(sequence, now int64) error {
-	ids := make([]int64, len(r.used))
-	for i, t := range r.used {
-		if ids[i] = r.shapeID(t); r.fail != nil {
-			return r.fail
-		}
+// mayCommit is SQLite's commit hook; anything but 0 turns the commit into a
+// rollback. It is called after every xSync, and also when nothing of ours takes
+// part: the ledger has to know of every commit.
+func (r *recorder) mayCommit() int32 {
+	switch {
+	case r.gate.isShut(), r.fail != nil, !r.synced && (!r.buffer.empty() || r.vtabs.enlisted()):
+		r.gate.noteInterrupt(r.fail)
+		return 1
+	case !r.vtabs.enlisted():
+		r.unlogged.passed() // no row changed; INSERT OR IGNORE may have moved a counter: see After
 	}
-	st := r.st.insert
-	st.BindInt64(1, sequence)
-	st.BindInt64(2, r.count)
-	st.BindInt64(3, now)
-	st.BindInt64(4, r.schemaNow().cookie)
-	header := change.AppendHeader(make([]byte, 0, 32), ids)
-	r.bindChanges(st, 5, header)
-	_, err := r.run(st, nil)
-	st.Clear()
-	if err == nil {
-		err = r.unseen(func() error { return r.fillRow(sequence, header) })
-	}
-	r.logged, r.stamp = sequence, now
-	return err
+	r.c.Committing(r.notice)
+	return 0
 }
 
 // committed is called by xCommit.
 func (r *recorder) committed() {
 	r.c.Committed(r.notice)
-	if r.barriers == 0 {
-		r.reason = "" // that of a barrier which a ROLLBACK TO took back
-	} else {
-		r.unlogged = false
+	if r.buffer.barred() {
+		r.unlogged.answered()
 	}
-	if r.cascade != "" {
-		table := r.cascade
-		r.hub.cascaded.Store(&table)
-	}
-	if r.synced && r.count > 0 {
-		r.hub.timed(r.before, r.stamp)
-		r.hub.committed(r.logged+r.count-1, r.size(), r.reason)
-	}
+	r.cascade.committed(r.shared)
+	r.log.committed(r.shared, &r.buffer)
 	r.reset()
 }
 
 // rolledBack is called by xRollback. Shapes that the transaction added are gone.
 func (r *recorder) rolledBack() {
-	r.forgetShapes()
-	r.largest = 0 // the note may be gone, too
+	r.tables.forgetShapes()
+	r.log.rolledBack()
 	r.reset()
 }
 
 func (r *recorder) close() {
-	for _, st := range append(r.caps,
-		r.st.last, r.st.insert, r.st.remove, r.st.findShape, r.st.addShape,
-		r.st.schemaV, r.st.userV, r.st.appV, r.st.owned, r.st.newest, r.st.largest, r.sequences.read) {
-		if st != nil { // an Open that failed half way
-			st.Finalize()
-		}
-	}
-	libc.Xfree(r.c.TLS, r.value)
+	r.vtabs.close()
+	r.sequences.close()
+	r.own.close()
 }

@@ -25,15 +25,38 @@ type version struct {
 	owned                     string // the definitions of our own tables
 }
 
-func (r *recorder) version() version {
-	var v version
+// versions reads the three numbers of it.
+type versions struct {
+	own                       *ownStatements
+	schema, user, application *sqlite.Stmt
+}
+
+func (vs *versions) prepare() error {
+	return vs.own.prepare(
+		ownStatement{&vs.schema, "PRAGMA main.schema_version"},
+		ownStatement{&vs.user, "PRAGMA main.user_version"},
+		ownStatement{&vs.application, "PRAGMA main.application_id"},
+	)
+}
+
+func (vs *versions) read() (v version, err error) {
 	for _, s := range []struct {
 		st *sqlite.Stmt
 		to *int64
-	}{{r.st.schemaV, &v.schema}, {r.st.userV, &v.user}, {r.st.appV, &v.application}} {
-		r.mustRun(s.st, func(st *sqlite.Stmt) { *s.to = st.Int64(0) })
+	}{{vs.schema, &v.schema}, {vs.user, &v.user}, {vs.application, &v.application}} {
+		if _, err := vs.own.run(s.st, func(st *sqlite.Stmt) { *s.to = st.Int64(0) }); err != nil {
+			return v, err
+		}
 	}
-	v.owned = r.owned()
+	return v, nil
+}
+
+func (r *recorder) version() version {
+	v, err := r.versions.read()
+	if !r.failed(err) {
+		v.owned, err = r.ownTables.read()
+		r.failed(err)
+	}
 	return v
 }
 
@@ -73,7 +96,7 @@ func (c *Conn) execSchema(ctx context.Context, text string, args []driver.NamedV
 // lockMain takes main's write lock. Its error is the driver's own, unless there
 // is no log.
 func (c *Conn) lockMain(ctx context.Context) error {
-	return c.r.unseen(func() error {
+	return c.r.own.do(func() error {
 		_, err := c.Driver.ExecContext(ctx, "DELETE FROM main._driftdb_log WHERE 0", nil)
 		if sqlite.Code(err) == lib.SQLITE_ERROR {
 			return errTampered
@@ -97,28 +120,28 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	r.begin()
 	r.readBlobs()
 	if first {
-		r.sequencesBefore()
+		r.failed(r.sequences.noteBefore())
 	}
 	if w := words(text, 2); w[0] == "CREATE" && w[1] == "VIRTUAL" {
-		r.making = r.tableNames()
+		r.vtabs.beginMaking(r.tableNames())
 	}
 	before := r.version()
 	if r.fail != nil {
 		return nil, r.fail
 	}
-	chunks, mark, statistics := len(r.chunks), len(r.buf), makesStatistics(text)
+	start, statistics := r.buffer.end(), makesStatistics(text)
 	if statistics {
 		r.samples = r.readSamples()
 		defer func() { r.samples = nil }()
 	}
-	stop := r.watchBounds(text)
+	outside := r.watchBounds(text)
 	res, err := c.Driver.ExecContext(ctx, text, args)
-	stop()
-	r.making = nil
+	repeatable := !outside()
+	r.vtabs.endMaking()
 	if err != nil {
 		return res, err
 	}
-	r.follow(text)
+	r.failed(r.ownTables.follow(text))
 	after := r.version()
 	switch {
 	case r.fail != nil:
@@ -127,9 +150,9 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 		r.fail = errOwned // whatever the caller does next, this must not be committed
 		return nil, errOwned
 	case after != before && statistics:
-		r.logStatistics(chunks, mark)
+		r.logStatistics(start)
 	case after != before:
-		r.logSchema(text)
+		r.logSchema(text, repeatable)
 	}
 	if statistics && r.fail == nil {
 		r.logSamples(r.samples)
@@ -137,56 +160,52 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	return res, r.fail
 }
 
-// logSchema appends the statement, in order with the rows.
-func (r *recorder) logSchema(text string) {
-	if r.over {
+// logSchema appends the statement, in order with the rows, if a replay may repeat it.
+func (r *recorder) logSchema(text string, repeatable bool) {
+	if r.buffer.givenUp() {
 		return
 	}
-	if writesSchema(r.c) && isDefinition(text) {
+	if r.c.Has(sqlite.WriteSchema) && isDefinition(text) {
 		// It then leaves alone what it cannot understand, and takes names that are
 		// reserved. To repeat that would need a connection that may write the schema.
-		r.barrier("the schema was changed under PRAGMA writable_schema")
+		r.buffer.barrier("the schema was changed under PRAGMA writable_schema")
 		return
 	}
-	if r.outside {
-		r.barrier("the schema was changed in a way that a replay may not repeat")
+	if !repeatable {
+		r.buffer.barrier("the schema was changed in a way that a replay may not repeat")
 		return
 	}
 	text = statementText(text)
 	settings := r.settings()
 	if !isCreateAs(text) {
-		r.buf = change.AppendSchema(r.buf, text, settings)
-		r.count++
+		r.buffer.add(change.AppendSchema(r.buffer.begin(), text, settings))
 		r.trim()
 		return
 	}
 	name, stored := r.newestTable()
-	r.buf = change.AppendSchema(r.buf, stored, settings)
-	r.count++
+	r.buffer.add(change.AppendSchema(r.buffer.begin(), stored, settings))
 	r.logRows(name)
 }
 
-// watchBounds notes, until stop is called, whether a statement does what no replay of it
-// would be allowed to do.
-func (r *recorder) watchBounds(text string) (stop func()) {
-	r.outside = false
+// watchBounds watches, until outside is called, whether a statement does what no replay of
+// it would be allowed to do.
+func (r *recorder) watchBounds(text string) (outside func() bool) {
 	if isCreateAs(text) || makesStatistics(text) { // of these the log has another text
-		return func() {}
+		return func() bool { return false }
 	}
 	bounds, ok := apply.BoundsOf(statementText(text))
 	if !ok {
-		r.outside = true
-		return func() {}
+		return func() bool { return true }
 	}
-	return r.c.Authorize(func(a sqlite.Action) bool {
-		r.outside = r.outside || !r.inside && !bounds.Allow(a)
+	found := false
+	stop := r.c.Authorize(func(a sqlite.Action) bool {
+		found = found || !r.own.active() && !bounds.Allow(a)
 		return true
 	})
-}
-
-// writesSchema says whether PRAGMA writable_schema is on.
-func writesSchema(c *sqlite.Conn) bool {
-	return sqlite.At[lib.Tsqlite3](c.DB).Fflags&lib.SQLITE_WriteSchema != 0
+	return func() bool {
+		stop()
+		return found
+	}
 }
 
 // isDefinition says whether a schema statement makes, alters or drops something.
@@ -200,12 +219,11 @@ func isDefinition(text string) bool {
 
 // settings reads what decides how SQLite understands the statement.
 func (r *recorder) settings() change.Settings {
-	f := sqlite.At[lib.Tsqlite3](r.c.DB).Fflags
 	return change.Settings{
-		ForeignKeys:      f&lib.SQLITE_ForeignKeys != 0,
-		LegacyAlterTable: f&lib.SQLITE_LegacyAlter != 0,
-		DoubleQuotedDDL:  f&lib.SQLITE_DqsDDL != 0,
-		DoubleQuotedDML:  f&lib.SQLITE_DqsDML != 0,
+		ForeignKeys:      r.c.Has(sqlite.ForeignKeys),
+		LegacyAlterTable: r.c.Has(sqlite.LegacyAlterTable),
+		DoubleQuotedDDL:  r.c.Has(sqlite.DoubleQuotedDDL),
+		DoubleQuotedDML:  r.c.Has(sqlite.DoubleQuotedDML),
 	}
 }
 
@@ -225,12 +243,12 @@ func (r *recorder) newestTable() (name, sql string) {
 // logRows appends an insert for every row of a table that CREATE TABLE … AS
 // made; they fired no hook.
 func (r *recorder) logRows(name string) {
-	t, index := r.table([]byte(name))
-	if r.fail != nil {
+	t, index, err := r.tables.find([]byte(name))
+	if r.failed(err) {
 		return
 	}
 	if t.lost != "" {
-		r.barrier(t.lost)
+		r.buffer.barrier(t.lost)
 		return
 	}
 	st, err := r.c.Prepare("SELECT " + t.rowid + ", " + quoteAll(t.shape.Columns) + " FROM main." + sqlite.Quote(name))
@@ -240,14 +258,14 @@ func (r *recorder) logRows(name string) {
 	}
 	defer st.Finalize()
 	r.mustRun(st, func(st *sqlite.Stmt) {
-		if r.over {
+		if r.buffer.givenUp() {
 			return
 		}
-		r.buf = change.AppendInsert(r.buf, index, &t.shape, st.Int64(0))
+		entry := change.AppendInsert(r.buffer.begin(), index, &t.shape, st.Int64(0))
 		for i := range t.stored {
-			r.buf = appendValue(r.c.TLS, r.buf, lib.Xsqlite3_column_value(r.c.TLS, st.Handle(), int32(i+1)))
+			entry = appendValue(r.c.TLS, entry, lib.Xsqlite3_column_value(r.c.TLS, st.Handle(), int32(i+1)))
 		}
-		r.count++
+		r.buffer.add(entry)
 		r.trim()
 	})
 }
@@ -288,24 +306,22 @@ func (c *Conn) Barrier(reason string, ifMissed bool) error {
 		return err
 	}
 	defer c.rollback()
-	known := int64(-1)
-	r.mustRun(r.st.last, func(st *sqlite.Stmt) { known = st.Int64(2) })
+	end, err := r.log.end()
+	r.failed(err)
 	v := r.version()
 	if r.fail != nil {
 		return r.fail
 	}
 	_, notice := c.Missed()
-	if ifMissed && known == v.schema && notice == 0 {
+	if ifMissed && end.schema == v.schema && notice == 0 {
 		return nil
 	}
 	r.begin()
-	r.answering = true
-	defer func() { r.answering = false }()
-	r.cookie = known // this barrier is the answer; no second one is needed
-	if notice == 0 { // or the commit adds it
-		r.barrier(reason)
+	r.cookie = end.schema // this barrier is the answer; no second one is needed
+	if notice == 0 {      // or the commit adds it
+		r.buffer.barrier(reason)
 	}
-	if err := c.Exec("COMMIT"); err != nil {
+	if err := r.gate.answer(func() error { return c.Exec("COMMIT") }); err != nil {
 		return fmt.Errorf("capture: log a barrier (%s): %w", reason, err)
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // ExecContext runs a script, statement by statement. Each statement sees all
@@ -52,9 +51,9 @@ func (c *Conn) execOne(ctx context.Context, text string, args []driver.NamedValu
 	case attach:
 		return c.execAttach(ctx, text, args)
 	}
-	defer c.ranPragma(text)
+	defer c.r.cascade.ran(text)
 	c.Before()
-	if c.writesVirtual(text) {
+	if c.r.vtabs.aloneWritten(text) {
 		return c.execWithin(ctx, "BEGIN", text, args)
 	}
 	alone := c.Autocommit() && writesRows(text)
@@ -83,10 +82,10 @@ func (c *Conn) execWithin(ctx context.Context, begin, text string, args []driver
 	res, err = c.Driver.ExecContext(ctx, text, args)
 	if !c.Autocommit() { // also after an error: what a statement leaves then, as OR FAIL does, is meant to stay
 		c.Before()
-		db := sqlite.At[lib.Tsqlite3](c.DB)
-		last, n := db.FlastRowid, db.FnChange
+		shown := c.Counters() // the statement's, not those of FTS5 in the commit
 		err = errors.Join(err, c.Do("COMMIT"))
-		db.FlastRowid, db.FnChange = last, n // are the statement's, not those of FTS5 in the commit
+		shown.TotalChanges = c.Counters().TotalChanges
+		c.SetCounters(shown)
 	}
 	if err != nil {
 		stop()
@@ -142,11 +141,11 @@ func (c *Conn) queryOne(ctx context.Context, text string, args []driver.NamedVal
 	}
 	var rows driver.Rows
 	var err error
-	if classify(text) == plain && !c.writesVirtual(text) {
+	if classify(text) == plain && !c.r.vtabs.aloneWritten(text) {
 		c.After() // of an earlier query whose rows were closed since
 		c.Before()
 		rows, err = c.Driver.QueryContext(ctx, text, args)
-		c.ranPragma(text)
+		c.r.cascade.ran(text)
 	} else {
 		if err := closeRows(kept); err != nil { // our COMMIT would find it at work
 			return nil, err

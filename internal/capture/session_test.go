@@ -18,6 +18,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
@@ -250,7 +251,7 @@ func both(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowid, ne
 
 // installed is the connection's preupdate hook.
 func installed(c *capture.Conn) hookAndArg {
-	db := sqlite.At[lib.Tsqlite3](c.DB)
+	db := cmem.At[lib.Tsqlite3](c.DB)
 	fn := db.FxPreUpdateCallback
 	return hookAndArg{*(*preupdateHook)(unsafe.Pointer(&fn)), db.FpPreUpdateArg}
 }
@@ -259,7 +260,7 @@ func newSession(r *rapid.T, c *capture.Conn) *session {
 	s := &session{c: c, cells: libc.Xcalloc(c.TLS, 4, 8)}
 	ours := installed(c)
 	s.text(r, "main", func(z uintptr) int32 { return lib.Xsqlite3session_create(c.TLS, c.DB, z, s.cells) })
-	s.p = *sqlite.At[uintptr](s.cells)
+	s.p = *cmem.At[uintptr](s.cells)
 	for name := range sessionTables {
 		s.text(r, name, func(z uintptr) int32 { return lib.Xsqlite3session_attach(c.TLS, s.p, z) })
 	}
@@ -297,15 +298,15 @@ func (s *session) delete() {
 func (s *session) changeset(r *rapid.T) map[string]string {
 	tls, cell := s.c.TLS, func(i int) uintptr { return s.cells + uintptr(8*i) }
 	s.ok(r, lib.Xsqlite3session_changeset(tls, s.p, cell(0), cell(1)))
-	n, data := *sqlite.At[int32](cell(0)), *sqlite.At[uintptr](cell(1))
+	n, data := *cmem.At[int32](cell(0)), *cmem.At[uintptr](cell(1))
 	defer lib.Xsqlite3_free(tls, data)
 	s.ok(r, lib.Xsqlite3changeset_start(tls, cell(0), n, data))
-	iter := *sqlite.At[uintptr](cell(0))
+	iter := *cmem.At[uintptr](cell(0))
 	out := map[string]string{}
 	for lib.Xsqlite3changeset_next(tls, iter) == lib.SQLITE_ROW {
 		s.ok(r, lib.Xsqlite3changeset_op(tls, iter, cell(0), cell(1), cell(2), cell(3)))
-		table := string(sqlite.CString(*sqlite.At[uintptr](cell(0))))
-		columns, op := int(*sqlite.At[int32](cell(1))), *sqlite.At[int32](cell(2))
+		table := string(sqlite.CString(*cmem.At[uintptr](cell(0))))
+		columns, op := int(*cmem.At[int32](cell(1))), *cmem.At[int32](cell(2))
 		t := sessionTables[table]
 		if columns != len(t.columns) {
 			r.Fatalf("the session sees %d columns of %s, we %d", columns, table, len(t.columns))
@@ -338,7 +339,7 @@ func (s *session) row(r *rapid.T, n int, get func(i int32) int32) row {
 	out := make(row, n)
 	for i := range out {
 		s.ok(r, get(int32(i)))
-		if v := *sqlite.At[uintptr](s.cells); v != 0 {
+		if v := *cmem.At[uintptr](s.cells); v != 0 {
 			out[i] = valueAt(s.c.TLS, v)
 		}
 	}

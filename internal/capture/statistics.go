@@ -23,31 +23,25 @@ func makesStatistics(text string) bool {
 }
 
 // logStatistics logs that the tables of statistics were made, before their rows, which
-// are in the buffer from mark on. The rows are data like any other: what ANALYZE finds
+// are in the buffer from start on. The rows are data like any other: what ANALYZE finds
 // depends on more than what the tables hold.
-func (r *recorder) logStatistics(chunks, mark int) {
-	end := len(r.buf)
-	r.logSchema("ANALYZE sqlite_schema") // which makes them, and has no rows of its own
-	if len(r.chunks) != chunks {
+func (r *recorder) logStatistics(start place) {
+	end := r.buffer.end()
+	r.logSchema("ANALYZE sqlite_schema", true) // which makes them, and has no rows of its own
+	if !r.buffer.givenUp() && !r.buffer.move(end, start) {
 		r.giveUp("more statistics than are kept in one piece")
 	}
-	if r.over {
-		return
-	}
-	entry := bytes.Clone(r.buf[end:])
-	copy(r.buf[mark+len(entry):], r.buf[mark:end])
-	copy(r.buf[mark:], entry)
 }
 
 // aboutOurs says whether a row of statistics that is changed is about a table of ours:
 // a file has its own such rows.
 func (r *recorder) aboutOurs(op int32) bool {
-	of := r.oldValue
+	of := r.c.OldValue
 	if op == lib.SQLITE_INSERT {
-		of = r.newValue
+		of = r.c.NewValue
 	}
 	v := of(0)
-	return v != 0 && strings.HasPrefix(string(sqlite.CBytes(lib.Xsqlite3_value_text(r.c.TLS, v), int(lib.Xsqlite3_value_bytes(r.c.TLS, v)))), ours)
+	return v != 0 && strings.HasPrefix(valueText(r.c.TLS, v), ours)
 }
 
 // sampleRows are the rows of sqlite_stat4, as they are inserted and as they are deleted.
@@ -60,7 +54,7 @@ type sampleRows struct {
 func (r *recorder) readSamples() *sampleRows {
 	s := new(sampleRows)
 	n := int64(0)
-	if err := r.unseen(func() (err error) {
+	if err := r.own.do(func() (err error) {
 		n, err = r.c.Int("SELECT count(*) FROM main.sqlite_schema WHERE name = '" + sampleTable + "'")
 		return err
 	}); err != nil {
@@ -69,8 +63,8 @@ func (r *recorder) readSamples() *sampleRows {
 	if n == 0 || r.fail != nil {
 		return s
 	}
-	t, index := r.table([]byte(sampleTable))
-	if r.fail != nil {
+	t, index, err := r.tables.find([]byte(sampleTable))
+	if r.failed(err) {
 		return s
 	}
 	st, err := r.c.Prepare("SELECT rowid, " + quoteAll(t.shape.Columns) + " FROM main." + sampleTable + " WHERE tbl NOT LIKE '" + `\_driftdb\_%' ESCAPE '\'` + " ORDER BY rowid")
@@ -95,10 +89,9 @@ func (r *recorder) readSamples() *sampleRows {
 // logSamples logs what a statement has made of the table that had before.
 func (r *recorder) logSamples(before *sampleRows) {
 	after := r.readSamples()
-	if r.over || r.fail != nil || bytes.Equal(before.inserts, after.inserts) {
+	if r.buffer.givenUp() || r.fail != nil || bytes.Equal(before.inserts, after.inserts) {
 		return
 	}
-	r.buf = append(append(r.buf, before.deletes...), after.inserts...)
-	r.count += before.count + after.count
+	r.buffer.addSome(append(append(r.buffer.begin(), before.deletes...), after.inserts...), before.count+after.count)
 	r.trim()
 }

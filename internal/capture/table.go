@@ -5,65 +5,67 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // table is what the hook has to know of a table.
 type table struct {
 	shape   change.Shape
-	stored  []int  // for each of the shape's columns, its place in the table …
-	real    []bool // … whether it has REAL affinity …
-	filled  []bool // … and whether it has a default other than NULL
+	stored  []int  // the place in the table of each of the shape's columns
+	real    []bool // which of them have REAL affinity
+	filled  []bool // which of them have a default other than NULL
 	width   int    // number of columns, generated ones included
 	rowid   string // what its rowid is called in SQL; empty if it has none, or none that can be named
 	counted bool   // sqlite_sequence may have a counter for it
 	lost    string // why its rows cannot be logged; empty: they can
 	id      int64  // in _driftdb_shape; 0 until it is known
 	pending bool   // id was given in this transaction
-	index   int    // in recorder.used
+	index   int    // in tables.used
 }
 
-// schemaMark tells one state of main's schema, as this connection has it in
-// memory, from another. The cookie alone would not do: a change that is rolled
-// back and another one give the same number.
-type schemaMark struct {
-	cookie     int64
-	generation int64
+// tables is what we know of main's tables, and which of them the transaction changes.
+type tables struct {
+	c                   *sqlite.Conn
+	own                 *ownStatements
+	findShape, addShape *sqlite.Stmt
+	known               map[string]*table
+	at                  sqlite.SchemaMark // the state of the schema that they are known in
+	used                []*table          // the ones that the transaction's entries refer to, by index
 }
 
-func (r *recorder) schemaNow() schemaMark {
-	db := sqlite.At[lib.Tsqlite3](r.c.DB)
-	s := sqlite.At[lib.TSchema](sqlite.At[lib.TDb](db.FaDb).FpSchema)
-	return schemaMark{int64(s.Fschema_cookie), int64(s.FiGeneration)}
+func (ts *tables) prepare() error {
+	ts.known = map[string]*table{}
+	return ts.own.prepare(
+		ownStatement{&ts.findShape, "SELECT id FROM main._driftdb_shape WHERE def = ?1"},
+		ownStatement{&ts.addShape, "INSERT INTO main._driftdb_shape(def) VALUES(?1)"},
+	)
 }
 
-// table returns what we know of the table name, and its index in the
-// transaction's list.
-func (r *recorder) table(name []byte) (*table, int) {
-	if now := r.schemaNow(); now != r.tablesAt {
-		clear(r.tables)
-		r.tablesAt = now
+// find returns what we know of the table name, and its index in the transaction's list.
+func (ts *tables) find(name []byte) (*table, int, error) {
+	if now := ts.c.SchemaMark(); now != ts.at {
+		clear(ts.known)
+		ts.at = now
 	}
-	t := r.tables[string(name)]
+	t := ts.known[string(name)]
 	if t == nil {
-		if t = r.readTable(string(name)); r.fail != nil {
-			return t, 0
+		var err error
+		if t, err = ts.read(string(name)); err != nil {
+			return nil, 0, err
 		}
-		r.tables[string(name)] = t
+		ts.known[string(name)] = t
 	}
-	if t.lost == "" && (t.index >= len(r.used) || r.used[t.index] != t) {
-		t.index = len(r.used)
-		r.used = append(r.used, t)
+	if t.lost == "" && (t.index >= len(ts.used) || ts.used[t.index] != t) {
+		t.index = len(ts.used)
+		ts.used = append(ts.used, t)
 	}
-	return t, t.index
+	return t, t.index, nil
 }
 
-func (r *recorder) readTable(name string) *table {
+func (ts *tables) read(name string) (*table, error) {
 	t := &table{shape: change.Shape{Table: name}}
 	var info *sqlite.Table
-	if err := r.unseen(func() (err error) { info, err = r.c.Table(name); return err }); err != nil {
-		r.fail = fmt.Errorf("capture: %w", err)
-		return t
+	if err := ts.own.do(func() (err error) { info, err = ts.c.Table(name); return err }); err != nil {
+		return nil, fmt.Errorf("capture: %w", err)
 	}
 	for _, column := range info.Columns {
 		t.shape.Columns = append(t.shape.Columns, column.Name)
@@ -74,7 +76,8 @@ func (r *recorder) readTable(name string) *table {
 	t.shape.Key = append([]int{}, info.Key...)
 	t.shape.RowID = info.HasRowID && !info.IsKey
 	t.width, t.rowid, t.counted = info.Width, info.RowID, info.Counted
-	switch _, err := t.shape.Marshal(); {
+	_, err := t.shape.Marshal()
+	switch {
 	case err != nil:
 		t.lost = err.Error()
 	case info.HasRowID && t.rowid == "":
@@ -82,39 +85,56 @@ func (r *recorder) readTable(name string) *table {
 	case info.TooWide():
 		t.lost = "table " + name + " has a rowid beside as many columns as a statement can read: its rows cannot be told apart"
 	default:
-		t.lost = r.unprovable(info)
+		t.lost, err = unprovable(ts.c, ts.own, info)
+		return t, err
 	}
-	return t
+	return t, nil
 }
 
-// shapeID returns the number of t's shape, and stores the shape if it is new.
-func (r *recorder) shapeID(t *table) int64 {
-	if t.id != 0 {
-		return t.id
+// appendHeader appends the header of a log row: the numbers of the shapes of the tables in
+// use. It stores those shapes that are new.
+func (ts *tables) appendHeader(b []byte) ([]byte, error) {
+	ids := make([]int64, len(ts.used))
+	for i, t := range ts.used {
+		if t.id == 0 {
+			if err := ts.number(t); err != nil {
+				return nil, err
+			}
+		}
+		ids[i] = t.id
 	}
+	return change.AppendHeader(b, ids), nil
+}
+
+// number gives t the number of its shape.
+func (ts *tables) number(t *table) error {
 	def, err := t.shape.Marshal()
 	if err != nil {
-		r.fail = err
-		return 0
+		return err
 	}
-	r.st.findShape.BindText(1, def)
-	r.mustRun(r.st.findShape, func(st *sqlite.Stmt) { t.id = st.Int64(0) })
-	if t.id == 0 && r.fail == nil {
-		r.st.addShape.BindText(1, def)
-		if t.id, err = r.run(r.st.addShape, nil); err != nil {
-			r.fail, t.id = err, 0
+	id := int64(0)
+	ts.findShape.BindText(1, def)
+	if _, err := ts.own.run(ts.findShape, func(st *sqlite.Stmt) { id = st.Int64(0) }); err != nil {
+		return err
+	}
+	if id == 0 {
+		ts.addShape.BindText(1, def)
+		if id, err = ts.own.run(ts.addShape, nil); err != nil {
+			return err
 		}
 	}
-	t.pending = true
-	return t.id
+	t.id, t.pending = id, true
+	return nil
 }
 
 // forgetShapes drops the numbers that this transaction gave: it may be rolling
 // back the rows that hold them.
-func (r *recorder) forgetShapes() {
-	for _, t := range r.used {
+func (ts *tables) forgetShapes() {
+	for _, t := range ts.used {
 		if t.pending {
 			t.id, t.pending = 0, false
 		}
 	}
 }
+
+func (ts *tables) reset() { ts.used = ts.used[:0] }

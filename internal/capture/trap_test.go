@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
-	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
@@ -382,7 +382,7 @@ func writeBlob(t *testing.T, c *capture.Conn, table string, rowid int64, text st
 	if rc := lib.Xsqlite3_blob_open(c.TLS, c.DB, strs[0], strs[1], strs[2], rowid, 1, cell); rc != 0 {
 		t.Fatal(c.Err(rc))
 	}
-	blob := *sqlite.At[uintptr](cell)
+	blob := *cmem.At[uintptr](cell)
 	if rc := lib.Xsqlite3_blob_write(c.TLS, blob, strs[3], int32(len(text)), 0); rc != 0 {
 		t.Fatal(c.Err(rc))
 	}

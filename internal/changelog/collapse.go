@@ -65,6 +65,22 @@ func (l *Log) collapse(after, seen, earliest int64, reason string) (through int6
 	return through, err
 }
 
+// GiveUp collapses all that no bucket has, and sweeps. alone runs each of its commits.
+func (l *Log) GiveUp(reason string, alone func(commit func() error) error) (through int64, err error) {
+	books, err := l.Books()
+	if err != nil {
+		return 0, err
+	}
+	through, err = l.Collapse(books.Acked, reason, alone)
+	for more := err == nil && through > 0; more && err == nil; {
+		err = alone(func() (err error) {
+			more, err = l.Sweep(books.Acked+1, through)
+			return err
+		})
+	}
+	return through, err
+}
+
 // Sweep deletes rows that lie under a barrier from first through last, a few at
 // a time like Trim, and says whether there are more.
 func (l *Log) Sweep(first, last int64) (more bool, err error) {

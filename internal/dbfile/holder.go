@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Behind the note, the lock's file says who has it: for the message of whoever has to
+// Behind the clean-shutdown marker, the lock's file says who has it: for the message of whoever has to
 // wait. It is what was true when the lock was taken, and proves nothing.
 const (
 	holderAt   = 128

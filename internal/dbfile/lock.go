@@ -148,25 +148,25 @@ func lockMode(db fs.FileMode) fs.FileMode {
 	return mode
 }
 
-// noteAt is where the note begins: the byte before it is locked, which on Windows
+// markerAt is where the clean-shutdown marker begins: the byte before it is locked, which on Windows
 // not even we can read through another handle.
-const noteAt = 1
+const markerAt = 1
 
-// ReadNote fills b with the beginning of the note that is kept in the lock's file.
-func (f *File) ReadNote(b []byte) error {
+// ReadMarker fills b with the beginning of the clean-shutdown marker, which is kept in the lock's file.
+func (f *File) ReadMarker(b []byte) error {
 	if f.lock == nil {
 		return fs.ErrClosed
 	}
-	_, err := f.lock.file.ReadAt(b, noteAt)
+	_, err := f.lock.file.ReadAt(b, markerAt)
 	return err
 }
 
-// WriteNote replaces the beginning of the note.
-func (f *File) WriteNote(b []byte) error {
+// WriteMarker replaces the beginning of the marker.
+func (f *File) WriteMarker(b []byte) error {
 	if f.lock == nil {
 		return fs.ErrClosed
 	}
-	_, err := f.lock.file.WriteAt(b, noteAt)
+	_, err := f.lock.file.WriteAt(b, markerAt)
 	return err
 }
 

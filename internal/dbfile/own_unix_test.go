@@ -36,7 +36,7 @@ func giveAway(t *testing.T, path string) {
 	must(t, os.Lchown(path, 1234, 1235))
 }
 
-// TestLockOtherName: a note is written into no file that has another name, in this
+// TestLockOtherName: a marker is written into no file that has another name, in this
 // folder or in another one.
 func TestLockOtherName(t *testing.T) {
 	for what, theirs := range map[string]string{"beside it": "theirs", "elsewhere": "home/.profile"} {
@@ -124,9 +124,9 @@ func TestLockMode(t *testing.T) {
 	}
 }
 
-// TestNoteStays: the note goes into the file that is locked, whatever has its name by
+// TestMarkerStays: the marker goes into the file that is locked, whatever has its name by
 // now.
-func TestNoteStays(t *testing.T) {
+func TestMarkerStays(t *testing.T) {
 	for what, put := range map[string]func(theirs, lock string) error{"a link": os.Symlink, "a hard link": os.Link} {
 		dir := t.TempDir()
 		path, theirs := filepath.Join(dir, "app.sqlite"), filepath.Join(dir, "theirs")
@@ -134,10 +134,10 @@ func TestNoteStays(t *testing.T) {
 		f := take(t, path)
 		must(t, os.Remove(path+lockSuffix))
 		must(t, put(theirs, path+lockSuffix))
-		must(t, f.WriteNote([]byte("note")))
+		must(t, f.WriteMarker([]byte("mark")))
 		b := make([]byte, 4)
-		if err := f.ReadNote(b); err != nil || string(b) != "note" {
-			t.Errorf("%s: the note is %q (%v)", what, b, err)
+		if err := f.ReadMarker(b); err != nil || string(b) != "mark" {
+			t.Errorf("%s: the marker is %q (%v)", what, b, err)
 		}
 		if text, err := os.ReadFile(theirs); err != nil || string(text) != "precious" {
 			t.Errorf("%s: it leads to %q now (%v)", what, text, err)

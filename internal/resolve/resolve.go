@@ -307,7 +307,7 @@ func (j *job) writer(opts sqlite.Options) (*writer, error) {
 	if err := errors.Join(err, plain.Close()); err != nil {
 		return nil, err
 	}
-	c, err := capture.Open(j.theirs.Path(), opts, capture.NewHub(last, 0, nil))
+	c, err := capture.Open(j.theirs.Path(), opts, capture.NewShared(last, 0, nil))
 	if err != nil {
 		return nil, err
 	}

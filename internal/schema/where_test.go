@@ -56,7 +56,7 @@ func TestConversions(t *testing.T) {
 		{"int", uint64(math.MaxInt64), intOf(math.MaxInt64), ""},
 		{"int", uint64(math.MaxUint64), null, "overflows"},
 		{"int", 5.0, intOf(5), ""},
-		{"int", -0.0, intOf(0), ""},
+		{"int", math.Copysign(0, -1), intOf(0), ""},
 		{"int", 5.5, null, "not a whole number"},
 		{"int", math.Inf(1), null, "not a whole number"},
 		{"int", float64(1 << 53), intOf(1 << 53), ""},

@@ -37,6 +37,7 @@ import (
 // Compression says how contents are compressed.
 type Compression uint8
 
+// The kinds of compression.
 const (
 	Gzip Compression = iota // a gzip stream; the default
 	None                    // the contents as they are

@@ -15,13 +15,13 @@ var busyDelays = [...]int32{1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100}
 // ends when c is interrupted: that one waits for a lock until its time is over,
 // whoever has given up meanwhile.
 func (c *Conn) waitInterruptibly() {
-	db := At[lib.Tsqlite3](c.DB)
-	timeout := db.FbusyTimeout
+	shown := busyTimeout(c.DB)
+	timeout := *shown
 	if timeout <= 0 {
 		return
 	}
 	lib.Xsqlite3_busy_handler(c.TLS, c.DB, CFunc(busy), c.DB)
-	db.FbusyTimeout = timeout // PRAGMA busy_timeout shows it
+	*shown = timeout // PRAGMA busy_timeout shows it
 }
 
 // busy is called when a lock is taken, for the n-th time since somebody wants it.
@@ -35,7 +35,7 @@ func busy(tls *libc.TLS, db uintptr, n int32) int32 {
 	for _, ms := range busyDelays[:min(n, last)] {
 		waited += ms
 	}
-	delay := min(busyDelays[min(n, last)], At[lib.Tsqlite3](db).FbusyTimeout-waited)
+	delay := min(busyDelays[min(n, last)], *busyTimeout(db)-waited)
 	if delay <= 0 {
 		return 0
 	}
@@ -45,12 +45,12 @@ func busy(tls *libc.TLS, db uintptr, n int32) int32 {
 
 // Impatiently calls fn, in which c waits for no lock: it is SQLITE_BUSY at once.
 func (c *Conn) Impatiently(fn func()) {
-	db := At[lib.Tsqlite3](c.DB)
-	timeout := db.FbusyTimeout
-	db.FbusyTimeout = 0 // busy goes by it
+	now := busyTimeout(c.DB)
+	timeout := *now
+	*now = 0 // busy goes by it
 	defer func() {
-		if db.FbusyTimeout == 0 { // fn has not set another one
-			db.FbusyTimeout = timeout
+		if *now == 0 { // fn has not set another one
+			*now = timeout
 		}
 	}()
 	fn()

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	"modernc.org/libc"
 	"modernc.org/libc/sys/types"
 	lib "modernc.org/sqlite/lib"
@@ -81,7 +82,7 @@ func aggregate(tls *libc.TLS, ctx uintptr) (r running, id uintptr) {
 		lib.Xsqlite3_result_error_nomem(tls, ctx)
 		return running{}, 0
 	}
-	if cell := At[uintptr](p); *cell != 0 {
+	if cell := cmem.At[uintptr](p); *cell != 0 {
 		return called[running](*cell), *cell
 	}
 	r.f = called[Function](lib.Xsqlite3_user_data(tls, ctx))
@@ -90,7 +91,7 @@ func aggregate(tls *libc.TLS, ctx uintptr) (r running, id uintptr) {
 		fail(tls, ctx, fmt.Errorf("%s: its Aggregate made none", r.f.Name))
 	}
 	id = callbacks.keep(r)
-	*At[uintptr](p) = id
+	*cmem.At[uintptr](p) = id
 	return r, id
 }
 
@@ -141,7 +142,7 @@ func fail(tls *libc.TLS, ctx uintptr, err error) {
 func arguments(tls *libc.TLS, n int32, argv uintptr) []any {
 	args := make([]any, n)
 	for i := range args {
-		v := *At[uintptr](argv + uintptr(i)*8)
+		v := *cmem.At[uintptr](argv + uintptr(i)*8)
 		switch lib.Xsqlite3_value_type(tls, v) {
 		case lib.SQLITE_INTEGER:
 			args[i] = lib.Xsqlite3_value_int64(tls, v)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
@@ -360,7 +361,7 @@ func (cp *Checkpointer) connect() (*Conn, error) {
 func (c *Conn) checkpoint(mode int32) (pages, copied int64, err error) {
 	log, ckpt := c.cells, c.cells+8
 	rc := lib.Xsqlite3_wal_checkpoint_v2(c.TLS, c.DB, 0, mode, log, ckpt)
-	return int64(*At[int32](log)), int64(*At[int32](ckpt)), c.Err(rc)
+	return int64(*cmem.At[int32](log)), int64(*cmem.At[int32](ckpt)), c.Err(rc)
 }
 
 // HoldCheckpoints keeps the database's Checkpointer, if it has one, from

@@ -184,6 +184,9 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 		return nil, errors.Join(errDriverShape, dc.Close())
 	}
 	tls, db, err := handleOf(dc)
+	if err == nil {
+		err = provePrivate()
+	}
 	if err != nil {
 		return nil, errors.Join(err, dc.Close())
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	lib "modernc.org/sqlite/lib"
 )
 
@@ -11,15 +12,24 @@ import (
 // for locks on it and for telling which file it is. It is SQLite's, which
 // closes it.
 func (c *Conn) Handle() (uintptr, error) {
-	cell := At[uintptr](c.cells)
+	file, err := c.file(lib.SQLITE_FCNTL_FILE_POINTER)
+	if err != nil {
+		return 0, err
+	}
+	return handleOfFile(file), nil
+}
+
+// file is the sqlite3_file of main that a file control returns. It is open: it has methods.
+func (c *Conn) file(control int32) (uintptr, error) {
+	cell := cmem.At[uintptr](c.cells)
 	*cell = 0
-	if rc := lib.Xsqlite3_file_control(c.TLS, c.DB, 0, lib.SQLITE_FCNTL_FILE_POINTER, c.cells); rc != lib.SQLITE_OK {
+	if rc := lib.Xsqlite3_file_control(c.TLS, c.DB, 0, control, c.cells); rc != lib.SQLITE_OK {
 		return 0, c.Err(rc)
 	}
-	if *cell == 0 || *At[uintptr](*cell) == 0 {
+	if *cell == 0 || *cmem.At[uintptr](*cell) == 0 {
 		return 0, errors.New("sqlite: the connection has no file")
 	}
-	return handleOfFile(*cell), nil
+	return *cell, nil
 }
 
 // KeepWAL makes the connection leave the WAL as it is when it is the last one to

@@ -2,7 +2,10 @@
 
 package sqlite
 
-import lib "modernc.org/sqlite/lib"
+import (
+	"github.com/driftdb/driftdb-go/internal/cmem"
+	lib "modernc.org/sqlite/lib"
+)
 
 // handleOfFile is the descriptor in SQLite's file object at p.
-func handleOfFile(p uintptr) uintptr { return uintptr(At[lib.TunixFile](p).Fh) }
+func handleOfFile(p uintptr) uintptr { return uintptr(cmem.At[lib.TunixFile](p).Fh) }

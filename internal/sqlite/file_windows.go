@@ -1,6 +1,9 @@
 package sqlite
 
-import lib "modernc.org/sqlite/lib"
+import (
+	"github.com/driftdb/driftdb-go/internal/cmem"
+	lib "modernc.org/sqlite/lib"
+)
 
 // handleOfFile is the handle in SQLite's file object at p.
-func handleOfFile(p uintptr) uintptr { return uintptr(At[lib.TwinFile](p).Fh) }
+func handleOfFile(p uintptr) uintptr { return uintptr(cmem.At[lib.TwinFile](p).Fh) }

@@ -34,15 +34,8 @@ func handleOf(dc driver.Conn) (tls *libc.TLS, db uintptr, err error) {
 	return tls, db, nil
 }
 
-// At views the C memory at p as a *T.
-func At[T any](p uintptr) *T { return cmem.At[T](p) }
-
 // CFunc is the address of f as SQLite's transpiled code calls it.
 func CFunc[T any](f T) uintptr { return cmem.CFunc(f) }
-
-// GoFunc is the function whose address, as SQLite's transpiled code calls it, is p:
-// the reverse of CFunc.
-func GoFunc[T any](p uintptr) T { return cmem.GoFunc[T](p) }
 
 // CBytes views n bytes of C memory at p. They are valid for as long as SQLite
 // says so.
@@ -54,7 +47,7 @@ func CString(p uintptr) []byte {
 		return nil
 	}
 	n := 0
-	for *At[byte](p + uintptr(n)) != 0 {
+	for *cmem.At[byte](p + uintptr(n)) != 0 {
 		n++
 	}
 	return CBytes(p, n)

@@ -37,7 +37,7 @@ const Bypassed = "another program wrote to the file"
 var errLedger = errors.New("sqlite: the WAL-index has another layout than 3007000; build with the version of modernc.org/sqlite that DriftDB's go.mod names")
 
 // Start makes the present state of c's database the known one. c holds the
-// write lock. It returns the checksum of the last commit in the WAL, and
+// write lock, and has written nothing. It returns the checksum of the last commit in the WAL, and
 // whether the WAL holds any; without a WAL nothing can be noticed.
 func (l *Ledger) Start(c *Conn) (sum uint64, inWAL bool, err error) {
 	w := c.wal()
@@ -45,7 +45,7 @@ func (l *Ledger) Start(c *Conn) (sum uint64, inWAL bool, err error) {
 		return 0, false, nil
 	}
 	h := shared(w)
-	if h.FiVersion != walVersion {
+	if h.FiVersion != walVersion || *h != w.Fhdr { // under the write lock the connection's copy is what all share
 		return 0, false, errLedger
 	}
 	l.mu.Lock()

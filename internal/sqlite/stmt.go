@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	"modernc.org/libc"
 	"modernc.org/libc/sys/types"
 	lib "modernc.org/sqlite/lib"
@@ -50,12 +51,12 @@ func (c *Conn) PrepareTail(script string) (*Stmt, string, error) {
 	}
 	defer libc.Xfree(c.TLS, z)
 	out, tail := c.cells, c.cells+8
-	*At[uintptr](out), *At[uintptr](tail) = 0, 0
+	*cmem.At[uintptr](out), *cmem.At[uintptr](tail) = 0, 0
 	rc := lib.Xsqlite3_prepare_v3(c.TLS, c.DB, z, -1, lib.SQLITE_PREPARE_PERSISTENT, out, tail)
 	if rc != lib.SQLITE_OK {
 		return nil, "", c.Err(rc)
 	}
-	p, n := *At[uintptr](out), int(*At[uintptr](tail)-z)
+	p, n := *cmem.At[uintptr](out), int(*cmem.At[uintptr](tail)-z)
 	if p == 0 {
 		return nil, script[n:], nil
 	}

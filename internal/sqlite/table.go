@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
@@ -89,19 +90,12 @@ func (c *Conn) Table(name string) (*Table, error) {
 // of its changes.
 func (c *Conn) VirtualTables() (map[string]bool, error) {
 	names := map[string]bool{}
-	s := At[lib.TSchema](At[lib.TDb](At[lib.Tsqlite3](c.DB).FaDb).FpSchema)
-	if s.FschemaFlags&lib.DB_SchemaLoaded == 0 {
+	if !c.schemaLoaded() {
 		if err := c.Exec("SELECT 1 FROM main.sqlite_schema LIMIT 0"); err != nil {
 			return nil, err
 		}
 	}
-	for e := s.FtblHash.Ffirst; e != 0; {
-		elem := At[lib.THashElem](e)
-		if t := At[lib.TTable](elem.Fdata); t.FeTabType == lib.TABTYP_VTAB {
-			names[strings.ToUpper(text(t.FzName))] = true
-		}
-		e = elem.Fnext
-	}
+	c.eachVirtualTable(func(name string) { names[strings.ToUpper(name)] = true })
 	return names, nil
 }
 
@@ -131,7 +125,7 @@ func (c *Conn) lookUp(table, column string) (exists, counted bool, err error) {
 		}
 		defer libc.Xfree(c.TLS, names[i])
 	}
-	auto := At[int32](c.cells)
+	auto := cmem.At[int32](c.cells)
 	*auto = 0
 	rc := lib.Xsqlite3_table_column_metadata(c.TLS, c.DB, names[0], names[1], names[2], 0, 0, 0, 0, c.cells)
 	if rc == lib.SQLITE_ERROR {

@@ -147,8 +147,8 @@ func TestEdges(t *testing.T) {
 			}
 			want := map[uint32]bool{}
 			for _, order := range []string{"", " DESC"} {
-				leaf := ""
-				if leaf, err = c.Text("SELECT path FROM dbstat WHERE name = 't' AND pagetype = 'leaf' ORDER BY path" + order + " LIMIT 1"); err != nil {
+				leaf, err := c.Text("SELECT path FROM dbstat WHERE name = 't' AND pagetype = 'leaf' ORDER BY path" + order + " LIMIT 1")
+				if err != nil {
 					t.Fatal(err)
 				}
 				if err := c.Each("SELECT pageno FROM dbstat WHERE name = 't' AND pagetype <> 'overflow' AND '"+leaf+"' LIKE path || '%'", func(st *sqlite.Stmt) error {

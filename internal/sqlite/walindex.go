@@ -1,6 +1,9 @@
 package sqlite
 
-import lib "modernc.org/sqlite/lib"
+import (
+	"github.com/driftdb/driftdb-go/internal/cmem"
+	lib "modernc.org/sqlite/lib"
+)
 
 // The header of the WAL-index (sqlite.org/walformat.html, section 2.1) says
 // what was committed last: a counter that every commit raises, whoever makes
@@ -19,15 +22,14 @@ func commitOf(h *lib.TWalIndexHdr) commit {
 }
 
 func (c *Conn) shared() *lib.TBtShared {
-	db := At[lib.Tsqlite3](c.DB)
-	main := At[lib.TBtree](At[lib.TDb](db.FaDb).FpBt)
-	return At[lib.TBtShared](main.FpBt)
+	main := cmem.At[lib.TBtree](cmem.At[lib.TDb](c.handle().FaDb).FpBt)
+	return cmem.At[lib.TBtShared](main.FpBt)
 }
 
 // PageCount is how many pages main has within c's transaction.
 func (c *Conn) PageCount() int64 { return int64(c.shared().FnPage) }
 
-func (c *Conn) pager() *lib.TPager { return At[lib.TPager](c.shared().FpPager) }
+func (c *Conn) pager() *lib.TPager { return cmem.At[lib.TPager](c.shared().FpPager) }
 
 // wal is main's WAL, or nil if it has none or has not been read yet.
 func (c *Conn) wal() *lib.TWal {
@@ -35,8 +37,8 @@ func (c *Conn) wal() *lib.TWal {
 	if p == 0 {
 		return nil
 	}
-	w := At[lib.TWal](p)
-	if w.FnWiData == 0 || *At[uintptr](w.FapWiData) == 0 {
+	w := cmem.At[lib.TWal](p)
+	if w.FnWiData == 0 || *cmem.At[uintptr](w.FapWiData) == 0 {
 		return nil
 	}
 	return w
@@ -45,25 +47,25 @@ func (c *Conn) wal() *lib.TWal {
 // shared views the header that all processes share. Only under the write lock
 // does it stand still.
 func shared(w *lib.TWal) *lib.TWalIndexHdr {
-	return At[lib.TWalIndexHdr](*At[uintptr](w.FapWiData))
+	return cmem.At[lib.TWalIndexHdr](*cmem.At[uintptr](w.FapWiData))
 }
 
 // peek reads the shared header without a lock: from its two copies, which
 // differ while somebody writes them.
 func peek(w *lib.TWal) (last commit, ok bool) {
 	const size = 48
-	p := *At[uintptr](w.FapWiData)
-	a, b := *At[lib.TWalIndexHdr](p), *At[lib.TWalIndexHdr](p + size)
+	p := *cmem.At[uintptr](w.FapWiData)
+	a, b := *cmem.At[lib.TWalIndexHdr](p), *cmem.At[lib.TWalIndexHdr](p + size)
 	return commitOf(&a), a == b
 }
 
 // WritesMain says whether the commit that is under way has pages of main's to
 // write into the WAL. What PRAGMA journal_mode writes on its way to or from
 // another mode goes past it.
-func (c *Conn) WritesMain() bool {
-	p := c.pager()
-	return p.FpWal != 0 && p.FeState >= lib.PAGER_WRITER_CACHEMOD
-}
+func (c *Conn) WritesMain() bool { return c.pager().FpWal != 0 && c.changed() }
+
+// changed says that the transaction has changed pages of main.
+func (c *Conn) changed() bool { return c.pager().FeState >= lib.PAGER_WRITER_CACHEMOD }
 
 // WritesHeader says whether the first page is among them: it has the file's settings
 // and the list of its free pages.
@@ -72,6 +74,6 @@ func (c *Conn) WritesHeader() bool {
 	if first == 0 {
 		return false
 	}
-	page := At[lib.TMemPage](first)
-	return At[lib.TDbPage](page.FpDbPage).Fflags&lib.PGHDR_DIRTY != 0
+	page := cmem.At[lib.TMemPage](first)
+	return cmem.At[lib.TDbPage](page.FpDbPage).Fflags&lib.PGHDR_DIRTY != 0
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"github.com/driftdb/driftdb-go/internal/cmem"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
@@ -18,11 +19,14 @@ func (c *Conn) SyncWAL() error {
 	if _, err := c.Int("SELECT count(*) FROM main.sqlite_schema"); err != nil { // the WAL is opened by the first read
 		return err
 	}
-	w := c.wal()
-	if w == nil {
+	if c.wal() == nil {
 		return nil
 	}
-	methods := At[lib.Tsqlite3_io_methods](At[lib.Tsqlite3_file](w.FpWalFd).FpMethods)
-	sync := GoFunc[func(*libc.TLS, uintptr, int32) int32](methods.FxSync)
-	return c.Err(sync(c.TLS, w.FpWalFd, lib.SQLITE_SYNC_NORMAL))
+	file, err := c.file(lib.SQLITE_FCNTL_JOURNAL_POINTER) // in WAL mode that is the WAL
+	if err != nil {
+		return err
+	}
+	methods := cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods)
+	fsync := cmem.GoFunc[func(*libc.TLS, uintptr, int32) int32](methods.FxSync)
+	return c.Err(fsync(c.TLS, file, lib.SQLITE_SYNC_NORMAL))
 }

@@ -15,20 +15,19 @@ import (
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
-// Check compares the file with its bucket, reached by way of b, which should not
-// repeat what fails: Open does not wait for a bucket that is away. first, if there is
-// one, is how the two were a moment ago. A file that is behind, and has nothing of
+// Check compares the file with its bucket. It does not wait for a bucket that is
+// away. first, if there is one, is how the two were a moment ago. A file that is behind, and has nothing of
 // its own, is brought up to date. Who writes the bucket stays what it is.
 //
 // ErrDiverged means that the file does not continue what the bucket has;
 // restore.ErrCannotCatchUp that it has to be restored, and nothing in it is lost by
 // that. After other errors a later round looks again.
-func (s *Syncer) Check(ctx context.Context, b *remote.Bucket, first *Comparison) error {
+func (s *Syncer) Check(ctx context.Context, first *Comparison) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
 	}
 	defer s.release()
-	err := s.join(ctx, b, first, nil)
+	err := s.join(ctx, s.cfg.Direct, first, nil)
 	s.unchecked = err != nil
 	return err
 }
@@ -67,10 +66,10 @@ func (s *Syncer) taking(ctx context.Context, r request, target int64) func(*remo
 
 // TakeOver gives this session an epoch before its first change, because another node
 // was the writer: what that, or another one yet, stores later would make this file
-// diverge. The bucket is reached by way of b, which does not wait long, and whoever is at
-// work is waited for no longer than patience: without an answer the change is made all
+// diverge. Whoever is at work is waited for no longer than patience, and the bucket not
+// long either: without an answer the change is made all
 // the same, and the epoch is taken with its upload.
-func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket, patience time.Duration) error {
+func (s *Syncer) TakeOver(ctx context.Context, patience time.Duration) error {
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := s.acquire(waiting); err != nil {
@@ -86,7 +85,7 @@ func (s *Syncer) TakeOver(ctx context.Context, b *remote.Bucket, patience time.D
 	}
 	ctx, done := s.bound(ctx)
 	defer done()
-	err := s.joined(s.join(ctx, b, s.lately(), s.taking(ctx, request{}, s.books.Acked)))
+	err := s.joined(s.join(ctx, s.cfg.Direct, s.lately(), s.taking(ctx, request{}, s.books.Acked)))
 	s.cfg.Contest(false)
 	if err != nil && s.broken == nil && ctx.Err() == nil {
 		s.report(err)

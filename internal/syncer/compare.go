@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -23,7 +24,7 @@ type File struct {
 	Since time.Time
 
 	// Prove is nil if nobody but DriftDB has written to the file. Otherwise it
-	// finds out whether that can be shown; if not, its error is an ErrUnproven.
+	// finds out whether that can be shown; if not, its error is a foreign.ErrUnproven.
 	Prove func(context.Context) error
 }
 
@@ -48,7 +49,7 @@ func Look(c *sqlite.Conn, unchanged bool) (f File, err error) {
 		return f, err
 	}
 	if !unchanged {
-		f.Prove = func(ctx context.Context) error { return Prove(ctx, c) }
+		f.Prove = func(ctx context.Context) error { return foreign.Prove(ctx, c) }
 	}
 	return f, nil
 }
@@ -231,7 +232,7 @@ func (c *Comparison) lags(ctx context.Context, bucket *remote.Bucket, f File) er
 	}
 	unproven := f.Prove(ctx)
 	c.proven = unproven == nil
-	if errors.Is(unproven, ErrUnproven) {
+	if errors.Is(unproven, foreign.ErrUnproven) {
 		return fmt.Errorf("%w: the bucket has changes up to %d or more, the file up to %d, and it may have others that its log does not: %w", errOther, c.stored.LatestSequence, f.Last, unproven)
 	}
 	if unproven != nil {

@@ -1,13 +1,11 @@
 package syncer
 
-import "github.com/driftdb/driftdb-go/internal/remote"
-
-// Glance looks whether the bucket, reached by way of b, is ahead of the file, and tells.
+// Glance looks whether the bucket is ahead of the file, and tells.
 // It is for a database that is not kept in step: nothing is changed, and nobody waits
 // for it. A bucket that does not answer says nothing. Close ends it.
-func (s *Syncer) Glance(b *remote.Bucket) {
+func (s *Syncer) Glance() {
 	s.glances.Go(func() {
-		stored, err := b.Manifest(s.life)
+		stored, err := s.cfg.Direct.Manifest(s.life)
 		if err != nil || stored.DatabaseID != s.log.Identity().DatabaseID || stored.LatestSequence <= s.cfg.Sequence() {
 			return
 		}

@@ -37,7 +37,8 @@ var (
 type Config struct {
 	Log    *changelog.Log
 	Bucket *remote.Bucket
-	Path   string // of the database, for copies beside it
+	Direct *remote.Bucket // the same for whoever is waited for: it does not repeat what fails, nor wait long
+	Path   string         // of the database, for copies beside it
 
 	// Sequence is the last committed one.
 	Sequence func() int64

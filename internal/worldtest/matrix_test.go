@@ -147,12 +147,11 @@ type world struct {
 	dir, folder, path, store string
 	stranger                 []byte // the file that somebody has put there
 
-	p         *program
-	acked     int  // rows that the program was told are committed
-	flushed   int  // rows whose upload was acknowledged
-	told      bool // somebody was
-	writing   <-chan string
-	writeFrom int
+	p       *program
+	acked   int  // rows that the program was told are committed
+	flushed int  // rows whose upload was acknowledged
+	told    bool // somebody was
+	writing <-chan string
 }
 
 func newWorld(t *testing.T, n int, s seeds) *world {

@@ -18,6 +18,7 @@ type Meter struct {
 
 	Heard   atomic.Bool // the store has answered, if only that it refuses
 	Failing atomic.Bool // the last request got no answer, or one that may pass
+	Silent  bool        // as Open knows from the session before, which has just ended
 }
 
 // note remembers whether a request was answered. One that its own caller gave up tells

@@ -96,7 +96,7 @@ func newFollowed(t testing.TB, path string) *followed {
 		t.Fatal(err)
 	}
 	f := &followed{TB: t, read: c, log: changelog.View(c), next: 1, set: digest.Set{}}
-	if f.c, err = capture.Open(path, sqlite.Options{Synchronous: sqlite.SyncOff}, capture.NewHub(0, 0, nil)); err != nil {
+	if f.c, err = capture.Open(path, sqlite.Options{Synchronous: sqlite.SyncOff}, capture.NewShared(0, 0, nil)); err != nil {
 		t.Fatal(err)
 	}
 	return f

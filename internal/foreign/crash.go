@@ -1,4 +1,4 @@
-package driftdb
+package foreign
 
 import (
 	"context"
@@ -6,9 +6,7 @@ import (
 	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
-	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	"github.com/driftdb/driftdb-go/internal/syncer"
 )
 
 // After a crash there are commits in the WAL, and SQLite takes a WAL for that of
@@ -16,36 +14,20 @@ import (
 // database's place, an older copy say, the two make a mixture that nobody has ever
 // committed; the first checkpoint would write it into that file.
 
-// judgeWAL sets a WAL aside that does not belong to the file. If it cannot be told,
-// the error says what to do, and nothing is changed.
-func (db *DB) judgeWAL(ctx context.Context) error {
-	belongs, err := db.walBelongs(ctx)
-	if err != nil || belongs {
-		return err
-	}
-	if err := db.letGo(); err != nil {
-		return err
-	}
-	name, err := dbfile.SetWALAside(db.path)
-	if err != nil {
-		return err
-	}
-	db.log.Warn("the database's write-ahead log belongs to another database, or to another state of this one; it was set aside",
-		"scope", "open", "path", db.path, "file", name)
-	db.found.tail = sqlite.WALTail{}
-	return db.look()
-}
+// ErrMixture says that a file was put under a WAL that belongs to another one.
+var ErrMixture = errors.New("the database file is not the one that was opened")
 
-// walBelongs compares what the file says alone with what it says by way of the
-// WAL, and with what we have noted of it.
-func (db *DB) walBelongs(ctx context.Context) (bool, error) {
-	alone, id, err := inspectAlone(db.path)
+// WALBelongs says whether the WAL belongs to the file. It compares what the file says
+// alone with what it says by way of the WAL, which c does, and with the marker. If it
+// cannot be told, the error says what to do.
+func (t Traces) WALBelongs(ctx context.Context, c *sqlite.Conn) (bool, error) {
+	alone, id, err := inspectAlone(t.file.Path())
 	if sqlite.IsNotDatabase(err) {
 		alone = changelog.Fresh // a checkpoint that was cut short: it says nothing without its WAL
 	} else if err != nil {
 		return false, err
 	}
-	together, sum, err := changelog.Inspect(db.first)
+	together, sum, err := changelog.Inspect(c)
 	if sqlite.IsNotDatabase(err) {
 		return false, nil
 	}
@@ -56,14 +38,19 @@ func (db *DB) walBelongs(ctx context.Context) (bool, error) {
 	if alone == changelog.Known && id.DatabaseID != sum.DatabaseID {
 		return false, nil
 	}
-	left, noted := readNote(db.file)
-	if noted && (left.inode == 0 || left.inode == db.file.Inode()) {
+	if t.marked && (t.left.inode == 0 || t.left.inode == t.file.Inode()) {
 		return true, nil
 	}
-	if noted && alone == changelog.Foreign {
+	if t.marked && alone == changelog.Foreign {
 		return false, nil // our WAL beside somebody's file
 	}
-	return db.provenTogether(ctx)
+	return t.provenTogether(ctx, c)
+}
+
+// WithoutWAL are the traces when the WAL has been set aside.
+func (t Traces) WithoutWAL() Traces {
+	t.tail = sqlite.WALTail{}
+	return t
 }
 
 // inspectAlone is changelog.Inspect of what the file holds without its WAL.
@@ -78,21 +65,21 @@ func inspectAlone(path string) (_ changelog.Adopted, _ changelog.Identity, err e
 
 // provenTogether reads all of a database of which it is not known that it is the
 // one that we had open: copied, or moved here from another disk.
-func (db *DB) provenTogether(ctx context.Context) (bool, error) {
-	stop := db.first.Watch(ctx)
+func (t Traces) provenTogether(ctx context.Context, c *sqlite.Conn) (bool, error) {
+	stop := c.Watch(ctx)
 	defer stop()
-	sound, err := db.first.Text("PRAGMA quick_check(1)")
+	sound, err := c.Text("PRAGMA quick_check(1)")
 	if sqlite.IsNotDatabase(err) || err == nil && sound != "ok" {
 		return false, nil
 	}
 	if err == nil {
-		err = syncer.Prove(ctx, db.first)
+		err = Prove(ctx, c)
 	}
 	switch {
-	case errors.Is(err, syncer.ErrAltered):
+	case errors.Is(err, ErrAltered):
 		return false, fmt.Errorf("%w: %s is not the file that DriftDB had open when it ended, and what is in %s-wal does not lead to what its log says (%w). Nothing was changed. Put the file back that belongs to the -wal, or move the -wal and the -shm away to go on with the file as it is",
-			ErrFileReplaced, db.path, db.path, err)
-	case errors.Is(err, syncer.ErrUnproven):
+			ErrMixture, t.file.Path(), t.file.Path(), err)
+	case errors.Is(err, ErrUnproven):
 		return true, nil // nothing speaks against it
 	}
 	return err == nil, err

@@ -12,13 +12,14 @@ import (
 // cache, and again when they are read for the bucket.
 const DefaultLimit = 24 << 20
 
-// Hub is what the connections of one database share.
-type Hub struct {
+// Shared is what the connections of one database share.
+type Shared struct {
 	limit  int
 	notify func(barrier string)
+	wake   func() // see Wake
 
 	sequence atomic.Int64 // of the last committed entry
-	logged   atomic.Int64 // bytes of changes committed since the hub was made
+	logged   atomic.Int64 // bytes of changes committed since this was made
 	refused  atomic.Pointer[error]
 	contest  atomic.Bool
 	setback  atomic.Pointer[Setback]
@@ -32,35 +33,38 @@ type Hub struct {
 	own     string // definitions of our tables, as the first connection found them
 }
 
-// NewHub returns a hub for a database whose last entry is sequence. notify is
+// NewShared returns that of a database whose last entry is sequence. notify is
 // called after every commit that was logged, on the goroutine that committed,
 // with the reason of a barrier if the commit holds one; it must not block. A
 // limit of 0 is DefaultLimit.
-func NewHub(sequence int64, limit int, notify func(barrier string)) *Hub {
+func NewShared(sequence int64, limit int, notify func(barrier string)) *Shared {
 	if limit == 0 {
 		limit = DefaultLimit
 	}
-	h := &Hub{limit: limit, notify: notify, made: time.Now()}
-	h.sequence.Store(sequence)
-	return h
+	s := &Shared{limit: limit, notify: notify, made: time.Now()}
+	s.sequence.Store(sequence)
+	return s
 }
 
+// buffer makes that of a connection.
+func (s *Shared) buffer() buffer { return buffer{limit: s.limit} }
+
 // Sequence is the number of the last committed entry.
-func (h *Hub) Sequence() int64 { return h.sequence.Load() }
+func (s *Shared) Sequence() int64 { return s.sequence.Load() }
 
 // Advance says that the log ends with sequence now, by a commit that was not
 // captured: the database was brought up to date with its bucket.
-func (h *Hub) Advance(sequence int64) { h.raise(sequence) }
+func (s *Shared) Advance(sequence int64) { s.raise(sequence) }
 
 // Logged is how many bytes of changes have been committed so far.
-func (h *Hub) Logged() int64 { return h.logged.Load() }
+func (s *Shared) Logged() int64 { return s.logged.Load() }
 
 // Refuse makes every later commit that changes something fail with err.
-func (h *Hub) Refuse(err error) { h.refused.Store(&err) }
+func (s *Shared) Refuse(err error) { s.refused.Store(&err) }
 
 // Refused is the error given to Refuse, or nil.
-func (h *Hub) Refused() error {
-	if p := h.refused.Load(); p != nil {
+func (s *Shared) Refused() error {
+	if p := s.refused.Load(); p != nil {
 		return *p
 	}
 	return nil
@@ -73,10 +77,14 @@ var ErrContested = errors.New("another node was the last writer of this database
 // Contest makes every commit that changes something fail with ErrContested, until it is
 // called with false. Barriers that answer for what others have committed pass, and what
 // has been admitted.
-func (h *Hub) Contest(is bool) { h.contest.Store(is) }
+func (s *Shared) Contest(is bool) { s.contest.Store(is) }
 
 // Contested says whether Contest was called with true last.
-func (h *Hub) Contested() bool { return h.contest.Load() }
+func (s *Shared) Contested() bool { return s.contest.Load() }
+
+// Wake makes every commit that was logged call wake, as notify is called. It is set
+// before anybody else may commit.
+func (s *Shared) Wake(wake func()) { s.wake = wake }
 
 // watchEvery is how old the watch's last word may be when a commit relies on it:
 // it takes a tenth of a commit's time.
@@ -85,26 +93,26 @@ const watchEvery = 100 * time.Millisecond
 // Watch makes commits call watch, at most every tenth of a second. An error of it
 // refuses the commit, and every later one. It is set before the first commit,
 // runs under SQLite's write lock, and must not use the database.
-func (h *Hub) Watch(watch func() error) { h.watch = watch }
+func (s *Shared) Watch(watch func() error) { s.watch = watch }
 
 // mayCommit is called within each commit that changes something. An answer, or
 // a commit that turns out to have changed nothing, contests nothing.
-func (h *Hub) mayCommit(harmless bool) error {
-	if err := h.Refused(); err != nil {
+func (s *Shared) mayCommit(harmless bool) error {
+	if err := s.Refused(); err != nil {
 		return err
 	}
-	if h.Contested() && !harmless {
+	if s.Contested() && !harmless {
 		return ErrContested
 	}
-	if h.watch == nil {
+	if s.watch == nil {
 		return nil
 	}
-	now, last := int64(time.Since(h.made)), h.watched.Load()
-	if last != 0 && now-last < int64(watchEvery) || !h.watched.CompareAndSwap(last, now) {
+	now, last := int64(time.Since(s.made)), s.watched.Load()
+	if last != 0 && now-last < int64(watchEvery) || !s.watched.CompareAndSwap(last, now) {
 		return nil
 	}
-	if err := h.watch(); err != nil {
-		h.Refuse(err)
+	if err := s.watch(); err != nil {
+		s.Refuse(err)
 		return err
 	}
 	return nil
@@ -118,37 +126,52 @@ type Setback struct{ Before, Time int64 } // Unix ms
 // comes from one that is being kept right.
 const tolerance = time.Second
 
-// Setback is the first setback since the hub was made, or nil.
-func (h *Hub) Setback() *Setback { return h.setback.Load() }
+// Setback is the first setback since this was made, or nil.
+func (s *Shared) Setback() *Setback { return s.setback.Load() }
 
 // timed looks at the time of a transaction and at that of the one before it.
-func (h *Hub) timed(before, now int64) {
-	if now < before-tolerance.Milliseconds() && h.setback.Load() == nil {
-		h.setback.CompareAndSwap(nil, &Setback{Before: before, Time: now})
+func (s *Shared) timed(before, now int64) {
+	if now < before-tolerance.Milliseconds() && s.setback.Load() == nil {
+		s.setback.CompareAndSwap(nil, &Setback{Before: before, Time: now})
 	}
 }
 
 // ownTables keeps the definitions of our tables that it is given first.
-func (h *Hub) ownTables(found string) string {
-	h.ownOnce.Do(func() { h.own = found })
-	return h.own
+func (s *Shared) ownTables(found string) string {
+	s.ownOnce.Do(func() { s.own = found })
+	return s.own
 }
 
 // raise raises the sequence. Two commits may report out of order: SQLite has
 // released the write lock by the time it tells us.
-func (h *Hub) raise(sequence int64) {
+func (s *Shared) raise(sequence int64) {
 	for {
-		old := h.sequence.Load()
-		if sequence <= old || h.sequence.CompareAndSwap(old, sequence) {
+		old := s.sequence.Load()
+		if sequence <= old || s.sequence.CompareAndSwap(old, sequence) {
 			return
 		}
 	}
 }
 
-func (h *Hub) committed(sequence int64, bytes int, barrier string) {
-	h.logged.Add(int64(bytes))
-	h.raise(sequence)
-	if h.notify != nil {
-		h.notify(barrier)
+func (s *Shared) committed(sequence int64, bytes int, barrier string) {
+	s.logged.Add(int64(bytes))
+	s.raise(sequence)
+	if s.notify != nil {
+		s.notify(barrier)
+	}
+	if s.wake != nil {
+		s.wake()
 	}
 }
+
+// Cascaded is the table of which a transaction changed rows on behalf of another one's,
+// although PRAGMA foreign_keys=OFF had been tried in it; "" if none did since the last
+// call.
+func (s *Shared) Cascaded() (table string) {
+	if p := s.cascaded.Swap(nil); p != nil {
+		return *p
+	}
+	return ""
+}
+
+func (s *Shared) noteCascade(table string) { s.cascaded.Store(&table) }

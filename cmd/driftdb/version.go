@@ -1,0 +1,72 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// release and commit are set by the linker (-X main.release=v1.2.3) where the build does
+// not see the repository: in a container, or in a distribution's package.
+var release, commit string
+
+// build is what a program knows of how it was made.
+type build struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`
+	Modified bool   `json:"modified,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+// thisBuild is what the linker was told, or else what Go has noted.
+func thisBuild() build {
+	b := build{Version: release, Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "(devel)" {
+			b.Version = cmp.Or(b.Version, info.Main.Version)
+		}
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				b.Commit = cmp.Or(b.Commit, s.Value)
+			case "vcs.modified":
+				b.Modified = s.Value == "true"
+			}
+		}
+	}
+	b.Version = cmp.Or(b.Version, "devel")
+	return b
+}
+
+// String is the build on one line.
+func (b build) String() string {
+	s := "driftdb " + b.Version
+	if b.Commit != "" {
+		s += " " + b.Commit[:min(12, len(b.Commit))]
+	}
+	if b.Modified {
+		s += " modified"
+	}
+	return s + " (" + b.Go + ", " + b.Platform + ")"
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of this program",
+		Long: `Print the version of this program, the commit that it was built from, and the
+version of Go. What was built in a clone without a tag is "devel", or a version
+that Go makes of the commit. --version prints the same line.
+
+With --json the result is {"version", "commit", "modified", "go", "platform"};
+without a known commit "commit" is left out, and "modified" unless it is true.`,
+	}
+	return a.command(c, func(context.Context, []string) error {
+		b := thisBuild()
+		return a.report(b, "%s\n", b)
+	})
+}

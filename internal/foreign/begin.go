@@ -1,0 +1,108 @@
+package foreign
+
+import (
+	"errors"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Traces are what was found in the file's place before the first connection was opened:
+// whoever wrote there has left them. The zero value is for a place without a file.
+type Traces struct {
+	file *dbfile.File
+	ours bool           // the file is new, and of our own making: nobody else has written it
+	tail sqlite.WALTail // the last commit in the WAL
+
+	left   marker
+	marked bool // there is a marker
+}
+
+// Look reads the traces. No connection of this process may be open to the file. With
+// restored, it was made by this Open.
+func (w *Watch) Look(restored bool) (Traces, error) {
+	tail, err := sqlite.ReadWAL(w.cfg.File.Path())
+	t := Traces{file: w.cfg.File, ours: restored || w.cfg.Private, tail: tail}
+	t.left, t.marked = readMarker(t.file)
+	return t, err
+}
+
+// InWAL says whether there are commits in the WAL.
+func (t Traces) InWAL() bool { return len(t.tail.Pages) > 0 }
+
+// LostWAL says whether the -wal has been removed that we left beside the file, with
+// more in it than the file has.
+func (t Traces) LostWAL() bool {
+	now, err := stat(t.file.Path())
+	return t.left.open && err == nil && now == t.left.file && !t.InWAL()
+}
+
+// AsLeft says whether the file was, when the traces were read, as we had left it. c is a
+// connection to it.
+func (t Traces) AsLeft(c *sqlite.Conn) (bool, error) {
+	if t.ours {
+		return true, nil
+	}
+	if t.file == nil {
+		return false, nil // nothing was there
+	}
+	if t.InWAL() {
+		if t.marked && t.left.sum == t.tail.Sum {
+			return true, nil
+		}
+		return wrote(c, t.tail.Pages) // after a crash of ours
+	}
+	now, err := stat(t.file.Path())
+	return t.marked && now == t.left.file, err
+}
+
+// Begin makes the present state of the file the known one: from here on every commit of
+// ours has to be on a connection with the ledger. If anybody else may have written since
+// we left the file, and proven does not say that its contents are ours all the same, a
+// barrier says so. It is committed together with what adopt does, the first change to the
+// file: were it to follow, a crash in between could hide that somebody has written.
+func (w *Watch) Begin(c *sqlite.Conn, found Traces, proven bool, adopt func(*sqlite.Conn) error) (err error) {
+	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Rollback()) }()
+	same, err := w.unchanged(c, found)
+	if err != nil {
+		return err
+	}
+	same = same || proven
+	if err := adopt(c); err != nil {
+		return err
+	}
+	if !same {
+		if err := changelog.Barrier(c, changedWhileClosed); err != nil {
+			return err
+		}
+	}
+	if err := c.Exec("COMMIT"); err != nil {
+		return err
+	}
+	if !same {
+		w.Committed(changedWhileClosed)
+	}
+	return nil
+}
+
+// unchanged starts the ledger, and says whether the file is still as we left it. c holds
+// the write lock.
+func (w *Watch) unchanged(c *sqlite.Conn, found Traces) (bool, error) {
+	sum, inWAL, err := w.ledger.Start(c)
+	if err != nil {
+		return false, err
+	}
+	known, err := changelog.Exists(c)
+	if err != nil || !known {
+		return err == nil, err // it is new to us: adopted, or made
+	}
+	if !found.ours && (inWAL != found.InWAL() || inWAL && sum != found.tail.Sum) {
+		return false, nil // written to while we were looking
+	}
+	w.marked = found.left.file
+	return found.AsLeft(c)
+}

@@ -1,0 +1,264 @@
+package driftdb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/writer"
+	lib "modernc.org/sqlite/lib"
+)
+
+// opening is what matters only while Open runs, which puts the parts of a DB together and
+// then drops it: no function that stays may use it.
+type opening struct {
+	*DB
+	refreshing bool      // the file is only brought up to date: it starts nothing new, and sends nothing
+	lockUntil  time.Time // when it waits no longer for others to let go
+
+	direct *remote.Bucket // the bucket without retries: Open does not wait long
+	within *atomic.Int64  // how long it may be silent
+
+	first    *sqlite.Conn       // which looks at the file; later the log's
+	found    found              // before it changed anything
+	compared *syncer.Comparison // of that with the bucket; nil: it did not answer, or was not asked
+	restored bool               // it has made the file
+	clock    clock
+}
+
+// open returns the database when it is open.
+func (o *opening) open(ctx context.Context) (*DB, error) {
+	if err := o.run(ctx); err != nil {
+		if ctx.Err() != nil && sqlite.Stopped(err) {
+			err = context.Cause(ctx)
+		}
+		if o.file != nil {
+			err = o.file.Explain(err)
+		}
+		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
+			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
+		}
+		return nil, errors.Join(fail(o.explain(err)), o.disconnect(), o.abandon())
+	}
+	return o.DB, nil
+}
+
+// explain is err with the path that was to be opened. What has failed at the file itself
+// has named it already.
+func (o *opening) explain(err error) error {
+	path := o.path
+	if path == "" {
+		path, _ = filepath.Abs(o.cfg.Path)
+	}
+	if path != "" && strings.Contains(err.Error(), path) {
+		return err
+	}
+	return fmt.Errorf("open %s: %w", o.cfg.Path, err)
+}
+
+func (o *opening) run(ctx context.Context) error {
+	o.lockUntil = time.Now().Add(o.cfg.LockWait)
+	if err := o.takeFile(ctx); err != nil {
+		return err
+	}
+	if err := o.openBucket(ctx); err != nil {
+		return err
+	}
+	o.foreign = foreign.New(foreign.Config{
+		File: o.file, Private: o.cfg.Path == memory, Snapshots: o.bucket != nil, Log: o.log, Public: fail, Closed: o.gate.IsShut,
+	})
+	err := o.start(ctx)
+	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(o.lockUntil) { // another one was faster
+		if err = o.disconnect(); err == nil {
+			err = o.start(ctx)
+		}
+	}
+	for tries := maxRestores; tries > 0 && o.outdated(err); tries-- {
+		err = o.startAnew(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	up := &upkeep{db: o.DB, cap: changelog.NewCap(o.cfg.MaxLogBytes), clock: o.clock}
+	o.foreign.Start(foreign.Rounds{Every: o.cfg.SyncInterval, IfFree: o.writer.IfFree, Do: up.round, Tell: up.tell})
+	return nil
+}
+
+// start opens what is in the place, or begins it. Up to adopt nothing is written
+// there but what a restore puts in an empty place: what fails before has left all
+// as it was.
+func (o *opening) start(ctx context.Context) error {
+	if err := o.examine(ctx); err != nil {
+		return err
+	}
+	if err := o.awaitRelease(ctx); err != nil {
+		return err
+	}
+	if err := o.restoreMissing(ctx); err != nil {
+		return err
+	}
+	if err := o.compareBucket(ctx); err != nil {
+		return err
+	}
+	if err := o.adopt(ctx); err != nil {
+		return err
+	}
+	if err := o.openConns(); err != nil {
+		return err
+	}
+	if err := o.writer.With(ctx, o.foreign.MarkOpen); err != nil {
+		return err
+	}
+	if err := o.clock.check(o.log, o.logs); err != nil {
+		return err
+	}
+	if o.bucket == nil {
+		return nil
+	}
+	return o.startSync(ctx)
+}
+
+// takeFile finds the file's place and keeps other writers out of it.
+func (o *opening) takeFile(ctx context.Context) (err error) {
+	path := o.cfg.Path
+	if path == memory {
+		// A file in a private folder, so that it has readers beside its writer, a
+		// log and snapshots like any other. SQLite's own memory databases have none
+		// of that: a reader stops the writer there.
+		if o.temp, err = dbfile.NewTemp(); err != nil {
+			return err
+		}
+		path = o.temp.Path()
+	}
+	if err := o.waitFor(ctx, dbfile.ErrLocked, lookAtFile, func() (err error) {
+		o.file, err = dbfile.Take(path)
+		return err
+	}); err != nil {
+		return err
+	}
+	o.path = o.file.Path()
+	for _, why := range o.file.Dangers() {
+		o.log.Warn(why, "scope", "open", "path", o.path)
+	}
+	return nil
+}
+
+// disconnect closes what has been opened and is not gone on with.
+func (o *opening) disconnect() error {
+	if o.sync != nil {
+		o.sync.Close()
+	}
+	err := o.release()
+	if o.first != nil {
+		err = errors.Join(err, o.first.Close())
+	}
+	o.sync, o.sql, o.lender, o.readers = nil, nil, nil, nil
+	o.checkpoints, o.writer, o.logs, o.first = nil, nil, nil, nil
+	return err
+}
+
+// abandon removes what a failed Open has made.
+func (o *opening) abandon() error {
+	var err error
+	if o.file != nil {
+		err = o.file.Abandon()
+	}
+	if o.temp != nil {
+		err = errors.Join(err, o.temp.Close())
+	}
+	return err
+}
+
+// adopt makes the file DriftDB's, if it is not yet, and opens its writer.
+func (o *opening) adopt(ctx context.Context) (err error) {
+	if o.first == nil {
+		if err := o.setAside(); err != nil {
+			return err
+		}
+		if err := o.file.Create(); err != nil {
+			return err
+		}
+		if err := o.look(); err != nil {
+			return err
+		}
+	}
+	if err := o.rehearse(ctx); err != nil {
+		return notDatabase(err)
+	}
+	log := o.log
+	o.checkpoints = sqlite.NewCheckpointer(o.path, o.file.Admit, func(err error) {
+		log.Warn("the WAL could not be copied back into the database; it grows until that works", "scope", "checkpoint", "error", err)
+	})
+	// The first connection goes on as the log's.
+	opts := o.options()
+	opts.Synchronous = sqlite.SyncFull
+	if err := errors.Join(o.first.KeepWAL(false), o.first.Reconfigure(opts)); err != nil {
+		return err
+	}
+	if err := o.foreign.Begin(o.first, o.found.traces, o.compared != nil && o.compared.Proven(), o.identify); err != nil {
+		return err
+	}
+	last, err := changelog.Last(o.first)
+	if err != nil {
+		return err
+	}
+	o.hub = capture.NewShared(last, 0, o.foreign.Committed)
+	return nil
+}
+
+// identify makes our tables if they are missing, and compares names.
+func (o *opening) identify(c *sqlite.Conn) error {
+	adopted, err := changelog.Init(c, o.cfg.NodeID)
+	if err != nil {
+		return err
+	}
+	if adopted == changelog.Foreign {
+		o.log.Info("adopted a database that was made without DriftDB; the bucket gets a snapshot of it first", "scope", "open", "path", o.path)
+	}
+	if o.id, err = changelog.ReadIdentity(c); err != nil {
+		return err
+	}
+	if o.id.Name == "" {
+		o.id.Name = o.cfg.Name
+		return changelog.SetName(c, o.cfg.Name)
+	}
+	return nil
+}
+
+// openConns opens the connections that the database works with.
+func (o *opening) openConns() (err error) {
+	if o.logs, err = changelog.Open(o.first); err != nil {
+		return err
+	}
+	o.first = nil // it is closed with the log
+	c, err := o.openCaptured()
+	if err != nil {
+		return err
+	}
+	db := o.DB
+	o.writer = writer.New(c, writer.Options{
+		Hub: o.hub, Gate: o.gate, Log: o.log, TakeOver: db.takeOver, Notice: o.foreign.Notice, Interrupt: o.logs.Interrupt,
+	})
+	if err := o.foreign.Attach(o.hub, c); err != nil {
+		return err
+	}
+	o.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
+	o.lender = capture.NewConnector(o.openCaptured,
+		func() error { return fail(db.writer.Own()) }, func(ctx context.Context) error { return fail(db.writer.MayWrite(ctx)) })
+	o.sql = sql.OpenDB(o.lender)
+	o.sql.SetConnMaxIdleTime(time.Minute)
+	return nil
+}
