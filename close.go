@@ -158,7 +158,7 @@ func (db *DB) release() error {
 	if db.writer != nil {
 		errs = append(errs, db.writer.Close(func(c *capture.Conn) error {
 			err := c.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds()))
-			db.foreign.Leave()
+			db.foreign.Leave(c)
 			return err
 		}))
 	}

@@ -78,7 +78,7 @@ func (o *opening) run(ctx context.Context) error {
 		return err
 	}
 	o.foreign = foreign.New(foreign.Config{
-		File: o.file, Private: o.cfg.Path == memory, Snapshots: o.bucket != nil, Log: o.log, Public: fail, Closed: o.gate.IsShut,
+		File: o.file, Private: o.cfg.Path == memory, Snapshots: o.bucket != nil, Log: o.log, Public: fail,
 	})
 	err := o.start(ctx)
 	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(o.lockUntil) { // another one was faster
@@ -93,7 +93,9 @@ func (o *opening) run(ctx context.Context) error {
 		return err
 	}
 	up := &upkeep{db: o.DB, cap: changelog.NewCap(o.cfg.MaxLogBytes), clock: o.clock}
-	o.foreign.Start(foreign.Rounds{Every: o.cfg.SyncInterval, IfFree: o.writer.IfFree, Do: up.round, Tell: up.tell})
+	o.foreign.Start(foreign.Rounds{
+		Every: o.cfg.SyncInterval, IfFree: o.writer.IfFree, Closed: o.gate.IsShut, Do: up.round, Tell: up.tell,
+	})
 	return nil
 }
 
@@ -182,7 +184,7 @@ func (o *opening) abandon() error {
 	return err
 }
 
-// adopt makes the file DriftDB's, if it is not yet, and opens its writer.
+// adopt makes the file DriftDB's, if it is not yet.
 func (o *opening) adopt(ctx context.Context) (err error) {
 	if o.first == nil {
 		if err := o.setAside(); err != nil {
@@ -248,13 +250,13 @@ func (o *opening) openConns() (err error) {
 	if err != nil {
 		return err
 	}
-	db := o.DB
 	o.writer = writer.New(c, writer.Options{
-		Hub: o.hub, Gate: o.gate, Log: o.log, TakeOver: db.takeOver, Notice: o.foreign.Notice, Interrupt: o.logs.Interrupt,
+		Hub: o.hub, Gate: o.gate, Log: o.log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.logs.Interrupt,
 	})
 	if err := o.foreign.Attach(o.hub, c); err != nil {
 		return err
 	}
+	db := o.DB
 	o.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
 	o.lender = capture.NewConnector(o.openCaptured,
 		func() error { return fail(db.writer.Own()) }, func(ctx context.Context) error { return fail(db.writer.MayWrite(ctx)) })

@@ -32,11 +32,11 @@ type recorder struct {
 	sequences sequences // counters of AUTOINCREMENT
 	vtabs     vtabs     // by which we take part in the transaction
 	log       logTable  // where the entries go
-	ownTables ownTables
-	versions  versions
-	unlogged  unlogged
-	cascade   cascade
-	gate      gate
+	ownTables ownTables // whether DriftDB's tables are what they were
+	versions  versions  // what a statement of the schema may move
+	unlogged  unlogged  // commits without an entry
+	cascade   cascade   // a mistake with foreign keys
+	gate      gate      // whether a commit may be made
 
 	// The transaction.
 	cookie int64 // schema cookie when we joined it

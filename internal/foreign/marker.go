@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"os"
 
+	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -74,41 +75,41 @@ func MarkClean(f *dbfile.File) error {
 }
 
 // MarkOpen writes down which file was opened. A crash may follow: then the WAL tells of
-// what was committed since, if it is the one that belongs to this file.
-func (w *Watch) MarkOpen() error {
+// what was committed since, if it is the one that belongs to this file. c is the writer,
+// and the caller has it.
+func (w *Watch) MarkOpen(c *capture.Conn) error {
 	if w.cfg.Private {
 		return nil
 	}
-	return w.mark(true)
+	return w.mark(c, true)
 }
 
-// Leave writes the marker, unless there is something to notice. It is called when only
-// the writer is still open.
-func (w *Watch) Leave() {
+// Leave writes the marker, unless there is something to notice. It is called when only c,
+// the writer, is still open.
+func (w *Watch) Leave(c *capture.Conn) {
 	if w.lost(w.cfg.File.CheckSize(true)) != nil {
 		w.tell()
 		return
 	}
-	if err := w.markClean(); err != nil && !sqlite.IsBusy(err) {
+	if err := w.markClean(c); err != nil && !sqlite.IsBusy(err) {
 		w.cfg.Log.Warn("the clean-shutdown marker could not be written; the next Open will take a snapshot", "scope", "capture", "error", err)
 	}
 }
 
-func (w *Watch) markClean() error {
+func (w *Watch) markClean(c *capture.Conn) error {
 	if w.cfg.Private || w.CheckFile() != nil {
 		return nil
 	}
 	// Closing would do it, and change the file after we have looked at it. It
 	// waits for nobody: whoever still reads finishes it.
-	if err := w.writer.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+	if err := c.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 		return err
 	}
-	return w.mark(false)
+	return w.mark(c, false)
 }
 
 // mark writes the marker: the state of the file, and which file it is.
-func (w *Watch) mark(open bool) error {
-	c := w.writer
+func (w *Watch) mark(c *capture.Conn, open bool) error {
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -122,8 +123,8 @@ func (w *Watch) mark(open bool) error {
 }
 
 // markCut writes the marker when a checkpoint has cut the WAL. Were we killed then, there
-// would be no commit of ours in the WAL to tell by. The caller holds the writer.
-func (w *Watch) markCut() error {
+// would be no commit of ours in the WAL to tell by. The caller has c, the writer.
+func (w *Watch) markCut(c *capture.Conn) error {
 	if size, err := w.cfg.File.WALSize(); err != nil || size > 0 {
 		return nil
 	}
@@ -131,5 +132,5 @@ func (w *Watch) markCut() error {
 	if err != nil || now == w.marked {
 		return err
 	}
-	return w.markClean()
+	return w.markClean(c)
 }

@@ -34,17 +34,14 @@ type Config struct {
 	Snapshots bool // there is a bucket, which gets a snapshot after a barrier
 	Log       *slog.Logger
 	Public    func(error) error // makes an error one that users know
-	Closed    func() bool       // what goes wrong from now on is no news
 }
 
 // Watch watches one database file.
 type Watch struct {
 	cfg    Config
 	ledger sqlite.Ledger // of the commits that are ours
-	marked fileStat      // in the marker; belongs to whoever holds the writer
-
+	marked fileStat      // in the marker; belongs to whoever has the writer
 	hub    *capture.Shared
-	writer *capture.Conn
 
 	wake   chan struct{} // capacity 1: there is something to tell
 	done   chan struct{} // nil: it was not started
@@ -63,24 +60,25 @@ func New(cfg Config) *Watch { return &Watch{cfg: cfg, wake: make(chan struct{}, 
 // Ledger is for the connections of this database that write: see Begin.
 func (w *Watch) Ledger() *sqlite.Ledger { return &w.ledger }
 
-// Attach watches the file on behalf of an open database: from now on a commit that finds
-// another file in its place is refused. What has happened since Begin is noticed.
-func (w *Watch) Attach(hub *capture.Shared, writer *capture.Conn) error {
-	w.hub, w.writer = hub, writer
+// Attach watches the file on behalf of an open database, whose writer is c: from now on a
+// commit that finds another file in its place is refused. What has happened since Begin is
+// noticed.
+func (w *Watch) Attach(hub *capture.Shared, c *capture.Conn) error {
+	w.hub = hub
 	hub.Watch(w.CheckFile)
 	if err := w.cfg.File.Watch(); err != nil {
 		return err
 	}
-	return writer.Barrier(changedSchema, true)
+	return c.Barrier(changedSchema, true)
 }
 
-// Notice commits a barrier if somebody else has committed. The caller holds the
-// writer. It costs next to nothing when nobody has.
-func (w *Watch) Notice() error {
-	if w.writer.Unmissed() || w.hub.Refused() != nil {
+// Notice commits a barrier if somebody else has committed. c is the writer, and the
+// caller has it. It costs next to nothing when nobody has.
+func (w *Watch) Notice(c *capture.Conn) error {
+	if c.Unmissed() || w.hub.Refused() != nil {
 		return nil
 	}
-	return w.writer.Barrier(changedSchema, true)
+	return c.Barrier(changedSchema, true)
 }
 
 // CheckFile says whether the database's files are still those that were opened.
@@ -116,12 +114,15 @@ func (w *Watch) SetWALAside() error {
 	return err
 }
 
-// Rounds is what else is looked after, on the goroutine that looks at the file.
+// Rounds is how the file is looked at, and what else is looked after on the goroutine that
+// does.
 type Rounds struct {
 	Every  time.Duration
-	IfFree func(func() error) error // runs a look with the writer, if nobody uses that
-	Do     func(context.Context)    // after each look that found the file in its place
-	Tell   func()                   // before whatever the Watch tells, at least that often, and at the end
+	IfFree func(func(*capture.Conn) error) error // runs a function with the writer, if nobody uses that
+	Closed func() bool                           // what goes wrong from now on is no news
+
+	Do   func(context.Context) // after each look that found the file in its place
+	Tell func()                // before whatever the Watch tells, at least that often, and at the end
 }
 
 // Start starts looking now and then. It is called once, after Attach.
@@ -164,8 +165,8 @@ func (w *Watch) run(ctx context.Context) {
 // look looks, unless somebody uses the writer, whose commit looks itself. What
 // went wrong is told when the writer is free again: OnEvent may want to write.
 func (w *Watch) look() {
-	err := w.rounds.IfFree(func() error { return errors.Join(w.Notice(), w.markCut()) })
-	if err != nil && !sqlite.IsBusy(err) && !w.cfg.Closed() {
+	err := w.rounds.IfFree(func(c *capture.Conn) error { return errors.Join(w.Notice(c), w.markCut(c)) })
+	if err != nil && !sqlite.IsBusy(err) && !w.rounds.Closed() {
 		w.cfg.Log.Warn("looking for changes by other programs failed", "scope", "capture", "error", err)
 	}
 }

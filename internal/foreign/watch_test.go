@@ -70,7 +70,6 @@ func open(t *testing.T, path string) *database {
 	t.Cleanup(func() { must(t, d.file.Release()) })
 	d.Watch = New(Config{
 		File: d.file, Log: slog.New(slog.NewTextHandler(d.told, nil)), Public: func(err error) error { return err },
-		Closed: func() bool { return false },
 	})
 	_, empty, err := d.file.There()
 	must(t, err)
@@ -98,17 +97,8 @@ func open(t *testing.T, path string) *database {
 	d.writer, err = capture.Open(path, opts, d.hub)
 	must(t, err)
 	t.Cleanup(d.closeAll)
-	must(t, d.Attach(d.hub, d.writer), d.MarkOpen())
+	must(t, d.Attach(d.hub, d.writer), d.MarkOpen(d.writer))
 	return d
-}
-
-// ifFree runs fn if nobody holds the writer.
-func (d *database) ifFree(fn func() error) error {
-	if !d.turn.TryLock() {
-		return nil
-	}
-	defer d.turn.Unlock()
-	return fn()
 }
 
 // run runs statements on the writer.
@@ -125,7 +115,7 @@ func (d *database) run(statements ...string) {
 func (d *database) leave() {
 	d.t.Helper()
 	d.Stop()
-	d.Leave()
+	d.Leave(d.writer)
 	d.closeAll()
 	must(d.t, d.SetWALAside(), d.file.Release())
 }
@@ -280,14 +270,14 @@ func TestWhileClosed(t *testing.T) {
 		"crash, pages move":                {before: moves, end: crash, want: 1},
 		"crash after a large transaction":  {ours: []string{many}, end: crash},
 		"crash after a deletion":           {ours: []string{many, "DELETE FROM t WHERE id % 2"}, end: crash},
-		"crash after the WAL was cut":      {ours: []string{many, "PRAGMA wal_checkpoint(TRUNCATE)"}, end: func(d *database) { must(d.t, d.markCut()); d.crash() }},
+		"crash after the WAL was cut":      {ours: []string{many, "PRAGMA wal_checkpoint(TRUNCATE)"}, end: func(d *database) { must(d.t, d.markCut(d.writer)); d.crash() }},
 		"crash, nobody saw the WAL cut":    {ours: []string{many, "PRAGMA wal_checkpoint(TRUNCATE)"}, end: crash, want: 1},
 		"crash, read, which cuts the WAL":  {end: crash, theirs: plain("SELECT * FROM t"), want: 1},
 		"crash, written":                   {ours: []string{many}, end: crash, theirs: killed("INSERT INTO t VALUES(2000, 1)"), want: 1},
 		"crash, a commit nobody had seen":  {end: func(d *database) { other(d.t, d.file.Path(), "INSERT INTO t VALUES(2000, 1)"); d.crash() }, want: 1},
 		"crash, a commit that was noticed": {end: func(d *database) {
 			other(d.t, d.file.Path(), "INSERT INTO t VALUES(2000, 1)")
-			must(d.t, d.Notice())
+			must(d.t, d.Notice(d.writer))
 			d.crash()
 		}},
 	} {
@@ -316,11 +306,20 @@ func TestWhileClosed(t *testing.T) {
 	}
 }
 
+// ifFree runs fn with the writer, if nobody uses it.
+func (d *database) ifFree(fn func(*capture.Conn) error) error {
+	if !d.turn.TryLock() {
+		return nil
+	}
+	defer d.turn.Unlock()
+	return fn(d.writer)
+}
+
 // start starts the watch's goroutine, which looks every second.
 func (d *database) start() (rounds func() int) {
 	var mu sync.Mutex
 	n := 0
-	d.Start(Rounds{Every: time.Second, IfFree: d.ifFree, Tell: func() {}, Do: func(context.Context) {
+	d.Start(Rounds{Every: time.Second, IfFree: d.ifFree, Closed: func() bool { return false }, Tell: func() {}, Do: func(context.Context) {
 		mu.Lock()
 		defer mu.Unlock()
 		n++
@@ -392,7 +391,7 @@ func TestReplaced(t *testing.T) {
 func replaced(t *testing.T, replace func(path string) error, looks bool) {
 	d := open(t, filepath.Join(t.TempDir(), "app.sqlite"))
 	d.run("CREATE TABLE t(a)", "PRAGMA wal_checkpoint(TRUNCATE)")
-	must(t, d.markCut(), d.file.CheckSize(true))
+	must(t, d.markCut(d.writer), d.file.CheckSize(true))
 	d.run("INSERT INTO t VALUES(0)") // so that the WAL has something, and no look writes the marker
 	path := d.file.Path()
 	before, err := markerLine(path)
@@ -427,7 +426,7 @@ func TestPrivate(t *testing.T) {
 	must(t, err)
 	d.cfg.Private = true
 	d.run("CREATE TABLE t(a)")
-	must(t, d.MarkOpen(), d.markClean())
+	must(t, d.MarkOpen(d.writer), d.markClean(d.writer))
 	if after, err := markerLine(path); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the marker is %q, and was %q (%v)", after, before, err)
 	}

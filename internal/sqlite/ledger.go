@@ -44,14 +44,13 @@ func (l *Ledger) Start(c *Conn) (sum uint64, inWAL bool, err error) {
 	if w == nil {
 		return 0, false, nil
 	}
-	h := shared(w)
-	if h.FiVersion != walVersion || *h != w.Fhdr { // under the write lock the connection's copy is what all share
+	if !familiar(w) {
 		return 0, false, errLedger
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.on, l.known, l.summed = true, commitOf(h), true
-	return l.known.sum, h.FmxFrame > 0, nil
+	l.on, l.known, l.summed = true, commitOf(shared(w)), true
+	return l.known.sum, holds(w), nil
 }
 
 // Missed says what was noticed and is not answered yet: the reason, and a
@@ -205,8 +204,8 @@ func (c *Conn) Committed(notice int64) {
 	if w == nil {
 		return
 	}
-	if mine := commitOf(&w.Fhdr); mine.count == l.known.count && !l.summed {
-		l.known, l.summed = mine, true
+	if last := mine(w); last.count == l.known.count && !l.summed {
+		l.known, l.summed = last, true
 	}
 }
 
@@ -221,7 +220,7 @@ func (c *Conn) rolledBack() {
 	c.counted = false
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if commitOf(&w.Fhdr) == c.before && l.known.count == c.before.count+1 && !l.summed {
+	if mine(w) == c.before && l.known.count == c.before.count+1 && !l.summed {
 		l.known, l.summed = c.before, true
 	}
 }

@@ -50,6 +50,20 @@ func shared(w *lib.TWal) *lib.TWalIndexHdr {
 	return cmem.At[lib.TWalIndexHdr](*cmem.At[uintptr](w.FapWiData))
 }
 
+// familiar says, under the write lock and before c writes, that the header is the one that
+// is known here: its layout has the version for it, and the connection's copy, which is in
+// SQLite's own struct, is what all processes share.
+func familiar(w *lib.TWal) bool {
+	h := shared(w)
+	return h.FiVersion == walVersion && *h == w.Fhdr
+}
+
+// holds says whether the WAL holds any commit.
+func holds(w *lib.TWal) bool { return shared(w).FmxFrame > 0 }
+
+// mine is the last commit in the connection's own copy of the header.
+func mine(w *lib.TWal) commit { return commitOf(&w.Fhdr) }
+
 // peek reads the shared header without a lock: from its two copies, which
 // differ while somebody writes them.
 func peek(w *lib.TWal) (last commit, ok bool) {

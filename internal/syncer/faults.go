@@ -28,8 +28,8 @@ type earlier struct {
 
 // earlier reads the manifest. A log that does not begin with the first change, or that
 // begins with a barrier, leads to nothing without a snapshot.
-func (s *Syncer) earlier() (e earlier) {
-	m := s.manifest.Manifest
+func (p *snapshotter) earlier() (e earlier) {
+	m := p.epoch.current().Manifest
 	if m == nil {
 		return e
 	}
@@ -54,7 +54,7 @@ func (e earlier) unknown(found check.Report) []check.Fault {
 // examine reads all of a fixed state: the digests of its tables, and what is wrong with
 // them, which becomes part of the snapshot. All is checked where the log does not
 // vouch for the tables. Damage that the bucket does not have is an ErrMalformed.
-func (s *Syncer) examine(ctx context.Context, c *sqlite.Conn, f *fixed) (found check.Report, mismatch error, err error) {
+func (p *snapshotter) examine(ctx context.Context, c *sqlite.Conn, f *fixed) (found check.Report, mismatch error, err error) {
 	o := check.Options{After: f.before.snap.CheckedThrough}
 	size, err := c.Int("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
 	if err != nil {
@@ -89,20 +89,4 @@ func differ(logged digest.Set, found check.Report) error {
 		}
 	}
 	return readable.Compare(found.Digests)
-}
-
-// tellFaults tells of what is wrong with the newest snapshot, when that has changed.
-func (s *Syncer) tellFaults(newest remote.Snapshot) {
-	list := check.List(newest.Faults)
-	told := s.status.faults.Load()
-	if told != nil && slices.Equal(*told, list) || told == nil && len(list) == 0 {
-		return
-	}
-	s.status.faults.Store(&list)
-	if len(list) == 0 {
-		s.event("the faults of the database are gone", "sequence", newest.Sequence)
-		return
-	}
-	s.cfg.Logger.Warn("the database has faults of its own; its backup has them, too, and so will what is restored from it; driftdb status lists them",
-		"scope", "sync", "sequence", newest.Sequence, "faults", list)
 }

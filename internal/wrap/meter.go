@@ -18,7 +18,8 @@ type Meter struct {
 
 	Heard   atomic.Bool // the store has answered, if only that it refuses
 	Failing atomic.Bool // the last request got no answer, or one that may pass
-	Silent  bool        // as Open knows from the session before, which has just ended
+
+	Silent bool // it did not answer the session before this one; set before the first request
 }
 
 // note remembers whether a request was answered. One that its own caller gave up tells

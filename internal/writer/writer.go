@@ -35,7 +35,7 @@ type Options struct {
 	// TakeOver takes the database over from another node that may be writing.
 	TakeOver func(context.Context) error
 	// Notice notices what others have committed to the file; the caller has the turn.
-	Notice func() error
+	Notice func(*capture.Conn) error
 	// Interrupt ends a statement of the engine's that runs in its turn.
 	Interrupt func()
 }
@@ -124,29 +124,29 @@ func (w *Writer) StandBack(ctx context.Context) (release func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if err := w.Notice(); err != nil {
+	if err := w.Notice(w.conn); err != nil {
 		w.leave()
 		return nil, err
 	}
 	return w.leave, nil
 }
 
-// With runs fn, which uses the connection, in a turn of its own.
-func (w *Writer) With(ctx context.Context, fn func() error) error {
+// With runs fn with the connection, in a turn of its own.
+func (w *Writer) With(ctx context.Context, fn func(*capture.Conn) error) error {
 	if err := w.enter(ctx); err != nil {
 		return err
 	}
 	defer w.leave()
-	return fn()
+	return fn(w.conn)
 }
 
-// IfFree runs fn, which uses the connection, if nobody has the turn.
-func (w *Writer) IfFree(fn func() error) error {
+// IfFree runs fn with the connection, if nobody has the turn.
+func (w *Writer) IfFree(fn func(*capture.Conn) error) error {
 	if !w.try() {
 		return nil
 	}
 	defer w.leave()
-	return fn()
+	return fn(w.conn)
 }
 
 // Exec runs a script of one or more statements. What it finds to be contested has left
