@@ -21,7 +21,8 @@ type EventScope string
 // The scopes.
 const (
 	ScopeOpen       EventScope = "open"
-	ScopeRestore    EventScope = "restore" // by AutoRestore
+	ScopeRestore    EventScope = "restore"
+	ScopeRekey      EventScope = "rekey"
 	ScopeCapture    EventScope = "capture" // of changes, into the log
 	ScopeCheckpoint EventScope = "checkpoint"
 	ScopeClock      EventScope = "clock"
