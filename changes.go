@@ -21,7 +21,7 @@ type Change struct {
 	Time     time.Time
 
 	Table     string // "" for schema and barrier
-	Operation string // insert, update, delete, schema, barrier
+	Operation Operation
 
 	// Key is the row's primary key, or its rowid when the table has none: as it
 	// was before an update or delete, as it is after an insert.
@@ -176,7 +176,7 @@ func (s *changeSink) Commit(remote.Position, digest.Report) error {
 func publicChange(sequence, tx, ms int64, e *change.Entry) Change {
 	c := Change{
 		Sequence: sequence, Tx: tx, Time: time.UnixMilli(ms),
-		Table: e.Table, Operation: e.Op.String(), SQL: e.SQL, Reason: e.Reason,
+		Table: e.Table, Operation: Operation(e.Op.String()), SQL: e.SQL, Reason: e.Reason,
 		Before: values(e.Before), After: values(e.After),
 	}
 	switch {

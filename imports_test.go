@@ -31,7 +31,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // Nobody imports objstoretest, dbtest, mounttest and s3test: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/foreign", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
+		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/event", "internal/foreign", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
 		"internal/pagecache", "internal/readsql", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
 		"internal/syncer", "internal/wrap", "internal/writer", "objstore", "objstore/s3store",
 	},
@@ -52,7 +52,8 @@ var mayImport = map[string][]string{
 	"internal/dbtest":       {"internal/sqlite"},
 	"internal/digest":       {"internal/change"},
 	"internal/digest/scan":  {"internal/change", "internal/digest", "internal/sqlite"},
-	"internal/foreign":      {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/sqlite"},
+	"internal/foreign":      {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/sqlite"},
+	"internal/event":        {},
 	"internal/inside":       {},
 	"internal/mounttest":    {},
 	"internal/pagecache":    {"internal/cmem"},
@@ -67,10 +68,10 @@ var mayImport = map[string][]string{
 	"internal/seal":         {},
 	"internal/segment":      {"internal/change", "internal/digest"},
 	"internal/sqlite":       {"internal/cmem", "internal/pagecache"},
-	"internal/syncer":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/foreign", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "objstore"},
+	"internal/syncer":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/foreign", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "objstore"},
 	"internal/terminal":     {},
 	"internal/wrap":         {"internal/retry", "objstore"},
-	"internal/writer":       {"internal/capture", "internal/inside", "internal/sqlite"},
+	"internal/writer":       {"internal/capture", "internal/event", "internal/inside", "internal/sqlite"},
 	"objstore":              {},
 	"objstore/objstoretest": {"objstore"},
 	"objstore/s3store":      {"objstore"},

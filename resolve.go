@@ -178,7 +178,7 @@ func (cfg ResolveConfig) resolve(ctx context.Context) (res resolve.Result, err e
 	opts := resolve.Options{File: file, DryRun: cfg.DryRun, OnConnect: onConnect(ctx, cfg.OnConnect), Choose: cfg.side}
 	if cfg.OnProgress != nil {
 		opts.Progress = func(p restore.Progress) {
-			cfg.OnProgress(Progress{Stage: string(p.Stage), Done: p.Done, Total: p.Total})
+			cfg.OnProgress(Progress{Stage: Stage(p.Stage), Done: p.Done, Total: p.Total})
 		}
 	}
 	if res, err = resolve.Run(ctx, b, opts); err != nil || !res.Resolved {
@@ -200,7 +200,7 @@ func (cfg ResolveConfig) side(table string) resolve.Side {
 func publicChanges(list []resolve.Change) (out []Change) {
 	for _, c := range list {
 		out = append(out, Change{
-			Table: c.Table, Operation: c.Op.String(), Key: values(c.Key), Before: values(c.Before), After: values(c.After), SQL: c.SQL,
+			Table: c.Table, Operation: Operation(c.Op.String()), Key: values(c.Key), Before: values(c.Before), After: values(c.After), SQL: c.SQL,
 		})
 	}
 	return out

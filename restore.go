@@ -76,8 +76,8 @@ func (p Point) remote() (remote.Point, error) {
 
 // Progress is how far a restore has come.
 type Progress struct {
-	Stage       string // snapshot (bytes), replay (sequence numbers), check (rows)
-	Done, Total int64  // Total is 0 when it is not known
+	Stage       Stage
+	Done, Total int64 // Total is 0 when it is not known
 }
 
 // RestoreResult describes what was restored.
@@ -168,7 +168,7 @@ func (cfg RestoreConfig) restore(ctx context.Context) (_ restore.Result, err err
 	opts := restore.Options{File: file, Overwrite: cfg.Overwrite, Target: cfg.target(), Branch: cfg.Branch, Seen: seen, OnConnect: onConnect(ctx, cfg.OnConnect)}
 	if cfg.OnProgress != nil {
 		opts.Progress = func(p restore.Progress) {
-			cfg.OnProgress(Progress{Stage: string(p.Stage), Done: p.Done, Total: p.Total})
+			cfg.OnProgress(Progress{Stage: Stage(p.Stage), Done: p.Done, Total: p.Total})
 		}
 	}
 	return restore.Run(ctx, b, opts)
@@ -200,7 +200,7 @@ func (cfg RestoreConfig) bucket(ctx context.Context) (*remote.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts, err := sealing(Gzip, cfg.EncryptionKeys)
+	opts, err := sealing(CompressionGzip, cfg.EncryptionKeys)
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreCo
 		if p.Total == 0 {
 			p.Total = -1
 		}
-		bar.Set(p.Stage, p.Done, p.Total)
+		bar.Set(string(p.Stage), p.Done, p.Total)
 	}
 	r, err := run(cfg)
 	if errors.Is(err, driftdb.ErrCorrupt) {
