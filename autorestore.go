@@ -7,6 +7,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -24,10 +25,10 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 	if err := o.letGo(); err != nil {
 		return err
 	}
-	o.log.Info("restoring", "scope", "restore", "path", o.path, "name", o.cfg.Name)
+	o.log.Info(event.RestoreStarted, "restoring", "path", o.path, "name", o.cfg.Name)
 	err := o.restore(ctx, o.cfg.NodeID)
 	if errors.Is(err, remote.ErrNoBackup) && !o.refreshing {
-		o.log.Info("nothing to restore, starting a new database", "scope", "restore", "name", o.cfg.Name)
+		o.log.Info(event.NothingToRestore, "nothing to restore, starting a new database", "name", o.cfg.Name)
 		return nil
 	}
 	if err != nil {
@@ -51,7 +52,7 @@ func (o *opening) restore(ctx context.Context, node string) error {
 	}
 	res.Log(o.log)
 	o.restored = true
-	o.log.Info("restored", "scope", "restore", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
+	o.log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil
 }
 
@@ -75,7 +76,7 @@ func (o *opening) startAnew(ctx context.Context, cause error) error {
 	if err := o.disconnect(); err != nil {
 		return err
 	}
-	o.log.Info("the bucket is ahead of the file, which has nothing of its own; restoring it", "scope", "restore", "path", o.path, "reason", cause)
+	o.log.Info(event.RestoreNeeded, "the bucket is ahead of the file, which has nothing of its own; restoring it", "path", o.path, "reason", cause)
 	if err := o.restore(ctx, node); err != nil {
 		return fmt.Errorf("bring the file up to date: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
@@ -54,7 +53,7 @@ func TestAutoRestore(t *testing.T) {
 				t.Fatal(err)
 			}
 			warned := false
-			cfg.OnEvent = func(e driftdb.Event) { warned = warned || strings.Contains(e.Message, "set aside") }
+			cfg.OnEvent = func(e driftdb.Event) { warned = warned || e.Kind == driftdb.EventFilesSetAside }
 			db := open(t, cfg)
 			some(t, db, "t", 1)
 			left, err := filepath.Glob(cfg.Path + "-wal.left-*")

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/wrap"
@@ -46,7 +47,7 @@ type BackupConfig struct {
 // for the Backup of a database that has no store.
 type Backup struct {
 	bucket    *remote.Bucket // nil: there is no store
-	log       *slog.Logger
+	log       event.Log
 	onConnect func(context.Context, *Registrar) error
 }
 
@@ -99,7 +100,7 @@ func (cfg BackupConfig) backup(ctx context.Context) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts, err := sealing(Gzip, cfg.EncryptionKeys)
+	opts, err := sealing(CompressionGzip, cfg.EncryptionKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +108,7 @@ func (cfg BackupConfig) backup(ctx context.Context) (*Backup, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	b := &Backup{bucket: remote.New(cfg.retrying(store), cfg.Name, opts), log: log.With("database", cfg.Name), onConnect: cfg.OnConnect}
+	b := &Backup{bucket: remote.New(cfg.retrying(store), cfg.Name, opts), log: event.To(log.With("database", cfg.Name).Handler()), onConnect: cfg.OnConnect}
 	b.bucket.ExplainMissing(func(ctx context.Context) string { return elsewhere(ctx, store, cfg.Name) })
 	return b, nil
 }

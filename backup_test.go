@@ -141,7 +141,7 @@ func readBackup(t *testing.T, who string, b *driftdb.Backup, file string, last i
 	if got := sequences(t, b.Changes(ctx, driftdb.ChangeQuery{From: last - 1})); !slices.Equal(got, []int64{last - 1, last}) {
 		t.Errorf("%s: changes %d", who, got)
 	}
-	path, stages := filepath.Join(t.TempDir(), "restored.sqlite"), map[string]bool{}
+	path, stages := filepath.Join(t.TempDir(), "restored.sqlite"), map[driftdb.Stage]bool{}
 	res, err := b.Restore(ctx, path, driftdb.RestoreOptions{OnProgress: func(p driftdb.Progress) { stages[p.Stage] = true }})
 	if err != nil || res.Sequence != last || len(stages) == 0 {
 		t.Errorf("%s: restore %+v, %v, told of %v", who, res, err, stages)

@@ -135,7 +135,7 @@ func TestBypassWhileClosed(t *testing.T) {
 				t.Fatalf("%d barriers, want %d", n, test.want)
 			}
 			if test.want > 0 {
-				told.warned(t, "while DriftDB had it closed")
+				told.wait(t, driftdb.EventForeignWrite)
 			}
 			exec(t, db, "INSERT INTO t(a) VALUES('after')")
 			if err := db.Shutdown(t.Context()); err != nil {

@@ -3,10 +3,8 @@ package driftdb_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,30 +33,24 @@ func listen(cfg *driftdb.Config) *events {
 	return e
 }
 
-// wait returns when an event is there that fits.
-func (e *events) wait(t testing.TB, what string, fits func(driftdb.Event) bool) {
+// wait returns an event of the kind when there is one.
+func (e *events) wait(t testing.TB, kind driftdb.EventKind) driftdb.Event {
 	t.Helper()
 	late := time.After(time.Minute)
 	for {
 		e.mu.Lock()
-		found := slices.ContainsFunc(e.list, fits)
-		e.mu.Unlock()
-		if found {
-			return
+		found := slices.IndexFunc(e.list, func(ev driftdb.Event) bool { return ev.Kind == kind })
+		if found >= 0 {
+			defer e.mu.Unlock()
+			return e.list[found]
 		}
+		e.mu.Unlock()
 		select {
 		case <-e.more:
 		case <-late:
-			t.Fatalf("no event: %s", what)
+			t.Fatalf("no event of the kind %s: %+v", kind, e.list)
 		}
 	}
-}
-
-func (e *events) warned(t testing.TB, reason string) {
-	t.Helper()
-	e.wait(t, "a warning: "+reason, func(ev driftdb.Event) bool {
-		return ev.Level == slog.LevelWarn && ev.Scope == "capture" && strings.Contains(fmt.Sprint(ev.Attrs["reason"]), reason)
-	})
 }
 
 // TestBypassWhileBusy: other programs write while our own writers do, on the
@@ -107,8 +99,8 @@ func TestBypassWhileBusy(t *testing.T) {
 	}
 	stop()
 	ours.Wait()
-	told.warned(t, "another program")
-	told.wait(t, "a snapshot", func(ev driftdb.Event) bool { return strings.Contains(ev.Message, "snapshot") })
+	told.wait(t, driftdb.EventForeignWrite)
+	told.wait(t, driftdb.EventSnapshotStored)
 	if err := db.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -132,9 +124,9 @@ func TestBypassWhileIdle(t *testing.T) {
 			db := open(t, cfg)
 			exec(t, db, "CREATE TABLE t(a)")
 			child(t, "plain", cfg.Path, "INSERT INTO t VALUES(1);;INSERT INTO t VALUES(2)")
-			told.warned(t, "another program")
+			told.wait(t, driftdb.EventForeignWrite)
 			if synced {
-				told.wait(t, "a snapshot", func(ev driftdb.Event) bool { return ev.Message == "stored a snapshot" })
+				told.wait(t, driftdb.EventSnapshotStored)
 				restored := filepath.Join(t.TempDir(), "restored.sqlite")
 				res, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Path: restored, Store: cfg.Store})
 				if err != nil || res.Rows != 2 {

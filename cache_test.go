@@ -79,7 +79,6 @@ func TestMemoryConfig(t *testing.T) {
 		"CacheBytes is 64; it is in bytes":     func(c *driftdb.Config) { c.CacheBytes = 64 },
 		"CacheBytes is -1; it is in bytes":     func(c *driftdb.Config) { c.CacheBytes = -1 },
 		"CacheBytes is 2199023255552; it is":   func(c *driftdb.Config) { c.CacheBytes = 2 << 40 },
-		"MaxReaders is -1; give 1 to 10000":    func(c *driftdb.Config) { c.MaxReaders = -1 },
 		"MaxReaders is 10001; give 1 to 10000": func(c *driftdb.Config) { c.MaxReaders = 10001 },
 	} {
 		cfg := driftdb.Config{Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite")}

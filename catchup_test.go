@@ -27,30 +27,20 @@ func copyClosed(t testing.TB, cfg driftdb.Config) driftdb.Config {
 }
 
 // hear collects what a database tells.
-func hear(cfg *driftdb.Config) (told func(text string) int) {
+func hear(cfg *driftdb.Config) (told func(kind driftdb.EventKind) int) {
 	var mu sync.Mutex
-	var all []string
+	all := map[driftdb.EventKind]int{}
 	cfg.OnEvent = func(e driftdb.Event) {
 		mu.Lock()
 		defer mu.Unlock()
-		all = append(all, e.Message)
+		all[e.Kind]++
 	}
-	return func(text string) (n int) {
+	return func(kind driftdb.EventKind) int {
 		mu.Lock()
 		defer mu.Unlock()
-		for _, message := range all {
-			if strings.Contains(message, text) {
-				n++
-			}
-		}
-		return n
+		return all[kind]
 	}
 }
-
-const (
-	forward  = "brought the file up to date with the bucket"
-	restores = "restoring it"
-)
 
 // TestCatchUpToTheTip: an old copy of a disk gets what its original has sent since,
 // also what no manifest names yet, without a restore; and also what the copy has
@@ -85,7 +75,7 @@ func TestCatchUpToTheTip(t *testing.T) {
 		old.ManualSync = false
 		told := hear(&old)
 		copied := open(t, old)
-		if copied.Sequence() != db.Sequence() || told(forward) == 0 || told(restores) != 0 {
+		if copied.Sequence() != db.Sequence() || told(driftdb.EventCaughtUp) == 0 || told(driftdb.EventRestoreNeeded) != 0 {
 			t.Errorf("unsent %v: the copy is at %d of %d", unsent, copied.Sequence(), db.Sequence())
 		}
 		dbtest.Equal(t, cfg.Path, old.Path)
@@ -116,7 +106,7 @@ func TestCatchUpAfterDeath(t *testing.T) {
 	dead.ManualSync = false
 	told := hear(&dead)
 	again := open(t, dead)
-	if told(forward) != 1 || count(t, again, "t") != 4 {
+	if told(driftdb.EventCaughtUp) != 1 || count(t, again, "t") != 4 {
 		t.Errorf("it has %d rows", count(t, again, "t"))
 	}
 }
@@ -164,15 +154,15 @@ func TestCatchUpByRestore(t *testing.T) {
 					told := hear(&old)
 					again, err := driftdb.Open(ctx, old)
 					if own {
-						if !errors.Is(err, driftdb.ErrDiverged) || told(restores) != 0 {
+						if !errors.Is(err, driftdb.ErrDiverged) || told(driftdb.EventRestoreNeeded) != 0 {
 							t.Fatalf("with a change of its own: %v", err)
 						}
 						return
 					}
 					check(t, err)
 					defer again.Close()
-					if again.Sequence() != db.Sequence() || told(restores) != 1 || again.NodeID() != db.NodeID() {
-						t.Errorf("it is at %d of %d; restored %d times", again.Sequence(), db.Sequence(), told(restores))
+					if again.Sequence() != db.Sequence() || told(driftdb.EventRestoreNeeded) != 1 || again.NodeID() != db.NodeID() {
+						t.Errorf("it is at %d of %d; restored %d times", again.Sequence(), db.Sequence(), told(driftdb.EventRestoreNeeded))
 					}
 					if info, err := os.Stat(old.Path); err != nil || info.Mode().Perm() != 0o640 {
 						t.Errorf("its mode is %s (%v)", info.Mode(), err)
@@ -223,7 +213,7 @@ func TestCatchUpLater(t *testing.T) {
 				}
 				return
 			}
-			if again.Sequence() != db.Sequence() || told(forward) != 1 {
+			if again.Sequence() != db.Sequence() || told(driftdb.EventCaughtUp) != 1 {
 				t.Fatalf("it is at %d of %d", again.Sequence(), db.Sequence())
 			}
 			_, err := again.SQL().ExecContext(ctx, "INSERT INTO t(v, w) VALUES('mine', 'x')")
@@ -268,7 +258,7 @@ func TestCatchUpSlowly(t *testing.T) {
 				t.Errorf("with requests of %s Open took %s, and is at %d of %d", delay, took, again.Sequence(), db.Sequence())
 			}
 			time.Sleep(10 * time.Minute)
-			if again.Sequence() != db.Sequence() || told(forward) != 1 || told(restores) != 0 {
+			if again.Sequence() != db.Sequence() || told(driftdb.EventCaughtUp) != 1 || told(driftdb.EventRestoreNeeded) != 0 {
 				t.Errorf("with requests of %s it is at %d of %d in the end", delay, again.Sequence(), db.Sequence())
 			}
 		})

@@ -20,7 +20,7 @@ type Change struct {
 	Time     time.Time
 
 	Table     string // "" for schema and barrier
-	Operation string // insert, update, delete, schema, barrier
+	Operation Operation
 
 	// Key is the row's primary key, or its rowid when the table has none: as it
 	// was before an update or delete, as it is after an insert.
@@ -160,7 +160,7 @@ func publicChange(c history.Change) Change {
 	e := c.Entry
 	out := Change{
 		Sequence: c.Sequence, Tx: c.Tx, Time: time.UnixMilli(c.Time),
-		Table: e.Table, Operation: e.Op.String(), SQL: e.SQL, Reason: e.Reason,
+		Table: e.Table, Operation: Operation(e.Op.String()), SQL: e.SQL, Reason: e.Reason,
 		Before: change.Map(e.Before), After: change.Map(e.After),
 	}
 	switch {

@@ -2,10 +2,10 @@ package driftdb
 
 import (
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 )
 
 // Changes get the time that this machine's clock shows, right or wrong, and a restore
@@ -18,17 +18,17 @@ type clock struct {
 }
 
 // behind tells that now is earlier than the time of the change before.
-func (c *clock) behind(log *slog.Logger, now, before time.Time) {
+func (c *clock) behind(log event.Log, now, before time.Time) {
 	if c.told {
 		return
 	}
 	c.told = true
-	log.Warn("this machine's clock is behind the last change in the log: set it if it is wrong. A restore to a time goes by what the clock said, so name a point around this one by its sequence",
-		"scope", "clock", "clock", now.UTC(), "change", before.UTC())
+	log.Warn(event.ClockBehind, "this machine's clock is behind the last change in the log: set it if it is wrong. A restore to a time goes by what the clock said, so name a point around this one by its sequence",
+		"clock", now.UTC(), "change", before.UTC())
 }
 
 // check compares the clock with the changes when they are opened.
-func (c *clock) check(log *slog.Logger, changes *changelog.Log) error {
+func (c *clock) check(log event.Log, changes *changelog.Log) error {
 	last, err := changes.LastTime()
 	if err != nil {
 		return fmt.Errorf("read the time of the last change: %w", err)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,8 +129,8 @@ func TestClockBehind(t *testing.T) {
 		return errors.Join(c.insert(db), c.snapshot(db), c.insert(db), c.flush(db))
 	}
 	c.session(-years, behind)
-	c.wantTold("this machine's clock is behind the last change", c.now.Add(-years), c.now.Add(-time.Hour), "change")
-	c.wantTold("this machine's clock and the store's differ", c.now.Add(-years), c.now, "store")
+	c.wantTold(driftdb.EventClockBehind, c.now.Add(-years), c.now.Add(-time.Hour), "change")
+	c.wantTold(driftdb.EventClockDiffers, c.now.Add(-years), c.now, "store")
 	if len(c.told) != 0 {
 		t.Errorf("said more than once: %v", c.told)
 	}
@@ -145,7 +144,7 @@ func TestClockBehind(t *testing.T) {
 
 // wantTold wants an event of a clock, the first of those that are left, to name both
 // times: this machine's, and another one.
-func (c *clocks) wantTold(what string, machine, other time.Time, name string) {
+func (c *clocks) wantTold(what driftdb.EventKind, machine, other time.Time, name string) {
 	c.Helper()
 	if len(c.told) == 0 {
 		c.fatal("nobody was told: %s", what)
@@ -154,7 +153,7 @@ func (c *clocks) wantTold(what string, machine, other time.Time, name string) {
 	c.told = c.told[1:]
 	clock, _ := e.Attrs["clock"].(time.Time)
 	said, _ := e.Attrs[name].(time.Time)
-	if !strings.HasPrefix(e.Message, what) || e.Level != slog.LevelWarn || clock.Sub(machine).Abs() > time.Second || said.Sub(other).Abs() > time.Second {
+	if e.Kind != what || e.Level != slog.LevelWarn || clock.Sub(machine).Abs() > time.Second || said.Sub(other).Abs() > time.Second {
 		c.fatal("told %+v; want %q, clock %s, %s %s", e, what, machine, name, other)
 	}
 }
@@ -164,7 +163,7 @@ func TestClockSetBack(t *testing.T) {
 	cfg := config(t)
 	var told []driftdb.Event
 	cfg.OnEvent = func(e driftdb.Event) {
-		if e.Scope == "clock" {
+		if e.Scope == driftdb.ScopeClock {
 			told = append(told, e)
 		}
 	}

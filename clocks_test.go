@@ -109,7 +109,7 @@ func newClocks(t *testing.T, dir string, seed uint64) *clocks {
 		Name: "app", Path: filepath.Join(dir, "app.sqlite"), Store: c.store, AutoRestore: true, ManualSync: true,
 		SyncInterval: 10 * time.Minute, ManifestInterval: 1000 * time.Hour, // what is past the manifest has to be found, too
 		OnEvent: func(e driftdb.Event) {
-			if e.Scope == "clock" {
+			if e.Scope == driftdb.ScopeClock {
 				c.told = append(c.told, e)
 			}
 		},

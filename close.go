@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/retry"
 )
 
@@ -106,7 +107,7 @@ func (db *DB) noteSilence() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastBusyTimeout)
 	defer cancel()
 	if err := db.sync.NoteSilence(ctx, !heard); err != nil {
-		db.log.Debug("it could not be noted whether the bucket answers", "scope", "sync", "error", err)
+		db.log.Debug(event.SilenceNotNoted, "it could not be noted whether the bucket answers", "error", err)
 	}
 }
 

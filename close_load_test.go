@@ -49,7 +49,7 @@ func TestCloseUnderLoad(t *testing.T) {
 	cfg.ManualSync, cfg.SyncInterval = false, 10*time.Millisecond
 	var noticed atomic.Pointer[driftdb.Event]
 	cfg.OnEvent = func(e driftdb.Event) {
-		if e.Scope == "capture" || e.Scope == "checkpoint" {
+		if e.Scope == driftdb.ScopeCapture || e.Scope == driftdb.ScopeCheckpoint {
 			noticed.Store(&e)
 		}
 	}

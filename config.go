@@ -16,7 +16,9 @@ import (
 )
 
 // Config says what to open, and how it is kept in step with a bucket. Name and
-// Path are needed; everything else has a default.
+// Path are needed; everything else has a default, which is what 0 means. A negative
+// number turns off what the field bounds or times; where that makes no sense it is an
+// error. Open names all that is wrong with a Config at once.
 type Config struct {
 	// Name of the database in the bucket: 1 to 128 letters, digits, dots,
 	// underscores and hyphens. The file remembers it, and is refused under
@@ -56,7 +58,8 @@ type Config struct {
 	// them go.
 	ReadOnly bool
 
-	// SyncInterval is how long changes wait to be sent together. Default 5 s.
+	// SyncInterval is how long changes wait to be sent together. Default 5 s; negative is
+	// an error: see ManualSync.
 	SyncInterval time.Duration
 
 	// CloseTimeout is how long Close sends what is pending. Default 5 s; negative: not
@@ -64,18 +67,20 @@ type Config struct {
 	CloseTimeout time.Duration
 
 	// ManifestInterval is how often the manifest is replaced while changes are
-	// sent; Flush does it at once. Default 1 min.
+	// sent; Flush does it at once. Default 1 min; negative is an error.
 	ManifestInterval time.Duration
 
 	// SnapshotEvery is how many changes have to pass before another snapshot
-	// is taken; they must also weigh half as much as the last one. Default 1000.
+	// is taken; they must also weigh half as much as the last one. Default 1000;
+	// negative: none is taken but by Snapshot, and where the log alone would not restore
+	// the database. The bucket then keeps the whole log.
 	SnapshotEvery int
 
 	// MaxBatchSize bounds the changes in an uploaded batch. Default: no limit
-	// but that of 8 MiB of JSON.
+	// but that of 8 MiB of JSON; negative: the same.
 	MaxBatchSize int
 
-	// Compression of what is uploaded. Default Gzip.
+	// Compression of what is uploaded. Default CompressionGzip.
 	Compression Compression
 
 	// EncryptionKeys encrypt what is uploaded, with AES-256: 64 hex digits
@@ -101,7 +106,7 @@ type Config struct {
 	// because the bucket cannot be reached or there is none, is given up: a
 	// barrier takes its place, and a snapshot follows when that is possible.
 	// That is history lost, and no data. Default: 256 MiB, or twice the size of
-	// the database if that is more.
+	// the database if that is more. Negative: no limit.
 	MaxLogBytes int64
 
 	// RefuseTakeover leaves the database to another node that writes it: Open fails with
@@ -114,8 +119,8 @@ type Config struct {
 	RefuseTakeover bool
 
 	// LockWait is how long Open waits for another process that has the file, and with
-	// RefuseTakeover for another node that writes the database. Default 0: it fails with
-	// ErrLocked at once.
+	// RefuseTakeover for another node that writes the database. Default 0, and negative: not
+	// at all, it fails with ErrLocked at once.
 	LockWait time.Duration
 
 	// AdvisoryFencing uses a store that does not honour conditional writes, on
@@ -124,7 +129,7 @@ type Config struct {
 	AdvisoryFencing bool
 
 	// BusyTimeout is how long a statement waits for a lock that another
-	// process or a transaction of db.SQL() holds. Default 10 s.
+	// process or a transaction of db.SQL() holds. Default 10 s; negative: not at all.
 	BusyTimeout time.Duration
 
 	// CacheBytes is how many bytes of pages all connections of the database keep in
@@ -135,7 +140,8 @@ type Config struct {
 	// a connection takes some 400 KiB, a sort up to an eighth of CacheBytes, and a
 	// restore or Verify 48 MiB of its own. PRAGMA cache_size sets the memory of a sort
 	// only. Where the program has registered another page cache with the driver, each
-	// connection has up to an eighth of CacheBytes. From 1 MiB to 1 TiB. Default 64 MiB.
+	// connection has up to an eighth of CacheBytes. From 1 MiB to 1 TiB; anything else,
+	// such as a negative number, is an error. Default 64 MiB.
 	CacheBytes int64
 
 	// MaxReaders is how many connections read at the same time for repositories,
@@ -145,7 +151,7 @@ type Config struct {
 	// above the number of such loops that run at once, or they wait for each other.
 	// Connections of SQL are not counted; SQL().SetMaxOpenConns bounds them. Up to 8 idle
 	// ones (or as many as there are processors) are kept, for a minute. From 1 to 10,000.
-	// Default: no limit.
+	// Default, and negative: no limit.
 	MaxReaders int
 
 	// OnConnect registers the SQL functions, collations and virtual-table modules
@@ -156,7 +162,8 @@ type Config struct {
 	// has the values of Open's context, and does not end.
 	OnConnect func(ctx context.Context, r *Registrar) error
 
-	// Logger gets what happens in the background. Default: without OnEvent too,
+	// Logger gets what happens in the background, with the attributes scope and kind: see
+	// EventKind. Default: without OnEvent too,
 	// warnings and errors go to slog.Default(), the same one at most once a minute.
 	// slog.New(slog.DiscardHandler) silences them.
 	Logger *slog.Logger
@@ -209,26 +216,17 @@ type S3Config struct {
 // What still fails waits for the next interval. The zero value is 5 retries
 // from 500 ms to 30 s.
 type RetryPolicy struct {
-	MaxRetries          int // negative: no retries
-	BaseDelay, MaxDelay time.Duration
+	MaxRetries          int           // negative: no retries
+	BaseDelay, MaxDelay time.Duration // negative is an error
 }
 
 // Compression says how uploads are compressed.
 type Compression int
 
 const (
-	Gzip          Compression = iota // a gzip stream, readable with gunzip
-	NoCompression                    // as is
+	CompressionGzip Compression = iota // a gzip stream, readable with gunzip
+	CompressionNone                    // as it is
 )
-
-// Event is something that happened in the background.
-type Event struct {
-	Time    time.Time
-	Level   slog.Level
-	Scope   string // sync, open, restore, capture, checkpoint, clock
-	Message string
-	Attrs   map[string]any
-}
 
 const (
 	defaultSyncInterval     = 5 * time.Second
@@ -241,77 +239,90 @@ const (
 	batchBytes              = 8 << 20
 )
 
-// normalize checks c and fills in the defaults.
+// normalize checks c and fills in the defaults. Its error has a line for each problem.
 func (c Config) normalize() (Config, error) {
-	if err := remote.CheckName("Name", c.Name); err != nil {
+	if err := c.check(); err != nil {
 		return c, err
 	}
-	if c.NodeID != "" {
-		if err := remote.CheckName("NodeID", c.NodeID); err != nil {
-			return c, err
-		}
-	}
-	switch {
-	case c.Path == "":
-		return c, errors.New("Path is empty; give a file, or \":memory:\"")
-	case c.ReadOnly && c.Path == memory:
-		return c, errors.New("ReadOnly needs a file: a database in memory begins empty")
-	case c.S3 != nil && c.Store != nil:
-		return c, errors.New("both S3 and Store are set; choose one")
-	case c.S3 == nil && c.Store == nil && c.AutoRestore:
-		return c, errors.New("AutoRestore needs S3 or Store")
-	case c.S3 == nil && c.Store == nil && len(c.EncryptionKeys) > 0:
-		return c, errors.New("EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
-	case c.Compression != Gzip && c.Compression != NoCompression:
-		return c, fmt.Errorf("Compression %d is unknown", c.Compression)
-	case c.RefuseTakeover && c.AdvisoryFencing:
-		return c, errors.New("RefuseTakeover cannot be kept with AdvisoryFencing; choose one")
-	case c.LockWait < 0:
-		return c, fmt.Errorf("LockWait is negative (%s)", c.LockWait)
-	case c.SnapshotEvery < 0 || c.MaxBatchSize < 0 || c.MaxLogBytes < 0:
-		return c, errors.New("SnapshotEvery, MaxBatchSize and MaxLogBytes must not be negative")
-	}
-	if c.CacheBytes == 0 {
-		c.CacheBytes = defaultCacheBytes
-	}
-	switch {
-	case c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40:
-		return c, fmt.Errorf("CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40)", c.CacheBytes)
-	case c.MaxReaders < 0 || c.MaxReaders > 10_000:
-		return c, fmt.Errorf("MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)
-	}
-	for _, d := range []struct {
-		name    string
-		value   *time.Duration
-		instead time.Duration
-	}{
-		{"SyncInterval", &c.SyncInterval, defaultSyncInterval},
-		{"ManifestInterval", &c.ManifestInterval, defaultManifestInterval},
-		{"BusyTimeout", &c.BusyTimeout, defaultBusyTimeout},
-		{"Retry.BaseDelay", &c.Retry.BaseDelay, retry.Default().BaseDelay},
-		{"Retry.MaxDelay", &c.Retry.MaxDelay, retry.Default().MaxDelay},
-	} {
-		switch {
-		case *d.value < 0:
-			return c, fmt.Errorf("%s is negative (%s)", d.name, *d.value)
-		case *d.value == 0:
-			*d.value = d.instead
-		}
-	}
-	if c.CloseTimeout == 0 {
-		c.CloseTimeout = defaultCloseTimeout
-	}
-	if c.Retention == 0 {
-		c.Retention = defaultRetention
-	}
-	if c.SnapshotEvery == 0 {
-		c.SnapshotEvery = defaultSnapshotEvery
-	}
-	if c.Retry.MaxRetries == 0 {
-		c.Retry.MaxRetries = retry.Default().MaxRetries
-	}
+	defaulted(&c.SyncInterval, defaultSyncInterval)
+	defaulted(&c.CloseTimeout, defaultCloseTimeout)
+	defaulted(&c.ManifestInterval, defaultManifestInterval)
+	defaulted(&c.SnapshotEvery, defaultSnapshotEvery)
+	defaulted(&c.Retry.MaxRetries, retry.Default().MaxRetries)
+	defaulted(&c.Retry.BaseDelay, retry.Default().BaseDelay)
+	defaulted(&c.Retry.MaxDelay, retry.Default().MaxDelay)
+	defaulted(&c.Retention, defaultRetention)
+	defaulted(&c.BusyTimeout, defaultBusyTimeout)
+	defaulted(&c.CacheBytes, defaultCacheBytes)
+	c.MaxBatchSize, c.MaxReaders, c.LockWait = max(c.MaxBatchSize, 0), max(c.MaxReaders, 0), max(c.LockWait, 0)
 	c.Logger = eventLogger(c.Logger, c.OnEvent, c.Name)
 	return c, nil
+}
+
+// defaulted gives a field that is not set its default.
+func defaulted[T comparable](field *T, instead T) {
+	var unset T
+	if *field == unset {
+		*field = instead
+	}
+}
+
+// check finds all that is wrong with c. A line names the field, and what it may be.
+func (c Config) check() error {
+	var p problems
+	p = append(p, remote.CheckName("Name", c.Name))
+	if c.NodeID != "" {
+		p = append(p, remote.CheckName("NodeID", c.NodeID))
+	}
+	p.when(c.Path == "", `Path is empty; give a file, or ":memory:"`)
+	p.when(c.ReadOnly && c.Path == memory, "ReadOnly needs a Path that is a file: a database in memory begins empty")
+	c.checkStore(&p)
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+		of    time.Duration // its default
+		more  string
+	}{
+		{"SyncInterval", c.SyncInterval, defaultSyncInterval, "; ManualSync turns syncing off"},
+		{"ManifestInterval", c.ManifestInterval, defaultManifestInterval, ""},
+		{"Retry.BaseDelay", c.Retry.BaseDelay, retry.Default().BaseDelay, "; a negative Retry.MaxRetries turns retries off"},
+		{"Retry.MaxDelay", c.Retry.MaxDelay, retry.Default().MaxDelay, ""},
+	} {
+		p.when(d.value < 0, "%s is negative (%s); give a duration, or 0 for %s%s", d.name, d.value, d.of, d.more)
+	}
+	p.when(c.CacheBytes != 0 && (c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40),
+		"CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40), or 0 for 64 MiB", c.CacheBytes)
+	p.when(c.MaxReaders > 10_000, "MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)
+	return errors.Join(p...)
+}
+
+// problems are what is wrong with a configuration.
+type problems []error
+
+// when notes a problem if it is there.
+func (p *problems) when(is bool, format string, args ...any) {
+	if is {
+		*p = append(*p, fmt.Errorf(format, args...))
+	}
+}
+
+// checkStore finds what is wrong with the place to sync with, and what goes there.
+func (c Config) checkStore(p *problems) {
+	none := c.S3 == nil && c.Store == nil
+	if c.S3 != nil {
+		for _, problem := range c.S3.bucket().Problems() {
+			p.when(true, "S3.%w", problem)
+		}
+	}
+	p.when(c.S3 != nil && c.Store != nil, "both S3 and Store are set; choose one")
+	p.when(none && c.AutoRestore, "AutoRestore needs S3 or Store")
+	p.when(none && len(c.EncryptionKeys) > 0,
+		"EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
+	_, err := seal.ParseKeys(c.EncryptionKeys)
+	p.when(err != nil, "EncryptionKeys: %w", err)
+	p.when(c.Compression != CompressionGzip && c.Compression != CompressionNone,
+		"Compression is %d; give CompressionGzip or CompressionNone", c.Compression)
+	p.when(c.RefuseTakeover && c.AdvisoryFencing, "RefuseTakeover cannot be kept with AdvisoryFencing; choose one")
 }
 
 func (p RetryPolicy) policy() retry.Policy {
@@ -344,7 +355,7 @@ func (c S3Config) bucket() s3store.Config {
 func sealing(c Compression, keys []string) (seal.Options, error) {
 	ring, err := seal.ParseKeys(keys)
 	opts := seal.Options{Ring: ring}
-	if c == NoCompression {
+	if c == CompressionNone {
 		opts.Compression = seal.None
 	}
 	return opts, err

@@ -15,9 +15,22 @@ import (
 type ConstraintError struct {
 	Table  string // "" where SQLite does not say and no repository knows
 	Column string // several with ", " between them; "" for foreignkey and wherever SQLite does not say
-	Kind   string // unique, notnull, foreignkey, check; trigger for a RAISE, datatype in a STRICT table
-	Err    error  // SQLite's own
+	Kind   ConstraintKind
+	Err    error // SQLite's own
 }
+
+// ConstraintKind says what kind of constraint a row broke.
+type ConstraintKind string
+
+// The kinds of constraints.
+const (
+	ConstraintUnique     ConstraintKind = "unique" // UNIQUE, PRIMARY KEY, or the rowid
+	ConstraintNotNull    ConstraintKind = "notnull"
+	ConstraintForeignKey ConstraintKind = "foreignkey"
+	ConstraintCheck      ConstraintKind = "check"
+	ConstraintTrigger    ConstraintKind = "trigger"  // a trigger's RAISE
+	ConstraintDatatype   ConstraintKind = "datatype" // of a column in a STRICT table
+)
 
 // Error names the table, the column, and what SQLite said.
 func (e *ConstraintError) Error() string {
@@ -67,15 +80,15 @@ func schemaError(table string, err error) error {
 	return &out
 }
 
-var constraintKinds = map[int]string{
-	lib.SQLITE_CONSTRAINT_UNIQUE:     "unique",
-	lib.SQLITE_CONSTRAINT_PRIMARYKEY: "unique",
-	lib.SQLITE_CONSTRAINT_ROWID:      "unique",
-	lib.SQLITE_CONSTRAINT_NOTNULL:    "notnull",
-	lib.SQLITE_CONSTRAINT_FOREIGNKEY: "foreignkey",
-	lib.SQLITE_CONSTRAINT_CHECK:      "check",
-	lib.SQLITE_CONSTRAINT_TRIGGER:    "trigger",
-	lib.SQLITE_CONSTRAINT_DATATYPE:   "datatype",
+var constraintKinds = map[int]ConstraintKind{
+	lib.SQLITE_CONSTRAINT_UNIQUE:     ConstraintUnique,
+	lib.SQLITE_CONSTRAINT_PRIMARYKEY: ConstraintUnique,
+	lib.SQLITE_CONSTRAINT_ROWID:      ConstraintUnique,
+	lib.SQLITE_CONSTRAINT_NOTNULL:    ConstraintNotNull,
+	lib.SQLITE_CONSTRAINT_FOREIGNKEY: ConstraintForeignKey,
+	lib.SQLITE_CONSTRAINT_CHECK:      ConstraintCheck,
+	lib.SQLITE_CONSTRAINT_TRIGGER:    ConstraintTrigger,
+	lib.SQLITE_CONSTRAINT_DATATYPE:   ConstraintDatatype,
 }
 
 // constraintError returns nil if err is something else. Table may be "".
@@ -86,7 +99,7 @@ func constraintError(table string, err error) error {
 		return nil
 	}
 	e := &ConstraintError{Table: table, Kind: kind, Err: err}
-	if kind == "unique" || kind == "notnull" {
+	if kind == ConstraintUnique || kind == ConstraintNotNull {
 		e.locate(strings.TrimSuffix(err.Error(), fmt.Sprintf(" (%d)", code)))
 	}
 	return e

@@ -31,21 +31,22 @@ func TestConstraintErrors(t *testing.T) {
 	update := func(s driftdb.Set) error { return second(accounts.UpdateByID(ctx, first.ID, s)) }
 	create := func(a account) error { return second(accounts.Create(ctx, a)) }
 	for name, tc := range map[string]struct {
-		err          error
-		column, kind string
+		err    error
+		column string
+		kind   driftdb.ConstraintKind
 	}{
-		"unique":            {create(account{Email: "a@b (2067)"}), "email", "unique"},
-		"unique expression": {create(account{Email: "Q", Balance: 7}), "", "unique"},
-		"unique pair":       {create(account{Email: "x", Nick: &nick}), "nick, balance", "unique"},
-		"primary key":       {create(account{Base: first.Base, Email: "y"}), "id", "unique"},
-		"NOT NULL":          {update(driftdb.Set{"email": nil}), "email", "notnull"},
-		"CHECK":             {create(account{Email: "z", Balance: -1}), "balance", "check"},
-		"CHECK on update":   {update(driftdb.Set{"balance": -1}), "balance", "check"},
-		"foreign key":       {create(account{Email: "z", Owner: &ghost}), "", "foreignkey"},
-		"trigger":           {update(driftdb.Set{"balance": 13}), "", "trigger"},
-		"many":              {second(accounts.CreateMany(ctx, []account{{Email: "p"}, {Email: "p"}})), "email", "unique"},
-		"update of many":    {second(accounts.Update(ctx, driftdb.All, driftdb.Set{"balance": -1})), "balance", "check"},
-		"upsert":            {second(accounts.Upsert(ctx, driftdb.Where{"email": "n"}, driftdb.Set{"balance": -1})), "balance", "check"},
+		"unique":            {create(account{Email: "a@b (2067)"}), "email", driftdb.ConstraintUnique},
+		"unique expression": {create(account{Email: "Q", Balance: 7}), "", driftdb.ConstraintUnique},
+		"unique pair":       {create(account{Email: "x", Nick: &nick}), "nick, balance", driftdb.ConstraintUnique},
+		"primary key":       {create(account{Base: first.Base, Email: "y"}), "id", driftdb.ConstraintUnique},
+		"NOT NULL":          {update(driftdb.Set{"email": nil}), "email", driftdb.ConstraintNotNull},
+		"CHECK":             {create(account{Email: "z", Balance: -1}), "balance", driftdb.ConstraintCheck},
+		"CHECK on update":   {update(driftdb.Set{"balance": -1}), "balance", driftdb.ConstraintCheck},
+		"foreign key":       {create(account{Email: "z", Owner: &ghost}), "", driftdb.ConstraintForeignKey},
+		"trigger":           {update(driftdb.Set{"balance": 13}), "", driftdb.ConstraintTrigger},
+		"many":              {second(accounts.CreateMany(ctx, []account{{Email: "p"}, {Email: "p"}})), "email", driftdb.ConstraintUnique},
+		"update of many":    {second(accounts.Update(ctx, driftdb.All, driftdb.Set{"balance": -1})), "balance", driftdb.ConstraintCheck},
+		"upsert":            {second(accounts.Upsert(ctx, driftdb.Where{"email": "n"}, driftdb.Set{"balance": -1})), "balance", driftdb.ConstraintCheck},
 	} {
 		e, ok := errors.AsType[*driftdb.ConstraintError](tc.err)
 		if !ok || e.Table != "accounts" || e.Column != tc.column || e.Kind != tc.kind || e.Err == nil {

@@ -117,7 +117,7 @@ func migrate(ctx context.Context, db *DB, t *schema.Table) error {
 
 // refusal turns the failure of a unique index into what it means.
 func refusal(err error) error {
-	if c, ok := constraintError("", err).(*ConstraintError); ok && c.Kind == "unique" {
+	if c, ok := constraintError("", err).(*ConstraintError); ok && c.Kind == ConstraintUnique {
 		return &schema.Error{Column: c.Column, Reason: "it is to be unique, but some of the rows that are there have equal values"}
 	}
 	return err

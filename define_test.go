@@ -191,7 +191,7 @@ func TestOddNames(t *testing.T) {
 			t.Errorf("%s: got %v", name, got)
 		}
 		_, err = repo.Create(ctx, driftdb.Record{name: 5})
-		if e, ok := errors.AsType[*driftdb.ConstraintError](err); !ok || e.Table != name || e.Column != name || e.Kind != "unique" {
+		if e, ok := errors.AsType[*driftdb.ConstraintError](err); !ok || e.Table != name || e.Column != name || e.Kind != driftdb.ConstraintUnique {
 			t.Errorf("%s: got %v", name, err)
 		}
 		must(repo.Delete(ctx, driftdb.Where{name: 5}))

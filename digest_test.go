@@ -3,7 +3,6 @@ package driftdb_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -49,7 +48,7 @@ func TestDigestFindsAHole(t *testing.T) {
 	}
 	rot(t, cfg.Path, "value 2", "VALUE 2")
 	told := false
-	cfg.OnEvent = func(e driftdb.Event) { told = told || strings.Contains(e.Message, "what the log says") }
+	cfg.OnEvent = func(e driftdb.Event) { told = told || e.Kind == driftdb.EventDigestMismatch }
 	db = open(t, cfg) // compares at the end
 	exec(t, db, "INSERT INTO t(v) VALUES('later')")
 	if _, err := db.Snapshot(ctx); err != nil {
@@ -85,7 +84,7 @@ func TestMalformed(t *testing.T) {
 			sick.ManualSync = false
 			failed := 0
 			sick.OnEvent = func(e driftdb.Event) {
-				if e.Level == slog.LevelError && strings.Contains(fmt.Sprint(e.Attrs["error"]), "malformed") {
+				if e.Level == slog.LevelError && e.Kind == driftdb.EventFileMalformed {
 					failed++
 				}
 			}

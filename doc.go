@@ -69,7 +69,7 @@
 // [ErrReadOnly], [ErrEmptyWhere], [ErrLocked], [ErrNoStore], [ErrNoBackup], [ErrCorrupt],
 // [ErrKey], [ErrVersion], [ErrFenced], [ErrDiverged], [ErrFileReplaced]. A constraint that does not
 // hold is a [*ConstraintError], a definition or value that does not fit a table is
-// a [*SchemaError]. A bucket that cannot be reached is no error of a write: it is
+// a [*SchemaError], and what SQLite itself says is an [*Error]. A bucket that cannot be reached is no error of a write: it is
 // retried, logged, and shown by [DB.Metrics].
 //
 // # Compatibility

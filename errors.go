@@ -64,6 +64,18 @@ var (
 	ErrConflict = errors.New("driftdb: there are conflicts")
 )
 
+// Error is SQLite's own error, whichever way the statement went: a repository, Exec, Select,
+// Tx, ReadTx, SQL, IntegrityCheck. Get it with [errors.As]:
+//
+//	var e *driftdb.Error
+//	if errors.As(err, &e) && e.Code == 5 { // SQLITE_BUSY
+//
+// Code is SQLite's result code, and ExtendedCode the same with more detail: 19 and 2067 for a
+// UNIQUE; see https://sqlite.org/rescode.html. Message is what SQLite says, and names what
+// it is about. Errors of SQL have the driver's own error inside, a *sqlite.Error of
+// modernc.org/sqlite.
+type Error = sqlite.Error
+
 type notFoundError struct{}
 
 func (notFoundError) Error() string        { return "driftdb: no such row" }

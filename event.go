@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/inside"
 )
 
@@ -92,9 +93,12 @@ func (h *eventHandler) callOne(e Event) {
 func (h *eventHandler) event(r slog.Record) Event {
 	e := Event{Time: r.Time, Level: r.Level, Message: r.Message, Attrs: map[string]any{}}
 	add := func(a slog.Attr) bool {
-		if a.Key == "scope" {
-			e.Scope = a.Value.String()
-		} else {
+		switch a.Key {
+		case event.ScopeKey:
+			e.Scope = EventScope(a.Value.String())
+		case event.KindKey:
+			e.Kind = EventKind(a.Value.String())
+		default:
 			e.Attrs[a.Key] = a.Value.Any()
 		}
 		return true

@@ -8,6 +8,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -43,7 +44,7 @@ func (o *opening) examine(ctx context.Context) error {
 	}
 	if !o.found.traces.InWAL() {
 		if o.found.traces.LostWAL() {
-			o.log.Warn("the database's -wal is gone, and what was in it with it; the file is as it was before that", "scope", "open", "path", o.path)
+			o.log.Warn(event.WALLost, "the database's -wal is gone, and what was in it with it; the file is as it was before that", "path", o.path)
 		}
 		return notDatabase(o.inspect())
 	}
@@ -66,8 +67,8 @@ func (o *opening) judgeWAL(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.log.Warn("the database's write-ahead log belongs to another database, or to another state of this one; it was set aside",
-		"scope", "open", "path", o.path, "file", name)
+	o.log.Warn(event.FilesSetAside, "the database's write-ahead log belongs to another database, or to another state of this one; it was set aside",
+		"path", o.path, "file", name)
 	o.found.traces = o.found.traces.WithoutWAL()
 	return o.look()
 }
@@ -187,7 +188,7 @@ func (o *opening) checkLength() error {
 func (o *opening) setAside() error {
 	aside, err := dbfile.SetAside(o.path)
 	if len(aside) > 0 {
-		o.log.Warn("files beside the database did not belong to it; they were set aside", "scope", "open", "files", aside)
+		o.log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", aside)
 	}
 	return err
 }

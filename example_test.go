@@ -345,14 +345,14 @@ func ExampleConfig_uploads() {
 	cfg := driftdb.Config{
 		Name: "myapp-prod", Path: "data/myapp.sqlite",
 		S3:             &driftdb.S3Config{Bucket: "my-app-backups", Region: "us-east-1"},
-		Compression:    driftdb.Gzip,                       // the default
+		Compression:    driftdb.CompressionGzip,            // the default
 		EncryptionKeys: []string{os.Getenv("DRIFTDB_KEY")}, // openssl rand -hex 32
 		Retry:          driftdb.RetryPolicy{MaxRetries: 5, BaseDelay: 500 * time.Millisecond, MaxDelay: 30 * time.Second},
 		SyncInterval:   5 * time.Second,
 		SnapshotEvery:  1000,
 		MaxBatchSize:   100,
 		Logger:         slog.Default(),
-		OnEvent:        func(e driftdb.Event) { fmt.Println(e.Scope, e.Message, e.Attrs) },
+		OnEvent:        func(e driftdb.Event) { fmt.Println(e.Kind, e.Message, e.Attrs) },
 	}
 	db, err := driftdb.Open(context.Background(), cfg)
 	if err != nil {

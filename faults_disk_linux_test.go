@@ -7,7 +7,6 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -115,12 +114,12 @@ func (f *full) roomAgain(t *testing.T) {
 	cfg := f.config("again")
 	var warned, saved, snapshots atomic.Int64
 	cfg.OnEvent = func(e driftdb.Event) {
-		switch {
-		case strings.Contains(e.Message, "no room on the disk"):
+		switch e.Kind {
+		case driftdb.EventDiskFull:
 			warned.Add(1)
-		case strings.Contains(e.Message, "room on the disk again"):
+		case driftdb.EventDiskFreed:
 			saved.Add(1)
-		case strings.Contains(e.Message, "stored a snapshot"):
+		case driftdb.EventSnapshotStored:
 			snapshots.Add(1)
 		}
 	}

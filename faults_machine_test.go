@@ -44,7 +44,7 @@ func (w *world) newMachine() *machine {
 	m.store = objstoretest.Break(w.bucket, nil)
 	m.cfg.Store, m.cfg.Path, m.cfg.NodeID = m.store, w.newPath(), m.name
 	m.cfg.OnEvent = func(e driftdb.Event) {
-		if epoch, ok := e.Attrs["epoch"].(int64); ok && e.Message == "took an epoch" {
+		if epoch, ok := e.Attrs["epoch"].(int64); ok && e.Kind == driftdb.EventEpochTaken {
 			m.epoch.Store(epoch)
 		}
 		if id, ok := e.Attrs["branch"].(string); ok {

@@ -132,7 +132,7 @@ func TestGroupSpoiled(t *testing.T) {
 				switch {
 				case parent == "p" && err == nil:
 					good.Add(1)
-				case parent == "nobody" && errors.As(err, &broken) && broken.Kind == "foreignkey":
+				case parent == "nobody" && errors.As(err, &broken) && broken.Kind == driftdb.ConstraintForeignKey:
 					bad.Add(1)
 				default:
 					t.Errorf("parent %s: %v", parent, err)

@@ -71,7 +71,7 @@ func waitInVerify(t *testing.T, stage string) {
 	_, err = driftdb.Verify(t.Context(), driftdb.RestoreConfig{
 		Name: "app", Store: store, EncryptionKeys: []string{testKey},
 		OnProgress: func(p driftdb.Progress) {
-			if p.Stage == stage {
+			if string(p.Stage) == stage {
 				os.Stdout.WriteString("waiting\n")
 				select {}
 			}

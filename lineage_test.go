@@ -206,7 +206,7 @@ func bucketGone(t *testing.T, again bool) {
 	cfg := config(t)
 	var told []driftdb.Event
 	cfg.OnEvent = func(e driftdb.Event) {
-		if e.Message == "sync failed" {
+		if e.Kind == driftdb.EventSyncFailed || e.Kind == driftdb.EventRepairNeeded {
 			told = append(told, e)
 		}
 	}
@@ -286,9 +286,9 @@ func TestBucketStaysGone(t *testing.T) {
 				if b := backup(t, cfg); len(b.Snapshots) != 1 || b.Sequence != db.Sequence() || b.Epoch < 1_700_000_000 {
 					t.Errorf("the new backup: %+v", b)
 				}
-				told.wait(t, "a new backup begins", func(ev driftdb.Event) bool {
-					return ev.Level == slog.LevelWarn && strings.Contains(ev.Message, "a new backup begins")
-				})
+				if e := told.wait(t, driftdb.EventBackupBegun); e.Level != slog.LevelWarn {
+					t.Errorf("told: %+v", e)
+				}
 				check(t, db.Shutdown(ctx))
 			})
 		}

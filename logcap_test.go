@@ -21,7 +21,7 @@ func collapsed(t *testing.T, db *driftdb.DB, from int64) (barrier driftdb.Change
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Operation == "barrier" {
+		if c.Operation == driftdb.OperationBarrier {
 			barrier, before = c, n
 		}
 		n++
@@ -109,6 +109,22 @@ func TestLogCapWithoutStore(t *testing.T) {
 		}
 		if b := backup(t, cfg); len(b.Snapshots) != 1 {
 			t.Errorf("the backup: %+v", b)
+		}
+	})
+}
+
+// TestLogCapOff: with a negative limit the log is never given up.
+func TestLogCapOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config(t)
+		cfg.Store, cfg.MaxLogBytes = nil, -1
+		db := open(t, cfg)
+		for range 5 {
+			some(t, db, "t", 10)
+			time.Sleep(time.Minute)
+		}
+		if m := db.Metrics(); m.Barriers != 0 || m.LogSizeBytes == 0 {
+			t.Errorf("metrics: %+v", m)
 		}
 	})
 }

@@ -64,7 +64,7 @@ func newModel(t *rapid.T, dir string) *model {
 		BusyTimeout:   time.Millisecond, // whoever holds the lock is another of our own connections, and will not give way meanwhile
 		SnapshotEvery: pick(t, 0, 0, 0, 1, 30),
 		MaxBatchSize:  pick(t, 0, 0, 1, 3, 20),
-		Compression:   pick(t, driftdb.Gzip, driftdb.NoCompression),
+		Compression:   pick(t, driftdb.CompressionGzip, driftdb.CompressionNone),
 	}}
 	if m.one(3) {
 		m.cfg.EncryptionKeys = []string{keyOf("5e")}

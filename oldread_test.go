@@ -84,7 +84,7 @@ func TestOldReadWarning(t *testing.T) {
 		var warnings []driftdb.Event
 		cfg := config(t)
 		cfg.OnEvent = func(e driftdb.Event) {
-			if e.Scope == "checkpoint" {
+			if e.Kind == driftdb.EventLongRead {
 				warnings = append(warnings, e)
 			}
 		}

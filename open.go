@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/writer"
@@ -37,7 +38,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 }
 
 func newDB(ctx context.Context, cfg Config) *DB {
-	db := &DB{cfg: cfg, log: cfg.Logger, gate: writer.NewGate()}
+	db := &DB{cfg: cfg, log: event.To(cfg.Logger.Handler()), gate: writer.NewGate()}
 	db.cache = pagecache.New(cfg.CacheBytes)
 	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	return db

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -166,6 +167,6 @@ func (o *opening) judge(ctx context.Context, err error) error {
 		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(fail(err), ErrKey), errors.Is(fail(err), ErrVersion):
 		return err
 	}
-	o.log.Warn("the file could not be compared with its bucket; the database works, and sync goes on trying", "scope", "sync", "error", err)
+	o.log.Warn(event.ComparisonFailed, "the file could not be compared with its bucket; the database works, and sync goes on trying", "error", err)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -153,7 +154,7 @@ func (o *opening) takeFile(ctx context.Context) (err error) {
 	}
 	o.path = o.file.Path()
 	for _, why := range o.file.Dangers() {
-		o.log.Warn(why, "scope", "open", "path", o.path)
+		o.log.Warn(event.FileAtRisk, why, "path", o.path)
 	}
 	return nil
 }
@@ -202,7 +203,7 @@ func (o *opening) adopt(ctx context.Context) (err error) {
 	}
 	log := o.log
 	o.checkpoints = sqlite.NewCheckpointer(o.path, o.file.Admit, func(err error) {
-		log.Warn("the WAL could not be copied back into the database; it grows until that works", "scope", "checkpoint", "error", err)
+		log.Warn(event.CheckpointFailed, "the WAL could not be copied back into the database; it grows until that works", "error", err)
 	})
 	// The first connection goes on as the log's.
 	opts := o.options()
@@ -228,7 +229,7 @@ func (o *opening) identify(c *sqlite.Conn) error {
 		return err
 	}
 	if adopted == changelog.Foreign {
-		o.log.Info("adopted a database that was made without DriftDB; the bucket gets a snapshot of it first", "scope", "open", "path", o.path)
+		o.log.Info(event.Adopted, "adopted a database that was made without DriftDB; the bucket gets a snapshot of it first", "path", o.path)
 	}
 	if o.id, err = changelog.ReadIdentity(c); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/readsql"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/writer"
@@ -63,7 +64,7 @@ func (o *opening) refresh(ctx context.Context) error {
 	if _, missing := os.Stat(o.cfg.Path); missing != nil || ctx.Err() != nil {
 		return err
 	}
-	o.log.Warn("the file could not be brought up to date; it is read as it is", "scope", "open", "path", o.cfg.Path, "error", err)
+	o.log.Warn(event.FileOutdated, "the file could not be brought up to date; it is read as it is", "path", o.cfg.Path, "error", err)
 	return nil
 }
 
@@ -137,7 +138,7 @@ func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 func (db *DB) readSequence() int64 {
 	last, err := db.lastInLog()
 	if err != nil && !errors.Is(err, ErrClosed) {
-		db.log.Warn("the log could not be read for the number of the last change", "scope", "open", "path", db.path, "error", err)
+		db.log.Warn(event.LogUnreadable, "the log could not be read for the number of the last change", "path", db.path, "error", err)
 	}
 	return last
 }

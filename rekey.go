@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -64,7 +65,7 @@ func (b *Backup) rekey(ctx context.Context, leaked bool, progress func(RekeyResu
 		}
 	})
 	if len(res.Left) > 0 {
-		b.log.Warn("objects in the bucket are left under an older key, or none", "scope", "rekey",
+		b.log.Warn(event.ObjectsLeft, "objects in the bucket are left under an older key, or none",
 			"count", len(res.Left), "first", res.Left[0].Key, "error", res.Left[0].Why)
 	}
 	if err != nil {

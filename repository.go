@@ -167,7 +167,7 @@ func (r *Repository[T]) first(ctx context.Context, s schema.Statement) (v T, fou
 // fail is err as users get it.
 func (r *Repository[T]) fail(err error) error {
 	err = failAt(r.table.Name, err)
-	if e, ok := err.(*ConstraintError); ok && e.Kind == "check" {
+	if e, ok := err.(*ConstraintError); ok && e.Kind == ConstraintCheck {
 		_, expression, _ := strings.Cut(e.Err.Error(), constraintFailed)
 		e.Column = r.table.OnlyColumnIn(expression)
 	}

@@ -196,7 +196,7 @@ func (cfg ResolveConfig) side(table string) resolve.Side {
 func publicChanges(list []resolve.Change) (out []Change) {
 	for _, c := range list {
 		out = append(out, Change{
-			Table: c.Table, Operation: c.Op.String(), Key: change.Map(c.Key), Before: change.Map(c.Before), After: change.Map(c.After), SQL: c.SQL,
+			Table: c.Table, Operation: Operation(c.Op.String()), Key: change.Map(c.Key), Before: change.Map(c.Before), After: change.Map(c.After), SQL: c.SQL,
 		})
 	}
 	return out

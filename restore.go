@@ -111,8 +111,8 @@ func (c Confirmation) remote() (remote.Point, error) {
 
 // Progress is how far a restore has come.
 type Progress struct {
-	Stage       string // snapshot (bytes), replay (sequence numbers), check (rows)
-	Done, Total int64  // Total is 0 when it is not known
+	Stage       Stage
+	Done, Total int64 // Total is 0 when it is not known
 }
 
 // RestoreResult describes what was restored.
@@ -253,7 +253,7 @@ func (o RestoreOptions) progress() func(restore.Progress) {
 		return nil
 	}
 	return func(p restore.Progress) {
-		o.OnProgress(Progress{Stage: string(p.Stage), Done: p.Done, Total: p.Total})
+		o.OnProgress(Progress{Stage: Stage(p.Stage), Done: p.Done, Total: p.Total})
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 func TestDamageThatReads(t *testing.T) {
 	ctx := t.Context()
 	cfg := config(t)
-	cfg.Compression = driftdb.NoCompression
+	cfg.Compression = driftdb.CompressionNone
 	db := open(t, cfg)
 	exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT); INSERT INTO t VALUES(1, 'a')")
 	if err := db.Flush(ctx); err != nil {

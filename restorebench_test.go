@@ -124,8 +124,8 @@ func restoreUsers(t *testing.T, r *report, dir string, _ int64) {
 	_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{
 		Name: cfg.Name, Store: cfg.Store, Path: filepath.Join(dir, "restored.sqlite"), Overwrite: true,
 		OnProgress: func(p driftdb.Progress) {
-			if p.Stage != now.Name {
-				next(p.Stage)
+			if string(p.Stage) != now.Name {
+				next(string(p.Stage))
 			}
 		},
 	})

@@ -342,7 +342,7 @@ func TestKilledSession(t *testing.T) {
 	cfg.SyncInterval = time.Hour
 	told := listen(&cfg)
 	db := open(t, cfg)
-	told.wait(t, "uploaded a batch", func(ev driftdb.Event) bool { return ev.Message == "uploaded a batch" })
+	told.wait(t, driftdb.EventBatchUploaded)
 	check(t, db.Close())
 	if n := notesIn(t, cfg); n != 2 {
 		t.Errorf("%d notes", n)

@@ -127,7 +127,7 @@ func TestSourceFaults(t *testing.T) {
 			another(t, cfg.Path, "CREATE TABLE other(a); INSERT INTO other VALUES(1);"+source.script)
 			var warned []string
 			cfg.OnEvent = func(e driftdb.Event) {
-				if strings.Contains(e.Message, "faults") {
+				if e.Kind == driftdb.EventFaultsFound {
 					warned, _ = e.Attrs["faults"].([]string)
 				}
 			}

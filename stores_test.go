@@ -270,10 +270,10 @@ func wantForbidden(t *testing.T, what string, err error, hint string) {
 // Settings that cannot be are refused by Open, before anything is made.
 func TestS3Settings(t *testing.T) {
 	for want, s3 := range map[string]driftdb.S3Config{
-		"server-side encryption": {Bucket: "b", Region: "r", ServerSideEncryption: "yes"},
-		"KMS key id needs":       {Bucket: "b", Region: "r", KMSKeyID: "k"},
-		"DEEP_ARCHIVE cannot":    {Bucket: "b", Region: "r", StorageClass: "DEEP_ARCHIVE"},
-		"session token":          {Bucket: "b", Region: "r", SessionToken: "t"},
+		"ServerSideEncryption": {Bucket: "b", Region: "r", ServerSideEncryption: "yes"},
+		"KMSKeyID needs":       {Bucket: "b", Region: "r", KMSKeyID: "k"},
+		"DEEP_ARCHIVE":         {Bucket: "b", Region: "r", StorageClass: "DEEP_ARCHIVE"},
+		"SessionToken":         {Bucket: "b", Region: "r", SessionToken: "t"},
 	} {
 		_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: "app", Path: filepath.Join(t.TempDir(), "r"), S3: &s3})
 		if err == nil || !strings.Contains(err.Error(), want) {

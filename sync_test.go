@@ -148,14 +148,17 @@ func TestUnreachable(t *testing.T) {
 			t.Errorf("while the bucket is away: %+v", m)
 		}
 		mu.Lock()
-		warned := slices.ContainsFunc(events, func(e driftdb.Event) bool { return e.Level == slog.LevelWarn && e.Scope == "sync" })
+		warned := slices.ContainsFunc(events, func(e driftdb.Event) bool { return e.Level == slog.LevelWarn && e.Kind == driftdb.EventSyncFailed })
 		mu.Unlock()
 		if !warned {
 			t.Error("no event tells of the failures")
 		}
 		store.SetHook(nil)
 		time.Sleep(5 * time.Minute)
-		if m := db.Metrics(); m.PendingChanges != 0 || m.LastError != nil || m.ConfirmedSequence != 4 {
+		mu.Lock()
+		recovered := slices.ContainsFunc(events, func(e driftdb.Event) bool { return e.Kind == driftdb.EventSyncRecovered })
+		mu.Unlock()
+		if m := db.Metrics(); m.PendingChanges != 0 || m.LastError != nil || m.ConfirmedSequence != 4 || !recovered {
 			t.Errorf("after it came back: %+v", m)
 		}
 	})

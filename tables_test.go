@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -75,7 +74,7 @@ func TestSchemaNeverStill(t *testing.T) {
 	var mu sync.Mutex
 	var failures []string
 	cfg.OnEvent = func(e driftdb.Event) {
-		if strings.Contains(e.Message, "failed") {
+		if e.Kind == driftdb.EventSyncFailed || e.Kind == driftdb.EventTidyingFailed {
 			mu.Lock()
 			defer mu.Unlock()
 			failures = append(failures, fmt.Sprint(e.Message, e.Attrs))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
@@ -70,7 +71,7 @@ func (tx *Tx) endRead(stop func()) {
 	}
 	tx.db.readers.Put(tx.loan, writer.ErrTxDone)
 	if failed != nil {
-		tx.db.log.Error("a rollback failed", "scope", "sqlite", "error", failed)
+		tx.db.log.Error(event.RollbackFailed, "a rollback failed", "error", failed)
 	}
 }
 

@@ -55,7 +55,7 @@ func TestTx(t *testing.T) {
 
 	err := db.Tx(ctx, func(tx *driftdb.Tx) error {
 		var broken *driftdb.ConstraintError
-		if err := insert(tx, 1); !errors.As(err, &broken) || broken.Kind != "unique" || broken.Column != "v" {
+		if err := insert(tx, 1); !errors.As(err, &broken) || broken.Kind != driftdb.ConstraintUnique || broken.Column != "v" {
 			t.Errorf("a duplicate: %v", err)
 		}
 		return insert(tx, 3) // the transaction goes on

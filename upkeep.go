@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -21,7 +22,7 @@ type upkeep struct {
 // round does what is due.
 func (u *upkeep) round(ctx context.Context) {
 	if err := u.capLog(ctx); err != nil && ctx.Err() == nil && !u.db.gate.IsShut() {
-		u.db.log.Warn("the unsent log could not be bounded; it grows until that works", "scope", "sync", "error", err)
+		u.db.log.Warn(event.LogUnbounded, "the unsent log could not be bounded; it grows until that works", "error", err)
 	}
 	u.warnOfRead()
 }
@@ -32,8 +33,8 @@ func (u *upkeep) tell() {
 		u.clock.behind(u.db.log, time.UnixMilli(s.Time), time.UnixMilli(s.Before))
 	}
 	if table := u.db.hub.Cascaded(); table != "" {
-		u.db.log.Warn("a transaction has changed rows on behalf of another table's, although it ran PRAGMA foreign_keys=OFF: within a transaction that does nothing; run it before BEGIN, or in Tx use PRAGMA defer_foreign_keys=ON",
-			"scope", "capture", "table", table)
+		u.db.log.Warn(event.ForeignKeysOn, "a transaction has changed rows on behalf of another table's, although it ran PRAGMA foreign_keys=OFF: within a transaction that does nothing; run it before BEGIN, or in Tx use PRAGMA defer_foreign_keys=ON",
+			"table", table)
 	}
 }
 
@@ -56,8 +57,8 @@ func (u *upkeep) capLog(ctx context.Context) error {
 		return fmt.Errorf("give up the unsent log: %w", err)
 	}
 	db.foreign.Count()
-	db.log.Warn("the unsent log has outgrown its limit and was given up; all data is kept, and a snapshot follows when the bucket can be reached",
-		"scope", "sync", "bytes", log.Unsent, "limit", limit, "sequence", through)
+	db.log.Warn(event.LogGivenUp, "the unsent log has outgrown its limit and was given up; all data is kept, and a snapshot follows when the bucket can be reached",
+		"bytes", log.Unsent, "limit", limit, "sequence", through)
 	return nil
 }
 
@@ -102,6 +103,6 @@ func (u *upkeep) warnOfRead() {
 		return
 	}
 	u.warned = age
-	u.db.log.Warn("a read has been open for long, and the WAL grows until it ends; look for a sql.Rows that is not closed, a loop over rows that does not end, or a ReadTx that does not return",
-		"scope", "checkpoint", "age", age.Round(time.Second), "walBytes", size)
+	u.db.log.Warn(event.LongRead, "a read has been open for long, and the WAL grows until it ends; look for a sql.Rows that is not closed, a loop over rows that does not end, or a ReadTx that does not return",
+		"age", age.Round(time.Second), "walBytes", size)
 }

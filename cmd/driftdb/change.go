@@ -40,9 +40,9 @@ func changeLine(c driftdb.Change) string {
 // columns are the columns of a change, in the order of their names.
 func columns(c driftdb.Change) []string {
 	switch c.Operation {
-	case "insert":
+	case driftdb.OperationInsert:
 		return pairs(c.After)
-	case "delete":
+	case driftdb.OperationDelete:
 		return pairs(c.Before)
 	}
 	var out []string
@@ -101,16 +101,16 @@ func real(v float64) string {
 
 // changeJSON is a change with --json.
 type changeJSON struct {
-	Sequence  int64          `json:"sequence"`
-	Tx        int64          `json:"tx"`
-	Time      instant        `json:"time"`
-	Operation string         `json:"operation"`
-	Table     string         `json:"table,omitempty"`
-	Key       map[string]any `json:"key,omitempty"`
-	Before    map[string]any `json:"before,omitempty"`
-	After     map[string]any `json:"after,omitempty"`
-	SQL       string         `json:"sql,omitempty"`
-	Reason    string         `json:"reason,omitempty"`
+	Sequence  int64             `json:"sequence"`
+	Tx        int64             `json:"tx"`
+	Time      instant           `json:"time"`
+	Operation driftdb.Operation `json:"operation"`
+	Table     string            `json:"table,omitempty"`
+	Key       map[string]any    `json:"key,omitempty"`
+	Before    map[string]any    `json:"before,omitempty"`
+	After     map[string]any    `json:"after,omitempty"`
+	SQL       string            `json:"sql,omitempty"`
+	Reason    string            `json:"reason,omitempty"`
 }
 
 func jsonChange(c driftdb.Change) changeJSON {

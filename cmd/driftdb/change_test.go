@@ -13,7 +13,7 @@ import (
 // everyKind is a change with a value of every kind that SQLite has.
 func everyKind() driftdb.Change {
 	return driftdb.Change{
-		Sequence: 7, Tx: 5, Time: time.UnixMilli(1704067200123), Table: "t", Operation: "update",
+		Sequence: 7, Tx: 5, Time: time.UnixMilli(1704067200123), Table: "t", Operation: driftdb.OperationUpdate,
 		Key:    map[string]any{"rowid": int64(1)},
 		Before: map[string]any{"a": int64(1), "b": nil},
 		After: map[string]any{
@@ -29,7 +29,7 @@ func TestChangeLine(t *testing.T) {
 	if got := changeLine(everyKind()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	schema := driftdb.Change{Sequence: 1, Time: time.UnixMilli(0), Operation: "schema", SQL: "CREATE TABLE t (\n\ta\n)"}
+	schema := driftdb.Change{Sequence: 1, Time: time.UnixMilli(0), Operation: driftdb.OperationSchema, SQL: "CREATE TABLE t (\n\ta\n)"}
 	if got, want := changeLine(schema), "1970-01-01T00:00:00.000Z 1 - schema CREATE TABLE t ( a )"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

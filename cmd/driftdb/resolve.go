@@ -96,7 +96,7 @@ func (a *app) runResolve(ctx context.Context, o *resolveOptions) error {
 			if p.Total == 0 {
 				p.Total = -1
 			}
-			bar.Set(p.Stage, p.Done, p.Total)
+			bar.Set(string(p.Stage), p.Done, p.Total)
 		},
 	})
 	bar.Stop()
@@ -153,7 +153,7 @@ func printChanges(out *terminal.Screen, what string, list []driftdb.Change) {
 // sideLine is a change without a sequence and a time, an update without the columns that
 // did not change.
 func sideLine(c driftdb.Change) string {
-	if c.Operation == "update" {
+	if c.Operation == driftdb.OperationUpdate {
 		after := maps.Clone(c.After)
 		maps.DeleteFunc(after, func(name string, v any) bool { return literal(v) == literal(c.Before[name]) })
 		c.After = after
@@ -208,12 +208,12 @@ type resolvedJSON struct {
 
 // sideJSON is a change that only one side has.
 type sideJSON struct {
-	Operation string         `json:"operation"`
-	Table     string         `json:"table"`
-	Key       map[string]any `json:"key,omitempty"`
-	Before    map[string]any `json:"before,omitempty"`
-	After     map[string]any `json:"after,omitempty"`
-	SQL       string         `json:"sql,omitempty"`
+	Operation driftdb.Operation `json:"operation"`
+	Table     string            `json:"table"`
+	Key       map[string]any    `json:"key,omitempty"`
+	Before    map[string]any    `json:"before,omitempty"`
+	After     map[string]any    `json:"after,omitempty"`
+	SQL       string            `json:"sql,omitempty"`
 }
 
 type conflictJSON struct {

@@ -138,7 +138,7 @@ func (a *app) watchRestore(o driftdb.RestoreOptions, run func(driftdb.RestoreOpt
 		if p.Total == 0 {
 			p.Total = -1
 		}
-		bar.Set(p.Stage, p.Done, p.Total)
+		bar.Set(string(p.Stage), p.Done, p.Total)
 	}
 	r, err := run(o)
 	if errors.Is(err, driftdb.ErrCorrupt) {

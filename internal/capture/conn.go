@@ -134,7 +134,7 @@ func (c *Conn) After() {
 type refusal struct{ err, why error }
 
 func (r refusal) Error() string   { return r.err.Error() }
-func (r refusal) Unwrap() []error { return []error{r.err, r.why} }
+func (r refusal) Unwrap() []error { return []error{r.why, r.err} } // the reason first: its code is the one to go by
 
 // explain makes an error of a commit that was refused comparable with the reason.
 func (c *Conn) explain(err error) error {

@@ -3,6 +3,7 @@ package capture_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -121,8 +122,8 @@ func preparedQuery(c *sql.Conn, s script) string {
 }
 
 func failure(err error) string {
-	if e, ok := err.(*driver.Error); ok {
-		return fmt.Sprintf("driver error %d: %v", sqlite.Code(err), e)
+	if e, ok := errors.AsType[*driver.Error](err); ok {
+		return fmt.Sprintf("driver error %d: %v", e.Code(), err)
 	}
 	return fmt.Sprintf("%T %d: %v", err, sqlite.Code(err), err)
 }

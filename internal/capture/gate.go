@@ -55,7 +55,7 @@ func (g *gate) noteInterrupt(err error) {
 			return
 		}
 		// A statement within another one may fail with SQLITE_ERROR for it.
-		err = fmt.Errorf("%w: %v", &sqlite.Error{Code: lib.SQLITE_INTERRUPT, Msg: "interrupted"}, err)
+		err = fmt.Errorf("%w: %v", sqlite.NewError(lib.SQLITE_INTERRUPT, "interrupted"), err)
 	}
 	g.denied = err
 	g.c.FailedBy(err)

@@ -25,7 +25,7 @@ func TestLocked(t *testing.T) {
 		if err := exec("CREATE TABLE t(a PRIMARY KEY)"); err != nil {
 			t.Fatal(err)
 		}
-		if restless && !c.Overtaken(fmt.Errorf("wrapped: %w", &sqlite.Error{Code: 17})) || c.Restless() != restless {
+		if restless && !c.Overtaken(fmt.Errorf("wrapped: %w", sqlite.NewError(17, ""))) || c.Restless() != restless {
 			t.Fatalf("restless: %v", c.Restless())
 		}
 		for query, rows := range map[string]int64{

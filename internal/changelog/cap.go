@@ -1,6 +1,10 @@
 package changelog
 
-import "github.com/driftdb/driftdb-go/internal/sqlite"
+import (
+	"math"
+
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
 
 // Size is what the log holds.
 type Size struct {
@@ -35,8 +39,13 @@ type Cap struct {
 }
 
 // NewCap returns a cap with this limit in bytes. With 0 the limit is twice the size of the
-// database, or 256 MiB if that is more.
-func NewCap(limit int64) *Cap { return &Cap{limit: limit} }
+// database, or 256 MiB if that is more; a negative one is none.
+func NewCap(limit int64) *Cap {
+	if limit < 0 {
+		limit = math.MaxInt64
+	}
+	return &Cap{limit: limit}
+}
 
 // Due says whether the log has to be measured: after an eighth of the limit has been
 // written to it. So the cap costs nothing most of the time. logged is how many bytes have

@@ -1,6 +1,7 @@
 package changelog_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -19,6 +20,7 @@ func TestCap(t *testing.T) {
 	}{
 		{MiB, changelog.Size{Bytes: 9 * MiB, Unsent: MiB}, 10 * MiB, MiB, false},
 		{MiB, changelog.Size{Bytes: 9 * MiB, Unsent: MiB + 1}, 10 * MiB, MiB, true},
+		{-1, changelog.Size{Bytes: 1 << 50, Unsent: 1 << 50}, 2 << 50, math.MaxInt64, false},
 		{0, changelog.Size{Bytes: 256 * MiB, Unsent: 256 * MiB}, 300 * MiB, 256 * MiB, false},
 		{0, changelog.Size{Bytes: 257 * MiB, Unsent: 257 * MiB}, 300 * MiB, 256 * MiB, true},
 		{0, changelog.Size{Bytes: 500 * MiB, Unsent: 400 * MiB}, 1000 * MiB, 1000 * MiB, false},

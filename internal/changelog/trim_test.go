@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -85,5 +86,45 @@ func TestSweep(t *testing.T) {
 	}
 	if end, err := l.Last(); err != nil || end != last {
 		t.Errorf("the log ends with %d, %v", end, err)
+	}
+}
+
+// TestCollapse: a barrier takes the place of all that lies behind a sequence, and of
+// nothing else.
+func TestCollapse(t *testing.T) {
+	for _, c := range []struct {
+		after   int64
+		through int64
+		count   int64 // of the barrier
+	}{
+		{0, 4, 4}, {1, 4, 3}, {3, 4, 1}, {4, 0, 0}, {9, 0, 0},
+	} {
+		l := newLog(t, 40, 30, 20, 10)
+		committed := 0
+		through, err := l.Collapse(c.after, "a test", func(commit func() error) error { committed++; return commit() })
+		if err != nil || through != c.through || committed != min(int(c.through), 1) {
+			t.Errorf("behind %d: up to %d, %d commits, %v", c.after, through, committed, err)
+			continue
+		}
+		var last Transaction
+		check(t, l.Each(1, func(tr Transaction) error { last = tr; return nil }))
+		if c.count > 0 && (last.First != c.after+1 || last.Count != c.count || last.Time != 10) {
+			t.Errorf("behind %d: the log ends with %d entries from %d of the time %d", c.after, last.Count, last.First, last.Time)
+		}
+		if c.count == 0 && last.Count != 1 {
+			t.Errorf("behind %d: the log ends with %d entries", c.after, last.Count)
+		}
+		err = l.Entries(last, func(sequence int64, e *change.Entry) error {
+			if c.count > 0 && (e.Op != change.Barrier || e.Width() != c.count || sequence != c.after+1) {
+				t.Errorf("behind %d: %s of width %d at %d", c.after, e.Op, e.Width(), sequence)
+			}
+			return nil
+		})
+		check(t, err)
+	}
+	l := newLog(t, 40, 30, 20)
+	check(t, l.c.Exec("UPDATE _driftdb_log SET count = 2 WHERE sequence = 3"))
+	if _, err := l.Collapse(3, "a test", func(commit func() error) error { return commit() }); err == nil {
+		t.Error("a collapse begins inside a transaction")
 	}
 }

@@ -155,7 +155,7 @@ var signs = []struct {
 // words are SQLite's own.
 func words(err error) string {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		return e.Msg
+		return e.Message
 	}
 	return err.Error()
 }

@@ -202,7 +202,7 @@ func (r *run) references(tables []string, rep *Report) error {
 	for _, table := range tables {
 		n := int64(0)
 		err := r.c.Each("PRAGMA main.foreign_key_check("+sqlite.Quote(table)+")", func(*sqlite.Stmt) error { n++; return nil })
-		if e, ok := errors.AsType[*sqlite.Error](err); ok && strings.HasPrefix(e.Msg, "foreign key mismatch") {
+		if e, ok := errors.AsType[*sqlite.Error](err); ok && strings.HasPrefix(e.Message, "foreign key mismatch") {
 			r.add(Fault{ForeignKey, table, words(err)})
 			rep.Violations, err = rep.Violations+1, nil
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -92,7 +93,7 @@ func (w *Watch) Leave(c *capture.Conn) {
 		return
 	}
 	if err := w.markClean(c); err != nil && !sqlite.IsBusy(err) {
-		w.cfg.Log.Warn("the clean-shutdown marker could not be written; the next Open will take a snapshot", "scope", "capture", "error", err)
+		w.cfg.Log.Warn(event.MarkerNotWritten, "the clean-shutdown marker could not be written; the next Open will take a snapshot", "error", err)
 	}
 }
 

@@ -11,13 +11,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -32,7 +32,7 @@ type Config struct {
 	File      *dbfile.File
 	Private   bool // nobody else can find the file, and it is not kept
 	Snapshots bool // there is a bucket, which gets a snapshot after a barrier
-	Log       *slog.Logger
+	Log       event.Log
 	Public    func(error) error // makes an error one that users know
 }
 
@@ -109,7 +109,7 @@ func (w *Watch) lost(err error) error {
 func (w *Watch) SetWALAside() error {
 	name, err := w.cfg.File.LeaveWAL()
 	if name != "" {
-		w.cfg.Log.Warn("another file has taken the database's place; what was still in our -wal was set aside", "scope", "open", "file", name)
+		w.cfg.Log.Warn(event.FilesSetAside, "another file has taken the database's place; what was still in our -wal was set aside", "file", name)
 	}
 	return err
 }
@@ -167,7 +167,7 @@ func (w *Watch) run(ctx context.Context) {
 func (w *Watch) look() {
 	err := w.rounds.IfFree(func(c *capture.Conn) error { return errors.Join(w.Notice(c), w.markCut(c)) })
 	if err != nil && !sqlite.IsBusy(err) && !w.rounds.Closed() {
-		w.cfg.Log.Warn("looking for changes by other programs failed", "scope", "capture", "error", err)
+		w.cfg.Log.Warn(event.ForeignCheckFailed, "looking for changes by other programs failed", "error", err)
 	}
 }
 
@@ -211,13 +211,18 @@ func (w *Watch) tell() {
 	w.reasons, w.gone = nil, nil
 	w.mu.Unlock()
 	if gone != nil {
-		w.cfg.Log.Error("the database file is not the one that was opened", "scope", "open", "path", w.cfg.File.Path(), "error", gone)
+		w.cfg.Log.Error(event.FileReplaced, "the database file is not the one that was opened", "path", w.cfg.File.Path(), "error", gone)
 	}
 	msg := "something happened that the log cannot describe"
 	if w.cfg.Snapshots {
 		msg += "; a snapshot follows"
 	}
 	for _, reason := range reasons {
-		w.cfg.Log.Warn(msg, "scope", "capture", "reason", reason)
+		kind := event.Barrier
+		switch reason {
+		case sqlite.Bypassed, changedSchema, changedWhileClosed:
+			kind = event.ForeignWrite
+		}
+		w.cfg.Log.Warn(kind, msg, "reason", reason)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -69,7 +70,7 @@ func open(t *testing.T, path string) *database {
 	d.file = file
 	t.Cleanup(func() { must(t, d.file.Release()) })
 	d.Watch = New(Config{
-		File: d.file, Log: slog.New(slog.NewTextHandler(d.told, nil)), Public: func(err error) error { return err },
+		File: d.file, Log: event.To(slog.NewTextHandler(d.told, nil)), Public: func(err error) error { return err },
 	})
 	_, empty, err := d.file.There()
 	must(t, err)
@@ -342,8 +343,8 @@ func TestWhileOpen(t *testing.T) {
 			t.Helper()
 			time.Sleep(wait)
 			synctest.Wait()
-			if n := d.Barriers(); n != barriers || d.told.count("another program") != said {
-				t.Fatalf("%d barriers, want %d; told %d times, want %d:\n%s", n, barriers, d.told.count("another program"), said, d.told.text.String())
+			if n := d.Barriers(); n != barriers || d.told.count(string(event.ForeignWrite)) != said {
+				t.Fatalf("%d barriers, want %d; told %d times, want %d:\n%s", n, barriers, d.told.count(string(event.ForeignWrite)), said, d.told.text.String())
 			}
 		}
 		after(10*time.Second, 0, 0)
@@ -410,7 +411,7 @@ func replaced(t *testing.T, replace func(path string) error, looks bool) {
 		}
 	}
 	d.leave()
-	if n := d.told.count("is not the one that was opened"); n != 1 && looks {
+	if n := d.told.count(string(event.FileReplaced)); n != 1 && looks {
 		t.Errorf("told\n%s", d.told.text.String())
 	}
 	if after, err := markerLine(path); err != nil || !bytes.Equal(before, after) {
@@ -439,7 +440,7 @@ func TestPrivate(t *testing.T) {
 // TestToldAtTheEnd: what was committed before the goroutine has ended is told.
 func TestToldAtTheEnd(t *testing.T) {
 	told := new(told)
-	w := New(Config{Log: slog.New(slog.NewTextHandler(told, nil))})
+	w := New(Config{Log: event.To(slog.NewTextHandler(told, nil))})
 	tells, committed := make(chan struct{}, 3), make(chan struct{})
 	w.Start(Rounds{Every: time.Hour, Tell: func() {
 		if tells <- struct{}{}; len(tells) > 1 {
@@ -461,14 +462,14 @@ func TestToldAtTheEnd(t *testing.T) {
 // TestTold: the same reason, time and again, is told once.
 func TestTold(t *testing.T) {
 	told := new(told)
-	w := New(Config{Log: slog.New(slog.NewTextHandler(told, nil)), Snapshots: true})
+	w := New(Config{Log: event.To(slog.NewTextHandler(told, nil)), Snapshots: true})
 	for _, reason := range []string{"one", "one", "", "two", "one"} {
 		w.Committed(reason)
 	}
 	w.Count()
 	w.tell()
 	w.tell()
-	if n := w.Barriers(); n != 5 || told.count("a snapshot follows") != 3 || told.count("reason=one") != 2 {
+	if n := w.Barriers(); n != 5 || told.count(string(event.Barrier)) != 3 || told.count("reason=one") != 2 {
 		t.Errorf("%d barriers, told\n%s", n, told.text.String())
 	}
 }

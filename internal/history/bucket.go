@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"log/slog"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
@@ -18,7 +18,7 @@ const pollInterval = 5 * time.Second
 // Bucket yields what b has of the changes that q chooses, each as convert has made it, and
 // after an error nothing more. A batch is proven before any of its changes is yielded.
 // log is warned of objects that the history has no use for.
-func Bucket[T any](ctx context.Context, b *remote.Bucket, q Query, convert func(Change) T, log *slog.Logger) iter.Seq2[T, error] {
+func Bucket[T any](ctx context.Context, b *remote.Bucket, q Query, convert func(Change) T, log event.Log) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		r := &bucketReader[T]{b: b, query: q, convert: convert, yield: yield}
 		for {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"log/slog"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -21,7 +21,7 @@ type Log struct {
 	Await func(ctx context.Context, sequence int64) error
 	// Bucket has what the log no longer has. Nil: nothing has.
 	Bucket *remote.Bucket
-	Logger *slog.Logger // is warned of objects in the bucket that its history has no use for
+	Logger event.Log // is warned of objects in the bucket that its history has no use for
 }
 
 // chunkBytes is how many bytes of the log are read at a time. Between two chunks no

@@ -25,7 +25,7 @@ func TestShare(t *testing.T) {
 	}
 	used := func(c *sqlite.Conn) int64 {
 		t.Helper()
-		n, _, err := c.Driver.(driver.DBStatus).Status(driver.DBStatusCacheUsed, false)
+		n, _, err := c.Driver.Status(driver.DBStatusCacheUsed, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -70,7 +70,7 @@ func (k *Connector) Recall(deadline time.Time) error { return k.lent.Recall(dead
 // was interrupted to take its connection back why.
 func (k *Connector) explain(err error) error {
 	if sqlite.IsReadOnly(err) {
-		return k.refuse
+		return fmt.Errorf("%w: %w", k.refuse, err)
 	}
 	if why := k.lent.Shutting(); why != nil && sqlite.Stopped(err) {
 		return fmt.Errorf("%w: %w", why, err)

@@ -3,9 +3,9 @@ package remote
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
@@ -45,9 +45,9 @@ func (r Refusal) Err() error {
 }
 
 // Warn tells log of objects that a reader has passed over.
-func Warn(log *slog.Logger, refused []Refusal) {
+func Warn(log event.Log, refused []Refusal) {
 	if len(refused) > 0 {
-		log.Warn("objects in the bucket are named like a part of the backup and are not; they were passed over", "scope", "restore",
+		log.Warn(event.ObjectsRefused, "objects in the bucket are named like a part of the backup and are not; they were passed over",
 			"count", len(refused), "first", refused[0].Key, "error", refused[0].Why)
 	}
 }

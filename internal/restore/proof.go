@@ -71,7 +71,7 @@ func missing(err error) error {
 		return err
 	}
 	for _, s := range signs {
-		if _, name, found := strings.Cut(sqliteErr.Msg, s.sign); found {
+		if _, name, found := strings.Cut(sqliteErr.Message, s.sign); found {
 			return fmt.Errorf("%w: the %s %s, which the program that wrote it had; OnConnect registers it: %w", ErrMissing, s.what, name, err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -98,13 +98,13 @@ type Result struct {
 }
 
 // Log warns of what the restore has done without, or put aside.
-func (r Result) Log(log *slog.Logger) {
+func (r Result) Log(log event.Log) {
 	if len(r.Damaged) > 0 {
-		log.Warn("snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "scope", "restore", "damaged", r.Damaged)
+		log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "damaged", r.Damaged)
 	}
 	remote.Warn(log, r.Refused)
 	if len(r.Aside) > 0 {
-		log.Warn("files beside the database did not belong to it; they were set aside", "scope", "restore", "files", r.Aside)
+		log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", r.Aside)
 	}
 }
 

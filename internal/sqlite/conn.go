@@ -107,9 +107,10 @@ type driverConn interface {
 	driver.Pinger
 	sqlite.HookRegisterer
 	sqlite.FileControl
+	sqlite.DBStatus
 }
 
-// DriverConn is the driver's own connection, for database/sql.
+// DriverConn is the driver's own connection, for database/sql; its errors are *Error.
 type DriverConn = driverConn
 
 // DriverRows is all that the driver's rows can do.
@@ -177,7 +178,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	}
 	dc, err := d.drv.Open(dsn(path, opts))
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("open %s: %w", path, answers{}.of(err))
 	}
 	full, ok := dc.(driverConn)
 	if !ok {
@@ -190,7 +191,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, dc.Close())
 	}
-	c := &Conn{Driver: full, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger, onConnect: opts.OnConnect}
+	c := &Conn{Driver: answeringConn{full, answers{tls}}, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger, onConnect: opts.OnConnect}
 	c.cells = libc.Xcalloc(tls, 2, 8)
 	c.waitInterruptibly()
 	err = c.equip(&registrar, opts)
@@ -401,7 +402,7 @@ func (c *Conn) Err(rc int32) error {
 	} else {
 		msg = string(CString(lib.Xsqlite3_errstr(c.TLS, rc)))
 	}
-	return &Error{Code: int(rc), Msg: msg}
+	return NewError(int(rc), msg)
 }
 
 // FailedBy says that the statement that runs is about to fail because of err, or,

@@ -4,29 +4,38 @@ import (
 	"errors"
 	"fmt"
 
-	driver "modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
 )
 
 // Error is what SQLite answered.
 type Error struct {
-	Code int // the extended result code
-	Msg  string
+	Code         int    // the result code, such as SQLITE_CONSTRAINT
+	ExtendedCode int    // the same with its extension, such as SQLITE_CONSTRAINT_UNIQUE
+	Message      string // what SQLite says
+
+	driver error // the driver's own, if that has run the statement
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Msg, e.Code) }
+// Error is the message with the extended code, or what the driver makes of them.
+func (e *Error) Error() string {
+	if e.driver != nil {
+		return e.driver.Error()
+	}
+	return fmt.Sprintf("%s (%d)", e.Message, e.ExtendedCode)
+}
 
-// Primary is the result code without its extension.
-func (e *Error) Primary() int { return e.Code & 0xff }
+// Unwrap returns the driver's error, if there is one.
+func (e *Error) Unwrap() error { return e.driver }
 
-// Code returns the extended result code that err carries, whether it came from
-// this package or from the driver, and 0 when it carries none.
+// NewError is an error with an extended result code.
+func NewError(code int, message string) *Error {
+	return &Error{Code: code & 0xff, ExtendedCode: code, Message: message}
+}
+
+// Code returns the extended result code that err carries, and 0 when it carries none.
 func Code(err error) int {
 	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Code
-	}
-	if e, ok := errors.AsType[*driver.Error](err); ok {
-		return e.Code()
+		return e.ExtendedCode
 	}
 	return 0
 }

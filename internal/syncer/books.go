@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -57,7 +58,7 @@ func (s *state) keep(b changelog.Books, d changelog.Digests) {
 // saved notes that the file has the books, and d.
 func (s *state) saved(d changelog.Digests) {
 	if s.unsaved.is {
-		s.event("there is room on the disk again; what was stored meanwhile is noted in the file")
+		s.event(event.DiskFreed, "there is room on the disk again; what was stored meanwhile is noted in the file")
 	}
 	s.unsaved = unsaved{digests: d, fixed: s.unsaved.fixed}
 }
@@ -65,8 +66,8 @@ func (s *state) saved(d changelog.Digests) {
 // noRoom notes that there is no room on the disk, and tells so once.
 func (s *state) noRoom(err error) {
 	if !s.unsaved.is {
-		s.cfg.Logger.Warn("there is no room on the disk of the database; what is committed is uploaded, and noted in the file when there is room",
-			"scope", "sync", "path", s.cfg.Path, "error", err)
+		s.cfg.Logger.Warn(event.DiskFull, "there is no room on the disk of the database; what is committed is uploaded, and noted in the file when there is room",
+			"path", s.cfg.Path, "error", err)
 	}
 	s.unsaved.is = true
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -50,7 +51,7 @@ func (br *brancher) save(ctx context.Context) error {
 	}
 	br.branched = br.books.Acked
 	if branch != (remote.Batch{}) {
-		br.event("stored as a branch what is no part of the history", "branch", remote.Branch{NodeID: br.session.node, Epoch: br.session.epoch}.ID(), "from", branch.From, "to", branch.To)
+		br.event(event.BranchStored, "stored as a branch what is no part of the history", "branch", remote.Branch{NodeID: br.session.node, Epoch: br.session.epoch}.ID(), "from", branch.From, "to", branch.To)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"github.com/driftdb/driftdb-go/internal/event"
 	"time"
 )
 
@@ -20,6 +21,6 @@ func (e *epoch) compareClocks() {
 		return
 	}
 	e.skewed = true
-	e.cfg.Logger.Warn("this machine's clock and the store's differ: set the one that is wrong. A restore to a time goes by this machine's, which changes are stamped with, and Retention by the store's",
-		"scope", "clock", "clock", machine.UTC(), "store", store.UTC(), "ahead", ahead)
+	e.cfg.Logger.Warn(event.ClockDiffers, "this machine's clock and the store's differ: set the one that is wrong. A restore to a time goes by this machine's, which changes are stamped with, and Retention by the store's",
+		"clock", machine.UTC(), "store", store.UTC(), "ahead", ahead)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -103,7 +104,7 @@ func (c *compactor) merge(ctx context.Context) error {
 		for _, p := range append([]candidate{merged}, rest...) {
 			c.remember(p)
 		}
-		c.event("merged batches", "count", len(parts), "from", whole.From, "to", whole.To, "bytes", whole.Size)
+		c.event(event.BatchesMerged, "merged batches", "count", len(parts), "from", whole.From, "to", whole.To, "bytes", whole.Size)
 	}
 }
 
@@ -123,8 +124,8 @@ func (c *compactor) chore(ctx context.Context, name string, do func(context.Cont
 		delete(c.undone, name)
 	case ctx.Err() == nil && !c.undone[cause]:
 		c.undone[cause] = true
-		c.cfg.Logger.Warn("tidying up failed; it is tried again, and not told again before it has succeeded",
-			"scope", "sync", "chore", name, "error", err)
+		c.cfg.Logger.Warn(event.TidyingFailed, "tidying up failed; it is tried again, and not told again before it has succeeded",
+			"chore", name, "error", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/digest/scan"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -29,8 +30,8 @@ func (p *snapshotter) sum(ctx context.Context, c *sqlite.Conn, f *fixed) error {
 	f.snap.Digests = found.Digests
 	if mismatch != nil {
 		p.status.mismatches.Add(1)
-		p.cfg.Logger.Error("the file does not hold what the log says; the snapshot has what the file holds, and points between the last snapshot and this one may not be restorable",
-			"scope", "sync", "sequence", f.snap.Sequence, "error", mismatch)
+		p.cfg.Logger.Error(event.DigestMismatch, "the file does not hold what the log says; the snapshot has what the file holds, and points between the last snapshot and this one may not be restorable",
+			"sequence", f.snap.Sequence, "error", mismatch)
 	}
 	for table, sum := range f.logged {
 		if got, there := found.Digests[table]; found.Unread[table] == nil && (!there || got != sum) {

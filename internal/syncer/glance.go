@@ -1,5 +1,9 @@
 package syncer
 
+import (
+	"github.com/driftdb/driftdb-go/internal/event"
+)
+
 // Glance looks whether the bucket is ahead of the file, and tells.
 // It is for a database that is not kept in step: nothing is changed, and nobody waits
 // for it. A bucket that does not answer says nothing. Close ends it.
@@ -10,7 +14,7 @@ func (s *Syncer) Glance() {
 			return
 		}
 		s.status.behind.Store(true)
-		s.cfg.Logger.Warn("the bucket is ahead of the file; a Flush, or an Open without ManualSync, brings the file up to date if it has nothing of its own",
-			"scope", "sync", "file", s.cfg.Sequence(), "bucket", stored.LatestSequence)
+		s.cfg.Logger.Warn(event.BucketAhead, "the bucket is ahead of the file; a Flush, or an Open without ManualSync, brings the file up to date if it has nothing of its own",
+			"file", s.cfg.Sequence(), "bucket", stored.LatestSequence)
 	})
 }

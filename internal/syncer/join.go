@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 )
@@ -153,10 +154,10 @@ func (e *epoch) judge(err error) error {
 func (e *epoch) tellRefused(refused []remote.Refusal) {
 	const most = 3
 	for _, r := range refused[:min(len(refused), most)] {
-		e.cfg.Logger.Warn("the bucket has an object that is named like a batch and is no part of the history; it is passed over",
-			"scope", "sync", "key", r.Key, "error", r.Why)
+		e.cfg.Logger.Warn(event.ObjectRefused, "the bucket has an object that is named like a batch and is no part of the history; it is passed over",
+			"key", r.Key, "error", r.Why)
 	}
 	if more := len(refused) - most; more > 0 {
-		e.cfg.Logger.Warn("there are more objects that are named like batches and are no part of the history", "scope", "sync", "count", more)
+		e.cfg.Logger.Warn(event.ObjectRefused, "there are more objects that are named like batches and are no part of the history", "count", more)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/segment"
@@ -104,7 +105,7 @@ func (e *epoch) catchUp(ctx context.Context, c Comparison, trail *remote.Trail, 
 	}
 	if at != c.at {
 		e.unsummed = true
-		e.event("brought the file up to date with the bucket", "from", c.at.Sequence, "to", at.Sequence)
+		e.event(event.CaughtUp, "brought the file up to date with the bucket", "from", c.at.Sequence, "to", at.Sequence)
 	}
 	return err
 }
@@ -126,7 +127,7 @@ func (e *epoch) startOver(ctx context.Context) error {
 		b.Acked, b.Chain, b.Barrier = e.books.Acked, e.books.Chain, e.books.Acked
 		d.Known = e.digests.Known
 	}
-	e.cfg.Logger.Warn("the bucket has nothing under this name although this file has sent it changes; a new backup begins", "scope", "sync", "name", e.log.Identity().Name, "sent", e.books.Acked)
+	e.cfg.Logger.Warn(event.BackupBegun, "the bucket has nothing under this name although this file has sent it changes; a new backup begins", "name", e.log.Identity().Name, "sent", e.books.Acked)
 	return e.record(ctx, b, d)
 }
 

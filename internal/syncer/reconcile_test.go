@@ -13,6 +13,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -22,7 +23,8 @@ import (
 // made, or "" for a barrier. The change n is of the time 100n.
 func newEpoch(t *testing.T, entries ...string) *epoch {
 	t.Helper()
-	c, err := new(sqlite.Driver).Open(filepath.Join(t.TempDir(), "app.sqlite"), sqlite.Options{})
+	path := filepath.Join(t.TempDir(), "app.sqlite")
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +46,8 @@ func newEpoch(t *testing.T, entries ...string) *epoch {
 	}
 	t.Cleanup(func() { log.Close() })
 	st, err := newState(Config{
-		Log: log, Logger: slog.New(slog.DiscardHandler),
+		Log: log, Path: path, Logger: event.To(slog.DiscardHandler), Limits: changelog.Limits{Bytes: 1 << 20},
+		Contest:   func(bool) {},
 		Sequence:  func() int64 { return int64(len(entries)) },
 		StandBack: func(context.Context) (func(), error) { return func() {}, nil },
 	}, context.Background())

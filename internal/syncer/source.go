@@ -10,6 +10,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -55,8 +56,8 @@ func (p *snapshotter) source(ctx context.Context, c *sqlite.Conn) (source, error
 	if !noRoom(err) {
 		return nil, errors.Join(fmt.Errorf("copy the database for a snapshot: %w", err), c.Close())
 	}
-	p.cfg.Logger.Warn("there is no room for a copy of the database, so the snapshot is sent as it is read: the WAL grows until it is stored, and a broken upload starts again",
-		"scope", "sync", "folder", filepath.Dir(p.cfg.Path), "error", err)
+	p.cfg.Logger.Warn(event.SnapshotUncopied, "there is no room for a copy of the database, so the snapshot is sent as it is read: the WAL grows until it is stored, and a broken upload starts again",
+		"folder", filepath.Dir(p.cfg.Path), "error", err)
 	return liveSource{c}, nil
 }
 

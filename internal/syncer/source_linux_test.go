@@ -14,6 +14,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/mounttest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -41,7 +42,7 @@ func viewed(t *testing.T, dir string, mib int) (s *snapshotter, c *sqlite.Conn, 
 	}
 	warnings = new(bytes.Buffer)
 	return &snapshotter{state: &state{cfg: Config{
-		Path: path, Logger: slog.New(slog.NewTextHandler(warnings, nil)),
+		Path: path, Logger: event.To(slog.NewTextHandler(warnings, nil)),
 		Reader: func() (*sqlite.Conn, error) {
 			return new(sqlite.Driver).Open(path, sqlite.Options{QueryOnly: true, MustExist: true})
 		},

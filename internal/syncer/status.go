@@ -1,15 +1,14 @@
 package syncer
 
 import (
-	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/check"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -62,18 +61,38 @@ func millis(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
-func (s *state) event(msg string, args ...any) {
-	s.cfg.Logger.Info(msg, append([]any{"scope", "sync"}, args...)...)
+func (s *state) event(kind event.Kind, msg string, args ...any) {
+	s.cfg.Logger.Info(kind, msg, args...)
 }
 
 // report logs a failed round: what will pass is a warning, what will not
 // without somebody's help is an error.
 func (s *Syncer) report(err error) {
-	level := slog.LevelWarn
+	say := s.cfg.Logger.Warn
 	if s.broken != nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrMalformed) {
-		level = slog.LevelError
+		say = s.cfg.Logger.Error
 	}
-	s.cfg.Logger.Log(context.Background(), level, "sync failed", "scope", "sync", "error", err, "pending", s.pending())
+	say(failure(err), "sync failed", "error", err, "pending", s.pending())
+}
+
+// failure is the kind of a failed round. What has ended the syncing comes first.
+func failure(err error) event.Kind {
+	for _, f := range []struct {
+		is   error
+		kind event.Kind
+	}{
+		{ErrFenced, event.Fenced},
+		{ErrDiverged, event.Diverged},
+		{ErrHeld, event.Held},
+		{ErrMalformed, event.FileMalformed},
+		{remote.ErrCorrupt, event.RepairNeeded},
+		{fs.ErrPermission, event.Denied},
+	} {
+		if errors.Is(err, f.is) {
+			return f.kind
+		}
+	}
+	return event.SyncFailed
 }
 
 // tellFaults tells of what is wrong with the newest snapshot, when that has changed.
@@ -85,9 +104,9 @@ func (s *state) tellFaults(newest remote.Snapshot) {
 	}
 	s.status.faults.Store(&list)
 	if len(list) == 0 {
-		s.event("the faults of the database are gone", "sequence", newest.Sequence)
+		s.event(event.FaultsGone, "the faults of the database are gone", "sequence", newest.Sequence)
 		return
 	}
-	s.cfg.Logger.Warn("the database has faults of its own; its backup has them, too, and so will what is restored from it; driftdb status lists them",
-		"scope", "sync", "sequence", newest.Sequence, "faults", list)
+	s.cfg.Logger.Warn(event.FaultsFound, "the database has faults of its own; its backup has them, too, and so will what is restored from it; driftdb status lists them",
+		"sequence", newest.Sequence, "faults", list)
 }

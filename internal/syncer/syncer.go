@@ -15,11 +15,11 @@ package syncer
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -71,7 +71,7 @@ type Config struct {
 	Exclusive        bool          // do not take over from another node
 	Advisory         bool          // the store need not honour conditions
 
-	Logger *slog.Logger
+	Logger event.Log
 }
 
 // Syncer ships one database's log: it decides when what is done, and its parts do it.
@@ -123,7 +123,9 @@ func (s *Syncer) work(ctx context.Context, r request) error {
 		ailing := s.snapshots.ailing()
 		s.status.lastErr.Store(&ailing)
 	case err == nil:
-		s.status.lastErr.Store(nil)
+		if s.status.lastErr.Swap(nil) != nil {
+			s.event(event.SyncRecovered, "syncing works again")
+		}
 	case s.life.Err() != nil:
 		return ErrClosed
 	case ctx.Err() == nil:
@@ -161,9 +163,9 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 		return err
 	}
 	if s.unsaved.is {
-		return nil // nor is there room to tidy up, or to trim the log
+		return nil // nor is there room to merge and delete, or to trim the log
 	}
-	s.tidy(ctx, r)
+	s.maintain(ctx, r)
 	if s.broken != nil { // it found that somebody else writes
 		return errors.Join(s.broken, s.branch.save(ctx))
 	}
@@ -210,10 +212,10 @@ func (s *Syncer) trim(ctx context.Context) error {
 	return err
 }
 
-// tidy keeps the bucket small and the digests complete. What fails is tried
+// maintain keeps the bucket small and the digests complete. What fails is tried
 // again with a later round: nobody waits for it. What may take long is left to
 // rounds that nobody waits for either.
-func (s *Syncer) tidy(ctx context.Context, r request) {
+func (s *Syncer) maintain(ctx context.Context, r request) {
 	s.compact.chore(ctx, "merge batches", s.compact.merge)
 	s.compact.chore(ctx, "delete merged batches", s.compact.deleteMerged)
 	if !r.collect && s.snapshots.underway() == nil {

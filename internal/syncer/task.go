@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -145,7 +146,7 @@ func (p *snapshotter) finish(ctx context.Context) error {
 	p.task, p.ailment = nil, ailment{}
 	snap := t.state.snap
 	p.status.lastSnapshot.Store(snap.Time)
-	p.event("stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
+	p.event(event.SnapshotStored, "stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -31,8 +32,8 @@ func (u *uploader) ship(ctx context.Context, target int64) error {
 	if !errors.Is(err, remote.ErrTaken) {
 		return err
 	}
-	u.cfg.Logger.Warn("somebody else has stored an object where this session's next batch belongs; it goes on under another epoch",
-		"scope", "sync", "error", err)
+	u.cfg.Logger.Warn(event.EpochRenewed, "somebody else has stored an object where this session's next batch belongs; it goes on under another epoch",
+		"error", err)
 	if err := u.epoch.renew(ctx); err != nil {
 		return err
 	}
@@ -200,7 +201,7 @@ func (p *inFlight) group() changelog.Group {
 func (u *uploader) sent(p *inFlight) {
 	u.status.synced.Add(p.job.To - p.job.From + 1)
 	u.status.lastSync.Store(time.Now().UnixMilli())
-	u.event("uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
+	u.event(event.BatchUploaded, "uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
 }
 
 // failed notes that a job's attempt failed, and finds out whether that means

@@ -141,7 +141,7 @@ func (c *child) config(args []string) driftdb.Config {
 		Name: "app", Path: args[0], SyncInterval: 50 * time.Millisecond,
 		Retry: driftdb.RetryPolicy{MaxRetries: -1},
 		OnEvent: func(e driftdb.Event) {
-			c.say(fmt.Sprintf("event\t%s %s %v", e.Level, e.Message, e.Attrs))
+			c.say(fmt.Sprintf("event\t%s %s %v", e.Level, e.Kind, e.Attrs))
 		},
 	}
 	if args[1] != "" {

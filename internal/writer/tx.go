@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -84,7 +85,7 @@ func (tx *Tx) end() {
 	}
 	tx.w.leave()
 	if failed != nil {
-		tx.w.Log.Error("a rollback failed", "scope", "sqlite", "error", failed)
+		tx.w.Log.Error(event.RollbackFailed, "a rollback failed", "error", failed)
 	}
 }
 

@@ -10,11 +10,11 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/inside"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -30,7 +30,7 @@ var (
 type Options struct {
 	Hub  *capture.Shared
 	Gate *Gate
-	Log  *slog.Logger
+	Log  event.Log
 
 	// TakeOver takes the database over from another node that may be writing.
 	TakeOver func(context.Context) error

@@ -1,8 +1,6 @@
 package s3store
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -52,22 +50,16 @@ var (
 	archives = []types.StorageClass{types.StorageClassGlacier, types.StorageClassDeepArchive}
 )
 
-func (cfg Config) validateExtras() error {
+func (cfg Config) checkExtras(p *problems) {
 	e := cfg.extras()
-	switch {
-	case e.encryption != "" && !slices.Contains(encryptions, e.encryption):
-		return fmt.Errorf("s3store: the server-side encryption %q is unknown; choose one of %q", e.encryption, encryptions)
-	case e.kmsKey != nil && !e.byKMS():
-		return errors.New(`s3store: a KMS key id needs the server-side encryption "aws:kms" or "aws:kms:dsse"`)
-	case !isWord(cfg.KMSKeyID):
-		return errors.New("s3store: the KMS key id has a space or a control character")
-	case !isWord(cfg.StorageClass):
-		return errors.New("s3store: the storage class has a space or a control character")
-	case slices.Contains(archives, types.StorageClass(strings.ToUpper(cfg.StorageClass))):
-		return fmt.Errorf("s3store: objects of the storage class %s cannot be read before somebody has restored them from "+
-			"the archive, and a database reads its bucket at any time; GLACIER_IR can be read at once", cfg.StorageClass)
-	}
-	return nil
+	p.when(e.encryption != "" && !slices.Contains(encryptions, e.encryption),
+		"ServerSideEncryption %q is unknown; choose one of %q", e.encryption, encryptions)
+	p.when(e.kmsKey != nil && !e.byKMS(), `KMSKeyID needs the ServerSideEncryption "aws:kms" or "aws:kms:dsse"`)
+	p.when(!isWord(cfg.KMSKeyID), "KMSKeyID has a space or a control character")
+	p.when(!isWord(cfg.StorageClass), "StorageClass has a space or a control character")
+	p.when(slices.Contains(archives, types.StorageClass(strings.ToUpper(cfg.StorageClass))),
+		"StorageClass %s: its objects cannot be read before somebody has restored them from the archive, "+
+			"and a database reads its bucket at any time; GLACIER_IR can be read at once", cfg.StorageClass)
 }
 
 // isWord says whether s can be the value of a header as it is.

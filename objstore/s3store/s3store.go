@@ -92,8 +92,8 @@ func New(ctx context.Context, cfg Config) (objstore.Store, error) {
 		cfg.Prefix = DefaultPrefix
 	}
 	prefix := strings.Trim(cfg.Prefix, "/")
-	if err := cfg.validate(prefix); err != nil {
-		return nil, err
+	if err := errors.Join(cfg.Problems()...); err != nil {
+		return nil, fmt.Errorf("s3store: %w", err)
 	}
 	client, err := newClient(ctx, cfg)
 	if err != nil {
@@ -110,36 +110,36 @@ func New(ctx context.Context, cfg Config) (objstore.Store, error) {
 
 func (cfg Config) hasKeys() bool { return cfg.AccessKeyID != "" }
 
-func (cfg Config) validate(prefix string) error {
-	if cfg.Bucket == "" || strings.Contains(cfg.Bucket, "/") {
-		return fmt.Errorf("s3store: the bucket's name %q is empty or has a slash; a folder in it is the prefix", cfg.Bucket)
+// Problems are what New would refuse. Each begins with the name of a field.
+func (cfg Config) Problems() []error {
+	var p problems
+	p.when(cfg.Bucket == "" || strings.Contains(cfg.Bucket, "/"),
+		"Bucket %q is empty or has a slash; give the bucket's name, and a folder in it as the prefix", cfg.Bucket)
+	if prefix := strings.Trim(cfg.Prefix, "/"); prefix != "" {
+		err := objstore.ValidKey(prefix)
+		p.when(err != nil, "Prefix: %w", err)
 	}
-	if prefix != "" {
-		if err := objstore.ValidKey(prefix); err != nil {
-			return fmt.Errorf("s3store: the prefix: %w", err)
-		}
+	p.when((cfg.AccessKeyID == "") != (cfg.SecretAccessKey == ""), "AccessKeyID and SecretAccessKey belong together; set both or neither")
+	p.when(cfg.SessionToken != "" && cfg.AccessKeyID == "", "SessionToken needs its AccessKeyID and SecretAccessKey")
+	if cfg.Endpoint != "" { // which is not repeated: it may hold a password
+		u, err := url.Parse(cfg.Endpoint)
+		ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+		p.when(!ok, "Endpoint is no URL such as https://s3.example.com")
+		p.when(ok && (u.User != nil || u.RawQuery != "" || u.Fragment != ""),
+			"Endpoint has more than a scheme, a host and a path; credentials belong into their own fields")
 	}
-	if (cfg.AccessKeyID == "") != (cfg.SecretAccessKey == "") {
-		return errors.New("s3store: the access key id and the secret access key belong together; set both or neither")
+	cfg.checkExtras(&p)
+	return p
+}
+
+// problems are what is wrong with a configuration.
+type problems []error
+
+// when notes a problem if it is there.
+func (p *problems) when(is bool, format string, args ...any) {
+	if is {
+		*p = append(*p, fmt.Errorf(format, args...))
 	}
-	if cfg.SessionToken != "" && cfg.AccessKeyID == "" {
-		return errors.New("s3store: a session token needs its access key id and secret access key")
-	}
-	if err := cfg.validateExtras(); err != nil {
-		return err
-	}
-	if cfg.Endpoint == "" {
-		return nil
-	}
-	// The URL is not repeated in the error: it may hold a password.
-	u, err := url.Parse(cfg.Endpoint)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return errors.New("s3store: the endpoint is no URL such as https://s3.example.com")
-	}
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("s3store: the endpoint has more than a scheme, a host and a path; credentials belong into their own fields")
-	}
-	return nil
 }
 
 func newClient(ctx context.Context, cfg Config) (*s3.Client, error) {

@@ -41,7 +41,7 @@ func TestGORMClose(t *testing.T) {
 	cfg := driftdb.Config{
 		Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite"), Store: objstore.Mem(), SyncInterval: 10 * time.Millisecond,
 		OnEvent: func(e driftdb.Event) {
-			if e.Scope == "capture" {
+			if e.Scope == driftdb.ScopeCapture {
 				t.Errorf("%s: %v", e.Message, e.Attrs)
 			}
 		},

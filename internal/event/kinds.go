@@ -1,0 +1,67 @@
+package event
+
+// The kinds. The root has a public constant for each, with the same name behind "Event".
+const (
+	Adopted       Kind = "open.adopted"
+	FileAtRisk    Kind = "open.file_at_risk"
+	FileOutdated  Kind = "open.file_outdated"
+	FileReplaced  Kind = "open.file_replaced"
+	FilesSetAside Kind = "open.files_set_aside"
+	LogUnreadable Kind = "open.log_unreadable"
+	WALLost       Kind = "open.wal_lost"
+
+	NothingToRestore Kind = "restore.nothing"
+	ObjectsRefused   Kind = "restore.objects_refused"
+	Restored         Kind = "restore.finished"
+	RestoreNeeded    Kind = "restore.needed"
+	RestoreStarted   Kind = "restore.started"
+	SnapshotDamaged  Kind = "restore.snapshot_damaged"
+
+	Barrier            Kind = "capture.barrier"
+	MarkerNotWritten   Kind = "capture.marker_not_written"
+	ForeignKeysOn      Kind = "capture.foreign_keys_on"
+	ForeignWrite       Kind = "capture.foreign_write"
+	ForeignCheckFailed Kind = "capture.foreign_check_failed"
+
+	CheckpointFailed Kind = "checkpoint.failed"
+	LongRead         Kind = "checkpoint.long_read"
+
+	ClockBehind  Kind = "clock.behind"
+	ClockDiffers Kind = "clock.differs"
+
+	RollbackFailed Kind = "sqlite.rollback_failed"
+
+	ObjectsLeft Kind = "rekey.objects_left"
+
+	BackupBegun      Kind = "sync.backup_begun"
+	BatchUploaded    Kind = "sync.batch_uploaded"
+	BatchesMerged    Kind = "sync.batches_merged"
+	BranchStored     Kind = "sync.branch_stored"
+	BucketAhead      Kind = "sync.bucket_ahead"
+	CaughtUp         Kind = "sync.caught_up"
+	ComparisonFailed Kind = "sync.comparison_failed"
+	Denied           Kind = "sync.denied"
+	DigestMismatch   Kind = "sync.digest_mismatch"
+	DiskFull         Kind = "sync.disk_full"
+	DiskFreed        Kind = "sync.disk_freed"
+	Diverged         Kind = "sync.diverged"
+	EpochRenewed     Kind = "sync.epoch_renewed"
+	EpochTaken       Kind = "sync.epoch_taken"
+	FaultsFound      Kind = "sync.faults_found"
+	FaultsGone       Kind = "sync.faults_gone"
+	FileMalformed    Kind = "sync.file_malformed"
+	Fenced           Kind = "sync.fenced"
+	GarbageDeleted   Kind = "sync.garbage_deleted"
+	LogGivenUp       Kind = "sync.log_given_up"
+	LogUnbounded     Kind = "sync.log_unbounded"
+	Held             Kind = "sync.held"
+	ObjectRefused    Kind = "sync.object_refused"
+	RepairNeeded     Kind = "sync.repair_needed"
+	SilenceNotNoted  Kind = "sync.silence_not_noted"
+	SnapshotStored   Kind = "sync.snapshot_stored"
+	SnapshotUncopied Kind = "sync.snapshot_uncopied"
+	SyncFailed       Kind = "sync.failed"
+	SyncRecovered    Kind = "sync.recovered"
+	TakenOver        Kind = "sync.taken_over"
+	TidyingFailed    Kind = "sync.tidying_failed"
+)

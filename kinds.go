@@ -1,0 +1,23 @@
+package driftdb
+
+// Operation is what a [Change] did.
+type Operation string
+
+// The operations.
+const (
+	OperationInsert  Operation = "insert"  // of a row
+	OperationUpdate  Operation = "update"  // of a row
+	OperationDelete  Operation = "delete"  // of a row
+	OperationSchema  Operation = "schema"  // a statement that changes the schema
+	OperationBarrier Operation = "barrier" // a change that the log cannot say: from here a snapshot goes on
+)
+
+// Stage is what a restore is doing.
+type Stage string
+
+// The stages, in their order.
+const (
+	StageSnapshot Stage = "snapshot" // it fetches the snapshot: Done and Total are bytes
+	StageReplay   Stage = "replay"   // it replays the log: they are sequence numbers
+	StageCheck    Stage = "check"    // it checks the result: they are rows
+)
