@@ -43,6 +43,7 @@ race:
 bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x .
 	go test -run '^$$' -bench '$(BENCH)' -count 5 ./internal/segment ./internal/seal
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/syncer
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 200x ./internal/worldtest
 
 # A database and a transaction of real size: memory, and how long writers wait.

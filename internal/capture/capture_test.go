@@ -104,7 +104,8 @@ func (s *source) batch() ([]byte, error) {
 	if last, err := log.Last(); err != nil || last == 0 {
 		return nil, err
 	}
-	_, err = log.WriteBatch(&b, segment.Header{NodeID: "n", Epoch: 1, From: 1}, 0, changelog.Limits{Bytes: 1 << 40}, nil)
+	start := changelog.Start{Header: segment.Header{NodeID: "n", Epoch: 1, From: 1}}
+	_, err = log.Pack(&b, start, 0, changelog.Limits{Bytes: 1 << 40})
 	return b.Bytes(), err
 }
 

@@ -21,6 +21,17 @@ var ErrMalformed = errors.New("malformed log row")
 // Decode reads the data of a log row and calls fn for each entry in order. The
 // entry and what it refers to are valid until fn returns.
 func Decode(data []byte, shape func(id int64) (*Shape, error), fn func(*Entry) error) error {
+	return new(Decoder).Decode(data, shape, fn)
+}
+
+// Decoder is Decode for many rows, one after the other: it keeps the memory of entries.
+type Decoder struct {
+	entry  Entry
+	shapes []*Shape
+}
+
+// Decode does what the function Decode does. fn must not call it again.
+func (r *Decoder) Decode(data []byte, shape func(id int64) (*Shape, error), fn func(*Entry) error) error {
 	d := decoder{b: data}
 	if v := d.byte(); d.err == nil && v != formatVersion {
 		return fmt.Errorf("%w: version %d is newer than this program; upgrade DriftDB", ErrMalformed, v)
@@ -29,7 +40,7 @@ func Decode(data []byte, shape func(id int64) (*Shape, error), fn func(*Entry) e
 	if d.err == nil && n > uint64(len(data)) {
 		d.fail()
 	}
-	shapes := make([]*Shape, 0, min(n, 64))
+	r.shapes = r.shapes[:0]
 	for i := uint64(0); i < n && d.err == nil; i++ {
 		id := d.uvarint()
 		if d.err != nil {
@@ -39,15 +50,14 @@ func Decode(data []byte, shape func(id int64) (*Shape, error), fn func(*Entry) e
 		if err != nil {
 			return err
 		}
-		shapes = append(shapes, s)
+		r.shapes = append(r.shapes, s)
 	}
-	var e Entry
 	for d.err == nil && len(d.b) > 0 {
-		d.entry(&e, shapes)
+		d.entry(&r.entry, r.shapes)
 		if d.err != nil {
 			break
 		}
-		if err := fn(&e); err != nil {
+		if err := fn(&r.entry); err != nil {
 			return err
 		}
 	}

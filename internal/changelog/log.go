@@ -1,16 +1,12 @@
 package changelog
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 
 	"github.com/driftdb/driftdb-go/internal/change"
-	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -319,8 +315,12 @@ func (l *Log) chunk(next int64, chunk []Transaction, data []byte) ([]Transaction
 
 // Entries calls fn for each entry of t. The entry is valid until fn returns.
 func (l *Log) Entries(t Transaction, fn func(sequence int64, e *change.Entry) error) error {
+	return l.entries(new(change.Decoder), t, fn)
+}
+
+func (l *Log) entries(d *change.Decoder, t Transaction, fn func(sequence int64, e *change.Entry) error) error {
 	seq := t.First
-	err := change.Decode(t.data, l.shape, func(e *change.Entry) error {
+	err := d.Decode(t.data, l.shape, func(e *change.Entry) error {
 		at := seq
 		if seq += e.Width(); seq > t.Last()+1 {
 			return fmt.Errorf("log row %d has more than the %d entries that it says", t.First, t.Count)
@@ -361,56 +361,4 @@ func (l *Log) shape(id int64) (*change.Shape, error) {
 	}
 	l.shapes[id] = s
 	return s, nil
-}
-
-// Limits bound a batch. A transaction is never split, so a batch holds at
-// least one.
-type Limits struct {
-	Bytes   int64 // of plain JSON
-	Entries int64 // 0: no limit
-	Through int64 // no transaction that begins after this sequence; 0: no limit
-}
-
-// WriteBatch writes transactions as a batch: from h.From up to sequence to, or,
-// when to is 0, as many as the limits allow.
-//
-// The batch tells digests, which are no part of its chain.
-func (l *Log) WriteBatch(w io.Writer, h segment.Header, to int64, limits Limits, digests digest.Report) (segment.Trailer, error) {
-	b := segment.NewWriter(w, h)
-	b.SetDigests(digests)
-	last := cmp.Or(to, limits.Through, math.MaxInt64)
-	err := l.Between(h.From, last, func(t Transaction) error {
-		if to == 0 && t.First > h.From && (b.Size() >= limits.Bytes || limits.Entries > 0 && t.Last()-h.From+1 > limits.Entries) {
-			return Stop
-		}
-		return l.writeTransaction(b, t)
-	})
-	if err != nil {
-		return segment.Trailer{}, err
-	}
-	tr, err := b.Close()
-	if err == nil && to != 0 && tr.To != to {
-		err = fmt.Errorf("the log has no transaction that ends at sequence %d", to)
-	}
-	return tr, err
-}
-
-func (l *Log) writeTransaction(b *segment.Writer, t Transaction) error {
-	if err := b.Begin(t.First, t.Time); err != nil {
-		return err
-	}
-	if err := l.Entries(t, func(_ int64, e *change.Entry) error { return b.Add(e) }); err != nil {
-		return err
-	}
-	return b.End()
-}
-
-// ChainAt computes the chain after sequence to, starting from the chain after
-// sequence from. Both are ends of transactions.
-func (l *Log) ChainAt(from int64, chain segment.Chain, to int64) (segment.Chain, error) {
-	if from == to {
-		return chain, nil
-	}
-	tr, err := l.WriteBatch(io.Discard, segment.Header{NodeID: l.id.NodeID, Epoch: 1, From: from + 1, Prev: chain}, to, Limits{}, nil)
-	return tr.Head, err
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// PutBatch stores a sealed batch, which SealBatch gave. The name is this session's
+// PutBatch stores a sealed batch, which SealBatch or EncryptBatch gave. The name is this session's
 // own. If it is taken, the object may hold the same, from an attempt whose answer was
 // lost. A whole batch that is another one was stored by a twin of this session: ErrLost.
 // Anything else is ErrTaken, and tells nothing of who writes the history.

@@ -241,11 +241,21 @@ func (b *Bucket) context(databaseID, key string) seal.Context {
 	return seal.Context{DatabaseID: databaseID, Name: key}
 }
 
-// SealBatch returns a writer whose contents, once it is closed, are in dst as
-// the object of batch name. The name's To need not be known before the key is:
-// pass the key that the object will have.
+// SealBatch returns a writer whose contents, once it is closed, are in dst as the
+// object that is to have this key.
 func (b *Bucket) SealBatch(dst io.Writer, databaseID, key string) (io.WriteCloser, error) {
 	return seal.NewWriter(dst, b.opts, b.context(databaseID, key))
+}
+
+// CompressBatch returns a writer for a batch whose name is not known yet: what is in
+// dst once it is closed is for EncryptBatch.
+func (b *Bucket) CompressBatch(dst io.Writer) (io.WriteCloser, error) {
+	return seal.Compress(dst, b.opts.Compression)
+}
+
+// EncryptBatch returns the object that is to have this key.
+func (b *Bucket) EncryptBatch(compressed []byte, databaseID, key string) ([]byte, error) {
+	return seal.Encrypt(compressed, b.opts.Ring, b.context(databaseID, key))
 }
 
 // Batches lists the batches of span, in the order of their names.

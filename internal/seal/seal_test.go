@@ -371,3 +371,45 @@ func TestNewerEnvelope(t *testing.T) {
 		t.Errorf("a newer version: %v", err)
 	}
 }
+
+// TestHalves: what is compressed before its name is known, and encrypted when it is, is
+// the object that a writer of both gives, also when writers are used again.
+func TestHalves(t *testing.T) {
+	small, large := []byte(`{"a":1}`), usersBatch()[:1<<20]
+	for name, opts := range forms(t) {
+		for round, plain := range [][]byte{small, large, small, large} {
+			object, err := halves(plain, opts)
+			if err != nil {
+				t.Fatalf("%s, round %d: %v", name, round, err)
+			}
+			if opts.Ring == nil && !bytes.Equal(object, sealed(t, plain, opts, here)) {
+				t.Errorf("%s, round %d: other bytes", name, round)
+			}
+			r, err := NewReader(bytes.NewReader(object), opts.Ring, here)
+			if err != nil {
+				t.Fatalf("%s, round %d: %v", name, round, err)
+			}
+			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, plain) {
+				t.Errorf("%s, round %d: %d bytes, %v", name, round, len(got), err)
+			}
+		}
+	}
+}
+
+func halves(plain []byte, opts Options) ([]byte, error) {
+	var compressed bytes.Buffer
+	w, err := Compress(&compressed, opts.Compression)
+	if err != nil {
+		return nil, err
+	}
+	_, err = w.Write(plain)
+	if err := errors.Join(err, w.Close(), w.Close()); err != nil {
+		return nil, err
+	}
+	if opts.Compression == Gzip {
+		if _, err := w.Write(plain); err == nil {
+			return nil, errors.New("a closed writer takes more")
+		}
+	}
+	return Encrypt(compressed.Bytes(), opts.Ring, here)
+}

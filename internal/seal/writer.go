@@ -2,16 +2,11 @@ package seal
 
 import (
 	"bufio"
-	"compress/gzip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 )
-
-// gzipLevel is the fastest level that stores a row of the README's users table
-// in less than 45 bytes: level 1 takes 51, level 6 saves 0.3 bytes more than 5
-// and costs a third of its speed.
-const gzipLevel = 5
 
 // NewWriter returns a writer that seals what is written to it into w. Close
 // completes the object, which cannot be opened before; it does not close w.
@@ -26,25 +21,48 @@ func NewWriter(w io.Writer, opts Options, c Context) (io.WriteCloser, error) {
 		stack.closers = append(stack.closers, enc)
 		w = enc
 	}
-	switch opts.Compression {
-	case Gzip:
-		gz, err := gzip.NewWriterLevel(w, gzipLevel)
-		if err != nil {
-			return nil, fmt.Errorf("seal: compress %s: %w", c.Name, err)
-		}
-		gz.OS = 255 // unknown, on every system: the same bytes everywhere
-		stack.closers = append(stack.closers, gz)
-		w = gz
-	case None:
-		pw := &plainWriter{w: w}
-		stack.closers = append(stack.closers, pw)
-		w = pw
-	default:
-		return nil, fmt.Errorf("seal: unknown compression %d", opts.Compression)
+	top, err := Compress(w, opts.Compression)
+	if err != nil {
+		return nil, err
 	}
-	stack.Writer = w
+	stack.Writer, stack.closers = top, append(stack.closers, top)
 	return &stack, nil
 }
+
+// Compress is the first half of NewWriter, for contents that have no name yet: what it
+// writes into w, once it is closed, is for Encrypt.
+func Compress(w io.Writer, how Compression) (io.WriteCloser, error) {
+	switch how {
+	case Gzip:
+		return newGzip(w), nil
+	case None:
+		return &plainWriter{w: w}, nil
+	}
+	return nil, fmt.Errorf("seal: unknown compression %d", how)
+}
+
+// Encrypt is the second half: it returns the object whose compressed contents it is
+// given. Without a ring, these are the object.
+func Encrypt(compressed []byte, ring *Ring, c Context) ([]byte, error) {
+	if ring == nil {
+		return compressed, nil
+	}
+	sealed := bytes.NewBuffer(make([]byte, 0, len(compressed)+len(compressed)/1024+encryptedMore))
+	w, err := encrypt(sealed, &ring.keys[0], c)
+	if err == nil {
+		_, err = w.Write(compressed)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("seal: encrypt %s: %w", c.Name, err)
+	}
+	return sealed.Bytes(), nil
+}
+
+// encryptedMore is ample for what encryption adds to short contents.
+const encryptedMore = 256
 
 // writeStack closes its writers from the top, once.
 type writeStack struct {

@@ -27,9 +27,9 @@ type unsaved struct {
 
 // record makes b and d the books and digests, and takes jobs that are done off the
 // queue.
-func (s *Syncer) record(ctx context.Context, b changelog.Books, d changelog.Digests, done ...changelog.Job) error {
+func (s *state) record(ctx context.Context, b changelog.Books, d changelog.Digests, done ...changelog.Job) error {
 	done = slices.Concat(s.unsaved.done, done)
-	err := s.exclusive(ctx, func() error { return s.log.Save(done, b, s.unsaved.digests, d) })
+	err := s.commit(ctx, func() error { return s.log.Save(done, b, s.unsaved.digests, d) })
 	switch {
 	case err == nil:
 		s.saved(d)
@@ -44,7 +44,7 @@ func (s *Syncer) record(ctx context.Context, b changelog.Books, d changelog.Dige
 }
 
 // keep notes what the books and the digests are now.
-func (s *Syncer) keep(b changelog.Books, d changelog.Digests) {
+func (s *state) keep(b changelog.Books, d changelog.Digests) {
 	s.books, s.digests = b, d
 	s.status.acked.Store(b.Acked)
 	s.status.confirmed.Store(b.Confirmed)
@@ -56,7 +56,7 @@ func (s *Syncer) keep(b changelog.Books, d changelog.Digests) {
 }
 
 // saved notes that the file has the books, and d.
-func (s *Syncer) saved(d changelog.Digests) {
+func (s *state) saved(d changelog.Digests) {
 	if s.unsaved.is {
 		s.event(event.DiskFreed, "there is room on the disk again; what was stored meanwhile is noted in the file")
 	}
@@ -64,7 +64,7 @@ func (s *Syncer) saved(d changelog.Digests) {
 }
 
 // noRoom notes that there is no room on the disk, and tells so once.
-func (s *Syncer) noRoom(err error) {
+func (s *state) noRoom(err error) {
 	if !s.unsaved.is {
 		s.cfg.Logger.Warn(event.DiskFull, "there is no room on the disk of the database; what is committed is uploaded, and noted in the file when there is room",
 			"path", s.cfg.Path, "error", err)
@@ -74,9 +74,9 @@ func (s *Syncer) noRoom(err error) {
 
 // claim fixes an upload in the queue. When it returns, all that the batch is going
 // to hold is on disk.
-func (s *Syncer) claim(ctx context.Context, j changelog.Job) (changelog.Job, error) {
+func (s *state) claim(ctx context.Context, j changelog.Job) (changelog.Job, error) {
 	jobs := []changelog.Job{j}
-	err := s.exclusive(ctx, func() error { return s.log.Claim(jobs) })
+	err := s.commit(ctx, func() error { return s.log.Claim(jobs) })
 	if !sqlite.IsFull(err) {
 		return jobs[0], err
 	}
@@ -89,7 +89,7 @@ func (s *Syncer) claim(ctx context.Context, j changelog.Job) (changelog.Job, err
 }
 
 // claimed finds the upload from sequence from that this session has fixed before.
-func (s *Syncer) claimed(from int64) (j changelog.Job, found bool, err error) {
+func (s *state) claimed(from int64) (j changelog.Job, found bool, err error) {
 	jobs, err := s.log.Jobs(changelog.Upload)
 	if err != nil {
 		return j, false, err
@@ -98,7 +98,7 @@ func (s *Syncer) claimed(from int64) (j changelog.Job, found bool, err error) {
 		return slices.ContainsFunc(s.unsaved.done, func(d changelog.Job) bool { return d.ID == j.ID })
 	})
 	jobs = append(jobs, s.unsaved.fixed...)
-	i := slices.IndexFunc(jobs, func(j changelog.Job) bool { return j.Epoch == s.epoch && j.From == from })
+	i := slices.IndexFunc(jobs, func(j changelog.Job) bool { return j.Epoch == s.session.epoch && j.From == from })
 	if i < 0 {
 		return j, false, nil
 	}
@@ -107,7 +107,7 @@ func (s *Syncer) claimed(from int64) (j changelog.Job, found bool, err error) {
 
 // dropUploads clears the queue of uploads of earlier sessions. Their names
 // carry an epoch that has ended; what they had stored is found by compare.
-func (s *Syncer) dropUploads(ctx context.Context) error {
+func (s *state) dropUploads(ctx context.Context) error {
 	s.unsaved.fixed = nil
 	jobs, err := s.log.Jobs(changelog.Upload)
 	if err != nil || len(jobs) == 0 {
@@ -119,7 +119,7 @@ func (s *Syncer) dropUploads(ctx context.Context) error {
 // disown is dropUploads for a session that is about to take an epoch behind that of
 // stored. Uploads under a later one have stored, if anything, what no manifest names:
 // that is deleted when the history has the same.
-func (s *Syncer) disown(ctx context.Context, stored remote.Stored) error {
+func (s *state) disown(ctx context.Context, stored remote.Stored) error {
 	jobs, err := s.log.Jobs(changelog.Upload)
 	if err != nil {
 		return err
@@ -132,25 +132,17 @@ func (s *Syncer) disown(ctx context.Context, stored remote.Stored) error {
 		}
 	}
 	if len(orphans) > 0 {
-		if err := s.exclusive(ctx, func() error { return s.log.Claim(orphans) }); err != nil && !sqlite.IsFull(err) {
+		if err := s.commit(ctx, func() error { return s.log.Claim(orphans) }); err != nil && !sqlite.IsFull(err) {
 			return err
 		}
 	}
 	return s.dropUploads(ctx)
 }
 
-// exclusive runs fn, which makes a commit of our own, while the database's writer
-// stands back. The wait for another program's lock ends with ctx.
-func (s *Syncer) exclusive(ctx context.Context, fn func() error) error {
-	release, err := s.cfg.StandBack(ctx)
-	if err != nil {
-		return err
+// setBooks replaces the books, if they differ.
+func (s *state) setBooks(ctx context.Context, b changelog.Books) error {
+	if b == s.books {
+		return nil
 	}
-	defer release()
-	stop := s.log.Watch(ctx)
-	defer stop()
-	if err = fn(); ctx.Err() != nil && sqlite.Stopped(err) {
-		return context.Cause(ctx)
-	}
-	return err
+	return s.record(ctx, b, s.digests)
 }

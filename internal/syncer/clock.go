@@ -1,9 +1,8 @@
 package syncer
 
 import (
-	"time"
-
 	"github.com/driftdb/driftdb-go/internal/event"
+	"time"
 )
 
 // Times of changes are those of this machine's clock, and are only looked for, never
@@ -15,13 +14,13 @@ const skew = 5 * time.Minute
 
 // compareClocks tells, once a session, when this machine's clock and the store's
 // differ.
-func (s *Syncer) compareClocks() {
-	store, machine, known := s.manifest.Clocks()
+func (e *epoch) compareClocks() {
+	store, machine, known := e.manifest.Clocks()
 	ahead := machine.Sub(store)
-	if !known || s.skewed || ahead.Abs() <= skew {
+	if !known || e.skewed || ahead.Abs() <= skew {
 		return
 	}
-	s.skewed = true
-	s.cfg.Logger.Warn(event.ClockDiffers, "this machine's clock and the store's differ: set the one that is wrong. A restore to a time goes by this machine's, which changes are stamped with, and Retention by the store's",
+	e.skewed = true
+	e.cfg.Logger.Warn(event.ClockDiffers, "this machine's clock and the store's differ: set the one that is wrong. A restore to a time goes by this machine's, which changes are stamped with, and Retention by the store's",
 		"clock", machine.UTC(), "store", store.UTC(), "ahead", ahead)
 }

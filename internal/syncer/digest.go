@@ -22,15 +22,15 @@ import (
 // the file holds. A restore that would have to cross the gap finds the same difference
 // and fails, so nothing wrong is ever handed over; whoever is told can look for the
 // cause.
-func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, f *fixed) error {
-	found, mismatch, err := s.examine(ctx, c, f)
+func (p *snapshotter) sum(ctx context.Context, c *sqlite.Conn, f *fixed) error {
+	found, mismatch, err := p.examine(ctx, c, f)
 	if err != nil {
 		return err
 	}
 	f.snap.Digests = found.Digests
 	if mismatch != nil {
-		s.status.mismatches.Add(1)
-		s.cfg.Logger.Error(event.DigestMismatch, "the file does not hold what the log says; the snapshot has what the file holds, and points between the last snapshot and this one may not be restorable",
+		p.status.mismatches.Add(1)
+		p.cfg.Logger.Error(event.DigestMismatch, "the file does not hold what the log says; the snapshot has what the file holds, and points between the last snapshot and this one may not be restorable",
 			"sequence", f.snap.Sequence, "error", mismatch)
 	}
 	for table, sum := range f.logged {
@@ -39,13 +39,6 @@ func (s *Syncer) sum(ctx context.Context, c *sqlite.Conn, f *fixed) error {
 		}
 	}
 	return nil
-}
-
-// loggedAt is what the log says of the tables as they are after sequence, which the
-// bucket may not have yet.
-func (s *Syncer) loggedAt(sequence int64) (digest.Set, error) {
-	logged, barrier := maps.Clone(s.digests.Known), int64(0)
-	return logged, s.follow(sequence, s.books.Acked, &barrier, logged)
 }
 
 // vouches says that the log knows of every table what it holds.
@@ -61,41 +54,41 @@ func vouches(logged, found digest.Set) bool {
 // adopt adds to what is known now the digests of a snapshot, which were true after
 // sequence, and makes b the books. Where both know a table they agree, or the snapshot
 // would not have been stored.
-func (s *Syncer) adopt(ctx context.Context, b changelog.Books, found digest.Set, sequence int64) error {
+func (p *snapshotter) adopt(ctx context.Context, b changelog.Books, found digest.Set, sequence int64) error {
 	known, barrier := maps.Clone(found), int64(0)
 	if b.Acked > sequence {
-		if err := s.follow(b.Acked, sequence, &barrier, known); err != nil {
+		if err := p.follow(b.Acked, sequence, &barrier, known); err != nil {
 			return err
 		}
 	}
-	maps.Copy(known, s.digests.Known)
-	return s.record(ctx, b, changelog.Digests{Known: known, Told: s.digests.Told})
+	maps.Copy(known, p.digests.Known)
+	return p.record(ctx, b, changelog.Digests{Known: known, Told: p.digests.Told})
 }
 
 // distrust forgets what the log says of tables that hold something else, and the next
 // snapshot is stored as it is. What the batches behind that tell of those tables would
 // contradict it otherwise. No upload is fixed, whose batch would tell something else
 // than before.
-func (s *Syncer) distrust(ctx context.Context, tables []string) error {
-	known := maps.Clone(s.digests.Known)
+func (p *snapshotter) distrust(ctx context.Context, tables []string) error {
+	known := maps.Clone(p.digests.Known)
 	for _, table := range tables {
 		delete(known, table)
 	}
-	return s.record(ctx, s.books, changelog.Digests{Known: known, Told: s.digests.Told})
+	return p.record(ctx, p.books, changelog.Digests{Known: known, Told: p.digests.Told})
 }
 
 // rescan computes the digests of tables of which none is known, such as those
 // that were altered. It reads them as they are now and takes the sums back to
 // what the bucket has. Jobs that are fixed must be done first: what they tell
 // of digests is fixed as well.
-func (s *Syncer) rescan(ctx context.Context) (err error) {
-	if !s.unsummed || s.books.BarrierOpen() {
+func (p *snapshotter) rescan(ctx context.Context) (err error) {
+	if !p.unsummed || p.books.BarrierOpen() {
 		return nil
 	}
-	if jobs, err := s.log.Jobs(changelog.Upload); err != nil || len(jobs) > 0 {
+	if jobs, err := p.log.Jobs(changelog.Upload); err != nil || len(jobs) > 0 {
 		return err
 	}
-	c, err := s.cfg.Reader()
+	c, err := p.cfg.Reader()
 	if err != nil {
 		return err
 	}
@@ -103,28 +96,28 @@ func (s *Syncer) rescan(ctx context.Context) (err error) {
 	if err := c.Exec("BEGIN"); err != nil {
 		return err
 	}
-	found, err := scan.Missing(ctx, c, s.digests.Known)
+	found, err := scan.Missing(ctx, c, p.digests.Known)
 	if err != nil {
 		return err
 	}
-	err = s.back(changelog.View(c), found)
+	err = p.back(changelog.View(c), found)
 	if errors.Is(err, digest.ErrIrreversible) {
 		return nil // when that has been sent, there will be another round
 	}
 	if err != nil {
-		return fmt.Errorf("take digests back to sequence %d: %w", s.books.Acked, err)
+		return fmt.Errorf("take digests back to sequence %d: %w", p.books.Acked, err)
 	}
-	s.unsummed = false
+	p.unsummed = false
 	if len(found) == 0 {
 		return nil
 	}
-	maps.Copy(found, s.digests.Known)
-	return s.record(ctx, s.books, changelog.Digests{Known: found, Told: s.digests.Told})
+	maps.Copy(found, p.digests.Known)
+	return p.record(ctx, p.books, changelog.Digests{Known: found, Told: p.digests.Told})
 }
 
 // back takes found from the end of the log back to what the bucket has.
-func (s *Syncer) back(log *changelog.Log, found digest.Set) error {
-	return log.Each(s.books.Acked+1, func(t changelog.Transaction) error {
+func (p *snapshotter) back(log *changelog.Log, found digest.Set) error {
+	return log.Each(p.books.Acked+1, func(t changelog.Transaction) error {
 		return log.Entries(t, func(_ int64, e *change.Entry) error { return found.Revert(e) })
 	})
 }

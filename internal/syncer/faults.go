@@ -9,7 +9,6 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -29,8 +28,8 @@ type earlier struct {
 
 // earlier reads the manifest. A log that does not begin with the first change, or that
 // begins with a barrier, leads to nothing without a snapshot.
-func (s *Syncer) earlier() (e earlier) {
-	m := s.manifest.Manifest
+func (p *snapshotter) earlier() (e earlier) {
+	m := p.epoch.current().Manifest
 	if m == nil {
 		return e
 	}
@@ -55,7 +54,7 @@ func (e earlier) unknown(found check.Report) []check.Fault {
 // examine reads all of a fixed state: the digests of its tables, and what is wrong with
 // them, which becomes part of the snapshot. All is checked where the log does not
 // vouch for the tables. Damage that the bucket does not have is an ErrMalformed.
-func (s *Syncer) examine(ctx context.Context, c *sqlite.Conn, f *fixed) (found check.Report, mismatch error, err error) {
+func (p *snapshotter) examine(ctx context.Context, c *sqlite.Conn, f *fixed) (found check.Report, mismatch error, err error) {
 	o := check.Options{After: f.before.snap.CheckedThrough}
 	size, err := c.Int("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
 	if err != nil {
@@ -90,20 +89,4 @@ func differ(logged digest.Set, found check.Report) error {
 		}
 	}
 	return readable.Compare(found.Digests)
-}
-
-// tellFaults tells of what is wrong with the newest snapshot, when that has changed.
-func (s *Syncer) tellFaults(newest remote.Snapshot) {
-	list := check.List(newest.Faults)
-	told := s.status.faults.Load()
-	if told != nil && slices.Equal(*told, list) || told == nil && len(list) == 0 {
-		return
-	}
-	s.status.faults.Store(&list)
-	if len(list) == 0 {
-		s.event(event.FaultsGone, "the faults of the database are gone", "sequence", newest.Sequence)
-		return
-	}
-	s.cfg.Logger.Warn(event.FaultsFound, "the database has faults of its own; its backup has them, too, and so will what is restored from it; driftdb status lists them",
-		"sequence", newest.Sequence, "faults", list)
 }

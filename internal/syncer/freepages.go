@@ -18,7 +18,7 @@ const fewFree = 16
 // wipe overwrites the free pages of the copy with zeros. A damaged list of free pages
 // may name some that are in use, so only pages that no b-tree has are overwritten, and
 // none if the list is not what it has to be.
-func (v *copied) wipe() error {
+func (v *copySource) wipe() error {
 	free, size, err := freePages(v.c)
 	if err != nil || len(free) == 0 {
 		return err

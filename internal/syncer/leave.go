@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
 // Leave sends what is left, and lets the manifest say that this session has ended and
@@ -25,16 +23,6 @@ func (s *Syncer) Leave(ctx context.Context) error {
 
 // ErrUnsent says that the bucket does not have all that was committed.
 var ErrUnsent = errors.New("not confirmed in the bucket yet; they are in the file, and sent after the next Open")
-
-// releaseName says in the manifest that this session stores no more changes, if all of
-// them are confirmed. A snapshot that is under way is given up.
-func (s *Syncer) releaseName(ctx context.Context) error {
-	done := s.books.Confirmed == s.books.Acked && s.books.Acked == s.cfg.Sequence()
-	if s.epoch == 0 || s.manifest.Released || !done {
-		return nil
-	}
-	return s.confirm(ctx, func(m *remote.Manifest) { m.Released = true })
-}
 
 // NoteSilence remembers in the file whether the bucket has been silent, for the sessions
 // that come within a few minutes.

@@ -41,25 +41,39 @@ func (a ailment) waits() bool { return a.err != nil && time.Now().Before(a.next)
 // left is how long that is.
 func (a ailment) left() time.Duration { return max(time.Until(a.next), time.Millisecond) }
 
+// ailing is why no snapshot can be stored, or nil.
+func (p *snapshotter) ailing() error { return p.ailment.err }
+
+// refused is ailing while it is too early to look again.
+func (p *snapshotter) refused() error {
+	if p.ailment.waits() {
+		return p.ailment.err
+	}
+	return nil
+}
+
+// patience is how long it is until then.
+func (p *snapshotter) patience() time.Duration { return p.ailment.left() }
+
 // examined notes how the attempt to fix a state of the database has ended.
-func (s *Syncer) examined(err error) error {
+func (p *snapshotter) examined(err error) error {
 	if sqlite.IsNotDatabase(err) && !errors.Is(err, ErrMalformed) {
 		err = fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	switch {
 	case err == nil:
-		s.ailment = ailment{}
+		p.ailment = ailment{}
 	case errors.Is(err, ErrMalformed):
-		s.ailment = s.ailment.again(err, s.cfg.Interval, maxAilment)
+		p.ailment = p.ailment.again(err, p.cfg.Interval, maxAilment)
 	}
 	return err
 }
 
 // failing notes that a task has failed with err.
-func (s *Syncer) failing(err error) error {
-	err = s.examined(err)
+func (p *snapshotter) failing(err error) error {
+	err = p.examined(err)
 	if !errors.Is(err, ErrMalformed) {
-		s.ailment = s.ailment.again(err, s.cfg.Interval, maxSetback)
+		p.ailment = p.ailment.again(err, p.cfg.Interval, maxSetback)
 	}
 	return err
 }

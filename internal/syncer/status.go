@@ -4,11 +4,24 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
+
+type status struct {
+	running                          atomic.Bool
+	acked, confirmed, synced, errors atomic.Int64
+	lastSync, lastSnapshot           atomic.Int64 // Unix ms
+	lastErr                          atomic.Pointer[error]
+	barrier                          atomic.Int64 // the last one, if it is open; else 0
+	fenced, mine, behind             atomic.Bool
+	mismatches                       atomic.Int64
+	faults                           atomic.Pointer[[]string]
+}
 
 // Status is a view of the engine for metrics. It touches neither disk nor
 // network.
@@ -48,7 +61,7 @@ func millis(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
-func (s *Syncer) event(kind event.Kind, msg string, args ...any) {
+func (s *state) event(kind event.Kind, msg string, args ...any) {
 	s.cfg.Logger.Info(kind, msg, args...)
 }
 
@@ -82,15 +95,18 @@ func failure(err error) event.Kind {
 	return event.SyncFailed
 }
 
-// tellRefused tells of objects that stand where the history would go on, and are no
-// part of it. A few are enough to know that somebody else writes into the folder.
-func (s *Syncer) tellRefused(refused []remote.Refusal) {
-	const most = 3
-	for _, r := range refused[:min(len(refused), most)] {
-		s.cfg.Logger.Warn(event.ObjectRefused, "the bucket has an object that is named like a batch and is no part of the history; it is passed over",
-			"key", r.Key, "error", r.Why)
+// tellFaults tells of what is wrong with the newest snapshot, when that has changed.
+func (s *state) tellFaults(newest remote.Snapshot) {
+	list := check.List(newest.Faults)
+	told := s.status.faults.Load()
+	if told != nil && slices.Equal(*told, list) || told == nil && len(list) == 0 {
+		return
 	}
-	if more := len(refused) - most; more > 0 {
-		s.cfg.Logger.Warn(event.ObjectRefused, "there are more objects that are named like batches and are no part of the history", "count", more)
+	s.status.faults.Store(&list)
+	if len(list) == 0 {
+		s.event(event.FaultsGone, "the faults of the database are gone", "sequence", newest.Sequence)
+		return
 	}
+	s.cfg.Logger.Warn(event.FaultsFound, "the database has faults of its own; its backup has them, too, and so will what is restored from it; driftdb status lists them",
+		"sequence", newest.Sequence, "faults", list)
 }

@@ -35,24 +35,20 @@ type task struct {
 // errDropped says that a task was interrupted: nobody waits for what it does.
 var errDropped = errors.New("the snapshot was given up")
 
-// start fixes a state of the database, sends what the log holds up to it, and starts
-// a task, which does not outlive parent.
-func (s *Syncer) start(ctx, parent context.Context) error {
-	f, err := s.fix()
+// start fixes a state of the database, and starts a task, which does not outlive parent.
+func (p *snapshotter) start(ctx, parent context.Context) error {
+	f, err := p.fix(ctx)
 	if err != nil {
-		return s.examined(err)
+		return err
 	}
-	if err := s.upload(ctx, f.snap.Sequence); err != nil {
-		return errors.Join(err, f.conn.Close())
-	}
-	t := &task{parent: parent, done: make(chan struct{}), state: f, sent: s.books.BytesSince}
-	t.ctx, t.cancel = s.bound(parent)
-	s.task = t
+	t := &task{parent: parent, done: make(chan struct{}), state: f, sent: p.books.BytesSince}
+	t.ctx, t.cancel = p.bound(parent)
+	p.task = t
 	go func() {
-		defer s.Wake()
+		defer p.Wake()
 		defer close(t.done)
 		defer t.cancel()
-		if t.err = s.makeSnapshot(t.ctx, f); t.err != nil && t.ctx.Err() != nil {
+		if t.err = p.makeSnapshot(t.ctx, f); t.err != nil && t.ctx.Err() != nil {
 			t.err = errDropped
 		}
 	}()
@@ -61,8 +57,8 @@ func (s *Syncer) start(ctx, parent context.Context) error {
 
 // makeSnapshot is what a task's goroutine does. It stores nothing if the file does not
 // hold what the log says.
-func (s *Syncer) makeSnapshot(ctx context.Context, f *fixed) (err error) {
-	v, err := s.picture(ctx, f)
+func (p *snapshotter) makeSnapshot(ctx context.Context, f *fixed) (err error) {
+	v, err := p.picture(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -70,8 +66,8 @@ func (s *Syncer) makeSnapshot(ctx context.Context, f *fixed) (err error) {
 	if len(f.differs) > 0 {
 		return nil
 	}
-	err = s.store(ctx, v, &f.snap, func(at int64) string {
-		return remote.SnapshotKey(s.cfg.Bucket.Name(), s.log.Identity().NodeID, at)
+	err = p.store(ctx, v, &f.snap, func(at int64) string {
+		return remote.SnapshotKey(p.cfg.Bucket.Name(), p.log.Identity().NodeID, at)
 	})
 	if err != nil {
 		err = fmt.Errorf("store a snapshot: %w", err)
@@ -92,6 +88,17 @@ func (t *task) ended() bool {
 	}
 }
 
+// isNamed says whether the manifest names the snapshot of t.
+func (t *task) isNamed() bool { return t != nil && t.named }
+
+// snapshotOf is the snapshot that the manifest names, if it has all up to sequence.
+func (t *task) snapshotOf(sequence int64) (snap remote.Snapshot) {
+	if t.isNamed() && t.state.snap.Sequence >= sequence {
+		snap = t.state.snap
+	}
+	return snap
+}
+
 // wait returns when the task has ended or ctx does. Who has started it waits for its
 // end in any case: with ctx it ends, too.
 func (t *task) wait(ctx context.Context) error {
@@ -109,65 +116,65 @@ func (t *task) wait(ctx context.Context) error {
 
 // drop interrupts a task that belongs to a history which this session does not go on
 // with. What it may have stored is garbage: no manifest names it.
-func (s *Syncer) drop() {
-	if s.task != nil {
-		s.task.dropped = true
-		s.task.cancel()
+func (p *snapshotter) drop() {
+	if p.task != nil {
+		p.task.dropped = true
+		p.task.cancel()
 	}
 }
 
 // finish ends a task whose goroutine has ended: the manifest names its snapshot. If
 // that fails, the next round tries again.
-func (s *Syncer) finish(ctx context.Context) error {
-	t := s.task
+func (p *snapshotter) finish(ctx context.Context) error {
+	t := p.task
 	switch {
 	case !t.ended():
 		return nil
 	case t.dropped, errors.Is(t.err, errDropped):
-		s.task = nil
+		p.task = nil
 		return nil
 	case t.err != nil:
-		s.task = nil
-		return s.failing(t.err)
+		p.task = nil
+		return p.failing(t.err)
 	case len(t.state.differs) > 0:
-		s.task = nil
-		return s.distrust(ctx, t.state.differs)
+		p.task = nil
+		return p.distrust(ctx, t.state.differs)
 	}
-	if err := s.name(ctx, t); err != nil {
+	if err := p.name(ctx, t); err != nil {
 		return err
 	}
-	s.task, s.ailment = nil, ailment{}
+	p.task, p.ailment = nil, ailment{}
 	snap := t.state.snap
-	s.status.lastSnapshot.Store(snap.Time)
-	s.event(event.SnapshotStored, "stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
+	p.status.lastSnapshot.Store(snap.Time)
+	p.event(event.SnapshotStored, "stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
 	return nil
 }
 
 // name lets the manifest name a snapshot that is stored. If a barrier came after its
 // state, the manifest confirms no more than what can be restored without another
 // snapshot.
-func (s *Syncer) name(ctx context.Context, t *task) error {
+func (p *snapshotter) name(ctx context.Context, t *task) error {
 	snap := &t.state.snap
-	if err := s.settle(ctx); err != nil { // first: it may turn out to be named already
+	if err := p.epoch.settle(ctx); err != nil { // first: it may turn out to be named already
 		return err
 	}
-	to := remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}
-	if s.books.Barrier > snap.Sequence {
+	to := remote.Position{Sequence: p.books.Acked, Chain: p.books.Chain}
+	if p.books.Barrier > snap.Sequence {
 		to = remote.Position{Sequence: snap.Sequence, Chain: snap.Chain}
-		if m := s.manifest; m.LatestSequence > to.Sequence {
+		if m := p.epoch.current(); m.LatestSequence > to.Sequence {
 			to = remote.Position{Sequence: m.LatestSequence, Chain: m.ChainHead}
 		}
 	}
-	earliest, err := s.log.Earliest(snap.Sequence, to.Sequence)
+	earliest, err := p.log.Earliest(snap.Sequence, to.Sequence)
 	if err != nil {
 		return err
 	}
-	beyond, err := s.log.Earliest(to.Sequence, s.books.Acked)
+	beyond, err := p.log.Earliest(to.Sequence, p.books.Acked)
 	if err != nil {
 		return err
 	}
-	since := max(s.books.BytesSince-t.sent, 0)
-	err = s.confirm(ctx, func(m *remote.Manifest) {
+	since := max(p.books.BytesSince-t.sent, 0)
+	err = p.epoch.confirm(ctx, func(m *remote.Manifest) {
 		m.LatestSequence, m.ChainHead, m.Earliest = to.Sequence, to.Chain, told(earliest)
 		if !slices.ContainsFunc(m.Snapshots, func(s remote.Snapshot) bool { return s.Key == snap.Key }) {
 			m.AddSnapshot(*snap)
@@ -176,8 +183,8 @@ func (s *Syncer) name(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
-	*snap, t.named = s.manifest.Snapshots[len(s.manifest.Snapshots)-1], true
-	b := s.books
+	*snap, t.named = p.epoch.current().Snapshots[len(p.epoch.current().Snapshots)-1], true
+	b := p.books
 	b.BytesSince, b.Earliest = since, min(b.Earliest, beyond)
-	return s.adopt(ctx, b, snap.Digests, snap.Sequence)
+	return p.adopt(ctx, b, snap.Digests, snap.Sequence)
 }

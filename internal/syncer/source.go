@@ -14,8 +14,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// view is one state of the database: what a snapshot stores.
-type view interface {
+// source is one state of the database: what a snapshot stores.
+type source interface {
 	// Conn is a connection that sees the state and changes nothing. Nobody uses
 	// it while the file is read.
 	Conn() *sqlite.Conn
@@ -28,8 +28,8 @@ type view interface {
 
 // pin returns a connection that sees the database as it is now until it is closed,
 // and the sequence of the last change in it.
-func (s *Syncer) pin() (*sqlite.Conn, int64, error) {
-	c, err := s.cfg.Reader()
+func (p *snapshotter) pin() (*sqlite.Conn, int64, error) {
+	c, err := p.cfg.Reader()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -41,10 +41,10 @@ func (s *Syncer) pin() (*sqlite.Conn, int64, error) {
 	return c, sequence, nil
 }
 
-// view returns the state that c sees: as a copy beside the database, or, if that has
+// source returns the state that c sees: as a copy beside the database, or, if that has
 // no room, live. It takes c over.
-func (s *Syncer) view(ctx context.Context, c *sqlite.Conn) (view, error) {
-	v, err := copyView(ctx, c, s.cfg.Path)
+func (p *snapshotter) source(ctx context.Context, c *sqlite.Conn) (source, error) {
+	v, err := newCopySource(ctx, c, p.cfg.Path)
 	if err == nil {
 		err = c.Exec("COMMIT")
 		c.ReleaseCheckpoints(ctx)
@@ -56,9 +56,9 @@ func (s *Syncer) view(ctx context.Context, c *sqlite.Conn) (view, error) {
 	if !noRoom(err) {
 		return nil, errors.Join(fmt.Errorf("copy the database for a snapshot: %w", err), c.Close())
 	}
-	s.cfg.Logger.Warn(event.SnapshotUncopied, "there is no room for a copy of the database, so the snapshot is sent as it is read: the WAL grows until it is stored, and a broken upload starts again",
-		"folder", filepath.Dir(s.cfg.Path), "error", err)
-	return live{c}, nil
+	p.cfg.Logger.Warn(event.SnapshotUncopied, "there is no room for a copy of the database, so the snapshot is sent as it is read: the WAL grows until it is stored, and a broken upload starts again",
+		"folder", filepath.Dir(p.cfg.Path), "error", err)
+	return liveSource{c}, nil
 }
 
 // begin opens the view that c has until it is closed.
@@ -69,23 +69,23 @@ func begin(c *sqlite.Conn) (sequence int64, err error) {
 	return changelog.Last(c) // the first read is what fixes the state
 }
 
-// live is the state that a read transaction sees. Its file has our tables in
+// liveSource is the state that a read transaction sees. Its file has our tables in
 // it; a restore drops them.
-type live struct{ c *sqlite.Conn }
+type liveSource struct{ c *sqlite.Conn }
 
-func (v live) Conn() *sqlite.Conn { return v.c }
-func (v live) Close() error       { return v.c.Close() }
+func (v liveSource) Conn() *sqlite.Conn { return v.c }
+func (v liveSource) Close() error       { return v.c.Close() }
 
-func (v live) File(ctx context.Context) (io.ReadCloser, error) { return v.c.Pages(ctx) }
+func (v liveSource) File(ctx context.Context) (io.ReadCloser, error) { return v.c.Pages(ctx) }
 
-// copied is a copy of the state, without our tables, in a folder of its own.
-type copied struct {
+// copySource is a copy of the state, without our tables, in a folder of its own.
+type copySource struct {
 	c    *sqlite.Conn
 	work *dbfile.Work
 }
 
-// copyView copies what c sees of the database at path.
-func copyView(ctx context.Context, c *sqlite.Conn, path string) (v *copied, err error) {
+// newCopySource copies what c sees of the database at path.
+func newCopySource(ctx context.Context, c *sqlite.Conn, path string) (v *copySource, err error) {
 	if err := checkRoom(c, filepath.Dir(path)); err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func copyView(ctx context.Context, c *sqlite.Conn, path string) (v *copied, err 
 	if err != nil {
 		return nil, err
 	}
-	v = &copied{work: work}
+	v = &copySource{work: work}
 	if err = c.Copy(ctx, work.Path(), nil); err == nil {
 		err = v.open(c)
 	}
@@ -106,7 +106,7 @@ func copyView(ctx context.Context, c *sqlite.Conn, path string) (v *copied, err 
 // open makes the copy of a WAL database, which says that it is one, a file on
 // its own, and takes our tables out. Nobody needs what a crash would leave of
 // it. The copy's connection has what source has.
-func (v *copied) open(source *sqlite.Conn) (err error) {
+func (v *copySource) open(source *sqlite.Conn) (err error) {
 	v.c, err = sqlite.Open(v.work.Path(), sqlite.Options{
 		MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff, OnConnect: source.OnConnect(),
 	})
@@ -122,13 +122,13 @@ func (v *copied) open(source *sqlite.Conn) (err error) {
 	return v.c.Exec("PRAGMA query_only=ON")
 }
 
-func (v *copied) Conn() *sqlite.Conn { return v.c }
+func (v *copySource) Conn() *sqlite.Conn { return v.c }
 
 // File opens the copy beside SQLite, whose locks on it end when that is closed:
 // nobody else knows of the file, so they guard nothing.
-func (v *copied) File(context.Context) (io.ReadCloser, error) { return os.Open(v.work.Path()) }
+func (v *copySource) File(context.Context) (io.ReadCloser, error) { return os.Open(v.work.Path()) }
 
-func (v *copied) Close() error {
+func (v *copySource) Close() error {
 	var err error
 	if v.c != nil {
 		err = v.c.Close()

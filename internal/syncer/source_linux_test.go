@@ -21,7 +21,7 @@ import (
 
 // viewed is a database with a log, of some MiB, and a syncer that knows enough
 // of it to look at it.
-func viewed(t *testing.T, dir string, mib int) (s *Syncer, c *sqlite.Conn, warnings *bytes.Buffer) {
+func viewed(t *testing.T, dir string, mib int) (s *snapshotter, c *sqlite.Conn, warnings *bytes.Buffer) {
 	t.Helper()
 	path := filepath.Join(dir, "app.sqlite")
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{})
@@ -41,26 +41,26 @@ func viewed(t *testing.T, dir string, mib int) (s *Syncer, c *sqlite.Conn, warni
 		}
 	}
 	warnings = new(bytes.Buffer)
-	return &Syncer{cfg: Config{
+	return &snapshotter{state: &state{cfg: Config{
 		Path: path, Logger: event.To(slog.NewTextHandler(warnings, nil)),
 		Reader: func() (*sqlite.Conn, error) {
 			return new(sqlite.Driver).Open(path, sqlite.Options{QueryOnly: true, MustExist: true})
 		},
-	}}, c, warnings
+	}}}, c, warnings
 }
 
 // look is a view of the database as it is now.
-func look(ctx context.Context, s *Syncer) (view, error) {
+func look(ctx context.Context, s *snapshotter) (source, error) {
 	c, _, err := s.pin()
 	if err != nil {
 		return nil, err
 	}
-	return s.view(ctx, c)
+	return s.source(ctx, c)
 }
 
-// wantView checks that v stays the database as it was, whatever c writes, and
+// wantSource checks that v stays the database as it was, whatever c writes, and
 // that its file can be read again from the start.
-func wantView(t *testing.T, v view, s *Syncer, c *sqlite.Conn) {
+func wantSource(t *testing.T, v source, s *snapshotter, c *sqlite.Conn) {
 	t.Helper()
 	before, err := dbtest.Dump(s.cfg.Path)
 	if err != nil {
@@ -70,7 +70,7 @@ func wantView(t *testing.T, v view, s *Syncer, c *sqlite.Conn) {
 		t.Fatal(err)
 	}
 	if n, err := v.Conn().Int("SELECT count(*) FROM b WHERE data = 'later'"); err != nil || n != 0 {
-		t.Errorf("the view has %d rows of later (%v)", n, err)
+		t.Errorf("the source has %d rows of later (%v)", n, err)
 	}
 	var sums [2][32]byte
 	file := filepath.Join(t.TempDir(), "stored.sqlite")
@@ -106,24 +106,24 @@ func wantView(t *testing.T, v view, s *Syncer, c *sqlite.Conn) {
 	}
 }
 
-// TestViewCopy: with room, the view is a copy without our tables.
-func TestViewCopy(t *testing.T) {
+// TestSourceCopy: with room, the source is a copy without our tables.
+func TestSourceCopy(t *testing.T) {
 	s, c, warnings := viewed(t, t.TempDir(), 3)
 	v, err := look(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := v.(*copied); !ok || warnings.Len() > 0 {
-		t.Errorf("the view is %T: %s", v, warnings)
+	if _, ok := v.(*copySource); !ok || warnings.Len() > 0 {
+		t.Errorf("the source is %T: %s", v, warnings)
 	}
 	if n, err := v.Conn().Int(`SELECT count(*) FROM sqlite_schema WHERE name LIKE '\_driftdb%' ESCAPE '\'`); err != nil || n != 0 {
 		t.Errorf("%d of our tables are in the copy (%v)", n, err)
 	}
-	wantView(t, v, s, c)
+	wantSource(t, v, s, c)
 }
 
-// TestViewWithoutRoom: the disk has less room than a copy needs.
-func TestViewWithoutRoom(t *testing.T) {
+// TestSourceWithoutRoom: the disk has less room than a copy needs.
+func TestSourceWithoutRoom(t *testing.T) {
 	dir := mounttest.Disk(t, "size=32m")
 	if dir == "" {
 		return
@@ -134,15 +134,15 @@ func TestViewWithoutRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := v.(live); !ok || !strings.Contains(warnings.String(), "level=WARN") {
-		t.Errorf("the view is %T: %s", v, warnings)
+	if _, ok := v.(liveSource); !ok || !strings.Contains(warnings.String(), "level=WARN") {
+		t.Errorf("the source is %T: %s", v, warnings)
 	}
-	wantView(t, v, s, c)
+	wantSource(t, v, s, c)
 }
 
-// TestViewFullDisk: there seems to be room, but the copy finds none: the file
+// TestSourceFullDisk: there seems to be room, but the copy finds none: the file
 // system has no place for another file.
-func TestViewFullDisk(t *testing.T) {
+func TestSourceFullDisk(t *testing.T) {
 	dir := mounttest.Disk(t, "size=400m,nr_inodes=4") // its folder, the database, -wal, -shm
 	if dir == "" {
 		return
@@ -153,10 +153,10 @@ func TestViewFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := v.(live); !ok || !strings.Contains(warnings.String(), "no space") {
-		t.Errorf("the view is %T: %s", v, warnings)
+	if _, ok := v.(liveSource); !ok || !strings.Contains(warnings.String(), "no space") {
+		t.Errorf("the source is %T: %s", v, warnings)
 	}
-	wantView(t, v, s, c)
+	wantSource(t, v, s, c)
 }
 
 // TestCopyFullDisk: a copy that runs full says so.

@@ -1,0 +1,134 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/remote"
+)
+
+// compactor keeps the bucket small: it merges small batches, and deletes what nobody
+// needs any more.
+type compactor struct {
+	*state
+	epoch *epoch
+
+	candidates []candidate     // what this session has stored and may merge
+	spare      string          // the batch that its first one has taken the place of: the next session deletes it
+	deleteNext time.Time       // when merged batches may next be deleted, by the monotonic clock
+	undone     map[string]bool // why chores fail, as told
+}
+
+// mergeCount batches that each take less than mergeBelow bytes are merged into
+// one; as many merged ones are merged again. Each entry is so rewritten a few
+// times at most, and a restore has few objects to ask for.
+const (
+	mergeCount = 64
+	mergeBelow = 256 << 10
+)
+
+// candidate is a batch of this session that may be merged.
+type candidate struct {
+	remote.Batch
+	tier int // how often its contents have been merged
+}
+
+// remember adds a batch to those that may be merged. A large one parts those
+// before it from those after it.
+func (c *compactor) remember(p candidate) {
+	c.forget()
+	if p.Size >= mergeBelow {
+		c.candidates = nil
+		return
+	}
+	c.candidates = append(c.candidates, p)
+}
+
+// forget leaves out what was stored under another epoch: the history may not have it.
+func (c *compactor) forget() {
+	c.candidates = slices.DeleteFunc(c.candidates, func(p candidate) bool {
+		return p.Epoch != c.session.epoch || p.NodeID != c.session.node
+	})
+}
+
+// mergeable finds the candidates that are to become one: the oldest of the newest
+// tier, when there are enough. Only what a manifest has confirmed is merged:
+// until then it is not certain to be part of the history.
+func (c *compactor) mergeable() (from, to int, found bool) {
+	c.forget()
+	to = len(c.candidates)
+	for to > 0 && c.candidates[to-1].To > c.books.Confirmed {
+		to--
+	}
+	from = to
+	for from > 0 && c.candidates[from-1].tier == c.candidates[to-1].tier {
+		from--
+	}
+	return from, from + mergeCount, to-from >= mergeCount
+}
+
+// merge makes one batch of many small ones. These are deleted when nobody who
+// has listed them can still be reading.
+func (c *compactor) merge(ctx context.Context) error {
+	for {
+		from, to, found := c.mergeable()
+		if !found {
+			return nil
+		}
+		parts := make([]remote.Batch, to-from)
+		jobs := make([]changelog.Job, to-from)
+		due := c.epoch.current().Now().Add(remote.Grace).UnixMilli()
+		for i, p := range c.candidates[from:to] {
+			parts[i] = p.Batch
+			jobs[i] = changelog.Job{Kind: changelog.Delete, Epoch: p.Epoch, From: p.From, To: p.To, Object: remote.BatchKey(c.cfg.Bucket.Name(), p.Batch), Due: due}
+		}
+		whole, err := c.cfg.Bucket.Merge(ctx, c.log.Identity().DatabaseID, parts)
+		if errors.Is(err, remote.ErrTaken) {
+			c.candidates = c.candidates[from+1:] // another range has another name
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.commit(ctx, func() error { return c.log.Claim(jobs) }); err != nil {
+			return err
+		}
+		rest := slices.Clone(c.candidates[to:])
+		merged := candidate{whole, c.candidates[from].tier + 1}
+		c.candidates = c.candidates[:from]
+		for _, p := range append([]candidate{merged}, rest...) {
+			c.remember(p)
+		}
+		c.event(event.BatchesMerged, "merged batches", "count", len(parts), "from", whole.From, "to", whole.To, "bytes", whole.Size)
+	}
+}
+
+// chore runs a part of tidying up. None depends on another one. That it fails is told
+// once for each cause, until it succeeds again.
+func (c *compactor) chore(ctx context.Context, name string, do func(context.Context) error) {
+	if ctx.Err() != nil || c.broken != nil {
+		return
+	}
+	err := do(ctx)
+	cause := name
+	if errors.Is(err, fs.ErrPermission) {
+		cause = denied // whichever chore finds it
+	}
+	switch {
+	case err == nil:
+		delete(c.undone, name)
+	case ctx.Err() == nil && !c.undone[cause]:
+		c.undone[cause] = true
+		c.cfg.Logger.Warn(event.TidyingFailed, "tidying up failed; it is tried again, and not told again before it has succeeded",
+			"chore", name, "error", err)
+	}
+}
+
+// denied is the cause of chores that this program has not the rights for. The rounds
+// in which there is nothing to delete say nothing of it.
+const denied = "permission"

@@ -1,0 +1,143 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/segment"
+)
+
+// reconcile makes file and books what the comparison asks for.
+func (e *epoch) reconcile(ctx context.Context, c Comparison, trail *remote.Trail, hurry bool) error {
+	switch c.relation {
+	case vacant:
+		return e.startOver(ctx)
+	case behind:
+		return e.catchUp(ctx, c, trail, hurry)
+	}
+	return e.align(ctx, c)
+}
+
+// booksAt are the books of a file whose history the bucket has up to at.
+func booksAt(m *remote.Manifest, at remote.Position, barrier int64) changelog.Books {
+	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(m.LatestSequence, at.Sequence), Barrier: barrier, Snapshot: -1, Synced: 1}
+	if n := len(m.Snapshots); n > 0 {
+		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
+	}
+	if at.Sequence <= m.LatestSequence { // else what lies beyond may be earlier
+		b.Earliest = earliestIn(m)
+	}
+	return b
+}
+
+// align notes that the bucket has the file's log up to at. That may be less than
+// the books say: before a barrier that the bucket has without its snapshot. What
+// follows is sent again, and the snapshot with it.
+func (e *epoch) align(ctx context.Context, c Comparison) error {
+	m, at := c.stored.Manifest, c.at
+	known, barrier := maps.Clone(e.digests.Known), e.books.Barrier
+	if at.Sequence < e.books.Acked {
+		known = digest.Set{}
+	} else if err := e.follow(at.Sequence, e.books.Acked, &barrier, known); err != nil {
+		return err
+	}
+	b, d := booksAt(m, at, barrier), changelog.Digests{Known: known, Told: e.digests.Told}
+	b.BytesSince = e.books.BytesSince
+	if c.stored.ETag() == e.books.Manifest && at.Sequence == e.books.Acked {
+		b.Manifest, b.Group = e.books.Manifest, e.books.Group
+	}
+	beyond, err := e.log.Earliest(m.LatestSequence, at.Sequence)
+	if err != nil {
+		return err
+	}
+	b.Earliest = min(beyond, earliestIn(m))
+	if at.Sequence != e.books.Acked {
+		d.Told = digest.Set{} // what those batches told is not known any more
+	}
+	if b == e.books {
+		return nil
+	}
+	return e.record(ctx, b, d)
+}
+
+// catchUp brings the file up to date, and leaves on trail how it came there.
+//
+// While it does so, a writer that is alive stores more: so it looks again for as long
+// as there is less than half as much as the time before; not in a hurry, when that
+// writer has been faster once already.
+func (e *epoch) catchUp(ctx context.Context, c Comparison, trail *remote.Trail, hurry bool) (err error) {
+	m, at := c.stored.Manifest, c.at
+	known, barrier := maps.Clone(e.digests.Known), e.books.Barrier
+	if err := e.follow(at.Sequence, e.books.Acked, &barrier, known); err != nil {
+		return err
+	}
+	conn, err := e.cfg.Writer()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	trail.Add(m, at)
+	step := restore.CatchUp{
+		Bucket: e.cfg.Bucket, Manifest: m, Conn: conn, From: at, Digests: e.unsaved.digests, Known: known,
+		Books:     func(at remote.Position) changelog.Books { return booksAt(m, at, barrier) },
+		StandBack: e.cfg.StandBack,
+		Moved: func(b changelog.Books, d changelog.Digests) {
+			e.keep(b, d)
+			e.saved(d)
+			e.cfg.Advance(b.Acked)
+			trail.Add(m, remote.Position{Sequence: b.Acked, Chain: b.Chain})
+		},
+	}
+	for limit := int64(math.MaxInt64); err == nil; {
+		at, err = step.Run(ctx)
+		grown := at.Sequence - step.From.Sequence
+		if hurry || grown == 0 || grown >= limit {
+			break
+		}
+		step.From, step.Digests, step.Known, limit = at, e.unsaved.digests, e.digests.Known, grown/2
+	}
+	if at != c.at {
+		e.unsummed = true
+		e.event(event.CaughtUp, "brought the file up to date with the bucket", "from", c.at.Sequence, "to", at.Sequence)
+	}
+	return err
+}
+
+// startOver prepares for a bucket that has nothing: a new one, or one that has
+// been emptied. If the file does not have all of its log any more, it acts as
+// if there were a barrier: the new backup begins with a snapshot.
+func (e *epoch) startOver(ctx context.Context) error {
+	if e.books.Acked == 0 {
+		return nil
+	}
+	first, err := e.log.Oldest()
+	if err != nil {
+		return err
+	}
+	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(e.log.Identity().DatabaseID), Earliest: changelog.NoTime, Synced: 1}
+	d := changelog.Digests{Known: digest.Set{}, Told: digest.Set{}}
+	if first > 1 {
+		b.Acked, b.Chain, b.Barrier = e.books.Acked, e.books.Chain, e.books.Acked
+		d.Known = e.digests.Known
+	}
+	e.cfg.Logger.Warn(event.BackupBegun, "the bucket has nothing under this name although this file has sent it changes; a new backup begins", "name", e.log.Identity().Name, "sent", e.books.Acked)
+	return e.record(ctx, b, d)
+}
+
+// stepBack lets the books say no more than the manifest confirms.
+func (e *epoch) stepBack(ctx context.Context) (stepped bool, err error) {
+	b := e.books
+	if b.Acked <= e.manifest.LatestSequence {
+		return false, nil
+	}
+	b.Acked, b.Chain, b.Confirmed, b.Group = e.manifest.LatestSequence, e.manifest.ChainHead, e.manifest.LatestSequence, changelog.Group{}
+	e.unsummed = true
+	return true, e.record(ctx, b, changelog.Digests{Known: digest.Set{}, Told: digest.Set{}})
+}

@@ -1,0 +1,167 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// state is what the parts of the engine share: the file's log, the books of what the
+// bucket has of it, and the name under which this session stores. Only record changes the
+// books. All but the status belongs to whoever holds the token.
+type state struct {
+	cfg  Config
+	log  *changelog.Log
+	wake chan struct{}   // capacity 1: there may be something to do
+	life context.Context // ends with Close
+
+	books    changelog.Books
+	digests  changelog.Digests // of the tables, as they were after books.Acked
+	unsaved  unsaved           // what of all this the file has no room for
+	unsummed bool              // there may be tables of which they know nothing
+
+	session session
+	broken  error // why nothing is sent any more: fenced, diverged, held
+
+	status status
+}
+
+func newState(cfg Config, life context.Context) (s *state, err error) {
+	s = &state{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), life: life}
+	if s.books, err = cfg.Log.Books(); err != nil {
+		return nil, err
+	}
+	if s.digests, err = cfg.Log.Digests(); err != nil {
+		return nil, err
+	}
+	s.unsummed, s.unsaved.digests = true, s.digests
+	s.status.acked.Store(s.books.Acked)
+	s.status.confirmed.Store(s.books.Confirmed)
+	s.status.mine.Store(s.mine())
+	return s, nil
+}
+
+// session is under which name batches are stored.
+type session struct {
+	epoch int64 // 0: none yet
+	node  string
+}
+
+// Wake says that something was committed. It never blocks.
+func (s *state) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// bound returns a context that ends with ctx, and with the engine.
+func (s *state) bound(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.life, func() { cancel(ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// mine says whether what the bucket has of this file's log at last is from sessions of
+// the file.
+func (s *state) mine() bool { return s.session.epoch != 0 || s.books.Manifest != "" }
+
+// unconfirmed says whether sessions of this file have stored what no manifest names. What
+// others have stored, and this file has from them, is for them to confirm.
+func (s *state) unconfirmed() bool {
+	return s.books.Confirmed < s.books.Acked && s.mine()
+}
+
+func (s *state) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
+
+// cursor is where a batch begins: what the books say when all before it has been
+// acknowledged.
+type cursor struct {
+	remote.Position
+	barrier  int64
+	digests  changelog.Digests
+	earliest int64 // of the times in the batch before it
+}
+
+// here is the cursor behind all that has been acknowledged.
+func (s *state) here() cursor {
+	return cursor{Position: remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}, barrier: s.books.Barrier, digests: s.digests}
+}
+
+// follow goes over the log from behind sequence after up to sequence to, notes
+// the last barrier, and brings digests forward.
+func (s *state) follow(to, after int64, barrier *int64, known digest.Set) error {
+	return s.log.Between(after+1, to, func(t changelog.Transaction) error {
+		return s.log.Entries(t, func(sequence int64, e *change.Entry) error {
+			known.Apply(e)
+			switch e.Op {
+			case change.Barrier:
+				*barrier, s.unsummed = sequence, true
+			case change.Schema:
+				s.unsummed = true
+			}
+			return nil
+		})
+	})
+}
+
+// steps repeats a small transaction until there is no more to do.
+func (s *state) steps(ctx context.Context, step func() (more bool, err error)) error {
+	for more := true; more && ctx.Err() == nil; {
+		err := s.commit(ctx, func() (err error) {
+			more, err = step()
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("trim the log: %w", err)
+		}
+	}
+	return nil
+}
+
+// commit runs fn, which makes a commit of our own, while the database's writer
+// stands back. The wait for another program's lock ends with ctx.
+func (s *state) commit(ctx context.Context, fn func() error) error {
+	release, err := s.cfg.StandBack(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	stop := s.log.Watch(ctx)
+	defer stop()
+	if err = fn(); ctx.Err() != nil && sqlite.Stopped(err) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// stop gives up for good: what is in the bucket is somebody else's to continue.
+// The first reason is the one that counts.
+func (s *state) stop(err error) error {
+	if s.broken == nil {
+		s.broken = err
+		s.status.lastErr.Store(&err)
+		s.status.fenced.Store(errors.Is(err, ErrFenced))
+		s.cfg.Refuse(err)
+	}
+	return err
+}
+
+// fenced ends this session's part in the history: somebody else writes it.
+func (s *state) fenced(cause error) error {
+	return s.stop(fmt.Errorf("%w: %w. What this session had stored by then and its rest are kept in the bucket as the branch %s, if that can be reached, and all of it is in this file. To bring it into the history, close the file and run driftdb resolve, or call Resolve",
+		ErrFenced, cause, remote.Branch{NodeID: s.session.node, Epoch: s.session.epoch}.ID()))
+}
+
+// measure brings into m how large the file has been.
+func (s *state) measure(m *remote.Manifest) error {
+	pages, size, err := s.log.Largest()
+	m.Grow(remote.Extent{Pages: pages, PageSize: size})
+	return err
+}

@@ -1,0 +1,218 @@
+package syncer
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// uploader stores the log in batches.
+type uploader struct {
+	*state
+	epoch   *epoch
+	compact *compactor
+}
+
+// ship uploads what was committed up to target. Where a stranger's object has the name
+// of a batch, the session goes on under other names.
+func (u *uploader) ship(ctx context.Context, target int64) error {
+	err := u.upload(ctx, target)
+	if !errors.Is(err, remote.ErrTaken) {
+		return err
+	}
+	u.cfg.Logger.Warn(event.EpochRenewed, "somebody else has stored an object where this session's next batch belongs; it goes on under another epoch",
+		"error", err)
+	if err := u.epoch.renew(ctx); err != nil {
+		return err
+	}
+	return u.upload(ctx, target)
+}
+
+// pipeline is how many batches are on their way at once.
+const pipeline = 4
+
+// inFlight is a batch on its way to the bucket.
+type inFlight struct {
+	job    changelog.Job
+	name   remote.Batch
+	from   remote.Position // before it
+	next   cursor          // behind it
+	stored chan error
+}
+
+// upload stores the log up to target, which is the end of a transaction, or
+// further. A backlog goes up as several batches at once. They are claimed and
+// acknowledged in their order: if one fails, those behind it count for nothing,
+// and are found to be there already when their turn comes again.
+func (u *uploader) upload(ctx context.Context, target int64) error {
+	if err := u.epoch.announce(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	at := u.here()
+	var flying []*inFlight
+	for at.Sequence < target || len(flying) > 0 {
+		if at.Sequence < target && len(flying) < pipeline {
+			p, sealed, err := u.pack(ctx, at, target)
+			if err != nil {
+				return err
+			}
+			wg.Go(func() { p.stored <- u.cfg.Bucket.PutBatch(ctx, u.log.Identity().DatabaseID, p.name, sealed) })
+			at = p.next
+			flying = append(flying, p)
+			continue
+		}
+		p := flying[0]
+		flying = flying[1:]
+		if err := <-p.stored; err != nil {
+			return u.failed(ctx, p.job, fmt.Errorf("upload %s: %w", p.job.Object, err))
+		}
+		if err := u.acknowledge(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pack makes the batch after at. Its job is fixed and on disk before anything is sent:
+// after a crash, or a lost answer, the bucket can hold this range and no other.
+func (u *uploader) pack(ctx context.Context, at cursor, target int64) (*inFlight, []byte, error) {
+	d, job, err := u.draftAfter(at, target)
+	if err == nil && job.To == 0 {
+		job, err = u.claim(ctx, u.jobOf(d))
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a batch from sequence %d: %w", at.Sequence+1, err)
+	}
+	return u.seal(d, at, job)
+}
+
+// draftAfter makes the batch after at as far as that can be without its name. A job that
+// failed before in this session has its end already.
+func (u *uploader) draftAfter(at cursor, target int64) (d *draft, job changelog.Job, err error) {
+	unpin, err := u.log.Pin() // or all that reads the log would read the schema, if that has changed
+	if err != nil {
+		return nil, job, err
+	}
+	defer unpin()
+	if job, _, err = u.claimed(at.Sequence + 1); err != nil {
+		return nil, job, err
+	}
+	d, err = u.draft(at, at.Position, segment.Header{NodeID: u.session.node, Epoch: u.session.epoch}, job.To, target)
+	return d, job, err
+}
+
+// draft is a batch before it has a name, which says where it ends: to encrypt it needs
+// the name, all else does not.
+type draft struct {
+	changelog.Packed
+	from       remote.Position // before it
+	name       remote.Batch
+	compressed bytes.Buffer
+}
+
+// draft reads the log behind from: at, or before it, if the batch repeats what others
+// hold. It reaches up to sequence to or, when to is 0, as far as the limits allow, and
+// tells what digests are new, or then all of them.
+func (u *uploader) draft(at cursor, from remote.Position, h segment.Header, to, target int64) (*draft, error) {
+	h.From, h.Prev = from.Sequence+1, from.Chain
+	start := changelog.Start{Header: h, Acked: at.Sequence, Digests: at.digests}
+	if from != at.Position {
+		start.Told = digest.Set{}
+	}
+	limits := u.cfg.Limits
+	limits.Through = target // or a batch would never end while others commit faster than it is read
+	d := &draft{from: from}
+	w, err := u.cfg.Bucket.CompressBatch(&d.compressed)
+	if err != nil {
+		return nil, err
+	}
+	if d.Packed, err = u.log.Pack(w, start, to, limits); err == nil {
+		err = w.Close()
+	}
+	d.name = remote.Batch{NodeID: h.NodeID, Epoch: h.Epoch, From: h.From, To: d.To}
+	return d, err
+}
+
+// jobOf is the job that d is to be claimed by.
+func (u *uploader) jobOf(d *draft) changelog.Job {
+	return changelog.Job{Kind: changelog.Upload, Epoch: d.name.Epoch, From: d.name.From, To: d.name.To, Object: remote.BatchKey(u.cfg.Bucket.Name(), d.name)}
+}
+
+// seal makes d, which was drafted at this place, the object of its job.
+func (u *uploader) seal(d *draft, at cursor, job changelog.Job) (*inFlight, []byte, error) {
+	sealed, err := u.cfg.Bucket.EncryptBatch(d.compressed.Bytes(), u.log.Identity().DatabaseID, job.Object)
+	if err != nil {
+		return nil, nil, err
+	}
+	u.unsummed = u.unsummed || d.Altered
+	d.name.Size = int64(len(sealed))
+	next := cursor{
+		Position: remote.Position{Sequence: d.To, Chain: d.Chain}, barrier: cmp.Or(d.Barrier, at.barrier), earliest: d.Earliest,
+		digests: changelog.Digests{Known: d.Known, Told: d.Known}, // by this batch
+	}
+	return &inFlight{job: job, name: d.name, from: d.from, next: next, stored: make(chan error, 1)}, sealed, nil
+}
+
+// acknowledge writes into the books that a batch is in the bucket.
+func (u *uploader) acknowledge(ctx context.Context, p *inFlight) error {
+	b := u.books
+	b.Barrier, b.Acked, b.Chain = p.next.barrier, p.next.Sequence, p.next.Chain
+	b.BytesSince += p.name.Size
+	b.Group = changelog.Group{}
+	if spans := u.epoch.current().Lineage; spans[len(spans)-1].From == p.name.From { // it is the session's first batch
+		b.Group = p.group()
+	}
+	b.Earliest = min(b.Earliest, p.next.earliest)
+	if err := u.record(ctx, b, p.next.digests, p.job); err != nil {
+		return err
+	}
+	u.unsaved.fixed = slices.DeleteFunc(u.unsaved.fixed, func(j changelog.Job) bool { return j.From == p.job.From })
+	u.compact.remember(candidate{Batch: p.name})
+	u.sent(p)
+	return nil
+}
+
+// group is the batch as one that the next session may replace. Of a large one the log
+// need not keep what it holds.
+func (p *inFlight) group() changelog.Group {
+	if p.name.Size >= groupBelow {
+		return changelog.Group{}
+	}
+	return changelog.Group{Object: p.job.Object, After: p.from.Sequence, Chain: p.from.Chain, Bytes: p.name.Size}
+}
+
+// sent tells that a batch is in the bucket.
+func (u *uploader) sent(p *inFlight) {
+	u.status.synced.Add(p.job.To - p.job.From + 1)
+	u.status.lastSync.Store(time.Now().UnixMilli())
+	u.event(event.BatchUploaded, "uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
+}
+
+// failed notes that a job's attempt failed, and finds out whether that means
+// that somebody else writes.
+func (u *uploader) failed(ctx context.Context, j changelog.Job, cause error) error {
+	if errors.Is(cause, remote.ErrLost) {
+		return u.fenced(cause)
+	}
+	err := u.commit(ctx, func() error { return u.log.Failed(j, cause) })
+	if sqlite.IsFull(err) {
+		err = nil // it is only a note
+	}
+	return errors.Join(cause, err)
+}
