@@ -230,7 +230,7 @@ func TestBypassOtherFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := driftdb.Detach(ctx, again.Path); err != nil {
+	if err := driftdb.Detach(again.Path); err != nil {
 		t.Fatal(err)
 	}
 	again.Name, again.AutoRestore = "branch", false
