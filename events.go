@@ -21,6 +21,7 @@ type EventScope string
 // The scopes.
 const (
 	ScopeOpen       EventScope = "open"
+	ScopeRekey      EventScope = "rekey"   // of a Backup
 	ScopeRestore    EventScope = "restore" // by AutoRestore
 	ScopeCapture    EventScope = "capture" // of changes, into the log
 	ScopeCheckpoint EventScope = "checkpoint"
