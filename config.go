@@ -223,6 +223,7 @@ type RetryPolicy struct {
 // Compression says how uploads are compressed.
 type Compression int
 
+// The ways to compress.
 const (
 	CompressionGzip Compression = iota // a gzip stream, readable with gunzip
 	CompressionNone                    // as it is

@@ -21,8 +21,8 @@ type EventScope string
 // The scopes.
 const (
 	ScopeOpen       EventScope = "open"
-	ScopeRestore    EventScope = "restore"
-	ScopeRekey      EventScope = "rekey"
+	ScopeRekey      EventScope = "rekey"   // of a Backup
+	ScopeRestore    EventScope = "restore" // by AutoRestore
 	ScopeCapture    EventScope = "capture" // of changes, into the log
 	ScopeCheckpoint EventScope = "checkpoint"
 	ScopeClock      EventScope = "clock"

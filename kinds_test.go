@@ -108,6 +108,8 @@ func TestEventRecord(t *testing.T) {
 	if e.Scope != driftdb.ScopeSync || e.Message == "" || e.Level != slog.LevelInfo || e.Attrs["epoch"] == nil || e.Attrs["kind"] != nil || e.Attrs["scope"] != nil {
 		t.Errorf("told: %+v", e)
 	}
+	told.mu.Lock()
+	defer told.mu.Unlock()
 	for _, e := range told.list {
 		if e.Kind == "" || !strings.HasPrefix(string(e.Kind), string(e.Scope)+".") {
 			t.Errorf("told: %+v", e)
@@ -148,6 +150,8 @@ func TestEventsOfATakeover(t *testing.T) {
 		t.Errorf("told: %+v", e)
 	}
 	told.wait(t, driftdb.EventBranchStored)
+	told.mu.Lock()
+	defer told.mu.Unlock()
 	if slices.ContainsFunc(told.list, func(e driftdb.Event) bool { return e.Kind == driftdb.EventTakenOver }) {
 		t.Error("the first one is told that it took over")
 	}

@@ -107,7 +107,7 @@ func TestUnaskedIsBrief(t *testing.T) {
 			t.Errorf("OnEvent was told of %d events in 5 minutes", events)
 		}
 	})
-	if n := strings.Count(h.String(), "sync failed"); n < 4 || n > 6 || strings.Contains(h.String(), "level=INFO") {
+	if n := strings.Count(h.String(), "kind=sync.failed"); n < 4 || n > 6 || strings.Contains(h.String(), "level=INFO") {
 		t.Errorf("the default logger was told %d times that sync failed: %s", n, h)
 	}
 }

@@ -45,7 +45,8 @@ func (p *snapshotter) due(r request) bool {
 			return false
 		}
 	}
-	return b.Acked-max(b.Snapshot, 0) >= p.cfg.SnapshotEvery && 2*b.BytesSince >= b.SnapshotBytes && !p.ailment.waits()
+	every := p.cfg.SnapshotEvery
+	return every >= 0 && b.Acked-max(b.Snapshot, 0) >= every && 2*b.BytesSince >= b.SnapshotBytes && !p.ailment.waits()
 }
 
 // underway is the task that makes a snapshot, or nil.

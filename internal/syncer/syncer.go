@@ -65,7 +65,7 @@ type Config struct {
 
 	Interval         time.Duration // between ticks while there is something to send
 	ManifestInterval time.Duration // between swaps of the manifest while nobody asks for one
-	SnapshotEvery    int64         // entries
+	SnapshotEvery    int64         // entries; negative: only what a barrier needs
 	Limits           changelog.Limits
 	Retention        time.Duration // how far back every point stays restorable; negative: all of it
 	Exclusive        bool          // do not take over from another node

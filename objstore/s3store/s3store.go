@@ -119,7 +119,8 @@ func (cfg Config) Problems() []error {
 		err := objstore.ValidKey(prefix)
 		p.when(err != nil, "Prefix: %w", err)
 	}
-	p.when((cfg.AccessKeyID == "") != (cfg.SecretAccessKey == ""), "AccessKeyID and SecretAccessKey belong together; set both or neither")
+	p.when((cfg.AccessKeyID == "") != (cfg.SecretAccessKey == ""),
+		"AccessKeyID and SecretAccessKey belong together; set both or neither")
 	p.when(cfg.SessionToken != "" && cfg.AccessKeyID == "", "SessionToken needs its AccessKeyID and SecretAccessKey")
 	if cfg.Endpoint != "" { // which is not repeated: it may hold a password
 		u, err := url.Parse(cfg.Endpoint)
