@@ -222,6 +222,7 @@ type RetryPolicy struct {
 // Compression says how uploads are compressed.
 type Compression int
 
+// The kinds of compression.
 const (
 	CompressionGzip Compression = iota // a gzip stream, readable with gunzip
 	CompressionNone                    // as it is
