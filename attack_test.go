@@ -435,7 +435,7 @@ func (t trial) catchUp(cfg driftdb.Config) string {
 // repair makes the manifest anew, whatever has become of it: every point is there again.
 func (t trial) repair(cfg driftdb.RestoreConfig) {
 	t.Helper()
-	res, err := driftdb.Repair(t.ctx, cfg, driftdb.RepairOptions{Force: true})
+	res, err := driftdb.Repair(t.ctx, backupOf(cfg), driftdb.RepairOptions{Force: true})
 	check(t.T, err)
 	if res.From != 1 || res.Restored.Sequence != confirmed || len(res.Snapshots) != 2 {
 		t.Errorf("the repair found %+v", res)

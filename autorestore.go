@@ -50,16 +50,7 @@ func (o *opening) restore(ctx context.Context, node string) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", o.cfg.Name, err)
 	}
-	if len(res.Damaged) > 0 {
-		o.log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "damaged", res.Damaged)
-	}
-	if len(res.Refused) > 0 {
-		o.log.Warn(event.ObjectsRefused, "objects in the bucket are named like a part of the backup and are not; they were passed over",
-			"count", len(res.Refused), "first", res.Refused[0].Key, "error", res.Refused[0].Why)
-	}
-	if len(res.Aside) > 0 {
-		o.log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", res.Aside)
-	}
+	res.Log(o.log)
 	o.restored = true
 	o.log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil

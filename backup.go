@@ -4,19 +4,144 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"log/slog"
+	"slices"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
-// Backups lists the names of the databases that a store holds. It uses the
-// network.
-func Backups(ctx context.Context, store objstore.Store) ([]string, error) {
-	names, err := remote.Databases(ctx, store)
+// BackupConfig names a backup: what a bucket holds of a database.
+type BackupConfig struct {
+	Name string // of the database in the bucket
+
+	S3             *S3Config      // where the backup is: either this
+	Store          objstore.Store // or this
+	EncryptionKeys []string       // as in Config
+
+	// Retry says how failed requests are repeated. Default: as in Config.
+	Retry RetryPolicy
+
+	// Logger gets what is remarkable about the backup and is no error, such as a
+	// damaged snapshot that another one made up for. Results say the same. Default:
+	// nothing is logged.
+	Logger *slog.Logger
+
+	// OnConnect is as in Config. A restore needs what the schema does: the functions and
+	// collations of indexes and generated columns, and modules.
+	OnConnect func(ctx context.Context, r *Registrar) error
+}
+
+// Backup is what a bucket holds of a database: made by [OpenBackup] without the database,
+// or by [DB.Backup] with it. Its methods may be called from many goroutines, and share
+// one client of the store. Each of them reads the manifest anew: what it says is what
+// the bucket has by then. There is nothing to close.
+//
+// All methods use the network, and all but Rekey and RekeyAfterLeak change nothing in the
+// bucket. Their errors are ErrNoBackup, ErrCorrupt, ErrKey, ErrVersion; and ErrNoStore
+// for the Backup of a database that has no store.
+type Backup struct {
+	bucket    *remote.Bucket // nil: there is no store
+	log       event.Log
+	onConnect func(context.Context, *Registrar) error
+}
+
+// ListBackups lists the names of the databases that a store holds. Name and
+// EncryptionKeys of cfg are not used. It uses the network.
+func ListBackups(ctx context.Context, cfg BackupConfig) ([]string, error) {
+	store, err := cfg.store(ctx)
+	if err != nil {
+		return nil, fail(err)
+	}
+	names, err := remote.Databases(ctx, cfg.retrying(store))
 	return names, fail(err)
+}
+
+// OpenBackup opens the backup that cfg names. It uses the network: it reads the manifest
+// once, so that it is an error here if there is no such backup (ErrNoBackup), it is
+// damaged (ErrCorrupt, see [Repair]), a key is missing (ErrKey), or a newer version has
+// written it (ErrVersion).
+func OpenBackup(ctx context.Context, cfg BackupConfig) (*Backup, error) {
+	b, err := cfg.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := b.bucket.Existing(ctx); err != nil {
+		return nil, fail(err)
+	}
+	return b, nil
+}
+
+// Backup is what the bucket holds of this database. It has the database's own store,
+// keys and retries, and works also after Close.
+func (db *DB) Backup() *Backup {
+	return &Backup{bucket: db.bucket, log: db.log, onConnect: db.cfg.OnConnect}
+}
+
+// open is the backup that cfg names, of which nothing has been read yet.
+func (cfg BackupConfig) open(ctx context.Context) (*Backup, error) {
+	b, err := cfg.backup(ctx)
+	if err != nil {
+		return nil, fail(err)
+	}
+	return b, nil
+}
+
+func (cfg BackupConfig) backup(ctx context.Context) (*Backup, error) {
+	if err := remote.CheckName("Name", cfg.Name); err != nil {
+		return nil, err
+	}
+	store, err := cfg.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := sealing(CompressionGzip, cfg.EncryptionKeys)
+	if err != nil {
+		return nil, err
+	}
+	log := cfg.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	b := &Backup{bucket: remote.New(cfg.retrying(store), cfg.Name, opts), log: event.To(log.With("database", cfg.Name).Handler()), onConnect: cfg.OnConnect}
+	b.bucket.ExplainMissing(func(ctx context.Context) string { return elsewhere(ctx, store, cfg.Name) })
+	return b, nil
+}
+
+// store makes the store's client: the one that there is of it.
+func (cfg BackupConfig) store(ctx context.Context) (objstore.Store, error) {
+	switch {
+	case cfg.S3 == nil && cfg.Store == nil:
+		return nil, ErrNoStore
+	case cfg.S3 != nil && cfg.Store != nil:
+		return nil, errors.New("both S3 and Store are set; choose one")
+	case cfg.Retry.BaseDelay < 0 || cfg.Retry.MaxDelay < 0:
+		return nil, fmt.Errorf("a delay of Retry is negative (%s, %s)", cfg.Retry.BaseDelay, cfg.Retry.MaxDelay)
+	}
+	return openStore(ctx, cfg.S3, cfg.Store)
+}
+
+func (cfg BackupConfig) retrying(store objstore.Store) objstore.Store {
+	return wrap.Retry(wrap.Doubting(store), cfg.Retry.policy())
+}
+
+// elsewhere says if a bucket without a backup under the prefix that was asked has one
+// under the other common prefix, and how to name that.
+func elsewhere(ctx context.Context, store objstore.Store, name string) string {
+	other, at := s3store.Elsewhere(store)
+	if other == nil {
+		return ""
+	}
+	names, err := remote.Databases(ctx, other)
+	if err != nil || !slices.Contains(names, name) {
+		return ""
+	}
+	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL, at.Prefix)
 }
 
 // BackupInfo describes what a bucket holds of a database.
@@ -34,9 +159,9 @@ type BackupInfo struct {
 }
 
 // BranchInfo describes what a writer has stored that is no part of the history:
-// another one had taken over from it. RestoreConfig.Branch restores it.
+// another one had taken over from it. RestoreOptions.Branch restores it.
 type BranchInfo struct {
-	ID       string // for RestoreConfig.Branch
+	ID       string // for RestoreOptions.Branch
 	NodeID   string
 	Epoch    int64
 	From, To int64 // its changes; the history before From is common
@@ -44,15 +169,13 @@ type BranchInfo struct {
 	Time     time.Time // when the newest of its objects was stored
 }
 
-// Backup describes the backup that cfg names; Path, At and Sequence are not
-// looked at. It uses the network: one request for the manifest, and two for
-// each thousand objects.
-func Backup(ctx context.Context, cfg RestoreConfig) (BackupInfo, error) {
-	b, err := cfg.bucket(ctx)
-	if err != nil {
-		return BackupInfo{}, fail(fmt.Errorf("driftdb: %w", err))
+// Info describes the backup. It makes one request for the manifest, and two for each
+// thousand objects.
+func (b *Backup) Info(ctx context.Context) (BackupInfo, error) {
+	if b.bucket == nil {
+		return BackupInfo{}, ErrNoStore
 	}
-	m, err := b.Existing(ctx)
+	m, err := b.bucket.Existing(ctx)
 	if err != nil {
 		return BackupInfo{}, fail(err)
 	}
@@ -63,35 +186,13 @@ func Backup(ctx context.Context, cfg RestoreConfig) (BackupInfo, error) {
 	for _, s := range m.Snapshots {
 		info.Snapshots = append(info.Snapshots, snapshotInfo(s))
 	}
-	branches, err := b.Branches(ctx, m.Manifest)
+	branches, err := b.bucket.Branches(ctx, m.Manifest)
 	if err != nil {
 		return BackupInfo{}, fail(err)
 	}
 	for _, br := range branches {
 		info.Branches = append(info.Branches, BranchInfo{ID: br.ID(), NodeID: br.NodeID, Epoch: br.Epoch, From: br.From, To: br.To, Bytes: br.Bytes, Time: br.Time})
 	}
-	info.Objects, info.Bytes, err = b.Usage(ctx)
+	info.Objects, info.Bytes, err = b.bucket.Usage(ctx)
 	return info, fail(err)
-}
-
-// History yields the changes that a backup holds, from sequence from on,
-// oldest first; Path, At and Sequence of cfg are not looked at. Each batch is
-// proven before its changes are yielded. It uses the network. After an error it
-// yields nothing more.
-func History(ctx context.Context, cfg RestoreConfig, from int64) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) {
-		b, err := cfg.bucket(ctx)
-		if err == nil && from < 0 {
-			err = errors.New("the sequence to start from is negative")
-		}
-		if err != nil {
-			yield(Change{}, fail(fmt.Errorf("driftdb: %w", err)))
-			return
-		}
-		for c, err := range history(ctx, b, from, 0) {
-			if !yield(c, fail(err)) {
-				return
-			}
-		}
-	}
 }

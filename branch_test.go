@@ -291,7 +291,7 @@ func TestRekeyBranch(t *testing.T) {
 		t.Fatalf("flush of the one that lost: %v", err)
 	}
 	for range 2 { // the second time there is nothing to do
-		_, err = driftdb.Rekey(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: []string{newer, older}}, nil)
+		_, err = rekey(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: []string{newer, older}}, nil)
 		check(t, err)
 	}
 	cfg.EncryptionKeys = []string{newer}

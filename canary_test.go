@@ -58,11 +58,11 @@ func TestCanary(t *testing.T) {
 		Name: cfg.Name, Path: filepath.Join(w.folder, "restored.sqlite"), S3: cfg.S3, EncryptionKeys: cfg.EncryptionKeys,
 		OnProgress: w.progress,
 	}
-	w.succeeds(driftdb.Rekey(ctx, rc, func(r driftdb.RekeyResult) { w.printed("progress", r) }))
+	w.succeeds(rekey(ctx, backupOf(rc), func(r driftdb.RekeyResult) { w.printed("progress", r) }))
 	w.succeeds(driftdb.Restore(ctx, rc))
 	w.succeeds(driftdb.Verify(ctx, rc))
-	w.succeeds(driftdb.Backup(ctx, rc))
-	for c, err := range driftdb.History(ctx, rc, 0) {
+	w.succeeds(infoOf(ctx, backupOf(rc)))
+	for c, err := range changesOf(ctx, backupOf(rc), driftdb.ChangeQuery{}) {
 		w.succeeds(c, err)
 	}
 	w.bucket(gate, cfg)
@@ -85,9 +85,9 @@ func canaryRefusals(t *testing.T, w *watch, gate *s3Gate, cfg driftdb.Config, rc
 		rc.EncryptionKeys, rc.Overwrite = keys, true
 		_, err := driftdb.Restore(ctx, rc)
 		w.fails("restore with "+name, err, driftdb.ErrKey)
-		_, err = driftdb.Rekey(ctx, rc, nil)
+		_, err = rekey(ctx, backupOf(rc), nil)
 		w.fails("rekey with "+name, err, driftdb.ErrKey)
-		_, err = driftdb.Backup(ctx, rc)
+		_, err = infoOf(ctx, backupOf(rc))
 		w.fails("backup with "+name, err, driftdb.ErrKey)
 	}
 	_, err := driftdb.Restore(ctx, rc)
@@ -116,7 +116,7 @@ func canaryRefusals(t *testing.T, w *watch, gate *s3Gate, cfg driftdb.Config, rc
 	_, err = driftdb.Verify(ctx, rc)
 	w.fails("verify without permission", err, fs.ErrPermission)
 	gate.refuse(w.request)
-	info, err := driftdb.Backup(ctx, rc)
+	info, err := infoOf(ctx, backupOf(rc))
 	check(t, err)
 	key := "driftdb/" + info.Snapshots[len(info.Snapshots)-1].Key
 	damaged := &s3.PutObjectInput{Bucket: &gate.bucket, Key: &key, Body: strings.NewReader("damaged")}

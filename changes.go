@@ -3,14 +3,13 @@ package driftdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/change"
-	"github.com/driftdb/driftdb-go/internal/changelog"
-	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/history"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // Change is one committed change. Values are int64, float64, string, []byte or
@@ -34,178 +33,141 @@ type Change struct {
 	Reason string // barrier: why the log says nothing more here
 }
 
-// changesChunk is how many bytes of the log Changes reads at a time. Between
-// two chunks it holds no connection.
-const changesChunk = 1 << 20
+// ChangeQuery chooses changes. The zero value chooses all that are kept, up to the last
+// one that was committed when the reading comes to the end.
+type ChangeQuery struct {
+	From, To int64  // sequences, both included; 0: the first that is kept, the last
+	Table    string // only changes of its rows; "": all, and those of the schema
 
-// Changes yields the committed changes from sequence from on, oldest first, up
-// to those that were committed when it came to the end. What the local log no
-// longer has is read from the bucket, over the network. After an error it
-// yields nothing more.
-func (db *DB) Changes(ctx context.Context, from int64) iter.Seq2[Change, error] {
+	// Key chooses one row of Table: the columns of its primary key, or "rowid" when the
+	// table has none, with their values. Text is compared exactly, whatever the column's
+	// collation. A change that gives another row this key, or this row another one,
+	// counts. A Key with other columns than the table's key is an error, at the first
+	// change that shows it.
+	Key map[string]any
+
+	// Wait does not end at the last change. It waits for more, until ctx ends, whose
+	// error is then the last thing that is yielded, or until To.
+	Wait bool
+}
+
+func (q ChangeQuery) query() (history.Query, error) {
+	switch {
+	case q.From < 0 || q.To < 0:
+		return history.Query{}, fmt.Errorf("the changes %d to %d: a sequence is negative", q.From, q.To)
+	case q.To != 0 && q.To < q.From:
+		return history.Query{}, fmt.Errorf("the changes %d to %d end before they begin", q.From, q.To)
+	case q.Key != nil && q.Table == "":
+		return history.Query{}, errors.New("ChangeQuery.Key needs Table")
+	}
+	out := history.Query{From: q.From, To: q.To, Table: q.Table, Wait: q.Wait}
+	if q.Key == nil {
+		return out, nil
+	}
+	out.Key = make(map[string]change.Value, len(q.Key))
+	for column, value := range q.Key {
+		v, err := named([]any{value})
+		if err != nil {
+			return out, fmt.Errorf("%w (ChangeQuery.Key[%q])", err, column)
+		}
+		out.Key[column] = change.ValueOf(v[0].Value)
+	}
+	return out, nil
+}
+
+// Changes yields the committed changes that q chooses, oldest first. What the local log
+// no longer has is read from the bucket, over the network. After an error it yields
+// nothing more.
+func (db *DB) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, error] {
+	query, err := q.query()
+	if err != nil {
+		return failed(err)
+	}
+	log := history.Log{Read: db.readLog, Await: db.awaitChange, Bucket: db.bucket, Logger: db.log}
+	return exported(history.Changes(ctx, log, query, publicChange))
+}
+
+// Changes yields the changes that the backup holds and q chooses, oldest first. Each
+// batch is proven before its changes are yielded. It uses the network; with
+// ChangeQuery.Wait it asks for more every five seconds. After an error it yields nothing
+// more. ErrRolledBack: changes that it has yielded are no part of the history any more,
+// because another writer has taken over before they were confirmed.
+func (b *Backup) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, error] {
+	query, err := q.query()
+	if b.bucket == nil {
+		err = ErrNoStore
+	}
+	if err != nil {
+		return failed(err)
+	}
+	return exported(history.Bucket(ctx, b.bucket, query, publicChange, b.log))
+}
+
+func failed(err error) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) { yield(Change{}, fail(err)) }
+}
+
+func exported(changes iter.Seq2[Change, error]) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
-		next := max(from, 1)
-		for {
-			chunk, end, oldest, err := db.localChanges(ctx, next)
-			if errors.Is(err, changelog.ErrTrimmed) && db.bucket != nil {
-				for c, err := range history(ctx, db.bucket, next, oldest-1) {
-					if err != nil {
-						yield(Change{}, fail(err))
-						return
-					}
-					if !yield(c, nil) {
-						return
-					}
-				}
-				next = oldest
-				continue
-			}
-			if err != nil {
-				yield(Change{}, fail(err))
+		for c, err := range changes {
+			if !yield(c, fail(err)) {
 				return
 			}
-			for _, c := range chunk {
-				if !yield(c, nil) {
-					return
-				}
-			}
-			if end < next {
-				return
-			}
-			next = end + 1
 		}
 	}
 }
 
-// localChanges reads a chunk of the local log, and says with which sequence it
-// ends. With ErrTrimmed it returns the oldest sequence that the log has.
-func (db *DB) localChanges(ctx context.Context, from int64) (out []Change, end, oldest int64, err error) {
+// readLog lends a connection that has begun to read.
+func (db *DB) readLog(ctx context.Context, fn func(*sqlite.Conn) error) (err error) {
 	l, err := db.readers.Get(ctx)
 	if err != nil {
-		return nil, 0, 0, err
+		return err
 	}
 	defer db.readers.Put(l, errReadDone)
 	if err := l.Enter(); err != nil {
-		return nil, 0, 0, err
+		return err
 	}
 	defer l.Leave()
-	c := l.Conn
-	if err := c.Exec("BEGIN"); err != nil { // what was the oldest must not be trimmed meanwhile
-		return nil, 0, 0, err
+	if err := l.Conn.Exec("BEGIN"); err != nil {
+		return err
 	}
-	defer func() { err = db.gate.Explain(ctx, errors.Join(err, c.Exec("ROLLBACK"))) }()
-	log := changelog.View(c)
-	if oldest, err = log.Oldest(); err != nil {
-		return nil, 0, 0, err
-	}
-	if from < oldest {
-		return nil, 0, oldest, changelog.ErrTrimmed
-	}
-	first, err := log.Containing(from)
-	if err != nil {
-		return nil, 0, oldest, err
-	}
-	size := 0
-	err = log.Each(first, func(t changelog.Transaction) error {
-		if size >= changesChunk {
-			return changelog.Stop
-		}
-		size += t.Size()
-		end = t.Last()
-		return log.Entries(t, func(sequence int64, e *change.Entry) error {
-			if sequence >= from {
-				out = append(out, publicChange(sequence, t.First, t.Time, e))
-			}
-			return ctx.Err()
-		})
-	})
-	return out, end, oldest, err
+	defer func() { err = db.gate.Explain(ctx, errors.Join(err, l.Conn.Exec("ROLLBACK"))) }()
+	return fn(l.Conn)
 }
 
-// history yields the changes from to to that a bucket has; to 0 is all.
-func history(ctx context.Context, b *remote.Bucket, from, to int64) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) {
-		m, err := b.Existing(ctx)
-		if err != nil {
-			yield(Change{}, err)
-			return
+// changesPoll is how often Changes looks whether more has been committed, while it waits.
+// That costs no statement but in a database that is open for reading only.
+const changesPoll = 50 * time.Millisecond
+
+// awaitChange waits until the change sequence has been committed.
+func (db *DB) awaitChange(ctx context.Context, sequence int64) error {
+	ticks := time.NewTicker(changesPoll)
+	defer ticks.Stop()
+	for db.Sequence() < sequence {
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		start := remote.Position{Chain: segment.Genesis(m.DatabaseID)}
-		for _, s := range m.Snapshots {
-			if s.Sequence < from {
-				start = remote.Position{Sequence: s.Sequence, Chain: s.Chain}
-			}
-		}
-		sink := &changeSink{from: from, yield: yield}
-		_, err = b.Walk(ctx, m.Manifest, start, remote.Target{Sequence: to}, sink)
-		if err != nil && !errors.Is(err, errStopped) {
-			yield(Change{}, err)
-		}
-	}
-}
-
-var errStopped = errors.New("the reader has had enough")
-
-// changeSink collects the changes of a batch, and yields them when the batch
-// is proven.
-type changeSink struct {
-	from  int64
-	yield func(Change, error) bool
-	batch []Change
-}
-
-func (s *changeSink) Begin() error    { s.batch = s.batch[:0]; return nil }
-func (s *changeSink) Rollback() error { return nil }
-
-func (s *changeSink) Apply(r *segment.Record) error {
-	if r.Sequence >= s.from {
-		s.batch = append(s.batch, publicChange(r.Sequence, r.Tx, r.Time, &r.Entry))
-	}
-	return nil
-}
-
-func (s *changeSink) Commit(remote.Position, digest.Report) error {
-	for _, c := range s.batch {
-		if !s.yield(c, nil) {
-			return errStopped
+		if db.gate.IsShut() {
+			return ErrClosed
 		}
 	}
 	return nil
 }
 
-func publicChange(sequence, tx, ms int64, e *change.Entry) Change {
-	c := Change{
-		Sequence: sequence, Tx: tx, Time: time.UnixMilli(ms),
+func publicChange(c history.Change) Change {
+	e := c.Entry
+	out := Change{
+		Sequence: c.Sequence, Tx: c.Tx, Time: time.UnixMilli(c.Time),
 		Table: e.Table, Operation: Operation(e.Op.String()), SQL: e.SQL, Reason: e.Reason,
-		Before: values(e.Before), After: values(e.After),
+		Before: change.Map(e.Before), After: change.Map(e.After),
 	}
 	switch {
 	case len(e.Key) > 0:
-		c.Key = values(e.Key)
+		out.Key = change.Map(e.Key)
 	case e.HasRowID:
-		c.Key = map[string]any{"rowid": e.RowID}
-	}
-	return c
-}
-
-func values(columns []change.Column) map[string]any {
-	if len(columns) == 0 {
-		return nil
-	}
-	out := make(map[string]any, len(columns))
-	for _, c := range columns {
-		switch v := c.Value; v.Kind {
-		case change.Integer:
-			out[c.Name] = v.Int
-		case change.Real:
-			out[c.Name] = v.Real
-		case change.Text:
-			out[c.Name] = string(v.Bytes)
-		case change.Blob:
-			out[c.Name] = append([]byte{}, v.Bytes...)
-		default:
-			out[c.Name] = nil
-		}
+		out.Key = map[string]any{history.RowID: e.RowID}
 	}
 	return out
 }

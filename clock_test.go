@@ -204,7 +204,7 @@ func TestClockSkew(t *testing.T) {
 // lastTime is that of a change, as the backup has it.
 func lastTime(t *testing.T, cfg driftdb.Config, sequence int64) time.Time {
 	t.Helper()
-	for c, err := range driftdb.History(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, sequence) {
+	for c, err := range changesOf(t.Context(), driftdb.BackupConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.ChangeQuery{From: sequence}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -165,7 +165,7 @@ func TestCloseEndsReading(t *testing.T) {
 	}
 	_, err = users.Find(ctx, driftdb.Query{})
 	isClosed(t, "Find", err)
-	for _, err := range db.Changes(ctx, 1) {
+	for _, err := range db.Changes(ctx, driftdb.ChangeQuery{}) {
 		isClosed(t, "Changes", err)
 	}
 }

@@ -1,6 +1,7 @@
 package driftdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ type Config struct {
 	// ReadOnly opens the file without writing to it, and without a lock against its
 	// writer: any number of readers work beside one writer, in this process and in
 	// others. Writes, Flush and Snapshot are ErrReadOnly, and nothing is ever sent to
-	// the bucket. A missing file is an error. With AutoRestore, Open first fetches a
+	// the bucket; Changes and Backup may read from it. A missing file is an error. With AutoRestore, Open first fetches a
 	// file that is missing, and brings one that is behind up to date unless a writer
 	// has it open: for that moment it writes to the file, and locks it. If that fails,
 	// a file that is there is opened as it is, with a warning. Close ends all reads but
@@ -326,7 +327,10 @@ func (c Config) checkStore(p *problems) {
 }
 
 func (p RetryPolicy) policy() retry.Policy {
-	return retry.Policy{MaxRetries: max(p.MaxRetries, 0), BaseDelay: p.BaseDelay, MaxDelay: p.MaxDelay}
+	d := retry.Default()
+	return retry.Policy{
+		MaxRetries: max(cmp.Or(p.MaxRetries, d.MaxRetries), 0), BaseDelay: cmp.Or(p.BaseDelay, d.BaseDelay), MaxDelay: cmp.Or(p.MaxDelay, d.MaxDelay),
+	}
 }
 
 // openStore makes the store that a configuration names, or nil.

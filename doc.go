@@ -7,9 +7,11 @@
 // chosen by a [Where], or a [Query] with an order and a limit, and changed by a
 // [Set]. A [Tx] is a transaction, of [DB.Tx] or [DB.ReadTx]. A [Conn] is either a
 // DB or a Tx, for [Select], which reads the rows of any query. A [Change] is one
-// committed change, as [DB.Changes] and [History] yield them. The bucket is an
-// [objstore.Store], or described by an [S3Config]. [Restore] and [Verify] work
-// from a [RestoreConfig], without an open database. A [Registrar], which
+// committed change, as [DB.Changes] and [Backup.Changes] yield them. The bucket is an
+// [objstore.Store], or described by an [S3Config]. A [Backup] is
+// what it holds of a database: [OpenBackup] opens it without the database, and
+// [DB.Backup] with it. It is restored, verified, and read change by change; [Restore] and
+// [Verify] do one such thing from a [RestoreConfig]. A [Registrar], which
 // [Config.OnConnect] gets, gives connections SQL functions written in Go.
 //
 // # How a write travels
@@ -64,7 +66,7 @@
 // # Errors
 //
 // Compare with errors.Is: [ErrNotFound] (also sql.ErrNoRows), [ErrClosed],
-// [ErrReadOnly], [ErrEmptyWhere], [ErrLocked], [ErrNoBackup], [ErrCorrupt],
+// [ErrReadOnly], [ErrEmptyWhere], [ErrLocked], [ErrNoStore], [ErrNoBackup], [ErrCorrupt],
 // [ErrKey], [ErrVersion], [ErrFenced], [ErrDiverged], [ErrFileReplaced]. A constraint that does not
 // hold is a [*ConstraintError], a definition or value that does not fit a table is
 // a [*SchemaError], and what SQLite itself says is an [*Error]. A bucket that cannot be reached is no error of a write: it is

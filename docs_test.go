@@ -101,7 +101,7 @@ func TestFormatExamples(t *testing.T) {
 	sum := regexp.MustCompile(`"checksum": "[^"]*"`)
 	putDoc(t, authentic, "databases/crm/manifest.json", sum.ReplaceAllString(manifest, `"mac": "`+mac[1]+`"`))
 	key := "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
-	info, err := driftdb.Backup(ctx, driftdb.RestoreConfig{Name: "crm", Store: authentic, EncryptionKeys: []string{key}})
+	info, err := infoOf(ctx, driftdb.BackupConfig{Name: "crm", Store: authentic, EncryptionKeys: []string{key}})
 	if err != nil {
 		t.Fatalf("the example's MAC: %v", err)
 	}

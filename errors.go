@@ -38,8 +38,10 @@ var (
 	ErrNoBackup = errors.New("driftdb: no backup found")
 	// ErrCorrupt: a file or a bucket is damaged.
 	ErrCorrupt = errors.New("driftdb: data is damaged")
-	// ErrRolledBack: a backup shows less than it has shown before: see RestoreConfig.Seen.
+	// ErrRolledBack: a backup shows less than it has shown before: see RestoreOptions.Seen.
 	ErrRolledBack = errors.New("driftdb: the backup has gone back")
+	// ErrNoStore: there is no store, so there is nothing to sync with, and no backup.
+	ErrNoStore = errors.New("driftdb: there is no store; set S3 or Store in the configuration")
 	// ErrKey: an encryption key is wrong or missing.
 	ErrKey = errors.New("driftdb: wrong or missing encryption key")
 	// ErrVersion: a newer version of DriftDB wrote this.

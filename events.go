@@ -21,7 +21,8 @@ type EventScope string
 // The scopes.
 const (
 	ScopeOpen       EventScope = "open"
-	ScopeRestore    EventScope = "restore" // by AutoRestore
+	ScopeRestore    EventScope = "restore"
+	ScopeRekey      EventScope = "rekey"
 	ScopeCapture    EventScope = "capture" // of changes, into the log
 	ScopeCheckpoint EventScope = "checkpoint"
 	ScopeClock      EventScope = "clock"
@@ -51,6 +52,8 @@ const (
 
 	// EventNothingToRestore: the bucket has no backup; a new database begins.
 	EventNothingToRestore EventKind = "restore.nothing"
+	// EventObjectsLeft: Rekey has left objects under an older key, or none.
+	EventObjectsLeft EventKind = "rekey.objects_left"
 	// EventObjectsRefused: the bucket has objects that are named like a part of the backup and are none.
 	EventObjectsRefused EventKind = "restore.objects_refused"
 	// EventRestoreNeeded: the bucket is ahead of a file that has nothing of its own; the file is restored.

@@ -225,6 +225,70 @@ func ExampleRestore_at() {
 	fmt.Println(result.Time, result.Rows)
 }
 
+// What happened to a row, and the state before.
+func ExampleBackup() {
+	ctx := context.Background()
+	backup, err := driftdb.OpenBackup(ctx, driftdb.BackupConfig{
+		Name: "app",
+		S3:   &driftdb.S3Config{Bucket: "my-backups", Region: "eu-west-1"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for c, err := range backup.Changes(ctx, driftdb.ChangeQuery{Table: "users", Key: map[string]any{"id": 7}}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(c.Time, c.Operation, c.Before, c.After)
+	}
+	result, err := backup.Restore(ctx, "before.sqlite", driftdb.RestoreOptions{At: driftdb.Point{Sequence: 4711}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Sequence, result.Rows)
+}
+
+// One handle for all that is done with a backup. The database need not be there.
+func ExampleOpenBackup() {
+	ctx := context.Background()
+	dir, remove := folder()
+	defer remove()
+	store := objstore.Mem()
+	db, err := driftdb.Open(ctx, driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite"), Store: store})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, "CREATE TABLE stock(id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO stock VALUES(7, 3), (8, 4)"); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, "UPDATE stock SET n = n - 1 WHERE id = 7"); err != nil {
+		log.Fatal(err)
+	}
+	if err := db.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	backup, err := driftdb.OpenBackup(ctx, driftdb.BackupConfig{Name: "app", Store: store})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for c, err := range backup.Changes(ctx, driftdb.ChangeQuery{Table: "stock", Key: map[string]any{"id": 7}}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(c.Sequence, c.Operation, c.Before, c.After)
+	}
+	result, err := backup.Verify(ctx, driftdb.RestoreOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Sequence, result.Rows)
+	// Output:
+	// 2 insert map[] map[id:7 n:3]
+	// 4 update map[n:3] map[n:2]
+	// 4 2
+}
+
 // The log says what happened, with the values before and after.
 func ExampleDB_Changes() {
 	ctx := context.Background()
@@ -240,7 +304,7 @@ func ExampleDB_Changes() {
 			log.Fatal(err)
 		}
 	}
-	for c, err := range db.Changes(ctx, 1) {
+	for c, err := range db.Changes(ctx, driftdb.ChangeQuery{}) {
 		if err != nil {
 			log.Fatal(err)
 		}

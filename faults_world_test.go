@@ -38,7 +38,7 @@ type world struct {
 	branches sync.Map    // branchKept by id: what machines have told that they left behind
 	barriers bool        // there are points in the log that no restore can stop at
 	journal  []string
-	seen     driftdb.Point // what the backup has confirmed: it never has less later
+	seen     driftdb.Confirmation // what the backup has confirmed: it never has less later
 }
 
 // place is a place in the history of a machine.
@@ -91,7 +91,7 @@ func (w *world) expected(err error) bool {
 
 // writer reads who writes the bucket, and under which epoch.
 func (w *world) writer() (node string, epoch int64) {
-	info, err := driftdb.Backup(context.Background(), driftdb.RestoreConfig{Name: w.cfg.Name, Store: w.bucket, EncryptionKeys: w.cfg.EncryptionKeys})
+	info, err := infoOf(context.Background(), driftdb.BackupConfig{Name: w.cfg.Name, Store: w.bucket, EncryptionKeys: w.cfg.EncryptionKeys})
 	if err != nil && !w.spoilt.Load() && !errors.Is(err, driftdb.ErrNoBackup) {
 		w.fatal("read the manifest: %v", err)
 	}
@@ -228,7 +228,7 @@ func (w *world) checkEarlier(store objstore.Store) {
 // the database of one of them. A branch that nobody has told of may be
 // incomplete; all others have to be there.
 func (w *world) checkBranches() {
-	info, err := driftdb.Backup(context.Background(), driftdb.RestoreConfig{Name: w.cfg.Name, Store: w.bucket, EncryptionKeys: w.cfg.EncryptionKeys})
+	info, err := infoOf(context.Background(), driftdb.BackupConfig{Name: w.cfg.Name, Store: w.bucket, EncryptionKeys: w.cfg.EncryptionKeys})
 	if err != nil && !w.expected(err) {
 		w.fatal("%v", err)
 	}

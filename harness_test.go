@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
@@ -135,4 +137,46 @@ func memoryDir(t *testing.T) string {
 		}
 	})
 	return dir
+}
+
+// backupOf is the backup that a restore is from.
+func backupOf(cfg driftdb.RestoreConfig) driftdb.BackupConfig {
+	return driftdb.BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, OnConnect: cfg.OnConnect}
+}
+
+// inBackup opens a backup and calls one of its methods.
+func inBackup[R any](ctx context.Context, cfg driftdb.BackupConfig, call func(*driftdb.Backup) (R, error)) (R, error) {
+	b, err := driftdb.OpenBackup(ctx, cfg)
+	if err != nil {
+		var none R
+		return none, err
+	}
+	return call(b)
+}
+
+func infoOf(ctx context.Context, cfg driftdb.BackupConfig) (driftdb.BackupInfo, error) {
+	return inBackup(ctx, cfg, func(b *driftdb.Backup) (driftdb.BackupInfo, error) { return b.Info(ctx) })
+}
+
+func rekey(ctx context.Context, cfg driftdb.BackupConfig, progress func(driftdb.RekeyResult)) (driftdb.RekeyResult, error) {
+	return inBackup(ctx, cfg, func(b *driftdb.Backup) (driftdb.RekeyResult, error) { return b.Rekey(ctx, progress) })
+}
+
+func rekeyAfterLeak(ctx context.Context, cfg driftdb.BackupConfig) (driftdb.RekeyResult, error) {
+	return inBackup(ctx, cfg, func(b *driftdb.Backup) (driftdb.RekeyResult, error) { return b.RekeyAfterLeak(ctx, nil) })
+}
+
+func garbageOf(ctx context.Context, cfg driftdb.BackupConfig, retention time.Duration) ([]driftdb.GarbageObject, error) {
+	return inBackup(ctx, cfg, func(b *driftdb.Backup) ([]driftdb.GarbageObject, error) { return b.Garbage(ctx, retention) })
+}
+
+func changesOf(ctx context.Context, cfg driftdb.BackupConfig, q driftdb.ChangeQuery) iter.Seq2[driftdb.Change, error] {
+	return func(yield func(driftdb.Change, error) bool) {
+		b, err := driftdb.OpenBackup(ctx, cfg)
+		if err != nil {
+			yield(driftdb.Change{}, err)
+			return
+		}
+		b.Changes(ctx, q)(yield)
+	}
 }

@@ -31,7 +31,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // Nobody imports objstoretest, dbtest, mounttest and s3test: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/event", "internal/foreign", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
+		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/event", "internal/foreign", "internal/history", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
 		"internal/pagecache", "internal/readsql", "internal/retry", "internal/schema", "internal/seal", "internal/segment", "internal/sqlite",
 		"internal/syncer", "internal/wrap", "internal/writer", "objstore", "objstore/s3store",
 	},
@@ -54,14 +54,15 @@ var mayImport = map[string][]string{
 	"internal/digest/scan":  {"internal/change", "internal/digest", "internal/sqlite"},
 	"internal/foreign":      {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/sqlite"},
 	"internal/event":        {},
+	"internal/history":      {"internal/change", "internal/changelog", "internal/digest", "internal/event", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/inside":       {},
 	"internal/mounttest":    {},
 	"internal/pagecache":    {"internal/cmem"},
 	"internal/readsql":      {"internal/sqlite"},
-	"internal/remote":       {"internal/change", "internal/digest", "internal/retry", "internal/seal", "internal/segment", "objstore"},
+	"internal/remote":       {"internal/change", "internal/digest", "internal/event", "internal/retry", "internal/seal", "internal/segment", "objstore"},
 	"internal/repair":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite"},
 	"internal/resolve":      {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/segment", "internal/sqlite", "internal/syncer"},
-	"internal/restore":      {"internal/apply", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/remote", "internal/segment", "internal/sqlite"},
+	"internal/restore":      {"internal/apply", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/event", "internal/remote", "internal/segment", "internal/sqlite"},
 	"internal/retry":        {"objstore"},
 	"internal/s3test":       {},
 	"internal/schema":       {},

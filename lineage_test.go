@@ -37,7 +37,7 @@ func takeOver(t testing.TB, cfg driftdb.Config) *driftdb.DB {
 // backup describes what the bucket holds of cfg's database.
 func backup(t testing.TB, cfg driftdb.Config) driftdb.BackupInfo {
 	t.Helper()
-	info, err := driftdb.Backup(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys})
+	info, err := infoOf(t.Context(), driftdb.BackupConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestBucketStaysGone(t *testing.T) {
 							t.Errorf("without the manifest: %v", err)
 						}
 					}
-					_, err := driftdb.Repair(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.RepairOptions{})
+					_, err := driftdb.Repair(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.RepairOptions{})
 					check(t, err)
 					check(t, db.Shutdown(ctx))
 					return
@@ -500,7 +500,7 @@ func TestHeadless(t *testing.T) {
 			}
 		}
 		cfg.ManualSync = true
-		_, err = driftdb.Repair(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.RepairOptions{File: cfg.Path})
+		_, err = driftdb.Repair(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.RepairOptions{File: cfg.Path})
 		check(t, err)
 		db = open(t, cfg)
 		exec(t, db, "INSERT INTO t(v) VALUES('later')")

@@ -17,7 +17,7 @@ import (
 func collapsed(t *testing.T, db *driftdb.DB, from int64) (barrier driftdb.Change, before int) {
 	t.Helper()
 	n := 0
-	for c, err := range db.Changes(t.Context(), from) {
+	for c, err := range db.Changes(t.Context(), driftdb.ChangeQuery{From: from}) {
 		if err != nil {
 			t.Fatal(err)
 		}

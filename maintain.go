@@ -1,8 +1,8 @@
 package driftdb
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -13,38 +13,21 @@ type GarbageObject struct {
 	Why  string
 }
 
-// Garbage lists the objects of a backup that the next collection would delete
+// Garbage lists the objects of the backup that the next collection would delete
 // if it were now: what only points in time need that are more than retention
 // ago (0: 30 days; negative: nothing), and snapshots that no manifest names.
-// Path, At and Sequence of cfg are not looked at. It uses the network, and
-// changes nothing: collecting is the writer's affair, who does it about once a
+// It changes nothing: collecting is the writer's affair, who does it about once a
 // day while it syncs.
 //
 // A collection goes by the store's clock. What that says now, only a writer is told;
 // so this goes by when the manifest was stored and by this machine's clock, whichever
 // is later.
-func Garbage(ctx context.Context, cfg RestoreConfig, retention time.Duration) ([]GarbageObject, error) {
-	b, err := cfg.bucket(ctx)
-	if err != nil {
-		return nil, fail(fmt.Errorf("driftdb: %w", err))
+func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]GarbageObject, error) {
+	if b.bucket == nil {
+		return nil, ErrNoStore
 	}
-	m, err := b.Existing(ctx)
-	if err != nil {
-		return nil, fail(err)
-	}
-	if retention == 0 {
-		retention = defaultRetention
-	}
-	if retention < 0 {
-		return nil, nil
-	}
-	now := m.Now()
-	if local := time.Now(); local.After(now) { // the manifest is older than it was when it was stored
-		now = local
-	}
-	cutoff := m.Prune(now, retention) // this copy of it
-	list, err := b.Garbage(ctx, m, cutoff)
-	if err != nil {
+	list, err := b.bucket.Collectable(ctx, cmp.Or(retention, defaultRetention))
+	if err != nil || list == nil {
 		return nil, fail(err)
 	}
 	out := make([]GarbageObject, len(list))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -140,7 +141,7 @@ func TestRetention(t *testing.T) {
 		if len(b.Branches) != 0 {
 			t.Errorf("old history is taken for branches: %+v", b.Branches)
 		}
-		list, err := driftdb.Garbage(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, cfg.Retention)
+		list, err := garbageOf(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: cfg.Store}, cfg.Retention)
 		if err != nil || len(list) > 4 {
 			t.Errorf("garbage %v, %v", list, err)
 		}
@@ -148,11 +149,25 @@ func TestRetention(t *testing.T) {
 		if !errors.Is(err, driftdb.ErrNoBackup) {
 			t.Errorf("a point that is gone: %+v, %v", old, err)
 		}
-		for c, err := range db.Changes(ctx, 1) {
+		for c, err := range db.Changes(ctx, driftdb.ChangeQuery{From: 1}) {
 			if !errors.Is(err, driftdb.ErrNoBackup) {
 				t.Errorf("changes that are gone: %+v, %v", c, err)
 			}
 			break
+		}
+		for what, changes := range map[string]iter.Seq2[driftdb.Change, error]{
+			"the database": db.Changes(ctx, driftdb.ChangeQuery{}), "the backup": db.Backup().Changes(ctx, driftdb.ChangeQuery{}),
+		} {
+			next := b.Snapshots[0].Sequence + 1
+			for c, err := range changes {
+				if err != nil || c.Sequence != next {
+					t.Fatalf("the first change of %s that is kept, or the next one, is %+v, %v; want %d", what, c, err, next)
+				}
+				next++
+			}
+			if next != db.Sequence()+1 {
+				t.Errorf("the changes of %s end before %d", what, next)
+			}
 		}
 	})
 }
@@ -262,16 +277,16 @@ func TestRekey(t *testing.T) {
 		}
 		return objstoretest.Fault{}
 	})
-	half, err := driftdb.Rekey(ctx, both, nil)
+	half, err := rekey(ctx, backupOf(both), nil)
 	if err == nil || half.Changed == 0 {
 		t.Fatalf("an interrupted rekey: %+v, %v", half, err)
 	}
 	both.Store = cfg.Store
-	rest, err := driftdb.Rekey(ctx, both, nil)
+	rest, err := rekey(ctx, backupOf(both), nil)
 	if err != nil || rest.Changed == 0 || rest.Changed >= rest.Objects || rest.Changed+half.Changed > rest.Objects {
 		t.Fatalf("the rest of it: %+v after %+v, %v", rest, half, err)
 	}
-	again, err := driftdb.Rekey(ctx, both, nil)
+	again, err := rekey(ctx, backupOf(both), nil)
 	if err != nil || again.Changed != 0 || again.Objects != rest.Objects {
 		t.Errorf("once more: %+v, %v", again, err)
 	}
@@ -288,7 +303,7 @@ func TestRekey(t *testing.T) {
 			t.Errorf("with key %.2s alone: %v", c.key, err)
 		}
 	}
-	if _, err := driftdb.Rekey(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, nil); !errors.Is(err, driftdb.ErrKey) {
+	if _, err := rekey(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: cfg.Store}, nil); !errors.Is(err, driftdb.ErrKey) {
 		t.Errorf("without a key: %v", err)
 	}
 	for _, k := range keys(t, cfg.Store) {
@@ -331,7 +346,7 @@ func TestRekeyForeign(t *testing.T) {
 		_, err = cfg.Store.Put(ctx, key, bytes.NewReader(former), objstore.PutOptions{})
 		check(t, err)
 		both := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: []string{newer, older}}
-		res, err := driftdb.Rekey(ctx, both, nil)
+		res, err := rekey(ctx, backupOf(both), nil)
 		if named := err != nil && strings.Contains(err.Error(), key); !slices.Equal(res.Left, []string{key}) || named != errors.Is(err, driftdb.ErrCorrupt) {
 			t.Errorf("%s: rekey: %+v, %v", name, res, err)
 		}

@@ -164,7 +164,7 @@ func failuresOfFiles(t *testing.T, fails func(string, error)) {
 	for what, path := range map[string]string{
 		"a missing file": filepath.Join(dir, "none"), "a folder": dir, "a text": text, "below a file": filepath.Join(text, "x"), "an open file": cfg.Path,
 	} {
-		fails("Detach of "+what, driftdb.Detach(ctx, path))
+		fails("Detach of "+what, driftdb.Detach(path))
 		if what == "a missing file" {
 			continue
 		}
@@ -312,13 +312,13 @@ func failuresOfBackup(t *testing.T, what string, cfg driftdb.RestoreConfig, fail
 	fails("Restore with "+what, err)
 	_, err = driftdb.Verify(ctx, cfg)
 	fails("Verify with "+what, err)
-	_, err = driftdb.Backup(ctx, cfg)
+	_, err = infoOf(ctx, backupOf(cfg))
 	fails("Backup with "+what, err)
-	_, err = driftdb.Garbage(ctx, cfg, 0)
+	_, err = garbageOf(ctx, backupOf(cfg), 0)
 	fails("Garbage with "+what, err)
-	_, err = driftdb.Rekey(ctx, cfg, nil)
+	_, err = rekey(ctx, backupOf(cfg), nil)
 	fails("Rekey with "+what, err)
-	for _, err = range driftdb.History(ctx, cfg, 0) {
+	for _, err = range changesOf(ctx, backupOf(cfg), driftdb.ChangeQuery{}) {
 		if err != nil {
 			break
 		}

@@ -57,6 +57,8 @@ var opensItself = map[string]string{
 	"TestBypassWhileClosed":          "leaves the file to others, and opens it again",
 	"TestBypassOtherFiles":           "gives the file another name",
 	"TestBranchLater":                "it is fenced, by one whose bucket is whole",
+	"waitTakeover":                   "it is fenced, by one whose bucket is whole",
+	"testBackup":                     "its bucket is given another key; it is verified with that",
 	"TestRekeyForeign":               "is shut down before its bucket has another key",
 	"TestLeakedKey":                  "is shut down before it is opened again with another key",
 	"TestRekeyBranch":                "is shut down before it is opened again with another key",

@@ -60,7 +60,7 @@ func TestChanges(t *testing.T) {
 	check := func(from int64, want ...string) {
 		t.Helper()
 		var got []string
-		for c, err := range db.Changes(ctx, from) {
+		for c, err := range db.Changes(ctx, driftdb.ChangeQuery{From: from}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +86,7 @@ func TestChanges(t *testing.T) {
 	check(3, all[2:]...)
 	exec(t, db, "DELETE FROM t WHERE id = 'a'")
 	check(3, append(slices.Clone(all[2:]), "5/5 delete t map[id:a] map[id:a v:1]>map[]")...)
-	for c, err := range db.Changes(ctx, 1) {
+	for c, err := range db.Changes(ctx, driftdb.ChangeQuery{}) {
 		if err != nil || c.Sequence != 1 {
 			t.Fatal(c, err)
 		}

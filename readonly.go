@@ -29,6 +29,9 @@ var errOpenedReadOnly error = &failure{err: errors.New("the database was opened 
 func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
 	err := o.refresh(ctx)
 	if err == nil {
+		err = o.openBucket(ctx) // of which Changes and Backup read
+	}
+	if err == nil {
 		err = o.openReaders()
 	}
 	if err == nil {
@@ -80,7 +83,6 @@ func (o *opening) openReaders() error {
 		return err
 	}
 	o.path = path
-	o.cfg.S3, o.cfg.Store, o.cfg.EncryptionKeys = nil, nil, nil // the bucket's, which is not used any more
 	db := o.DB
 	open := func() (*sqlite.Conn, error) { return db.openReadOnlyConn(file) }
 	o.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)

@@ -94,7 +94,7 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 		t.Errorf("metrics: %+v", m)
 	}
 	n := 0
-	for _, err := range a.Changes(ctx, 1) {
+	for _, err := range a.Changes(ctx, driftdb.ChangeQuery{}) {
 		if err != nil {
 			t.Fatal(err)
 		}

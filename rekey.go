@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -19,10 +20,9 @@ type RekeyResult struct {
 	Left []string
 }
 
-// Rekey encrypts what older keys of cfg.EncryptionKeys have encrypted anew with
-// the first one, after which the older ones are of no more use. Path, At and
-// Sequence are not looked at. It uses the network: what an older key has encrypted is
-// read twice, and written once. When it is interrupted, another Rekey goes on where it was.
+// Rekey encrypts what older keys of BackupConfig.EncryptionKeys have encrypted anew with
+// the first one, after which the older ones are of no more use. What an older key has
+// encrypted is read twice, and written once. When it is interrupted, another Rekey goes on where it was.
 //
 // The new key is given to what the manifest leads to and what is proven: batches by the
 // chain, snapshots by their hash, and the manifests of branches. Anything else stays as it
@@ -32,9 +32,9 @@ type RekeyResult struct {
 // databases again; then Rekey does not disturb them. A writer that does not have
 // the new key is fenced when Rekey is done.
 //
-// If somebody else may have the old key, use [RekeyAfterLeak].
-func Rekey(ctx context.Context, cfg RestoreConfig, progress func(RekeyResult)) (RekeyResult, error) {
-	return rekey(ctx, cfg, false, progress)
+// If somebody else may have the old key, use [Backup.RekeyAfterLeak].
+func (b *Backup) Rekey(ctx context.Context, progress func(RekeyResult)) (RekeyResult, error) {
+	return b.rekey(ctx, false, progress)
 }
 
 // RekeyAfterLeak is Rekey for a key that somebody else may have. Close all databases that
@@ -48,25 +48,28 @@ func Rekey(ctx context.Context, cfg RestoreConfig, progress func(RekeyResult)) (
 // It cannot undo what the key was good for until then: everything that the bucket held was
 // readable, and still is in copies, and in versions that the store keeps. And who could
 // write to the bucket could change anything: compare a restore with the database itself.
-func RekeyAfterLeak(ctx context.Context, cfg RestoreConfig, progress func(RekeyResult)) (RekeyResult, error) {
-	return rekey(ctx, cfg, true, progress)
+func (b *Backup) RekeyAfterLeak(ctx context.Context, progress func(RekeyResult)) (RekeyResult, error) {
+	return b.rekey(ctx, true, progress)
 }
 
-func rekey(ctx context.Context, cfg RestoreConfig, leaked bool, progress func(RekeyResult)) (RekeyResult, error) {
-	b, err := cfg.bucket(ctx)
-	if err != nil {
-		return RekeyResult{}, fail(fmt.Errorf("driftdb: rekey: %w", err))
+func (b *Backup) rekey(ctx context.Context, leaked bool, progress func(RekeyResult)) (RekeyResult, error) {
+	if b.bucket == nil {
+		return RekeyResult{}, ErrNoStore
 	}
 	public := func(r remote.Rekeyed) RekeyResult {
 		return RekeyResult{Objects: r.Objects, Changed: r.Done, Bytes: r.Bytes, Left: remote.Keys(r.Left)}
 	}
-	res, err := b.Rekey(ctx, leaked, func(r remote.Rekeyed) {
+	res, err := b.bucket.Rekey(ctx, leaked, func(r remote.Rekeyed) {
 		if progress != nil {
 			progress(public(r))
 		}
 	})
+	if len(res.Left) > 0 {
+		b.log.Warn(event.ObjectsLeft, "objects in the bucket are left under an older key, or none",
+			"count", len(res.Left), "first", res.Left[0].Key, "error", res.Left[0].Why)
+	}
 	if err != nil {
-		err = fail(fmt.Errorf("rekey %s: %w", cfg.Name, err))
+		err = fail(fmt.Errorf("rekey %s: %w", b.bucket.Name(), err))
 	}
 	return public(res), err
 }

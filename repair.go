@@ -2,14 +2,9 @@ package driftdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
-	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/repair"
-	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // RepairOptions say how [Repair] goes about it.
@@ -56,7 +51,7 @@ type LeftObject struct {
 // Repair makes the manifest of a backup anew, from the objects that are left, when it is
 // gone or damaged. It proves what it says: every batch by its hashes and the chain, each
 // snapshot by its digests and a restore that begins with it, and the latest point by a
-// restore, as [Verify] does. It never guesses: where something is missing, the history
+// restore, as [Backup.Verify] does. It never guesses: where something is missing, the history
 // ends before that, or begins with a snapshot behind it; where writers have parted, the
 // latest one has the history, and what the others stored are branches.
 //
@@ -66,12 +61,12 @@ type LeftObject struct {
 //
 // A manifest that is whole is an error, and so is a damaged one without Force: ErrCorrupt,
 // whose text says what the manifest was. An object that none of the keys opens, or that a
-// newer version has stored, is ErrKey or ErrVersion; with Force it is left out. At, Sequence, Path and Branch of cfg are not looked at. It uses the
+// newer version has stored, is ErrKey or ErrVersion; with Force it is left out. It uses the
 // network: it reads every batch up to five times and every snapshot two or three times, and
 // needs the disk space of a restore in the system's folder for temporary files.
 // Errors: ErrNoBackup where nothing is left, ErrCorrupt where nothing can be proven,
 // ErrKey.
-func Repair(ctx context.Context, cfg RestoreConfig, o RepairOptions) (RepairResult, error) {
+func Repair(ctx context.Context, cfg BackupConfig, o RepairOptions) (RepairResult, error) {
 	res, err := runRepair(ctx, cfg, o)
 	if err != nil {
 		return RepairResult{Was: res.Was}, fail(fmt.Errorf("repair %s: %w", cfg.Name, err))
@@ -90,46 +85,16 @@ func Repair(ctx context.Context, cfg RestoreConfig, o RepairOptions) (RepairResu
 	return r, nil
 }
 
-func runRepair(ctx context.Context, cfg RestoreConfig, o RepairOptions) (res repair.Result, err error) {
-	b, err := cfg.bucket(ctx)
+func runRepair(ctx context.Context, cfg BackupConfig, o RepairOptions) (res repair.Result, err error) {
+	b, err := cfg.backup(ctx)
 	if err != nil {
 		return res, err
 	}
-	opts := repair.Options{DatabaseID: o.DatabaseID, Force: o.Force, DryRun: o.DryRun, OnConnect: onConnect(ctx, cfg.OnConnect)}
+	opts := repair.Options{DatabaseID: o.DatabaseID, Force: o.Force, DryRun: o.DryRun, OnConnect: onConnect(ctx, b.onConnect)}
 	if o.File != "" {
-		if opts.Known, err = knownTo(o.File, b.Name()); err != nil {
+		if opts.Known, err = repair.ReadFile(o.File, cfg.Name); err != nil {
 			return res, err
 		}
 	}
-	return repair.Run(ctx, b, opts)
-}
-
-// knownTo is what the file at path knows of its backup, which has to be that of name.
-func knownTo(path, name string) (_ *repair.Known, err error) {
-	if _, err := os.Stat(path); err != nil { // SQLite's words do not say that
-		return nil, err
-	}
-	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, QueryOnly: true, KeepJournal: true, Distrust: true})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	if err := c.Exec("BEGIN"); err != nil { // a program may be writing to it
-		return nil, err
-	}
-	ours, err := changelog.Exists(c)
-	if err != nil {
-		return nil, err
-	}
-	if !ours {
-		return nil, fmt.Errorf("%s: %w: it is no database that DriftDB has opened", path, fs.ErrInvalid)
-	}
-	id, err := changelog.ReadIdentity(c)
-	if err != nil {
-		return nil, err
-	}
-	if id.Name != name {
-		return nil, fmt.Errorf("%s: its backup has the name %q, not %q", path, id.Name, name)
-	}
-	return repair.Read(c)
+	return repair.Run(ctx, b.bucket, opts)
 }

@@ -83,7 +83,7 @@ var histories = []struct {
 		db := open(t, driftdb.Config{Name: cfg.Name, Path: cfg.Path, ManualSync: true})
 		some(t, db, "old", 20)
 		check(t, db.Close())
-		check(t, driftdb.Detach(t.Context(), cfg.Path))
+		check(t, driftdb.Detach(cfg.Path))
 		db = open(t, cfg)
 		check(t, db.Flush(t.Context()))
 		snapshots(t, db)
@@ -249,12 +249,12 @@ func (d damaged) repaired(t *testing.T) {
 	if d.file {
 		o.File = cfg.Path
 	}
-	dry, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{DryRun: true, File: o.File})
+	dry, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{DryRun: true, File: o.File})
 	check(t, err)
 	if after := keys(t, cfg.Store); !slices.Equal(before, after) {
 		t.Fatalf("a dry run has changed the bucket: %q", after)
 	}
-	res, err := driftdb.Repair(ctx, place, o)
+	res, err := driftdb.Repair(ctx, backupOf(place), o)
 	check(t, err)
 	if dry.Restored.Sequence != res.Restored.Sequence || len(dry.Left) != len(res.Left) {
 		t.Errorf("the dry run said %+v, not %+v", dry, res)
@@ -265,7 +265,7 @@ func (d damaged) repaired(t *testing.T) {
 	if len(res.Snapshots) != d.snapshots || res.From != max(d.from, 1) || len(res.Left) != d.left {
 		t.Errorf("%d snapshots, from %d, left %v; want %d, %d, %d", len(res.Snapshots), res.From, res.Left, d.snapshots, max(d.from, 1), d.left)
 	}
-	if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing to repair") {
+	if _, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{Force: true}); err == nil || !strings.Contains(err.Error(), "nothing to repair") {
 		t.Errorf("a second repair: %v", err)
 	}
 	v, err := driftdb.Verify(ctx, place)
@@ -314,21 +314,21 @@ func TestRepairDamaged(t *testing.T) {
 	check(t, db.Flush(ctx))
 	check(t, db.Close())
 	place := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}
-	if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{Force: true}); err == nil {
+	if _, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{Force: true}); err == nil {
 		t.Error("a whole manifest was repaired")
 	}
 	id := backup(t, cfg).DatabaseID
 	whole := bucketOf(t, cfg.Store)[manifestOf(cfg)]
 	for _, cut := range [][]byte{bytes.Replace(whole, []byte(`"latestLogSequence": 4`), []byte(`"latestLogSequence": 3`), 1), whole[:len(whole)/2], nil} {
 		put(t, cfg.Store, manifestOf(cfg), cut)
-		res, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{})
+		res, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{})
 		if !errors.Is(err, driftdb.ErrCorrupt) || !strings.Contains(err.Error(), "damaged") {
 			t.Errorf("without Force: %v", err)
 		}
 		if bytes.Contains(cut, []byte("updatedAt")) && !strings.Contains(res.Was, id) {
 			t.Errorf("it was %q", res.Was)
 		}
-		_, err = driftdb.Repair(ctx, place, driftdb.RepairOptions{Force: true})
+		_, err = driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{Force: true})
 		check(t, err)
 		_, err = driftdb.Verify(ctx, place)
 		check(t, err)
@@ -359,12 +359,12 @@ func TestRepairID(t *testing.T) {
 		} {
 			check(t, cfg.Store.Delete(ctx, manifestOf(cfg)))
 			put(t, cfg.Store, probe, []byte("DriftDB looks whether this object can be overwritten.\n"))
-			_, err := driftdb.Repair(ctx, place, c.o)
+			_, err := driftdb.Repair(ctx, backupOf(place), c.o)
 			if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "id") {
 				t.Errorf("%+v: %v", c.o, err)
 			}
 			if err != nil {
-				_, err = driftdb.Repair(ctx, place, driftdb.RepairOptions{DatabaseID: id})
+				_, err = driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{DatabaseID: id})
 				check(t, err)
 			}
 		}
@@ -383,10 +383,10 @@ func TestRepairSnapshotAlone(t *testing.T) {
 	without(t, cfg.Store, "/logs/")
 	check(t, cfg.Store.Delete(ctx, manifestOf(cfg)))
 	place := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}
-	if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{}); !errors.Is(err, driftdb.ErrCorrupt) {
+	if _, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{}); !errors.Is(err, driftdb.ErrCorrupt) {
 		t.Fatalf("without the file: %v", err)
 	}
-	res, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{File: cfg.Path})
+	res, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{File: cfg.Path})
 	check(t, err)
 	if len(res.Snapshots) != 1 || len(res.Left) != 3 || res.Restored.Sequence != 13 {
 		t.Errorf("%+v", res)
@@ -462,7 +462,7 @@ func repairRandom(t *testing.T, rng *rand.Rand) {
 	}
 	check(t, cfg.Store.Delete(ctx, manifestOf(cfg)))
 	place := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys}
-	res, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{File: cfg.Path})
+	res, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{File: cfg.Path})
 	check(t, err)
 	if res.Restored.Sequence != info.Sequence {
 		t.Errorf("the history ends with %d, not %d", res.Restored.Sequence, info.Sequence)
@@ -489,7 +489,7 @@ func TestRepairMeetsWriter(t *testing.T) {
 				t.Errorf("a writer without a manifest: %v", err)
 			}
 		}
-		_, err := driftdb.Repair(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.RepairOptions{})
+		_, err := driftdb.Repair(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: cfg.Store}, driftdb.RepairOptions{})
 		check(t, err)
 		err = db.Flush(ctx)
 		if noticed {
@@ -524,12 +524,12 @@ func TestRepairKeys(t *testing.T) {
 	place := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}
 	for _, ring := range [][]string{{older}, {newer}, {strings.Repeat("ef", 32)}} {
 		place.EncryptionKeys = ring
-		if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{}); !errors.Is(err, driftdb.ErrKey) {
+		if _, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{}); !errors.Is(err, driftdb.ErrKey) {
 			t.Errorf("with the key %.2s: %v", ring[0], err)
 		}
 	}
 	place.EncryptionKeys = nil
-	if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{File: cfg.Path}); !errors.Is(err, driftdb.ErrKey) {
+	if _, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{File: cfg.Path}); !errors.Is(err, driftdb.ErrKey) {
 		t.Errorf("without a key: %v", err)
 	}
 	// A stranger's object under another key is left out when that is said.
@@ -543,10 +543,10 @@ func TestRepairKeys(t *testing.T) {
 	junk := "databases/app/nodes/x/logs/000000000001-000000000009.e9.json"
 	put(t, cfg.Store, junk, strange.Bytes())
 	place.EncryptionKeys = cfg.EncryptionKeys
-	if _, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{}); !errors.Is(err, driftdb.ErrKey) || !strings.Contains(err.Error(), junk) {
+	if _, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{}); !errors.Is(err, driftdb.ErrKey) || !strings.Contains(err.Error(), junk) {
 		t.Errorf("with a stranger's object: %v", err)
 	}
-	res, err := driftdb.Repair(ctx, place, driftdb.RepairOptions{Force: true})
+	res, err := driftdb.Repair(ctx, backupOf(place), driftdb.RepairOptions{Force: true})
 	check(t, err)
 	if len(res.Left) != 1 || res.Left[0].Key != junk || len(res.Snapshots) != 2 {
 		t.Errorf("%+v", res)

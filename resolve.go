@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/resolve"
-	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -103,7 +103,7 @@ type ResolveResult struct {
 	Resolved bool   // the file has been replaced by one that continues the bucket's history
 	Applied  int    // how many of the file's rows and definitions that took over, or would
 	Sequence int64  // the new file's last change
-	Branch   string // what the bucket keeps the old file's contents as: RestoreConfig.Branch
+	Branch   string // what the bucket keeps the old file's contents as: RestoreOptions.Branch
 	Duration time.Duration
 }
 
@@ -127,7 +127,7 @@ type ResolveResult struct {
 // rows that it names. For a unique or a foreign key the table of the Conflict decides.
 //
 // Nothing is lost: before the file is replaced, the bucket gets its contents as a
-// branch (Backup lists it, RestoreConfig.Branch restores it), which is kept for
+// branch (Backup.Info lists it, RestoreOptions.Branch restores it), which is kept for
 // Config.Retention like anything else. Whenever Resolve ends, be it by a crash, the file
 // is the old one or the new one, and it can be called again. It writes nothing into the
 // old file, and takes no epoch: if somebody else sends changes before the new file's
@@ -166,7 +166,7 @@ func (cfg ResolveConfig) resolve(ctx context.Context) (res resolve.Result, err e
 	if cfg.Prefer != "" && cfg.Prefer != Ours && cfg.Prefer != Theirs {
 		return res, fmt.Errorf("Prefer is %q; use %q or %q", cfg.Prefer, Ours, Theirs)
 	}
-	b, err := RestoreConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys}.bucket(ctx)
+	b, err := BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, OnConnect: cfg.OnConnect}.backup(ctx)
 	if err != nil {
 		return res, err
 	}
@@ -175,13 +175,9 @@ func (cfg ResolveConfig) resolve(ctx context.Context) (res resolve.Result, err e
 		return res, err
 	}
 	defer func() { err = errors.Join(err, file.Abandon()) }()
-	opts := resolve.Options{File: file, DryRun: cfg.DryRun, OnConnect: onConnect(ctx, cfg.OnConnect), Choose: cfg.side}
-	if cfg.OnProgress != nil {
-		opts.Progress = func(p restore.Progress) {
-			cfg.OnProgress(Progress{Stage: Stage(p.Stage), Done: p.Done, Total: p.Total})
-		}
-	}
-	if res, err = resolve.Run(ctx, b, opts); err != nil || !res.Resolved {
+	opts := resolve.Options{File: file, DryRun: cfg.DryRun, OnConnect: onConnect(ctx, b.onConnect), Choose: cfg.side}
+	opts.Progress = RestoreOptions{OnProgress: cfg.OnProgress}.progress()
+	if res, err = resolve.Run(ctx, b.bucket, opts); err != nil || !res.Resolved {
 		return res, err
 	}
 	// The clean-shutdown marker is that of the old file. Without one of the new file's, Open
@@ -200,7 +196,7 @@ func (cfg ResolveConfig) side(table string) resolve.Side {
 func publicChanges(list []resolve.Change) (out []Change) {
 	for _, c := range list {
 		out = append(out, Change{
-			Table: c.Table, Operation: Operation(c.Op.String()), Key: values(c.Key), Before: values(c.Before), After: values(c.After), SQL: c.SQL,
+			Table: c.Table, Operation: Operation(c.Op.String()), Key: change.Map(c.Key), Before: change.Map(c.Before), After: change.Map(c.After), SQL: c.SQL,
 		})
 	}
 	return out
@@ -208,7 +204,7 @@ func publicChanges(list []resolve.Change) (out []Change) {
 
 func publicConflict(c *resolve.Conflict) Conflict {
 	versions := func(v resolve.Versions) ConflictRow {
-		return ConflictRow{Table: v.Table, Key: values(v.Key), Base: values(v.Base), Ours: values(v.Ours), Theirs: values(v.Theirs)}
+		return ConflictRow{Table: v.Table, Key: change.Map(v.Key), Base: change.Map(v.Base), Ours: change.Map(v.Ours), Theirs: change.Map(v.Theirs)}
 	}
 	out := Conflict{Kind: ConflictKind(c.Kind), ConflictRow: versions(c.Versions), Choice: Side(c.Choice)}
 	if c.Other != nil {

@@ -164,7 +164,7 @@ func TestResolveOthers(t *testing.T) {
 	if _, err := l.resolve(driftdb.ResolveConfig{Tables: map[string]driftdb.Side{"t": ""}}); err == nil {
 		t.Error("a table without a side: no error")
 	}
-	check(t, driftdb.Detach(t.Context(), l.b.Path))
+	check(t, driftdb.Detach(l.b.Path))
 	if _, err := l.resolve(driftdb.ResolveConfig{}); err == nil || !strings.Contains(err.Error(), "nothing to resolve") {
 		t.Errorf("a free copy: %v", err)
 	}

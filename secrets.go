@@ -36,6 +36,16 @@ func (c Config) LogValue() slog.Value { return logged(c) }
 func (db *DB) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "driftdb.DB(%s)", db.cfg.Path) }
 
 // Format implements [fmt.Formatter]: no verb prints a key or a password.
+func (cfg BackupConfig) Format(f fmt.State, verb rune) {
+	type plain BackupConfig
+	cfg.EncryptionKeys = hide(cfg.EncryptionKeys)
+	withoutSecrets(f, verb, plain(cfg))
+}
+
+// LogValue implements [slog.LogValuer], and has no key and no password in it.
+func (cfg BackupConfig) LogValue() slog.Value { return logged(cfg) }
+
+// Format implements [fmt.Formatter]: no verb prints a key or a password.
 func (cfg RestoreConfig) Format(f fmt.State, verb rune) {
 	type plain RestoreConfig
 	cfg.EncryptionKeys = hide(cfg.EncryptionKeys)

@@ -30,6 +30,7 @@ const canary = "ca9a51ca9a52ca9a53ca9a54ca9a55ca9a56ca9a57ca9a58ca9a59ca9a5aca9a
 // have in the sources.
 var holders = map[string]any{
 	"..Config":                driftdb.Config{S3: &driftdb.S3Config{}},
+	"..BackupConfig":          driftdb.BackupConfig{S3: &driftdb.S3Config{}},
 	"..RestoreConfig":         driftdb.RestoreConfig{S3: &driftdb.S3Config{}},
 	"..ResolveConfig":         driftdb.ResolveConfig{S3: &driftdb.S3Config{}},
 	"..S3Config":              driftdb.S3Config{},

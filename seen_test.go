@@ -53,7 +53,7 @@ func TestSeen(t *testing.T) {
 	if _, err := os.Stat(rolledBack.Path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file of it: %v", err)
 	}
-	for _, bad := range []driftdb.Point{{Sequence: 1}, {Epoch: 1, Sequence: -1, Chain: first.Confirmed.Chain}, {Epoch: 1, Sequence: 1, Chain: "xyz"}} {
+	for _, bad := range []driftdb.Confirmation{{Sequence: 1}, {Epoch: 1, Sequence: -1, Chain: first.Confirmed.Chain}, {Epoch: 1, Sequence: 1, Chain: "xyz"}} {
 		rc.Seen = bad
 		if _, err := driftdb.Verify(ctx, rc); err == nil || !strings.Contains(err.Error(), "Seen") {
 			t.Errorf("%+v: %v", bad, err)
@@ -77,11 +77,11 @@ func TestLeakedKey(t *testing.T) {
 	former := bucketOf(t, cfg.Store)
 
 	rc := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, EncryptionKeys: []string{leaked}}
-	if _, err := driftdb.RekeyAfterLeak(ctx, rc, nil); !errors.Is(err, driftdb.ErrKey) {
+	if _, err := rekeyAfterLeak(ctx, backupOf(rc)); !errors.Is(err, driftdb.ErrKey) {
 		t.Errorf("without a new key: %v", err)
 	}
 	rc.EncryptionKeys = []string{fresh, leaked}
-	res, err := driftdb.RekeyAfterLeak(ctx, rc, nil)
+	res, err := rekeyAfterLeak(ctx, backupOf(rc))
 	if err != nil || res.Changed == 0 || res.Changed != res.Objects || len(res.Left) > 0 {
 		t.Fatalf("%+v, %v", res, err)
 	}

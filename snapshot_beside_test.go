@@ -313,7 +313,7 @@ func TestFencedInSnapshot(t *testing.T) {
 			t.Errorf("fenced: %v; left is %q", db.Metrics().Fenced, left(t, cfg))
 		}
 		letThrough()
-		info, err := driftdb.Backup(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: other.Store})
+		info, err := infoOf(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: other.Store})
 		check(t, err)
 		if len(info.Snapshots) != 0 {
 			t.Errorf("the history has the snapshots %+v", info.Snapshots)

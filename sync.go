@@ -2,15 +2,12 @@ package driftdb
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 )
-
-var errNoStore = errors.New("driftdb: there is nothing to sync with; set Config.S3 or Config.Store")
 
 // SnapshotInfo describes a snapshot in the bucket.
 type SnapshotInfo struct {
@@ -71,7 +68,7 @@ func (db *DB) syncable(call string) error {
 		return errOpenedReadOnly
 	}
 	if db.sync == nil {
-		return errNoStore
+		return ErrNoStore
 	}
 	return nil
 }

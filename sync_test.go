@@ -298,7 +298,7 @@ func TestOldDisk(t *testing.T) {
 	if after := keys(t, cfg.Store); !slices.Equal(before, after) {
 		t.Errorf("the old disk changed the bucket: %q", after)
 	}
-	if err := driftdb.Detach(ctx, old); !errors.Is(err, driftdb.ErrLocked) {
+	if err := driftdb.Detach(old); !errors.Is(err, driftdb.ErrLocked) {
 		t.Errorf("Detach of an open file: %v", err)
 	}
 	stale.ManualSync = false
@@ -313,12 +313,12 @@ func TestOldDisk(t *testing.T) {
 	if _, err := plain.Exec("SELECT * FROM t"); err != nil {
 		t.Fatal(err)
 	}
-	if err := driftdb.Detach(ctx, old); !errors.Is(err, driftdb.ErrLocked) {
+	if err := driftdb.Detach(old); !errors.Is(err, driftdb.ErrLocked) {
 		t.Errorf("Detach of a file that another program has open: %v", err)
 	}
 	plain.Close()
 	// The way out: the old disk begins a history of its own.
-	if err := driftdb.Detach(ctx, old); err != nil {
+	if err := driftdb.Detach(old); err != nil {
 		t.Fatal(err)
 	}
 	stale.Name, stale.ManualSync = "branch", true

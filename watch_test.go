@@ -213,7 +213,7 @@ func (w *watch) files() {
 func (w *watch) bucket(g *s3Gate, cfg driftdb.Config) {
 	t, ctx := w.t, w.t.Context()
 	t.Helper()
-	info, err := driftdb.Backup(ctx, driftdb.RestoreConfig{Name: cfg.Name, S3: cfg.S3, EncryptionKeys: cfg.EncryptionKeys})
+	info, err := infoOf(ctx, driftdb.BackupConfig{Name: cfg.Name, S3: cfg.S3, EncryptionKeys: cfg.EncryptionKeys})
 	check(t, err)
 	ring, err := seal.ParseKeys(cfg.EncryptionKeys)
 	check(t, err)

@@ -350,7 +350,7 @@ func (w *contest) close() error {
 // writer has made, and every acknowledged row is in it or in a branch.
 func (w *contest) check() error {
 	ctx := context.Background()
-	info, err := driftdb.Backup(ctx, driftdb.RestoreConfig{Name: "app", Store: w.bucket})
+	info, err := infoOf(ctx, driftdb.BackupConfig{Name: "app", Store: w.bucket})
 	if errors.Is(err, driftdb.ErrNoBackup) && len(w.acked) == 0 {
 		return nil
 	}

@@ -63,7 +63,7 @@ func TestStoppedWriter(t *testing.T) {
 // the first one had sent by then; the rest of that one is a branch.
 func checkRivals(t *testing.T, store objstore.Store, first, second *process) {
 	cfg := driftdb.RestoreConfig{Name: "app", Store: store}
-	info, err := driftdb.Backup(t.Context(), cfg)
+	info, err := infoOf(t.Context(), backupOf(cfg))
 	check(t, err)
 	history := restoredRows(t, cfg)
 	taken := slices.IndexFunc(history, func(row string) bool { return strings.HasPrefix(row, "B") })

@@ -28,14 +28,14 @@ No program may have the file open. It uses no network.
 With --json the result is {"file"}.`,
 	}
 	c.Flags().StringVar(&path, "db", "", "`FILE` of the database")
-	return a.command(c, func(ctx context.Context, _ []string) error { return a.runDetach(ctx, path) }, "db")
+	return a.command(c, func(context.Context, []string) error { return a.runDetach(path) }, "db")
 }
 
-func (a *app) runDetach(ctx context.Context, path string) error {
+func (a *app) runDetach(path string) error {
 	if err := mustExist(path); err != nil {
 		return err
 	}
-	if err := driftdb.Detach(ctx, path); err != nil {
+	if err := driftdb.Detach(path); err != nil {
 		return err
 	}
 	return a.report(struct {

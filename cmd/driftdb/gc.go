@@ -81,13 +81,17 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	cfg, err := a.open(ctx, o.place)
+	cfg, err := a.config(ctx, o.place)
+	if err != nil {
+		return err
+	}
+	b, err := driftdb.OpenBackup(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	// Also before a collection: opening a database begins a backup where there
 	// is none, and a mistyped store must not get one.
-	garbage, err := driftdb.Garbage(ctx, cfg, o.retention)
+	garbage, err := b.Garbage(ctx, o.retention)
 	if err != nil {
 		return err
 	}
@@ -98,7 +102,7 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 	if c.Objects, c.Bytes, err = a.collect(ctx, o, cfg); err != nil {
 		return err
 	}
-	if garbage, err = driftdb.Garbage(ctx, cfg, o.retention); err != nil {
+	if garbage, err = b.Garbage(ctx, o.retention); err != nil {
 		return err
 	}
 	c.Waiting, c.WaitingBytes = len(garbage), total(garbage)
@@ -108,7 +112,7 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 }
 
 // collect opens the database and lets it delete what its backup need not have.
-func (a *app) collect(ctx context.Context, o *gcOptions, cfg driftdb.RestoreConfig) (objects int, bytes int64, err error) {
+func (a *app) collect(ctx context.Context, o *gcOptions, cfg driftdb.BackupConfig) (objects int, bytes int64, err error) {
 	if _, err := os.Stat(o.path); err != nil { // Open would make a new one
 		return 0, 0, hinted{err, "--db names the file with which the database is written to"}
 	}

@@ -77,7 +77,7 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 	if o.batch < 1 {
 		return usagef("--batch %d is no number of rows; give 1 or more", o.batch)
 	}
-	at, err := a.open(ctx, o.place)
+	at, err := a.config(ctx, o.place)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 	if err := a.finish(ctx, db, o.path, rows, err); err != nil {
 		return err
 	}
-	return a.reportImport(ctx, imported{Database: o.name, Table: o.table, Rows: rows}, db, at, time.Since(began))
+	return a.reportImport(ctx, imported{Database: o.name, Table: o.table, Rows: rows}, db, time.Since(began))
 }
 
 // askTimeout is how long the bucket may take to answer before the import goes
@@ -131,10 +131,10 @@ const askTimeout = 5 * time.Second
 // askBucket finds out, before a row is read, whether the bucket is there and
 // the credentials and keys are right. A bucket that does not answer is none of
 // that: writing works offline.
-func (a *app) askBucket(ctx context.Context, at driftdb.RestoreConfig) error {
+func (a *app) askBucket(ctx context.Context, at driftdb.BackupConfig) error {
 	bounded, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	_, err := driftdb.Backup(bounded, at)
+	_, err := driftdb.OpenBackup(bounded, at)
 	switch {
 	case errors.Is(err, driftdb.ErrNoBackup): // a new one begins
 		a.hintElsewhere(bounded, at.Store, at.Name)
@@ -193,8 +193,8 @@ func are(rows int64) string {
 }
 
 // reportImport prints the summary of an import that took d.
-func (a *app) reportImport(ctx context.Context, r imported, db *driftdb.DB, at driftdb.RestoreConfig, d time.Duration) error {
-	stored, err := driftdb.Backup(ctx, at)
+func (a *app) reportImport(ctx context.Context, r imported, db *driftdb.DB, d time.Duration) error {
+	stored, err := db.Backup().Info(ctx)
 	if err != nil {
 		return err
 	}

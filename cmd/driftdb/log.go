@@ -30,26 +30,25 @@ tagged as in the store's own files: {"$blob": base64}, {"$text": base64} for
 text that is not UTF-8, {"$int": "9007199254740993"}, {"$real": "Infinity"}.`,
 	}
 	o.flags(c)
-	c.Flags().Int64Var(&o.from, "from", 1, "start at change `N`")
+	c.Flags().Int64Var(&o.from, "from", 0, "start at change `N` (default: the first that the store holds)")
 	c.Flags().StringVar(&o.table, "table", "", "only changes of rows of this `TABLE`")
-	return a.command(c, func(ctx context.Context, _ []string) error { return a.runLog(ctx, o) }, "store", "name")
+	return a.command(c, func(ctx context.Context, _ []string) error {
+		return a.runLog(ctx, o, c.Flags().Changed("from"))
+	}, "store", "name")
 }
 
-func (a *app) runLog(ctx context.Context, o *logOptions) error {
-	if o.from < 1 {
+func (a *app) runLog(ctx context.Context, o *logOptions, hasFrom bool) error {
+	if hasFrom && o.from < 1 {
 		return usagef("--from %d is no change; the first one is 1", o.from)
 	}
-	cfg, err := a.open(ctx, o.place)
+	b, err := a.open(ctx, o.place)
 	if err != nil {
 		return err
 	}
 	out, flush := a.stdout.Buffered()
-	for c, err := range driftdb.History(ctx, cfg, o.from) {
+	for c, err := range b.Changes(ctx, driftdb.ChangeQuery{From: o.from, Table: o.table}) {
 		if err != nil {
 			return errors.Join(err, flush())
-		}
-		if o.table != "" && asciiLower(c.Table) != asciiLower(o.table) {
-			continue
 		}
 		if a.json {
 			err = out.JSON(jsonChange(c))

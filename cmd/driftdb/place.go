@@ -26,17 +26,26 @@ func (p *place) flags(c *cobra.Command) {
 // anything is touched.
 var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
-// open makes the store and says, for the library's calls, where the database is.
-func (a *app) open(ctx context.Context, p place) (driftdb.RestoreConfig, error) {
+// config makes the store and says, for the library's calls, where the backup is.
+func (a *app) config(ctx context.Context, p place) (driftdb.BackupConfig, error) {
 	if !validName.MatchString(p.name) || p.name == "." || p.name == ".." {
-		return driftdb.RestoreConfig{}, usagef("--name %q is no database name; use 1 to 128 letters, digits, dots, underscores and hyphens", p.name)
+		return driftdb.BackupConfig{}, usagef("--name %q is no database name; use 1 to 128 letters, digits, dots, underscores and hyphens", p.name)
 	}
 	store, err := openStore(ctx, p.url)
 	if err != nil {
-		return driftdb.RestoreConfig{}, err
+		return driftdb.BackupConfig{}, err
 	}
 	keys, err := a.keys()
-	return driftdb.RestoreConfig{Name: p.name, Store: store, EncryptionKeys: keys}, err
+	return driftdb.BackupConfig{Name: p.name, Store: store, EncryptionKeys: keys}, err
+}
+
+// open opens the backup of a place.
+func (a *app) open(ctx context.Context, p place) (*driftdb.Backup, error) {
+	cfg, err := a.config(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return driftdb.OpenBackup(ctx, cfg)
 }
 
 // openStore makes the store of a URL. Whatever is wrong with it is wrong
@@ -56,7 +65,7 @@ func (a *app) hintElsewhere(ctx context.Context, store objstore.Store, name stri
 	if other == nil {
 		return
 	}
-	names, err := driftdb.Backups(ctx, other)
+	names, err := driftdb.ListBackups(ctx, driftdb.BackupConfig{Store: other})
 	if err != nil || len(names) == 0 || name != "" && !slices.Contains(names, name) {
 		return
 	}

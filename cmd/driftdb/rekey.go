@@ -86,19 +86,11 @@ type rekeyed struct {
 
 func (a *app) runRekey(ctx context.Context, o *rekeyOptions) error {
 	began := time.Now()
-	cfg, err := a.open(ctx, o.place)
+	cfg, err := a.config(ctx, o.place)
 	if err != nil {
 		return err
 	}
-	run := driftdb.Rekey
-	if o.leaked {
-		run = driftdb.RekeyAfterLeak
-	}
-	bar := a.stderr.Bar("encrypting anew", -1)
-	r, err := run(ctx, cfg, func(r driftdb.RekeyResult) {
-		bar.Set(count(int64(r.Changed))+" of "+plural(int64(r.Objects), "object", "objects")+" encrypted anew", int64(r.Objects), -1)
-	})
-	bar.Stop()
+	r, err := a.rekey(ctx, cfg, o.leaked)
 	switch {
 	case errors.Is(err, driftdb.ErrKey):
 		return hinted{err, "give the new key first and all older ones after it, in DRIFTDB_KEY or with --key-file"}
@@ -121,24 +113,46 @@ func (a *app) runRekey(ctx context.Context, o *rekeyOptions) error {
 		o.name, plural(int64(r.Objects), "object", "objects"), count(int64(r.Changed)), size(r.Bytes), took.Seconds())
 }
 
+// rekey shows the progress of a rekey.
+func (a *app) rekey(ctx context.Context, cfg driftdb.BackupConfig, leaked bool) (driftdb.RekeyResult, error) {
+	b, err := driftdb.OpenBackup(ctx, cfg)
+	if err != nil {
+		return driftdb.RekeyResult{}, err
+	}
+	run := b.Rekey
+	if leaked {
+		run = b.RekeyAfterLeak
+	}
+	bar := a.stderr.Bar("encrypting anew", -1)
+	defer bar.Stop()
+	return run(ctx, func(r driftdb.RekeyResult) {
+		bar.Set(count(int64(r.Changed))+" of "+plural(int64(r.Objects), "object", "objects")+" encrypted anew", int64(r.Objects), -1)
+	})
+}
+
 // afterLeak proves that the first key alone is enough, compares the backup with the
 // database in file, if there is one, and says what is left to do.
-func (a *app) afterLeak(ctx context.Context, cfg driftdb.RestoreConfig, file string) (err error) {
+func (a *app) afterLeak(ctx context.Context, cfg driftdb.BackupConfig, file string) (err error) {
 	folder, err := os.MkdirTemp("", "driftdb-rekey-") // of this user alone
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	cfg.EncryptionKeys, cfg.Path = cfg.EncryptionKeys[:1], filepath.Join(folder, "restored.db")
-	r, err := a.watchRestore(cfg, func(cfg driftdb.RestoreConfig) (driftdb.RestoreResult, error) {
-		return driftdb.Restore(ctx, cfg)
+	cfg.EncryptionKeys = cfg.EncryptionKeys[:1]
+	restored := filepath.Join(folder, "restored.db")
+	r, err := a.watchRestore(driftdb.RestoreOptions{}, func(o driftdb.RestoreOptions) (driftdb.RestoreResult, error) {
+		b, err := driftdb.OpenBackup(ctx, cfg)
+		if err != nil {
+			return driftdb.RestoreResult{}, err
+		}
+		return b.Restore(ctx, restored, o)
 	})
 	if err != nil {
 		return fmt.Errorf("with the first key alone: %w", err)
 	}
 	a.stderr.Printf("the first key alone restores %s up to change %d\n", cfg.Name, r.Sequence)
 	if file != "" {
-		if err := compareFiles(ctx, cfg.Name, file, cfg.Path); err != nil {
+		if err := compareFiles(ctx, cfg.Name, file, restored); err != nil {
 			return err
 		}
 		a.stderr.Printf("%s holds the same\n", file)

@@ -79,7 +79,7 @@ type leftLine struct {
 }
 
 func (a *app) runRepair(ctx context.Context, p place, o driftdb.RepairOptions) error {
-	cfg, err := a.open(ctx, p)
+	cfg, err := a.config(ctx, p)
 	if err != nil {
 		return err
 	}

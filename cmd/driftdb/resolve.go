@@ -81,7 +81,7 @@ func (a *app) runResolve(ctx context.Context, o *resolveOptions) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := a.open(ctx, o.place)
+	cfg, err := a.config(ctx, o.place)
 	if err != nil {
 		return err
 	}

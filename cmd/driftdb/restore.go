@@ -100,16 +100,20 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 			a.stderr.Printf("note: --at %s is in the future, by this machine's clock, which shows %s\n", o.at, now.UTC().Format(time.RFC3339))
 		}
 	}
-	cfg, err := a.open(ctx, o.place)
+	cfg, err := a.config(ctx, o.place)
 	if err != nil {
 		return err
 	}
 	if err := checkTarget(o.out, o.overwrite); err != nil {
 		return err
 	}
-	cfg.Path, cfg.Overwrite, cfg.At, cfg.Sequence, cfg.Branch = o.out, o.overwrite, at, o.sequence, o.branch
-	r, err := a.watchRestore(cfg, func(cfg driftdb.RestoreConfig) (driftdb.RestoreResult, error) {
-		return driftdb.Restore(ctx, cfg)
+	b, err := driftdb.OpenBackup(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	what := driftdb.RestoreOptions{At: driftdb.Point{Sequence: o.sequence, Time: at}, Branch: o.branch, Overwrite: o.overwrite}
+	r, err := a.watchRestore(what, func(what driftdb.RestoreOptions) (driftdb.RestoreResult, error) {
+		return b.Restore(ctx, o.out, what)
 	})
 	if err != nil {
 		return err
@@ -117,26 +121,26 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 	if hasSequence && r.Sequence != o.sequence {
 		a.stderr.Printf("note: the last transaction that ends at or before change %d ends at %d\n", o.sequence, r.Sequence)
 	}
-	result, what := restoredOf(o.name, r), o.name
+	result, name := restoredOf(o.name, r), o.name
 	if o.branch != "" {
-		what = "branch " + o.branch + " of " + o.name
+		name = "branch " + o.branch + " of " + o.name
 	}
 	result.File, result.Branch = o.out, o.branch
 	return a.report(result, "restored %s to %s: sequence %d of %s, %s, %s, in %.1f s\n",
-		what, o.out, r.Sequence, stamp(r.Time), plural(r.Rows, "row", "rows"), size(r.Bytes), r.Duration.Seconds())
+		name, o.out, r.Sequence, stamp(r.Time), plural(r.Rows, "row", "rows"), size(r.Bytes), r.Duration.Seconds())
 }
 
-// watchRestore shows the progress of whatever restores by cfg.
-func (a *app) watchRestore(cfg driftdb.RestoreConfig, run func(driftdb.RestoreConfig) (driftdb.RestoreResult, error)) (driftdb.RestoreResult, error) {
+// watchRestore shows the progress of what run restores.
+func (a *app) watchRestore(o driftdb.RestoreOptions, run func(driftdb.RestoreOptions) (driftdb.RestoreResult, error)) (driftdb.RestoreResult, error) {
 	bar := a.stderr.Bar("restoring", -1)
 	defer bar.Stop()
-	cfg.OnProgress = func(p driftdb.Progress) {
+	o.OnProgress = func(p driftdb.Progress) {
 		if p.Total == 0 {
 			p.Total = -1
 		}
 		bar.Set(string(p.Stage), p.Done, p.Total)
 	}
-	r, err := run(cfg)
+	r, err := run(o)
 	if errors.Is(err, driftdb.ErrCorrupt) {
 		err = hinted{err, "driftdb restore --at or --sequence may reach a point before the damage"}
 	}

@@ -79,11 +79,11 @@ const nothingYet = "nothing restorable yet"
 
 func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 	if one {
-		cfg, err := a.open(ctx, p)
+		b, err := a.open(ctx, p)
 		if err != nil {
 			return err
 		}
-		info, err := driftdb.Backup(ctx, cfg)
+		info, err := b.Info(ctx)
 		if err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 	if err != nil {
 		return err
 	}
-	names, err := driftdb.Backups(ctx, store)
+	names, err := driftdb.ListBackups(ctx, driftdb.BackupConfig{Store: store})
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 	}
 	list, failed := []databaseStatus{}, []error(nil)
 	for _, name := range names {
-		info, err := driftdb.Backup(ctx, driftdb.RestoreConfig{Name: name, Store: store, EncryptionKeys: keys})
+		info, err := infoOf(ctx, driftdb.BackupConfig{Name: name, Store: store, EncryptionKeys: keys})
 		if errors.Is(err, driftdb.ErrNoBackup) {
 			list = append(list, databaseStatus{Database: name, Error: nothingYet})
 			continue
@@ -119,6 +119,14 @@ func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 		list = append(list, statusOf(p.url, info))
 	}
 	return errors.Join(append(failed, a.reportStatus(list))...)
+}
+
+func infoOf(ctx context.Context, cfg driftdb.BackupConfig) (driftdb.BackupInfo, error) {
+	b, err := driftdb.OpenBackup(ctx, cfg)
+	if err != nil {
+		return driftdb.BackupInfo{}, err
+	}
+	return b.Info(ctx)
 }
 
 func statusOf(storeURL string, b driftdb.BackupInfo) databaseStatus {

@@ -28,8 +28,8 @@ type verified struct {
 	Sequence   int64     `json:"sequence"`
 	VerifiedAt time.Time `json:"verifiedAt,omitzero"` // zero: it was damaged since
 
-	Seen   driftdb.Point `json:"seen"`
-	SeenAt time.Time     `json:"seenAt,omitzero"`
+	Seen   driftdb.Confirmation `json:"seen"`
+	SeenAt time.Time            `json:"seenAt,omitzero"`
 }
 
 // verifiedOf names the backup, about which nothing is known yet.
@@ -118,7 +118,7 @@ func (v verified) remember() error {
 // backup has confirmed before stays known.
 func (v verified) damaged() error {
 	v.Sequence, v.VerifiedAt = 0, time.Time{}
-	if v.Seen != (driftdb.Point{}) {
+	if v.Seen != (driftdb.Confirmation{}) {
 		return v.remember()
 	}
 	file, err := v.file()

@@ -37,25 +37,22 @@ With --json the result is {"database", "sequence", "time", "rows", "tables",
 }
 
 func (a *app) runVerify(ctx context.Context, p place) error {
-	cfg, err := a.open(ctx, p)
+	b, err := a.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	// Before the proof: if another backup takes its place meanwhile, this is
 	// not said to be proven.
-	info, err := driftdb.Backup(ctx, cfg)
+	info, err := b.Info(ctx)
 	if err != nil {
 		return err
 	}
 	v := verifiedOf(p.url, info)
 	v.recall()
-	cfg.Seen = v.Seen
-	var verifiedAt time.Time
-	r, err := a.watchRestore(cfg, func(cfg driftdb.RestoreConfig) (driftdb.RestoreResult, error) {
-		r, err := driftdb.Verify(ctx, cfg)
-		verifiedAt = r.VerifiedAt
-		return r.RestoreResult, err
+	r, err := a.watchRestore(driftdb.RestoreOptions{Seen: v.Seen}, func(o driftdb.RestoreOptions) (driftdb.RestoreResult, error) {
+		return b.Verify(ctx, o)
 	})
+	verifiedAt := time.Now()
 	switch {
 	case errors.Is(err, driftdb.ErrRolledBack):
 		return v.rolledBack(err)

@@ -40,7 +40,7 @@ func run(ctx context.Context, name, folder, out, seen, query string) error {
 	if err != nil {
 		return err
 	}
-	var last driftdb.Point
+	var last driftdb.Confirmation
 	if text, err := os.ReadFile(seen); err == nil {
 		err = json.Unmarshal(text, &last)
 		if err != nil {

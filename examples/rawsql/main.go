@@ -59,7 +59,7 @@ func run(ctx context.Context, path, folder string, args []string) (err error) {
 	if err := transfer(ctx, bank, args[0], args[1], amount); err != nil {
 		return err
 	}
-	for change, err := range db.Changes(ctx, before+1) {
+	for change, err := range db.Changes(ctx, driftdb.ChangeQuery{From: before + 1}) {
 		if err != nil {
 			return err
 		}

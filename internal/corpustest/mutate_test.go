@@ -46,7 +46,7 @@ func sound(t *testing.T, ours bool) []byte {
 		err = db.Close()
 	}
 	if err == nil && !ours {
-		err = driftdb.Detach(t.Context(), path)
+		err = driftdb.Detach(path)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,8 @@ const (
 
 	RollbackFailed Kind = "sqlite.rollback_failed"
 
+	ObjectsLeft Kind = "rekey.objects_left"
+
 	BackupBegun      Kind = "sync.backup_begun"
 	BatchUploaded    Kind = "sync.batch_uploaded"
 	BatchesMerged    Kind = "sync.batches_merged"

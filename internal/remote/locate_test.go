@@ -23,21 +23,21 @@ func newTimed(t *testing.T) *timed {
 	return &timed{world: w, m: w.manifest("", Span{"n", 1, 1, 0})}
 }
 
-// event is a transaction: an insert, unless it is a barrier for so many changes.
-type event struct {
+// happening is a transaction: an insert, unless it is a barrier for so many changes.
+type happening struct {
 	time    int64
 	barrier int64
 }
 
-func at(times ...int64) (out []event) {
+func at(times ...int64) (out []happening) {
 	for _, t := range times {
-		out = append(out, event{time: t})
+		out = append(out, happening{time: t})
 	}
 	return out
 }
 
 // batch stores transactions behind end, and returns where they end.
-func (h *timed) batch(end Position, events ...event) Position {
+func (h *timed) batch(end Position, events ...happening) Position {
 	h.t.Helper()
 	name := Batch{NodeID: "n", From: end.Sequence + 1, To: end.Sequence, Epoch: 1}
 	for _, e := range events {
@@ -71,7 +71,7 @@ func (h *timed) batch(end Position, events ...event) Position {
 }
 
 // confirm stores transactions, and lets the manifest name them.
-func (h *timed) confirm(events ...event) {
+func (h *timed) confirm(events ...happening) {
 	h.t.Helper()
 	end := h.batch(Position{h.m.LatestSequence, h.m.ChainHead}, events...)
 	h.m.LatestSequence, h.m.ChainHead = end.Sequence, end.Chain
@@ -138,18 +138,18 @@ func TestLocateLastOfSnapshot(t *testing.T) {
 // it, and the time of a barrier over a range is only when that began.
 func TestLocateBarrier(t *testing.T) {
 	h := newTimed(t)
-	h.confirm(event{time: 10}, event{time: 20, barrier: 5}, event{time: 60}) // 1, 2-6, 7
+	h.confirm(happening{time: 10}, happening{time: 20, barrier: 5}, happening{time: 60}) // 1, 2-6, 7
 	h.snapshot(65, 60)
 	h.finds("a range", map[int64]int64{10: 1, 19: 1, 20: 5, 59: 5, 60: 7})
-	h.confirm(event{time: 70}, event{time: 80, barrier: 1}, event{time: 90}) // 8, 9, 10
+	h.confirm(happening{time: 70}, happening{time: 80, barrier: 1}, happening{time: 90}) // 8, 9, 10
 	h.finds("a barrier", map[int64]int64{70: 8, 80: 9, 90: 10})
-	h.batch(Position{h.m.LatestSequence, h.m.ChainHead}, event{time: 100}, event{time: 110, barrier: 1}, event{time: 105})
+	h.batch(Position{h.m.LatestSequence, h.m.ChainHead}, happening{time: 100}, happening{time: 110, barrier: 1}, happening{time: 105})
 	h.finds("not confirmed", map[int64]int64{99: 10, 100: 11, 105: 11, 1000: 11})
 	h.m.LatestSequence, h.m.ChainHead = 7, h.m.Snapshots[0].Chain
 	h.finds("nothing of it confirmed", map[int64]int64{70: 8, 1000: 8})
 
 	h = newTimed(t)
-	h.confirm(event{time: 10}, event{time: 20, barrier: 5}) // the last of them was at 60
+	h.confirm(happening{time: 10}, happening{time: 20, barrier: 5}) // the last of them was at 60
 	h.snapshot(65, 60)
 	h.finds("a snapshot of a range", map[int64]int64{19: 1, 20: 5, 59: 5, 60: 6})
 }

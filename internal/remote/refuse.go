@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/segment"
 )
@@ -41,6 +42,14 @@ func (r Refusal) Err() error {
 		return r.Why
 	}
 	return fmt.Errorf("%w: %w", ErrCorrupt, r.Why)
+}
+
+// Warn tells log of objects that a reader has passed over.
+func Warn(log event.Log, refused []Refusal) {
+	if len(refused) > 0 {
+		log.Warn(event.ObjectsRefused, "objects in the bucket are named like a part of the backup and are not; they were passed over",
+			"count", len(refused), "first", refused[0].Key, "error", refused[0].Why)
+	}
 }
 
 // about is err with the key of the object that it is about. Errors of what reads an

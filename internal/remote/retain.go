@@ -70,5 +70,20 @@ func (b *Bucket) Garbage(ctx context.Context, m Stored, cutoff time.Time) ([]Gar
 	return out, nil
 }
 
+// Collectable lists what a collection with this window would delete if it were now; with
+// a negative one nothing. What the store's clock says now, only a writer is told: so it
+// goes by when the manifest was stored and by this machine's clock, whichever is later.
+func (b *Bucket) Collectable(ctx context.Context, window time.Duration) ([]Garbage, error) {
+	m, err := b.Existing(ctx)
+	if err != nil || window < 0 {
+		return nil, err
+	}
+	now := m.Now()
+	if local := time.Now(); local.After(now) { // the manifest is older than it was when it was stored
+		now = local
+	}
+	return b.Garbage(ctx, m, m.Prune(now, window)) // of this copy of it
+}
+
 // Delete removes an object, one that is garbage.
 func (b *Bucket) Delete(ctx context.Context, key string) error { return b.store.Delete(ctx, key) }

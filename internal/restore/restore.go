@@ -15,6 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -94,6 +95,17 @@ type Result struct {
 	// Faults is what is wrong with the database, as it was with the source, and what of
 	// it this program cannot read.
 	Faults []string
+}
+
+// Log warns of what the restore has done without, or put aside.
+func (r Result) Log(log event.Log) {
+	if len(r.Damaged) > 0 {
+		log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "damaged", r.Damaged)
+	}
+	remote.Warn(log, r.Refused)
+	if len(r.Aside) > 0 {
+		log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", r.Aside)
+	}
 }
 
 // Run restores the bucket's database to opts.File. A file that is there already

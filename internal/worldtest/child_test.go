@@ -48,7 +48,7 @@ func restoreAndExit() {
 	path, from := os.Getenv(restoreOver), os.Getenv(restoreFrom)
 	var err error
 	if from == "" {
-		err = driftdb.Detach(context.Background(), path)
+		err = driftdb.Detach(path)
 	} else {
 		var store objstore.Store
 		if store, err = objstore.Dir(from); err == nil {

@@ -1,0 +1,48 @@
+package change
+
+// ValueOf is v, a value as database/sql binds them, as SQLite stores it.
+func ValueOf(v any) Value {
+	switch v := v.(type) {
+	case int64:
+		return Value{Kind: Integer, Int: v}
+	case bool:
+		if v {
+			return Value{Kind: Integer, Int: 1}
+		}
+		return Value{Kind: Integer}
+	case float64:
+		return Value{Kind: Real, Real: v}
+	case string:
+		return Value{Kind: Text, Bytes: []byte(v)}
+	case []byte:
+		return Value{Kind: Blob, Bytes: v}
+	}
+	return Value{}
+}
+
+// Any is v as database/sql would scan it, and shares nothing with v.
+func (v Value) Any() any {
+	switch v.Kind {
+	case Integer:
+		return v.Int
+	case Real:
+		return v.Real
+	case Text:
+		return string(v.Bytes)
+	case Blob:
+		return append([]byte{}, v.Bytes...)
+	}
+	return nil
+}
+
+// Map is a row by the names of its columns; nil for none.
+func Map(row []Column) map[string]any {
+	if len(row) == 0 {
+		return nil
+	}
+	out := make(map[string]any, len(row))
+	for _, c := range row {
+		out[c.Name] = c.Value.Any()
+	}
+	return out
+}

@@ -1,0 +1,127 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/digest"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/segment"
+)
+
+// pollInterval is how often a bucket is asked for changes to come.
+const pollInterval = 5 * time.Second
+
+// Bucket yields what b has of the changes that q chooses, each as convert has made it, and
+// after an error nothing more. A batch is proven before any of its changes is yielded.
+// log is warned of objects that the history has no use for.
+func Bucket[T any](ctx context.Context, b *remote.Bucket, q Query, convert func(Change) T, log event.Log) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		r := &bucketReader[T]{b: b, query: q, convert: convert, yield: yield}
+		for {
+			refused, err := r.read(ctx)
+			remote.Warn(log, refused)
+			if err == nil && q.Wait && !q.past(r.at.Sequence+1) {
+				err = pause(ctx, pollInterval)
+			} else if err == nil || errors.Is(err, errStopped) {
+				return
+			}
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// errStopped ends a walk: whoever reads has had enough, or all that was asked for.
+var errStopped = errors.New("no more is wanted")
+
+// bucketReader is the sink of a walk. It collects the changes of a batch, and yields
+// them when the batch is proven.
+type bucketReader[T any] struct {
+	b       *remote.Bucket
+	query   Query
+	convert func(Change) T
+	yield   func(T, error) bool
+	batch   []T
+
+	at    remote.Position // up to where it has read …
+	epoch int64           // … in the history that this session's manifest described; 0: not yet
+}
+
+// read yields what the bucket has after at.
+func (r *bucketReader[T]) read(ctx context.Context) ([]remote.Refusal, error) {
+	stored, err := r.b.Existing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m := stored.Manifest
+	switch {
+	case r.epoch == 0:
+		r.at = start(m, r.query.From)
+	case r.epoch != m.Epoch && r.at.Sequence > m.LatestSequence:
+		// What was read behind the former writer's manifest may be a branch by now. That
+		// shows when the new writer has come as far.
+		return nil, nil
+	case r.epoch != m.Epoch:
+		if err := r.b.Kept(ctx, m, remote.Point{Position: r.at, Epoch: r.epoch}); err != nil {
+			return nil, err
+		}
+	}
+	r.epoch = m.Epoch
+	end, err := r.b.Walk(ctx, m, r.at, remote.Target{}, r)
+	r.at = end.Position
+	return end.Refused, err
+}
+
+// start is the latest place before the change from at which a walk can begin; for 0, the
+// first one that there is.
+func start(m *remote.Manifest, from int64) remote.Position {
+	at := remote.Position{Chain: segment.Genesis(m.DatabaseID)}
+	for _, s := range m.Snapshots {
+		if s.Sequence < from || from == 0 && at.Sequence < m.Begins() {
+			at = remote.Position{Sequence: s.Sequence, Chain: s.Chain}
+		}
+	}
+	return at
+}
+
+func (r *bucketReader[T]) Begin() error    { r.batch = r.batch[:0]; return nil }
+func (r *bucketReader[T]) Rollback() error { return nil }
+
+func (r *bucketReader[T]) Apply(rec *segment.Record) error {
+	c := Change{rec.Sequence, rec.Tx, rec.Time, &rec.Entry}
+	wanted, err := r.query.wants(c)
+	if wanted {
+		r.batch = append(r.batch, r.convert(c))
+	}
+	return err
+}
+
+func (r *bucketReader[T]) Commit(at remote.Position, _ digest.Report) error {
+	for _, c := range r.batch {
+		if !r.yield(c, nil) {
+			return errStopped
+		}
+	}
+	if r.query.past(at.Sequence + 1) {
+		return errStopped
+	}
+	return nil
+}

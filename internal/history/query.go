@@ -1,0 +1,133 @@
+// Package history reads the committed changes of a database, oldest first: from the log
+// in its file, and from its bucket where the log has been trimmed.
+package history
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/change"
+)
+
+// Change is one committed change. Its entry is valid only while the function runs that
+// gets it.
+type Change struct {
+	Sequence int64
+	Tx       int64 // sequence of the first change of the same transaction
+	Time     int64 // Unix ms
+	Entry    *change.Entry
+}
+
+// Query chooses changes. The zero value chooses all that are kept.
+type Query struct {
+	From, To int64                   // sequences, both included; 0: the first that is kept, the last
+	Table    string                  // empty: all, and what belongs to no table
+	Key      map[string]change.Value // only this row of Table; nil: all
+	Wait     bool                    // for changes to come
+}
+
+// past says that the changes from next on are of no interest.
+func (q *Query) past(next int64) bool { return q.To != 0 && next > q.To }
+
+// wants says whether c is chosen. A key that c's table does not have is an error: it
+// would choose nothing, and nobody would notice.
+func (q *Query) wants(c Change) (bool, error) {
+	e := c.Entry
+	switch {
+	case c.Sequence < q.From || q.past(c.Sequence):
+		return false, nil
+	case q.Table != "" && !sameName(q.Table, e.Table):
+		return false, nil
+	case q.Key == nil:
+		return true, nil
+	}
+	was, is := identities(e)
+	found, err := q.is(was)
+	if err == nil && !found && is != nil {
+		found, err = q.is(is)
+	}
+	if err != nil {
+		return false, fmt.Errorf("change %d: %w", c.Sequence, err)
+	}
+	return found, nil
+}
+
+// RowID is how a row is told from others in a table without a primary key.
+const RowID = "rowid"
+
+// identities are what tells the row of e from the others of its table, as Key of the
+// public change has it; and after an update that, if it may be another one now.
+func identities(e *change.Entry) (was, is []change.Column) {
+	if len(e.Key) == 0 && e.HasRowID {
+		rowid := func(n int64) []change.Column {
+			return []change.Column{{Name: RowID, Value: change.Value{Kind: change.Integer, Int: n}}}
+		}
+		if was = rowid(e.RowID); e.Op == change.Update {
+			is = rowid(e.NewRowID)
+		}
+		return was, is
+	}
+	if e.Op != change.Update {
+		return e.Key, nil
+	}
+	is = slices.Clone(e.Key)
+	for i := range is {
+		if v := change.Find(e.After, is[i].Name); v != nil {
+			is[i].Value = *v
+		}
+	}
+	return e.Key, is
+}
+
+// is says whether key is the one that is looked for.
+func (q *Query) is(key []change.Column) (bool, error) {
+	same, found := 0, true
+	for i := range key {
+		for name, want := range q.Key {
+			if sameName(name, key[i].Name) {
+				same++
+				found = found && equal(&want, &key[i].Value)
+			}
+		}
+	}
+	if same != len(key) || same != len(q.Key) {
+		names := make([]string, len(key))
+		for i := range key {
+			names[i] = key[i].Name
+		}
+		return false, fmt.Errorf("the key of table %s is (%s), not (%s)", q.Table,
+			strings.Join(names, ", "), strings.Join(slices.Sorted(maps.Keys(q.Key)), ", "))
+	}
+	return found, nil
+}
+
+// equal compares two values as SQLite does without a collation: 5 is 5.0.
+func equal(a, b *change.Value) bool {
+	switch {
+	case a.Kind == change.Integer && b.Kind == change.Real:
+		return isInt(b.Real, a.Int)
+	case a.Kind == change.Real && b.Kind == change.Integer:
+		return isInt(a.Real, b.Int)
+	}
+	return a.Same(b)
+}
+
+// isInt says whether f is n, exactly: not all that an int64 can be, a float can.
+func isInt(f float64, n int64) bool {
+	return f >= math.MinInt64 && f < -math.MinInt64 && int64(f) == n && f == math.Trunc(f)
+}
+
+// sameName compares names as SQLite does, which folds the letters of ASCII only.
+func sameName(a, b string) bool { return fold(a) == fold(b) }
+
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,41 @@
+package repair
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// ReadFile is what the database file at path knows of its backup, which has to be that of name.
+func ReadFile(path, name string) (_ *Known, err error) {
+	if _, err := os.Stat(path); err != nil { // SQLite's words do not say that
+		return nil, err
+	}
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, QueryOnly: true, KeepJournal: true, Distrust: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if err := c.Exec("BEGIN"); err != nil { // a program may be writing to it
+		return nil, err
+	}
+	ours, err := changelog.Exists(c)
+	if err != nil {
+		return nil, err
+	}
+	if !ours {
+		return nil, fmt.Errorf("%s: %w: it is no database that DriftDB has opened", path, fs.ErrInvalid)
+	}
+	id, err := changelog.ReadIdentity(c)
+	if err != nil {
+		return nil, err
+	}
+	if id.Name != name {
+		return nil, fmt.Errorf("%s: its backup has the name %q, not %q", path, id.Name, name)
+	}
+	return Read(c)
+}

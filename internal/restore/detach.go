@@ -1,0 +1,46 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Detach makes the database at path a free copy, such as Run writes.
+func Detach(path string) (err error) {
+	file, err := dbfile.Take(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Abandon()) }()
+	if _, err := dbfile.SetAside(file.Path()); err != nil {
+		return err
+	}
+	c, err := new(sqlite.Driver).Open(file.Path(), sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncFull, Claim: file.Hold})
+	if err != nil {
+		file.Forget()
+		return file.Explain(err)
+	}
+	defer func() { err = errors.Join(err, file.Unhold(), c.Close()) }()
+	// First the WAL goes, for good. It would make a file that is ours into one that is
+	// not, and be taken for another database's if this ends in between.
+	if err := rollbackMode(c); err != nil {
+		return fmt.Errorf("detach %s: %w", file.Path(), err)
+	}
+	if err := changelog.Strip(c); err != nil {
+		return fmt.Errorf("detach %s: %w", file.Path(), err)
+	}
+	return nil
+}
+
+// rollbackMode brings what is in c's WAL into the file, and ends the WAL.
+func rollbackMode(c *sqlite.Conn) error {
+	mode, err := c.Text("PRAGMA journal_mode=DELETE")
+	if sqlite.IsBusy(err) || err == nil && mode != "delete" {
+		return fmt.Errorf("%w: another program has it open; its write-ahead log cannot be ended before that one closes it", dbfile.ErrLocked)
+	}
+	return err
+}
