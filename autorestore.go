@@ -39,7 +39,7 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 
 // restore replaces the file, if there is one, by what the bucket has.
 func (o *opening) restore(ctx context.Context, node string) error {
-	res, err := restore.Run(ctx, o.bucket, restore.Options{File: o.file, Overwrite: o.found.there, OnConnect: o.onConnect,
+	res, err := restore.Run(ctx, o.engine.bucket, restore.Options{File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect,
 		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1, Synced: 1}
 			if n := len(m.Snapshots); n > 0 {

@@ -80,7 +80,7 @@ func OpenBackup(ctx context.Context, cfg BackupConfig) (*Backup, error) {
 // Backup is what the bucket holds of this database. It has the database's own store,
 // keys and retries, and works also after Close.
 func (db *DB) Backup() *Backup {
-	return &Backup{bucket: db.bucket, log: db.log, onConnect: db.cfg.OnConnect}
+	return &Backup{bucket: db.engine.bucket, log: db.log, onConnect: db.cfg.OnConnect}
 }
 
 // open is the backup that cfg names, of which nothing has been read yet.

@@ -83,7 +83,7 @@ func (db *DB) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, erro
 	if err != nil {
 		return failed(err)
 	}
-	log := history.Log{Read: db.readLog, Await: db.awaitChange, Bucket: db.bucket, Logger: db.log}
+	log := history.Log{Read: db.readLog, Await: db.awaitChange, Bucket: db.engine.bucket, Logger: db.log}
 	return exported(history.Changes(ctx, log, query, publicChange))
 }
 
@@ -119,11 +119,11 @@ func exported(changes iter.Seq2[Change, error]) iter.Seq2[Change, error] {
 
 // readLog lends a connection that has begun to read.
 func (db *DB) readLog(ctx context.Context, fn func(*sqlite.Conn) error) (err error) {
-	l, err := db.readers.Get(ctx)
+	l, err := db.conns.readers.Get(ctx)
 	if err != nil {
 		return err
 	}
-	defer db.readers.Put(l, errReadDone)
+	defer db.conns.readers.Put(l, errReadDone)
 	if err := l.Enter(); err != nil {
 		return err
 	}

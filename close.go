@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
-	"github.com/driftdb/driftdb-go/internal/event"
-	"github.com/driftdb/driftdb-go/internal/retry"
 )
 
 // closeGrace is for how long Close lets go on what runs: a statement, a shared
@@ -44,8 +41,7 @@ func (db *DB) Close() error {
 	if err := db.waitsForItself("Close"); err != nil {
 		return err
 	}
-	db.closeOnce.Do(func() { db.closeErr = db.close(time.Now().Add(closeGrace), db.sendLast) })
-	return db.closeErr
+	return db.close(func() error { return db.engine.sendLast(db.log, db.cfg.CloseTimeout, db.lastRound) })
 }
 
 // Shutdown is Close with a deadline of its own: it sends what is left until ctx ends,
@@ -54,10 +50,7 @@ func (db *DB) Shutdown(ctx context.Context) error {
 	if err := db.waitsForItself("Shutdown"); err != nil {
 		return err
 	}
-	db.closeOnce.Do(func() {
-		db.closeErr = db.close(time.Now().Add(closeGrace), func() error { return db.lastRound(ctx) })
-	})
-	return db.closeErr
+	return db.close(func() error { return db.lastRound(ctx) })
 }
 
 // lastRound sends what is pending, what another program has committed among it.
@@ -65,97 +58,35 @@ func (db *DB) lastRound(ctx context.Context) error {
 	release, err := db.writer.StandBack(ctx) // which notices that
 	if err == nil {
 		release()
-		err = db.sync.Leave(ctx)
+		err = db.engine.sync.Leave(ctx)
 	}
 	return err
-}
-
-// lastWords is how long Close lets a bucket answer that did not do so lately.
-const lastWords = 300 * time.Millisecond
-
-// sendLast sends what is pending at Close.
-func (db *DB) sendLast() error {
-	if db.cfg.CloseTimeout < 0 || !db.sync.Status().Running {
-		return nil
-	}
-	within := db.cfg.CloseTimeout
-	away := db.meter.Failing.Load() || db.meter.Silent && !db.meter.Heard.Load()
-	if away {
-		within = min(within, lastWords)
-		db.sync.Stop() // it may be waiting before it tries again
-	}
-	ctx, cancel := context.WithTimeoutCause(retry.Hurried(context.Background()), within,
-		fmt.Errorf("the bucket did not answer within %s", within))
-	defer cancel()
-	err := db.lastRound(ctx)
-	if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
-		err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
-	}
-	db.noteSilence()
-	return err
-}
-
-// noteSilence notes in the file whether the bucket has been silent, if that is news. What
-// is under way is given up by now. Without the note, the next session only waits longer
-// than it has to, or less long.
-func (db *DB) noteSilence() {
-	heard := db.meter.Heard.Load()
-	if news := heard && db.meter.Silent || !heard && !db.meter.Silent && db.meter.Failing.Load(); !news {
-		return
-	}
-	db.sync.Stop()
-	ctx, cancel := context.WithTimeout(context.Background(), lastBusyTimeout)
-	defer cancel()
-	if err := db.sync.NoteSilence(ctx, !heard); err != nil {
-		db.log.Debug(event.SilenceNotNoted, "it could not be noted whether the bucket answers", "error", err)
-	}
 }
 
 // close ends everything, in an order in which each step finds the next one still
 // alive: whoever commits, and reads, before the engine that sends what they
 // committed; all connections before the clean-shutdown marker is written; and the
 // lock last of all. send sends what the engine has not sent by then.
-func (db *DB) close(deadline time.Time, send func() error) error {
-	db.gate.Shut()
-	if db.cfg.ReadOnly {
-		return db.closeReadOnly(deadline)
-	}
-	db.lender.Shut(ErrClosed)
-	db.readers.Shut(ErrClosed)
-	err := db.recall(deadline)
-	if db.sync != nil {
-		err = errors.Join(fail(send()), err)
-		db.sync.Close()
-	}
-	db.foreign.Stop()
-	return errors.Join(err, fail(errors.Join(db.release(), db.giveUp())))
-}
-
-// recall takes back every connection that somebody has. All at once: they wait
-// for each other's locks.
-func (db *DB) recall(deadline time.Time) error {
-	var all sync.WaitGroup
-	var captured, readers, writer error
-	all.Go(func() { captured = db.lender.Recall(deadline) })
-	all.Go(func() { readers = db.readers.Close(deadline) })
-	writer = db.writer.Recall(deadline)
-	all.Wait()
-	return errors.Join(captured, readers, writer)
+func (db *DB) close(send func() error) error {
+	return db.gate.Close(func() error {
+		deadline := time.Now().Add(closeGrace)
+		if db.cfg.ReadOnly {
+			return db.closeReadOnly(deadline)
+		}
+		db.conns.shut()
+		err := db.conns.recall(deadline, func() error { return db.writer.Recall(deadline) })
+		if db.engine.sync != nil {
+			err = errors.Join(fail(send()), err)
+			db.engine.sync.Close()
+		}
+		db.foreign.Stop()
+		return errors.Join(err, fail(errors.Join(db.release(), db.giveUp())))
+	})
 }
 
 // release frees whatever of an open database there is.
 func (db *DB) release() error {
-	var errs []error
-	if db.sql != nil {
-		errs = append(errs, db.sql.Close())
-	}
-	if db.readers != nil {
-		db.readers.Shut(ErrClosed)
-		errs = append(errs, db.readers.Close(time.Now()))
-	}
-	if db.checkpoints != nil { // before we note how the file is left
-		errs = append(errs, db.checkpoints.Close())
-	}
+	errs := []error{db.conns.close()} // before the marker says how the file is left
 	if db.writer != nil {
 		errs = append(errs, db.writer.Close(func(c *capture.Conn) error {
 			err := c.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds()))
@@ -166,19 +97,15 @@ func (db *DB) release() error {
 	if db.file != nil {
 		errs = append(errs, db.file.Unhold())
 	}
-	if db.logs != nil {
-		errs = append(errs, db.logs.Close())
+	if db.engine.logs != nil {
+		errs = append(errs, db.engine.logs.Close())
 	}
 	return errors.Join(errs...)
 }
 
 // giveUp gives the file's place to others.
 func (db *DB) giveUp() error {
-	err := errors.Join(db.foreign.SetWALAside(), db.file.Release())
-	if db.temp != nil {
-		err = errors.Join(err, db.temp.Close())
-	}
-	return err
+	return errors.Join(db.foreign.SetWALAside(), db.file.Release())
 }
 
 // waitsForItself refuses a call from where it would wait for its own caller.

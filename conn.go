@@ -32,11 +32,11 @@ func (c conn) read(ctx context.Context, query string, fn func(*sqlite.Stmt) erro
 	if c.tx != nil {
 		return c.tx.statement(ctx, query, fn)
 	}
-	l, err := c.db.readers.Get(ctx)
+	l, err := c.db.conns.readers.Get(ctx)
 	if err != nil {
 		return err
 	}
-	defer c.db.readers.Put(l, errReadDone)
+	defer c.db.conns.readers.Put(l, errReadDone)
 	if err := l.Enter(); err != nil {
 		return err
 	}

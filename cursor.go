@@ -30,7 +30,7 @@ func (c conn) open(ctx context.Context, query string, bind func(*sqlite.Stmt)) (
 		cur.loan = c.tx.loan
 	} else {
 		var err error
-		if cur.loan, err = c.db.readers.Get(ctx); err != nil {
+		if cur.loan, err = c.db.conns.readers.Get(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +90,7 @@ func (cur *cursor) end() {
 		cur.loan.Leave()
 	}
 	if cur.tx == nil {
-		cur.db.readers.Put(cur.loan, errReadDone)
+		cur.db.conns.readers.Put(cur.loan, errReadDone)
 	}
 }
 

@@ -3,23 +3,16 @@ package driftdb
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/foreign"
-	"github.com/driftdb/driftdb-go/internal/pagecache"
-	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	"github.com/driftdb/driftdb-go/internal/syncer"
-	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
@@ -30,45 +23,22 @@ type DB struct {
 	log  event.Log
 	id   changelog.Identity
 
-	file      *dbfile.File
-	temp      *dbfile.Work                  // of an in-memory database
-	onConnect func(*sqlite.Registrar) error // Config.OnConnect, or nil
-
-	foreign *foreign.Watch // nil: it is only read
-
-	gate    *writer.Gate
+	file    *dbfile.File   // nil, as the two below: it is only read
+	foreign *foreign.Watch // whether anybody else writes it
 	hub     *capture.Shared
-	writer  *writer.Writer
-	cache   *pagecache.Budget // of all connections
-	readers *sqlite.Pool
-	lender  lender // of the connections of sql
-	sql     *sql.DB
-	logs    *changelog.Log
 
-	checkpoints *sqlite.Checkpointer // of all of these
-
-	bucket *remote.Bucket // nil: there is no store
-	meter  *wrap.Meter
-	sync   *syncer.Syncer
+	gate   *writer.Gate
+	writer *writer.Writer
+	conns  connections
+	engine engine
 
 	definitions definitions
-
-	closeOnce sync.Once
-	closeErr  error
-}
-
-// lender gives database/sql its connections, and takes them back.
-type lender interface {
-	driver.Connector
-	OldestRead() time.Duration
-	Shut(why error)
-	Recall(deadline time.Time) error
 }
 
 // takeOver takes the database over from another node that may be writing. It waits for
 // the bucket as long as Open does.
 func (db *DB) takeOver(ctx context.Context) error {
-	return db.sync.TakeOver(ctx, checkTimeout)
+	return db.engine.sync.TakeOver(ctx, checkTimeout)
 }
 
 // exclusive runs fn, which makes a commit of our own to the log, while the writer
@@ -79,7 +49,7 @@ func (db *DB) exclusive(ctx context.Context, fn func() error) error {
 		return err
 	}
 	defer release()
-	stop := db.logs.Watch(ctx)
+	stop := db.engine.logs.Watch(ctx)
 	defer stop()
 	return db.gate.Explain(ctx, fn())
 }
@@ -112,7 +82,7 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 // "2006-01-02 15:04:05.999999999-07:00", not as a repository's Unix
 // milliseconds, and read again from columns declared DATE, DATETIME or
 // TIMESTAMP. SQLite compares it as text: store times of one zone, best UTC.
-func (db *DB) SQL() *sql.DB { return db.sql }
+func (db *DB) SQL() *sql.DB { return db.conns.sql }
 
 // openCaptured opens a captured connection for SQL.
 func (db *DB) openCaptured() (*capture.Conn, error) {

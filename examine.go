@@ -78,7 +78,7 @@ func (o *opening) judgeWAL(ctx context.Context) error {
 func (o *opening) look() (err error) {
 	o.first, err = sqlite.Open(o.path, sqlite.Options{
 		MustExist: true, KeepJournal: true, BusyTimeout: o.cfg.BusyTimeout, Claim: o.file.Hold,
-		OnConnect: o.onConnect,
+		OnConnect: o.conns.onConnect,
 	})
 	if err != nil {
 		o.file.Forget()

@@ -50,6 +50,6 @@ func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err
 	if err := db.syncable("CollectGarbage"); err != nil {
 		return 0, 0, err
 	}
-	objects, bytes, err = db.sync.Collect(ctx)
+	objects, bytes, err = db.engine.sync.Collect(ctx)
 	return objects, bytes, fail(err)
 }

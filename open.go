@@ -39,8 +39,8 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 func newDB(ctx context.Context, cfg Config) *DB {
 	db := &DB{cfg: cfg, log: event.To(cfg.Logger.Handler()), gate: writer.NewGate()}
-	db.cache = pagecache.New(cfg.CacheBytes)
-	db.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
+	db.conns.cache = pagecache.New(cfg.CacheBytes)
+	db.conns.onConnect = onConnect(context.WithoutCancel(ctx), cfg.OnConnect)
 	return db
 }
 
@@ -48,8 +48,8 @@ func newDB(ctx context.Context, cfg Config) *DB {
 // the file, and each has to be one to the file that the first has locked.
 func (db *DB) options() sqlite.Options {
 	return sqlite.Options{
-		BusyTimeout: db.cfg.BusyTimeout, Cache: db.cache, CacheKiB: int(db.cfg.CacheBytes >> 13), ForeignKeys: true, Checkpointer: db.checkpoints, Ledger: db.foreign.Ledger(),
-		MustExist: true, Claim: db.file.Admit, OnConnect: db.onConnect,
+		BusyTimeout: db.cfg.BusyTimeout, Cache: db.conns.cache, CacheKiB: int(db.cfg.CacheBytes >> 13), ForeignKeys: true, Checkpointer: db.conns.checkpoints, Ledger: db.foreign.Ledger(),
+		MustExist: true, Claim: db.file.Admit, OnConnect: db.conns.onConnect,
 	}
 }
 

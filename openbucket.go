@@ -31,12 +31,12 @@ func (o *opening) openBucket(ctx context.Context) error {
 	if o.cfg.AdvisoryFencing {
 		store = wrap.Advisory(store)
 	}
-	o.meter = &wrap.Meter{Store: store}
-	doubting := wrap.Doubting(o.meter)
+	o.engine.meter = &wrap.Meter{Store: store}
+	doubting := wrap.Doubting(o.engine.meter)
 	within := new(atomic.Int64)
 	o.within = within
 	o.direct = remote.New(wrap.Prompt(doubting, func() time.Duration { return time.Duration(within.Load()) }), o.cfg.Name, opts)
-	o.bucket = remote.New(wrap.Retry(doubting, o.cfg.Retry.policy()), o.cfg.Name, opts)
+	o.engine.bucket = remote.New(wrap.Retry(doubting, o.cfg.Retry.policy()), o.cfg.Name, opts)
 	return nil
 }
 
@@ -46,7 +46,7 @@ func (o *opening) startSync(ctx context.Context) error {
 		return err
 	}
 	if o.cfg.ManualSync {
-		o.sync.Glance()
+		o.engine.sync.Glance()
 		return nil
 	}
 	if err := o.joinBucket(ctx); err != nil {
@@ -56,11 +56,11 @@ func (o *opening) startSync(ctx context.Context) error {
 		return nil
 	}
 	if o.cfg.RefuseTakeover && o.compared != nil { // whoever refuses as well sees from now on that the name is taken
-		if err := o.judge(ctx, o.sync.TakeOver(ctx, checkTimeout)); err != nil {
+		if err := o.judge(ctx, o.engine.sync.TakeOver(ctx, checkTimeout)); err != nil {
 			return err
 		}
 	}
-	o.sync.Start()
+	o.engine.sync.Start()
 	return nil
 }
 
@@ -68,8 +68,8 @@ func (o *opening) startSync(ctx context.Context) error {
 func (o *opening) openSync() (err error) {
 	o.within.Store(int64(firstTimeout))
 	db := o.DB
-	o.sync, err = syncer.New(syncer.Config{
-		Log: o.logs, Bucket: o.bucket, Direct: o.direct, Path: o.path,
+	o.engine.sync, err = syncer.New(syncer.Config{
+		Log: o.engine.logs, Bucket: o.engine.bucket, Direct: o.direct, Path: o.path,
 		Sequence: o.hub.Sequence, Advance: o.hub.Advance,
 		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(fail(err)) }, Contest: o.hub.Contest,
 		Writer: func() (*sqlite.Conn, error) {
@@ -92,7 +92,7 @@ func (o *opening) openSync() (err error) {
 		Logger: o.log,
 	})
 	if err == nil {
-		o.hub.Wake(o.sync.Wake)
+		o.hub.Wake(o.engine.sync.Wake)
 	}
 	return err
 }
@@ -119,14 +119,14 @@ func (o *opening) ask() *remote.Bucket {
 // changes neither.
 func (o *opening) compareBucket(ctx context.Context) error {
 	o.compared = nil
-	if o.bucket == nil || o.cfg.ManualSync {
+	if o.engine.bucket == nil || o.cfg.ManualSync {
 		return nil
 	}
 	file, err := o.described()
 	if err != nil {
 		return err
 	}
-	if o.meter.Silent = file.Silent(); o.meter.Silent {
+	if o.engine.meter.Silent = file.Silent(); o.engine.meter.Silent {
 		return nil
 	}
 	c, err := syncer.Compare(ctx, o.ask(), file, o.cfg.RefuseTakeover)
@@ -151,10 +151,10 @@ func (o *opening) described() (syncer.File, error) {
 // joinBucket does what the comparison asks for: it brings the file up to date.
 func (o *opening) joinBucket(ctx context.Context) error {
 	if o.compared == nil { // it did not answer
-		o.sync.CheckLater()
+		o.engine.sync.CheckLater()
 		return nil
 	}
-	return o.judge(ctx, o.sync.Check(ctx, o.compared))
+	return o.judge(ctx, o.engine.sync.Check(ctx, o.compared))
 }
 
 // judge is an error that the bucket has given while Open compares the file with it.

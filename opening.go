@@ -2,7 +2,6 @@ package driftdb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -79,7 +78,7 @@ func (o *opening) run(ctx context.Context) error {
 		return err
 	}
 	o.foreign = foreign.New(foreign.Config{
-		File: o.file, Private: o.cfg.Path == memory, Snapshots: o.bucket != nil, Log: o.log, Public: fail,
+		File: o.file, Private: o.cfg.Path == memory, Snapshots: o.engine.bucket != nil, Log: o.log, Public: fail,
 	})
 	err := o.start(ctx)
 	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(o.lockUntil) { // another one was faster
@@ -125,10 +124,10 @@ func (o *opening) start(ctx context.Context) error {
 	if err := o.writer.With(ctx, o.foreign.MarkOpen); err != nil {
 		return err
 	}
-	if err := o.clock.check(o.log, o.logs); err != nil {
+	if err := o.clock.check(o.log, o.engine.logs); err != nil {
 		return err
 	}
-	if o.bucket == nil {
+	if o.engine.bucket == nil {
 		return nil
 	}
 	return o.startSync(ctx)
@@ -136,18 +135,15 @@ func (o *opening) start(ctx context.Context) error {
 
 // takeFile finds the file's place and keeps other writers out of it.
 func (o *opening) takeFile(ctx context.Context) (err error) {
-	path := o.cfg.Path
-	if path == memory {
+	take := func() (*dbfile.File, error) { return dbfile.Take(o.cfg.Path) }
+	if o.cfg.Path == memory {
 		// A file in a private folder, so that it has readers beside its writer, a
 		// log and snapshots like any other. SQLite's own memory databases have none
 		// of that: a reader stops the writer there.
-		if o.temp, err = dbfile.NewTemp(); err != nil {
-			return err
-		}
-		path = o.temp.Path()
+		take = dbfile.TakeTemp
 	}
 	if err := o.waitFor(ctx, dbfile.ErrLocked, lookAtFile, func() (err error) {
-		o.file, err = dbfile.Take(path)
+		o.file, err = take()
 		return err
 	}); err != nil {
 		return err
@@ -161,28 +157,24 @@ func (o *opening) takeFile(ctx context.Context) (err error) {
 
 // disconnect closes what has been opened and is not gone on with.
 func (o *opening) disconnect() error {
-	if o.sync != nil {
-		o.sync.Close()
+	if o.engine.sync != nil {
+		o.engine.sync.Close()
 	}
 	err := o.release()
 	if o.first != nil {
 		err = errors.Join(err, o.first.Close())
 	}
-	o.sync, o.sql, o.lender, o.readers = nil, nil, nil, nil
-	o.checkpoints, o.writer, o.logs, o.first = nil, nil, nil, nil
+	o.engine.sync, o.engine.logs, o.writer, o.first = nil, nil, nil, nil
+	o.conns.sql, o.conns.lender, o.conns.readers, o.conns.checkpoints = nil, nil, nil, nil
 	return err
 }
 
 // abandon removes what a failed Open has made.
 func (o *opening) abandon() error {
-	var err error
-	if o.file != nil {
-		err = o.file.Abandon()
+	if o.file == nil {
+		return nil
 	}
-	if o.temp != nil {
-		err = errors.Join(err, o.temp.Close())
-	}
-	return err
+	return o.file.Abandon()
 }
 
 // adopt makes the file DriftDB's, if it is not yet.
@@ -202,7 +194,7 @@ func (o *opening) adopt(ctx context.Context) (err error) {
 		return notDatabase(err)
 	}
 	log := o.log
-	o.checkpoints = sqlite.NewCheckpointer(o.path, o.file.Admit, func(err error) {
+	o.conns.checkpoints = sqlite.NewCheckpointer(o.path, o.file.Admit, func(err error) {
 		log.Warn(event.CheckpointFailed, "the WAL could not be copied back into the database; it grows until that works", "error", err)
 	})
 	// The first connection goes on as the log's.
@@ -243,7 +235,7 @@ func (o *opening) identify(c *sqlite.Conn) error {
 
 // openConns opens the connections that the database works with.
 func (o *opening) openConns() (err error) {
-	if o.logs, err = changelog.Open(o.first); err != nil {
+	if o.engine.logs, err = changelog.Open(o.first); err != nil {
 		return err
 	}
 	o.first = nil // it is closed with the log
@@ -252,16 +244,14 @@ func (o *opening) openConns() (err error) {
 		return err
 	}
 	o.writer = writer.New(c, writer.Options{
-		Hub: o.hub, Gate: o.gate, Log: o.log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.logs.Interrupt,
+		Hub: o.hub, Gate: o.gate, Log: o.log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.engine.logs.Interrupt,
 	})
 	if err := o.foreign.Attach(o.hub, c); err != nil {
 		return err
 	}
 	db := o.DB
-	o.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	o.lender = capture.NewConnector(o.openCaptured,
-		func() error { return fail(db.writer.Own()) }, func(ctx context.Context) error { return fail(db.writer.MayWrite(ctx)) })
-	o.sql = sql.OpenDB(o.lender)
-	o.sql.SetConnMaxIdleTime(time.Minute)
+	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
+	o.conns.lend(capture.NewConnector(o.openCaptured,
+		func() error { return fail(db.writer.Own()) }, func(ctx context.Context) error { return fail(db.writer.MayWrite(ctx)) }))
 	return nil
 }

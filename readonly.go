@@ -2,7 +2,6 @@ package driftdb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,9 +37,9 @@ func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
 		o.writer = writer.None(errOpenedReadOnly)
 		return o.DB, nil
 	}
-	if o.readers != nil {
-		o.readers.Shut(ErrClosed)
-		err = errors.Join(err, o.readers.Close(time.Now()))
+	if o.conns.readers != nil {
+		o.conns.readers.Shut(ErrClosed)
+		err = errors.Join(err, o.conns.readers.Close(time.Now()))
 	}
 	return nil, fail(fmt.Errorf("open %s for reading: %w", o.cfg.Path, err))
 }
@@ -85,23 +84,21 @@ func (o *opening) openReaders() error {
 	o.path = path
 	db := o.DB
 	open := func() (*sqlite.Conn, error) { return db.openReadOnlyConn(file) }
-	o.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
-	o.lender = readsql.New(func() (*sqlite.Conn, error) {
+	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
+	o.conns.lend(readsql.New(func() (*sqlite.Conn, error) {
 		c, err := open()
 		return c, fail(err)
-	}, errOpenedReadOnly)
-	o.sql = sql.OpenDB(o.lender)
-	o.sql.SetConnMaxIdleTime(time.Minute)
+	}, errOpenedReadOnly))
 	return o.readIdentity()
 }
 
 // readIdentity reads whose file it is. One that DriftDB has never seen is nobody's.
 func (o *opening) readIdentity() error {
-	l, err := o.readers.Get(context.Background())
+	l, err := o.conns.readers.Get(context.Background())
 	if err != nil {
 		return notDatabase(err)
 	}
-	defer o.readers.Put(l, errReadDone)
+	defer o.conns.readers.Put(l, errReadDone)
 	_, o.id, err = changelog.Inspect(l.Conn)
 	if err == nil && o.id.Name != "" && o.id.Name != o.cfg.Name {
 		err = fmt.Errorf("the file belongs to the database %q, not to %q", o.id.Name, o.cfg.Name)
@@ -112,8 +109,8 @@ func (o *opening) readIdentity() error {
 // openReadOnlyConn opens a connection to file, and to no other in its place.
 func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 	c, err := sqlite.Open(db.path, sqlite.Options{
-		ReadOnly: true, QueryOnly: true, BusyTimeout: db.cfg.BusyTimeout, OnConnect: db.onConnect,
-		Cache: db.cache, CacheKiB: int(db.cfg.CacheBytes >> 13),
+		ReadOnly: true, QueryOnly: true, BusyTimeout: db.cfg.BusyTimeout, OnConnect: db.conns.onConnect,
+		Cache: db.conns.cache, CacheKiB: int(db.cfg.CacheBytes >> 13),
 	})
 	if sqlite.NotOpened(err) || sqlite.IsReadOnly(err) {
 		return nil, fmt.Errorf("SQLite could not open it; to read a database in WAL mode, this user must be able to write %s-shm, or to make it: give write access to the folder, or read a copy of the file (%v)", db.path, err)
@@ -144,11 +141,11 @@ func (db *DB) readSequence() int64 {
 }
 
 func (db *DB) lastInLog() (int64, error) {
-	l, err := db.readers.Get(context.Background())
+	l, err := db.conns.readers.Get(context.Background())
 	if err != nil {
 		return 0, err
 	}
-	defer db.readers.Put(l, errReadDone)
+	defer db.conns.readers.Put(l, errReadDone)
 	if err := l.Enter(); err != nil {
 		return 0, err
 	}
@@ -161,7 +158,7 @@ func (db *DB) lastInLog() (int64, error) {
 
 // closeReadOnly takes the connections back and closes them.
 func (db *DB) closeReadOnly(deadline time.Time) error {
-	db.lender.Shut(ErrClosed)
-	db.readers.Shut(ErrClosed)
-	return errors.Join(db.lender.Recall(deadline), db.readers.Close(deadline), db.sql.Close())
+	db.conns.shut()
+	err := db.conns.recall(deadline, func() error { return nil })
+	return errors.Join(err, db.conns.close())
 }

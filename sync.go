@@ -34,7 +34,7 @@ func (db *DB) Flush(ctx context.Context) error {
 	if err := db.writer.With(ctx, db.foreign.Notice); err != nil {
 		return fail(err)
 	}
-	return fail(db.sync.Flush(ctx))
+	return fail(db.engine.sync.Flush(ctx))
 }
 
 // Snapshot stores a snapshot that holds all that was committed before the call,
@@ -49,7 +49,7 @@ func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.writer.With(ctx, db.foreign.Notice); err != nil {
 		return SnapshotInfo{}, fail(err)
 	}
-	s, err := db.sync.Snapshot(ctx)
+	s, err := db.engine.sync.Snapshot(ctx)
 	if err != nil {
 		return SnapshotInfo{}, fail(err)
 	}
@@ -67,7 +67,7 @@ func (db *DB) syncable(call string) error {
 	if db.cfg.ReadOnly {
 		return errOpenedReadOnly
 	}
-	if db.sync == nil {
+	if db.engine.sync == nil {
 		return ErrNoStore
 	}
 	return nil
@@ -76,8 +76,8 @@ func (db *DB) syncable(call string) error {
 // StartSync starts syncing in the background, unless it runs or there is
 // nothing to sync with.
 func (db *DB) StartSync() {
-	if db.sync != nil && !db.gate.IsShut() {
-		db.sync.Start()
+	if db.engine.sync != nil && !db.gate.IsShut() {
+		db.engine.sync.Start()
 	}
 }
 
@@ -85,10 +85,10 @@ func (db *DB) StartSync() {
 // returns when it has stopped. Flush and Snapshot still work. In OnEvent and in a
 // Logger's handler, which what is to stop may be waiting for, it returns at once.
 func (db *DB) StopSync() {
-	if db.sync == nil {
+	if db.engine.sync == nil {
 		return
 	}
-	stopped := db.sync.Halt()
+	stopped := db.engine.sync.Halt()
 	if !db.inEvent() {
 		<-stopped
 	}
@@ -151,7 +151,7 @@ type Metrics struct {
 func (db *DB) Metrics() Metrics {
 	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal")}
 	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes
-	m.OldestRead = db.oldestRead()
+	m.OldestRead = db.conns.oldestRead()
 	// A closed database has no log to measure, and nobody to tell.
 	log, _ := db.measureLog(context.Background())
 	m.LogSizeBytes = log.Bytes
@@ -159,10 +159,10 @@ func (db *DB) Metrics() Metrics {
 		return m
 	}
 	m.Barriers, m.LastError = db.foreign.Barriers(), db.hub.Refused()
-	if db.sync == nil {
+	if db.engine.sync == nil {
 		return m
 	}
-	st := db.sync.Status()
+	st := db.engine.sync.Status()
 	m.IsRunning, m.TotalSynced, m.SyncErrors = st.Running, st.Synced, st.Errors
 	m.SyncedSequence, m.ConfirmedSequence = st.Acked, st.Confirmed
 	m.PendingChanges = max(m.LatestSequence-st.Acked, 0)
@@ -174,6 +174,6 @@ func (db *DB) Metrics() Metrics {
 	if m.LastError == nil {
 		m.LastError = fail(st.Err)
 	}
-	m.BytesUploaded, m.Requests = db.meter.Bytes.Load(), db.meter.Requests.Load()
+	m.BytesUploaded, m.Requests = db.engine.meter.Bytes.Load(), db.engine.meter.Requests.Load()
 	return m
 }

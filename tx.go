@@ -44,7 +44,7 @@ func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) error {
 // as it was when the transaction began, whatever is written meanwhile.
 // [DB.Close] does not wait for fn: what fn reads next fails with [ErrClosed].
 func (db *DB) ReadTx(ctx context.Context, fn func(*Tx) error) error {
-	l, err := db.readers.Get(ctx)
+	l, err := db.conns.readers.Get(ctx)
 	if err != nil {
 		return fail(err)
 	}
@@ -69,7 +69,7 @@ func (tx *Tx) endRead(stop func()) {
 		failed = tx.loan.Conn.Rollback()
 		tx.loan.Leave()
 	}
-	tx.db.readers.Put(tx.loan, writer.ErrTxDone)
+	tx.db.conns.readers.Put(tx.loan, writer.ErrTxDone)
 	if failed != nil {
 		tx.db.log.Error(event.RollbackFailed, "a rollback failed", "error", failed)
 	}

@@ -52,7 +52,8 @@ func (u *upkeep) capLog(ctx context.Context) error {
 	if !exceeded {
 		return nil
 	}
-	through, err := db.giveUpLog(ctx, fmt.Sprintf("the log that had not been sent outgrew its limit of %d bytes", limit))
+	through, err := db.engine.giveUpLog(ctx, fmt.Sprintf("the log that had not been sent outgrew its limit of %d bytes", limit),
+		func(commit func() error) error { return db.exclusive(ctx, commit) })
 	if err != nil {
 		return fmt.Errorf("give up the unsent log: %w", err)
 	}
@@ -62,20 +63,9 @@ func (u *upkeep) capLog(ctx context.Context) error {
 	return nil
 }
 
-// giveUpLog puts a barrier in the place of the unsent log.
-func (db *DB) giveUpLog(ctx context.Context, reason string) (through int64, err error) {
-	if db.sync != nil {
-		return db.sync.Collapse(ctx, reason)
-	}
-	return db.logs.GiveUp(reason, func(commit func() error) error { return db.exclusive(ctx, commit) })
-}
-
 // measureLog reads how large the log is.
 func (db *DB) measureLog(ctx context.Context) (size changelog.Size, err error) {
-	acked := int64(0)
-	if db.sync != nil {
-		acked = db.sync.Status().Acked
-	}
+	acked := db.engine.acked()
 	err = db.conn().read(ctx, changelog.SizeQuery, func(st *sqlite.Stmt) error {
 		size, err = changelog.ReadSize(st, acked)
 		return err
@@ -87,15 +77,10 @@ func (db *DB) measureLog(ctx context.Context) (size changelog.Size, err error) {
 // warned of.
 const oldRead = time.Minute
 
-// oldestRead is the age of the oldest read of the program's own.
-func (db *DB) oldestRead() time.Duration {
-	return max(db.readers.OldestRead(), db.lender.OldestRead())
-}
-
 // warnOfRead warns of a read that lasts while the WAL outgrows its limit: once, and
 // again whenever its age has doubled.
 func (u *upkeep) warnOfRead() {
-	age, size := u.db.oldestRead(), sizeOf(u.db.path+"-wal")
+	age, size := u.db.conns.oldestRead(), sizeOf(u.db.path+"-wal")
 	if age < u.warned {
 		u.warned = 0 // that one has ended
 	}

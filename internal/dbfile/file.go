@@ -29,6 +29,7 @@ var (
 type File struct {
 	path string
 	lock *lock
+	temp *Work    // the folder that it is alone in, of a file that is not kept
 	made []string // folders and files that were not there before, in the order in which they were made
 
 	old     ID      // of the file that was there when Free said that it may be replaced
@@ -283,6 +284,10 @@ func (f *File) Release() error {
 	if f.lock != nil {
 		err = errors.Join(err, f.lock.Close())
 		f.lock = nil
+	}
+	if f.temp != nil {
+		err = errors.Join(err, f.temp.Close())
+		f.temp = nil
 	}
 	return err
 }

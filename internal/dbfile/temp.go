@@ -1,10 +1,26 @@
 package dbfile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 )
+
+// TakeTemp takes a place for a database that is not kept: file and place are gone with
+// Release.
+func TakeTemp() (*File, error) {
+	w, err := NewTemp()
+	if err != nil {
+		return nil, err
+	}
+	f, err := Take(w.Path())
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	f.temp = w
+	return f, nil
+}
 
 // NewTemp makes a working folder for a database that is not kept, in the system's
 // folder for temporary files. All of a user's are in one folder there, so that

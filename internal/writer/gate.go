@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -13,15 +14,26 @@ var ErrClosed = errors.New("the database is closed")
 
 // Gate is what Close shuts: from then on nobody begins anything new. There is one for
 // an open database, for those who read and those who write.
-type Gate struct{ shut chan struct{} }
+type Gate struct {
+	shut chan struct{}
+	once sync.Once
+	err  error // of closing
+}
 
 // NewGate returns an open gate.
 func NewGate() *Gate { return &Gate{shut: make(chan struct{})} }
 
-// Shut shuts the gate. It is called once.
-func (g *Gate) Shut() { close(g.shut) }
+// Close shuts the gate and calls fn, once. A second call waits for the first, and returns
+// what that did.
+func (g *Gate) Close(fn func() error) error {
+	g.once.Do(func() {
+		close(g.shut)
+		g.err = fn()
+	})
+	return g.err
+}
 
-// IsShut says whether Shut was called.
+// IsShut says whether Close was called.
 func (g *Gate) IsShut() bool {
 	select {
 	case <-g.shut:
