@@ -42,7 +42,7 @@ race:
 
 bench:
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x .
-	go test -run '^$$' -bench '$(BENCH)' -count 5 ./internal/segment ./internal/seal
+	go test -run '^$$' -bench '$(BENCH)' -count 5 ./internal/batch ./internal/seal
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/syncer
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 200x ./internal/worldtest
 

@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
@@ -111,7 +111,7 @@ func putBatch(t *testing.T, cfg driftdb.Config) {
 	var sealed bytes.Buffer
 	dst, err := b.SealBatch(&sealed, m.DatabaseID, remote.BatchKey(cfg.Name, name))
 	check(t, err)
-	w := segment.NewWriter(dst, segment.Header{NodeID: m.NodeID, Epoch: m.Epoch, From: next, Prev: m.ChainHead})
+	w := batch.NewWriter(dst, batch.Header{NodeID: m.NodeID, Epoch: m.Epoch, From: next, Prev: m.ChainHead})
 	check(t, w.Begin(next, 1_700_000_000_000))
 	check(t, w.Add(&change.Entry{Op: change.Schema, SQL: "CREATE TABLE clones(v)"}))
 	check(t, w.End())

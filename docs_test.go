@@ -16,8 +16,8 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -91,7 +91,7 @@ func TestFormatExamples(t *testing.T) {
 	if len(code) != 2 {
 		t.Fatalf("%d JSON blocks in FORMAT.md, want the manifest and a batch", len(code))
 	}
-	manifest, batch := code[0], code[1]
+	manifest, written := code[0], code[1]
 
 	authentic := objstore.Mem()
 	mac := regexp.MustCompile("`([0-9a-f]{16}:[0-9a-f]{64})`").FindStringSubmatch(doc)
@@ -106,11 +106,11 @@ func TestFormatExamples(t *testing.T) {
 		t.Fatalf("the example's MAC: %v", err)
 	}
 
-	r, err := segment.NewReader(strings.NewReader(batch))
+	r, err := batch.NewReader(strings.NewReader(written))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if genesis := segment.Genesis(info.DatabaseID); r.Header().Prev != genesis {
+	if genesis := batch.Genesis(info.DatabaseID); r.Header().Prev != genesis {
 		t.Errorf("the example begins at chain %s, not at %s", r.Header().Prev, genesis)
 	}
 	chains := fmt.Sprintf("| 0 | `%s` |\n", r.Chain())
@@ -132,7 +132,7 @@ func TestFormatExamples(t *testing.T) {
 
 	plain := objstore.Mem()
 	putDoc(t, plain, "databases/crm/manifest.json", manifest)
-	putDoc(t, plain, "databases/crm/nodes/a1b2c3d4e5f6/logs/000000000001-000000000003.e1.json", batch)
+	putDoc(t, plain, "databases/crm/nodes/a1b2c3d4e5f6/logs/000000000001-000000000003.e1.json", written)
 	res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "crm", Path: filepath.Join(t.TempDir(), "crm.sqlite"), Store: plain})
 	if err != nil || res.Sequence != 3 || res.Rows != 1 {
 		t.Fatalf("restore of the examples: %+v, %v", res, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/foreign"
@@ -13,7 +14,6 @@ import (
 	"github.com/driftdb/driftdb-go/internal/resolve"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
 	"github.com/driftdb/driftdb-go/internal/writer"
@@ -92,7 +92,7 @@ var public = []struct{ is, as error }{
 	{syncer.ErrHeld, ErrLocked},
 	{changelog.ErrVersion, ErrVersion},
 	{remote.ErrVersion, ErrVersion},
-	{segment.ErrVersion, ErrVersion},
+	{batch.ErrVersion, ErrVersion},
 	{seal.ErrVersion, ErrVersion},
 	{remote.ErrRolledBack, ErrRolledBack},
 	{remote.ErrNoBackup, ErrNoBackup},
@@ -107,7 +107,7 @@ var public = []struct{ is, as error }{
 	{restore.ErrBarrier, ErrCorrupt},
 	{seal.ErrCorrupt, ErrCorrupt},
 	{seal.ErrPlaintext, ErrCorrupt},
-	{segment.ErrCorrupt, ErrCorrupt},
+	{batch.ErrCorrupt, ErrCorrupt},
 	{dbfile.ErrLocked, ErrLocked},
 	{dbfile.ErrReplaced, ErrFileReplaced},
 	{foreign.ErrMixture, ErrFileReplaced},

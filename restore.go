@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -102,7 +102,7 @@ func (c Confirmation) remote() (remote.Point, error) {
 	if c == (Confirmation{}) {
 		return remote.Point{}, nil
 	}
-	chain, err := segment.ParseChain(c.Chain)
+	chain, err := batch.ParseChain(c.Chain)
 	if err != nil || c.Epoch < 1 || c.Sequence < 0 {
 		return remote.Point{}, fmt.Errorf("Seen is no point of a backup: epoch %d, sequence %d, chain %q", c.Epoch, c.Sequence, c.Chain)
 	}

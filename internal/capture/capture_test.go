@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/apply"
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -104,7 +104,7 @@ func (s *source) batch() ([]byte, error) {
 	if last, err := log.Last(); err != nil || last == 0 {
 		return nil, err
 	}
-	start := changelog.Start{Header: segment.Header{NodeID: "n", Epoch: 1, From: 1}}
+	start := changelog.Start{Header: batch.Header{NodeID: "n", Epoch: 1, From: 1}}
 	_, err = log.Pack(&b, start, 0, changelog.Limits{Bytes: 1 << 40})
 	return b.Bytes(), err
 }
@@ -133,7 +133,7 @@ func (s *source) replayDigests(t testing.TB) (path string, d *digests, entries i
 		return path, d, 0, err
 	}
 	defer r.Close()
-	in, err := segment.NewReader(bytes.NewReader(data))
+	in, err := batch.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return path, d, 0, err
 	}

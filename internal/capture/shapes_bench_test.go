@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/apply"
-	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -118,7 +118,7 @@ func timeShape(b *testing.B, ddl, script []string) (plain, replayed time.Duratio
 	run(func(q string) error { _, err := c.ExecContext(b.Context(), q); return err })
 	data, err := s.batch()
 	check(b, errors.Join(err, c.Close()))
-	in, err := segment.NewReader(bytes.NewReader(data))
+	in, err := batch.NewReader(bytes.NewReader(data))
 	check(b, err)
 	to, err := new(sqlite.Driver).Open(filepath.Join(b.TempDir(), "replayed.db"), sqlite.Options{Synchronous: sqlite.SyncOff})
 	check(b, err)

@@ -5,17 +5,17 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // Books are what the file knows of its bucket.
 type Books struct {
-	Acked     int64         // last sequence that the bucket has
-	Chain     segment.Chain // after Acked
-	Confirmed int64         // last sequence that a manifest names
-	Barrier   int64         // last barrier among what the bucket has; 0: none
-	Snapshot  int64         // sequence of the newest snapshot; -1: there is none
+	Acked     int64       // last sequence that the bucket has
+	Chain     batch.Chain // after Acked
+	Confirmed int64       // last sequence that a manifest names
+	Barrier   int64       // last barrier among what the bucket has; 0: none
+	Snapshot  int64       // sequence of the newest snapshot; -1: there is none
 	// SnapshotBytes is the size of that snapshot, BytesSince that of the
 	// batches stored after it.
 	SnapshotBytes, BytesSince int64
@@ -39,7 +39,7 @@ type Books struct {
 type Group struct {
 	Object string // its key; empty: there is none
 	After  int64  // the sequence that it begins behind …
-	Chain  segment.Chain
+	Chain  batch.Chain
 	Bytes  int64
 }
 
@@ -89,8 +89,8 @@ func (b *Books) texts() map[string]*string {
 	return map[string]*string{metaManifest: &b.Manifest, metaGroupObject: &b.Group.Object}
 }
 
-func (b *Books) chains() map[string]*segment.Chain {
-	return map[string]*segment.Chain{metaChain: &b.Chain, metaGroupChain: &b.Group.Chain}
+func (b *Books) chains() map[string]*batch.Chain {
+	return map[string]*batch.Chain{metaChain: &b.Chain, metaGroupChain: &b.Group.Chain}
 }
 
 // Check reads what whoever opens the database goes by: were it found to be damaged
@@ -124,7 +124,7 @@ func (l *Log) Books() (Books, error) {
 	for key, to := range b.chains() {
 		hex, err := metaText(l.c, key)
 		if err == nil && (hex != "" || key == metaChain) {
-			*to, err = segment.ParseChain(hex)
+			*to, err = batch.ParseChain(hex)
 		}
 		if err != nil {
 			return b, err

@@ -7,9 +7,9 @@ import (
 	"maps"
 	"math"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // Limits bound a batch. A transaction is never split, so a batch holds at
@@ -22,7 +22,7 @@ type Limits struct {
 
 // Start is where a batch begins, and what is known there.
 type Start struct {
-	segment.Header
+	batch.Header
 	// Acked is the last sequence that the bucket has. A batch that repeats what others
 	// hold begins before that.
 	Acked int64
@@ -33,9 +33,9 @@ type Start struct {
 
 // Packed is what a batch holds, and what is known after it.
 type Packed struct {
-	To       int64         // its last sequence
-	Chain    segment.Chain // after that
-	Earliest int64         // the smallest time in it, Unix ms; a negative one is 0
+	To       int64       // its last sequence
+	Chain    batch.Chain // after that
+	Earliest int64       // the smallest time in it, Unix ms; a negative one is 0
 	Known    digest.Set
 	Barrier  int64 // the last one behind Acked; 0: there is none
 	Altered  bool  // it holds, behind Acked, a barrier or a change of the schema
@@ -47,7 +47,7 @@ type Packed struct {
 //
 // The batch tells what digests are new, which is no part of its chain.
 func (l *Log) Pack(w io.Writer, s Start, to int64, limits Limits) (Packed, error) {
-	p := packing{l: l, after: s.Acked, out: segment.NewWriter(w, s.Header), Packed: Packed{Known: digest.Set{}, Earliest: NoTime}}
+	p := packing{l: l, after: s.Acked, out: batch.NewWriter(w, s.Header), Packed: Packed{Known: digest.Set{}, Earliest: NoTime}}
 	maps.Copy(p.Known, s.Known)
 	last := cmp.Or(to, limits.Through, math.MaxInt64)
 	err := l.Between(s.From, last, func(t Transaction) error {
@@ -73,7 +73,7 @@ type packing struct {
 	Packed
 	l       *Log
 	after   int64 // behind this, the digests are brought forward
-	out     *segment.Writer
+	out     *batch.Writer
 	decoder change.Decoder
 }
 
@@ -107,12 +107,12 @@ func (p *packing) follow(sequence int64, e *change.Entry) {
 
 // ChainAt computes the chain after sequence to, starting from the chain after
 // sequence from. Both are ends of transactions.
-func (l *Log) ChainAt(from int64, chain segment.Chain, to int64) (segment.Chain, error) {
+func (l *Log) ChainAt(from int64, chain batch.Chain, to int64) (batch.Chain, error) {
 	if from == to {
 		return chain, nil
 	}
-	header := segment.Header{NodeID: l.id.NodeID, Epoch: 1, From: from + 1, Prev: chain}
-	p := packing{l: l, after: math.MaxInt64, out: segment.NewWriter(io.Discard, header)}
+	header := batch.Header{NodeID: l.id.NodeID, Epoch: 1, From: from + 1, Prev: chain}
+	p := packing{l: l, after: math.MaxInt64, out: batch.NewWriter(io.Discard, header)}
 	if err := l.Between(header.From, to, p.add); err != nil {
 		return chain, err
 	}

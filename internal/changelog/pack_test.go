@@ -8,9 +8,9 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // packLog is a log of a table that is made and filled, with a barrier between.
@@ -39,7 +39,7 @@ func packLog(t *testing.T) *Log {
 // TestPack: one pass finds all that there is to know of a batch, wherever it begins.
 func TestPack(t *testing.T) {
 	l := packLog(t)
-	genesis := segment.Genesis("db")
+	genesis := batch.Genesis("db")
 	upTo := func(to int64) (p Packed) { // as one batch from the beginning
 		p, err := l.Pack(io.Discard, start(1, genesis, 0, nil, nil), to, Limits{})
 		check(t, err)
@@ -95,7 +95,7 @@ func TestPack(t *testing.T) {
 func TestPackRefuses(t *testing.T) {
 	l := packLog(t)
 	check(t, l.c.Exec("INSERT INTO _driftdb_log(sequence, count, time, schema, data) SELECT 7, 2, time, schema, data FROM _driftdb_log WHERE sequence = 2"))
-	begin := start(7, segment.Genesis("db"), 6, nil, nil)
+	begin := start(7, batch.Genesis("db"), 6, nil, nil)
 	if _, err := l.Pack(io.Discard, begin, 8, Limits{}); err == nil {
 		t.Error("a row that has fewer entries than it says")
 	}
@@ -103,11 +103,11 @@ func TestPackRefuses(t *testing.T) {
 	if _, err := l.Pack(io.Discard, begin, 7, Limits{}); err == nil {
 		t.Error("there is nothing")
 	}
-	if _, err := l.Pack(io.Discard, start(1, segment.Genesis("db"), 0, nil, nil), 9, Limits{}); err == nil {
+	if _, err := l.Pack(io.Discard, start(1, batch.Genesis("db"), 0, nil, nil), 9, Limits{}); err == nil {
 		t.Error("the log does not reach so far")
 	}
 	check(t, l.c.Exec("DELETE FROM _driftdb_log WHERE sequence < 3"))
-	if _, err := l.Pack(io.Discard, start(1, segment.Genesis("db"), 0, nil, nil), 0, Limits{Bytes: math.MaxInt64}); !errors.Is(err, ErrTrimmed) {
+	if _, err := l.Pack(io.Discard, start(1, batch.Genesis("db"), 0, nil, nil), 0, Limits{Bytes: math.MaxInt64}); !errors.Is(err, ErrTrimmed) {
 		t.Errorf("a trimmed log: %v", err)
 	}
 }
@@ -115,11 +115,11 @@ func TestPackRefuses(t *testing.T) {
 // TestChainAt: the chain does not depend on where batches begin.
 func TestChainAt(t *testing.T) {
 	l := packLog(t)
-	chain := segment.Genesis("db")
+	chain := batch.Genesis("db")
 	for n := int64(1); n <= 6; n++ {
 		next, err := l.ChainAt(n-1, chain, n)
 		check(t, err)
-		if whole, err := l.ChainAt(0, segment.Genesis("db"), n); err != nil || whole != next {
+		if whole, err := l.ChainAt(0, batch.Genesis("db"), n); err != nil || whole != next {
 			t.Errorf("%d: %v, %v, want %v", n, whole, err, next)
 		}
 		chain = next
@@ -132,14 +132,14 @@ func TestChainAt(t *testing.T) {
 	}
 }
 
-func start(from int64, prev segment.Chain, acked int64, known, told digest.Set) Start {
-	return Start{Header: segment.Header{NodeID: "n", Epoch: 1, From: from, Prev: prev}, Acked: acked, Digests: Digests{Known: known, Told: told}}
+func start(from int64, prev batch.Chain, acked int64, known, told digest.Set) Start {
+	return Start{Header: batch.Header{NodeID: "n", Epoch: 1, From: from, Prev: prev}, Acked: acked, Digests: Digests{Known: known, Told: told}}
 }
 
 // read reads a batch to its end.
-func read(t *testing.T, src io.Reader) segment.Trailer {
+func read(t *testing.T, src io.Reader) batch.Trailer {
 	t.Helper()
-	r, err := segment.NewReader(src)
+	r, err := batch.NewReader(src)
 	for err == nil {
 		_, err = r.Next()
 	}

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/google/uuid"
 )
@@ -137,7 +137,7 @@ func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
 		return Known, nil
 	}
 	id = Identity{DatabaseID: uuid.NewString(), NodeID: nodeID}
-	b := Books{Snapshot: -1, Chain: segment.Genesis(id.DatabaseID), Earliest: NoTime}
+	b := Books{Snapshot: -1, Chain: batch.Genesis(id.DatabaseID), Earliest: NoTime}
 	return adopted, create(c, id, b, time.Now().UnixMilli(), nil, adopted == Foreign)
 }
 

@@ -6,10 +6,10 @@ import (
 	"iter"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // pollInterval is how often a bucket is asked for changes to come.
@@ -93,7 +93,7 @@ func (r *bucketReader[T]) read(ctx context.Context) ([]remote.Refusal, error) {
 // start is the latest place before the change from at which a walk can begin; for 0, the
 // first one that there is.
 func start(m *remote.Manifest, from int64) remote.Position {
-	at := remote.Position{Chain: segment.Genesis(m.DatabaseID)}
+	at := remote.Position{Chain: batch.Genesis(m.DatabaseID)}
 	for _, s := range m.Snapshots {
 		if s.Sequence < from || from == 0 && at.Sequence < m.Begins() {
 			at = remote.Position{Sequence: s.Sequence, Chain: s.Chain}
@@ -105,7 +105,7 @@ func start(m *remote.Manifest, from int64) remote.Position {
 func (r *bucketReader[T]) Begin() error    { r.batch = r.batch[:0]; return nil }
 func (r *bucketReader[T]) Rollback() error { return nil }
 
-func (r *bucketReader[T]) Apply(rec *segment.Record) error {
+func (r *bucketReader[T]) Apply(rec *batch.Record) error {
 	c := Change{rec.Sequence, rec.Tx, rec.Time, &rec.Entry}
 	wanted, err := r.query.wants(c)
 	if wanted {

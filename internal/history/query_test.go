@@ -4,9 +4,9 @@ import (
 	"math"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 func key(pairs ...any) (out []change.Column) {
@@ -70,12 +70,12 @@ func TestWants(t *testing.T) {
 
 // TestStart: where a walk to a change begins.
 func TestStart(t *testing.T) {
-	chain := func(n int64) segment.Chain { return segment.Genesis(string(rune('a' + n))) }
+	chain := func(n int64) batch.Chain { return batch.Genesis(string(rune('a' + n))) }
 	m := &remote.Manifest{DatabaseID: "db", Lineage: []remote.Span{{From: 1}}}
 	for _, sequence := range []int64{4, 8} {
 		m.Snapshots = append(m.Snapshots, remote.Snapshot{Sequence: sequence, Chain: chain(sequence)})
 	}
-	genesis := remote.Position{Chain: segment.Genesis("db")}
+	genesis := remote.Position{Chain: batch.Genesis("db")}
 	four, eight := remote.Position{Sequence: 4, Chain: chain(4)}, remote.Position{Sequence: 8, Chain: chain(8)}
 	for from, want := range map[int64]remote.Position{0: genesis, 1: genesis, 4: genesis, 5: four, 8: four, 9: eight, 100: eight} {
 		if got := start(m, from); got != want {

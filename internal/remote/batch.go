@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -79,18 +79,18 @@ func (b *Bucket) contents(databaseID string, name Batch, sealed io.Reader) (sum 
 }
 
 // openBatch opens the object of batch name.
-func (b *Bucket) openBatch(databaseID string, name Batch, sealed io.Reader) (*segment.Reader, error) {
+func (b *Bucket) openBatch(databaseID string, name Batch, sealed io.Reader) (*batch.Reader, error) {
 	return b.teeBatch(databaseID, name, sealed, io.Discard)
 }
 
 // teeBatch opens the object of batch name, and writes to dst what is read of it.
-func (b *Bucket) teeBatch(databaseID string, name Batch, sealed io.Reader, dst io.Writer) (*segment.Reader, error) {
+func (b *Bucket) teeBatch(databaseID string, name Batch, sealed io.Reader, dst io.Writer) (*batch.Reader, error) {
 	key := BatchKey(b.name, name)
 	plain, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))
 	if err != nil {
 		return nil, about(key, err)
 	}
-	r, err := segment.NewReader(io.TeeReader(plain, dst))
+	r, err := batch.NewReader(io.TeeReader(plain, dst))
 	if err != nil {
 		return nil, about(key, err)
 	}

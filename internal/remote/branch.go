@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -194,7 +194,7 @@ func (m *Manifest) onto(br Branch) *Manifest {
 	c.Branch = br.ID()
 	c.NodeID, c.Epoch, c.Pruned = br.NodeID, br.Epoch, min(m.Pruned, left)
 	c.Snapshots = slices.DeleteFunc(c.Snapshots, func(s Snapshot) bool { return s.Sequence > left })
-	c.LatestSequence, c.ChainHead, c.Earliest = 0, segment.Genesis(m.DatabaseID), 0
+	c.LatestSequence, c.ChainHead, c.Earliest = 0, batch.Genesis(m.DatabaseID), 0
 	if n := len(c.Snapshots); n > 0 {
 		c.LatestSequence, c.ChainHead = c.Snapshots[n-1].Sequence, c.Snapshots[n-1].Chain
 	}

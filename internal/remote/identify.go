@@ -6,8 +6,8 @@ import (
 	"io"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -63,7 +63,7 @@ func (b *Bucket) doubt(ctx context.Context, databaseID string, o object) (Doubt,
 		switch {
 		case err != nil: // junk, which says nothing
 			return Untold, src.err
-		case r.Header().Prev == segment.Genesis(databaseID):
+		case r.Header().Prev == batch.Genesis(databaseID):
 			return Vouched, nil
 		}
 		return Refuted, nil

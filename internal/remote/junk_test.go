@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
@@ -70,7 +70,7 @@ func TestWalkRefuses(t *testing.T) {
 				key := put(w)
 				m := w.manifest("abc", Span{"n", 1, 1, 0})
 				var l letters
-				end, err := w.b.Walk(t.Context(), m, Position{Chain: segment.Genesis(testID)}, Target{}, &l)
+				end, err := w.b.Walk(t.Context(), m, Position{Chain: batch.Genesis(testID)}, Target{}, &l)
 				if err != nil || string(l.done) != "abc" || end.Position != m.Head() {
 					t.Errorf("got %q, %+v, %v", l.done, end, err)
 				}
@@ -143,7 +143,7 @@ func TestFlood(t *testing.T) {
 			}
 			store := &counting{Store: w.store}
 			b := New(store, "app", w.b.opts)
-			end, err := b.Walk(t.Context(), w.manifest("abc", Span{"n", 1, 1, 0}), Position{Chain: segment.Genesis(testID)}, Target{}, nil)
+			end, err := b.Walk(t.Context(), w.manifest("abc", Span{"n", 1, 1, 0}), Position{Chain: batch.Genesis(testID)}, Target{}, nil)
 			if err != nil || end.Sequence != 3 || len(end.Refused) != count {
 				t.Errorf("%s: %d, %d refused, %v", name, end.Sequence, len(end.Refused), err)
 			}
@@ -159,7 +159,7 @@ func TestListedSize(t *testing.T) {
 	w := newWorld(t)
 	w.put("n", 1, "abc", 1)
 	store := &counting{Store: w.store, longer: 1 << 30}
-	_, err := New(store, "app", seal.Options{}).Walk(t.Context(), w.manifest("abc", Span{"n", 1, 1, 0}), Position{Chain: segment.Genesis(testID)}, Target{}, nil)
+	_, err := New(store, "app", seal.Options{}).Walk(t.Context(), w.manifest("abc", Span{"n", 1, 1, 0}), Position{Chain: batch.Genesis(testID)}, Target{}, nil)
 	if !errors.Is(err, ErrCorrupt) || store.handed.Load() > 1<<20 {
 		t.Errorf("read %d bytes, %v", store.handed.Load(), err)
 	}
@@ -196,7 +196,7 @@ func TestUnread(t *testing.T) {
 		{403, []string{next}, 3, true},
 		{404, []string{next}, 3, true},
 	} {
-		end, err := w.breaking(fail(c.status, c.keys...)).Walk(t.Context(), m, Position{Chain: segment.Genesis(testID)}, Target{}, nil)
+		end, err := w.breaking(fail(c.status, c.keys...)).Walk(t.Context(), m, Position{Chain: batch.Genesis(testID)}, Target{}, nil)
 		if end.Sequence != c.want || (err != nil) != c.fails || errors.Is(err, ErrCorrupt) != (c.fails && c.status == 404) {
 			t.Errorf("%d for %s: %d, %v", c.status, c.keys, end.Sequence, err)
 		}
@@ -227,7 +227,7 @@ func TestWalkInterrupted(t *testing.T) {
 	w.put("n", 1, strings.Repeat("a", 100), 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	sink := &stopping{stop: cancel}
-	_, err := w.b.Walk(ctx, w.manifest("", Span{"n", 1, 1, 0}), Position{Chain: segment.Genesis(testID)}, Target{}, sink)
+	_, err := w.b.Walk(ctx, w.manifest("", Span{"n", 1, 1, 0}), Position{Chain: batch.Genesis(testID)}, Target{}, sink)
 	if !errors.Is(err, context.Canceled) || len(sink.batch) > 1 {
 		t.Errorf("%d changes, %v", len(sink.batch), err)
 	}
@@ -238,7 +238,7 @@ type stopping struct {
 	stop func()
 }
 
-func (s *stopping) Apply(r *segment.Record) error {
+func (s *stopping) Apply(r *batch.Record) error {
 	s.stop()
 	return s.letters.Apply(r)
 }
@@ -256,7 +256,7 @@ func TestForeignTransaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sw := segment.NewWriter(s, segment.Header{NodeID: "n", Epoch: 1, From: 2, Prev: w.chain("X")})
+	sw := batch.NewWriter(s, batch.Header{NodeID: "n", Epoch: 1, From: 2, Prev: w.chain("X")})
 	err = sw.Begin(2, 1)
 	for range 3 {
 		err = errors.Join(err, sw.Add(&change.Entry{Op: change.Insert, Table: "t", After: []change.Column{{Name: "v"}}}))

@@ -8,7 +8,7 @@ import (
 	"io"
 	"slices"
 
-	"github.com/driftdb/driftdb-go/internal/segment"
+	"github.com/driftdb/driftdb-go/internal/batch"
 )
 
 // line is a history that a manifest describes, the one that counts or that of a branch,
@@ -19,14 +19,14 @@ type line struct {
 	starts []Position // that are known, in their order
 	// chains has the chain at the sequences that somebody asks for, once a walk has
 	// come there: zero until then.
-	chains map[int64]segment.Chain
+	chains map[int64]batch.Chain
 }
 
 // mainLine is the history that m describes.
 func mainLine(m *Manifest) *line {
-	l := &line{m: m, chains: map[int64]segment.Chain{}}
+	l := &line{m: m, chains: map[int64]batch.Chain{}}
 	if m.Begins() == 0 {
-		l.starts = append(l.starts, Position{Chain: segment.Genesis(m.DatabaseID)})
+		l.starts = append(l.starts, Position{Chain: batch.Genesis(m.DatabaseID)})
 	}
 	l.begin(m.Snapshots)
 	return l
@@ -52,7 +52,7 @@ func (l *line) spanOf(o Batch) (s Span, found bool) {
 // ask wants to know the chain at a sequence.
 func (l *line) ask(sequence int64) {
 	if _, asked := l.chains[sequence]; !asked {
-		l.chains[sequence] = segment.Chain{}
+		l.chains[sequence] = batch.Chain{}
 	}
 }
 
@@ -84,7 +84,7 @@ type proof struct{ from, to Position }
 
 // proof of o, which spanOf has found in s. Nothing less than both ends will do.
 func (l *line) proof(o Batch, s Span) (p proof, err error) {
-	known := func(sequence int64) bool { return l.chains[sequence] != segment.Chain{} }
+	known := func(sequence int64) bool { return l.chains[sequence] != batch.Chain{} }
 	p.from.Sequence, p.to.Sequence = o.From-1, cut(s, o)
 	for _, at := range l.starts {
 		if !known(p.from.Sequence) && at.Sequence > p.from.Sequence {
@@ -101,7 +101,7 @@ func (l *line) proof(o Batch, s Span) (p proof, err error) {
 // provenBatch gives the contents of a batch, and fails at its end, before it is told, if
 // they are not what is proven.
 type provenBatch struct {
-	r     *segment.Reader
+	r     *batch.Reader
 	read  *bytes.Buffer // what has been read of it and not given on
 	name  Batch
 	proof proof
@@ -142,7 +142,7 @@ func (p *provenBatch) next() error {
 }
 
 // meet compares the chain at a sequence.
-func (p *provenBatch) meet(sequence int64, chain segment.Chain) error {
+func (p *provenBatch) meet(sequence int64, chain batch.Chain) error {
 	for _, want := range []Position{p.proof.from, p.proof.to} {
 		if want.Sequence != sequence {
 			continue

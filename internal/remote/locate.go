@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // Locate finds what there was at a time (Unix ms): everything up to the last
@@ -45,7 +45,7 @@ func (b *Bucket) confirmedAt(ctx context.Context, m *Manifest, at int64) (int64,
 		to, earliest = s.Sequence, s.Earliest
 	}
 	if m.Begins() == 0 {
-		if found, err := b.find(ctx, m, Position{Chain: segment.Genesis(m.DatabaseID)}, to, earliest, at); err != nil || found > 0 {
+		if found, err := b.find(ctx, m, Position{Chain: batch.Genesis(m.DatabaseID)}, to, earliest, at); err != nil || found > 0 {
 			return found, err
 		}
 	}
@@ -84,7 +84,7 @@ type finder struct {
 func (f *finder) Begin() error    { f.pending, f.ending = f.found, f.over; return nil }
 func (f *finder) Rollback() error { return nil }
 
-func (f *finder) Apply(r *segment.Record) error {
+func (f *finder) Apply(r *batch.Record) error {
 	f.ending = f.ending || f.unconfirmed && r.Entry.Op == change.Barrier
 	switch {
 	case f.ending || !r.Last || r.Time > f.at:

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
 
@@ -48,7 +48,7 @@ func (h *timed) batch(end Position, events ...happening) Position {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	w := segment.NewWriter(s, segment.Header{NodeID: "n", Epoch: 1, From: name.From, Prev: end.Chain})
+	w := batch.NewWriter(s, batch.Header{NodeID: "n", Epoch: 1, From: name.From, Prev: end.Chain})
 	next := name.From
 	for _, e := range events {
 		entry := change.Entry{Op: change.Insert, Table: "t", After: []change.Column{{Name: "v"}}}
@@ -191,7 +191,7 @@ func TestWalkEnds(t *testing.T) {
 	for target, gets := range map[int64]int{1: 1, 2: 1, 3: 2, 6: 3} {
 		store := objstoretest.Count(h.store)
 		var got reached
-		end, err := New(store, "app", seal.Options{}).Walk(t.Context(), h.m, Position{Chain: segment.Genesis(testID)}, Target{target}, &got)
+		end, err := New(store, "app", seal.Options{}).Walk(t.Context(), h.m, Position{Chain: batch.Genesis(testID)}, Target{target}, &got)
 		if err != nil || end.Sequence != target {
 			t.Errorf("to %d: %+v after %s, %v", target, end, strings.Join(got.records, " "), err)
 		}

@@ -6,8 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // The versions of a manifest. Text is for people; sealed are those with keys, whole.
@@ -36,8 +36,8 @@ type Manifest struct {
 	// It is empty in the one manifest that counts.
 	Branch string `json:"branch,omitempty"`
 
-	LatestSequence int64         `json:"latestLogSequence"`
-	ChainHead      segment.Chain `json:"chainHead"` // after LatestSequence
+	LatestSequence int64       `json:"latestLogSequence"`
+	ChainHead      batch.Chain `json:"chainHead"` // after LatestSequence
 
 	// Earliest is the smallest time (Unix ms) among the changes behind the newest
 	// snapshot up to LatestSequence; 0: not known, or there are none. It may be
@@ -69,13 +69,13 @@ type Manifest struct {
 
 // Snapshot is a copy of the database as it was after Sequence.
 type Snapshot struct {
-	Key      string        `json:"key"`
-	Sequence int64         `json:"sequence"`
-	Time     int64         `json:"timestamp"`           // Unix ms, by the writer's clock
-	Size     int64         `json:"size"`                // of the object
-	Plain    int64         `json:"plainSize,omitempty"` // of the database file, before it was sealed; 0: not known
-	SHA256   string        `json:"sha256"`              // of that file
-	Chain    segment.Chain `json:"chain"`               // after Sequence
+	Key      string      `json:"key"`
+	Sequence int64       `json:"sequence"`
+	Time     int64       `json:"timestamp"`           // Unix ms, by the writer's clock
+	Size     int64       `json:"size"`                // of the object
+	Plain    int64       `json:"plainSize,omitempty"` // of the database file, before it was sealed; 0: not known
+	SHA256   string      `json:"sha256"`              // of that file
+	Chain    batch.Chain `json:"chain"`               // after Sequence
 
 	// Stored is when it was stored, in Unix ms by the store's clock. Changed is the
 	// time of the last transaction in it, Earliest the smallest time among those

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // Merge stores the contents of parts, batches of one session that follow one
@@ -32,7 +32,7 @@ func (b *Bucket) merge(ctx context.Context, sealed *bytes.Buffer, databaseID str
 	}
 	ahead := newFetcher(ctx, b, databaseID)
 	defer ahead.close()
-	var out *segment.Writer
+	var out *batch.Writer
 	told := digest.Report{}
 	for i, o := range parts {
 		ahead.want(parts[i:min(i+leastAhead, len(parts))]...)
@@ -45,7 +45,7 @@ func (b *Bucket) merge(ctx context.Context, sealed *bytes.Buffer, databaseID str
 			return err
 		}
 		if out == nil {
-			out = segment.NewWriter(dst, r.Header())
+			out = batch.NewWriter(dst, r.Header())
 		}
 		if err := out.Copy(r); err != nil {
 			return err

@@ -8,8 +8,8 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // extent is what a manifest leads to: the history that counts and the branches beside
@@ -32,7 +32,7 @@ func (b *Bucket) reach(ctx context.Context, m *Manifest, objects, old []object) 
 	}
 	r.name(m.Snapshots)
 	for _, br := range m.branches(objects) {
-		r.branches = append(r.branches, &line{m: m.onto(br), from: br.From - 1, chains: map[int64]segment.Chain{}})
+		r.branches = append(r.branches, &line{m: m.onto(br), from: br.From - 1, chains: map[int64]batch.Chain{}})
 	}
 	if err := b.branchManifests(ctx, r, objects); err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (r *extent) prove(ctx context.Context, b *Bucket) error {
 		if len(l.chains) == 0 {
 			continue
 		}
-		if base := (Position{l.from, r.main.chains[l.from]}); base.Chain != (segment.Chain{}) {
+		if base := (Position{l.from, r.main.chains[l.from]}); base.Chain != (batch.Chain{}) {
 			l.starts = append([]Position{base}, l.starts...)
 		}
 		if err := l.prove(ctx, b); err != nil {

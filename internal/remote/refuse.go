@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 var (
@@ -28,7 +28,7 @@ type Refusal struct {
 
 // Locked says that the object may be whole: another key, or a newer program, may open it.
 func (r Refusal) Locked() bool {
-	for _, is := range []error{seal.ErrKey, seal.ErrVersion, segment.ErrVersion, ErrVersion} {
+	for _, is := range []error{seal.ErrKey, seal.ErrVersion, batch.ErrVersion, ErrVersion} {
 		if errors.Is(r.Why, is) {
 			return true
 		}

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -31,7 +31,7 @@ func newWorld(t *testing.T) *world {
 	return &world{t, store, New(store, "app", seal.Options{})}
 }
 
-func write(w *segment.Writer, sequence int64, value string) error {
+func write(w *batch.Writer, sequence int64, value string) error {
 	if err := w.Begin(sequence, 1_700_000_000_000+sequence); err != nil {
 		return err
 	}
@@ -43,9 +43,9 @@ func write(w *segment.Writer, sequence int64, value string) error {
 }
 
 // chain is the chain after the history h.
-func (w *world) chain(h string) segment.Chain {
+func (w *world) chain(h string) batch.Chain {
 	w.t.Helper()
-	c := segment.Genesis(testID)
+	c := batch.Genesis(testID)
 	if h == "" {
 		return c
 	}
@@ -53,13 +53,13 @@ func (w *world) chain(h string) segment.Chain {
 }
 
 // encode writes the part of h from sequence from on.
-func (w *world) encode(dst io.Writer, node string, epoch int64, h string, from int64) segment.Trailer {
+func (w *world) encode(dst io.Writer, node string, epoch int64, h string, from int64) batch.Trailer {
 	w.t.Helper()
-	prev := segment.Genesis(testID)
+	prev := batch.Genesis(testID)
 	if from > 1 {
 		prev = w.chain(h[:from-1])
 	}
-	s := segment.NewWriter(dst, segment.Header{NodeID: node, Epoch: epoch, From: from, Prev: prev})
+	s := batch.NewWriter(dst, batch.Header{NodeID: node, Epoch: epoch, From: from, Prev: prev})
 	for i := from; i <= int64(len(h)); i++ {
 		if err := write(s, i, h[i-1:i]); err != nil {
 			w.t.Fatal(err)
@@ -110,7 +110,7 @@ func (l *letters) Commit(Position, digest.Report) error {
 	l.done = append(l.done, l.batch...)
 	return nil
 }
-func (l *letters) Apply(r *segment.Record) error {
+func (l *letters) Apply(r *batch.Record) error {
 	l.batch = append(l.batch, r.Entry.After[0].Value.Bytes...)
 	return nil
 }
@@ -118,7 +118,7 @@ func (l *letters) Apply(r *segment.Record) error {
 func (w *world) read(m *Manifest, target Target) (string, error) {
 	w.t.Helper()
 	var l letters
-	end, err := w.b.Walk(w.t.Context(), m, Position{Chain: segment.Genesis(testID)}, target, &l)
+	end, err := w.b.Walk(w.t.Context(), m, Position{Chain: batch.Genesis(testID)}, target, &l)
 	if err == nil && (end.Sequence != int64(len(l.done)) || end.Chain != w.chain(string(l.done))) {
 		w.t.Errorf("the walk ends at %d, chain %s, but gave %q", end.Sequence, end.Chain, l.done)
 	}
@@ -438,7 +438,7 @@ type reached struct {
 
 func (*reached) Begin() error    { return nil }
 func (*reached) Rollback() error { return nil }
-func (s *reached) Apply(r *segment.Record) error {
+func (s *reached) Apply(r *batch.Record) error {
 	s.records = append(s.records, fmt.Sprintf("%d-%d", r.Sequence, r.End()))
 	return nil
 }
@@ -457,7 +457,7 @@ func TestWalkRange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := segment.NewWriter(s, segment.Header{NodeID: "n", Epoch: 1, From: 1, Prev: segment.Genesis(testID)})
+	plain := batch.NewWriter(s, batch.Header{NodeID: "n", Epoch: 1, From: 1, Prev: batch.Genesis(testID)})
 	barrier := change.Entry{Op: change.Barrier, Reason: "outgrown", Count: 10}
 	err = errors.Join(write(plain, 1, "a"), plain.Begin(2, 1_700_000_000_005), plain.Add(&barrier), plain.End(), write(plain, 12, "b"))
 	plain.SetDigests(digest.Report{"t": {1}})
@@ -468,7 +468,7 @@ func TestWalkRange(t *testing.T) {
 	m := w.manifest("", Span{"n", 1, 1, 0})
 	m.LatestSequence, m.ChainHead = tr.To, tr.Head
 
-	after := map[int64]Position{0: {0, segment.Genesis(testID)}}
+	after := map[int64]Position{0: {0, batch.Genesis(testID)}}
 	for target, c := range map[int64]struct {
 		end     int64
 		records string

@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -119,7 +119,7 @@ func (b *Bucket) piece(ctx context.Context, databaseID string, o Batch, ahead *f
 		return p, fmt.Errorf("%w: %w", errOther, err)
 	}
 	p.Marks = append(p.Marks, Position{o.From - 1, r.Header().Prev})
-	if o.From == 1 && r.Header().Prev != segment.Genesis(databaseID) {
+	if o.From == 1 && r.Header().Prev != batch.Genesis(databaseID) {
 		return fail(fmt.Errorf("%w: it begins another database", ErrCorrupt))
 	}
 	for {

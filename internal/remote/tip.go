@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // Tips are where a history ends. Far is where its writer's objects stop to continue
@@ -119,7 +119,7 @@ type barrierSink struct {
 func (s *barrierSink) Begin() error    { s.pending = 0; return nil }
 func (s *barrierSink) Rollback() error { return nil }
 
-func (s *barrierSink) Apply(r *segment.Record) error {
+func (s *barrierSink) Apply(r *batch.Record) error {
 	if r.Entry.Op == change.Barrier && s.pending == 0 {
 		s.pending = r.Tx
 	}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // TestContinues: whose copy of which point the history goes on from.
@@ -44,7 +44,7 @@ func TestContinuesDamaged(t *testing.T) {
 	if err := w.b.PutBatch(t.Context(), testID, Batch{NodeID: "n", From: 1, To: 3, Epoch: 1}, data); err != nil {
 		t.Fatal(err)
 	}
-	start := Position{Chain: segment.Genesis(testID)}
+	start := Position{Chain: batch.Genesis(testID)}
 	if got, err := w.b.Continues(t.Context(), w.manifest("", Span{"n", 1, 1, 0}), start); got || !errors.Is(err, seal.ErrCorrupt) {
 		t.Errorf("%v, %v", got, err)
 	}

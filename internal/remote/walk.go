@@ -9,16 +9,16 @@ import (
 	"io"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // Position is a place in the history: after the transaction that ends at
 // Sequence.
 type Position struct {
 	Sequence int64
-	Chain    segment.Chain
+	Chain    batch.Chain
 }
 
 // Sink receives the history, batch by batch. What Apply was given between
@@ -28,7 +28,7 @@ type Position struct {
 // took the batch to its end; otherwise nil. The chain does not cover that.
 type Sink interface {
 	Begin() error
-	Apply(*segment.Record) error
+	Apply(*batch.Record) error
 	Commit(Position, digest.Report) error
 	Rollback() error
 }
@@ -43,7 +43,7 @@ type Target struct {
 
 // passed says whether a record belongs to a transaction that the walk must not
 // take.
-func (t Target) passed(r *segment.Record) bool {
+func (t Target) passed(r *batch.Record) bool {
 	end := r.End()
 	if r.Entry.Op == change.Barrier {
 		end = r.Sequence
@@ -149,7 +149,7 @@ type walk struct {
 
 	// chains gets the chain at those of its sequences that the walk comes to, if it is
 	// not nil. passing are those of the batch that is being taken.
-	chains  map[int64]segment.Chain
+	chains  map[int64]batch.Chain
 	passing []Position
 }
 
@@ -340,7 +340,7 @@ func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
 		return limit, nil
 	}
 	end := w.pos.Sequence
-	err := w.read(o, data, func(r *segment.Record) bool {
+	err := w.read(o, data, func(r *batch.Record) bool {
 		if r.End() > limit || w.target.passed(r) {
 			return false
 		}
@@ -354,7 +354,7 @@ func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
 
 // read calls fn for each record of o until it returns false. What is wrong
 // with the batch itself is errOther.
-func (w *walk) read(o Batch, data []byte, fn func(*segment.Record) bool) error {
+func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
 	r, err := w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
 	if err != nil {
 		return fmt.Errorf("%w: %w", errOther, err)
@@ -386,7 +386,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 		head = 0 // what lies there in this batch does not count
 	}
 	joined, headSeen := false, false
-	var r *segment.Reader
+	var r *batch.Reader
 	check := func(sequence int64) error {
 		if sequence == w.pos.Sequence {
 			joined = r.Chain() == w.pos.Chain

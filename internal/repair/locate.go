@@ -6,10 +6,10 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // A snapshot does not say which change is the last one in it. Its rows do: the changes
@@ -133,7 +133,7 @@ func (l *locator) Rollback() error {
 	return nil
 }
 
-func (l *locator) Apply(r *segment.Record) error {
+func (l *locator) Apply(r *batch.Record) error {
 	switch r.Entry.Op {
 	case change.Insert, change.Update, change.Delete:
 		l.ledger.Apply(&r.Entry)

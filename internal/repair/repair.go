@@ -13,10 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -186,7 +186,7 @@ func (r *repair) read(ctx context.Context) (err error) {
 
 // choose takes the best history that has a point which can be proven.
 func (r *repair) choose(ctx context.Context, res *Result) error {
-	genesis := remote.Position{Chain: segment.Genesis(r.id)}
+	genesis := remote.Position{Chain: batch.Genesis(r.id)}
 	f := plant(genesis, r.survey.Pieces)
 	paths := f.paths(r.survey.Branches)
 	for _, at := range r.rootless(f) {

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/syncer"
 )
 
@@ -84,7 +84,7 @@ func unknown(err error) error {
 // beginning is where to begin to read m's history in order to pass sequence: at its
 // newest snapshot that is not behind that, or else at its oldest point.
 func beginning(m *remote.Manifest, sequence int64) remote.Position {
-	start := remote.Position{Chain: segment.Genesis(m.DatabaseID)}
+	start := remote.Position{Chain: batch.Genesis(m.DatabaseID)}
 	for i, s := range m.Snapshots {
 		if s.Sequence <= sequence || i == 0 && m.Begins() > 0 {
 			start = remote.Position{Sequence: s.Sequence, Chain: s.Chain}
@@ -96,7 +96,7 @@ func beginning(m *remote.Manifest, sequence int64) remote.Position {
 // ends are the ends of transactions, in order, with the chain at each. As a sink it
 // collects those of a walk.
 type ends struct {
-	w      *segment.Writer
+	w      *batch.Writer
 	list   []remote.Position
 	places map[int64]int // by sequence
 	proven int           // how many a walk's batches have proven
@@ -112,7 +112,7 @@ func from(at remote.Position) *ends {
 // resume goes on from the last end.
 func (e *ends) resume() {
 	at := e.list[len(e.list)-1]
-	e.w = segment.NewWriter(io.Discard, segment.Header{NodeID: "resolve", From: at.Sequence + 1, Prev: at.Chain})
+	e.w = batch.NewWriter(io.Discard, batch.Header{NodeID: "resolve", From: at.Sequence + 1, Prev: at.Chain})
 }
 
 func (e *ends) end(sequence int64) error {
@@ -153,7 +153,7 @@ func (e *ends) Begin() error {
 	return nil
 }
 
-func (e *ends) Apply(r *segment.Record) error {
+func (e *ends) Apply(r *batch.Record) error {
 	if r.First {
 		if err := e.w.Begin(r.Sequence, r.Time); err != nil {
 			return err

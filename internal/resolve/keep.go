@@ -7,10 +7,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
 )
@@ -55,7 +55,7 @@ func keep(ctx context.Context, b *remote.Bucket, c *sqlite.Conn, f syncer.File, 
 }
 
 // chainAt is the chain at the end of the file's log.
-func chainAt(f syncer.File) (segment.Chain, error) {
+func chainAt(f syncer.File) (batch.Chain, error) {
 	if f.Books.Acked >= f.Last {
 		return f.Books.Chain, nil
 	}

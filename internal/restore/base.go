@@ -8,9 +8,9 @@ import (
 	"os"
 	"slices"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // Target is the point to restore: a sequence, or a time in Unix ms. The zero value is
@@ -69,7 +69,7 @@ func (j *job) base(ctx context.Context) (remote.Position, digest.Set, error) {
 		}
 		j.broken.keys = append(j.broken.keys, s.Key)
 	}
-	return remote.Position{Chain: segment.Genesis(j.m.DatabaseID)}, nil, nil
+	return remote.Position{Chain: batch.Genesis(j.m.DatabaseID)}, nil, nil
 }
 
 // fetch writes what a snapshot holds over the file at path.

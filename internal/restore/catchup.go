@@ -7,11 +7,11 @@ import (
 	"maps"
 
 	"github.com/driftdb/driftdb-go/internal/apply"
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -120,7 +120,7 @@ func (s *forward) Begin() (err error) {
 	return err
 }
 
-func (s *forward) Apply(rec *segment.Record) error {
+func (s *forward) Apply(rec *batch.Record) error {
 	if rec.First {
 		if err := s.ctx.Err(); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/apply"
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/check"
@@ -17,7 +18,6 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -312,7 +312,7 @@ func (s *sink) Begin() error {
 	return s.c.Exec("BEGIN")
 }
 
-func (s *sink) Apply(rec *segment.Record) error {
+func (s *sink) Apply(rec *batch.Record) error {
 	if rec.First {
 		if err := s.ctx.Err(); err != nil {
 			return err

@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -35,7 +35,7 @@ func newHistory(t testing.TB) *history {
 	h.b = remote.New(h.store, "app", seal.Options{})
 	h.m = &remote.Manifest{
 		Name: "app", DatabaseID: testID, NodeID: "n", Epoch: 1,
-		ChainHead: segment.Genesis(testID), Lineage: []remote.Span{{NodeID: "n", Epoch: 1, From: 1}},
+		ChainHead: batch.Genesis(testID), Lineage: []remote.Span{{NodeID: "n", Epoch: 1, From: 1}},
 	}
 	return h
 }
@@ -66,7 +66,7 @@ func (h *history) batchWith(said digest.Report, transactions ...[]change.Entry) 
 	var sealed bytes.Buffer
 	plain, err := h.b.SealBatch(&sealed, testID, remote.BatchKey("app", name))
 	h.must(err)
-	w := segment.NewWriter(plain, segment.Header{NodeID: "n", Epoch: 1, From: from, Prev: h.m.ChainHead})
+	w := batch.NewWriter(plain, batch.Header{NodeID: "n", Epoch: 1, From: from, Prev: h.m.ChainHead})
 	for _, tx := range transactions {
 		h.must(w.Begin(from, 1_700_000_000_000+from))
 		for i := range tx {

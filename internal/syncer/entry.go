@@ -8,9 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -114,7 +114,7 @@ func (u *uploader) admit(c Comparison, at cursor, target int64) (in entrance, d 
 	if err != nil {
 		return in, nil, job, err
 	}
-	h := segment.Header{NodeID: u.log.Identity().NodeID}
+	h := batch.Header{NodeID: u.log.Identity().NodeID}
 	for _, in := range ins {
 		i := slices.IndexFunc(jobs, func(j changelog.Job) bool {
 			return j.Epoch > c.stored.Epoch && j.From == in.Sequence+1 && j.To > u.books.Acked && j.To <= target

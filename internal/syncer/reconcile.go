@@ -6,12 +6,12 @@ import (
 	"maps"
 	"math"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/segment"
 )
 
 // reconcile makes file and books what the comparison asks for.
@@ -121,7 +121,7 @@ func (e *epoch) startOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := changelog.Books{Snapshot: -1, Chain: segment.Genesis(e.log.Identity().DatabaseID), Earliest: changelog.NoTime, Synced: 1}
+	b := changelog.Books{Snapshot: -1, Chain: batch.Genesis(e.log.Identity().DatabaseID), Earliest: changelog.NoTime, Synced: 1}
 	d := changelog.Digests{Known: digest.Set{}, Told: digest.Set{}}
 	if first > 1 {
 		b.Acked, b.Chain, b.Barrier = e.books.Acked, e.books.Chain, e.books.Acked

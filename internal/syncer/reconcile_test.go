@@ -10,12 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -75,7 +75,7 @@ func tables(s digest.Set) string { return strings.Join(slices.Sorted(maps.Keys(s
 // TestAlign: where the bucket has more of the file's log than the books say, or less, the
 // books say what it has.
 func TestAlign(t *testing.T) {
-	chain := segment.Genesis("somewhere")
+	chain := batch.Genesis("somewhere")
 	group := changelog.Group{Object: "a batch", After: 1}
 	for _, c := range []struct {
 		name        string
@@ -160,7 +160,7 @@ func TestStartOver(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := newEpoch(t, "a", "b", "c")
-			before := changelog.Books{Acked: c.acked, Chain: segment.Genesis("before")}
+			before := changelog.Books{Acked: c.acked, Chain: batch.Genesis("before")}
 			e.at(t, before, "a")
 			if _, err := e.log.Trim(c.trimmed); err != nil {
 				t.Fatal(err)
@@ -170,7 +170,7 @@ func TestStartOver(t *testing.T) {
 			}
 			c.want.Chain = before.Chain
 			if c.acked > 0 && c.trimmed == 0 {
-				c.want.Chain = segment.Genesis(e.log.Identity().DatabaseID)
+				c.want.Chain = batch.Genesis(e.log.Identity().DatabaseID)
 			}
 			if e.books != c.want || tables(e.digests.Known) != c.known {
 				t.Errorf("the books are\n%+v, want\n%+v; known %q", e.books, c.want, tables(e.digests.Known))
@@ -182,7 +182,7 @@ func TestStartOver(t *testing.T) {
 // TestStepBack: what was stored behind the manifest is sent again.
 func TestStepBack(t *testing.T) {
 	e := newEpoch(t, "a", "b", "c")
-	head := segment.Genesis("confirmed")
+	head := batch.Genesis("confirmed")
 	e.manifest = remote.Stored{Manifest: &remote.Manifest{LatestSequence: 1, ChainHead: head}}
 	e.at(t, changelog.Books{Acked: 1, Snapshot: -1}, "a")
 	if stepped, err := e.stepBack(t.Context()); err != nil || stepped {

@@ -10,11 +10,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -113,7 +113,7 @@ func (u *uploader) draftAfter(at cursor, target int64) (d *draft, job changelog.
 	if job, _, err = u.claimed(at.Sequence + 1); err != nil {
 		return nil, job, err
 	}
-	d, err = u.draft(at, at.Position, segment.Header{NodeID: u.session.node, Epoch: u.session.epoch}, job.To, target)
+	d, err = u.draft(at, at.Position, batch.Header{NodeID: u.session.node, Epoch: u.session.epoch}, job.To, target)
 	return d, job, err
 }
 
@@ -129,7 +129,7 @@ type draft struct {
 // draft reads the log behind from: at, or before it, if the batch repeats what others
 // hold. It reaches up to sequence to or, when to is 0, as far as the limits allow, and
 // tells what digests are new, or then all of them.
-func (u *uploader) draft(at cursor, from remote.Position, h segment.Header, to, target int64) (*draft, error) {
+func (u *uploader) draft(at cursor, from remote.Position, h batch.Header, to, target int64) (*draft, error) {
 	h.From, h.Prev = from.Sequence+1, from.Chain
 	start := changelog.Start{Header: h, Acked: at.Sequence, Digests: at.digests}
 	if from != at.Position {

@@ -7,10 +7,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/seal"
-	"github.com/driftdb/driftdb-go/internal/segment"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
@@ -62,7 +62,7 @@ func TestClaimComesFirst(t *testing.T) {
 		if slices.Sort(sent); !slices.Equal(sent, []string{first, first, second}) {
 			t.Errorf("%v was sent", sent)
 		}
-		chain, err := e.log.ChainAt(0, segment.Genesis(e.log.Identity().DatabaseID), 4)
+		chain, err := e.log.ChainAt(0, batch.Genesis(e.log.Identity().DatabaseID), 4)
 		if err != nil || e.books.Acked != 4 || e.books.Chain != chain || tables(e.digests.Known) != "a b c d" || tables(e.digests.Told) != "a b c d" {
 			t.Errorf("the books are %+v, and know %v; %v", e.books, e.digests, err)
 		}

@@ -1,4 +1,4 @@
-package segment
+package batch
 
 import (
 	"fmt"
@@ -160,7 +160,7 @@ func (r *Reader) lookAhead() error {
 	r.aheadAt = r.scan.i
 	if !r.scan.ok() {
 		if r.lines.err != nil && r.lines.err != io.EOF {
-			return fmt.Errorf("segment: read line %d: %w", r.lines.count+1, r.lines.err)
+			return fmt.Errorf("batch: read line %d: %w", r.lines.count+1, r.lines.err)
 		}
 		r.lines.count++ // the line that is malformed
 		return r.malformed()
@@ -220,7 +220,7 @@ func (r *Reader) finish() error {
 	case len(rest) > 0:
 		return fmt.Errorf("%w: data after the end", ErrCorrupt)
 	case r.lines.err != io.EOF:
-		return fmt.Errorf("segment: read the end of a batch: %w", r.lines.err)
+		return fmt.Errorf("batch: read the end of a batch: %w", r.lines.err)
 	}
 	r.trailer = t
 	return io.EOF

@@ -1,4 +1,4 @@
-package segment
+package batch
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 // flushAt is how much a Writer collects before it passes it on.
 const flushAt = 64 << 10
 
-var errClosed = errors.New("segment: batch is closed")
+var errClosed = errors.New("a batch is closed")
 
 // Writer writes one batch. Transactions are given in order, each as Begin, one
 // Add per entry, End. The first error stays: every later call returns it.
@@ -44,14 +44,14 @@ func NewWriter(w io.Writer, h Header) *Writer {
 
 func appendHeader(b []byte, h Header) ([]byte, error) {
 	if h.From < 1 || h.From > maxExact || h.Epoch < 0 || h.Epoch > maxExact {
-		return b, fmt.Errorf("segment: a batch cannot start at sequence %d of epoch %d", h.From, h.Epoch)
+		return b, fmt.Errorf("a batch cannot start at sequence %d of epoch %d", h.From, h.Epoch)
 	}
 	b = append(b, `{"version":`...)
 	b = strconv.AppendInt(b, Version, 10)
 	b = append(b, `,"nodeId":`...)
 	b, ok := appendString(b, h.NodeID)
 	if !ok {
-		return b, fmt.Errorf("segment: node id %q is not valid UTF-8", h.NodeID)
+		return b, fmt.Errorf("batch: node id %q is not valid UTF-8", h.NodeID)
 	}
 	b = append(b, `,"epoch":`...)
 	b = strconv.AppendInt(b, h.Epoch, 10)
@@ -75,11 +75,11 @@ func (w *Writer) Begin(first, time int64) error {
 func (w *Writer) begin(first, time int64) error {
 	switch {
 	case w.pos.tx != 0:
-		return fmt.Errorf("segment: transaction %d begins inside transaction %d", first, w.pos.tx)
+		return fmt.Errorf("batch: transaction %d begins inside transaction %d", first, w.pos.tx)
 	case first != w.pos.sequence:
-		return fmt.Errorf("segment: transaction %d does not follow: the batch continues at sequence %d", first, w.pos.sequence)
+		return fmt.Errorf("batch: transaction %d does not follow: the batch continues at sequence %d", first, w.pos.sequence)
 	case time < -maxExact || time > maxExact:
-		return fmt.Errorf("segment: transaction %d has time %d, which is out of range", first, time)
+		return fmt.Errorf("batch: transaction %d has time %d, which is out of range", first, time)
 	}
 	w.pos.tx, w.pos.time, w.ranged = first, time, false
 	w.roll.begin()
@@ -97,10 +97,10 @@ func (w *Writer) Add(e *change.Entry) error {
 
 func (w *Writer) add(e *change.Entry) error {
 	if w.pos.tx == 0 {
-		return errors.New("segment: entry outside a transaction")
+		return errors.New("batch: entry outside a transaction")
 	}
 	if w.ranged || e.Width() > 1 && w.pos.sequence != w.pos.tx {
-		return errors.New("segment: a barrier that stands for a range is not alone in its transaction")
+		return errors.New("batch: a barrier that stands for a range is not alone in its transaction")
 	}
 	w.ranged = e.Width() > 1
 	w.separate()
@@ -128,7 +128,7 @@ func (w *Writer) separate() {
 // next moves on after an entry that takes width sequence numbers.
 func (w *Writer) next(width int64) error {
 	if width > maxExact-w.pos.sequence {
-		return errors.New("segment: no sequence numbers left")
+		return errors.New("batch: no sequence numbers left")
 	}
 	w.pos.sequence += width
 	if len(w.buf) < flushAt {
@@ -141,7 +141,7 @@ func (w *Writer) flush() error {
 	n, err := w.w.Write(w.buf)
 	w.flushed += int64(n)
 	if err != nil {
-		return fmt.Errorf("segment: write batch: %w", err)
+		return fmt.Errorf("batch: write batch: %w", err)
 	}
 	w.buf = w.buf[:0]
 	return nil
@@ -157,7 +157,7 @@ func (w *Writer) End() error {
 
 func (w *Writer) end() error {
 	if w.pos.tx == 0 || w.pos.sequence == w.pos.tx {
-		return errors.New("segment: end of a transaction without entries")
+		return errors.New("batch: end of a transaction without entries")
 	}
 	w.roll.end()
 	w.pos.tx = 0
@@ -177,11 +177,11 @@ func (w *Writer) Copy(r *Reader) error {
 func (w *Writer) copy(r *Reader) error {
 	switch h := r.Header(); {
 	case w.pos.tx != 0 || r.inside():
-		return errors.New("segment: copy inside a transaction")
+		return errors.New("batch: copy inside a transaction")
 	case h.NodeID != w.header.NodeID || h.Epoch != w.header.Epoch:
-		return fmt.Errorf("segment: cannot merge a batch of node %q, epoch %d into one of node %q, epoch %d", h.NodeID, h.Epoch, w.header.NodeID, w.header.Epoch)
+		return fmt.Errorf("batch: cannot merge a batch of node %q, epoch %d into one of node %q, epoch %d", h.NodeID, h.Epoch, w.header.NodeID, w.header.Epoch)
 	case r.ahead.sequence != w.pos.sequence || r.Chain() != w.roll.chain:
-		return fmt.Errorf("segment: a batch that continues at sequence %d, chain %s does not follow sequence %d, chain %s", r.ahead.sequence, r.Chain(), w.pos.sequence-1, w.roll.chain)
+		return fmt.Errorf("a batch that continues at sequence %d, chain %s does not follow sequence %d, chain %s", r.ahead.sequence, r.Chain(), w.pos.sequence-1, w.roll.chain)
 	}
 	for {
 		rec, err := r.Next()
@@ -219,9 +219,9 @@ func (w *Writer) Close() (Trailer, error) {
 	t := Trailer{To: w.pos.sequence - 1, Head: w.roll.chain, Digests: w.digests}
 	switch {
 	case w.pos.tx != 0:
-		w.err = fmt.Errorf("segment: batch closed inside transaction %d", w.pos.tx)
+		w.err = fmt.Errorf("batch: batch closed inside transaction %d", w.pos.tx)
 	case t.To < w.header.From:
-		w.err = errors.New("segment: batch without transactions")
+		w.err = errors.New("batch: batch without transactions")
 	default:
 		w.buf = appendTrailer(append(w.buf, '\n'), t)
 		w.err = w.flush()

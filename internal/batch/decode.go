@@ -1,4 +1,4 @@
-package segment
+package batch
 
 import (
 	"github.com/driftdb/driftdb-go/internal/change"

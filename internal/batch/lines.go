@@ -1,4 +1,4 @@
-package segment
+package batch
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ func (l *lines) next() ([]byte, error) {
 			return nil, fmt.Errorf("%w: truncated in line %d", ErrCorrupt, l.count+1)
 		}
 		if l.err != nil {
-			return nil, fmt.Errorf("segment: read line %d: %w", l.count+1, l.err)
+			return nil, fmt.Errorf("batch: read line %d: %w", l.count+1, l.err)
 		}
 		l.fill()
 	}

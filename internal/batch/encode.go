@@ -1,4 +1,4 @@
-package segment
+package batch
 
 import (
 	"encoding/base64"
@@ -108,29 +108,29 @@ func isRowChange(op change.Op) bool {
 // dropped in silence.
 func checkEntry(e *change.Entry) error {
 	if e.Count != 0 && (e.Op != change.Barrier || e.Count < 2) {
-		return fmt.Errorf("segment: a %s entry cannot stand for %d sequences", e.Op, e.Count)
+		return fmt.Errorf("batch: a %s entry cannot stand for %d sequences", e.Op, e.Count)
 	}
 	switch e.Op {
 	case change.Insert:
 		if len(e.Before) > 0 {
-			return errors.New("segment: an insert has no row before")
+			return errors.New("batch: an insert has no row before")
 		}
 		for i := range e.Key {
 			if v := change.Find(e.After, e.Key[i].Name); v == nil || !v.Same(&e.Key[i].Value) {
-				return fmt.Errorf("segment: the key column %q is not part of the inserted row", e.Key[i].Name)
+				return fmt.Errorf("batch: the key column %q is not part of the inserted row", e.Key[i].Name)
 			}
 		}
 	case change.Update:
 	case change.Delete:
 		if len(e.After) > 0 {
-			return errors.New("segment: a delete has no row after")
+			return errors.New("batch: a delete has no row after")
 		}
 	case change.Schema, change.Barrier:
 		if e.HasRowID || len(e.Key)+len(e.After)+len(e.Before) > 0 {
-			return fmt.Errorf("segment: a %s entry has no row", e.Op)
+			return fmt.Errorf("batch: a %s entry has no row", e.Op)
 		}
 	default:
-		return fmt.Errorf("segment: unknown operation %d", e.Op)
+		return fmt.Errorf("batch: unknown operation %d", e.Op)
 	}
 	return nil
 }

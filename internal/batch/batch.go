@@ -1,4 +1,4 @@
-// Package segment writes and reads batches: runs of committed transactions as
+// Package batch writes and reads batches: runs of committed transactions as
 // JSON.
 //
 // A batch is one JSON document, laid out in lines so that it can be written
@@ -24,7 +24,7 @@
 // trailer may also say what tables held at the end, see package digest:
 //
 //	],"toSequence":2,"digests":{"logins":null,"users":"<hex>"},"head":"<hex>"}
-package segment
+package batch
 
 import (
 	"errors"
@@ -55,11 +55,11 @@ const maxExact = 1 << 53
 var (
 	// ErrCorrupt says that a batch is not what a Writer wrote: damaged,
 	// truncated, altered, or out of order. The message has the line.
-	ErrCorrupt = errors.New("segment: batch is corrupt")
+	ErrCorrupt = errors.New("a batch is corrupt")
 	// ErrVersion says that a batch has a format version other than Version.
-	ErrVersion = errors.New("segment: unknown batch version")
+	ErrVersion = errors.New("batch: unknown batch version")
 	// ErrTooLarge says that an entry is larger than MaxEntry.
-	ErrTooLarge = errors.New("segment: entry is too large")
+	ErrTooLarge = errors.New("batch: entry is too large")
 )
 
 // Header is what a batch says before its entries.
