@@ -294,3 +294,34 @@ func TestDecisions(t *testing.T) {
 		}
 	}
 }
+
+// TestArchitecture: each file that ARCHITECTURE.md names is there, and what it names
+// behind a file is in that file.
+func TestArchitecture(t *testing.T) {
+	named := regexp.MustCompile("`([^`\n]+)`")
+	for n, line := range strings.Split(readDoc(t, "docs/ARCHITECTURE.md"), "\n") {
+		text := ""
+		for _, m := range named.FindAllStringSubmatch(line, -1) {
+			name := m[1]
+			if strings.HasSuffix(name, ".go") {
+				if text = sourceOf(name); text == "" {
+					t.Errorf("line %d: there is no %s", n+1, name)
+				}
+				continue
+			}
+			if text != "" && regexp.MustCompile(`^[a-zA-Z]\w*$`).MatchString(name) && !regexp.MustCompile(`\b`+name+`\b`).MatchString(text) {
+				t.Errorf("line %d: %s is not in the file before it", n+1, name)
+			}
+		}
+	}
+}
+
+// sourceOf is the file that a document means with name; "" if there is none.
+func sourceOf(name string) string {
+	for _, folder := range []string{"", "internal/", "objstore/"} {
+		if text, err := os.ReadFile(folder + name); err == nil {
+			return string(text)
+		}
+	}
+	return ""
+}
