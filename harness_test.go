@@ -70,7 +70,11 @@ func restoreAndCompare(db *driftdb.DB, cfg driftdb.Config, dir string) error {
 		return fmt.Errorf("flush: %w", err)
 	}
 	if db.Sequence() == 0 {
-		return nil // nothing was ever written
+		// Nothing was ever written: then there is nothing. Or it was, and not recorded.
+		tables, err := driftdb.Select[int](ctx, db, `SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '\_driftdb\_%' ESCAPE '\' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`)
+		if err != nil || tables[0] == 0 {
+			return err
+		}
 	}
 	restored := filepath.Join(dir, "restored.sqlite")
 	_, err = driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: restored, Store: cfg.Store, S3: cfg.S3, EncryptionKeys: cfg.EncryptionKeys})
