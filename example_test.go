@@ -36,7 +36,12 @@ func Example_quickStart() {
 		Email        string `db:",unique"`
 	}
 	run := func(ctx context.Context) error {
-		db, err := driftdb.Open(ctx, driftdb.Config{Name: "app", Path: "data/app.sqlite", S3: &driftdb.S3Config{Bucket: "my-backups"}, AutoRestore: true})
+		db, err := driftdb.Open(ctx, driftdb.Config{
+			Name:        "app",
+			Path:        "data/app.sqlite",
+			S3:          &driftdb.S3Config{Bucket: "my-backups"},
+			AutoRestore: true,
+		})
 		if err != nil {
 			return err
 		}
