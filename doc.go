@@ -1,89 +1,96 @@
-// Package driftdb is an embedded database: SQLite in your process, with a backup
-// in an object store that follows every commit.
+// Package driftdb is an embedded database: SQLite in your process, backed up
+// continuously to an object store.
 //
-// A [DB] is an open database, made by [Open] from a [Config]. A [Repository]
-// reads and writes the rows of one table; [Define] makes it from a struct that
-// embeds [Base], and [DB.Define] from a [Schema], with [Record] rows. Rows are
-// chosen by a [Where], or a [Query] with an order and a limit, and changed by a
-// [Set]. A [Tx] is a transaction, of [DB.Tx] or [DB.ReadTx]. A [Conn] is either a
-// DB or a Tx, for [Select], which reads the rows of any query. A [Change] is one
-// committed change, as [DB.Changes] and [Backup.Changes] yield them. The bucket is an
-// [objstore.Store], or described by an [S3Config]. A [Backup] is
-// what it holds of a database: [OpenBackup] opens it without the database, and
-// [DB.Backup] with it. It is restored, verified, and read change by change; [Restore] and
-// [Verify] do one such thing from a [RestoreConfig]. A [Registrar], which
-// [Config.OnConnect] gets, gives connections SQL functions written in Go.
+// [Open] opens a [DB] as a [Config] describes. A [Repository] reads and writes the rows
+// of one table; [Define] makes one from a struct that embeds [Base], and [DB.Define] from
+// a [Schema], with [Record] rows. A [Where] selects rows, or a [Query], which adds an
+// order and a limit; a [Set] changes them. [DB.Tx] and [DB.ReadTx] run a function in a
+// transaction, a [Tx]. [Select] reads the rows of any query from a [Conn], which is a DB
+// or a Tx. [Config.OnConnect] uses a [Registrar] to give connections SQL functions
+// written in Go.
+//
+// The bucket is an [objstore.Store], or an [S3Config] describes it. A [Backup] is what
+// the bucket holds of a database: [OpenBackup] opens it without the database, and
+// [DB.Backup] returns that of an open one. You can restore and verify it, and read it
+// change by change; [Restore] and [Verify] each do one of these from a [RestoreConfig]. A
+// [Change] is one committed change; [DB.Changes] and [Backup.Changes] yield those that a
+// [ChangeQuery] selects.
 //
 // # How a write travels
 //
-// A statement changes rows; SQLite tells capture of each one, and the transaction
-// that commits them also commits one row of _driftdb_log that describes them. So
-// the log has exactly what was committed, in the order of commits. Each change
-// has a sequence number. After [Config.SyncInterval] the engine forces the log to
-// disk, puts what is new into a batch of JSON, compresses and perhaps encrypts
-// it, and stores it as one object. Now and then it stores a snapshot, and replaces
-// the manifest, which says what counts. Changes that the manifest confirms are
-// deleted from the log.
+// A statement changes rows. SQLite reports each change to capture, and the transaction
+// that commits the rows also commits one row of _driftdb_log that describes them. So the
+// log holds exactly what was committed, in the order of commits, and each change has a
+// sequence number. After [Config.SyncInterval] the engine forces the log to disk, packs
+// what is new into a batch of JSON, compresses it, encrypts it if there are keys, and
+// stores it as one object. From time to time it stores a snapshot, and replaces the
+// manifest, which defines what belongs to the backup. Once the manifest confirms changes,
+// they are deleted from the log.
 //
 // # What is captured
 //
-// Every committed change of the main database, whoever made it: repositories,
-// [DB.Exec], the *sql.DB of [DB.SQL] and what is built on it, triggers,
-// foreign-key actions, full-text indexes, schema changes. Not captured are
-// temporary and attached tables, and what other programs write to the file.
+// Every committed change to the main database, whatever made it: repositories, [DB.Exec],
+// the *sql.DB of [DB.SQL] and everything built on it, triggers, foreign-key actions,
+// full-text indexes, schema changes. Temporary and attached tables are not captured, nor
+// is what other programs write to the file.
 //
-// What the log cannot describe, such as VACUUM, becomes a barrier in it, and a
-// snapshot follows at once. A restore never crosses a barrier without one.
+// What the log cannot describe, such as VACUUM, becomes a barrier in it, and a snapshot
+// follows at once. A restore crosses a barrier only by way of such a snapshot.
 //
 // # What is lost when
 //
-// A crash of the process loses nothing that was committed. A power failure can
-// lose the last commits that were not on disk yet, since synchronous is NORMAL,
-// but none that the bucket has. A lost disk loses what was not uploaded: the last
-// SyncInterval and the time that the upload takes. [DB.Flush] returns when
-// everything committed before it is in the bucket and confirmed. [DB.Close] does
-// not wait for the network; [DB.Shutdown] does.
+// If the process crashes, no committed change is lost. A power failure can lose the last
+// commits that were not on disk yet, since synchronous is NORMAL, but none that the bucket
+// has. If the disk is lost, so is what was not uploaded: of a running program the last
+// SyncInterval plus the time the upload takes; of a program that was killed, or ended
+// without Close, everything since its last upload. [DB.Flush] returns when everything
+// committed before it is in the bucket and confirmed. [DB.Close] sends what is pending for
+// up to [Config.CloseTimeout]; [DB.Shutdown] sends until its context ends. Either returns
+// [ErrUnsent] if something is left, which the next session sends.
 //
 // # Several writers
 //
-// A file has one DB at a time: a second Open is [ErrLocked]. A name in a bucket
-// has one writer at a time, too. Whoever opens it last and writes takes over; the
-// former writer learns it at its next manifest, stops sending, and refuses writes
-// with [ErrFenced]. A file that does not continue what the bucket has is
-// [ErrDiverged]. Nothing is overwritten in either case.
+// Only one DB at a time can have a file open for writing: a second Open returns
+// [ErrLocked]. A name in a bucket has one writer at a time, too. Opening and reading the
+// database elsewhere leaves the writer alone; the first change takes over. The former
+// writer notices when it next replaces the manifest: it stops sending, and refuses writes
+// with [ErrFenced]. If a file does not continue the history in the bucket, the error is
+// [ErrDiverged]. In neither case is anything overwritten; [Resolve] makes one history of
+// the two.
 //
 // # Concurrency
 //
-// A DB, a Repository and what [DB.SQL] returns may be used by many goroutines; a
-// Tx by one at a time. Writes queue for the one writer; those of repositories
-// that wait share a commit. Reads have connections of their own, and neither wait for writes nor
-// hold them up. Inside the function that is given to [DB.Tx], write through the
-// Tx only: another write would wait for that function to end, and is an error.
+// Many goroutines can use a DB, a Repository and what [DB.SQL] returns; only one at a time
+// can use a Tx. Writes queue for the one writing connection, and writes of repositories
+// that wait together share a commit. Reads have connections of their own: they never wait
+// for writes or hold them up. Inside the function that you give to [DB.Tx], write only
+// through the Tx: any other write would wait for that function to end, and is an error.
 //
-// A context bounds the call that it is given to. One that ends interrupts the
-// statement that is running and rolls its transaction back.
+// A context bounds the call that gets it. When the context ends, the running statement is
+// interrupted and its transaction rolled back.
 //
 // # Errors
 //
-// Compare with errors.Is: [ErrNotFound] (also sql.ErrNoRows), [ErrClosed],
+// Compare with errors.Is: [ErrNotFound] (which is also sql.ErrNoRows), [ErrClosed],
 // [ErrReadOnly], [ErrEmptyWhere], [ErrLocked], [ErrNoStore], [ErrNoBackup], [ErrCorrupt],
-// [ErrKey], [ErrVersion], [ErrFenced], [ErrDiverged], [ErrFileReplaced]. A constraint that does not
-// hold is a [*ConstraintError], a definition or value that does not fit a table is
-// a [*SchemaError], and what SQLite itself says is an [*Error]. A bucket that cannot be reached is no error of a write: it is
-// retried, logged, and shown by [DB.Metrics].
+// [ErrKey], [ErrVersion], [ErrFenced], [ErrDiverged], [ErrConflict], [ErrUnsent],
+// [ErrRolledBack], [ErrFileReplaced]. A violated constraint is a [*ConstraintError], a
+// definition or value that does not fit a table is a [*SchemaError], and SQLite's own
+// errors are an [*Error]. If the bucket cannot be reached, writes do not fail: the upload
+// is retried, the failure is logged, and [DB.Metrics] shows it.
 //
 // # Compatibility
 //
-// Versions follow Semantic Versioning. Before 1.0 a new minor version may change the Go
+// Versions follow Semantic Versioning. Before 1.0, a new minor version may change the Go
 // API, and CHANGELOG.md says how; a patch version does not. From 1.0 on, what is exported
-// stays for as long as the major version.
+// stays for the whole major version.
 //
-// Data is older than code. A bucket or a file that was written by any released version is
-// read by all later ones, from 0.1 on and beyond any change of the API; docs/FORMAT.md
-// gives each format a version number. The other way is not promised: an older version
-// refuses what it does not know, with [ErrVersion], and leaves it as it is. To go back to an
-// older version, restore the backup with the newer one: the file that it makes is plain
-// SQLite, and any version begins a backup of its own with it.
+// Data outlives code. From 0.1 on, every version reads the buckets and files that any
+// earlier released version wrote, even if the API has changed; docs/FORMAT.md gives each
+// format a version number. The reverse is not promised: an older version refuses what it
+// does not know, with [ErrVersion], and leaves it as it is. To go back to an older version,
+// restore the backup with the newer one: the result is plain SQLite, and any version can
+// begin a backup of its own with it.
 //
 // Not promised are the texts of errors, events and logs (compare errors with errors.Is and
 // errors.As), the tables whose names begin with _driftdb_, when objects are stored and how
@@ -91,6 +98,6 @@
 //
 // # Logging
 //
-// Without [Config.Logger] and [Config.OnEvent], warnings and errors of the background
+// Without [Config.Logger] and [Config.OnEvent], warnings and errors from the background
 // go to [slog.Default], and nothing else is logged.
 package driftdb
