@@ -177,7 +177,7 @@ func TestForeignFiles(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, "app.sqlite-wal"), wal, 0o644))
 		p = start(t, dir)
 		p.must("open", "app.sqlite", store, "manual")
-		if n := p.must("count"); n != "3" || !p.wasTold("set aside") {
+		if n := p.must("count"); n != "3" || !p.wasTold(string(driftdb.EventFilesSetAside)) {
 			t.Errorf("%s rows; told: %q", n, p.told())
 		}
 		p.end()
@@ -237,7 +237,7 @@ func TestOldCopyUnderNewWAL(t *testing.T) {
 		}
 		p = start(t, dir)
 		p.must("open", path, store)
-	case strings.HasPrefix(text, "ok") && p.wasTold("set aside"):
+	case strings.HasPrefix(text, "ok") && p.wasTold(string(driftdb.EventFilesSetAside)):
 	default:
 		t.Fatalf("open: %s; told: %q", text, p.told())
 	}
@@ -328,7 +328,7 @@ func TestTruncated(t *testing.T) {
 			size = info.Size() / part
 		}
 		must(t, os.Truncate(path, size))
-		wait(t, "the program was told", func() bool { return p.wasTold("is not the one that was opened") })
+		wait(t, "the program was told", func() bool { return p.wasTold(string(driftdb.EventFileReplaced)) })
 		if text := p.must("insert", "100000", "1"); text != "0" {
 			t.Errorf("a row was acknowledged")
 		}
