@@ -35,7 +35,7 @@
 // is what other programs write to the file.
 //
 // What the log cannot describe, such as VACUUM, becomes a barrier in it, and a snapshot
-// follows at once. A restore crosses a barrier only by way of such a snapshot.
+// follows at once. A restore never crosses a barrier without such a snapshot.
 //
 // # What is lost when
 //
