@@ -26,7 +26,7 @@ var (
 	ErrNotFound error = notFoundError{}
 	// ErrClosed: the database has been closed.
 	ErrClosed = errors.New("driftdb: the database is closed")
-	// ErrReadOnly: a write through something that can only read.
+	// ErrReadOnly: a write where only reads are possible.
 	ErrReadOnly = errors.New("driftdb: this connection only reads; write through Exec, Tx or a repository")
 	// ErrEmptyWhere: an Update or Delete got an empty Where. To change every row, use
 	// [All].
