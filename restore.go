@@ -81,8 +81,8 @@ type RestoreOptions struct {
 	Branch string // restore this branch of the history: a BranchInfo.ID
 
 	// Seen is what the backup is known to have confirmed, such as RestoreResult.Confirmed
-	// of an earlier Verify. A backup that no longer has it is ErrRolledBack. Zero:
-	// nothing is known. Without the database, nothing else protects a machine from an
+	// of an earlier Verify. A backup that no longer has it is ErrRolledBack. Zero: nothing
+	// is known. If this machine does not have the database, only Seen protects it from an
 	// older state of the bucket.
 	Seen Confirmation
 
@@ -158,7 +158,7 @@ type RestoreResult struct {
 // It uses as much disk space as the database takes, and twice that for a moment if one
 // batch of the log changes all of it. Before it would fill the disk, it stops with an
 // error and leaves nothing behind. Until it succeeds, path stays as it was. A new file
-// gets mode 0666 less the umask; a file that replaces another keeps that one's owner,
+// gets mode 0666 less the umask; a file that replaces another gets that one's owner,
 // group and mode, and is never open to more users. In addition to the errors of every
 // method: ErrRolledBack, and ErrLocked if the file to overwrite is open.
 func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (RestoreResult, error) {
