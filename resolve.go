@@ -113,9 +113,9 @@ type ResolveResult struct {
 //
 // Resolve compares three states to find what each side changed: the last one that both
 // had, the file's, and the bucket's. If one side changed a row, the new file has that
-// side's version; if both changed it in the same way, it has theirs. Any other row that
-// both changed is a conflict, even if they changed different columns: programs check a
-// row as a whole, and nobody knows whether a mixture that neither side has ever seen is
+// side's version; if both changed it in the same way, it has that version. Any other row
+// that both changed is a conflict, even if they changed different columns: programs check
+// a row as a whole, and nobody knows whether a mixture that neither side has ever seen is
 // valid. Changes that together would violate a UNIQUE constraint or a foreign key are
 // conflicts too. Rows are identified by their primary key. Without one, rows that the
 // file inserted are new rows, whatever their rowids. A row whose key was changed counts
@@ -131,14 +131,15 @@ type ResolveResult struct {
 // (Backup.Info lists it, RestoreOptions.Branch restores it), which is kept for
 // Config.Retention like everything else. However Resolve ends, even in a crash, the file
 // is either the old or the new one, and you can call Resolve again. It writes nothing to
-// the old file, and takes no epoch: if somebody else sends changes before the new file is
-// next opened, file and bucket have diverged again, and you have to call Resolve again.
+// the old file, and takes no epoch: if somebody else sends changes before the next Open
+// of the new file has sent its own, the two have diverged again, and you have to call
+// Resolve again.
 //
 // No program may have the file open (ErrLocked). Resolve uses the network, up to four
-// times the disk space of the database, and memory for the changes that it lists. Errors:
-// ErrConflict; ErrNoBackup if the bucket has nothing, or can no longer be restored to the
-// last state that both had; ErrDiverged if it has another database; and those of
-// [Restore]. With ErrConflict, the result lists the conflicts.
+// times as much disk space as the database takes, and memory for the changes that it
+// lists. Errors: ErrConflict; ErrNoBackup if the bucket has nothing, or can no longer be
+// restored to the last state that both had; ErrDiverged if it has another database; and
+// those of [Restore]. With ErrConflict, the result lists the conflicts.
 func Resolve(ctx context.Context, cfg ResolveConfig) (ResolveResult, error) {
 	began := time.Now()
 	res, err := cfg.resolve(ctx)
