@@ -28,8 +28,7 @@ type RepairResult struct {
 	NodeID     string // of the writer, in the new manifest
 	Epoch      int64
 
-	// Was describes what was there instead of a valid manifest. It is empty if nothing
-	// was.
+	// Was describes the damaged manifest. It is empty if there was none.
 	Was string
 
 	// From is the first change of the history; the chain of hashes proves every change
@@ -61,12 +60,12 @@ type LeftObject struct {
 // active notices: it fails with [ErrFenced], or continues once it is opened again. A file
 // with changes that the history lacks is ErrDiverged when it is opened.
 //
-// An intact manifest is an error, and so is a damaged one without Force: ErrCorrupt,
-// whose text describes the manifest. An object that no key decrypts, or that a newer
-// version stored, is ErrKey or ErrVersion; with Force it is left out. Repair uses the
-// network: it reads every batch up to five times and every snapshot two or three times.
-// It needs the disk space of a restore in the system's folder for temporary files.
-// Errors: ErrNoBackup if nothing is left, ErrCorrupt if nothing can be verified, ErrKey.
+// An intact manifest is an error. A damaged one is ErrCorrupt, whose text describes it,
+// unless Force or DryRun is set. An object that no key decrypts, or that a newer version
+// stored, is ErrKey or ErrVersion; with Force it is left out. Repair uses the network: it
+// reads every batch up to five times and every snapshot two or three times. It needs the
+// disk space of a restore in the system's folder for temporary files. Errors: ErrNoBackup
+// if nothing is left, ErrCorrupt if nothing can be verified, ErrKey.
 func Repair(ctx context.Context, cfg BackupConfig, o RepairOptions) (RepairResult, error) {
 	res, err := runRepair(ctx, cfg, o)
 	if err != nil {
