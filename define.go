@@ -11,9 +11,9 @@ import (
 )
 
 // Define returns a repository for the struct T on a table, and updates the table to match
-// T. It creates a missing table and its indexes, and adds missing columns if they are
-// nullable or have a default. A change that would put data at risk is a [*SchemaError];
-// Define never drops or rewrites anything.
+// T. It creates a missing table, and adds missing indexes, and missing columns if they
+// are nullable or have a default. A change that would put data at risk is a
+// [*SchemaError]; Define never drops or rewrites anything.
 //
 // T embeds [Base]. Each exported field is a column, including those of embedded structs.
 // A column has its field's name in lower camel case (UserID is userId), unless a tag
@@ -33,7 +33,7 @@ import (
 // is zero when a row is created, the column gets its default.
 //
 // All definitions of a table in one open database must agree. Define may have to write,
-// so it returns an error in the function of a Tx.
+// which is an error in the function of a Tx.
 func Define[T any](ctx context.Context, db *DB, table string) (*Repository[T], error) {
 	t := reflect.TypeFor[T]()
 	if t.Kind() != reflect.Struct {

@@ -15,7 +15,7 @@ const (
 
 // Or is a Where that matches where at least one of ws does. Without any, it matches
 // nothing, like [In]. An empty Where in ws would match everything, and is a
-// [*SchemaError]. If several Or must hold, list them in "$and":
+// [*SchemaError]. To require several of them, list them in "$and":
 //
 //	driftdb.Where{"$and": []driftdb.Where{driftdb.Or(a, b), driftdb.Or(c, d)}}
 func Or(ws ...Where) Where { return Where{or: ws} }
