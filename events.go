@@ -9,10 +9,10 @@ import (
 type Event struct {
 	Time    time.Time
 	Level   slog.Level
-	Kind    EventKind      // what happened: programs go by this
+	Kind    EventKind      // what happened; programs should use this
 	Scope   EventScope     // where; the kind begins with it
 	Message string         // for people; its wording may change
-	Attrs   map[string]any // what else there is to know
+	Attrs   map[string]any // further details
 }
 
 // EventScope is the part of DriftDB in which an event happened.
@@ -30,7 +30,7 @@ const (
 	ScopeSync       EventScope = "sync"
 )
 
-// EventKind says what has happened. A later version may have more kinds.
+// EventKind says what happened. A later version may add kinds.
 type EventKind string
 
 // The kinds of events, by their scopes. A logger gets them as the attribute kind.
