@@ -52,15 +52,15 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// PutOptions are the conditions of a Put. Set at most one; the zero value replaces
-// whatever is there.
+// PutOptions are the options of a Put. Set at most one of IfAbsent and IfMatch; the zero
+// value replaces whatever is there.
 type PutOptions struct {
 	// IfAbsent creates the object, and fails if it exists.
 	IfAbsent bool
 	// IfMatch replaces the object only if it exists with a certain ETag: see [Matching].
 	IfMatch Match
-	// InParts uploads the object in parts, as one that is too large for one request,
-	// whatever its size, if the store can do that. It is not a condition.
+	// InParts uploads the object in parts, like one that is too large for one request,
+	// whatever its size, if the store can do that.
 	InParts bool
 }
 
