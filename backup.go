@@ -28,7 +28,7 @@ type BackupConfig struct {
 	Retry RetryPolicy
 
 	// Logger receives what is worth knowing about the backup but is no error, such as a
-	// damaged snapshot that another one could replace. Results report the same. Default:
+	// damaged snapshot that a restore could do without. Results report the same. Default:
 	// nothing is logged.
 	Logger *slog.Logger
 

@@ -16,9 +16,9 @@ import (
 )
 
 // Config says which database to open and how to sync it with a bucket. Name and Path are
-// required; for every other field, 0 means the default. A negative number turns off what
-// the field limits or times; where that makes no sense, it is an error. If several things
-// are wrong with a Config, the error of Open lists them all.
+// required; for every other field, the zero value means the default. A negative number
+// turns off what the field limits or times; where that makes no sense, it is an error. If
+// several things are wrong with a Config, the error of Open lists them all.
 type Config struct {
 	// Name of the database in the bucket: 1 to 128 letters, digits, dots, underscores and
 	// hyphens. The file remembers its name; opening it under another one is an error.
@@ -70,9 +70,9 @@ type Config struct {
 	ManifestInterval time.Duration
 
 	// SnapshotEvery is how many changes must follow a snapshot before the next one is
-	// taken; they must also amount to half its size. Default 1000; negative: only
-	// Snapshot takes snapshots, and DriftDB itself where the log alone could not restore
-	// the database. The bucket then keeps the whole log.
+	// taken; they must also amount to half its size. Default 1000; negative: a snapshot
+	// is taken only by Snapshot, and where the log alone could not restore the database.
+	// The bucket then keeps the whole log.
 	SnapshotEvery int
 
 	// MaxBatchSize limits the number of changes in an uploaded batch. Default, and
@@ -133,12 +133,13 @@ type Config struct {
 	// CacheBytes limits the page cache, which all connections of the database share: the
 	// readers, the writer and those of SQL. The least recently used page makes room for a
 	// new one, so a connection that reads alone can use nearly all of it. Only pages in
-	// use at the moment can exceed the limit; a transaction that changes more writes some
-	// of them early. In addition, each connection takes about 400 KiB, a sort up to an
-	// eighth of CacheBytes, and a restore or Verify 48 MiB of its own. PRAGMA cache_size
-	// affects only the memory of sorts. If the program has registered another page cache
-	// with the driver, each connection has up to an eighth of CacheBytes. From 1 MiB to 1
-	// TiB; anything else, including a negative number, is an error. Default 64 MiB.
+	// use at the moment can exceed the limit; a transaction that changes more than that
+	// writes some of them early. In addition, each connection takes about 400 KiB, a sort
+	// up to an eighth of CacheBytes, and a restore or Verify 48 MiB of its own. PRAGMA
+	// cache_size affects only the memory of sorts. If the program has registered another
+	// page cache with the driver, each connection has up to an eighth of CacheBytes. From
+	// 1 MiB to 1 TiB; anything else, including a negative number, is an error. Default 64
+	// MiB.
 	CacheBytes int64
 
 	// MaxReaders limits how many connections read at the same time for repositories,
@@ -161,8 +162,8 @@ type Config struct {
 
 	// Logger receives what happens in the background, with the attributes scope and kind:
 	// see EventKind. Default: if OnEvent is not set either, warnings and errors go to
-	// slog.Default(), each at most once a minute. slog.New(slog.DiscardHandler) silences
-	// them.
+	// slog.Default(), the same one at most once a minute. slog.New(slog.DiscardHandler)
+	// silences them.
 	Logger *slog.Logger
 
 	// OnEvent is called for the same events, one at a time, where they happen. It can

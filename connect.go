@@ -26,7 +26,7 @@ type Registrar struct{ r *sqlite.Registrar }
 // statement. A function must not use the database, because its connection is in use.
 type Function struct {
 	Name string
-	Args int // how many; -1: any number. One name may have several functions with different numbers
+	Args int // how many; -1: any number. A name may have one function for each number
 
 	// Deterministic says that the same arguments always give the same result. SQLite
 	// requires it for functions in indexes, generated columns and the WHERE of partial

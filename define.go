@@ -11,8 +11,8 @@ import (
 )
 
 // Define returns a repository for the struct T on a table, and updates the table to match
-// T. It creates a missing table, and adds missing indexes, and missing columns if they
-// are nullable or have a default. A change that would put data at risk is a
+// T. It creates a missing table. To an existing one it adds missing indexes, and missing
+// columns that are nullable or have a default. A change that would put data at risk is a
 // [*SchemaError]; Define never drops or rewrites anything.
 //
 // T embeds [Base]. Each exported field is a column, including those of embedded structs.

@@ -62,8 +62,8 @@ const (
 	EventRestoreStarted EventKind = "restore.started"
 	// EventRestored: a restore succeeded.
 	EventRestored EventKind = "restore.finished"
-	// EventSnapshotDamaged: a snapshot in the bucket is damaged. Something else could replace
-	// it, but the backup needs a new one: see DB.Snapshot.
+	// EventSnapshotDamaged: a snapshot in the bucket is damaged. The restore could do
+	// without it, but the backup needs a new one: see DB.Snapshot.
 	EventSnapshotDamaged EventKind = "restore.snapshot_damaged"
 
 	// EventBarrier: something happened that the log cannot describe; a snapshot follows.

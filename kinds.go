@@ -18,6 +18,6 @@ type Stage string
 // The stages, in order.
 const (
 	StageSnapshot Stage = "snapshot" // downloading the snapshot: Done and Total are bytes
-	StageReplay   Stage = "replay"   // replaying the log: they are sequence numbers
-	StageCheck    Stage = "check"    // checking the result: they are rows
+	StageReplay   Stage = "replay"   // replaying the log: Done and Total are sequence numbers
+	StageCheck    Stage = "check"    // checking the result: Done and Total are rows
 )

@@ -40,7 +40,7 @@ func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]Garbag
 // how many and how large they were. This also happens about once a day while the database
 // syncs. What one collection finds too old, the next one deletes, at least a day later:
 // until then somebody may still be reading it. CollectGarbage flushes first, and uses the
-// network. Where Flush returns an error, so does CollectGarbage.
+// network. Where Flush would wait for itself, CollectGarbage returns an error too.
 //
 // Age is measured by the store's clock. In case that is wrong, a collection gives up no
 // more than a quarter of Config.Retention, or a day, at a time.

@@ -6,7 +6,7 @@ import "github.com/driftdb/driftdb-go/internal/schema"
 //
 // Without OrderBy, the order is undefined, and so is the order of rows that are equal in
 // all columns of OrderBy: where it matters, end with Asc("id"), which is the order of
-// creation. NULL sorts first.
+// creation. NULL is smaller than everything else.
 type Query struct {
 	Where   Where
 	OrderBy []Order

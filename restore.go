@@ -149,8 +149,8 @@ type RestoreResult struct {
 }
 
 // Restore writes the database from the backup to a new file at path, after verifying it:
-// the log's chain of hashes, the snapshot's hash, the digests of its tables that the
-// source recorded, and SQLite's integrity check, which may find no fault that the source
+// the log's chain of hashes, the snapshot's hash, the digests of its tables as recorded
+// by the source, and SQLite's integrity check, which may find no fault that the source
 // did not have. The copy is independent: you can open it under any name, and it knows
 // nothing of the bucket. A point between a barrier and the snapshot after it is
 // ErrNoBackup.

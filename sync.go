@@ -40,8 +40,8 @@ func (db *DB) Flush(ctx context.Context) error {
 // Snapshot stores a snapshot of everything committed before the call, and returns when
 // the manifest names it. It uses the network, and free disk space of the size of the
 // database. Without that space it continues more slowly, with a warning, and the WAL
-// grows by what is written meanwhile. Writers are not held up. Where Flush returns an
-// error, so does Snapshot.
+// grows by what is written meanwhile. Writers are not held up. Where Flush would wait for
+// itself, Snapshot returns an error too.
 func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable("Snapshot"); err != nil {
 		return SnapshotInfo{}, err
@@ -109,7 +109,7 @@ type Metrics struct {
 	LatestSequence    int64 // of the last committed change
 	SyncedSequence    int64 // of the last one in the bucket
 	ConfirmedSequence int64 // of the last one that the manifest names
-	Barriers          int64 // commits that the log cannot describe; a snapshot follows each
+	Barriers          int64 // commits with something that the log cannot describe; a snapshot follows each
 
 	DBSizeBytes   int64 // of the file and its WAL
 	WALSizeBytes  int64 // of the WAL alone; it grows while a read holds on to an old state of the file
