@@ -20,8 +20,8 @@ import (
 type BackupConfig struct {
 	Name string // of the database in the bucket
 
-	S3             *S3Config      // where the backup is: set S3
-	Store          objstore.Store // or Store
+	S3             *S3Config      // where the backup is: set this
+	Store          objstore.Store // or this
 	EncryptionKeys []string       // as in Config
 
 	// Retry says how failed requests are retried. Default: as in Config.

@@ -30,7 +30,7 @@ const (
 	// RowConflict: both changed the row, to different values, or one changed it and the
 	// other deleted it.
 	RowConflict ConflictKind = "row"
-	// KeyConflict: both inserted a row with this key, with different values.
+	// KeyConflict: both created a row with this key, with different values.
 	KeyConflict ConflictKind = "key"
 	// UniqueConflict: the row Other has a value that only one row may have.
 	UniqueConflict ConflictKind = "unique"
@@ -67,8 +67,8 @@ type ResolveConfig struct {
 	Name string // of the database in the bucket
 	Path string // of the file that diverged from it
 
-	S3             *S3Config      // where the bucket is: set S3
-	Store          objstore.Store // or Store
+	S3             *S3Config      // where the bucket is: set this
+	Store          objstore.Store // or this
 	EncryptionKeys []string       // as in Config
 
 	// Prefer is the side that wins conflicts. Tables overrides it for single tables, by

@@ -20,8 +20,8 @@ type RestoreConfig struct {
 	Name string // of the database in the bucket
 	Path string // of the file to create
 
-	S3             *S3Config      // where the backup is: set S3
-	Store          objstore.Store // or Store
+	S3             *S3Config      // where the backup is: set this
+	Store          objstore.Store // or this
 	EncryptionKeys []string       // as in Config
 
 	At       time.Time // see Point.Time
