@@ -52,9 +52,7 @@ type Config struct {
 	// Changes and Backup may read from it. A missing file is an error. With AutoRestore,
 	// Open first downloads a missing file, and updates one that is behind unless a writer
 	// has it open; while it does, it writes to the file and locks it. If that fails, an
-	// existing file is opened as it is, with a warning. Close ends all reads, except
-	// those on connections of SQL that the program still holds: they end when it releases
-	// them.
+	// existing file is opened as it is, with a warning.
 	ReadOnly bool
 
 	// SyncInterval is how long changes are collected before they are sent together.
