@@ -20,39 +20,39 @@ import (
 type BackupConfig struct {
 	Name string // of the database in the bucket
 
-	S3             *S3Config      // where the backup is: either this
+	S3             *S3Config      // where the backup is: set this
 	Store          objstore.Store // or this
 	EncryptionKeys []string       // as in Config
 
-	// Retry says how failed requests are repeated. Default: as in Config.
+	// Retry says how failed requests are retried. Default: as in Config.
 	Retry RetryPolicy
 
-	// Logger gets what is remarkable about the backup and is no error, such as a
-	// damaged snapshot that another one made up for. Results say the same. Default:
+	// Logger receives what is worth knowing about the backup but is no error, such as a
+	// damaged snapshot that a restore could do without. Results report the same. Default:
 	// nothing is logged.
 	Logger *slog.Logger
 
-	// OnConnect is as in Config. A restore needs what the schema does: the functions and
-	// collations of indexes and generated columns, and modules.
+	// OnConnect is as in Config. A restore needs what the schema uses: modules, and the
+	// functions and collations of indexes and generated columns.
 	OnConnect func(ctx context.Context, r *Registrar) error
 }
 
-// Backup is what a bucket holds of a database: made by [OpenBackup] without the database,
-// or by [DB.Backup] with it. Its methods may be called from many goroutines, and share
-// one client of the store. Each of them reads the manifest anew: what it says is what
-// the bucket has by then. There is nothing to close.
+// Backup is what a bucket holds of a database: [OpenBackup] opens it without the
+// database, and [DB.Backup] returns that of an open one. Many goroutines can call its
+// methods at the same time; they share one client of the store. Each call reads the
+// manifest again, so it sees what the bucket has at that time. There is nothing to close.
 //
-// All methods use the network, and all but Rekey and RekeyAfterLeak change nothing in the
-// bucket. Their errors are ErrNoBackup, ErrCorrupt, ErrKey, ErrVersion; and ErrNoStore
-// for the Backup of a database that has no store.
+// All methods use the network. None of them changes the bucket, except Rekey and
+// RekeyAfterLeak. Their errors are ErrNoBackup, ErrCorrupt, ErrKey and ErrVersion, and
+// ErrNoStore for the Backup of a database that has no store.
 type Backup struct {
 	bucket    *remote.Bucket // nil: there is no store
 	log       event.Log
 	onConnect func(context.Context, *Registrar) error
 }
 
-// ListBackups lists the names of the databases that a store holds. Name and
-// EncryptionKeys of cfg are not used. It uses the network.
+// ListBackups lists the names of the databases in a store. It ignores Name and
+// EncryptionKeys of cfg. It uses the network.
 func ListBackups(ctx context.Context, cfg BackupConfig) ([]string, error) {
 	store, err := cfg.store(ctx)
 	if err != nil {
@@ -63,9 +63,9 @@ func ListBackups(ctx context.Context, cfg BackupConfig) ([]string, error) {
 }
 
 // OpenBackup opens the backup that cfg names. It uses the network: it reads the manifest
-// once, so that it is an error here if there is no such backup (ErrNoBackup), it is
-// damaged (ErrCorrupt, see [Repair]), a key is missing (ErrKey), or a newer version has
-// written it (ErrVersion).
+// once, to return an error if there is no such backup (ErrNoBackup), it is damaged
+// (ErrCorrupt, see [Repair]), a key is missing (ErrKey), or a newer version wrote it
+// (ErrVersion).
 func OpenBackup(ctx context.Context, cfg BackupConfig) (*Backup, error) {
 	b, err := cfg.open(ctx)
 	if err != nil {
@@ -77,8 +77,8 @@ func OpenBackup(ctx context.Context, cfg BackupConfig) (*Backup, error) {
 	return b, nil
 }
 
-// Backup is what the bucket holds of this database. It has the database's own store,
-// keys and retries, and works also after Close.
+// Backup returns what the bucket holds of this database. It uses the database's own
+// store, keys and retries, and also works after Close.
 func (db *DB) Backup() *Backup {
 	return &Backup{bucket: db.engine.bucket, log: db.log, onConnect: db.cfg.OnConnect}
 }
@@ -150,21 +150,21 @@ type BackupInfo struct {
 	DatabaseID string
 	NodeID     string         // of the last writer
 	Epoch      int64          // of its session
-	Sequence   int64          // up to which the manifest confirms changes
-	UpdatedAt  time.Time      // when it did so last
+	Sequence   int64          // of the last change that the manifest confirms
+	UpdatedAt  time.Time      // when the manifest was last replaced
 	Snapshots  []SnapshotInfo // oldest first
 	Branches   []BranchInfo   // oldest epoch first
-	Objects    int            // of the database, of whatever kind
-	Bytes      int64          // of all of them
+	Objects    int            // of the database, of any kind
+	Bytes      int64          // their total size
 }
 
-// BranchInfo describes what a writer has stored that is no part of the history:
-// another one had taken over from it. RestoreOptions.Branch restores it.
+// BranchInfo describes what a writer stored that is not part of the history, because
+// another writer took over from it. RestoreOptions.Branch restores it.
 type BranchInfo struct {
 	ID       string // for RestoreOptions.Branch
 	NodeID   string
 	Epoch    int64
-	From, To int64 // its changes; the history before From is common
+	From, To int64 // its changes; before From, the history is shared
 	Bytes    int64
 	Time     time.Time // when the newest of its objects was stored
 }

@@ -12,8 +12,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Change is one committed change. Values are int64, float64, string, []byte or
-// nil.
+// Change is one committed change. Values are int64, float64, string, []byte or nil.
 type Change struct {
 	Sequence int64
 	Tx       int64 // sequence of the first change of the same transaction
@@ -22,32 +21,32 @@ type Change struct {
 	Table     string // "" for schema and barrier
 	Operation Operation
 
-	// Key is the row's primary key, or its rowid when the table has none: as it
-	// was before an update or delete, as it is after an insert.
+	// Key is the row's primary key, or its rowid if the table has none: before an update
+	// or delete, after an insert.
 	Key map[string]any
-	// Before and After are the row: all of it for a delete and an insert, the
-	// columns that changed for an update, or all if its identity changed.
+	// Before and After are the row: all of it for an insert or delete; the changed
+	// columns for an update, or all of them if the row's identity changed.
 	Before, After map[string]any
 
 	SQL    string // schema: the statement
-	Reason string // barrier: why the log says nothing more here
+	Reason string // barrier: why the log cannot describe what happened here
 }
 
-// ChangeQuery chooses changes. The zero value chooses all that are kept, up to the last
-// one that was committed when the reading comes to the end.
+// ChangeQuery selects changes. The zero value selects all that are kept, up to the last
+// one committed by the time reading gets there.
 type ChangeQuery struct {
 	From, To int64  // sequences, both included; 0: the first that is kept, the last
-	Table    string // only changes of its rows; "": all, and those of the schema
+	Table    string // only changes of this table's rows; "": all, including those of the schema
 
-	// Key chooses one row of Table: the columns of its primary key, or "rowid" when the
-	// table has none, with their values. Text is compared exactly, whatever the column's
-	// collation. A change that gives another row this key, or this row another one,
-	// counts. A Key with other columns than the table's key is an error, at the first
-	// change that shows it.
+	// Key selects one row of Table: its primary-key columns, or "rowid" if the table has
+	// none, with their values. Text is compared exactly, whatever the column's collation.
+	// A change that gives this key to another row, or another key to this row, counts
+	// too. A Key with columns other than the table's key is an error, at the first change
+	// that shows it.
 	Key map[string]any
 
-	// Wait does not end at the last change. It waits for more, until ctx ends, whose
-	// error is then the last thing that is yielded, or until To.
+	// Wait makes the loop wait for more changes after the last one, until To or until ctx
+	// ends; the error of ctx is then the last thing it yields.
 	Wait bool
 }
 
@@ -75,9 +74,9 @@ func (q ChangeQuery) query() (history.Query, error) {
 	return out, nil
 }
 
-// Changes yields the committed changes that q chooses, oldest first. What the local log
-// no longer has is read from the bucket, over the network. After an error it yields
-// nothing more.
+// Changes yields the committed changes that q selects, oldest first. Changes that the
+// local log no longer has are read from the bucket, over the network. After an error it
+// yields nothing more.
 func (db *DB) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, error] {
 	query, err := q.query()
 	if err != nil {
@@ -87,11 +86,11 @@ func (db *DB) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, erro
 	return exported(history.Changes(ctx, log, query, publicChange))
 }
 
-// Changes yields the changes that the backup holds and q chooses, oldest first. Each
-// batch is proven before its changes are yielded. It uses the network; with
-// ChangeQuery.Wait it asks for more every five seconds. After an error it yields nothing
-// more. ErrRolledBack: changes that it has yielded are no part of the history any more,
-// because another writer has taken over before they were confirmed.
+// Changes yields the changes in the backup that q selects, oldest first. It verifies each
+// batch before it yields its changes. It uses the network; with ChangeQuery.Wait it asks
+// for more every five seconds. After an error it yields nothing more. ErrRolledBack:
+// changes that it has yielded are no longer part of the history, because another writer
+// took over before they were confirmed.
 func (b *Backup) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, error] {
 	query, err := q.query()
 	if b.bucket == nil {

@@ -17,25 +17,25 @@ const closeGrace = 500 * time.Millisecond
 // leaves the file without a clean-shutdown marker.
 const lastBusyTimeout = 250 * time.Millisecond
 
-// Close closes the database, and while syncing runs in the background it first sends
-// what is pending: for at most Config.CloseTimeout, or 300 ms if the bucket did not
-// answer in the last minutes. An endpoint that refuses the connection, or has no
-// address, is tried once. What could not be sent is in the file, and sent after the next
-// Open; the error is then an [ErrUnsent] that says how much that is, and the database is
-// closed all the same. With ManualSync, after StopSync, and with a negative CloseTimeout
-// Close uses no network.
+// Close closes the database. If sync runs in the background, it first sends what is
+// pending, for at most Config.CloseTimeout, or 300 ms if the bucket has not answered in
+// the last few minutes. It tries an endpoint that refuses the connection, or has no
+// address, only once. What could not be sent stays in the file and is sent after the next
+// Open; Close then closes the database too, and returns an [ErrUnsent] that says how much
+// is left. With ManualSync, after StopSync, and with a negative CloseTimeout, Close uses
+// no network.
 //
-// From the first moment on, nothing new is committed: every call is [ErrClosed].
-// What runs just then may take half a second to end: a statement, a commit, the
-// function of a Tx. After that, statements are interrupted and transactions
-// rolled back. Of db.SQL(), Close waits for running statements only: it rolls
-// open transactions back at once, and later calls of what the program still
-// holds (sql.Tx, sql.Rows, sql.Stmt, sql.Conn) fail with ErrClosed. The same goes
-// for loops over rows, and for ReadTx.
+// As soon as Close is called, nothing new can be committed, and every call returns
+// [ErrClosed]. A statement, a commit or the function of a Tx that is already running gets
+// half a second to finish. After that, statements are interrupted and transactions rolled
+// back. In db.SQL(), Close waits only for running statements: it rolls open transactions
+// back at once, and whatever the program still holds (sql.Tx, sql.Rows, sql.Stmt,
+// sql.Conn) returns ErrClosed from then on. The same goes for loops over rows, and for
+// ReadTx.
 //
-// When Close returns, no file is open and no goroutine runs. A second call waits
-// for the first and returns what it did. In the function of a Tx, in OnEvent or in
-// a Logger's handler Close would wait for itself: there it is an error, and the
+// When Close returns, no file is open and no goroutine is running. A second call waits
+// for the first and returns its result. In the function of a Tx, in OnEvent and in a
+// Logger's handler, Close would wait for itself: there it returns an error, and the
 // database stays open.
 func (db *DB) Close() error {
 	if err := db.waitsForItself("Close"); err != nil {
@@ -44,8 +44,8 @@ func (db *DB) Close() error {
 	return db.close(func() error { return db.engine.sendLast(db.log, db.cfg.CloseTimeout, db.lastRound) })
 }
 
-// Shutdown is Close with a deadline of its own: it sends what is left until ctx ends,
-// also when syncing is manual or stopped, and repeats what fails as Flush does.
+// Shutdown is Close with a deadline of your own: it sends what is pending until ctx ends,
+// even if sync is manual or stopped, and retries failures as Flush does.
 func (db *DB) Shutdown(ctx context.Context) error {
 	if err := db.waitsForItself("Shutdown"); err != nil {
 		return err

@@ -2,18 +2,17 @@ package driftdb
 
 import "github.com/driftdb/driftdb-go/internal/schema"
 
-// Schema lists the columns of a table for [DB.Define], besides id, createdAt
-// and updatedAt, which every table has.
+// Schema lists the columns of a table for [DB.Define], in addition to id, createdAt and
+// updatedAt, which every table has.
 type Schema []Column
 
-// Column describes one column of a [Schema]. It is made by [Text], [Integer],
-// [Real], [Boolean] or [Blob]; its methods return a changed copy, so that they
-// chain:
+// Column describes one column of a [Schema]. [Text], [Integer], [Real], [Boolean] and
+// [Blob] create one; its methods return a changed copy, so you can chain them:
 //
 //	driftdb.Text("email").Required().Unique()
 //
-// Any name works: it is quoted where it is used. SQLite ignores the case of
-// ASCII letters in names; DriftDB does not, when you name a column.
+// Any name works, because names are quoted. SQLite ignores the case of ASCII letters in
+// names; DriftDB does not when you name a column.
 type Column struct{ c schema.Column }
 
 // Text is a column of strings.
@@ -41,21 +40,21 @@ func (c Column) Required() Column {
 	return c
 }
 
-// Unique lets no two rows have the same value, except NULL. It is kept by an
-// index, so Index is not needed besides.
+// Unique makes values unique, except NULL. An index enforces it, so Index is not needed
+// as well.
 func (c Column) Unique() Column {
 	c.c.Unique = true
 	return c
 }
 
-// Default is the value that the database gives to a new row that comes without
-// one. It must fit the column.
+// Default sets the value that the database gives a new row that has none for this column.
+// It must fit the column.
 func (c Column) Default(v any) Column {
 	c.c.Default = v
 	return c
 }
 
-// Index makes an index on the column.
+// Index creates an index on the column.
 func (c Column) Index() Column {
 	c.c.Index = true
 	return c

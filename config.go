@@ -15,206 +15,199 @@ import (
 	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
-// Config says what to open, and how it is kept in step with a bucket. Name and
-// Path are needed; everything else has a default, which is what 0 means. A negative
-// number turns off what the field bounds or times; where that makes no sense it is an
-// error. Open names all that is wrong with a Config at once.
+// Config says which database to open and how to sync it with a bucket. Name and Path are
+// required; for every other field, the zero value means the default. A negative number
+// turns off what the field limits or times; where that makes no sense, it is an error. If
+// several things are wrong with a Config, the error of Open lists them all.
 type Config struct {
-	// Name of the database in the bucket: 1 to 128 letters, digits, dots,
-	// underscores and hyphens. The file remembers it, and is refused under
-	// another one.
+	// Name of the database in the bucket: 1 to 128 letters, digits, dots, underscores and
+	// hyphens. The file remembers its name; opening it under another one is an error.
 	Name string
 
-	// Path of the SQLite file; folders on the way are made. A new file has the mode
-	// of any new file, less the umask. ":memory:" is a
-	// database that lives until Close, in a private folder of the system's
-	// temporary directory.
+	// Path of the SQLite file; missing folders are created. A new file gets mode 0666
+	// less the umask. ":memory:" is a database that lives until Close, in a private
+	// folder in the system's temporary directory.
 	Path string
 
-	// NodeID names this copy of the database in the bucket. Default: a random
-	// one that the file remembers.
+	// NodeID identifies this copy of the database in the bucket. Default: a random ID
+	// that the file remembers.
 	NodeID string
 
-	// S3 is the bucket to sync with. Default: none, nothing leaves the machine.
+	// S3 is the bucket to sync with. Default: none, and nothing leaves the machine.
 	S3 *S3Config
 
-	// Store is any other place to sync with, such as objstore.Dir. Only one of
-	// S3 and Store may be set.
+	// Store is any other place to sync with, such as objstore.Dir. Set S3 or Store, not
+	// both.
 	Store objstore.Store
 
-	// ManualSync leaves syncing to Flush and StartSync. Beside Open, which does not wait
-	// for it, one request looks whether the bucket is ahead of the file: an event and
-	// Metrics.Behind tell. Default: syncing runs in the background from Open to Close.
+	// ManualSync turns off syncing in the background; Flush and StartSync sync. Open
+	// still sends one request, without waiting for the answer, to see whether the bucket
+	// is ahead of the file: an event and Metrics.Behind report it. Default: sync runs
+	// from Open to Close.
 	ManualSync bool
 
-	// ReadOnly opens the file without writing to it, and without a lock against its
-	// writer: any number of readers work beside one writer, in this process and in
-	// others. Writes, Flush and Snapshot are ErrReadOnly, and nothing is ever sent to
-	// the bucket; Changes and Backup may read from it. A missing file is an error. With AutoRestore, Open first fetches a
-	// file that is missing, and brings one that is behind up to date unless a writer
-	// has it open: for that moment it writes to the file, and locks it. If that fails,
-	// a file that is there is opened as it is, with a warning. Close ends all reads but
-	// those on connections of SQL that the program still holds: these end when it lets
-	// them go.
+	// ReadOnly opens the file without writing to it and without locking out its writer:
+	// any number of readers can work beside one writer, in this process and in others.
+	// Writes, Flush and Snapshot return ErrReadOnly. Nothing is sent to the bucket;
+	// Changes and Backup may read from it. A missing file is an error. With AutoRestore,
+	// Open first downloads a missing file, and updates one that is behind unless a writer
+	// has it open; while it does, it writes to the file and locks it. If that fails, an
+	// existing file is opened as it is, with a warning.
 	ReadOnly bool
 
-	// SyncInterval is how long changes wait to be sent together. Default 5 s; negative is
-	// an error: see ManualSync.
+	// SyncInterval is how long changes are collected before they are sent together.
+	// Default 5 s; negative is an error: see ManualSync.
 	SyncInterval time.Duration
 
-	// CloseTimeout is how long Close sends what is pending. Default 5 s; negative: not
-	// at all.
+	// CloseTimeout limits how long Close spends sending pending changes. Default 5 s;
+	// negative: Close sends nothing.
 	CloseTimeout time.Duration
 
-	// ManifestInterval is how often the manifest is replaced while changes are
-	// sent; Flush does it at once. Default 1 min; negative is an error.
+	// ManifestInterval is how often the manifest is replaced while changes are being
+	// sent; Flush replaces it at once. Default 1 min; negative is an error.
 	ManifestInterval time.Duration
 
-	// SnapshotEvery is how many changes have to pass before another snapshot
-	// is taken; they must also weigh half as much as the last one. Default 1000;
-	// negative: none is taken but by Snapshot, and where the log alone would not restore
-	// the database. The bucket then keeps the whole log.
+	// SnapshotEvery is how many changes must follow a snapshot before the next one is
+	// taken; they must also amount to half its size. Default 1000; negative: a snapshot
+	// is taken only by Snapshot, and where the log alone could not restore the database.
+	// The bucket then keeps the whole log.
 	SnapshotEvery int
 
-	// MaxBatchSize bounds the changes in an uploaded batch. Default: no limit
-	// but that of 8 MiB of JSON; negative: the same.
+	// MaxBatchSize limits the number of changes in an uploaded batch. Default, and
+	// negative: no limit other than 8 MiB of JSON.
 	MaxBatchSize int
 
-	// Compression of what is uploaded. Default CompressionGzip.
+	// Compression of uploads. Default CompressionGzip.
 	Compression Compression
 
-	// EncryptionKeys encrypt what is uploaded, with AES-256: 64 hex digits
-	// each, see [KeysFromEnv]. The first one encrypts, all of them decrypt. Whoever
-	// loses them loses the backup. Neither fmt nor a log prints them. Default: no encryption.
+	// EncryptionKeys encrypt uploads with AES-256. Each is 64 hex digits; see
+	// [KeysFromEnv]. The first encrypts, all decrypt. If you lose them, you lose the
+	// backup. Neither fmt nor a logger prints them. Default: no encryption.
 	EncryptionKeys []string
 
-	// Retry says how failed requests are repeated.
+	// Retry says how failed requests are retried.
 	Retry RetryPolicy
 
-	// AutoRestore fetches the database from the bucket when the file is
-	// missing. When the bucket has nothing either, Open starts a new one.
+	// AutoRestore makes Open download the database from the bucket if the file is
+	// missing. If the bucket has nothing either, Open creates a new database.
 	AutoRestore bool
 
-	// Retention is how far back every point in time stays restorable. What only
-	// older points need is deleted from the bucket, at the earliest a day after
-	// the manifest has ceased to name it. How old it is, the store's clock says.
-	// Default 30 days; negative: nothing is ever deleted but batches that have been
-	// merged.
+	// Retention is how far back every point in time can be restored. Objects that only
+	// older points need are deleted from the bucket, at the earliest a day after the
+	// manifest stopped naming them. Ages are measured by the store's clock. Default 30
+	// days; negative: only batches that have been merged are ever deleted.
 	Retention time.Duration
 
-	// MaxLogBytes bounds the log that has not been sent. One that outgrows it,
-	// because the bucket cannot be reached or there is none, is given up: a
-	// barrier takes its place, and a snapshot follows when that is possible.
-	// That is history lost, and no data. Default: 256 MiB, or twice the size of
-	// the database if that is more. Negative: no limit.
+	// MaxLogBytes limits the unsent log. If it grows larger, because the bucket cannot be
+	// reached or there is none, it is dropped: a barrier takes its place, and a snapshot
+	// follows as soon as possible. That loses history, but no data. Default: 256 MiB or
+	// twice the size of the database, whichever is more. Negative: no limit.
 	MaxLogBytes int64
 
-	// RefuseTakeover leaves the database to another node that writes it: Open fails with
-	// ErrLocked, or, if the bucket did not answer then, the first upload does, and writes
-	// from then on. A node that has closed the database and sent everything writes it no
-	// more. One is known by its NodeID: set that to let a new disk of the same node go
-	// on. Default: the first change of this session takes the database over. The other
-	// node is told when it next writes to the bucket: its writes fail with ErrFenced,
-	// and what it had not sent is kept as a branch.
+	// RefuseTakeover leaves the database to another node that writes to it: Open returns
+	// ErrLocked or, if the bucket did not answer Open, the first upload fails with it,
+	// and so do all writes after that. A node that has closed the database and sent
+	// everything no longer counts as its writer. Nodes are told apart by NodeID: set it
+	// so that a node with a new disk can continue. Default: the first change of this
+	// session takes the database over. The other node notices when it next writes to the
+	// bucket: its writes fail with ErrFenced, and what it had not sent is kept as a
+	// branch.
 	RefuseTakeover bool
 
-	// LockWait is how long Open waits for another process that has the file, and with
-	// RefuseTakeover for another node that writes the database. Default 0, and negative: not
-	// at all, it fails with ErrLocked at once.
+	// LockWait is how long Open waits for another process that has the file open and,
+	// with RefuseTakeover, for another node that writes to the database. Default, and
+	// negative: Open does not wait, but returns ErrLocked at once.
 	LockWait time.Duration
 
-	// AdvisoryFencing uses a store that does not honour conditional writes, on
-	// which the protection from a second writer rests. Two writers at once
-	// can then overwrite each other's data. Default: such a store is refused.
+	// AdvisoryFencing allows a store that ignores conditional writes, which the
+	// protection against a second writer depends on. Two writers at the same time can
+	// then overwrite each other's data. Default: such a store is refused.
 	AdvisoryFencing bool
 
-	// BusyTimeout is how long a statement waits for a lock that another
-	// process or a transaction of db.SQL() holds. Default 10 s; negative: not at all.
+	// BusyTimeout is how long a statement waits for a lock held by another process or by
+	// a transaction of db.SQL(). Default 10 s; negative: it does not wait.
 	BusyTimeout time.Duration
 
-	// CacheBytes is how many bytes of pages all connections of the database keep in
-	// memory together: those that read, the one that writes, and those of SQL. The page
-	// that none of them has used for the longest time makes room for another, so a
-	// connection that reads alone has nearly all of it. Only pages in use at the moment
-	// can exceed it; a transaction that changes more writes some of them early. Besides,
-	// a connection takes some 400 KiB, a sort up to an eighth of CacheBytes, and a
-	// restore or Verify 48 MiB of its own. PRAGMA cache_size sets the memory of a sort
-	// only. Where the program has registered another page cache with the driver, each
-	// connection has up to an eighth of CacheBytes. From 1 MiB to 1 TiB; anything else,
-	// such as a negative number, is an error. Default 64 MiB.
+	// CacheBytes limits the page cache, which all connections of the database share: the
+	// readers, the writer and those of SQL. The least recently used page makes room for a
+	// new one, so a connection that reads alone can use nearly all of it. Only pages in
+	// use at the moment can exceed the limit; a transaction that changes more than that
+	// writes some of them early. In addition, each connection takes about 400 KiB, a sort
+	// up to an eighth of CacheBytes, and a restore or Verify 48 MiB of its own. PRAGMA
+	// cache_size affects only the memory of sorts. If the program has registered another
+	// page cache with the driver, each connection has up to an eighth of CacheBytes. From
+	// 1 MiB to 1 TiB; anything else, including a negative number, is an error. Default 64
+	// MiB.
 	CacheBytes int64
 
-	// MaxReaders is how many connections read at the same time for repositories,
+	// MaxReaders limits how many connections read at the same time for repositories,
 	// Select, ReadTx and Changes. When all are busy, the next read waits until one is
-	// free or its context ends. A loop over rows and a ReadTx keep their connection to
-	// the end, and a read of the database inside of one takes a second: set MaxReaders
-	// above the number of such loops that run at once, or they wait for each other.
-	// Connections of SQL are not counted; SQL().SetMaxOpenConns bounds them. Up to 8 idle
-	// ones (or as many as there are processors) are kept, for a minute. From 1 to 10,000.
-	// Default, and negative: no limit.
+	// free or its context ends. A loop over rows and a ReadTx hold their connection until
+	// they end, and a read of the database inside one takes a second connection: set
+	// MaxReaders higher than the number of such loops that run at the same time, or they
+	// wait for each other. Connections of SQL do not count; SQL().SetMaxOpenConns limits
+	// them. Up to 8 idle connections (or as many as there are processors, if that is
+	// more) are kept for a minute. From 1 to 10,000. Default, and negative: no limit.
 	MaxReaders int
 
-	// OnConnect registers the SQL functions, collations and virtual-table modules
-	// that the program's statements and its schema need. It is called for each
-	// connection that DriftDB opens: its own, those of SQL, and those that restore
-	// and check, also at the same time. What is registered belongs to that
-	// connection only. An error fails Open, or whatever needs the connection. ctx
-	// has the values of Open's context, and does not end.
+	// OnConnect registers the SQL functions, collations and virtual-table modules that
+	// the program's statements and its schema need. It is called for each connection that
+	// DriftDB opens: its own, those of SQL, and those that restore and verify. Calls can
+	// run concurrently. What it registers belongs to that connection only. If it returns
+	// an error, Open fails, or whatever needs the connection. ctx carries the values of
+	// Open's context and never ends.
 	OnConnect func(ctx context.Context, r *Registrar) error
 
-	// Logger gets what happens in the background, with the attributes scope and kind: see
-	// EventKind. Default: without OnEvent too,
-	// warnings and errors go to slog.Default(), the same one at most once a minute.
-	// slog.New(slog.DiscardHandler) silences them.
+	// Logger receives what happens in the background, with the attributes scope and kind:
+	// see EventKind. Default: if OnEvent is not set either, warnings and errors go to
+	// slog.Default(), the same one at most once a minute. slog.New(slog.DiscardHandler)
+	// silences them.
 	Logger *slog.Logger
 
-	// OnEvent is called for the same events, one at a time, where they happen.
-	// There, and in a Logger's handler, the database can be read and written;
-	// Close, Shutdown, Flush, Snapshot and CollectGarbage would wait for what
-	// happens there, and are errors: call them on another goroutine, and do not
-	// wait for that.
+	// OnEvent is called for the same events, one at a time, where they happen. It can
+	// read and write the database, and so can a Logger's handler. Close, Shutdown, Flush,
+	// Snapshot and CollectGarbage return an error there, because they would wait for the
+	// call itself: call them on another goroutine, and do not wait for it.
 	OnEvent func(Event)
 }
 
-// S3Config names a bucket of Amazon S3 or of a service with its protocol.
+// S3Config names a bucket of Amazon S3, or of a service that speaks its protocol.
 type S3Config struct {
 	Bucket string // must exist
 	Region string // default: the environment's or the AWS profile's; us-east-1 with an Endpoint
-	Prefix string // put before every key. Default "driftdb"; "/" is the root of the bucket
+	Prefix string // prepended to every key. Default "driftdb"; "/" is the root of the bucket
 
-	// AccessKeyID, SecretAccessKey and, for temporary credentials,
-	// SessionToken. Default: the AWS chain of environment, profile, web
-	// identity, container and instance role, which is asked again when the
-	// service says that its credentials have expired or are not known. Keys
-	// given here stay as they are.
+	// AccessKeyID, SecretAccessKey and, for temporary credentials, SessionToken. Default:
+	// the AWS chain of environment, profile, web identity, container and instance role,
+	// which is consulted again when the service says that the credentials have expired or
+	// are unknown. Keys given here never change.
 	AccessKeyID, SecretAccessKey, SessionToken string
 
-	Endpoint       string // URL of another service than Amazon's
-	ForcePathStyle *bool  // the bucket in the path, not in the host name. Default true with an Endpoint
+	Endpoint       string // URL of a service other than Amazon's
+	ForcePathStyle *bool  // the bucket goes in the path, not in the host name. Default true with an Endpoint
 
-	// ServerSideEncryption is how the service encrypts what it stores:
-	// "AES256", "aws:kms" or "aws:kms:dsse". Default: as the bucket is set up.
-	// Set it if the bucket's policy refuses objects that do not ask for it.
-	// For encryption before anything leaves the machine, see EncryptionKeys.
+	// ServerSideEncryption is how the service encrypts what it stores: "AES256",
+	// "aws:kms" or "aws:kms:dsse". Default: the bucket's own setting. Set it if the
+	// bucket's policy refuses objects that do not ask for it. To encrypt before anything
+	// leaves the machine, see EncryptionKeys.
 	ServerSideEncryption string
-	// KMSKeyID is the id, alias or ARN of the KMS key; it needs one of the two
-	// aws:kms. Default: the bucket's key, or AWS's own for S3.
+	// KMSKeyID is the ID, alias or ARN of the KMS key; it needs one of the two aws:kms
+	// modes. Default: the bucket's key, or AWS's own key for S3.
 	KMSKeyID string
-	// StorageClass of what is stored, such as "INTELLIGENT_TIERING". Default:
-	// the service's, STANDARD for Amazon. GLACIER and DEEP_ARCHIVE are
-	// refused: what they hold cannot be read at once. Neither can what the
+	// StorageClass of stored objects, such as "INTELLIGENT_TIERING". Default: the
+	// service's, which is STANDARD for Amazon. GLACIER and DEEP_ARCHIVE are refused,
+	// because objects in them cannot be read at once. Neither can objects that the
 	// bucket's own rules move to an archive.
 	StorageClass string
-	// DisableChecksums sends and asks for no CRC-32, for services that do not
-	// know the header. Default false. Damage on the way is then found only when
-	// an object is read, by the hashes in batches and manifest.
+	// DisableChecksums neither sends nor asks for a CRC-32, for services that do not know
+	// the header. Default false. Damage in transit is then found only when an object is
+	// read, by the hashes in batches and manifest.
 	DisableChecksums bool
 }
 
-// RetryPolicy says how often a failed request is repeated, and how long to
-// wait before: BaseDelay, doubled each time, up to MaxDelay, less some jitter.
-// What still fails waits for the next interval. The zero value is 5 retries
-// from 500 ms to 30 s.
+// RetryPolicy says how often a failed request is retried, and how long to wait before
+// each retry: BaseDelay, doubled each time up to MaxDelay, less some jitter. What still
+// fails waits for the next interval. The zero value means 5 retries, from 500 ms to 30 s.
 type RetryPolicy struct {
 	MaxRetries          int           // negative: no retries
 	BaseDelay, MaxDelay time.Duration // negative is an error
@@ -223,10 +216,10 @@ type RetryPolicy struct {
 // Compression says how uploads are compressed.
 type Compression int
 
-// The ways to compress.
+// The compression methods.
 const (
 	CompressionGzip Compression = iota // a gzip stream, readable with gunzip
-	CompressionNone                    // as it is
+	CompressionNone                    // uncompressed
 )
 
 const (

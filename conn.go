@@ -12,7 +12,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Conn is where statements run: a *DB, or a *Tx.
+// Conn is what [Select] runs a query on: a *DB or a *Tx.
 type Conn interface {
 	conn() conn
 }

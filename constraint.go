@@ -10,16 +10,16 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// ConstraintError says that a row broke a constraint of its table, and that
-// the statement changed nothing.
+// ConstraintError says that a row violates a constraint of its table. The statement
+// changed nothing.
 type ConstraintError struct {
-	Table  string // "" where SQLite does not say and no repository knows
-	Column string // several with ", " between them; "" for foreignkey and wherever SQLite does not say
+	Table  string // "" if SQLite does not say, and no repository knows
+	Column string // several are separated by ", "; "" for foreignkey, and if SQLite does not say
 	Kind   ConstraintKind
-	Err    error // SQLite's own
+	Err    error // SQLite's own error
 }
 
-// ConstraintKind says what kind of constraint a row broke.
+// ConstraintKind says what kind of constraint a row violates.
 type ConstraintKind string
 
 // The kinds of constraints.
@@ -41,11 +41,11 @@ func (e *ConstraintError) Error() string {
 // Unwrap returns SQLite's error.
 func (e *ConstraintError) Unwrap() error { return e.Err }
 
-// SchemaError says what does not fit a schema: a definition that makes no
-// sense or that the table cannot follow, a column that does not exist, a value
-// of the wrong type. No SQL was run.
+// SchemaError says what does not fit a schema: a definition that is invalid or that the
+// table cannot follow, a column that does not exist, a value of the wrong type. No SQL
+// was run.
 type SchemaError struct {
-	Table, Column string // "" where it is about neither
+	Table, Column string // "" if it is not about one
 	Reason        string
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
-// DB is an open database. Its methods may be called from many goroutines.
+// DB is an open database. Many goroutines can call its methods at the same time.
 type DB struct {
 	cfg  Config
 	path string
@@ -54,9 +54,9 @@ func (db *DB) exclusive(ctx context.Context, fn func() error) error {
 	return db.gate.Explain(ctx, fn())
 }
 
-// Exec runs a script of one or more statements on the writer. Each statement
-// sees all of args; a bool is bound as 0 or 1, a time.Time as Unix
-// milliseconds, as repositories store them. It uses no network.
+// Exec runs a script of one or more statements on the writer. Each statement gets all of
+// args. A bool is bound as 0 or 1 and a time.Time as Unix milliseconds, the way
+// repositories store them. Exec does not use the network.
 func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	values, err := named(args)
 	if err != nil {
@@ -69,19 +69,19 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 	return res, nil
 }
 
-// SQL returns the database for use with database/sql, and with everything that
-// is built on it. All of its connections may write, and whatever they commit is
-// captured. It is closed with the database, see [DB.Close]; do not Close it.
+// SQL returns the database for use with database/sql and everything built on it. All its
+// connections can write, and everything they commit is captured. Do not Close it: it is
+// closed with the database, see [DB.Close].
 //
-// A transaction takes the write lock when it begins, and waits for it for up to
-// Config.BusyTimeout, so that what it has read still holds when it writes. One
-// with sql.TxOptions{ReadOnly: true} takes no lock and waits for nobody.
+// A transaction takes the write lock when it begins, and waits for it up to
+// Config.BusyTimeout, so what it has read is still true when it writes. A transaction
+// with sql.TxOptions{ReadOnly: true} takes no lock and never waits.
 //
-// Values are bound and read as the driver modernc.org/sqlite does. A time.Time
-// is stored as text that SQLite's date functions understand, such as
-// "2006-01-02 15:04:05.999999999-07:00", not as a repository's Unix
-// milliseconds, and read again from columns declared DATE, DATETIME or
-// TIMESTAMP. SQLite compares it as text: store times of one zone, best UTC.
+// Values are bound and read the way the driver modernc.org/sqlite does. A time.Time is
+// stored as text that SQLite's date functions understand, such as "2006-01-02
+// 15:04:05.999999999-07:00", not as Unix milliseconds as in a repository. It is read back
+// as a time.Time from columns declared DATE, DATETIME or TIMESTAMP. SQLite compares it as
+// text: store all times in one zone, preferably UTC.
 func (db *DB) SQL() *sql.DB { return db.conns.sql }
 
 // openCaptured opens a captured connection for SQL.
@@ -93,7 +93,7 @@ func (db *DB) openCaptured() (*capture.Conn, error) {
 	return c, nil
 }
 
-// NodeID returns the id under which this copy writes to the bucket.
+// NodeID returns the ID under which this copy writes to the bucket.
 func (db *DB) NodeID() string { return db.id.NodeID }
 
 // Sequence returns the number of the last committed change.
@@ -104,8 +104,8 @@ func (db *DB) Sequence() int64 {
 	return db.hub.Sequence()
 }
 
-// IntegrityCheck lets SQLite check the whole file. Damage is ErrCorrupt. It
-// reads the disk, for as long as the file is large.
+// IntegrityCheck has SQLite check the whole file, and returns ErrCorrupt if it is
+// damaged. It reads the whole file from disk, so a large file takes long.
 func (db *DB) IntegrityCheck(ctx context.Context) error {
 	var wrong []string
 	err := db.conn().read(ctx, "PRAGMA integrity_check(10)", func(st *sqlite.Stmt) error {
@@ -122,8 +122,8 @@ func (db *DB) IntegrityCheck(ctx context.Context) error {
 	return fail(err)
 }
 
-// Vacuum rebuilds the file without its free pages. It needs as much free disk
-// space again, and the log cannot describe it: a snapshot follows.
+// Vacuum rebuilds the file without its free pages. It needs as much free disk space as
+// the database takes. The log cannot describe it, so a snapshot follows.
 func (db *DB) Vacuum(ctx context.Context) error {
 	_, err := db.Exec(ctx, "VACUUM")
 	return err

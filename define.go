@@ -10,15 +10,14 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Define makes a repository of the struct T on a table, and brings the table
-// up to date: it is created with its indexes when it is missing, and gets the
-// columns that T has and it lacks, if they are nullable or have a default.
-// What cannot be done without a risk for the data is a [*SchemaError]; nothing
-// is ever dropped or rewritten.
+// Define returns a repository for the struct T on a table, and updates the table to match
+// T. It creates a missing table. To an existing one it adds missing indexes, and missing
+// columns that are nullable or have a default. A change that would put data at risk is a
+// [*SchemaError]; Define never drops or rewrites anything.
 //
-// T embeds [Base]. Each exported field is a column, and those of embedded
-// structs are, too. A column is named like its field in lower camel case
-// (UserID is userId), unless a tag says otherwise:
+// T embeds [Base]. Each exported field is a column, including those of embedded structs.
+// A column has its field's name in lower camel case (UserID is userId), unless a tag
+// gives another:
 //
 //	Email string            `db:"email,unique"`          // with a unique index
 //	Team  string            `db:",index"`                // with an index
@@ -27,15 +26,14 @@ import (
 //	Tags  map[string]string `db:",json"`                 // as JSON text
 //	Temp  string            `db:"-"`                     // not stored
 //
-// Booleans are stored as 0 and 1, integers as INTEGER, floats as REAL, strings
-// as TEXT, []byte as BLOB, time.Time as INTEGER in Unix milliseconds (what is
-// finer is cut off, and it is read as UTC), and named types like what they are
-// made of. Pointers and sql.Null are nullable, everything else is NOT NULL. An
-// omitzero field that is zero when a row is created is left to the column's
-// default.
+// Booleans are stored as 0 and 1, integers as INTEGER, floats as REAL, strings as TEXT,
+// []byte as BLOB, and time.Time as INTEGER in Unix milliseconds (finer precision is cut
+// off, and times are read as UTC). Named types are stored like their underlying types.
+// Pointers and sql.Null are nullable; everything else is NOT NULL. If an omitzero field
+// is zero when a row is created, the column gets its default.
 //
-// All definitions of a table in one open database must agree. Define may have
-// to write, which is an error in the function of a Tx.
+// All definitions of a table in one open database must agree. Define may have to write,
+// which is an error in the function of a Tx.
 func Define[T any](ctx context.Context, db *DB, table string) (*Repository[T], error) {
 	t := reflect.TypeFor[T]()
 	if t.Kind() != reflect.Struct {
@@ -52,9 +50,9 @@ func Define[T any](ctx context.Context, db *DB, table string) (*Repository[T], e
 	return &Repository[T]{at: db.conn(), table: tab, codec: structCodec[T]{plan}}, nil
 }
 
-// Define makes a repository of Records on a table, and brings the table up to
-// date as the function [Define] does. Besides the columns of s it has id,
-// createdAt and updatedAt.
+// Define returns a repository of Records on a table, and updates the table as the
+// function [Define] does. In addition to the columns of s, the table has id, createdAt
+// and updatedAt.
 func (db *DB) Define(ctx context.Context, table string, s Schema) (*Repository[Record], error) {
 	tab, err := db.define(ctx, table, s.columns())
 	if err != nil {

@@ -26,54 +26,55 @@ var (
 	ErrNotFound error = notFoundError{}
 	// ErrClosed: the database has been closed.
 	ErrClosed = errors.New("driftdb: the database is closed")
-	// ErrReadOnly: a write where only reading is possible.
+	// ErrReadOnly: a write where only reads are possible.
 	ErrReadOnly = errors.New("driftdb: this connection only reads; write through Exec, Tx or a repository")
-	// ErrEmptyWhere: an Update or Delete of every row has to be asked for with [All].
+	// ErrEmptyWhere: an Update or Delete got an empty Where. To change every row, use
+	// [All].
 	ErrEmptyWhere = errors.New("driftdb: the Where is empty; use driftdb.All to mean every row")
-	// ErrLocked: another process, or another Open in this one, has the file; or
-	// another node writes the database, and RefuseTakeover is set.
+	// ErrLocked: another process, or another Open in this one, has the file open; or
+	// another node writes to the database, and RefuseTakeover is set.
 	ErrLocked = errors.New("driftdb: the database is open elsewhere")
-	// ErrNoBackup: the bucket has nothing under the name, or nothing any more, or not
-	// the point in time, or the branch, that was asked for.
+	// ErrNoBackup: the bucket has no backup under this name, or not the branch or the
+	// point in time that was asked for, or no longer has it.
 	ErrNoBackup = errors.New("driftdb: no backup found")
 	// ErrCorrupt: a file or a bucket is damaged.
 	ErrCorrupt = errors.New("driftdb: data is damaged")
-	// ErrRolledBack: a backup shows less than it has shown before: see RestoreOptions.Seen.
+	// ErrRolledBack: a backup has less than it had before: see RestoreOptions.Seen.
 	ErrRolledBack = errors.New("driftdb: the backup has gone back")
-	// ErrNoStore: there is no store, so there is nothing to sync with, and no backup.
+	// ErrNoStore: no store is configured, so there is no sync and no backup.
 	ErrNoStore = errors.New("driftdb: there is no store; set S3 or Store in the configuration")
 	// ErrKey: an encryption key is wrong or missing.
 	ErrKey = errors.New("driftdb: wrong or missing encryption key")
 	// ErrVersion: a newer version of DriftDB wrote this.
 	ErrVersion = errors.New("driftdb: written by a newer version of DriftDB")
-	// ErrFenced: another writer has taken over the database's name. What this
-	// one had not sent yet is in its file; [Resolve] brings it into the history.
+	// ErrFenced: another writer has taken over the database's name. What this writer had
+	// not sent is still in its file; [Resolve] merges it into the history.
 	ErrFenced = errors.New("driftdb: another writer has taken over")
-	// ErrFileReplaced: while the database was open, its file or one that SQLite
-	// keeps beside it was replaced, moved or deleted. Writes are refused, because
-	// nobody would find them again.
+	// ErrFileReplaced: while the database was open, its file, or one that SQLite keeps
+	// beside it, was replaced, moved or deleted. Writes are refused, because they would
+	// be lost.
 	ErrFileReplaced = errors.New("driftdb: the database file is not the one that was opened")
-	// ErrDiverged: the file does not continue the history that the bucket has.
-	// [Resolve] brings the two together.
+	// ErrDiverged: the file does not continue the history in the bucket. [Resolve] merges
+	// the two.
 	ErrDiverged = errors.New("driftdb: the file and the bucket have diverged")
-	// ErrUnsent: Close or Shutdown could not send all that was committed. It is in the
-	// file, and sent after the next Open.
+	// ErrUnsent: Close or Shutdown could not send everything that was committed. The rest
+	// is in the file, and is sent after the next Open.
 	ErrUnsent = errors.New("driftdb: not all changes are in the bucket yet")
-	// ErrConflict: changes of the file and of the bucket do not go together, and nobody
-	// has chosen a side. Nothing was changed. See [Resolve].
+	// ErrConflict: changes in the file and in the bucket conflict, and no side was
+	// chosen. Nothing was changed. See [Resolve].
 	ErrConflict = errors.New("driftdb: there are conflicts")
 )
 
-// Error is SQLite's own error, whichever way the statement went: a repository, Exec, Select,
-// Tx, ReadTx, SQL, IntegrityCheck. Get it with [errors.As]:
+// Error is SQLite's own error, whichever call returned it: a repository, Exec, Select,
+// Tx, ReadTx, SQL or IntegrityCheck. Get it with [errors.As]:
 //
 //	var e *driftdb.Error
 //	if errors.As(err, &e) && e.Code == 5 { // SQLITE_BUSY
 //
-// Code is SQLite's result code, and ExtendedCode the same with more detail: 19 and 2067 for a
-// UNIQUE; see https://sqlite.org/rescode.html. Message is what SQLite says, and names what
-// it is about. Errors of SQL have the driver's own error inside, a *sqlite.Error of
-// modernc.org/sqlite.
+// Code is SQLite's result code, and ExtendedCode its more detailed form: 19 and 2067 for
+// a UNIQUE constraint; see https://sqlite.org/rescode.html. Message is SQLite's own text,
+// and names what it is about. Errors from SQL also wrap the driver's error, a
+// *sqlite.Error of modernc.org/sqlite.
 type Error = sqlite.Error
 
 type notFoundError struct{}

@@ -8,17 +8,16 @@ import (
 	"github.com/driftdb/driftdb-go/internal/seal"
 )
 
-// KeyVariable is the environment variable that [KeysFromEnv] and the command driftdb
-// read encryption keys from.
+// KeyVariable is the environment variable from which [KeysFromEnv] and the driftdb
+// command read encryption keys.
 const KeyVariable = "DRIFTDB_KEY"
 
 // KeysFromEnv returns the keys in the environment variable DRIFTDB_KEY, for
-// Config.EncryptionKeys: 64 hex digits each, separated by commas, with spaces around
-// them or not. The first one encrypts, all of them decrypt.
+// Config.EncryptionKeys: 64 hex digits each, separated by commas, with or without spaces
+// around them. The first encrypts, all decrypt.
 //
-// Without a key, or with one that is none, it is ErrKey, so that no database goes to
-// its bucket unencrypted because a variable was not set. The error does not have the
-// key in it.
+// If there is no key, or one is invalid, the error is ErrKey. So a missing variable never
+// causes a database to be uploaded unencrypted. The error does not contain the key.
 func KeysFromEnv() ([]string, error) {
 	keys := strings.Split(os.Getenv(KeyVariable), ",")
 	for i := range keys {

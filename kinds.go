@@ -9,15 +9,15 @@ const (
 	OperationUpdate  Operation = "update"  // of a row
 	OperationDelete  Operation = "delete"  // of a row
 	OperationSchema  Operation = "schema"  // a statement that changes the schema
-	OperationBarrier Operation = "barrier" // a change that the log cannot say: from here a snapshot goes on
+	OperationBarrier Operation = "barrier" // a change that the log cannot describe: a snapshot continues from here
 )
 
 // Stage is what a restore is doing.
 type Stage string
 
-// The stages, in their order.
+// The stages, in order.
 const (
-	StageSnapshot Stage = "snapshot" // it fetches the snapshot: Done and Total are bytes
-	StageReplay   Stage = "replay"   // it replays the log: they are sequence numbers
-	StageCheck    Stage = "check"    // it checks the result: they are rows
+	StageSnapshot Stage = "snapshot" // downloading the snapshot: Done and Total are bytes
+	StageReplay   Stage = "replay"   // replaying the log: Done and Total are sequence numbers
+	StageCheck    Stage = "check"    // checking the result: Done and Total are rows
 )

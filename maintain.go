@@ -13,14 +13,13 @@ type GarbageObject struct {
 	Why  string
 }
 
-// Garbage lists the objects of the backup that the next collection would delete
-// if it were now: what only points in time need that are more than retention
-// ago (0: 30 days; negative: nothing), and snapshots that no manifest names.
-// It changes nothing: collecting is the writer's affair, who does it about once a
-// day while it syncs.
+// Garbage lists the objects of the backup that a collection would delete if it ran now:
+// those that only points in time older than retention need (0: 30 days; negative:
+// nothing), and snapshots that no manifest names. It changes nothing: the writer collects
+// garbage, about once a day while it syncs.
 //
-// A collection goes by the store's clock. What that says now, only a writer is told;
-// so this goes by when the manifest was stored and by this machine's clock, whichever
+// A collection measures age by the store's clock, which only a writer gets to see.
+// Garbage uses this machine's clock or the time when the manifest was stored, whichever
 // is later.
 func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]GarbageObject, error) {
 	if b.bucket == nil {
@@ -37,15 +36,14 @@ func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]Garbag
 	return out, nil
 }
 
-// CollectGarbage deletes from the bucket what nothing needs any more, as it
-// also happens about once a day while the database syncs, and returns how much
-// that was. What a collection finds to be too old is deleted by the next one, a
-// day later at the earliest: until then somebody may still be reading it. It
-// flushes first, and uses the network. Where Flush is an error, so is
-// CollectGarbage.
+// CollectGarbage deletes objects that nothing needs any more from the bucket, and returns
+// how many and how large they were. This also happens about once a day while the database
+// syncs. What one collection finds too old, the next one deletes, at least a day later:
+// until then somebody may still be reading it. CollectGarbage flushes first, and uses the
+// network. Where Flush would wait for itself, CollectGarbage returns an error too.
 //
-// How old something is, the store's clock says. In case that is wrong, a collection
-// gives up no more than a quarter of Config.Retention, or a day, at a time.
+// Age is measured by the store's clock. In case that is wrong, a collection gives up no
+// more than a quarter of Config.Retention, or a day, at a time.
 func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err error) {
 	if err := db.syncable("CollectGarbage"); err != nil {
 		return 0, 0, err

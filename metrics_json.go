@@ -22,7 +22,7 @@ func jsonName(f reflect.StructField) string {
 	return name
 }
 
-// MarshalJSON implements [json.Marshaler]; Metrics says what comes out.
+// MarshalJSON implements [json.Marshaler]; [Metrics] describes the format.
 func (m Metrics) MarshalJSON() ([]byte, error) {
 	fields := map[string]any{}
 	for f, v := range reflect.ValueOf(m).Fields() {
@@ -43,8 +43,8 @@ func (m Metrics) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. An error has the text that it had, and
-// is none of the errors of this package.
+// UnmarshalJSON implements [json.Unmarshaler]. An error keeps its text, but matches none
+// of this package's errors.
 func (m *Metrics) UnmarshalJSON(b []byte) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(b, &fields); err != nil {

@@ -13,18 +13,18 @@ import (
 // memory is the Path of a database that is not kept.
 const memory = ":memory:"
 
-// Open opens a database, and makes it if it is missing; see [Config]. A SQLite
-// file that DriftDB has never seen is adopted: the bucket gets a snapshot of it first.
-// If it has free pages, it is read through before, and refused if it is damaged
+// Open opens a database, and creates it if it is missing; see [Config]. It adopts a
+// SQLite file that DriftDB has never seen: the bucket first gets a snapshot of it. If
+// such a file has free pages, Open reads all of it first, and refuses it if it is damaged
 // (ErrCorrupt).
 //
-// Open touches the disk. It asks the bucket when it has to restore, and, unless
-// syncing is manual, whether the file is up to date with it. One that is behind and
-// has nothing of its own is brought up to date, also behind a writer that is alive.
-// Open waits 0.6 s for the bucket to begin to answer, 3 s if it has never seen the
-// file, and not at all if the bucket did not answer in the last minutes; the comparison
-// is then made in the background. An Open that fails
-// leaves the file as it was, and makes none. ctx bounds Open only.
+// Open uses the disk. It asks the bucket when it has to restore and, unless ManualSync is
+// set, whether the file is up to date. A file that is behind and has no changes of its
+// own is updated, even while another writer is active. Open waits 0.6 s for the bucket to
+// start answering, 3 s if DriftDB has never seen the file, and not at all if the bucket
+// has not answered in the last few minutes; the comparison then runs in the background.
+// If Open fails, it leaves the file as it was, and creates none. ctx limits only Open
+// itself.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {

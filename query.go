@@ -2,19 +2,19 @@ package driftdb
 
 import "github.com/driftdb/driftdb-go/internal/schema"
 
-// Query says which rows to find, in which order. The zero value is all rows.
+// Query says which rows to find, and in which order. The zero value finds all rows.
 //
-// Without OrderBy the order is not promised, nor is it among rows that OrderBy
-// holds for equal: end with Asc("id"), which is the order of creation, where
-// it matters. NULL comes before everything else.
+// Without OrderBy, the order is undefined, and so is the order of rows that are equal in
+// all columns of OrderBy: where it matters, end with Asc("id"), which is the order of
+// creation. NULL is smaller than everything else.
 type Query struct {
 	Where   Where
 	OrderBy []Order
-	Limit   int // at most so many rows; 0 is no limit
-	Offset  int // skip so many rows first
+	Limit   int // return at most this many rows; 0: no limit
+	Offset  int // skip this many rows first
 }
 
-// Order is one key of an order, made by [Asc] or [Desc].
+// Order is one column to order by, made by [Asc] or [Desc].
 type Order struct {
 	column string
 	desc   bool
@@ -23,12 +23,12 @@ type Order struct {
 // Asc orders by a column, smallest first.
 func Asc(column string) Order { return Order{column, false} }
 
-// Desc orders by a column, greatest first.
+// Desc orders by a column, largest first.
 func Desc(column string) Order { return Order{column, true} }
 
-// Set names columns and their new values; nil is NULL. Columns that it does
-// not name keep theirs. It cannot set id and createdAt; updatedAt is set to
-// now unless it is given.
+// Set maps columns to their new values; nil is NULL. Other columns keep their values. Set
+// cannot change id and createdAt; updatedAt is set to the current time unless it is
+// given.
 type Set map[string]any
 
 // statement is the query on a table.

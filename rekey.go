@@ -11,43 +11,45 @@ import (
 // RekeyResult counts the objects of a backup that are encrypted with its first key.
 type RekeyResult struct {
 	Objects int   // batches, snapshots, and manifests of branches
-	Changed int   // of those, encrypted anew by this call
-	Bytes   int64 // of the changed ones
+	Changed int   // of those, re-encrypted by this call
+	Bytes   int64 // of the re-encrypted ones
 
-	// Left names objects that are as they were, under an older key or none. Either
-	// nothing in the backup needs them, or they are not what the manifest leads to, and
-	// the error says so.
+	// Left names objects that were left as they are, encrypted with an older key or not
+	// at all. Either nothing in the backup needs them, or they are not what the manifest
+	// says, and the error reports it.
 	Left []string
 }
 
-// Rekey encrypts what older keys of BackupConfig.EncryptionKeys have encrypted anew with
-// the first one, after which the older ones are of no more use. What an older key has
-// encrypted is read twice, and written once. When it is interrupted, another Rekey goes on where it was.
+// Rekey re-encrypts with the first key of BackupConfig.EncryptionKeys what older ones
+// have encrypted. After that, the older keys are no longer needed. Each object under an
+// older key is read twice and written once. If Rekey is interrupted, the next call
+// continues where it stopped.
 //
-// The new key is given to what the manifest leads to and what is proven: batches by the
-// chain, snapshots by their hash, and the manifests of branches. Anything else stays as it
-// is, and is in Left; if it should have been proven, that is ErrCorrupt.
+// Only objects that the manifest leads to and that are verified get the new key: batches
+// by the chain, snapshots by their hash, and the manifests of branches. Everything else
+// is left as it is and listed in Left; if the manifest needs it, that is ErrCorrupt.
 //
-// Give the new key to the writers first, before the old one, and open their
-// databases again; then Rekey does not disturb them. A writer that does not have
-// the new key is fenced when Rekey is done.
+// First give the new key to the writers, before the old one in the list, and reopen their
+// databases; Rekey does not disturb them then. A writer without the new key is fenced
+// when Rekey is done.
 //
 // If somebody else may have the old key, use [Backup.RekeyAfterLeak].
 func (b *Backup) Rekey(ctx context.Context, progress func(RekeyResult)) (RekeyResult, error) {
 	return b.rekey(ctx, false, progress)
 }
 
-// RekeyAfterLeak is Rekey for a key that somebody else may have. Close all databases that
-// write to the backup, and change the credentials of the store, before you call it with a
-// new key in front of the old one; open them with the new key alone when it is done. From
-// then on nothing that is encrypted with the old key counts: it is ErrKey.
+// RekeyAfterLeak is Rekey for a key that somebody else may have. First close all
+// databases that write to the backup, and change the credentials of the store. Then call
+// it with a new key before the old one, and afterwards open the databases with the new
+// key alone. From then on, nothing encrypted with the old key is accepted: it is ErrKey.
 //
-// The manifest is replaced last, and only if nobody has replaced it meanwhile. Otherwise
-// that is an error, and somebody still writes there.
+// The manifest is replaced last, and only if nobody else has replaced it in the meantime.
+// Otherwise RekeyAfterLeak returns an error: somebody is still writing to the backup.
 //
-// It cannot undo what the key was good for until then: everything that the bucket held was
-// readable, and still is in copies, and in versions that the store keeps. And who could
-// write to the bucket could change anything: compare a restore with the database itself.
+// It cannot undo what happened before. Whoever had the key could read everything in the
+// bucket, and still can in copies and in versions that the store keeps. Whoever could
+// also write to the bucket could change anything: compare a restore with the database
+// itself.
 func (b *Backup) RekeyAfterLeak(ctx context.Context, progress func(RekeyResult)) (RekeyResult, error) {
 	return b.rekey(ctx, true, progress)
 }

@@ -7,65 +7,65 @@ import (
 	"github.com/driftdb/driftdb-go/internal/repair"
 )
 
-// RepairOptions say how [Repair] goes about it.
+// RepairOptions say how to [Repair] a backup.
 type RepairOptions struct {
-	// File is the database's own file, if there is one. Nobody need have it open, and
-	// nothing in it changes. It tells the id of the database, and where snapshots belong of
-	// which the bucket has no more changes.
+	// File is the database's own file, if there is one. It may be open or not, and is not
+	// changed. It supplies the database's ID, and the places in the history of snapshots
+	// whose changes are no longer in the bucket.
 	File string
 
-	// DatabaseID is the id of the database, where neither the bucket nor a file tells it.
+	// DatabaseID is the database's ID. Set it if neither the bucket nor a file supplies
+	// it.
 	DatabaseID string
 
-	Force  bool // replace a manifest that is there and damaged, and leave out what no key opens
-	DryRun bool // say what would be done, and store nothing
+	Force  bool // replace a damaged manifest, and leave out objects that no key decrypts
+	DryRun bool // report what would be done, and store nothing
 }
 
-// RepairResult is what a repair could prove of a backup, and what not.
+// RepairResult is what a repair could and could not verify of a backup.
 type RepairResult struct {
 	DatabaseID string
-	NodeID     string // that the new manifest has as its writer
+	NodeID     string // of the writer, in the new manifest
 	Epoch      int64
 
-	// Was is what was in the manifest's place. It is empty if nothing was.
+	// Was describes the damaged manifest. It is empty if there was none.
 	Was string
 
-	// From and Sequence are the first and the last change of the history; the chain of
-	// hashes proves all between them.
+	// From is the first change of the history; the chain of hashes proves every change
+	// from it to Restored.Sequence, the last one.
 	From      int64
-	Snapshots []SnapshotInfo // each restored, and compared with the changes around it
+	Snapshots []SnapshotInfo // each was restored, and compared with the changes around it
 	Restored  RestoreResult  // the latest point, which was restored and checked
 
-	// Left is what is no part of the history, by key. Objects that are branches stay what
-	// they are. A snapshot in it is deleted by a later collection of garbage, as it would
-	// be without a repair.
+	// Left lists the objects that are not part of the history, by key. Objects that are
+	// branches stay branches. A later garbage collection deletes the snapshots among
+	// them, as it would without a repair.
 	Left []LeftObject
 }
 
-// LeftObject is an object of which a repair could not prove that it is part of the history.
+// LeftObject is an object that a repair could not prove to be part of the history.
 type LeftObject struct {
 	Key string
 	Why error
 }
 
-// Repair makes the manifest of a backup anew, from the objects that are left, when it is
-// gone or damaged. It proves what it says: every batch by its hashes and the chain, each
+// Repair rebuilds a missing or damaged manifest of a backup from the remaining objects.
+// It verifies everything that it writes: every batch by its hashes and the chain, each
 // snapshot by its digests and a restore that begins with it, and the latest point by a
-// restore, as [Backup.Verify] does. It never guesses: where something is missing, the history
-// ends before that, or begins with a snapshot behind it; where writers have parted, the
-// latest one has the history, and what the others stored are branches.
+// restore, as [Backup.Verify] does. It never guesses: where something is missing, the
+// history ends before the gap, or begins with a snapshot after it. If several writers
+// diverged, the history is the latest one's, and what the others stored are branches.
 //
-// The new manifest has an epoch beyond all that were used. A writer that is still at work
-// is told ([ErrFenced], or it goes on when it is opened again). A file that has
-// changes which the history has not is ErrDiverged when it is opened.
+// The new manifest has an epoch higher than any used before. A writer that is still
+// active notices: it fails with [ErrFenced], or continues once it is opened again. A file
+// with changes that the history lacks is ErrDiverged when it is opened.
 //
-// A manifest that is whole is an error, and so is a damaged one without Force: ErrCorrupt,
-// whose text says what the manifest was. An object that none of the keys opens, or that a
-// newer version has stored, is ErrKey or ErrVersion; with Force it is left out. It uses the
-// network: it reads every batch up to five times and every snapshot two or three times, and
-// needs the disk space of a restore in the system's folder for temporary files.
-// Errors: ErrNoBackup where nothing is left, ErrCorrupt where nothing can be proven,
-// ErrKey.
+// An intact manifest is an error. A damaged one is ErrCorrupt, whose text describes it,
+// unless Force or DryRun is set. An object that no key decrypts, or that a newer version
+// stored, is ErrKey or ErrVersion; with Force it is left out. Repair uses the network: it
+// reads every batch up to five times and every snapshot two or three times. It needs the
+// disk space of a restore in the system's folder for temporary files. Errors: ErrNoBackup
+// if nothing is left, ErrCorrupt if nothing can be verified, ErrKey.
 func Repair(ctx context.Context, cfg BackupConfig, o RepairOptions) (RepairResult, error) {
 	res, err := runRepair(ctx, cfg, o)
 	if err != nil {

@@ -12,24 +12,23 @@ import (
 	"github.com/google/uuid"
 )
 
-// Repository reads and writes the rows of one table as values of type T, a
-// struct (see [Define]) or [Record] (see [DB.Define]). It never touches the
-// network.
+// Repository reads and writes the rows of one table as values of type T, which is a
+// struct (see [Define]) or [Record] (see [DB.Define]). It never uses the network.
 //
-// It is safe for concurrent use. Reads run on connections of their own and
-// never wait for a writer; writes queue for the one writer. Every method that
-// writes does all or nothing.
+// It is safe for concurrent use. Reads have connections of their own and never wait for a
+// writer; writes queue for the one writer. Every method that writes does everything or
+// nothing.
 //
-// A row that breaks a constraint is a [*ConstraintError], a misuse of the
-// schema a [*SchemaError].
+// A row that violates a constraint is a [*ConstraintError]; a definition or value that
+// does not fit the table is a [*SchemaError].
 type Repository[T any] struct {
 	at    conn
 	table *schema.Table
 	codec codec[T]
 }
 
-// In returns the same repository in a transaction: what it does is part of it,
-// and it sees what the transaction did. It is good for as long as tx is.
+// In returns the same repository in a transaction: it sees what the transaction did, and
+// what it does becomes part of it. It is valid as long as tx is.
 func (r *Repository[T]) In(tx *Tx) *Repository[T] {
 	return &Repository[T]{at: tx.conn(), table: r.table, codec: r.codec}
 }
@@ -43,8 +42,8 @@ func (r *Repository[T]) FindByID(ctx context.Context, id string) (T, error) {
 	return v, r.fail(err)
 }
 
-// FindOne returns a row that matches, or [ErrNotFound]. Where several do, it
-// is not promised which one.
+// FindOne returns a row that matches, or [ErrNotFound]. If several match, it returns any
+// one of them.
 func (r *Repository[T]) FindOne(ctx context.Context, w Where) (T, error) {
 	var none T
 	s, err := Query{Where: w, Limit: 1}.statement(r.table)
@@ -58,8 +57,7 @@ func (r *Repository[T]) FindOne(ctx context.Context, w Where) (T, error) {
 	return v, r.fail(err)
 }
 
-// Find returns the rows that q asks for. The slice is empty, not nil, when
-// there are none.
+// Find returns the rows that q selects. If there are none, the slice is empty, not nil.
 func (r *Repository[T]) Find(ctx context.Context, q Query) ([]T, error) {
 	s, err := q.statement(r.table)
 	if err != nil {
@@ -80,18 +78,17 @@ func (r *Repository[T]) Find(ctx context.Context, q Query) ([]T, error) {
 	return rows, nil
 }
 
-// Filter returns the rows that match: Find without order and limit.
+// Filter returns the rows that match: it is Find without an order and a limit.
 func (r *Repository[T]) Filter(ctx context.Context, w Where) ([]T, error) {
 	return r.Find(ctx, Query{Where: w})
 }
 
-// Each returns the rows that q asks for one by one, without holding them in
-// memory. An error is the last thing that it yields, with a zero T.
+// Each yields the rows that q selects one by one, without holding them in memory. If
+// there is an error, it is the last thing yielded, with a zero T.
 //
-// The loop reads one state of the database, however long it takes, and may
-// write to it; inside a transaction it is not promised whether it sees rows
-// that it writes. Breaking off ends the read. [DB.Close] does not wait for it:
-// the next row is then [ErrClosed].
+// The loop reads one state of the database, however long it takes, and may write to it;
+// inside a transaction, it may or may not see rows that it writes. Leaving the loop ends
+// the read. [DB.Close] does not wait for the loop: the next row is then [ErrClosed].
 func (r *Repository[T]) Each(ctx context.Context, q Query) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var v, none T
@@ -122,8 +119,8 @@ func (r *Repository[T]) Each(ctx context.Context, q Query) iter.Seq2[T, error] {
 	}
 }
 
-// Count returns the number of rows that match, or of all rows. Of several w,
-// all must hold.
+// Count returns the number of rows that match or, without w, of all rows. If there are
+// several w, all must match.
 func (r *Repository[T]) Count(ctx context.Context, w ...Where) (int64, error) {
 	var terms []schema.Term
 	for _, one := range w {

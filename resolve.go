@@ -13,7 +13,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Side is whose version of a row [Resolve] takes.
+// Side says whose version of a row [Resolve] takes.
 type Side string
 
 // The sides of a divergence.
@@ -22,122 +22,124 @@ const (
 	Theirs Side = "theirs" // the bucket's
 )
 
-// ConflictKind says why a change of the file's does not go together with one of the
-// bucket's.
+// ConflictKind says why a change in the file and one in the bucket conflict.
 type ConflictKind string
 
 // The kinds of conflicts.
 const (
-	// RowConflict: both have changed the row, to different values; or one has changed
-	// it, and the other has deleted it.
+	// RowConflict: both changed the row, to different values, or one changed it and the
+	// other deleted it.
 	RowConflict ConflictKind = "row"
-	// KeyConflict: both have made a row with this key, with different values.
+	// KeyConflict: both created a row with this key, with different values.
 	KeyConflict ConflictKind = "key"
 	// UniqueConflict: the row Other has a value that only one row may have.
 	UniqueConflict ConflictKind = "unique"
 	// ParentConflict: one side has a row that refers to the row Other, which the other
-	// side has deleted.
+	// side deleted.
 	ParentConflict ConflictKind = "foreign key"
-	// SchemaConflict: one side has changed a definition, and the other has changed it
-	// otherwise, or the table's rows. Key names it, and Base, Ours and Theirs have it
-	// as "sql". So is a virtual table whose contents both have changed.
+	// SchemaConflict: one side changed a definition, and the other changed it
+	// differently, or changed the table's rows. Key names the definition, and Base, Ours
+	// and Theirs have it as "sql". A virtual table whose contents both changed is a
+	// SchemaConflict too.
 	SchemaConflict ConflictKind = "schema"
 )
 
-// Conflict is a row, or a definition, that the file and the bucket have different
-// versions of, of which the new file can have only one.
+// Conflict is a row or a definition that differs between the file and the bucket; the new
+// file can have only one of the versions.
 type Conflict struct {
 	Kind ConflictKind
 	ConflictRow
-	Other  *ConflictRow // UniqueConflict, ParentConflict: what the row is in conflict with
-	Choice Side         // that was made; "": none
+	Other  *ConflictRow // UniqueConflict, ParentConflict: the row that it conflicts with
+	Choice Side         // that was chosen; "": none
 }
 
-// ConflictRow is the versions of a row: as it was when file and bucket parted, as the
-// file has it, and as the bucket has it; nil where there is no such row.
+// ConflictRow holds the versions of a row: as it was when file and bucket diverged, in
+// the file, and in the bucket. A version is nil if the row does not exist there.
 type ConflictRow struct {
 	Table              string
 	Key                map[string]any
 	Base, Ours, Theirs map[string]any
 }
 
-// ResolveConfig says which file and which bucket to bring together, and who is right.
+// ResolveConfig says which file and which bucket to merge, and which side wins a
+// conflict.
 type ResolveConfig struct {
 	Name string // of the database in the bucket
 	Path string // of the file that diverged from it
 
-	S3             *S3Config      // where the bucket is: either this
+	S3             *S3Config      // where the bucket is: set this
 	Store          objstore.Store // or this
 	EncryptionKeys []string       // as in Config
 
-	// Prefer is the side that is right where there is a conflict, and Tables that for
-	// single tables, by their names. Without a side for each conflict Resolve changes
-	// nothing, and returns ErrConflict.
+	// Prefer is the side that wins conflicts. Tables overrides it for single tables, by
+	// name. If a conflict has no side, Resolve changes nothing and returns ErrConflict.
 	Prefer Side
 	Tables map[string]Side
 
-	DryRun bool // only find out what there is to do
+	DryRun bool // only find out what would be done
 
-	// OnConnect is as in Config: what the schema needs to be read and written.
+	// OnConnect is as in Config: what is needed to read and write the schema.
 	OnConnect  func(ctx context.Context, r *Registrar) error
-	OnProgress func(Progress) // of the two restores that it takes
+	OnProgress func(Progress) // of the two restores that Resolve makes
 }
 
 // ResolveResult describes a divergence, and what was done about it.
 type ResolveResult struct {
-	// Diverged says that neither of the two has all of the other's. If it is false,
-	// nothing is to be resolved: Open brings the file up to date, or sends what it has.
+	// Diverged says that each side has changes that the other lacks. If it is false,
+	// there is nothing to resolve: Open brings the file up to date, or sends what it has.
 	Diverged bool
 
 	Common int64 // the last change that both have
 	Latest int64 // the bucket's last change
 
-	// Ours and Theirs are what the file and the bucket have of their own: for each row
-	// one change, from what it was when they parted to what it is now, with the whole
-	// row in Before and After. A changed definition is a Change with the operation
-	// schema, and the definition as SQL; empty if there is none any more.
+	// Ours and Theirs are what only the file and only the bucket have: one change for
+	// each row, from what it was when they diverged to what it is now, with the whole row
+	// in Before and After. A changed definition is a Change with the operation schema and
+	// the definition as SQL, which is empty if the definition no longer exists.
 	Ours, Theirs []Change
 
 	Conflicts []Conflict
 
-	Resolved bool   // the file has been replaced by one that continues the bucket's history
-	Applied  int    // how many of the file's rows and definitions that took over, or would
+	Resolved bool   // the file was replaced by one that continues the bucket's history
+	Applied  int    // how many of the file's rows and definitions the new file took over, or would
 	Sequence int64  // the new file's last change
-	Branch   string // what the bucket keeps the old file's contents as: RestoreOptions.Branch
+	Branch   string // the branch in which the bucket keeps the old file's contents: RestoreOptions.Branch
 	Duration time.Duration
 }
 
-// Resolve is the way out of ErrDiverged, and out of ErrFenced, that keeps both sides. It
-// replaces the file by one that has the bucket's history and, on top of that, the file's
-// own changes, as new changes, which the next Open sends like any others.
+// Resolve settles ErrDiverged and ErrFenced without losing either side. It replaces the
+// file with one that has the bucket's history and, on top of it, the file's own changes
+// as new changes, which the next Open sends like any others.
 //
-// What either side has changed is found by comparing three states: the last one that
-// both had, the file's, and the bucket's. Of a row that one side has changed, the new
-// file has that side's version; of one that both have changed alike, that. Any other row
-// that both have changed is a conflict, also where they have changed different columns:
-// a row is what a program checks as a whole, and of one that neither side has ever seen
-// nobody knows whether it is right. So is what the two together would violate: a UNIQUE,
-// a foreign key. Rows are told apart by their primary key. Without one, rows that the
-// file has inserted are new rows, whatever their rowids. A row whose key was changed is
-// one that was deleted, and another one. Definitions are merged like rows. A table whose
-// definition one side has changed and whose definition or rows the other has changed is
-// a conflict as a whole.
+// Resolve compares three states to find what each side changed: the last one that both
+// had, the file's, and the bucket's. If one side changed a row, the new file has that
+// side's version; if both changed it in the same way, it has that version. Any other row
+// that both changed is a conflict, even if they changed different columns: programs check
+// a row as a whole, and nobody knows whether a mixture that neither side has ever seen is
+// valid. Changes that together would violate a UNIQUE constraint or a foreign key are
+// conflicts too. Rows are identified by their primary key. Without one, rows that the
+// file inserted are new rows, whatever their rowids. A row whose key was changed counts
+// as one deleted row and one new row. Definitions are merged like rows. If one side
+// changed a table's definition, and the other its definition or rows, the whole table is
+// a conflict.
 //
-// A conflict that Prefer or Tables choose a side for has that side's versions of all the
-// rows that it names. For a unique or a foreign key the table of the Conflict decides.
+// If Prefer or Tables choose a side for a conflict, that side's versions of all the rows
+// in the conflict win. For a unique or foreign-key conflict, the Conflict's Table
+// decides.
 //
-// Nothing is lost: before the file is replaced, the bucket gets its contents as a
-// branch (Backup.Info lists it, RestoreOptions.Branch restores it), which is kept for
-// Config.Retention like anything else. Whenever Resolve ends, be it by a crash, the file
-// is the old one or the new one, and it can be called again. It writes nothing into the
-// old file, and takes no epoch: if somebody else sends changes before the new file's
-// next Open has, file and bucket have diverged again, and Resolve is to be called again.
+// Nothing is lost: before the file is replaced, the bucket gets its contents as a branch
+// (Backup.Info lists it, RestoreOptions.Branch restores it), which is kept for
+// Config.Retention like everything else. However Resolve ends, even in a crash, the file
+// is either the old or the new one, and you can call Resolve again. It writes nothing to
+// the old file, and takes no epoch: if somebody else sends changes before the next Open
+// of the new file has sent its own, the two have diverged again, and you have to call
+// Resolve again.
 //
-// No program may have the file open (ErrLocked). It uses the network, and as much disk
-// as the database has, up to four times; and memory for the changes that it lists.
-// Errors: ErrConflict; ErrNoBackup when the bucket has nothing, or cannot be restored to
-// the point in common any more; ErrDiverged when it has another database; and those of
-// [Restore]. With ErrConflict the result says what the conflicts are.
+// No program may have the file open (ErrLocked). Resolve uses the network, up to four
+// times as much disk space as the database takes, and memory for the changes that it
+// lists. Errors: ErrConflict; ErrNoBackup if the bucket has nothing, or can no longer be
+// restored to the last state that both had; ErrDiverged if it has another database; and
+// those of [Restore]. With ErrConflict, the result lists the conflicts.
 func Resolve(ctx context.Context, cfg ResolveConfig) (ResolveResult, error) {
 	began := time.Now()
 	res, err := cfg.resolve(ctx)

@@ -14,21 +14,21 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// RestoreConfig says what to restore, and to where: a [BackupConfig] and
-// [RestoreOptions] in one.
+// RestoreConfig says what to restore, and where to: a [BackupConfig] and [RestoreOptions]
+// in one.
 type RestoreConfig struct {
 	Name string // of the database in the bucket
-	Path string // of the file to make
+	Path string // of the file to create
 
-	S3             *S3Config      // where the backup is: either this
+	S3             *S3Config      // where the backup is: set this
 	Store          objstore.Store // or this
 	EncryptionKeys []string       // as in Config
 
 	At       time.Time // see Point.Time
 	Sequence int64     // see Point.Sequence
 
-	// Branch, Seen, Overwrite and OnProgress are as in RestoreOptions, and OnConnect
-	// as in BackupConfig.
+	// Branch, Seen, Overwrite and OnProgress are as in RestoreOptions, and OnConnect as
+	// in BackupConfig.
 	Branch     string
 	Seen       Confirmation
 	OnConnect  func(ctx context.Context, r *Registrar) error
@@ -47,19 +47,19 @@ func (cfg RestoreConfig) options() RestoreOptions {
 	}
 }
 
-// Point is a point in the history of a database: one of the two, or, as the zero value,
-// the latest.
+// Point is a point in the history of a database. Set one of the two fields; the zero
+// value is the latest point.
 type Point struct {
-	// Sequence is the state after this change, or, if a transaction ends later, after the
-	// last one that does not. The end of a transaction names a point exactly.
+	// Sequence selects the state after this change or, if its transaction ends later, the
+	// state before that transaction. The end of a transaction names a point exactly.
 	Sequence int64
 
-	// Time is the state at this time: everything up to the last transaction whose
-	// own time, by the clock of the machine that committed it, is not later.
+	// Time selects the state at this time: everything up to the last transaction whose
+	// time, by the clock of the machine that committed it, is not later.
 	//
-	// While the clock is right that is what there was then. A transaction that was
-	// stamped ahead is in it as soon as a later one has a time that is not later,
-	// and when a clock was set back, the state after that counts.
+	// If the clock was right, that is exactly what there was at that time. A transaction
+	// stamped too far ahead is included if one after it has a time that is not later; and
+	// if a clock was set back, the state after that counts.
 	Time time.Time
 }
 
@@ -75,27 +75,27 @@ func (p Point) target() (restore.Target, error) {
 	return restore.Target{Time: p.Time.UnixMilli()}, nil
 }
 
-// RestoreOptions say what to restore of a backup.
+// RestoreOptions say what to restore from a backup.
 type RestoreOptions struct {
 	At     Point  // zero: the latest
 	Branch string // restore this branch of the history: a BranchInfo.ID
 
-	// Seen is what the backup is known to have confirmed, such as the
-	// RestoreResult.Confirmed of an earlier Verify: a backup that does not have it any
-	// more is ErrRolledBack. Zero: nothing is known. Nothing else protects a machine
-	// without the database from an older state of the bucket.
+	// Seen is what the backup is known to have confirmed, such as RestoreResult.Confirmed
+	// of an earlier Verify. A backup that no longer has it is ErrRolledBack. Zero: nothing
+	// is known. If this machine does not have the database, only Seen protects it from an
+	// older state of the bucket.
 	Seen Confirmation
 
-	Overwrite  bool // an existing file is refused otherwise. Verify does not look at it
+	Overwrite  bool // replace an existing file, which is an error otherwise. Verify ignores it
 	OnProgress func(Progress)
 }
 
-// Confirmation is a place in the history of a backup that its manifest confirms. The
-// zero value is before everything.
+// Confirmation is a place in the history of a backup that its manifest confirms. The zero
+// value is before everything.
 type Confirmation struct {
-	Epoch    int64  // of the session that has confirmed it
+	Epoch    int64  // of the session that confirmed it
 	Sequence int64  // of the last change
-	Chain    string // the hash of everything up to there, 64 hex digits
+	Chain    string // the hash of everything up to that change, 64 hex digits
 }
 
 func (c Confirmation) remote() (remote.Point, error) {
@@ -109,60 +109,58 @@ func (c Confirmation) remote() (remote.Point, error) {
 	return remote.Point{Position: remote.Position{Sequence: c.Sequence, Chain: chain}, Epoch: c.Epoch}, nil
 }
 
-// Progress is how far a restore has come.
+// Progress is how far a restore has got.
 type Progress struct {
 	Stage       Stage
-	Done, Total int64 // Total is 0 when it is not known
+	Done, Total int64 // Total is 0 if it is not known
 }
 
 // RestoreResult describes what was restored.
 type RestoreResult struct {
 	Sequence int64     // of the last change in it
-	Time     time.Time // of that change, as its machine's clock showed it
+	Time     time.Time // of that change, by the clock of the machine that made it
 	Rows     int64     // in all tables
 	Bytes    int64     // of the file
 	Tables   int       // whose contents were compared with the source's digests
 	Duration time.Duration
 
-	// Confirmed is up to where the manifest confirms the history, whatever part of it
-	// was restored. See RestoreOptions.Seen.
+	// Confirmed is how far the manifest confirms the history, whichever part of it was
+	// restored. See RestoreOptions.Seen.
 	Confirmed Confirmation
 
-	// Damaged names snapshots in the bucket that could not be used. An older one,
-	// or the whole log, led to the same state, but the backup needs a new one:
-	// see DB.Snapshot.
+	// Damaged names snapshots in the bucket that could not be used. An older one, or the
+	// whole log, led to the same state, but the backup needs a new one: see DB.Snapshot.
 	Damaged []string
 
-	// Refused names objects in the bucket that are called like a part of the backup
-	// and cannot be used: a stranger's, or damaged ones. What was confirmed (by a
-	// Flush, Snapshot or Close, and about once a minute) was there without them. If
-	// one stands where unconfirmed changes would follow, the history ends before it.
+	// Refused names objects in the bucket that are named like part of the backup but
+	// cannot be used: they are damaged, or something else wrote them. Confirmed changes
+	// (by a Flush, Snapshot or Close, and about once a minute) were complete without
+	// them. If one stands where unconfirmed changes would follow, the history ends before
+	// it.
 	Refused []string
 
-	// ForeignKeyViolations is how many rows refer to a row that is not there.
-	// The source had them too: SQLite lets them in while foreign_keys is off.
+	// ForeignKeyViolations is how many rows refer to a row that does not exist. The
+	// source had them too: SQLite accepts them while foreign_keys is off.
 	ForeignKeyViolations int64
 
-	// Faults is what SQLite's check finds wrong with the database, and which tables
-	// this program cannot read. The source had the same: what it did not have is
-	// ErrCorrupt.
+	// Faults is what SQLite's check finds wrong with the database, and which tables this
+	// program cannot read. The source had the same faults; any other fault is ErrCorrupt.
 	Faults []string
 }
 
-// Restore writes the database from the backup to a new file at path, and proves it
-// first: the log's chain of hashes, the snapshot's hash, the digests of its tables,
-// which the source has kept, and SQLite's integrity check, which may find nothing
-// wrong that was not wrong with the source. The copy is
-// free: it may be opened under any name, and knows nothing of the bucket.
-// A point between a barrier and the snapshot after it is ErrNoBackup.
+// Restore writes the database from the backup to a new file at path, after verifying it:
+// the log's chain of hashes, the snapshot's hash, the digests of its tables as recorded
+// by the source, and SQLite's integrity check, which may find no fault that the source
+// did not have. The copy is independent: you can open it under any name, and it knows
+// nothing of the bucket. A point between a barrier and the snapshot after it is
+// ErrNoBackup.
 //
-// It uses as much disk as the database has; for a moment twice that, if
-// a batch of the log changes all of it. It ends with an error, and leaves nothing, before it
-// takes the last room of the disk. Until it succeeds
-// nothing is at path, or what was there before. A new file has the mode of any new file,
-// less the umask; one that replaces another has that one's owner, group and mode, and is
-// never open to more users. Errors, beside those of any method: ErrRolledBack, and
-// ErrLocked when the file to overwrite is open.
+// It uses as much disk space as the database takes, and twice that for a moment if one
+// batch of the log changes all of it. Before it would fill the disk, it stops with an
+// error and leaves nothing behind. Until it succeeds, path stays as it was. A new file
+// gets mode 0666 less the umask; a file that replaces another gets that one's owner,
+// group and mode, and is never open to more users. In addition to the errors of every
+// method: ErrRolledBack, and ErrLocked if the file to overwrite is open.
 func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (RestoreResult, error) {
 	if b.bucket == nil {
 		return RestoreResult{}, ErrNoStore
@@ -178,12 +176,12 @@ func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (Re
 	return r, nil
 }
 
-// Verify restores to a temporary file, proves it as Restore does, and deletes
-// it. It touches nothing in the bucket. A damaged snapshot is ErrCorrupt, also where
-// Restore can do without it. What RestoreResult.Refused names is no error: it is not
-// part of the backup. The file is in a folder of this user's alone, in the system's
-// folder for temporary files. One that a process leaves there when it is killed goes
-// with the user's next Verify, or the next ":memory:" database.
+// Verify restores to a temporary file, verifies it as Restore does, and deletes it. It
+// changes nothing in the bucket. A damaged snapshot is ErrCorrupt, even if Restore can do
+// without it. Objects that RestoreResult.Refused names are no error: they are not part of
+// the backup. The file is in a folder that only this user can access, in the system's
+// folder for temporary files. If the process is killed, the file it leaves is deleted by
+// the user's next Verify or next ":memory:" database.
 func (b *Backup) Verify(ctx context.Context, o RestoreOptions) (_ RestoreResult, err error) {
 	work, err := dbfile.NewTemp()
 	if err != nil {
@@ -198,7 +196,7 @@ func (b *Backup) Verify(ctx context.Context, o RestoreOptions) (_ RestoreResult,
 	return res, err
 }
 
-// Restore is [Backup.Restore] of the backup and to the file that cfg names.
+// Restore is [Backup.Restore] of the backup that cfg names, to the file that it names.
 func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	b, err := cfg.backup().open(ctx)
 	if err != nil {
@@ -207,14 +205,13 @@ func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
 	return b.Restore(ctx, cfg.Path, cfg.options())
 }
 
-// VerifyResult describes a backup that was proven.
+// VerifyResult describes a backup that was verified.
 type VerifyResult struct {
 	RestoreResult
 	VerifiedAt time.Time
 }
 
-// Verify is [Backup.Verify] of the backup that cfg names. Path and Overwrite are not
-// looked at.
+// Verify is [Backup.Verify] of the backup that cfg names. It ignores Path and Overwrite.
 func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 	b, err := cfg.backup().open(ctx)
 	if err != nil {
@@ -224,10 +221,10 @@ func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 	return VerifyResult{res, time.Now()}, err
 }
 
-// Detach makes the file at path a free copy, as Restore writes one: it keeps
-// all data, forgets its name, its log and the bucket, and may be opened under
-// any name, where it is adopted. What was not uploaded is not lost, since it is
-// in the file. No program may have the file open (ErrLocked). Detach uses no network.
+// Detach makes the file at path an independent copy, like one that Restore writes. It
+// keeps all data, and forgets its name, its log and the bucket. You can open it under any
+// name, and it is adopted there. Changes that were not uploaded are not lost, since they
+// are in the file. No program may have the file open (ErrLocked). Detach uses no network.
 func Detach(path string) error { return fail(restore.Detach(path)) }
 
 func (b *Backup) restore(ctx context.Context, path string, o RestoreOptions) (_ restore.Result, err error) {

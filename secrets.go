@@ -28,11 +28,11 @@ func (c Config) Format(f fmt.State, verb rune) {
 	withoutSecrets(f, verb, plain(c))
 }
 
-// LogValue implements [slog.LogValuer], and has no key and no password in it.
+// LogValue implements [slog.LogValuer], without keys and passwords.
 func (c Config) LogValue() slog.Value { return logged(c) }
 
-// Format implements [fmt.Formatter] with the file's path: whatever else there is of a
-// database changes while it is printed.
+// Format implements [fmt.Formatter]. It prints only the file's path: everything else in a
+// database can change while it is being printed.
 func (db *DB) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "driftdb.DB(%s)", db.cfg.Path) }
 
 // Format implements [fmt.Formatter]: no verb prints a key or a password.
@@ -42,7 +42,7 @@ func (cfg BackupConfig) Format(f fmt.State, verb rune) {
 	withoutSecrets(f, verb, plain(cfg))
 }
 
-// LogValue implements [slog.LogValuer], and has no key and no password in it.
+// LogValue implements [slog.LogValuer], without keys and passwords.
 func (cfg BackupConfig) LogValue() slog.Value { return logged(cfg) }
 
 // Format implements [fmt.Formatter]: no verb prints a key or a password.
@@ -52,7 +52,7 @@ func (cfg RestoreConfig) Format(f fmt.State, verb rune) {
 	withoutSecrets(f, verb, plain(cfg))
 }
 
-// LogValue implements [slog.LogValuer], and has no key and no password in it.
+// LogValue implements [slog.LogValuer], without keys and passwords.
 func (cfg RestoreConfig) LogValue() slog.Value { return logged(cfg) }
 
 // Format implements [fmt.Formatter]: no verb prints a key or a password.
@@ -62,16 +62,16 @@ func (cfg ResolveConfig) Format(f fmt.State, verb rune) {
 	withoutSecrets(f, verb, plain(cfg))
 }
 
-// LogValue implements [slog.LogValuer], and has no key and no password in it.
+// LogValue implements [slog.LogValuer], without keys and passwords.
 func (cfg ResolveConfig) LogValue() slog.Value { return logged(cfg) }
 
 // Format implements [fmt.Formatter]: no verb prints a key or a password.
 func (c S3Config) Format(f fmt.State, verb rune) { c.bucket().Format(f, verb) }
 
-// LogValue implements [slog.LogValuer], and has no key and no password in it.
+// LogValue implements [slog.LogValuer], without keys and passwords.
 func (c S3Config) LogValue() slog.Value { return logged(c) }
 
-// MarshalJSON implements [json.Marshaler], and leaves the secret key and the session token
-// out. What is read from JSON may have them: a program that writes a configuration for
-// itself writes those fields.
+// MarshalJSON implements [json.Marshaler]. It leaves out the secret key and the session
+// token. Unmarshaling does read them, so a program that stores its own configuration must
+// write those two fields itself.
 func (c S3Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.bucket()) }

@@ -10,19 +10,19 @@ import (
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
-// Select runs a query of your own and returns its rows; the slice is empty,
-// not nil, when there are none. R is
+// Select runs a query of your own and returns its rows. If there are none, the slice is
+// empty, not nil. R is one of:
 //
 //   - a struct, whose fields take the columns of the same names (as in
 //     [Define]; Base is not needed). Every column needs a field;
 //   - [Record];
-//   - or a basic type, a time.Time, a pointer or a sql.Null, for a query with
-//     one column.
+//   - a basic type, a time.Time, a pointer or a sql.Null, for a query with one
+//     column.
 //
-// The arguments stand for the query's parameters ?, in order. A bool is bound
-// as 0 or 1, a time.Time as Unix milliseconds, like repositories store them.
+// The arguments stand for the ? parameters of the query, in order. A bool is bound as 0
+// or 1 and a time.Time as Unix milliseconds, the way repositories store them.
 //
-// On a *DB the query reads only; on a *Tx it may also write (RETURNING).
+// On a *DB, the query can only read; on a *Tx, it can also write (RETURNING).
 func Select[R any](ctx context.Context, c Conn, query string, args ...any) ([]R, error) {
 	values := make([]schema.Value, len(args))
 	for i, arg := range args {

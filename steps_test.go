@@ -298,6 +298,9 @@ func (l lens) Put(ctx context.Context, key string, body io.Reader, opts objstore
 }
 
 func (l lens) Get(ctx context.Context, key string, opts objstore.GetOptions) (body io.ReadCloser, info objstore.Info, err error) {
+	if beside() { // no step waits for that, and it stores nothing
+		return l.c.bucket.Get(ctx, key, opts)
+	}
 	l.call("get", key, func() { body, info, err = l.c.bucket.Get(ctx, key, opts) })
 	return body, info, err
 }

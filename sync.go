@@ -16,17 +16,17 @@ type SnapshotInfo struct {
 	Time     time.Time
 	Size     int64 // of the object, in bytes
 
-	Faults []string // what was wrong with the database, as far as it was checked
+	Faults []string // what was wrong with the database, as far as that was checked
 }
 
 func snapshotInfo(s remote.Snapshot) SnapshotInfo {
 	return SnapshotInfo{Key: s.Key, Sequence: s.Sequence, Time: restore.TimeOf(s.Time), Size: s.Size, Faults: check.List(s.Faults)}
 }
 
-// Flush returns when all that was committed before the call is in the bucket,
-// and its manifest says so. It uses the network, also when syncing is manual or
-// stopped. In the function of a Tx, in OnEvent or in a Logger's handler it would
-// wait for itself, and is an error.
+// Flush returns when everything committed before the call is in the bucket, and its
+// manifest confirms it. It uses the network, even if sync is manual or stopped. In the
+// function of a Tx, in OnEvent and in a Logger's handler it would wait for itself, and
+// returns an error.
 func (db *DB) Flush(ctx context.Context) error {
 	if err := db.syncable("Flush"); err != nil {
 		return err
@@ -37,11 +37,11 @@ func (db *DB) Flush(ctx context.Context) error {
 	return fail(db.engine.sync.Flush(ctx))
 }
 
-// Snapshot stores a snapshot that holds all that was committed before the call,
-// and returns when the manifest names it. It uses the network, and free disk
-// space of the size of the database; without that it goes on more slowly, with a
-// warning, and the WAL grows by what is written meanwhile. Writers go on. Where
-// Flush is an error, so is Snapshot.
+// Snapshot stores a snapshot of everything committed before the call, and returns when
+// the manifest names it. It uses the network, and free disk space of the size of the
+// database. Without that space it continues more slowly, with a warning, and the WAL
+// grows by what is written meanwhile. Writers are not held up. Where Flush would wait for
+// itself, Snapshot returns an error too.
 func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	if err := db.syncable("Snapshot"); err != nil {
 		return SnapshotInfo{}, err
@@ -73,17 +73,17 @@ func (db *DB) syncable(call string) error {
 	return nil
 }
 
-// StartSync starts syncing in the background, unless it runs or there is
-// nothing to sync with.
+// StartSync starts syncing in the background. It does nothing if sync is running already,
+// or if there is no store.
 func (db *DB) StartSync() {
 	if db.engine.sync != nil && !db.gate.IsShut() {
 		db.engine.sync.Start()
 	}
 }
 
-// StopSync stops syncing in the background, interrupts a running upload, and
-// returns when it has stopped. Flush and Snapshot still work. In OnEvent and in a
-// Logger's handler, which what is to stop may be waiting for, it returns at once.
+// StopSync stops syncing in the background: it interrupts a running upload, and returns
+// when sync has stopped. Flush and Snapshot still work. In OnEvent and in a Logger's
+// handler it returns at once, because sync may be waiting for them.
 func (db *DB) StopSync() {
 	if db.engine.sync == nil {
 		return
@@ -96,58 +96,58 @@ func (db *DB) StopSync() {
 
 // Metrics describe an open database. Counters start at Open.
 //
-// In JSON the fields have lower-camel names, such as pendingChanges and dbSizeBytes.
-// Durations are numbers of seconds, and called so: oldestPendingAgeSeconds. Times are
-// RFC 3339, an error is its text; both are missing where there is none, and so are
-// faults. What was marshaled can be unmarshaled.
+// In JSON, the fields have lower camel case names, such as pendingChanges and
+// dbSizeBytes. Durations are in seconds, and their names say so: oldestPendingAgeSeconds.
+// Times are in RFC 3339, and an error is its text; a time or error that is not set is
+// left out, and so are empty faults. Marshaled metrics can be unmarshaled again.
 type Metrics struct {
-	IsRunning      bool  // syncing runs in the background
-	PendingChanges int64 // committed, not in the bucket
+	IsRunning      bool  // sync runs in the background
+	PendingChanges int64 // committed, but not in the bucket
 	TotalSynced    int64 // changes uploaded
 	SyncErrors     int64 // rounds that failed
 
 	LatestSequence    int64 // of the last committed change
 	SyncedSequence    int64 // of the last one in the bucket
 	ConfirmedSequence int64 // of the last one that the manifest names
-	Barriers          int64 // commits with something that the log cannot say; a snapshot follows each
+	Barriers          int64 // commits with something that the log cannot describe; a snapshot follows each
 
 	DBSizeBytes   int64 // of the file and its WAL
-	WALSizeBytes  int64 // of the WAL alone; it grows for as long as a read keeps an old state of the file
+	WALSizeBytes  int64 // of the WAL alone; it grows while a read holds on to an old state of the file
 	LogSizeBytes  int64 // of the change log within it
 	BytesUploaded int64
-	Requests      int64 // to the store, repeated ones included
+	Requests      int64 // to the store, including retries
 
 	LastSyncAt, LastSnapshotAt time.Time // zero: not since Open
 
-	// OldestPendingAge is how long ago the first of the pending changes was committed,
-	// by this machine's clock; 0 if there are none. While syncing goes well it stays
-	// below SyncInterval and the time that an upload takes: what more it is would be
-	// lost with the disk, and is what to raise an alarm for.
+	// OldestPendingAge is how long ago the oldest pending change was committed, by this
+	// machine's clock; 0 if none is pending. While sync works, it stays below
+	// SyncInterval plus the time an upload takes. Alert when it is higher: that much
+	// would be lost with the disk.
 	OldestPendingAge time.Duration
 
-	// OldestRead is for how long the oldest read of this program has been open: the
-	// function of a ReadTx, a loop over rows, a sql.Rows or sql.Tx of SQL() that reads,
-	// a statement that runs; 0 if there is none. Until it ends, the WAL keeps all that
-	// is committed after it, and grows. Snapshots, and reads by other programs, are
-	// not counted.
+	// OldestRead is how long the oldest read of this program has been open: the function
+	// of a ReadTx, a loop over rows, a sql.Rows or a reading sql.Tx of SQL(), or a
+	// running statement; 0 if there is none. Until it ends, the WAL keeps everything that
+	// is committed after it, and grows. Snapshots, and reads by other programs, are not
+	// counted.
 	OldestRead time.Duration
 
-	// Mismatches counts snapshots since Open whose tables were not what the log
-	// led to: a change was not captured, or the disk is failing. The event log
-	// names the tables. It should be 0.
+	// Mismatches counts the snapshots since Open whose tables differed from what the log
+	// describes: a change was not captured, or the disk is failing. The events name the
+	// tables. It should be 0.
 	Mismatches int64
 
-	// Faults is what is wrong with the database itself, as far as the newest snapshot
-	// was checked: a NULL in a NOT NULL column, an index that lacks entries, a table
-	// that this program cannot read. The backup has the same. It should be empty.
+	// Faults is what is wrong with the database itself, as far as the newest snapshot was
+	// checked: a NULL in a NOT NULL column, an index that lacks entries, a table that
+	// this program cannot read. The backup has the same faults. It should be empty.
 	Faults []string
 
 	Fenced    bool  // another writer has taken over
-	Behind    bool  // with ManualSync: the bucket has more than the file, as was found beside Open
-	LastError error // why writes are refused; else of the last round, nil when it went well
+	Behind    bool  // with ManualSync: the check at Open found that the bucket is ahead of the file
+	LastError error // why writes are refused, or else the error of the last round; nil if it went well
 }
 
-// Metrics says how things are. It reads the disk, and uses no network.
+// Metrics returns the current state. It reads the disk, and uses no network.
 func (db *DB) Metrics() Metrics {
 	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal")}
 	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes

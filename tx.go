@@ -12,26 +12,26 @@ import (
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
-// Tx is a transaction, valid until the function that it was given to returns.
-// It must not be used by several goroutines at once.
+// Tx is a transaction. It is valid until the function that got it returns. Only one
+// goroutine at a time may use it.
 type Tx struct {
 	db   *DB
 	w    *writer.Tx   // nil: it only reads
 	loan *sqlite.Loan // of its connection: ends with the transaction
 }
 
-// Tx runs fn in a transaction that is committed when fn returns nil, and
-// rolled back when it returns an error, panics, or ctx ends. It waits for the
-// one writer. In fn, write through tx only (tx.Exec, tx.Savepoint, In(tx) of a
-// repository): what would wait for fn itself, such as a repository without In(tx),
-// a statement of SQL, another Tx, Flush or Close on the same goroutine, is an error at
-// once. What reads there without tx is allowed, and sees the database as it was
-// before the transaction. It uses no network.
+// Tx runs fn in a transaction. It commits when fn returns nil, and rolls back when fn
+// returns an error or panics, or when ctx ends. It waits for the one writer. In fn, write
+// only through tx (tx.Exec, tx.Savepoint, In(tx) of a repository). Calls on the same
+// goroutine that would wait for fn itself, such as a repository without In(tx), a
+// statement of SQL, another Tx, Flush or Close, return an error at once. You can read
+// without tx in fn; such reads see the database as it was before the transaction. Tx uses
+// no network.
 //
-// On another goroutine such a write waits for fn to return: do not wait for it in fn.
+// On another goroutine, such a write waits for fn to return: do not wait for it in fn.
 //
-// [DB.Close] waits for fn for a moment only. Then it rolls back, and what fn does
-// next with tx, or Tx itself, fails with [ErrClosed].
+// [DB.Close] gives fn only a moment to finish. Then it rolls back, and whatever fn does
+// next with tx, and Tx itself, fails with [ErrClosed].
 func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) error {
 	own, err := db.writer.Tx(ctx, func(w *writer.Tx) error { return fn(&Tx{db: db, w: w, loan: w.Loan()}) })
 	if own != nil {
@@ -40,9 +40,9 @@ func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) error {
 	return fail(err)
 }
 
-// ReadTx runs fn in a transaction that only reads: all of it sees the database
-// as it was when the transaction began, whatever is written meanwhile.
-// [DB.Close] does not wait for fn: what fn reads next fails with [ErrClosed].
+// ReadTx runs fn in a read-only transaction: everything in it sees the database as it was
+// when the transaction began, whatever is written meanwhile. [DB.Close] does not wait for
+// fn: the next read in fn fails with [ErrClosed].
 func (db *DB) ReadTx(ctx context.Context, fn func(*Tx) error) error {
 	l, err := db.conns.readers.Get(ctx)
 	if err != nil {
@@ -84,9 +84,9 @@ func (db *DB) passOn(ctx context.Context, own error) error {
 	return own
 }
 
-// Exec runs a script of one or more statements. Each sees all of args. A
-// statement that begins, ends or divides a transaction is an error, see
-// [Tx.Savepoint]; those before it have been run.
+// Exec runs a script of one or more statements. Each statement gets all of args. A
+// statement that begins, ends or divides a transaction is an error, see [Tx.Savepoint];
+// the statements before it have already run.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (res sql.Result, err error) {
 	values, err := named(args)
 	switch {
@@ -130,8 +130,8 @@ func (tx *Tx) execReading(ctx context.Context, script string, args []driver.Name
 	}
 }
 
-// Savepoint runs fn in a part of the transaction that is undone by itself when
-// fn returns an error or panics.
+// Savepoint runs fn in a nested part of the transaction. If fn returns an error or
+// panics, only that part is rolled back.
 func (tx *Tx) Savepoint(ctx context.Context, fn func(*Tx) error) error {
 	if tx.w == nil {
 		return ErrReadOnly

@@ -9,32 +9,32 @@ import (
 	"github.com/driftdb/driftdb-go/internal/schema"
 )
 
-// Where selects rows: every entry, a column with a condition on it, must hold.
-// The condition is a plain value (equality), nil (IS NULL), an [Op], or [Ops].
-// A map[string]any counts as Ops, so that a Where can be read from JSON:
+// Where selects rows. Each entry is a column with a condition, and all entries must hold.
+// A condition is a plain value (equality), nil (IS NULL), an [Op], or [Ops]. A
+// map[string]any counts as Ops, so you can read a Where from JSON:
 //
 //	driftdb.Where{"age": driftdb.Gte(18), "deletedAt": nil}
 //	driftdb.Where{"age": driftdb.Ops{"$gte": 18, "$lt": 65}}
 //
-// Three keys stand beside the columns, and hold other Wheres: "$or" and "$and" take a
-// []Where, "$not" a Where; see [Or] and [Not]. All entries must hold, these too:
+// Three keys that are not columns hold other Wheres: "$or" and "$and" take a []Where,
+// "$not" a Where; see [Or] and [Not]. They must hold together with all other entries:
 //
 //	driftdb.Where{"active": true, "$or": []driftdb.Where{{"age": nil}, {"age": driftdb.Lt(18)}}}
 //
-// An empty Where matches every row where that does no harm, in reads; Update
-// and Delete want [All] for it.
+// In reads, where it does no harm, an empty Where matches every row. Update and Delete
+// require [All] for that.
 //
-// What does not fit the table is a [*SchemaError], before any SQL runs: a
-// column that it lacks, an unknown operator, a value of the wrong type, an
-// order on booleans. Numbers must mean exactly one value of the column: 18.0
-// is 18 on an INTEGER column, 18.5 is an error, and so is a float64 beyond
-// 2^53, whose last digits JSON may have lost (decode with UseNumber).
-// Booleans may also be 0 and 1, times Unix milliseconds. A JSON column is
-// compared as the text that encoding/json makes; it has no order.
+// Anything that does not fit the table is a [*SchemaError], before any SQL runs: an
+// unknown column, an unknown operator, a value of the wrong type, an order on booleans. A
+// number must stand for exactly one value of the column: 18.0 is 18 on an INTEGER column;
+// 18.5 is an error, and so is a float64 beyond 2^53, because JSON may have lost its last
+// digits (decode with UseNumber). Booleans may also be 0 and 1, and times Unix
+// milliseconds. A JSON column is compared as the text that encoding/json produces; it has
+// no order.
 type Where map[string]any
 
-// All is the only Where with which [Repository.Update] and [Repository.Delete]
-// touch every row. It stands alone: added to, it is an error.
+// All is the only Where that makes [Repository.Update] and [Repository.Delete] change
+// every row. Use it alone: adding a condition to it is an error.
 var All = Where{everything: allRows{}}
 
 // everything is the key of All; no column has an empty name.
@@ -43,58 +43,58 @@ const everything = ""
 // allRows is the value of All. Nobody else can make one.
 type allRows struct{}
 
-// Ops maps operators to their operands; all of them must hold. The operators
-// are $gt $gte $lt $lte $ne $in $nin $between $like, as functions: [Gt] [Gte] [Lt]
-// [Lte] [Ne] [In] [NotIn] [Between] [Like]; and $exists, which takes true, as
-// [NotNull], or false, as [IsNull].
+// Ops maps operators to their operands; all of them must hold. The operators are $gt $gte
+// $lt $lte $ne $in $nin $between $like, which correspond to the functions [Gt] [Gte] [Lt]
+// [Lte] [Ne] [In] [NotIn] [Between] [Like], and $exists, which takes true for [NotNull]
+// or false for [IsNull].
 type Ops map[string]any
 
 // Op is a condition on one column.
 type Op struct{ terms []schema.Term } // without a column
 
-// Ordered is what columns have an order for. Text is compared bytewise.
+// Ordered is the constraint for values that have an order. Text is compared byte by byte.
 type Ordered interface {
 	cmp.Ordered | ~[]byte | time.Time
 }
 
-// Gt holds for values greater than v; never for NULL.
+// Gt matches values greater than v, but never NULL.
 func Gt[V Ordered](v V) Op { return op(schema.Gt, v) }
 
-// Gte holds for values greater than or equal to v; never for NULL.
+// Gte matches values greater than or equal to v, but never NULL.
 func Gte[V Ordered](v V) Op { return op(schema.Gte, v) }
 
-// Lt holds for values less than v; never for NULL.
+// Lt matches values less than v, but never NULL.
 func Lt[V Ordered](v V) Op { return op(schema.Lt, v) }
 
-// Lte holds for values less than or equal to v; never for NULL.
+// Lte matches values less than or equal to v, but never NULL.
 func Lte[V Ordered](v V) Op { return op(schema.Lte, v) }
 
-// Ne holds where equality with v does not: also for NULL, unless v is nil.
+// Ne matches whatever equality with v does not, including NULL unless v is nil.
 func Ne(v any) Op { return op(schema.Ne, v) }
 
-// In holds for values that are one of vs, of which there may be any number;
-// never for NULL. Without values it holds for nothing.
+// In matches values that are in vs, but never NULL. vs can have any length; if it is
+// empty, In matches nothing.
 func In[V any](vs ...V) Op { return op(schema.In, vs) }
 
-// NotIn holds for values that are none of vs: also for NULL, as [Ne] does. Without
-// values it holds for everything.
+// NotIn matches values that are not in vs, including NULL, as [Ne] does. If vs is empty,
+// it matches everything.
 func NotIn[V any](vs ...V) Op { return op(schema.NotIn, vs) }
 
-// Between holds for values from low to high, both included; never for NULL.
+// Between matches values from low to high, both included, but never NULL.
 func Between[V Ordered](low, high V) Op { return op(schema.Between, []V{low, high}) }
 
-// Like holds for text that matches an SQL pattern: % stands for any text, _
-// for any character. As always in SQLite, the case of ASCII letters is
-// ignored, and that of others is not.
+// Like matches text against a SQL pattern: % stands for any text, _ for any character. As
+// always in SQLite, the case of ASCII letters is ignored, and that of other letters is
+// not.
 func Like(pattern string) Op { return op(schema.Like, pattern) }
 
-// IsNull holds for NULL.
+// IsNull matches NULL.
 func IsNull() Op { return op(schema.Eq, nil) }
 
-// NotNull holds for everything but NULL.
+// NotNull matches everything except NULL.
 func NotNull() Op { return op(schema.Ne, nil) }
 
-// And holds where all of ops do.
+// And matches where all of ops match.
 func And(ops ...Op) Op {
 	var all Op
 	for _, o := range ops {

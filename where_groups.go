@@ -13,15 +13,15 @@ const (
 	not = "$not"
 )
 
-// Or is a Where that holds where one of ws does. Without any it holds nowhere, as [In]
-// does. An empty Where among them, which would hold everywhere, is a [*SchemaError].
-// Where several must hold, they are in a list of "$and":
+// Or is a Where that matches where at least one of ws does. Without any, it matches
+// nothing, like [In]. An empty Where in ws would match everything, and is a
+// [*SchemaError]. To require several of them, list them in "$and":
 //
 //	driftdb.Where{"$and": []driftdb.Where{driftdb.Or(a, b), driftdb.Or(c, d)}}
 func Or(ws ...Where) Where { return Where{or: ws} }
 
-// Not is a Where that holds exactly where w does not: also where w compares with a
-// NULL. Each row is found by one of w and Not(w).
+// Not is a Where that matches exactly the rows that w does not, including those where w
+// compares with a NULL. Every row matches either w or Not(w).
 func Not(w Where) Where { return Where{not: w} }
 
 // maxNesting is how deep a Where may lie in others: SQLite compiles no expression that

@@ -9,9 +9,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Create stores v as a new row and returns the row as it is stored: with its
-// id and times, which are made where v has none, and with the defaults of what
-// was left out. Triggers of your own may change it after that.
+// Create stores v as a new row and returns the row as stored: with its id and times,
+// which are generated where v has none, and with the defaults of columns that were left
+// out. Triggers of your own may change the row after that.
 func (r *Repository[T]) Create(ctx context.Context, v T) (T, error) {
 	var created T
 	row, err := r.row(&v, now())
@@ -25,8 +25,8 @@ func (r *Repository[T]) Create(ctx context.Context, v T) (T, error) {
 	return r.result(created, err)
 }
 
-// CreateMany stores vs as new rows in one transaction, and returns them as
-// Create does, in the same order.
+// CreateMany stores vs as new rows in one transaction. It returns them as Create does, in
+// the same order.
 func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
 	rows := make([][]schema.Value, len(vs))
 	at := now()
@@ -108,8 +108,8 @@ func (r *Repository[T]) createSome(c *capture.Conn, rows [][]schema.Value, creat
 	return n, nil
 }
 
-// Update sets columns of the rows that match and returns how many those were.
-// An empty Where is [ErrEmptyWhere]; [All] is every row.
+// Update sets columns of the rows that match, and returns how many rows that were. An
+// empty Where is [ErrEmptyWhere]; use [All] for every row.
 func (r *Repository[T]) Update(ctx context.Context, w Where, s Set) (int64, error) {
 	terms, err := w.narrow()
 	if err != nil {
@@ -122,8 +122,8 @@ func (r *Repository[T]) Update(ctx context.Context, w Where, s Set) (int64, erro
 	return r.change(ctx, query)
 }
 
-// UpdateByID sets columns of the row with this id and returns the row as it is
-// then, or [ErrNotFound].
+// UpdateByID sets columns of the row with this id and returns the updated row, or
+// [ErrNotFound].
 func (r *Repository[T]) UpdateByID(ctx context.Context, id string, s Set) (T, error) {
 	var updated T
 	query, err := r.table.UpdateByID(s, now(), id)
@@ -141,8 +141,8 @@ func (r *Repository[T]) UpdateByID(ctx context.Context, id string, s Set) (T, er
 	return r.result(updated, err)
 }
 
-// Delete removes the rows that match and returns how many those were. An empty
-// Where is [ErrEmptyWhere]; [All] is every row.
+// Delete removes the rows that match, and returns how many rows that were. An empty Where
+// is [ErrEmptyWhere]; use [All] for every row.
 func (r *Repository[T]) Delete(ctx context.Context, w Where) (int64, error) {
 	terms, err := w.narrow()
 	if err != nil {
@@ -155,8 +155,7 @@ func (r *Repository[T]) Delete(ctx context.Context, w Where) (int64, error) {
 	return r.change(ctx, query)
 }
 
-// DeleteByID removes the row with this id. It returns false when there is
-// none.
+// DeleteByID removes the row with this id. It returns false if there is none.
 func (r *Repository[T]) DeleteByID(ctx context.Context, id string) (bool, error) {
 	query, err := r.table.Delete(byID(id))
 	if err != nil {
@@ -166,10 +165,9 @@ func (r *Repository[T]) DeleteByID(ctx context.Context, id string) (bool, error)
 	return n > 0, err
 }
 
-// Upsert sets columns of the rows that match or, when there are none, creates
-// a row of s and of what w asks for by equality. It returns the row; where
-// several match, one of them. Both steps are one transaction. An empty Where
-// is [ErrEmptyWhere].
+// Upsert sets columns of the rows that match. If none do, it creates a row from s and
+// from the columns that w compares for equality. It returns the row, or one of them if
+// several match. Both steps are one transaction. An empty Where is [ErrEmptyWhere].
 func (r *Repository[T]) Upsert(ctx context.Context, w Where, s Set) (T, error) {
 	var stored T
 	terms, err := w.narrow()

@@ -14,39 +14,38 @@ import (
 	"syscall"
 )
 
-// Dir returns the store that keeps each object as a file of the same name in
-// an existing folder. A missing folder is an error that wraps [ErrNoBucket]:
-// a backup must not land in the empty mount point of a disk that is not there.
+// Dir returns a store that keeps each object as a file of the same name in an existing
+// folder. A missing folder is an error that wraps [ErrNoBucket], so that no backup lands
+// in the empty mount point of a disk that is not mounted.
 //
-// The store remembers what folder it is. The first Put makes a mark, the file
-// ".objstore/id" with a random id; until there is one, the folder's device and
-// inode count. Each call looks whether the path still leads to that folder. If
-// it does not, because the disk was unmounted or another one was mounted, the
-// call reads and writes nothing and returns [ErrFolderReplaced]. Once the folder
-// is back, the store works again; so it does if the path leads to a copy that
-// has the same mark. For another folder under the same path, call Dir again.
+// The store remembers which folder it is. The first Put marks it with the file
+// ".objstore/id", which has a random ID; until then, the folder's device and inode
+// identify it. Each call checks that the path still leads to that folder. If it does not,
+// because the disk was unmounted or another one was mounted, the call reads and writes
+// nothing and returns [ErrFolderReplaced]. Once the folder is back, the store works
+// again; it also works if the path leads to a copy with the same mark. To use another
+// folder under the same path, call Dir again.
 //
-// Any number of stores, goroutines and processes may use the folder at once,
-// also on a network file system that has file locks or hard links. A Put
-// writes a temporary file, syncs it, moves it into place, and syncs the folder;
-// creating is done by a hard link, replacing and deleting under a file lock.
-// Where an object cannot be replaced or deleted while somebody reads it, as on
-// some file systems and in some versions of Windows, that is tried again for 2
-// seconds. Lock and temporary files live in the folder ".objstore", made by the
-// first Put; what a crash leaves there is removed after a day. Files and folders
-// are made for their owner alone (modes 0600 and 0700).
+// Any number of stores, goroutines and processes can use the folder at the same time,
+// even on a network file system, if it has file locks or hard links. A Put writes a
+// temporary file, syncs it, moves it into place, and syncs the folder. It creates an
+// object with a hard link; replacing and deleting take a file lock. On some file systems
+// and in some versions of Windows, an object cannot be replaced or deleted while somebody
+// reads it: that is retried for 2 seconds. Lock and temporary files are in the folder
+// ".objstore", which the first Put creates; what a crash leaves there is removed after a
+// day. Files and folders are accessible only to their owner (modes 0600 and 0700).
 //
-// An ETag is a hash of the file, so Get reads an object once more than it
-// hands out, and List leaves the ETag empty.
+// An ETag is a hash of the file, so Get reads an object once more than it returns it, and
+// List leaves the ETag empty.
 //
-// A file system cannot hold every key. A key that has ".objstore" as its
-// first element, an element that is too long (255 bytes, usually), one that
-// Windows reserves (such as "NUL" or "a:b"), or the keys "x" and "x/y" at the
-// same time: a Put of these returns an error that wraps [errors.ErrUnsupported].
-// Where a file system takes "A" for "a", so does the store. Symbolic links are
-// followed only as long as they stay inside the folder, and are not listed. What is
-// no file, such as a pipe, is not listed either, and a Get of it is an error at once.
-// In ".objstore" links are refused.
+// A file system cannot hold every key. A Put returns an error that wraps
+// [errors.ErrUnsupported] for a key whose first element is ".objstore", that has an
+// element that is too long (usually over 255 bytes) or that Windows reserves (such as
+// "NUL" or "a:b"), and for "x" or "x/y" if the other one exists. If the file system
+// treats "A" and "a" as the same name, so does the store. Symbolic links are followed
+// only if they stay inside the folder, and are not listed. Anything that is not a file,
+// such as a pipe, is not listed either, and a Get of it returns an error at once. In
+// ".objstore", links are refused.
 func Dir(path string) (Store, error) {
 	if path == "" {
 		return nil, errors.New("objstore: the store's folder has no path")

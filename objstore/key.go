@@ -10,14 +10,13 @@ import (
 // maxKeyLen is Amazon S3's limit, in bytes.
 const maxKeyLen = 1024
 
-// ValidKey returns an error that wraps [ErrInvalidKey] unless key is one that
-// every store takes: 1 to 1024 bytes of valid UTF-8, made of elements with one
-// slash between them, none of which is empty, "." or "..". Backslashes, control
-// characters, U+FFFE and U+FFFF (which the XML of S3 cannot carry) are refused.
+// ValidKey returns an error that wraps [ErrInvalidKey] unless every store accepts key: 1
+// to 1024 bytes of valid UTF-8, made of elements separated by single slashes. No element
+// may be empty, "." or "..". Backslashes, control characters, U+FFFE and U+FFFF (which
+// S3's XML cannot carry) are refused.
 //
-// A file system may be stricter than this; see [Dir]. The letters, digits, dot,
-// dash and underscore of ASCII, in elements of up to 255 bytes, are safe
-// everywhere.
+// A file system may be stricter; see [Dir]. ASCII letters, digits, dots, dashes and
+// underscores, in elements of up to 255 bytes, are safe everywhere.
 func ValidKey(key string) error {
 	if reason := badKey(key); reason != "" {
 		// A hostile key may be of any length; its start is enough to find it.
@@ -51,8 +50,8 @@ func badKey(key string) string {
 	return ""
 }
 
-// Validate returns an error that wraps [errors.ErrUnsupported] if both
-// conditions are set, and ErrNoETag if the one to match has none.
+// Validate returns an error that wraps [errors.ErrUnsupported] if both conditions are
+// set, and ErrNoETag if the IfMatch condition has no ETag.
 func (o PutOptions) Validate() error {
 	etag, match := o.IfMatch.ETag()
 	if o.IfAbsent && match {
@@ -64,8 +63,7 @@ func (o PutOptions) Validate() error {
 	return nil
 }
 
-// Validate returns an error that wraps [errors.ErrUnsupported] if a number is
-// negative.
+// Validate returns an error that wraps [errors.ErrUnsupported] if a number is negative.
 func (o GetOptions) Validate() error {
 	if o.Offset < 0 || o.Length < 0 {
 		return fmt.Errorf("%w: a negative range (offset %d, length %d)", errors.ErrUnsupported, o.Offset, o.Length)

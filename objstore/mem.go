@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// Mem returns a new, empty store that keeps its objects in memory and loses
-// them with the process. It is meant for tests; an object takes as much memory
-// as it has bytes.
+// Mem returns a new, empty store that keeps its objects in memory and loses them when the
+// process ends. It is meant for tests. An object takes as much memory as it has bytes.
 func Mem() Store {
 	return &mem{objects: make(map[string]memObject)}
 }

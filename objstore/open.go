@@ -17,11 +17,10 @@ var (
 	schemes   = map[string]func(ctx context.Context, u *url.URL) (Store, error){"file": openFile}
 )
 
-// Register makes a kind of store known to [Open] by the scheme of its URLs. A
-// package calls it from its init function. It panics if open is nil or the
-// scheme is taken.
+// Register makes [Open] use open for URLs with this scheme. A package calls it from its
+// init function. It panics if open is nil or the scheme is already registered.
 //
-// An open function refuses query parameters that it does not know.
+// An open function must refuse query parameters that it does not know.
 func Register(scheme string, open func(ctx context.Context, u *url.URL) (Store, error)) {
 	schemesMu.Lock()
 	defer schemesMu.Unlock()
@@ -34,14 +33,14 @@ func Register(scheme string, open func(ctx context.Context, u *url.URL) (Store, 
 	schemes[scheme] = open
 }
 
-// Open makes the store that a URL names:
+// Open creates the store that a URL names:
 //
 //	file:///path/to/folder       as by Dir; on Windows file:///C:/path
-//	s3://bucket?region=…         with package s3store imported, which tells
-//	s3://bucket/prefix?region=…  its parameters; the default prefix is driftdb
+//	s3://bucket?region=…         if package s3store is imported, which lists the
+//	s3://bucket/prefix?region=…  parameters; the default prefix is driftdb
 //
-// Characters that mean something in a URL, such as "?", "#" and "%", are
-// percent-encoded in a path. ctx bounds Open only.
+// In a path, percent-encode characters that have a meaning in a URL, such as "?", "#" and
+// "%". ctx limits only Open itself.
 func Open(ctx context.Context, rawURL string) (Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {

@@ -18,14 +18,15 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Error is a request that failed. It wraps the sentinel that applies, see
-// [objstore.Store], and nothing else: what the SDK ran into on the way, such as
-// a missing credentials file, must not be taken for a missing object.
+// Error is a failed request. It wraps only the sentinel that applies, see
+// [objstore.Store]. It does not wrap the SDK's own errors, because one about a missing
+// credentials file, for example, must not look like a missing object.
 type Error struct {
 	Op     string // such as "put" or "upload part 3"
 	Bucket string
 	Key    string // with the prefix
-	// Status, Code and RequestID are the server's; zero if it did not answer.
+	// Status, Code and RequestID come from the server; they are zero if it did not
+	// answer.
 	Status    int
 	Code      string
 	RequestID string
@@ -35,7 +36,7 @@ type Error struct {
 	kind    error
 }
 
-// Error implements error. The text holds no secrets.
+// Error implements error. The text contains no secrets.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s s3://%s/%s: ", e.Op, e.Bucket, e.Key)
@@ -55,7 +56,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the sentinel, or nil for an error that may be transient.
+// Unwrap returns the sentinel, or nil if the error may be transient.
 func (e *Error) Unwrap() error { return e.kind }
 
 // failed describes the error of a request. absent is the kind of error that it

@@ -1,21 +1,20 @@
-// Package s3store keeps objects in Amazon S3 or a service that speaks its
-// protocol. Importing it also makes [objstore.Open] know s3:// URLs:
+// Package s3store keeps objects in Amazon S3 or a service that speaks its protocol.
+// Importing it also makes [objstore.Open] accept s3:// URLs:
 //
 //	s3://bucket?region=eu-west-1
 //	s3://bucket/prefix?endpoint=https://s3.example.com&path_style=true&checksums=false
 //	s3://bucket/prefix?sse=aws:kms&kms_key_id=1234abcd-…&storage_class=STANDARD_IA
 //
-// Without a prefix, keys begin with [DefaultPrefix]; prefix=/ stands for the root
-// of the bucket.
+// Without a prefix, keys begin with [DefaultPrefix]; prefix=/ is the root of the bucket.
 //
-// Credentials have no parameters: they come from the AWS chain, see [Config].
+// There are no parameters for credentials: they come from the AWS chain, see [Config].
 //
-// Every store call is one HTTP request, but for large Puts, which are sent in
-// parts, and Lists, which take one request for every 1000 keys. Calls are not
-// retried here, except where only this package can: a part is sent again from
-// its buffer, and a request that was refused because this machine's clock is
-// wrong, or its credentials are outdated, is signed again by the server's time,
-// or with those that the AWS configuration has by now.
+// Every store call is one HTTP request, except large Puts, which are sent in parts, and
+// Lists, which take one request for each 1000 keys. The package retries only what a
+// caller cannot: it sends a part again from its buffer. If a request is refused because
+// this machine's clock is wrong, it signs the request again with the server's time; if
+// the credentials are outdated, it signs it again with those that the AWS configuration
+// has by then.
 package s3store
 
 import (
@@ -38,55 +37,54 @@ import (
 
 func init() { objstore.Register("s3", open) }
 
-// DefaultPrefix is the prefix of a store whose Config or URL names none.
+// DefaultPrefix is the prefix of a store if its Config or URL has none.
 const DefaultPrefix = "driftdb"
 
 // Config says where a bucket is and how to reach it. Only Bucket is required.
 type Config struct {
 	// Bucket is the name of an existing bucket.
 	Bucket string
-	// Prefix is put before every key, with a slash between them. Default
-	// [DefaultPrefix]; "/" is the root of the bucket, which has no prefix.
+	// Prefix is prepended to every key, followed by a slash. Default [DefaultPrefix]; "/"
+	// is the root of the bucket, without a prefix.
 	Prefix string
-	// Region is the bucket's region. Default: the environment's or the AWS
-	// profile's, or us-east-1 if there is an endpoint.
+	// Region is the bucket's region. Default: the environment's or the AWS profile's, or
+	// us-east-1 if Endpoint is set.
 	Region string
-	// AccessKeyID, SecretAccessKey and, for temporary credentials,
-	// SessionToken. Default: the AWS chain of environment, profile, web
-	// identity, container and instance role. What that yields is read again
-	// when the server says that it has expired or is not known, so that a
-	// program need not stop when a key is rotated; keys given here stay.
+	// AccessKeyID, SecretAccessKey and, for temporary credentials, SessionToken. Default:
+	// the AWS chain of environment, profile, web identity, container and instance role.
+	// That chain is read again when the server says that the credentials have expired or
+	// are unknown, so a program can keep running when a key is rotated. Keys given here
+	// never change.
 	AccessKeyID, SecretAccessKey, SessionToken string
 	// Endpoint is the URL of a service other than Amazon's, such as
 	// https://s3.example.com. Default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL,
 	// the profile's, or Amazon's for the region.
 	Endpoint string
-	// ForcePathStyle puts the bucket into the path and not the host name.
-	// Default true if there is an endpoint.
+	// ForcePathStyle puts the bucket in the path, not in the host name. Default true if
+	// Endpoint is set.
 	ForcePathStyle *bool
-	// DisableChecksums sends and asks for no CRC-32, for services that do not
-	// know the header. Default false.
+	// DisableChecksums neither sends nor asks for a CRC-32, for services that do not know
+	// the header. Default false.
 	DisableChecksums bool
-	// ServerSideEncryption is how S3 encrypts what is stored: "AES256",
-	// "aws:kms" or "aws:kms:dsse". Default: as the bucket is set up. A bucket
-	// whose policy demands encryption may refuse a Put that does not ask for it.
+	// ServerSideEncryption is how S3 encrypts stored objects: "AES256", "aws:kms" or
+	// "aws:kms:dsse". Default: the bucket's own setting. A bucket whose policy requires
+	// encryption may refuse a Put that does not ask for it.
 	ServerSideEncryption string
-	// KMSKeyID is the id, alias or ARN of the KMS key to encrypt with; it needs
-	// one of the two aws:kms. Default: the bucket's key, or AWS's own for S3.
+	// KMSKeyID is the ID, alias or ARN of the KMS key; it needs one of the two aws:kms
+	// modes. Default: the bucket's key, or AWS's own key for S3.
 	KMSKeyID string
-	// StorageClass is that of what is stored, such as "STANDARD_IA". Default:
-	// the service's, STANDARD for Amazon. "GLACIER" and "DEEP_ARCHIVE" are
-	// refused, since their objects cannot be read at once; neither can those
-	// that the bucket's own rules move to an archive. Classes that charge
-	// for a minimum of days or of size suit a database badly, most of whose
-	// objects are small and soon replaced.
+	// StorageClass of stored objects, such as "STANDARD_IA". Default: the service's,
+	// which is STANDARD for Amazon. "GLACIER" and "DEEP_ARCHIVE" are refused, because
+	// objects in them cannot be read at once; neither can objects that the bucket's own
+	// rules move to an archive. Classes with a minimum charge for days or size suit a
+	// database badly, because most of its objects are small and soon replaced.
 	StorageClass string
 }
 
-// New returns the store in a bucket. It reads the AWS configuration files, and
-// does not use the network: whether the bucket is there shows at the first
-// call. Of the environment it honours what every AWS tool does, among them
-// AWS_PROFILE, AWS_CA_BUNDLE and HTTPS_PROXY.
+// New returns the store in a bucket. It reads the AWS configuration files and does not
+// use the network: only the first call shows whether the bucket exists. It honours the
+// environment variables that every AWS tool does, including AWS_PROFILE, AWS_CA_BUNDLE
+// and HTTPS_PROXY.
 func New(ctx context.Context, cfg Config) (objstore.Store, error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = DefaultPrefix
@@ -110,7 +108,8 @@ func New(ctx context.Context, cfg Config) (objstore.Store, error) {
 
 func (cfg Config) hasKeys() bool { return cfg.AccessKeyID != "" }
 
-// Problems are what New would refuse. Each begins with the name of a field.
+// Problems returns the errors for which New would refuse cfg. Each begins with the name
+// of a field.
 func (cfg Config) Problems() []error {
 	var p problems
 	p.when(cfg.Bucket == "" || strings.Contains(cfg.Bucket, "/"),

@@ -21,18 +21,19 @@ func (cfg Config) hide(text string) Config {
 	return cfg
 }
 
-// Format implements [fmt.Formatter]: no verb prints the secret key or the session
-// token, nor a password in the endpoint's URL.
+// Format implements [fmt.Formatter]: no verb prints the secret key, the session token or
+// a password in the endpoint's URL.
 func (cfg Config) Format(f fmt.State, verb rune) {
 	type plain Config
 	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(cfg.hide("(hidden)")))
 }
 
-// LogValue implements [slog.LogValuer], and has none of these in it.
+// LogValue implements [slog.LogValuer], without these secrets.
 func (cfg Config) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf("%+v", cfg)) }
 
-// MarshalJSON implements [json.Marshaler], and leaves them out. What is read from JSON may
-// have them: a program that writes a configuration for itself writes those fields.
+// MarshalJSON implements [json.Marshaler]. It leaves these secrets out. Unmarshaling does
+// read them, so a program that stores its own configuration must write those fields
+// itself.
 func (cfg Config) MarshalJSON() ([]byte, error) {
 	type plain Config
 	return json.Marshal(plain(cfg.hide("")))

@@ -71,8 +71,8 @@ func (cfg *Config) setParameter(name, value string) error {
 	return nil
 }
 
-// URL is what [objstore.Open] makes the same store of. It has no credentials:
-// those are not in a URL.
+// URL returns the URL with which [objstore.Open] opens the same store. It contains no
+// credentials, because URLs cannot have them.
 func (cfg Config) URL() string {
 	u := url.URL{Scheme: "s3", Host: cfg.Bucket}
 	query := url.Values{}
@@ -118,9 +118,9 @@ func (cfg Config) places() (places [2]Place) {
 	return places
 }
 
-// Elsewhere returns the other place in a bucket where databases are commonly
-// kept: the root for a store under [DefaultPrefix], and the other way round.
-// Other stores have none (nil). It uses no network.
+// Elsewhere returns the other place in a bucket where databases are commonly kept: the
+// root for a store under [DefaultPrefix], and the other way round. For any other store it
+// returns nil. It uses no network.
 func Elsewhere(s objstore.Store) (objstore.Store, Place) {
 	here, ok := s.(*store)
 	if !ok {
