@@ -111,6 +111,32 @@ func TestImportRules(t *testing.T) {
 	}
 }
 
+// TestImportTable: docs/ARCHITECTURE.md has the same table.
+func TestImportTable(t *testing.T) {
+	row := regexp.MustCompile("(?m)^\\| `((?:internal|objstore)[^`]*)` \\|.*\\|([^|]*)\\|$")
+	seen := map[string]bool{}
+	for _, m := range row.FindAllStringSubmatch(readDoc(t, "docs/ARCHITECTURE.md"), -1) {
+		var imports []string
+		for name := range strings.SplitSeq(strings.TrimSpace(m[2]), ", ") {
+			if name != "" && !strings.HasPrefix(name, "objstore") {
+				name = "internal/" + name
+			}
+			if name != "" {
+				imports = append(imports, name)
+			}
+		}
+		seen[m[1]] = true
+		if want := slices.Sorted(slices.Values(mayImport[m[1]])); !slices.Equal(slices.Sorted(slices.Values(imports)), want) {
+			t.Errorf("%s imports %q in docs/ARCHITECTURE.md, and may import %q", m[1], imports, want)
+		}
+	}
+	for pkg := range mayImport {
+		if !seen[pkg] && (strings.HasPrefix(pkg, "internal/") || strings.HasPrefix(pkg, "objstore")) {
+			t.Errorf("%s is not in the table of docs/ARCHITECTURE.md", pkg)
+		}
+	}
+}
+
 // mayUse is which packages import which modules of others, tests aside. A name here
 // stands for its subfolders, too, unless they have a row of their own.
 var mayUse = map[string][]string{
