@@ -73,8 +73,8 @@ type Config struct {
 	// The bucket then keeps the whole log.
 	SnapshotEvery int
 
-	// MaxBatchSize limits the number of changes in an uploaded batch. Default, and
-	// negative: no limit other than 8 MiB of JSON.
+	// MaxBatchSize limits the number of changes in an uploaded batch; a transaction is
+	// never split. Default, and negative: no limit other than 8 MiB of JSON.
 	MaxBatchSize int
 
 	// Compression of uploads. Default CompressionGzip.
