@@ -28,7 +28,7 @@ func TestChild(t *testing.T) {
 	path, script := os.Getenv(childPath), os.Getenv(childSQL)
 	switch os.Getenv(childDoes) {
 	case "":
-		t.Skip("for other tests")
+		t.Skip("is the program that other tests start, and no test itself")
 	case "plain", "plain, killed":
 		c, err := new(sqlite.Driver).Open(path, sqlite.Options{KeepJournal: true, BusyTimeout: time.Minute})
 		if err != nil {

@@ -3,9 +3,7 @@ package capture
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"io"
-	"reflect"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -95,10 +93,9 @@ func (p *prepared) Query(args []driver.Value) (driver.Rows, error) {
 	return p.QueryContext(context.Background(), sqlite.Named(args))
 }
 
-// lentRows are rows. What they say of names and declared types they know without
-// the connection.
+// lentRows are rows.
 type lentRows struct {
-	sqlite.DriverRows
+	sqlite.LentRows
 	s     *session
 	kept  sqlite.Kept
 	ended bool // there are no more: what made them has happened
@@ -109,12 +106,8 @@ func (s *session) rows(rows driver.Rows, err error) (driver.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner, ok := rows.(sqlite.DriverRows)
-	if !ok {
-		return nil, errors.Join(sqlite.ErrRowsShape, closeRows(rows))
-	}
-	r := &lentRows{DriverRows: inner, s: s}
-	s.loan.Keep(&r.kept, inner)
+	r := &lentRows{LentRows: sqlite.LentRows{DriverRows: rows.(sqlite.DriverRows), Use: s.use}, s: s}
+	s.loan.Keep(&r.kept, rows)
 	return r, nil
 }
 
@@ -147,21 +140,4 @@ func (r *lentRows) Close() error {
 	err := r.s.ran("", r.s.c.explain(r.s.loan.Drop(&r.kept)))
 	r.s.c.After()
 	return r.s.explain(err)
-}
-
-func (r *lentRows) ColumnTypeLength(i int) (n int64, ok bool) {
-	_ = r.s.use(func() error {
-		n, ok = r.DriverRows.ColumnTypeLength(i)
-		return nil
-	})
-	return n, ok
-}
-
-func (r *lentRows) ColumnTypeScanType(i int) reflect.Type {
-	t := reflect.TypeFor[string]() // the driver's own last resort
-	_ = r.s.use(func() error {
-		t = r.DriverRows.ColumnTypeScanType(i)
-		return nil
-	})
-	return t
 }

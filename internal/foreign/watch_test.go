@@ -368,7 +368,7 @@ func TestWhileOpen(t *testing.T) {
 // stays what it was.
 func TestReplaced(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("an open file stays where it is")
+		t.Skip("Windows lets nobody move or replace a file that is open")
 	}
 	copied := func(path string) error {
 		b, err := os.ReadFile(path)

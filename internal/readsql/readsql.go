@@ -5,7 +5,6 @@ package readsql
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"time"
 
@@ -118,16 +117,13 @@ func (s *session) QueryContext(ctx context.Context, query string, args []driver.
 
 // rows lends the rows of query.
 func (s *session) rows(query func() (driver.Rows, error)) (driver.Rows, error) {
-	r := &rows{s: s}
+	r := &rows{LentRows: sqlite.LentRows{Use: s.use}, s: s}
 	err := s.use(func() error {
 		inner, err := query()
 		if err != nil {
 			return err
 		}
-		var ok bool
-		if r.DriverRows, ok = inner.(sqlite.DriverRows); !ok {
-			return errors.Join(sqlite.ErrRowsShape, inner.Close())
-		}
+		r.DriverRows = inner.(sqlite.DriverRows)
 		s.loan.Keep(&r.kept, inner)
 		return nil
 	})

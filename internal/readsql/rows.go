@@ -3,15 +3,13 @@ package readsql
 import (
 	"database/sql/driver"
 	"io"
-	"reflect"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// rows are rows of a connection that can be taken back. What they say of names and
-// declared types they know without it.
+// rows are rows.
 type rows struct {
-	sqlite.DriverRows
+	sqlite.LentRows
 	s     *session
 	kept  sqlite.Kept
 	ended bool // there are no more
@@ -30,21 +28,4 @@ func (r *rows) Close() error {
 		return nil
 	}
 	return err
-}
-
-func (r *rows) ColumnTypeLength(i int) (n int64, ok bool) {
-	_ = r.s.use(func() error {
-		n, ok = r.DriverRows.ColumnTypeLength(i)
-		return nil
-	})
-	return n, ok
-}
-
-func (r *rows) ColumnTypeScanType(i int) reflect.Type {
-	t := reflect.TypeFor[string]() // the driver's own last resort
-	_ = r.s.use(func() error {
-		t = r.DriverRows.ColumnTypeScanType(i)
-		return nil
-	})
-	return t
 }

@@ -125,7 +125,7 @@ func (a answers) rows(rows driver.Rows, err error) (driver.Rows, error) {
 	}
 	full, ok := rows.(DriverRows)
 	if !ok {
-		return nil, errors.Join(ErrRowsShape, rows.Close())
+		return nil, errors.Join(errRowsShape, rows.Close())
 	}
 	return answeringRows{full, a}, nil
 }

@@ -123,8 +123,8 @@ type DriverRows interface {
 	driver.RowsColumnTypeScanType
 }
 
-// ErrRowsShape says that the driver's rows are not DriverRows.
-var ErrRowsShape = errors.New("this version of modernc.org/sqlite has other rows; build with the version that DriftDB's go.mod names")
+// errRowsShape says that the driver's rows are not DriverRows.
+var errRowsShape = errors.New("this version of modernc.org/sqlite has other rows; build with the version that DriftDB's go.mod names")
 
 // Named are args by their places, as database/sql gives them to newer methods.
 func Named(args []driver.Value) []driver.NamedValue {
