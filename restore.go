@@ -51,7 +51,8 @@ func (cfg RestoreConfig) options() RestoreOptions {
 // value is the latest point.
 type Point struct {
 	// Sequence selects the state after this change or, if its transaction ends later, the
-	// state before that transaction. The end of a transaction names a point exactly.
+	// state before that transaction. The end of a transaction names a point exactly. A
+	// sequence past the end of the history is ErrNoBackup.
 	Sequence int64
 
 	// Time selects the state at this time: everything up to the last transaction whose
