@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync"
 
+	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/schema"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -138,12 +139,12 @@ const (
 )
 
 // inspect reads what the database knows about a table.
-func inspect(ctx context.Context, at conn, table string) (have schema.Existing, err error) {
+func inspect(ctx context.Context, at engine.Conn, table string) (have schema.Existing, err error) {
 	rows := func(query string, fn func(*sqlite.Stmt)) {
 		if err != nil {
 			return
 		}
-		err = at.read(ctx, query, func(st *sqlite.Stmt) error {
+		err = at.Read(ctx, query, func(st *sqlite.Stmt) error {
 			st.BindText(1, table)
 			return st.Each(func(st *sqlite.Stmt) error { fn(st); return nil })
 		})

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/repair"
@@ -114,6 +116,11 @@ var public = []struct{ is, as error }{
 	{foreign.ErrMixture, ErrFileReplaced},
 	{syncer.ErrClosed, ErrClosed},
 	{writer.ErrClosed, ErrClosed},
+	{engine.ErrReadOnly, ErrReadOnly},
+	{engine.ErrOpenedReadOnly, ErrReadOnly},
+	{engine.ErrDamaged, ErrCorrupt},
+	{engine.ErrReplaced, ErrFileReplaced},
+	{backup.ErrNoStore, ErrNoStore},
 }
 
 const ours = "driftdb: "

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/schema"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/google/uuid"
@@ -22,7 +23,7 @@ import (
 // A row that violates a constraint is a [*ConstraintError]; a definition or value that
 // does not fit the table is a [*SchemaError].
 type Repository[T any] struct {
-	at    conn
+	at    engine.Conn
 	table *schema.Table
 	codec codec[T]
 }
@@ -64,7 +65,7 @@ func (r *Repository[T]) Find(ctx context.Context, q Query) ([]T, error) {
 		return nil, r.fail(err)
 	}
 	rows := []T{}
-	err = r.at.read(ctx, s.SQL, func(st *sqlite.Stmt) error {
+	err = r.at.Read(ctx, s.SQL, func(st *sqlite.Stmt) error {
 		s.Bind(st)
 		return st.Each(func(st *sqlite.Stmt) error {
 			var v T
@@ -97,18 +98,18 @@ func (r *Repository[T]) Each(ctx context.Context, q Query) iter.Seq2[T, error] {
 			yield(none, r.fail(err))
 			return
 		}
-		rows, err := r.at.open(ctx, s.SQL, func(st *sqlite.Stmt) { s.Bind(st) })
+		rows, err := r.at.Open(ctx, s.SQL, func(st *sqlite.Stmt) { s.Bind(st) })
 		if err != nil {
 			yield(none, r.fail(err))
 			return
 		}
-		defer rows.end()
+		defer rows.End()
 		decode := func(st *sqlite.Stmt) error {
 			v = none
 			return r.codec.decode(st, &v)
 		}
 		for {
-			row, err := rows.next(decode)
+			row, err := rows.Next(decode)
 			if err != nil {
 				yield(none, r.fail(err))
 			}
@@ -135,7 +136,7 @@ func (r *Repository[T]) Count(ctx context.Context, w ...Where) (int64, error) {
 		return 0, r.fail(err)
 	}
 	var n int64
-	err = r.at.read(ctx, s.SQL, func(st *sqlite.Stmt) error {
+	err = r.at.Read(ctx, s.SQL, func(st *sqlite.Stmt) error {
 		s.Bind(st)
 		return st.Each(func(st *sqlite.Stmt) error {
 			n = st.Int64(0)
@@ -147,7 +148,7 @@ func (r *Repository[T]) Count(ctx context.Context, w ...Where) (int64, error) {
 
 // first returns the first row of a query.
 func (r *Repository[T]) first(ctx context.Context, s schema.Statement) (v T, found bool, err error) {
-	err = r.at.read(ctx, s.SQL, func(st *sqlite.Stmt) error {
+	err = r.at.Read(ctx, s.SQL, func(st *sqlite.Stmt) error {
 		s.Bind(st)
 		if found, err = st.Step(); err != nil || !found {
 			return err

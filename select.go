@@ -5,10 +5,19 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/schema"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
+
+// Conn is what [Select] runs a query on: a *DB or a *Tx.
+type Conn interface {
+	conn() engine.Conn
+}
+
+func (db *DB) conn() engine.Conn { return db.engine.Conn() }
+func (tx *Tx) conn() engine.Conn { return tx.tx.Conn() }
 
 // Select runs a query of your own and returns its rows. If there are none, the slice is
 // empty, not nil. R is one of:
@@ -32,13 +41,13 @@ func Select[R any](ctx context.Context, c Conn, query string, args ...any) ([]R,
 		}
 	}
 	at := c.conn()
-	if at.tx != nil {
+	if at.Within() {
 		if err := writer.Uncontrolled(query); err != nil {
 			return nil, fail(err)
 		}
 	}
 	rows := []R{}
-	err := at.read(ctx, query, func(st *sqlite.Stmt) error {
+	err := at.Read(ctx, query, func(st *sqlite.Stmt) error {
 		if n := st.Params(); n != len(values) {
 			return &schema.Error{Reason: fmt.Sprintf("the query has %d parameters, but %d arguments are given", n, len(values))}
 		}

@@ -19,7 +19,7 @@ func (r *Repository[T]) Create(ctx context.Context, v T) (T, error) {
 		return created, r.fail(err)
 	}
 	query := r.insertion(row)
-	err = r.at.writeOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
+	err = r.at.WriteOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
 		return r.insert(st, query, row, &created)
 	})
 	return r.result(created, err)
@@ -40,7 +40,7 @@ func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
 	if len(vs) == 0 {
 		return created, nil
 	}
-	err := r.at.write(ctx, func(c *capture.Conn) error {
+	err := r.at.Write(ctx, func(c *capture.Conn) error {
 		for done := 0; done < len(rows); {
 			n, err := r.createSome(c, rows[done:], created[done:])
 			if err != nil {
@@ -130,7 +130,7 @@ func (r *Repository[T]) UpdateByID(ctx context.Context, id string, s Set) (T, er
 	if err != nil {
 		return updated, r.fail(err)
 	}
-	err = r.at.writeOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
+	err = r.at.WriteOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
 		query.Bind(st)
 		found, err := r.returned(st, &updated)
 		if err == nil && !found {
@@ -184,7 +184,7 @@ func (r *Repository[T]) Upsert(ctx context.Context, w Where, s Set) (T, error) {
 		return stored, r.fail(err)
 	}
 	insert := r.insertion(row)
-	err = r.at.write(ctx, func(c *capture.Conn) error {
+	err = r.at.Write(ctx, func(c *capture.Conn) error {
 		st, err := c.Cached(update.SQL)
 		if err != nil {
 			return err
@@ -271,7 +271,7 @@ func (r *Repository[T]) returned(st *sqlite.Stmt, v *T) (bool, error) {
 // change runs one statement and returns how many rows it changed.
 func (r *Repository[T]) change(ctx context.Context, query schema.Statement) (int64, error) {
 	var n int64
-	err := r.at.writeOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
+	err := r.at.WriteOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
 		query.Bind(st)
 		if err := st.Run(); err != nil {
 			return err
