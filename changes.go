@@ -83,7 +83,7 @@ func (db *DB) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, erro
 	if err != nil {
 		return failed(err)
 	}
-	return exported(history.Changes(ctx, db.engine.History(), query, publicChange))
+	return failing(history.Changes(ctx, db.engine.History(), query, publicChange), fail)
 }
 
 // Changes yields the changes in the backup that q selects, oldest first. It verifies each
@@ -96,21 +96,11 @@ func (b *Backup) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, e
 	if err != nil {
 		return failed(err)
 	}
-	return exported(backup.Changes(ctx, b.b, query, publicChange))
+	return failing(backup.Changes(ctx, b.b, query, publicChange), fail)
 }
 
 func failed(err error) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) { yield(Change{}, fail(err)) }
-}
-
-func exported(changes iter.Seq2[Change, error]) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) {
-		for c, err := range changes {
-			if !yield(c, fail(err)) {
-				return
-			}
-		}
-	}
 }
 
 func publicChange(c history.Change) Change {

@@ -7,12 +7,13 @@ import (
 	"fmt"
 
 	"github.com/driftdb/driftdb-go/internal/engine"
+	"github.com/driftdb/driftdb-go/internal/rows"
 )
 
 // DB is an open database. Many goroutines can call its methods at the same time.
 type DB struct {
 	engine      *engine.DB
-	definitions definitions
+	definitions rows.Definitions // since Open
 }
 
 // Open opens a database, and creates it if it is missing; see [Config]. It adopts a

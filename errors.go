@@ -3,6 +3,7 @@ package driftdb
 import (
 	"database/sql"
 	"errors"
+	"iter"
 	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/backup"
@@ -15,6 +16,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/repair"
 	"github.com/driftdb/driftdb-go/internal/resolve"
 	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/rows"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
@@ -116,6 +118,7 @@ var public = []struct{ is, as error }{
 	{foreign.ErrMixture, ErrFileReplaced},
 	{syncer.ErrClosed, ErrClosed},
 	{writer.ErrClosed, ErrClosed},
+	{rows.ErrNotFound, ErrNotFound},
 	{engine.ErrReadOnly, ErrReadOnly},
 	{engine.ErrOpenedReadOnly, ErrReadOnly},
 	{engine.ErrDamaged, ErrCorrupt},
@@ -188,4 +191,15 @@ func explanation(err error) error {
 		return ErrCorrupt
 	}
 	return nil
+}
+
+// failing is seq with its errors as fail makes them.
+func failing[V any](seq iter.Seq2[V, error], fail func(error) error) iter.Seq2[V, error] {
+	return func(yield func(V, error) bool) {
+		for v, err := range seq {
+			if !yield(v, fail(err)) {
+				return
+			}
+		}
+	}
 }

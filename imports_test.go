@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	".": {
 		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/engine",
 		"internal/event", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
-		"internal/retry", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/capture", "internal/writer",
+		"internal/retry", "internal/rows", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/writer",
 		"objstore", "objstore/s3store",
 	},
 	"cmd/driftdb":          {".", "internal/terminal", "objstore", "objstore/s3store"},
@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"internal/engine": {
 		"internal/backup", "internal/batch", "internal/capture", "internal/changelog", "internal/dbfile", "internal/digest", "internal/event",
 		"internal/foreign", "internal/history", "internal/pagecache", "internal/readsql", "internal/remote", "internal/restore", "internal/retry",
-		"internal/seal", "internal/sqlite", "internal/syncer", "internal/wrap", "internal/writer",
+		"internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/wrap", "internal/writer",
 	},
 	"internal/event":        {"internal/inside"},
 	"internal/history":      {"internal/change", "internal/changelog", "internal/digest", "internal/event", "internal/remote", "internal/batch", "internal/sqlite"},
@@ -72,6 +72,7 @@ var mayImport = map[string][]string{
 	"internal/restore":      {"internal/apply", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/event", "internal/remote", "internal/batch", "internal/sqlite"},
 	"internal/retry":        {"objstore"},
 	"internal/s3test":       {},
+	"internal/rows":         {"internal/capture", "internal/engine", "internal/schema", "internal/sqlite", "internal/writer"},
 	"internal/schema":       {},
 	"internal/seal":         {},
 	"internal/batch":        {"internal/change", "internal/digest"},
@@ -150,7 +151,7 @@ var mayUse = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2":      {"internal/s3test", "objstore/s3store"},
 	"github.com/aws/smithy-go":          {"objstore/s3store"},
 	"github.com/gofrs/flock":            {"internal/s3test"},
-	"github.com/google/uuid":            {".", "internal/changelog"},
+	"github.com/google/uuid":            {"internal/changelog", "internal/rows"},
 	"github.com/klauspost/compress":     {"internal/seal"},
 	"github.com/schollz/progressbar/v3": {"internal/terminal"},
 	"github.com/spf13/cobra":            {"cmd/driftdb"},
@@ -165,7 +166,7 @@ var mayUse = map[string][]string{
 	// SQLite's functions and codes.
 	"modernc.org/sqlite/lib": {
 		".", "internal/apply", "internal/capture", "internal/check", "internal/digest/scan", "internal/engine", "internal/pagecache",
-		"internal/repair", "internal/resolve", "internal/sqlite",
+		"internal/repair", "internal/resolve", "internal/rows", "internal/sqlite",
 	},
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/check"
+	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 )
@@ -110,3 +111,10 @@ func (db *DB) Metrics() Metrics {
 	m.LastError = fail(m.LastError)
 	return m
 }
+
+// MarshalJSON implements [json.Marshaler]; [Metrics] describes the format.
+func (m Metrics) MarshalJSON() ([]byte, error) { return engine.Metrics(m).MarshalJSON() }
+
+// UnmarshalJSON implements [json.Unmarshaler]. An error keeps its text, but matches none
+// of this package's errors.
+func (m *Metrics) UnmarshalJSON(b []byte) error { return (*engine.Metrics)(m).UnmarshalJSON(b) }
