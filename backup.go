@@ -48,6 +48,7 @@ type Backup struct{ b *backup.Backup }
 // ListBackups lists the names of the databases in a store. It ignores Name and
 // EncryptionKeys of cfg. It uses the network.
 func ListBackups(ctx context.Context, cfg BackupConfig) ([]string, error) {
+	cfg.EncryptionKeys = nil
 	c, err := cfg.internal()
 	if err != nil {
 		return nil, fail(err)

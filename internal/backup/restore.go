@@ -14,12 +14,12 @@ import (
 	"github.com/driftdb/driftdb-go/internal/restore"
 )
 
-// take takes the place of a file that is to be made, or replaced.
-func take(path string) (*dbfile.File, error) {
+// checkPath checks where a file is to be made, or replaced.
+func checkPath(path string) error {
 	if path == "" || path == ":memory:" {
-		return nil, errors.New("Path must name a file")
+		return errors.New("Path must name a file")
 	}
-	return dbfile.Take(path)
+	return nil
 }
 
 // Restore makes a file at path of what o selects.
@@ -36,7 +36,10 @@ func (b *Backup) Restore(ctx context.Context, path string, o restore.Options) (r
 }
 
 func (b *Backup) restore(ctx context.Context, path string, o restore.Options) (_ restore.Result, err error) {
-	if o.File, err = take(path); err != nil {
+	if err := checkPath(path); err != nil {
+		return restore.Result{}, err
+	}
+	if o.File, err = dbfile.Take(path); err != nil {
 		return restore.Result{}, err
 	}
 	defer func() { err = errors.Join(err, o.File.Abandon()) }()
@@ -94,11 +97,14 @@ func Resolve(ctx context.Context, cfg Config, path string, o resolve.Options) (r
 }
 
 func runResolve(ctx context.Context, cfg Config, path string, o resolve.Options) (res resolve.Result, err error) {
+	if err := checkPath(path); err != nil {
+		return res, err
+	}
 	b, err := Open(ctx, cfg)
 	if err != nil {
 		return res, err
 	}
-	if o.File, err = take(path); err != nil {
+	if o.File, err = dbfile.Take(path); err != nil {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, o.File.Abandon()) }()

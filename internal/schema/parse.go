@@ -148,8 +148,8 @@ func (p parser) appendGroups(terms []Term, key string, condition any, depth int)
 	return terms, nil
 }
 
-// group is what a Where within key, which is at depth, asks for. An empty one would hold for every row,
-// which nobody can have meant there.
+// group is what a Where within key, which is at depth, asks for. An empty one would hold for
+// every row, which nobody can have meant there.
 func (p parser) group(w Where, key string, depth int) ([]Term, error) {
 	if len(w) == 0 {
 		return nil, &Error{Reason: key + " has an empty Where, which would hold for every row"}
