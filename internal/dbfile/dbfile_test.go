@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -176,7 +177,7 @@ func TestHold(t *testing.T) {
 	must(t, err)
 	must(t, c.Exec("CREATE TABLE t(x)"))
 	g := take(t, b)
-	if err := lockHandle(f.handle); err != nil {
+	if err := lockHandle(f.handle); err != nil && runtime.GOOS != "windows" { // where a handle locks a byte once
 		t.Fatal("our own lock is in our way:", err)
 	}
 	open := func() error {
@@ -215,7 +216,12 @@ func TestCheck(t *testing.T) {
 		must(t, c.Exec("CREATE TABLE t(x)"))
 		must(t, f.Watch())
 		if change != nil {
-			must(t, change(f.Path()))
+			err := change(f.Path())
+			if err != nil && runtime.GOOS == "windows" { // which renames and removes nothing that is open
+				change = nil
+			} else {
+				must(t, err)
+			}
 		}
 		if err := f.Check(); errors.Is(err, ErrReplaced) != (change != nil) {
 			t.Errorf("%s: %v", what, err)
