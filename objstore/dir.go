@@ -292,10 +292,7 @@ func (d *dir) section(ctx context.Context, key string, f *os.File, opts GetOptio
 		return nil, Info{}, err
 	}
 	offset, length := opts.span(fi.Size())
-	body := struct {
-		io.Reader
-		io.Closer
-	}{&fullReader{withContext(ctx, io.NewSectionReader(f, offset, length)), length}, f}
+	body := &fileBody{fullReader: fullReader{withContext(ctx, io.NewSectionReader(f, offset, length)), length}, file: f}
 	return body, Info{Key: key, Size: fi.Size(), ETag: etag, ModTime: fi.ModTime()}, nil
 }
 
