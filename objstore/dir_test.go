@@ -125,7 +125,11 @@ func TestDirSymlinks(t *testing.T) {
 	}
 	mustPut(t, d, "inside/k", "x")
 	for name, target := range map[string]string{"out": outside, "file": filepath.Join(outside, "secret"), "up": "..", "in": "inside"} {
-		if err := os.Symlink(target, d.file(name)); err != nil {
+		err := os.Symlink(target, d.file(name))
+		if err == nil {
+			_, err = os.Readlink(d.file(name)) // Wine says that it has made one, and has not
+		}
+		if err != nil {
 			t.Skipf("no symbolic links here: %v", err)
 		}
 	}

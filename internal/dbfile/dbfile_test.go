@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -96,7 +97,7 @@ func TestResolve(t *testing.T) {
 		"circle":          "circle",
 		"real/deep/plain": "other.sqlite",
 	} {
-		must(t, os.Symlink(filepath.FromSlash(target), at(link)))
+		dbtest.Symlink(t, filepath.FromSlash(target), at(link))
 	}
 	for path, want := range map[string]string{
 		"real/app.sqlite":         "real/app.sqlite",
@@ -130,7 +131,7 @@ func TestResolve(t *testing.T) {
 // TestTakeLinks: two names of one place, whose file is not there yet, are one.
 func TestTakeLinks(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.Symlink("app.sqlite", filepath.Join(dir, "link")))
+	dbtest.Symlink(t, "app.sqlite", filepath.Join(dir, "link"))
 	take(t, filepath.Join(dir, "link"))
 	if _, err := Take(filepath.Join(dir, "app.sqlite")); !errors.Is(err, ErrLocked) {
 		t.Errorf("a second one: %v", err)

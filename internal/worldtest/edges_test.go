@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 )
@@ -21,7 +22,7 @@ const rows = "SELECT count(*) FROM t"
 func TestLinkToNothing(t *testing.T) {
 	dir := folder(t, "app", "vol")
 	link, file, store := filepath.Join(dir, "app", "app.sqlite"), filepath.Join(dir, "vol", "app.sqlite"), filepath.Join(dir, "store")
-	must(t, os.Symlink(file, link))
+	dbtest.Symlink(t, file, link)
 	backup(t, store, 3)
 
 	a, b := start(t, dir), start(t, dir)
