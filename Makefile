@@ -23,7 +23,7 @@ LIES     ?= 0-5000
 PAIRS    ?= 100
 RESOLVES ?= 500
 
-.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
+.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -180,3 +180,8 @@ licences:
 
 demo:
 	go run ./cmd/driftdb demo
+
+# The Windows build under Wine: the demo, and the short tests of PACKAGES, or of all. The
+# tools are installed on Debian where they are missing.
+windows:
+	tools/windows/run $(PACKAGES)
