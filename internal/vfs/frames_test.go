@@ -190,3 +190,33 @@ func TestSurprise(t *testing.T) {
 		t.Errorf("%d writes", n)
 	}
 }
+
+// TestFailureSticks: frames that could not be written are lost, although SQLite was told
+// that they are: no commit of that transaction gets through, and no read of them.
+func TestFailureSticks(t *testing.T) {
+	r := openRaw(t, joined)
+	r.lock(lib.SQLITE_SHM_LOCK)
+	r.frame(0, 0)
+	once := false
+	spied.failing(func(c call, _ int32, _ int64) int32 {
+		if c == (call{"wal", "write"}) && !once {
+			once = true
+			return lib.SQLITE_FULL
+		}
+		return 0
+	}, func() {
+		for range 2 {
+			if rc := r.read(4096, r.end+frameHeader); rc != lib.SQLITE_FULL {
+				t.Errorf("a read of the frame: %d", rc)
+			}
+		}
+		if rc := r.write(frameHeader, r.end+frameHeader+4096); rc != lib.SQLITE_FULL {
+			t.Errorf("the next write: %d", rc)
+		}
+		if rc := r.read(32, 0); rc != 0 {
+			t.Errorf("a read of what is there: %d", rc)
+		}
+	})
+	r.lock(lib.SQLITE_SHM_UNLOCK)
+	r.exec("INSERT INTO t VALUES(1)")
+}
