@@ -28,7 +28,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // either a mistake or a change of the design; docs/ARCHITECTURE.md has the same
 // table with what each package knows.
 //
-// Nobody imports objstoretest, dbtest, mounttest and s3test: they are for tests.
+// Nobody imports objstoretest, dbtest, mounttest, s3test and vfstest: they are for tests.
 var mayImport = map[string][]string{
 	".": {
 		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/event", "internal/foreign", "internal/history", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
@@ -71,6 +71,7 @@ var mayImport = map[string][]string{
 	"internal/sqlite":       {"internal/cmem", "internal/pagecache"},
 	"internal/syncer":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/foreign", "internal/remote", "internal/restore", "internal/batch", "internal/sqlite", "objstore"},
 	"internal/terminal":     {},
+	"internal/vfs/vfstest":  {"internal/cmem"},
 	"internal/wrap":         {"internal/retry", "objstore"},
 	"internal/writer":       {"internal/capture", "internal/event", "internal/inside", "internal/sqlite"},
 	"objstore":              {},
@@ -151,14 +152,14 @@ var mayUse = map[string][]string{
 	"golang.org/x/sync":                 {"objstore/objstoretest"},
 	"golang.org/x/sys":                  {"internal/dbfile", "objstore"},
 	"golang.org/x/term":                 {"internal/terminal"},
-	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite"},
+	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite", "internal/vfs/vfstest"},
 	"modernc.org/sqlite":                {"examples/cron", "internal/sqlite"}, // the driver itself
 	"modernc.org/sqlite/vtab":           {".", "internal/capture", "internal/sqlite"},
 
 	// SQLite's functions and codes.
 	"modernc.org/sqlite/lib": {
 		".", "internal/apply", "internal/capture", "internal/check", "internal/digest/scan", "internal/pagecache",
-		"internal/repair", "internal/resolve", "internal/sqlite",
+		"internal/repair", "internal/resolve", "internal/sqlite", "internal/vfs/vfstest",
 	},
 }
 
@@ -221,7 +222,7 @@ var (
 		"internal/sqlite/file_unix.go", "internal/sqlite/file_windows.go", // dbfile compares the handle with its path
 		"internal/sqlite/private.go", "internal/sqlite/walindex.go",
 	}
-	public = []string{"Tsqlite3_file", "Tsqlite3_io_methods", "Tsqlite3_pcache_methods2"}
+	public = []string{"Tsqlite3_file", "Tsqlite3_io_methods", "Tsqlite3_pcache_methods2", "Tsqlite3_vfs"}
 )
 
 // TestPrivateStructs: to view a struct at an address takes At, with its type. What is
