@@ -1,13 +1,13 @@
 package disktest
 
 import (
+	"errors"
 	"flag"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -36,8 +36,9 @@ func TestPowerLoss(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := scenarios[name]
-			loss := &loss{t: t, s: s, w: s.play(t), dir: memoryDir(t), seen: map[[32]byte]bool{}}
-			loss.ops = loss.w.disk.Ops()
+			w := s.play(t)
+			loss := &loss{t: t, s: s, w: w, ops: w.disk.Ops(), dir: memoryDir(t), seen: map[[32]byte]bool{}}
+			w.disk.Close()
 			loss.run(*images / len(scenarios))
 		})
 	}
@@ -98,7 +99,7 @@ func (l *loss) run(most int) {
 func (l *loss) lose(at, i int) {
 	rng := rand.New(rand.NewPCG(*seed, uint64(at)<<32|uint64(i)))
 	c := crash{
-		s: l.s, ops: l.ops[:at], thorough: rng.IntN(4) == 0, dir: filepath.Join(l.dir, strconv.Itoa(at)+"-"+strconv.Itoa(i)),
+		s: l.s, ops: l.ops[:at], thorough: rng.IntN(4) == 0, dir: filepath.Join(l.dir, "image"),
 		image: l.w.disk.Image(at, vfstest.Subset{Rand: rng, Share: share(rng, i)}),
 	}
 	l.made++
@@ -107,12 +108,35 @@ func (l *loss) lose(at, i int) {
 	} else {
 		l.seen[key] = true
 	}
+	back := l.lend(c)
 	if err := c.check(); err != nil {
 		l.failed++
 		l.t.Errorf("power loss after operation %d (%v), subset %d: %v\nThe image:\n%v", at, last(c.ops), i, err, c.image)
 	}
+	back()
 	if err := os.RemoveAll(c.dir); err != nil {
 		l.t.Fatal(err)
+	}
+}
+
+// lend gives an image the file that the database had in the scenario: power loss does not
+// change its inode, which the marker of a clean shutdown has. back takes it back.
+func (l *loss) lend(c crash) (back func()) {
+	name := filepath.Base(l.w.cfg.Path)
+	at := filepath.Join(c.dir, name)
+	lent, err := os.Stat(l.w.cfg.Path)
+	if _, there := c.image[name]; err != nil || !there {
+		return func() {}
+	}
+	if err := errors.Join(os.MkdirAll(c.dir, 0o700), os.Rename(l.w.cfg.Path, at)); err != nil {
+		l.t.Fatal(err)
+	}
+	return func() {
+		if now, err := os.Stat(at); err == nil && os.SameFile(lent, now) {
+			err = os.Rename(at, l.w.cfg.Path)
+		} else {
+			l.t.Fatalf("the file of the database was replaced (%v)", err)
+		}
 	}
 }
 

@@ -163,18 +163,15 @@ func (d *Disk) named(name string) *file {
 	return nil
 }
 
-// name notes that a name stands for f from now on. A file that the program gives its
-// second name has been synced: dbfile.Replace does that, and not by way of SQLite.
+// name notes that a name stands for f from now on. A file that the program itself gives
+// another name has been synced before: dbfile.Replace does that, and not by way of SQLite.
 func (d *Disk) name(name string, f *file) {
+	if f != nil && f.path != name {
+		d.ops = append(d.ops, Op{Kind: Sync, Path: f.path, file: f, from: len(d.ops)})
+		f.path = name
+	}
 	d.names[name] = append(d.names[name], version{len(d.ops), f})
 	d.ops = append(d.ops, Op{Kind: Name, Path: name, file: f})
-	if f == nil {
-		return
-	}
-	if f.path != name {
-		d.ops = append(d.ops, Op{Kind: Sync, Path: name, file: f, from: len(d.ops)})
-	}
-	f.path = name
 }
 
 // fileOf is the file that is at name.
