@@ -68,7 +68,7 @@ func TestWALBelongs(t *testing.T) {
 	another := killed(t, filepath.Join(dir, "other.sqlite"), func(d *database) { d.run(many); checkpointed(d) })
 	bare := killed(t, filepath.Join(dir, "bare.sqlite"), nil) // the file is empty without its WAL
 	torn := tornCheckpoint(t, bare)
-	strange := filepath.Join(dir, "strange.sqlite")           // that DriftDB has never seen
+	strange := filepath.Join(dir, "strange.sqlite") // that DriftDB has never seen
 	other(t, strange, "PRAGMA journal_mode=WAL", "CREATE TABLE x(a)")
 	theirs := take(t, strange)
 	var old photo
