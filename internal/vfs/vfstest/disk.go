@@ -218,7 +218,7 @@ func (d *Disk) rel(path string) string {
 }
 
 // open opens a file, and lets watch have it.
-func (d *Disk) open(path string, open func() int32, watch func(*file)) int32 {
+func (d *Disk) open(path string, open func() int32, watch func(*file) int32) int32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.look() // while nothing of it is locked
@@ -233,8 +233,7 @@ func (d *Disk) open(path string, open func() int32, watch func(*file)) int32 {
 		f = &file{path: d.rel(path)}
 	}
 	f.handles++
-	watch(f)
-	return lib.SQLITE_OK
+	return watch(f)
 }
 
 func (d *Disk) close(h *handle, closeFile func() int32) int32 {
