@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"testing"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
@@ -18,9 +20,10 @@ import (
 // crash is one image, and what is known of the moment.
 type crash struct {
 	s        scenario
-	ops      []vfstest.Op // up to it
-	image    vfstest.Image
-	thorough bool // a restore is compared, too
+	ops      []vfstest.Op  // up to it
+	image    vfstest.Image // nil: the power did not go, and dir is what there is
+	thorough bool          // a restore is compared, too
+	kept     state         // what else has to be there
 	dir      string
 }
 
@@ -44,7 +47,10 @@ func (c crash) key() [32]byte {
 
 // promised is what callers had been told of by then.
 func (c crash) promised() state {
-	all := state{}
+	all := maps.Clone(c.kept)
+	if all == nil {
+		all = state{}
+	}
 	for _, op := range c.ops {
 		if p, ok := op.Note.(promise); ok {
 			for w, n := range p.state {
@@ -137,7 +143,7 @@ func (c crash) reopen(cfg driftdb.Config, b *bucket) (err error) {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if _, there := c.image["app.sqlite"]; !c.s.behind && last > 0 && (!there || db.Sequence() < last) {
+	if _, there := c.image["app.sqlite"]; !c.s.behind && c.image != nil && last > 0 && (!there || db.Sequence() < last) {
 		return fmt.Errorf("the disk is behind the bucket: it has changes up to %d, and the bucket up to %d (a file is there: %v)", db.Sequence(), last, there)
 	}
 	if _, err := stateOf(db); err != nil {
@@ -154,4 +160,27 @@ func (c crash) reopen(cfg driftdb.Config, b *bucket) (err error) {
 		return fmt.Errorf("go on: %w", err)
 	}
 	return db.IntegrityCheck(ctx)
+}
+
+// in checks the image in a folder of its own. It lends it the file that the database had
+// in the scenario: power loss does not change its inode, which the marker of a clean
+// shutdown has.
+func (c crash) in(t *testing.T, path string) error {
+	name := filepath.Base(path)
+	at := filepath.Join(c.dir, name)
+	lent, err := os.Stat(path)
+	if _, there := c.image[name]; err != nil || !there {
+		return errors.Join(c.check(), os.RemoveAll(c.dir))
+	}
+	if err := errors.Join(os.MkdirAll(c.dir, 0o700), os.Rename(path, at)); err != nil {
+		return err
+	}
+	wrong := c.check()
+	if now, err := os.Stat(at); err != nil || !os.SameFile(lent, now) {
+		t.Fatalf("the file of the database was replaced (%v); %v", err, wrong)
+	}
+	if err := errors.Join(os.Rename(at, path), os.RemoveAll(c.dir)); err != nil {
+		t.Fatal(err)
+	}
+	return wrong
 }

@@ -1,11 +1,9 @@
 package disktest
 
 import (
-	"errors"
 	"flag"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -28,10 +26,7 @@ const subsets = 20
 // Each operation of a scenario is a crash point. The seed decides in which order they have
 // their turns, so that a run with fewer images is a sample.
 func TestPowerLoss(t *testing.T) {
-	if *seed == 0 {
-		*seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed %d", *seed)
+	seeded(t)
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -42,6 +37,15 @@ func TestPowerLoss(t *testing.T) {
 			loss.run(*images / len(scenarios))
 		})
 	}
+}
+
+// seeded prints the seed.
+func seeded(t *testing.T) {
+	t.Helper()
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("-seed %d", *seed)
 }
 
 // play runs a scenario on a disk without faults.
@@ -108,35 +112,9 @@ func (l *loss) lose(at, i int) {
 	} else {
 		l.seen[key] = true
 	}
-	back := l.lend(c)
-	if err := c.check(); err != nil {
+	if err := c.in(l.t, l.w.cfg.Path); err != nil {
 		l.failed++
 		l.t.Errorf("power loss after operation %d (%v), subset %d: %v\nThe image:\n%v", at, last(c.ops), i, err, c.image)
-	}
-	back()
-	if err := os.RemoveAll(c.dir); err != nil {
-		l.t.Fatal(err)
-	}
-}
-
-// lend gives an image the file that the database had in the scenario: power loss does not
-// change its inode, which the marker of a clean shutdown has. back takes it back.
-func (l *loss) lend(c crash) (back func()) {
-	name := filepath.Base(l.w.cfg.Path)
-	at := filepath.Join(c.dir, name)
-	lent, err := os.Stat(l.w.cfg.Path)
-	if _, there := c.image[name]; err != nil || !there {
-		return func() {}
-	}
-	if err := errors.Join(os.MkdirAll(c.dir, 0o700), os.Rename(l.w.cfg.Path, at)); err != nil {
-		l.t.Fatal(err)
-	}
-	return func() {
-		if now, err := os.Stat(at); err == nil && os.SameFile(lent, now) {
-			err = os.Rename(at, l.w.cfg.Path)
-		} else {
-			l.t.Fatalf("the file of the database was replaced (%v)", err)
-		}
 	}
 }
 

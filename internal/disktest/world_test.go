@@ -66,6 +66,8 @@ type world struct {
 
 	start int   // operations in the log before the scenario begins
 	kept  state // what was uploaded by then
+	stale bool  // the database was opened, and is behind the bucket
+	wrong error // an answer that was
 
 	mu   sync.Mutex
 	done state
@@ -122,8 +124,13 @@ func makeTables(db *driftdb.DB) error {
 	})
 }
 
+var errNotOpen = errors.New("the database is not open")
+
 // write commits transactions of a writer.
 func (w *world) write(writer, transactions int) error {
+	if w.db == nil {
+		return errNotOpen
+	}
 	for range transactions {
 		w.mu.Lock()
 		n := w.done[writer] + 1
@@ -172,24 +179,50 @@ func (w *world) promised(what string, before state, err error) error {
 }
 
 func (w *world) flush() error {
+	if w.db == nil {
+		return errNotOpen
+	}
 	before := w.committed()
 	return w.promised(uploaded, before, w.db.Flush(context.Background()))
 }
 
 func (w *world) snapshot() error {
+	if w.db == nil {
+		return errNotOpen
+	}
 	before := w.committed()
 	_, err := w.db.Snapshot(context.Background())
 	return w.promised(uploaded, before, err)
 }
 
+// agrees says whether the database answers with what was committed.
+func (w *world) agrees() error {
+	if w.db == nil {
+		return errNotOpen
+	}
+	s, err := stateOf(w.db)
+	if want := w.committed(); err == nil && !maps.Equal(s, want) {
+		err = fmt.Errorf("%w: it has %v, and %v was committed", errWrong, s, want)
+	}
+	return err
+}
+
 // close closes the database. What was committed is on disk after that: the last
 // connection copies the WAL home.
 func (w *world) close() error {
+	if w.db == nil {
+		return errNotOpen
+	}
+	if err := w.agrees(); errors.Is(err, errWrong) && !w.stale {
+		w.wrong = err
+	}
 	before := w.committed()
 	err := w.db.Close()
 	w.db = nil
 	return w.promised(durable, before, err)
 }
+
+var errWrong = errors.New("a wrong answer")
 
 // stateOf reads what a database holds, and refuses parts of transactions.
 func stateOf(db *driftdb.DB) (state, error) {
@@ -200,7 +233,7 @@ func stateOf(db *driftdb.DB) (state, error) {
 		return s, err
 	}
 	if there[0] == 1 {
-		return s, errors.New("half of a transaction: one of two tables")
+		return s, fmt.Errorf("%w: half of a transaction: one of two tables", errWrong)
 	}
 	type row struct{ W, N, Last, Rows int }
 	rows, err := driftdb.Select[row](ctx, db, `SELECT total.w, total.n, coalesce(max(part.n), 0) AS last, count(part.n) AS rows
@@ -210,13 +243,13 @@ func stateOf(db *driftdb.DB) (state, error) {
 	}
 	for _, r := range rows {
 		if r.Last != r.N || r.Rows != parts*r.N {
-			return s, fmt.Errorf("half of a transaction: writer %d has %d, and %d rows up to %d", r.W, r.N, r.Rows, r.Last)
+			return s, fmt.Errorf("%w: half of a transaction: writer %d has %d, and %d rows up to %d", errWrong, r.W, r.N, r.Rows, r.Last)
 		}
 		s[r.W] = r.N
 	}
 	stray, err := driftdb.Select[int](ctx, db, "SELECT count(*) FROM part WHERE w NOT IN (SELECT w FROM total)")
 	if err == nil && stray[0] != 0 {
-		err = fmt.Errorf("half of a transaction: %d rows that are not counted", stray[0])
+		err = fmt.Errorf("%w: half of a transaction: %d rows that are not counted", errWrong, stray[0])
 	}
 	return s, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,10 +19,12 @@ import (
 type Disk struct {
 	dir string
 
-	mu    sync.Mutex
-	ops   []Op
-	files []*file
-	names map[string][]version // by path in dir
+	mu     sync.Mutex
+	ops    []Op
+	files  []*file
+	names  map[string][]version // by path in dir
+	counts map[Kind]int         // operations of SQLite's, those that failed included
+
 	fault Fault
 	seen  int // operations of its kind
 	fired int
@@ -89,7 +92,7 @@ func Watch(dir string) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Disk{dir: dir, names: map[string][]version{}}
+	d := &Disk{dir: dir, names: map[string][]version{}, counts: map[Kind]int{}}
 	d.look()
 	d.ops = append(d.ops, Op{Kind: SyncFolder, Path: ".", from: len(d.ops)})
 	for _, f := range d.files {
@@ -114,6 +117,13 @@ func (d *Disk) Ops() []Op {
 	defer d.mu.Unlock()
 	d.look()
 	return d.ops[:len(d.ops):len(d.ops)]
+}
+
+// Counts is how many operations there were of each kind that can have a Fault.
+func (d *Disk) Counts() map[Kind]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.counts)
 }
 
 // Note puts something of the test's own into the log: what happened elsewhere, and what
@@ -264,7 +274,7 @@ func (d *Disk) write(h *handle, data []byte, off int64, write func(n int) int32)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.look()
-	n, failed := d.fails(Write, len(data))
+	n, failed := d.fails(Write, h.file, len(data))
 	rc := int32(lib.SQLITE_OK)
 	if n > 0 {
 		rc = write(n)
@@ -279,7 +289,7 @@ func (d *Disk) truncate(h *handle, size int64, truncate func() int32) int32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.look()
-	if _, failed := d.fails(Truncate, 0); failed != lib.SQLITE_OK {
+	if _, failed := d.fails(Truncate, h.file, 0); failed != lib.SQLITE_OK {
 		return failed
 	}
 	rc := truncate()
@@ -295,12 +305,18 @@ func (d *Disk) sync(h *handle, sync func() int32) int32 {
 	d.mu.Lock()
 	d.look()
 	from := len(d.ops)
-	if _, failed := d.fails(Sync, 0); failed != lib.SQLITE_OK {
+	_, failed := d.fails(Sync, h.file, 0)
+	lie := failed != lib.SQLITE_OK && d.fault.How == Lie
+	if failed != lib.SQLITE_OK && !lie {
 		d.lose(h.file)
-		d.mu.Unlock()
-		return failed
 	}
 	d.mu.Unlock()
+	switch {
+	case lie:
+		return lib.SQLITE_OK
+	case failed != lib.SQLITE_OK:
+		return failed
+	}
 	rc := sync()
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,12 +1,17 @@
 package vfstest
 
-import lib "modernc.org/sqlite/lib"
+import (
+	"strings"
+
+	lib "modernc.org/sqlite/lib"
+)
 
 // Fault makes operations fail.
 type Fault struct {
-	On    Kind // Read, Write, Truncate or Sync
-	At    int  // the first that fails: 1 is the next one
-	Times int  // how many fail in a row
+	On    Kind   // Read, Write, Truncate or Sync
+	Of    string // how the names of the files end; "" is all
+	At    int    // the first that fails: 1 is the next one
+	Times int    // how many fail in a row
 	How   How
 	Bit   uint // the one that Flip flips, counted from the beginning of what is read, and around
 }
@@ -23,6 +28,7 @@ const (
 	Short  How = "short"  // half is written, then the disk is full
 	Torn   How = "torn"   // some sectors are written, then EIO
 	Flip   How = "flip"   // a read succeeds, with a bit that is wrong
+	Lie    How = "lie"    // a sync succeeds, and nothing has been synced
 )
 
 // code is SQLite's for an operation that fails.
@@ -45,8 +51,9 @@ func (d *Disk) Fired() int {
 }
 
 // hits says whether an operation is to fail. The caller has mu.
-func (d *Disk) hits(k Kind) bool {
-	if d.fault.On != k {
+func (d *Disk) hits(k Kind, f *file) bool {
+	d.counts[k]++
+	if d.fault.On != k || !strings.HasSuffix(f.path, d.fault.Of) {
 		return false
 	}
 	d.seen++
@@ -59,8 +66,8 @@ func (d *Disk) hits(k Kind) bool {
 
 // fails says how many of n bytes an operation still does, and the code that it returns
 // then.
-func (d *Disk) fails(k Kind, n int) (does int, rc int32) {
-	if !d.hits(k) {
+func (d *Disk) fails(k Kind, f *file, n int) (does int, rc int32) {
+	if !d.hits(k, f) {
 		return n, lib.SQLITE_OK
 	}
 	switch d.fault.How {
@@ -75,11 +82,11 @@ func (d *Disk) fails(k Kind, n int) (does int, rc int32) {
 }
 
 // read spoils what a read has returned.
-func (d *Disk) read(b []byte, rc int32) int32 {
+func (d *Disk) read(f *file, b []byte, rc int32) int32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case rc != lib.SQLITE_OK || len(b) == 0 || !d.hits(Read):
+	case rc != lib.SQLITE_OK || len(b) == 0 || !d.hits(Read, f):
 		return rc
 	case d.fault.How == Flip:
 		bit := d.fault.Bit % uint(8*len(b))

@@ -42,8 +42,8 @@ var methods = layer.Methods{
 		return h.disk.close(h, func() int32 { return vfs.Below(f).Close(tls) })
 	},
 	Read: func(tls *libc.TLS, f layer.File, buf uintptr, n int32, off int64) int32 {
-		rc := vfs.Below(f).Read(tls, buf, n, off)
-		return handleOf(f).disk.read(cmem.Bytes(buf, int(n)), rc)
+		h := handleOf(f)
+		return h.disk.read(h.file, cmem.Bytes(buf, int(n)), vfs.Below(f).Read(tls, buf, n, off))
 	},
 	Write: func(tls *libc.TLS, f layer.File, buf uintptr, n int32, off int64) int32 {
 		h := handleOf(f)
