@@ -2,10 +2,13 @@ package disktest
 
 import (
 	"flag"
+	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,12 +33,43 @@ func TestPowerLoss(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := scenarios[name]
-			w := s.play(t)
-			loss := &loss{t: t, s: s, w: w, ops: w.disk.Ops(), dir: memoryDir(t), seen: map[[32]byte]bool{}}
-			w.disk.Close()
-			loss.run(*images / len(scenarios))
+			l := play(t, scenarios[name], vfstest.Fault{})
+			l.run(l.points(), *images/len(scenarios))
 		})
+	}
+}
+
+// TestPowerLossInJournal: a database that others have made gets a WAL, by way of a rollback
+// journal, of which any part may not be on disk yet.
+func TestPowerLossInJournal(t *testing.T) {
+	seeded(t)
+	l := play(t, scenarios["adopt"], vfstest.Fault{})
+	var points []int
+	for at, next := range l.ops {
+		if next.Kind == vfstest.Sync && strings.HasSuffix(next.Path, "app.sqlite-journal") {
+			points = append(points, at)
+		}
+	}
+	l.run(points, 150)
+}
+
+// TestLyingDisk: a disk that loses a WAL which it was told to sync is found out: SQLite
+// writes pages home before their WAL is on disk, and the bucket gets what the disk has
+// not. Were it not, then these tests would see nothing.
+func TestLyingDisk(t *testing.T) {
+	seeded(t)
+	for name, want := range map[string]string{"write": "the disk is behind the bucket", "checkpoint alone": "damaged"} {
+		l := play(t, scenarios[name], vfstest.Fault{On: vfstest.Sync, Of: "-wal", Times: math.MaxInt, How: vfstest.Lie})
+		found := 0
+		l.fail = func(err error) {
+			if strings.Contains(err.Error(), want) {
+				found++
+			}
+		}
+		l.run(l.points(), 400)
+		if found == 0 {
+			t.Errorf("%s: no image shows that %s", name, want)
+		}
 	}
 }
 
@@ -48,20 +82,6 @@ func seeded(t *testing.T) {
 	t.Logf("-seed %d", *seed)
 }
 
-// play runs a scenario on a disk without faults.
-func (s scenario) play(t *testing.T) *world {
-	t.Helper()
-	w := newWorld(t)
-	if err := s.before(w); err != nil {
-		t.Fatal(err)
-	}
-	w.watch()
-	if err := s.run(w); err != nil {
-		t.Fatal(err)
-	}
-	return w
-}
-
 // loss makes the images of one run of a scenario.
 type loss struct {
 	t    *testing.T
@@ -70,32 +90,61 @@ type loss struct {
 	ops  []vfstest.Op
 	dir  string
 	seen map[[32]byte]bool
+	fail func(error)
 
 	made, failed int
 }
 
+// play runs a scenario.
+func play(t *testing.T, s scenario, f vfstest.Fault) *loss {
+	t.Helper()
+	w := newWorld(t)
+	if err := s.before(w); err != nil {
+		t.Fatal(err)
+	}
+	w.watch()
+	w.disk.Inject(f)
+	if err := s.run(w); err != nil {
+		t.Fatal(err)
+	}
+	w.disk.Close()
+	return &loss{
+		t: t, s: s, w: w, ops: w.disk.Ops(), dir: memoryDir(t), seen: map[[32]byte]bool{},
+		fail: func(err error) { t.Error(err) },
+	}
+}
+
+// points are the crash points, in the order of the seed: how many operations have ended.
+func (l *loss) points() []int {
+	var points []int
+	for at := l.w.start; at <= len(l.ops); at++ {
+		points = append(points, at)
+	}
+	rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+	return points
+}
+
+// tooMany failures end a run.
+const tooMany = 6
+
 // run makes images until it has opened most different ones, or finds no more.
-func (l *loss) run(most int) {
+func (l *loss) run(points []int, most int) {
 	begun := time.Now()
-	points := rand.New(rand.NewPCG(*seed, 0)).Perm(len(l.ops) - l.w.start + 1)
-	done := 0 // of the points, in all rounds
-	for round := 0; len(l.seen) < most; round++ {
+	used := 0
+	for round := 0; ; round++ {
 		before := len(l.seen)
-		for _, p := range points {
-			if len(l.seen) >= most || l.failed > 5 {
-				break
+		for n, at := range points {
+			for i := 0; i < subsets && len(l.seen) < most && l.failed < tooMany; i++ {
+				l.lose(at, round*subsets+i)
+				used = max(used, n+1)
 			}
-			for i := range subsets {
-				l.lose(l.w.start+p, round*subsets+i)
-			}
-			done++
 		}
-		if len(l.seen) == before || l.failed > 5 {
+		if len(l.seen) == before || len(l.seen) >= most || l.failed >= tooMany {
 			break
 		}
 	}
 	l.t.Logf("%d crash points, %d of them used, %d images, %d of them different, %v",
-		len(points), min(done, len(points)), l.made, len(l.seen), time.Since(begun).Round(time.Millisecond))
+		len(points), used, l.made, len(l.seen), time.Since(begun).Round(time.Millisecond))
 }
 
 // lose takes the power after some operations, and opens what the disk has then, unless it
@@ -114,15 +163,8 @@ func (l *loss) lose(at, i int) {
 	}
 	if err := c.in(l.t, l.w.cfg.Path); err != nil {
 		l.failed++
-		l.t.Errorf("power loss after operation %d (%v), subset %d: %v\nThe image:\n%v", at, last(c.ops), i, err, c.image)
+		l.fail(fmt.Errorf("power loss after operation %d (%v), subset %d: %w\nThe image:\n%v", at, l.ops[at-1], i, err, c.image))
 	}
-}
-
-func last(ops []vfstest.Op) any {
-	if len(ops) == 0 {
-		return "none"
-	}
-	return ops[len(ops)-1]
 }
 
 // share is how much of what was not synced survives: nothing, all, or some.

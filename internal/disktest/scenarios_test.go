@@ -93,6 +93,29 @@ var scenarios = map[string]scenario{
 			return errors.Join(append(errs, w.close())...)
 		},
 	},
+	"checkpoint alone": { // nothing is sent, and nothing else syncs the WAL
+		before: used,
+		run: func(w *world) error {
+			w.cfg.CloseTimeout = -1
+			errs := []error{w.open()}
+			for range 3 {
+				errs = append(errs, w.write(1, 2), w.checkpoint("PASSIVE"))
+			}
+			return errors.Join(append(errs, w.close())...)
+		},
+	},
+	"adopt": { // a database that others have made, with a rollback journal
+		before: func(w *world) error {
+			c, err := new(sqlite.Driver).Open(w.cfg.Path, sqlite.Options{KeepJournal: true})
+			if err != nil {
+				return err
+			}
+			return errors.Join(c.Exec(made), c.Close())
+		},
+		run: func(w *world) error {
+			return errors.Join(w.open(), w.write(1, 2), w.flush(), w.close())
+		},
+	},
 	"snapshot": {
 		before: used,
 		run: func(w *world) error {
