@@ -107,7 +107,7 @@ func (s scene) suffer(dir string, f vfstest.Fault, rng *rand.Rand) error {
 	if err := errors.Join(os.MkdirAll(lives, 0o700), s.start.image.Write(lives)); err != nil {
 		return err
 	}
-	w := &world{t: s.t, bucket: bucketAt(s.start.ops), kept: s.kept, done: maps.Clone(s.done)}
+	w := &world{t: s.t, bucket: bucketAt(s.start.ops), kept: s.kept, done: maps.Clone(s.done), lossy: f.On == vfstest.Sync}
 	w.cfg = config(lives, w.bucket)
 	w.watch()
 	w.disk.Inject(f)
