@@ -40,7 +40,7 @@ func TestFaults(t *testing.T) {
 			rng := rand.New(rand.NewPCG(*seed, 1))
 			rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 			begun, failed := time.Now(), 0
-			runs := all[:min(len(all), *faults/len(scenarios))]
+			runs := all[:min(len(all), some(*faults)/len(scenarios))]
 			dir := memoryDir(t)
 			for _, f := range runs {
 				if err := scene.suffer(dir, f, rng); err != nil {
@@ -100,35 +100,41 @@ func (s scene) faults() []vfstest.Fault {
 	return all
 }
 
-// suffer plays the scenario with a fault.
-func (s scene) suffer(dir string, f vfstest.Fault, rng *rand.Rand) error {
-	defer os.RemoveAll(dir)
-	lives, dead := filepath.Join(dir, "lives"), filepath.Join(dir, "dead")
+// play plays the scenario in a new folder, with a fault.
+func (s scene) play(dir string, f vfstest.Fault) (*world, error) {
+	lives := filepath.Join(dir, "lives")
 	if err := errors.Join(os.MkdirAll(lives, 0o700), s.start.image.Write(lives)); err != nil {
-		return err
+		return nil, err
 	}
 	w := &world{t: s.t, bucket: bucketAt(s.start.ops), kept: s.kept, done: maps.Clone(s.done), lossy: f.On == vfstest.Sync}
 	w.cfg = config(lives, w.bucket)
 	w.watch()
 	w.disk.Inject(f)
-	failed := s.s.run(w)
+	w.said = s.s.run(w)
 	w.disk.Inject(vfstest.Fault{})
 	if w.db != nil {
-		w.close()
+		w.said = errors.Join(w.said, w.close())
 	}
-	if w.wrong != nil {
-		return w.wrong
-	}
-	ops := w.disk.Ops()
 	w.disk.Close()
+	return w, nil
+}
+
+// suffer opens what a disk with a fault has left.
+func (s scene) suffer(dir string, f vfstest.Fault, rng *rand.Rand) error {
+	defer os.RemoveAll(dir)
+	w, err := s.play(dir, f)
+	if err := errors.Join(err, w.wrong); err != nil {
+		return err
+	}
+	ops, lives, dead := w.disk.Ops(), filepath.Dir(w.cfg.Path), filepath.Join(dir, "dead")
 	on := crash{s: s.s, ops: ops, thorough: true, dir: lives, kept: w.committed()}
 	if err := on.check(); err != nil {
-		return fmt.Errorf("the power stayed: %w\nThe scenario said:\n%v", err, failed)
+		return fmt.Errorf("the power stayed: %w\nThe scenario said:\n%v", err, w.said)
 	}
 	for _, share := range []float64{0, rng.Float64(), 1} {
 		c := crash{s: s.s, ops: ops, thorough: true, dir: dead, image: w.disk.Image(len(ops), vfstest.Subset{Rand: rng, Share: share})}
 		if err := c.in(s.t, w.cfg.Path); err != nil {
-			return fmt.Errorf("the power went, and %.2f of the rest was on disk: %w\nThe image:\n%v\nThe scenario said:\n%v", share, err, c.image, failed)
+			return fmt.Errorf("the power went, and %.2f of the rest was on disk: %w\nThe image:\n%v\nThe scenario said:\n%v", share, err, c.image, w.said)
 		}
 	}
 	return nil

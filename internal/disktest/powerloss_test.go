@@ -17,7 +17,7 @@ import (
 
 var (
 	seed   = flag.Uint64("seed", 0, "of the images; 0: by the clock")
-	images = flag.Int("images", 1200, "images that are opened, in all scenarios together")
+	images = flag.Int("images", 2000, "images that are opened, in all scenarios together")
 )
 
 // subsets is how many images are made of one crash point before the next one has its turn.
@@ -26,15 +26,15 @@ const subsets = 20
 // TestPowerLoss: at an operation the power goes. Whatever the disk has kept of what was
 // not synced, the database opens, is whole, has all that was promised, and goes on.
 //
-// Each operation of a scenario is a crash point. The seed decides in which order they have
-// their turns, so that a run with fewer images is a sample.
+// Each operation of a scenario is a crash point, with 20 subsets at a time. The seed decides
+// in which order they have their turns: a run with fewer images is a sample.
 func TestPowerLoss(t *testing.T) {
 	seeded(t)
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := play(t, scenarios[name], vfstest.Fault{})
-			l.run(l.points(), *images/len(scenarios))
+			l.run(l.points(), some(*images)/len(scenarios))
 		})
 	}
 }
@@ -42,6 +42,7 @@ func TestPowerLoss(t *testing.T) {
 // TestPowerLossInJournal: a database that others have made gets a WAL, by way of a rollback
 // journal, of which any part may not be on disk yet.
 func TestPowerLossInJournal(t *testing.T) {
+	t.Parallel()
 	seeded(t)
 	l := play(t, scenarios["adopt"], vfstest.Fault{})
 	var points []int
@@ -50,13 +51,14 @@ func TestPowerLossInJournal(t *testing.T) {
 			points = append(points, at)
 		}
 	}
-	l.run(points, 150)
+	l.run(points, some(150))
 }
 
 // TestLyingDisk: a disk that loses a WAL which it was told to sync is found out: SQLite
 // writes pages home before their WAL is on disk, and the bucket gets what the disk has
 // not. Were it not, then these tests would see nothing.
 func TestLyingDisk(t *testing.T) {
+	t.Parallel()
 	seeded(t)
 	for name, want := range map[string]string{"write": "the disk is behind the bucket", "checkpoint alone": "damaged"} {
 		l := play(t, scenarios[name], vfstest.Fault{On: vfstest.Sync, Of: "-wal", Times: math.MaxInt, How: vfstest.Lie})
@@ -71,6 +73,14 @@ func TestLyingDisk(t *testing.T) {
 			t.Errorf("%s: no image shows that %s", name, want)
 		}
 	}
+}
+
+// some is what -short does of n.
+func some(n int) int {
+	if testing.Short() {
+		return n / 5
+	}
+	return n
 }
 
 // seeded prints the seed.
@@ -115,13 +125,22 @@ func play(t *testing.T, s scenario, f vfstest.Fault) *loss {
 }
 
 // points are the crash points, in the order of the seed: how many operations have ended.
+// The last moments before something is synced or promised come first, as most is at stake
+// then.
 func (l *loss) points() []int {
-	var points []int
+	var last, between []int
 	for at := l.w.start; at <= len(l.ops); at++ {
-		points = append(points, at)
+		if at == len(l.ops) || slices.Contains([]vfstest.Kind{vfstest.Sync, vfstest.SyncFolder, vfstest.Note}, l.ops[at].Kind) {
+			last = append(last, at)
+		} else {
+			between = append(between, at)
+		}
 	}
-	rand.New(rand.NewPCG(*seed, 0)).Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
-	return points
+	rng := rand.New(rand.NewPCG(*seed, 0))
+	for _, points := range [][]int{last, between} {
+		rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+	}
+	return append(last, between...)
 }
 
 // tooMany failures end a run.

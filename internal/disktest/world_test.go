@@ -69,6 +69,7 @@ type world struct {
 	stale bool  // the database was opened, and is behind the bucket
 	lossy bool  // syncs may fail, those of the last checkpoint too, which SQLite does not tell
 	wrong error // an answer that was
+	said  error // what the scenario ended with
 
 	mu   sync.Mutex
 	done state
@@ -239,8 +240,9 @@ func stateOf(db *driftdb.DB) (state, error) {
 	if there[0] == 1 {
 		return s, fmt.Errorf("%w: half of a transaction: one of two tables", errWrong)
 	}
-	type row struct{ W, N, Last, Rows int }
-	rows, err := driftdb.Select[row](ctx, db, `SELECT total.w, total.n, coalesce(max(part.n), 0) AS last, count(part.n) AS rows
+	type row struct{ W, N, Last, Rows, Other int }
+	rows, err := driftdb.Select[row](ctx, db, `SELECT total.w, total.n, coalesce(max(part.n), 0) AS last, count(part.n) AS rows,
+		total(length(v) <> 200*part.n%1500 OR replace(v, 'v', '') <> '') AS other
 		FROM total LEFT JOIN part ON part.w = total.w GROUP BY total.w`)
 	if err != nil {
 		return s, err
@@ -248,6 +250,9 @@ func stateOf(db *driftdb.DB) (state, error) {
 	for _, r := range rows {
 		if r.Last != r.N || r.Rows != parts*r.N {
 			return s, fmt.Errorf("%w: half of a transaction: writer %d has %d, and %d rows up to %d", errWrong, r.W, r.N, r.Rows, r.Last)
+		}
+		if r.Other > 0 {
+			return s, fmt.Errorf("%w: %d values of writer %d are not those that were written", errWrong, r.Other, r.W)
 		}
 		s[r.W] = r.N
 	}
