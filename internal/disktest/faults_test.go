@@ -139,3 +139,32 @@ func (s scene) suffer(dir string, f vfstest.Fault, rng *rand.Rand) error {
 	}
 	return nil
 }
+
+// TestFailedSync: a sync of the WAL fails once, and what it was to keep is lost, though the
+// next one succeeds. Whatever the bucket has got by then, the disk has.
+func TestFailedSync(t *testing.T) {
+	w := newWorld(t)
+	if err := used(w); err != nil {
+		t.Fatal(err)
+	}
+	w.watch()
+	if err := errors.Join(w.open(), w.write(1, 3)); err != nil {
+		t.Fatal(err)
+	}
+	w.disk.Inject(vfstest.Fault{On: vfstest.Sync, Of: "-wal", Times: 1, How: vfstest.EIO})
+	failed := w.flush()
+	if w.disk.Fired() != 1 {
+		t.Fatalf("no sync has failed; Flush says %v", failed)
+	}
+	if err := errors.Join(w.flush(), w.write(1, 1), w.flush()); err != nil {
+		t.Fatal(err)
+	}
+	ops := w.disk.Ops()
+	c := crash{ops: ops, dir: filepath.Join(memoryDir(t), "image"), image: w.disk.Image(len(ops), vfstest.Subset{}), thorough: true}
+	if err := c.check(); err != nil {
+		t.Errorf("%v\nFlush had said %v", err, failed)
+	}
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+}
