@@ -22,8 +22,10 @@ ROUNDS   ?= 3
 LIES     ?= 0-5000
 PAIRS    ?= 100
 RESOLVES ?= 500
+IMAGES   ?= 100000
+FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
+.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -129,6 +131,11 @@ writers:
 # What can happen to the database file, at each moment of a program's life.
 world:
 	go test ./internal/worldtest -run '^TestMatrix$$' -worlds $(CASES) -count 1 -timeout 0
+
+# Power loss at each operation of a database's life, with IMAGES of what the disk may have
+# kept; and FAULTS operations of the disk that fail.
+disk:
+	go test ./internal/disktest -images $(IMAGES) -faults $(FAULTS) -count 1 -v -timeout 0
 
 # All of SQLite's fuzz corpus: its databases, and its scripts by way of SQL; and files
 # with random damage.

@@ -29,8 +29,8 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // either a mistake or a change of the design; docs/ARCHITECTURE.md has the same
 // table with what each package knows.
 //
-// Only systemtest imports dbtest and s3test, and nobody objstoretest, mounttest and
-// systemtest: they are for tests.
+// Only systemtest imports dbtest and s3test, and nobody objstoretest, mounttest,
+// vfstest and systemtest: they are for tests.
 var mayImport = map[string][]string{
 	".": {
 		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/engine",
@@ -84,6 +84,7 @@ var mayImport = map[string][]string{
 	"internal/terminal":     {},
 	"internal/vfs":          {"internal/cmem", "internal/vfs/layer"},
 	"internal/vfs/layer":    {"internal/cmem"},
+	"internal/vfs/vfstest":  {"internal/cmem", "internal/vfs/layer"},
 	"internal/wrap":         {"internal/retry", "objstore"},
 	"internal/writer":       {"internal/capture", "internal/event", "internal/inside", "internal/sqlite"},
 	"objstore":              {},
@@ -167,14 +168,14 @@ var mayUse = map[string][]string{
 	"golang.org/x/sync":                 {"objstore/objstoretest"},
 	"golang.org/x/sys":                  {"internal/dbfile", "objstore"},
 	"golang.org/x/term":                 {"internal/terminal"},
-	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite", "internal/vfs", "internal/vfs/layer"},
+	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite", "internal/vfs", "internal/vfs/layer", "internal/vfs/vfstest"},
 	"modernc.org/sqlite":                {"examples/cron", "internal/sqlite"}, // the driver itself
 	"modernc.org/sqlite/vtab":           {".", "internal/capture", "internal/sqlite"},
 
 	// SQLite's functions and codes.
 	"modernc.org/sqlite/lib": {
 		".", "internal/apply", "internal/capture", "internal/check", "internal/digest/scan", "internal/engine", "internal/pagecache",
-		"internal/repair", "internal/resolve", "internal/rows", "internal/sqlite", "internal/vfs", "internal/vfs/layer",
+		"internal/repair", "internal/resolve", "internal/rows", "internal/sqlite", "internal/vfs", "internal/vfs/layer", "internal/vfs/vfstest",
 	},
 }
 
