@@ -97,7 +97,7 @@ func (d *dir) openPath() (*os.Root, error) {
 	root, err := os.OpenRoot(d.path)
 	if missing(err) {
 		// It must not look like a missing object, which is no news.
-		return nil, fmt.Errorf("%w: the folder %s does not exist; make it first (mkdir -p), or mount its disk", ErrNoBucket, d.path)
+		return nil, fmt.Errorf("%w: the folder %s does not exist; create it (mkdir -p), or mount its disk", ErrNoBucket, d.path)
 	}
 	if err != nil {
 		if fi, statErr := os.Stat(d.path); statErr == nil && !fi.IsDir() {
@@ -120,7 +120,7 @@ func (d *dir) begin(ctx context.Context, key string) (*os.Root, error) {
 		return nil, fmt.Errorf("%w: %s is the store's own folder", errors.ErrUnsupported, privateDir)
 	}
 	if _, err := filepath.Localize(key); err != nil {
-		return nil, fmt.Errorf("%w: this system cannot have a file of this name", errors.ErrUnsupported)
+		return nil, fmt.Errorf("%w: this system does not allow a file of this name", errors.ErrUnsupported)
 	}
 	return d.open()
 }
@@ -218,7 +218,7 @@ func (d *dir) admit(ctx context.Context, root *os.Root, key string, opts PutOpti
 	case fi.IsDir():
 		// An empty folder is what a crash left, not a key with a slash.
 		if root.Remove(key) != nil {
-			return fmt.Errorf("%w: %s is a folder with objects in it, and a file system cannot have both", errors.ErrUnsupported, key)
+			return fmt.Errorf("%w: %s is a folder with objects in it; a file system cannot have both", errors.ErrUnsupported, key)
 		}
 		return d.admit(ctx, root, key, opts)
 	case opts.IfAbsent:

@@ -107,11 +107,11 @@ func readMark(root *os.Root) (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read the folder's mark: %w", err)
+		return "", fmt.Errorf("read the folder's marker: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, markMax))
 	if err := errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("read the folder's mark: %w", err)
+		return "", fmt.Errorf("read the folder's marker: %w", err)
 	}
 	return strings.TrimSpace(string(text)), nil
 }
@@ -139,7 +139,7 @@ func (d *dir) sign(ctx context.Context, root *os.Root) error {
 		return err
 	}
 	if mark == "" {
-		return fmt.Errorf("the folder's mark %s is empty; delete that file, and the next write makes another", markFile)
+		return fmt.Errorf("the folder's marker %s is empty; delete it, and the next write creates a new one", markFile)
 	}
 	d.identity.learn(mark)
 	return nil

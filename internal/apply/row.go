@@ -72,7 +72,7 @@ func (r *Replay) run(t *target, e *change.Entry) error {
 	err = st.Run()
 	st.Clear()
 	if n := r.c.Changes(); err == nil && n != 1 && !t.statistics() {
-		err = fmt.Errorf("%d rows are where the log has one", n)
+		err = fmt.Errorf("%d rows match where the log has one", n)
 	}
 	return err
 }

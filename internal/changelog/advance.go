@@ -9,7 +9,7 @@ import (
 
 // ErrOvertaken says that something was committed to the database while it was
 // being brought up to date with its bucket.
-var ErrOvertaken = errors.New("the database has been written to meanwhile")
+var ErrOvertaken = errors.New("the database was written to in the meantime")
 
 // Expect is an ErrOvertaken if the log does not end with sequence. In a transaction
 // that holds the write lock it says that nothing of the database's own comes

@@ -178,7 +178,7 @@ func writeBooks(c *sqlite.Conn, b Books) error {
 func (l *Log) commit(fn func() error) error {
 	err := transact(l.c, fn)
 	if sqlite.IsBypassed(err) {
-		return fmt.Errorf("%s; the log has to say so first: %w", sqlite.Bypassed, err)
+		return fmt.Errorf("%s; the log must record that first: %w", sqlite.Bypassed, err)
 	}
 	return err
 }

@@ -295,7 +295,7 @@ func (l *Log) chunk(next int64, chunk []Transaction, data []byte) ([]Transaction
 			return nil // Collapse has put a barrier over it
 		}
 		if t.First != next {
-			return fmt.Errorf("%w: sequence %d is wanted, %d is the oldest", ErrTrimmed, next, t.First)
+			return fmt.Errorf("%w: sequence %d was requested, %d is the oldest", ErrTrimmed, next, t.First)
 		}
 		next = t.Last() + 1
 		begins := len(data)
@@ -323,7 +323,7 @@ func (l *Log) entries(d *change.Decoder, t Transaction, fn func(sequence int64, 
 	err := d.Decode(t.data, l.shape, func(e *change.Entry) error {
 		at := seq
 		if seq += e.Width(); seq > t.Last()+1 {
-			return fmt.Errorf("log row %d has more than the %d entries that it says", t.First, t.Count)
+			return fmt.Errorf("log row %d has more entries than the %d that it states", t.First, t.Count)
 		}
 		return fn(at, e)
 	})
@@ -331,7 +331,7 @@ func (l *Log) entries(d *change.Decoder, t Transaction, fn func(sequence int64, 
 		return fmt.Errorf("log row %d: %w", t.First, err)
 	}
 	if seq != t.Last()+1 {
-		return fmt.Errorf("log row %d has fewer than the %d entries that it says", t.First, t.Count)
+		return fmt.Errorf("log row %d has fewer entries than the %d that it states", t.First, t.Count)
 	}
 	return nil
 }

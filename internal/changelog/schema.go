@@ -201,7 +201,7 @@ func NewNodeID() string {
 func CheckFormat(c *sqlite.Conn) error {
 	v, err := metaInt(c, metaFormat)
 	if err == nil && v > Format {
-		err = fmt.Errorf("%w (format %d, this program knows %d)", ErrVersion, v, Format)
+		err = fmt.Errorf("%w (format %d, this program supports %d)", ErrVersion, v, Format)
 	}
 	return err
 }

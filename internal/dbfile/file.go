@@ -22,7 +22,7 @@ var (
 	ErrNotFile = errors.New("not a regular file")
 	// ErrNotOurs says that a file or folder which DriftDB keeps beside a database is
 	// somebody else's, or is a file of another name, too.
-	ErrNotOurs = errors.New("not a file of DriftDB's")
+	ErrNotOurs = errors.New("not a DriftDB file")
 )
 
 // File is a database's place, taken by this process.
@@ -169,14 +169,14 @@ func (f *File) Hold(c *sqlite.Conn) error {
 	}
 	id, err := identifyHandle(handle)
 	if err != nil {
-		return fmt.Errorf("find out which file SQLite has open: %w", err)
+		return fmt.Errorf("identify the file that SQLite has open: %w", err)
 	}
 	if now, err := identify(f.path); err != nil || now != id {
 		return errors.Join(fmt.Errorf("%w: %s", ErrReplaced, f.path), err)
 	}
 	err = lockHandle(handle)
 	if errors.Is(err, errHeld) {
-		return fmt.Errorf("%w: %s has a writer under another name, such as a hard link or a second mount; a file can have one at a time", ErrLocked, f.path)
+		return fmt.Errorf("%w: %s has a writer under another name, such as a hard link or a second mount; a file can have one writer at a time", ErrLocked, f.path)
 	}
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", f.path, err)
@@ -193,7 +193,7 @@ func (f *File) Admit(c *sqlite.Conn) error {
 	}
 	id, err := identifyHandle(handle)
 	if err == nil && id != f.held {
-		err = fmt.Errorf("%w: %s is another file now", ErrReplaced, f.path)
+		err = fmt.Errorf("%w: %s is a different file now", ErrReplaced, f.path)
 	}
 	return err
 }
@@ -258,7 +258,7 @@ func (f *File) CheckSize(atOnce bool) error {
 		f.short = f.size
 		return nil
 	}
-	return fmt.Errorf("%w: %s has been cut off: it has %d bytes, and should have %d", ErrReplaced, f.path, f.size, max(head.Pages*int64(head.PageSize), was))
+	return fmt.Errorf("%w: %s was truncated: it has %d bytes and should have %d", ErrReplaced, f.path, f.size, max(head.Pages*int64(head.PageSize), was))
 }
 
 // Inode is the number by which the file system knows the held file.

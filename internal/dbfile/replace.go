@@ -24,7 +24,7 @@ func (f *File) Free(overwrite bool) error {
 	case err != nil:
 		return err
 	case !overwrite:
-		return fmt.Errorf("%s: %w (choose another file, or say that it may be overwritten)", f.path, fs.ErrExist)
+		return fmt.Errorf("%s: %w (choose another file, or allow overwriting)", f.path, fs.ErrExist)
 	case !info.Mode().IsRegular():
 		return checkRegular(f.path)
 	}
@@ -50,7 +50,7 @@ func (f *File) unchanged() error {
 }
 
 func (f *File) meanwhile() error {
-	return fmt.Errorf("%s has come into this place meanwhile, and was left alone: %w", f.path, fs.ErrExist)
+	return fmt.Errorf("%s appeared in the meantime and was left alone: %w", f.path, fs.ErrExist)
 }
 
 // Replace moves the finished database of a working folder to f's place, which Free
@@ -127,7 +127,7 @@ func (f *File) exchange(file string) (err error) {
 		}
 	}
 	if err := rename(file, f.path); err != nil {
-		return fmt.Errorf("%s is left as it was, because it cannot be replaced: %w%s", f.path, err, mountHint(err))
+		return fmt.Errorf("%s is unchanged, because it cannot be replaced: %w%s", f.path, err, mountHint(err))
 	}
 	return nil
 }
@@ -199,7 +199,7 @@ func takeExclusively(path string) (exclusive, error) {
 	case errors.Is(err, ErrLocked):
 		return exclusive{}, err
 	case sqlite.IsBusy(err):
-		return exclusive{}, fmt.Errorf("%w: another program has %s open; close it there, and try again: %w", ErrLocked, path, err)
+		return exclusive{}, fmt.Errorf("%w: another program has %s open; close it and try again: %w", ErrLocked, path, err)
 	}
 	return exclusive{}, fmt.Errorf("lock %s before it is replaced: %w", path, err)
 }

@@ -57,7 +57,7 @@ func setAside(file string) (string, error) {
 			continue
 		}
 		if err := os.Rename(file, name); err != nil {
-			return "", fmt.Errorf("%s does not belong to the database beside it, and cannot be set aside (move it away): %w", file, err)
+			return "", fmt.Errorf("%s does not belong to the database next to it and cannot be set aside (move it away): %w", file, err)
 		}
 		return name, nil
 	}

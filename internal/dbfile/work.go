@@ -47,7 +47,7 @@ func NewWork(path string) (*Work, error) { return newWork(path + workSuffix) }
 func newWork(base string) (*Work, error) {
 	unlock, err := lockWorks(base)
 	if err != nil {
-		return nil, fmt.Errorf("make a working folder in %s: %w", base, err)
+		return nil, fmt.Errorf("create a working folder in %s: %w", base, err)
 	}
 	sweep(base)
 	dir, err := os.MkdirTemp(base, workPrefix)
@@ -216,7 +216,7 @@ func checkBase(base string) error {
 		return nil
 	}
 	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is %s, and has to be a folder; move it away", base, kindOf(info.Mode()))
+		err = fmt.Errorf("%s is %s but must be a folder; move it away", base, kindOf(info.Mode()))
 	}
 	if err == nil {
 		err = checkOwner(base, info)

@@ -77,7 +77,7 @@ func (t Traces) provenTogether(ctx context.Context, c *sqlite.Conn) (bool, error
 	}
 	switch {
 	case errors.Is(err, ErrAltered):
-		return false, fmt.Errorf("%w: %s is not the file that DriftDB had open when it ended, and what is in %s-wal does not lead to what its log says (%w). Nothing was changed. Put the file back that belongs to the -wal, or move the -wal and the -shm away to go on with the file as it is",
+		return false, fmt.Errorf("%w: %s is not the file that DriftDB last had open, and %s-wal does not match its log (%w). Nothing was changed. Put back the file that belongs to the -wal, or move the -wal and the -shm away to use the file as it is",
 			ErrMixture, t.file.Path(), t.file.Path(), err)
 	case errors.Is(err, ErrUnproven):
 		return true, nil // nothing speaks against it

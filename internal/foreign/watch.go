@@ -92,7 +92,7 @@ func (w *Watch) lost(err error) error {
 	if err == nil || !errors.Is(err, dbfile.ErrReplaced) {
 		return err
 	}
-	err = w.cfg.Public(fmt.Errorf("%w. Writes are refused from now on. What was committed before is in the old file, if that exists anywhere, and is sent to the bucket, if there is one. Close the database, put the right file in its place, and open it again", err))
+	err = w.cfg.Public(fmt.Errorf("%w. Writes are refused from now on. Everything committed before is in the old file, if it still exists, and is uploaded to the bucket, if there is one. Close the database, put the right file back, and open it again", err))
 	if w.hub.Refused() == nil {
 		w.hub.Refuse(err)
 		w.mu.Lock()
@@ -109,7 +109,7 @@ func (w *Watch) lost(err error) error {
 func (w *Watch) SetWALAside() error {
 	name, err := w.cfg.File.LeaveWAL()
 	if name != "" {
-		w.cfg.Log.Warn(event.FilesSetAside, "another file has taken the database's place; what was still in our -wal was set aside", "file", name)
+		w.cfg.Log.Warn(event.FilesSetAside, "another file has taken the database's place; the changes still in the old -wal were set aside", "file", name)
 	}
 	return err
 }
@@ -167,7 +167,7 @@ func (w *Watch) run(ctx context.Context) {
 func (w *Watch) look() {
 	err := w.rounds.IfFree(func(c *capture.Conn) error { return errors.Join(w.Notice(c), w.markCut(c)) })
 	if err != nil && !sqlite.IsBusy(err) && !w.rounds.Closed() {
-		w.cfg.Log.Warn(event.ForeignCheckFailed, "looking for changes by other programs failed", "error", err)
+		w.cfg.Log.Warn(event.ForeignCheckFailed, "the check for changes by other programs failed", "error", err)
 	}
 }
 

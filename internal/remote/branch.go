@@ -235,7 +235,7 @@ func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batc
 	case now.DatabaseID != last.DatabaseID:
 		return o, false, false, nil
 	case now.NodeID == o.NodeID && now.Epoch == o.Epoch:
-		return o, false, false, fmt.Errorf("%w: as node %s, epoch %d, like this one", ErrLost, o.NodeID, o.Epoch)
+		return o, false, false, fmt.Errorf("%w: it has the same node %s and epoch %d as this one", ErrLost, o.NodeID, o.Epoch)
 	}
 	o.From, exists = now.orphaned(o)
 	return o, exists, now.SnapshotKey == last.SnapshotKey && now.Pruned < o.From, nil
@@ -257,7 +257,7 @@ func (b *Bucket) PutBranch(ctx context.Context, databaseID string, o Batch, s Sn
 	}
 	m.AddSnapshot(s)
 	if err := m.check(b.name); err != nil {
-		return fmt.Errorf("manifest of branch %s, before it is stored: %w", o.file(), err)
+		return fmt.Errorf("check the new manifest of branch %s: %w", o.file(), err)
 	}
 	key := branchKey(b.name, o)
 	raw, err := b.encode(m, key)
@@ -271,9 +271,9 @@ func (b *Bucket) PutBranch(ctx context.Context, databaseID string, o Batch, s Sn
 	there, rerr := b.load(ctx, key)
 	switch {
 	case rerr != nil:
-		return fmt.Errorf("%w; and what is stored there cannot be read: %w", err, rerr)
+		return fmt.Errorf("%w; and the stored object cannot be read: %w", err, rerr)
 	case there.ChainHead != m.ChainHead:
-		return fmt.Errorf("%w: %s is the manifest of another branch", ErrLost, key)
+		return fmt.Errorf("%w: %s is another branch's manifest", ErrLost, key)
 	}
 	return nil // an attempt whose answer was lost has stored it: with another snapshot of the same state
 }

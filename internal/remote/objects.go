@@ -88,7 +88,7 @@ func (b *Bucket) Headless(ctx context.Context, adrift func(o Batch, taken int64)
 		case !errors.Is(err, ErrNoBackup):
 			return err
 		default:
-			return fmt.Errorf("%w, and what it named is there (%s, and maybe more): put %s back, from the versions that the store keeps or from a copy of the bucket; if there is none, driftdb repair makes it anew; or choose another name for a new backup",
+			return fmt.Errorf("%w, but its objects are there (%s, and maybe more): put %s back from the store's old versions or from a copy of the bucket; without one, driftdb repair rebuilds it; or choose another name for a new backup",
 				ErrHeadless, o.Key, manifestKey(b.name))
 		}
 	}

@@ -47,7 +47,7 @@ func (r Refusal) Err() error {
 // Warn tells log of objects that a reader has passed over.
 func Warn(log event.Log, refused []Refusal) {
 	if len(refused) > 0 {
-		log.Warn(event.ObjectsRefused, "objects in the bucket are named like a part of the backup and are not; they were passed over",
+		log.Warn(event.ObjectsRefused, "objects in the bucket are named like parts of the backup but are not; they were ignored",
 			"count", len(refused), "first", refused[0].Key, "error", refused[0].Why)
 	}
 }

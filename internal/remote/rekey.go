@@ -25,7 +25,7 @@ type Rekeyed struct {
 const rekeying = 4
 
 // errUnneeded says that nothing that the manifest leads to needs an object.
-var errUnneeded = errors.New("nothing in the backup needs it")
+var errUnneeded = errors.New("the backup does not need it")
 
 // Rekey seals what an older key of the ring has sealed anew under the ring's first one:
 // what the manifest leads to, and has proven to be what the manifest says. It
@@ -42,10 +42,10 @@ var errUnneeded = errors.New("nothing in the backup needs it")
 // manifest is replaced in any case: nobody has replaced it since Rekey began.
 func (b *Bucket) Rekey(ctx context.Context, leaked bool, progress func(Rekeyed)) (Rekeyed, error) {
 	if b.opts.Ring == nil {
-		return Rekeyed{}, fmt.Errorf("%w: none was given; the first key seals, the others open what there is", seal.ErrKey)
+		return Rekeyed{}, fmt.Errorf("%w: no key was given; the first key encrypts, the others decrypt what is stored", seal.ErrKey)
 	}
 	if leaked && len(b.opts.Ring.KeyIDs()) < 2 {
-		return Rekeyed{}, fmt.Errorf("%w: only one was given; a new key first, then the one that has leaked, which opens what there is", seal.ErrKey)
+		return Rekeyed{}, fmt.Errorf("%w: only one key was given; pass the new key first, then the leaked one, which decrypts what is stored", seal.ErrKey)
 	}
 	m, err := b.Manifest(ctx)
 	if err != nil {
@@ -60,7 +60,7 @@ func (b *Bucket) Rekey(ctx context.Context, leaked bool, progress func(Rekeyed))
 	}
 	if leaked || !b.opts.Ring.FirstSeals(m.raw) {
 		if _, err := b.Swap(ctx, m, m.Manifest); err != nil {
-			return run.count, fmt.Errorf("all objects are sealed anew, the manifest is not; run it again: %w", err)
+			return run.count, fmt.Errorf("all objects are re-encrypted, but the manifest is not; run it again: %w", err)
 		}
 	}
 	return run.count, run.damage()
@@ -165,7 +165,7 @@ func (r *rekey) renew(ctx context.Context, found *extent, o object) error {
 		defer r.mu.Unlock()
 		r.count.Left = append(r.count.Left, Refusal{o.Key, err})
 	default:
-		return fmt.Errorf("seal %s anew: %w", o.Key, err)
+		return fmt.Errorf("re-encrypt %s: %w", o.Key, err)
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (r *rekey) damage() error {
 	if all == nil {
 		return nil
 	}
-	return fmt.Errorf("all else is sealed anew; look at these objects, which are not what the manifest leads to, and delete them: %w", errors.Join(all...))
+	return fmt.Errorf("everything else is re-encrypted; inspect and delete these objects, which are not what the manifest says: %w", errors.Join(all...))
 }
 
 // reseal seals o anew. What is wrong with it is errOther; while it is being read nothing

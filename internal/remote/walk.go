@@ -107,7 +107,7 @@ func newWalk(ctx context.Context, b *Bucket, m *Manifest, at Position) *walk {
 func (w *walk) run() error {
 	m, start := w.m, w.pos
 	if start.Sequence == m.LatestSequence && start.Chain != m.ChainHead {
-		return fmt.Errorf("%w: its history up to sequence %d is not the one that is to be continued", ErrCorrupt, start.Sequence)
+		return fmt.Errorf("%w: its history up to sequence %d is not the one to be continued", ErrCorrupt, start.Sequence)
 	}
 	if start.Sequence < m.Begins() {
 		return m.tooOld()
@@ -399,7 +399,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 		}
 		headSeen = true
 		if r.Chain() != w.m.ChainHead {
-			return fmt.Errorf("%w: %s does not lead to the manifest's chain head", errOther, BatchKey(w.b.name, o))
+			return fmt.Errorf("%w: %s does not end at the manifest's chain head", errOther, BatchKey(w.b.name, o))
 		}
 		return nil
 	}

@@ -28,7 +28,7 @@ func ReadFile(path, name string) (_ *Known, err error) {
 		return nil, err
 	}
 	if !ours {
-		return nil, fmt.Errorf("%s: %w: it is no database that DriftDB has opened", path, fs.ErrInvalid)
+		return nil, fmt.Errorf("%s: %w: DriftDB has never opened this database", path, fs.ErrInvalid)
 	}
 	id, err := changelog.ReadIdentity(c)
 	if err != nil {

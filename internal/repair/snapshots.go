@@ -88,7 +88,7 @@ func (r *repair) open(ctx context.Context, s *snapshot, path string) (err error)
 		return err
 	}
 	if known.DatabaseID != r.id {
-		return fmt.Errorf("%w: it is of database %s", remote.ErrCorrupt, known.DatabaseID)
+		return fmt.Errorf("%w: it belongs to database %s", remote.ErrCorrupt, known.DatabaseID)
 	}
 	s.says = &last
 	return nil

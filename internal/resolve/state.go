@@ -99,7 +99,7 @@ func newLayout(c *sqlite.Conn, table string) (*layout, error) {
 		return nil, err
 	}
 	if t.TooWide() || t.HasRowID && t.RowID == "" {
-		return nil, fmt.Errorf("table %s: its rowid cannot be read in a statement, so its rows cannot be told apart", table)
+		return nil, fmt.Errorf("table %s: its rowid is hidden by its columns, so its rows have no identity", table)
 	}
 	l := &layout{Table: t}
 	defaults := map[string]string{}

@@ -47,11 +47,11 @@ func (br *brancher) save(ctx context.Context) error {
 		branch, err = br.store(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("store the rest as a branch: %w", err)
+		return fmt.Errorf("store the remaining changes as a branch: %w", err)
 	}
 	br.branched = br.books.Acked
 	if branch != (remote.Batch{}) {
-		br.event(event.BranchStored, "stored as a branch what is no part of the history", "branch", remote.Branch{NodeID: br.session.node, Epoch: br.session.epoch}.ID(), "from", branch.From, "to", branch.To)
+		br.event(event.BranchStored, "stored the changes that are not part of the history as a branch", "branch", remote.Branch{NodeID: br.session.node, Epoch: br.session.epoch}.ID(), "from", branch.From, "to", branch.To)
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func (c *compactor) collect(ctx context.Context) (objects int, bytes int64, err 
 		objects, bytes = objects+1, bytes+g.Size
 	}
 	if objects > 0 {
-		c.event(event.GarbageDeleted, "deleted what was out of the retention window", "objects", objects, "bytes", bytes)
+		c.event(event.GarbageDeleted, "deleted objects older than the retention window", "objects", objects, "bytes", bytes)
 	}
 	err = c.epoch.confirm(ctx, func(m *remote.Manifest) { m.Prune(c.epoch.current().Now(), c.cfg.Retention) })
 	return objects, bytes, errors.Join(refused, err)

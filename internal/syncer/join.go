@@ -79,7 +79,7 @@ func (e *epoch) joined(err error) error {
 	case errors.Is(err, restore.ErrCannotCatchUp) && errors.Is(err, ErrDiverged):
 		return e.stop(err) // another Open would not find out that nothing in the file is its own
 	case errors.Is(err, restore.ErrCannotCatchUp):
-		return e.stop(fmt.Errorf("%w: %w. The file has nothing of its own: open it again, and it is restored", ErrDiverged, err))
+		return e.stop(fmt.Errorf("%w: %w. The file has no changes of its own: open it again to restore it", ErrDiverged, err))
 	}
 	e.unchecked = e.unchecked && err != nil
 	if err == nil {
@@ -154,10 +154,10 @@ func (e *epoch) judge(err error) error {
 func (e *epoch) tellRefused(refused []remote.Refusal) {
 	const most = 3
 	for _, r := range refused[:min(len(refused), most)] {
-		e.cfg.Logger.Warn(event.ObjectRefused, "the bucket has an object that is named like a batch and is no part of the history; it is passed over",
+		e.cfg.Logger.Warn(event.ObjectRefused, "the bucket has an object that is named like a batch but is not part of the history; it is ignored",
 			"key", r.Key, "error", r.Why)
 	}
 	if more := len(refused) - most; more > 0 {
-		e.cfg.Logger.Warn(event.ObjectRefused, "there are more objects that are named like batches and are no part of the history", "count", more)
+		e.cfg.Logger.Warn(event.ObjectRefused, "the bucket has more objects that are named like batches but are not part of the history", "count", more)
 	}
 }

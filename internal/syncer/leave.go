@@ -22,7 +22,7 @@ func (s *Syncer) Leave(ctx context.Context) error {
 }
 
 // ErrUnsent says that the bucket does not have all that was committed.
-var ErrUnsent = errors.New("not confirmed in the bucket yet; they are in the file, and sent after the next Open")
+var ErrUnsent = errors.New("not confirmed in the bucket yet; they are in the file and uploaded after the next Open")
 
 // NoteSilence remembers in the file whether the bucket has been silent, for the sessions
 // that come within a few minutes.

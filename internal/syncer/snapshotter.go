@@ -103,7 +103,7 @@ func (p *snapshotter) picture(ctx context.Context, f *fixed) (source, error) {
 	}
 	if c, ok := v.(*copySource); ok {
 		if err := c.wipe(); err != nil {
-			return nil, errors.Join(fmt.Errorf("wipe the free pages of a snapshot: %w", err), v.Close())
+			return nil, errors.Join(fmt.Errorf("clear the free pages of a snapshot: %w", err), v.Close())
 		}
 	}
 	return v, nil
@@ -113,7 +113,7 @@ func (p *snapshotter) picture(ctx context.Context, f *fixed) (source, error) {
 // all is acknowledged.
 func (p *snapshotter) describe(f *fixed) (err error) {
 	if p.books.Acked != f.snap.Sequence {
-		return fmt.Errorf("the log was sent up to %d, and a snapshot is of %d", p.books.Acked, f.snap.Sequence)
+		return fmt.Errorf("the log was uploaded up to %d, but the snapshot is of %d", p.books.Acked, f.snap.Sequence)
 	}
 	f.snap.Time, f.snap.Chain, f.snap.Earliest = time.Now().UnixMilli(), p.books.Chain, told(p.books.Earliest)
 	f.logged = maps.Clone(p.digests.Known)

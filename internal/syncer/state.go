@@ -155,7 +155,7 @@ func (s *state) stop(err error) error {
 
 // fenced ends this session's part in the history: somebody else writes it.
 func (s *state) fenced(cause error) error {
-	return s.stop(fmt.Errorf("%w: %w. What this session had stored by then and its rest are kept in the bucket as the branch %s, if that can be reached, and all of it is in this file. To bring it into the history, close the file and run driftdb resolve, or call Resolve",
+	return s.stop(fmt.Errorf("%w: %w. This session's changes are in this file and, if the bucket can be reached, in its branch %s. To merge them into the history, close the file and run driftdb resolve, or call Resolve",
 		ErrFenced, cause, remote.Branch{NodeID: s.session.node, Epoch: s.session.epoch}.ID()))
 }
 

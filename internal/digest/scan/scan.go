@@ -58,7 +58,7 @@ func Table(ctx context.Context, c *sqlite.Conn, name string) (digest.Sum, error)
 	}
 	sum, known := set[name]
 	if !known {
-		return sum, fmt.Errorf("table %s: its rows cannot be told apart, so it has no digest", name)
+		return sum, fmt.Errorf("table %s: its rows have no identity, so it has no digest", name)
 	}
 	return sum, nil
 }
