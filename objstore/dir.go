@@ -78,7 +78,7 @@ type dir struct {
 	settled map[string]bool
 }
 
-// open opens the folder anew for each call: then a Store needs no Close, and a
+// open opens the folder again for each call: then a Store needs no Close, and a
 // disk that was unmounted is noticed. What the call does it does through this
 // one handle, which has been checked: whatever is mounted or unmounted at the
 // path in the meantime, nothing lands in another folder.
@@ -96,7 +96,7 @@ func (d *dir) open() (*os.Root, error) {
 func (d *dir) openPath() (*os.Root, error) {
 	root, err := os.OpenRoot(d.path)
 	if missing(err) {
-		// It must not look like a missing object, which is no news.
+		// It must not look like a missing object, which is not news.
 		return nil, fmt.Errorf("%w: the folder %s does not exist; create it (mkdir -p), or mount its disk", ErrNoBucket, d.path)
 	}
 	if err != nil {
@@ -329,13 +329,13 @@ func (d *dir) delete(ctx context.Context, key string) error {
 	return syncFolder(root, d.prune(root, path.Dir(key)))
 }
 
-// missing says whether err means that no object is there: none of this name,
+// missing reports whether err means that no object is there: none of this name,
 // or none can be since "x" of "x/y" is a file.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// isPrivate says whether key lies in the store's own folder, also where the
+// isPrivate reports whether key lies in the store's own folder, also where the
 // file system ignores case.
 func isPrivate(key string) bool {
 	first, _, _ := strings.Cut(key, "/")

@@ -89,7 +89,7 @@ func (d *dir) lock(ctx context.Context, root *os.Root) (unlock func(), err error
 }
 
 // lockedFile opens the lock file and waits until it has the lock. It is opened
-// anew each time, and locks of two open files exclude each other also within a
+// again each time, and locks of two open files exclude each other also within a
 // process. It is opened for writing since some file systems, such as NFS, lock
 // no other.
 func lockedFile(ctx context.Context, root *os.Root) (*os.File, error) {

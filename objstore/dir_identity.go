@@ -29,7 +29,7 @@ type identity struct {
 	folder os.FileInfo // nil until the first check
 }
 
-// check says whether root is the folder that it was at the first check, and
+// check reports whether root is the folder that it was at the first check, and
 // learns the mark that others have made in it since.
 func (id *identity) check(root *os.Root) error {
 	known := id.known() // before reading: a mark made in between is no other one
@@ -53,7 +53,7 @@ func (id *identity) check(root *os.Root) error {
 	return nil
 }
 
-// isFolder says whether folder is the one of the first check, or this is it.
+// isFolder reports whether folder is the one of the first check, or this is it.
 func (id *identity) isFolder(folder os.FileInfo) bool {
 	id.mu.Lock()
 	defer id.mu.Unlock()

@@ -29,7 +29,7 @@ func tryLock(f *os.File) (locked bool, err error) {
 	return lockErr == nil, lockErr
 }
 
-// inUse says whether err may mean that somebody has the file open. POSIX does
+// inUse reports whether err may mean that somebody has the file open. POSIX does
 // not care, but SMB, FUSE and other file systems do, and each says it in its
 // own way.
 func inUse(err error) bool {
@@ -45,7 +45,7 @@ func syncFolder(root *os.Root, name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// cannotHold says whether the file system has refused a name for good.
+// cannotHold reports whether the file system has refused a name for good.
 func cannotHold(err error) bool {
 	return errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.EILSEQ)
 }

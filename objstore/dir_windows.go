@@ -30,7 +30,7 @@ func tryLock(f *os.File) (locked bool, err error) {
 	return lockErr == nil, lockErr
 }
 
-// inUse says whether err may mean that somebody has the file open. Windows says
+// inUse reports whether err may mean that somebody has the file open. Windows says
 // it in many ways; ERROR_ACCESS_DENIED is also that of a file that is gone as
 // soon as its last reader is.
 func inUse(err error) bool {
@@ -45,7 +45,7 @@ func inUse(err error) bool {
 // writes changes of names to its journal in order.
 func syncFolder(*os.Root, string) error { return nil }
 
-// cannotHold says whether the file system has refused a name for good.
+// cannotHold reports whether the file system has refused a name for good.
 func cannotHold(err error) bool {
 	return errors.Is(err, windows.ERROR_INVALID_NAME) ||
 		errors.Is(err, windows.ERROR_FILENAME_EXCED_RANGE) ||

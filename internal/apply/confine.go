@@ -110,7 +110,7 @@ func BoundsOf(sql string) (b *Bounds, ok bool) {
 	return nil, false
 }
 
-// Allow says whether the statement may do what a says, itself or by what SQLite and
+// Allow reports whether the statement may do what a says, itself or by what SQLite and
 // virtual tables run for it.
 func (b *Bounds) Allow(a sqlite.Action) bool {
 	if b.kind == "PRAGMA" {

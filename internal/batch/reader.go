@@ -168,7 +168,7 @@ func (r *Reader) lookAhead() error {
 	return nil
 }
 
-// checkOrder says whether what comes may follow an entry whose last sequence,
+// checkOrder reports whether what comes may follow an entry whose last sequence,
 // time and transaction are pos.
 func (r *Reader) checkOrder(pos position) error {
 	next := r.ahead
@@ -226,7 +226,7 @@ func (r *Reader) finish() error {
 	return io.EOF
 }
 
-// inside says whether Next has returned a part of a transaction.
+// inside reports whether Next has returned a part of a transaction.
 func (r *Reader) inside() bool { return r.rec.Sequence != 0 && !r.rec.Last }
 
 func (r *Reader) malformed() error {

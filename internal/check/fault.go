@@ -132,7 +132,7 @@ func withoutRow(line string) string {
 	return line
 }
 
-// signs are how the lines begin that SQLite's check says of what is no damage.
+// signs are how the lines begin that SQLite's check says of what is not damage.
 var signs = []struct {
 	start string
 	kind  Kind

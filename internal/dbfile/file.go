@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	// ErrNotFile says that a path names something that is no regular file.
+	// ErrNotFile says that a path names something that is not a regular file.
 	ErrNotFile = errors.New("not a regular file")
 	// ErrNotOurs says that a file or folder which DriftDB keeps beside a database is
 	// somebody else's, or is a file of another name, too.
@@ -42,7 +42,7 @@ type File struct {
 
 // Take takes the place that path means: it resolves path, makes the folders on
 // the way and locks the name. A place that another process has, or another File
-// of this one, is ErrLocked; something that is no regular file is ErrNotFile.
+// of this one, is ErrLocked; something that is not a regular file is ErrNotFile.
 // The file itself need not be there.
 func Take(path string) (*File, error) {
 	f, err := takePlace(path)
@@ -134,7 +134,7 @@ func (f *File) makeFolders(folder string) error {
 	return err
 }
 
-// There says whether there is a file, and whether it has a byte in it: SQLite
+// There reports whether there is a file, and whether it has a byte in it: SQLite
 // takes an empty one for a database with nothing in it.
 func (f *File) There() (there, empty bool, err error) {
 	info, err := os.Lstat(f.path)
@@ -185,7 +185,7 @@ func (f *File) Hold(c *sqlite.Conn) error {
 	return nil
 }
 
-// Admit is Hold for every other connection: it has to be one to the held file.
+// Admit is Hold for every other connection: it must be one to the held file.
 func (f *File) Admit(c *sqlite.Conn) error {
 	handle, err := c.Handle()
 	if err != nil {
@@ -236,9 +236,9 @@ func (f *File) WALSize() (int64, error) {
 	return size, err
 }
 
-// CheckSize says whether somebody has cut the file off: ErrReplaced. A file that
+// CheckSize reports whether somebody has cut the file off: ErrReplaced. A file that
 // SQLite itself has made smaller says so in its header. While a checkpoint is under
-// way it may say too much, so it has to be found twice with the same size; with
+// way it may say too much, so it must be found twice with the same size; with
 // atOnce, nobody checkpoints.
 func (f *File) CheckSize(atOnce bool) error {
 	size, err := sizeOf(f.path)

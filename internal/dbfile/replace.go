@@ -12,8 +12,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Free says whether the place may get a new file: fs.ErrExist means that there is
-// one, and that it may not be overwritten. One that may be has to be ours to
+// Free reports whether the place may get a new file: fs.ErrExist means that there is
+// one, and that it may not be overwritten. One that may be must be ours to
 // give a new file the owner of the old one. Replace takes no other than this.
 func (f *File) Free(overwrite bool) error {
 	info, err := os.Lstat(f.path)
@@ -150,7 +150,7 @@ func keep(file, path string) error {
 }
 
 // exclusive is a database that nobody else can use; the zero value is a file that
-// is no database.
+// is not a database.
 type exclusive struct {
 	c      *sqlite.Conn
 	handle uintptr
@@ -174,7 +174,7 @@ func (e *exclusive) claim(c *sqlite.Conn) error {
 const busyTimeout = 2 * time.Second
 
 // takeExclusively takes SQLite's exclusive lock on the database at path and
-// copies home what its WAL or its journal holds. A file that is no database has
+// copies home what its WAL or its journal holds. A file that is not a database has
 // nobody who uses it as one.
 //
 // Every program that has read a WAL database since it opened it has a lock that

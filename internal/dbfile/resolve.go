@@ -18,7 +18,7 @@ const maxLinks = 40
 //
 // Folders that are missing on the way are left to be made, unless a link leads
 // into them: then a disk is not mounted, most likely, and a database must not
-// begin anew in its mount point.
+// start over in its mount point.
 func Resolve(path string) (string, error) {
 	link := ""
 	for range maxLinks {

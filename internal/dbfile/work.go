@@ -106,7 +106,7 @@ func removeWork(dir string, lock *lock) error {
 	return errors.Join(errs...)
 }
 
-// ourFile says whether a file in a working folder is one that we put there.
+// ourFile reports whether a file in a working folder is one that we put there.
 func ourFile(e fs.DirEntry) bool {
 	if !e.Type().IsRegular() {
 		return false
@@ -148,7 +148,7 @@ func sweep(base string) {
 	}
 }
 
-// isWorkName says whether os.MkdirTemp has made the name.
+// isWorkName reports whether os.MkdirTemp has made the name.
 func isWorkName(name string) bool {
 	digits, ok := strings.CutPrefix(name, workPrefix)
 	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""

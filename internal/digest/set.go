@@ -16,9 +16,9 @@ import (
 // empty, and names every table that is made.
 type Set map[string]Sum
 
-// Digestible says whether a table of this name has a digest. SQLite's own
+// Digestible reports whether a table of this name has a digest. SQLite's own
 // tables have none, since a restored database need not have the same rows
-// there; nor have DriftDB's, which are no part of what is restored, nor those
+// there; nor have DriftDB's, which are not part of what is restored, nor those
 // whose names JSON cannot hold.
 func Digestible(table string) bool {
 	t := fold(table)

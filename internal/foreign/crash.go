@@ -17,7 +17,7 @@ import (
 // ErrMixture says that a file was put under a WAL that belongs to another one.
 var ErrMixture = errors.New("the database file is not the one that was opened")
 
-// WALBelongs says whether the WAL belongs to the file. It compares what the file says
+// WALBelongs reports whether the WAL belongs to the file. It compares what the file says
 // alone with what it says by way of the WAL, which c does, and with the marker. If it
 // cannot be told, the error says what to do.
 func (t Traces) WALBelongs(ctx context.Context, c *sqlite.Conn) (bool, error) {

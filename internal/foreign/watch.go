@@ -1,6 +1,6 @@
 // Package foreign knows whether anybody else has written the database file.
 //
-// What another program writes to the file cannot be logged, but has to be noticed: a
+// What another program writes to the file cannot be logged, but must be noticed: a
 // barrier says so in the log, and a snapshot follows. While the database is open, the
 // ledger knows of every commit that is ours; the next commit finds one that is not, or,
 // when nobody writes, the Watch's goroutine does. While it is closed, the clean-shutdown
@@ -81,7 +81,7 @@ func (w *Watch) Notice(c *capture.Conn) error {
 	return c.Barrier(changedSchema, true)
 }
 
-// CheckFile says whether the database's files are still those that were opened.
+// CheckFile reports whether the database's files are still those that were opened.
 // If they are not, whatever is committed goes into files that nobody will find
 // again: from then on writes are refused. What the log has is sent all the same,
 // but no snapshot is taken. It may be called within a commit.
@@ -119,7 +119,7 @@ func (w *Watch) SetWALAside() error {
 type Rounds struct {
 	Every  time.Duration
 	IfFree func(func(*capture.Conn) error) error // runs a function with the writer, if nobody uses that
-	Closed func() bool                           // what goes wrong from now on is no news
+	Closed func() bool                           // what goes wrong from now on is not news
 
 	Do   func(context.Context) // after each look that found the file in its place
 	Tell func()                // before whatever the Watch tells, at least that often, and at the end

@@ -28,14 +28,14 @@ var (
 	// object under a name that only this session may use.
 	ErrLost = errors.New("another writer has changed the bucket")
 	// ErrTaken says that a name which only this session may use is taken by an object
-	// that no writer can have stored: it is no batch of that name.
+	// that no writer can have stored: it is not a batch of that name.
 	ErrTaken = errors.New("another writer's object has the name of a batch")
 	// ErrGone says that the manifest that this writer stored is not there any
 	// more, nor another one. Nobody has taken over.
 	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If everything is gone, the next attempt starts a new backup; if only the manifest is gone, put it back or run driftdb repair")
 )
 
-// IsDamage says whether err means that an object is not what it has to be, or is
+// IsDamage reports whether err means that an object is not what it must be, or is
 // not there at all. A wrong key is no such thing.
 func IsDamage(err error) bool {
 	return !errors.Is(err, seal.ErrKey) &&
@@ -119,7 +119,7 @@ func (s Stored) Clocks() (store, machine time.Time, known bool) {
 	return s.said, s.heard.Round(0), s.put && !s.said.IsZero()
 }
 
-// ours says whether raw is s, or what was to take its place.
+// ours reports whether raw is s, or what was to take its place.
 func (s Stored) ours(raw []byte) bool {
 	return bytes.Equal(raw, s.raw) || slices.ContainsFunc(s.tried, func(t []byte) bool { return bytes.Equal(raw, t) })
 }

@@ -134,7 +134,7 @@ func (b *Bucket) unseal(key string, object io.Reader) (*Manifest, error) {
 	return m, err
 }
 
-// parseText reads a manifest of version 1. With keys, one of them has to have made its MAC.
+// parseText reads a manifest of version 1. With keys, one of them must have made its MAC.
 func (b *Bucket) parseText(object io.Reader) (*Manifest, error) {
 	content, err := io.ReadAll(object)
 	if err != nil {

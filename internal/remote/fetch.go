@@ -16,7 +16,7 @@ import (
 // While a batch is being read, others are under way: leastAhead of them, which are
 // some MiB each unless a single transaction is larger, and if they are small up to
 // mostAhead. A writer that is alive stores small ones all the time, and whoever
-// follows it from afar has to be faster.
+// follows it from afar must be faster.
 const (
 	leastAhead = 4
 	mostAhead  = 16

@@ -96,7 +96,7 @@ type Snapshot struct {
 }
 
 // Span is a stretch of the history and the session that wrote it. Objects of
-// other sessions, or beyond To, are no part of the history.
+// other sessions, or beyond To, are not part of the history.
 type Span struct {
 	NodeID string `json:"nodeId"`
 	Epoch  int64  `json:"epoch"`
@@ -148,7 +148,7 @@ func (m *Manifest) open(node string, epoch, after int64) {
 	m.Lineage = append(m.Lineage, Span{NodeID: node, Epoch: epoch, From: after + 1})
 }
 
-// Counts says whether the history has objects of the batch's session.
+// Counts reports whether the history has objects of the batch's session.
 func (m *Manifest) Counts(b Batch) bool {
 	return slices.ContainsFunc(m.Lineage, func(s Span) bool { return s.NodeID == b.NodeID && s.Epoch == b.Epoch })
 }

@@ -29,7 +29,7 @@ type object struct {
 	batch Batch // of a batch: its name; of what belongs to a branch: the branch's; of a snapshot: its node
 }
 
-// sealed says whether the object is one that has been sealed.
+// sealed reports whether the object is one that has been sealed.
 func (o object) sealed() bool {
 	return o.kind == batchObject || o.kind == snapshotObject || o.kind == branchSnapshot
 }

@@ -71,7 +71,7 @@ func (b *Bucket) probed(ctx context.Context, key string) (id string, err error) 
 	return id, errors.Join(err, body.Close())
 }
 
-// known says whether an earlier probe was passed, and is an error if it would not be
+// known reports whether an earlier probe was passed, and is an error if it would not be
 // any more.
 func (p probe) known(ctx context.Context) (bool, error) {
 	if err := p.refuses(p.put(ctx, p.key, "", objstore.PutOptions{IfMatch: objstore.Matching(noETag)})); err != nil {
@@ -172,7 +172,7 @@ func (p probe) race(ctx context.Context, key string, opts objstore.PutOptions) e
 	return nil
 }
 
-// wonBy says whether one of the racers has won, and was not told: its answer was lost.
+// wonBy reports whether one of the racers has won, and was not told: its answer was lost.
 func (p probe) wonBy(ctx context.Context, key string, who []string) error {
 	body, _, err := p.store.Get(ctx, key, objstore.GetOptions{})
 	if err != nil {

@@ -16,18 +16,18 @@ import (
 // Rekeyed counts what Rekey found.
 type Rekeyed struct {
 	Objects int // sealed ones, and manifests of branches, that the first key has sealed now
-	Done    int // of those, sealed anew by this call
+	Done    int // of those, re-encrypted by this call
 	Bytes   int64
 	Left    []Refusal // what an older key has sealed, or none, and is left as it is
 }
 
-// rekeying is how many objects are sealed anew at once.
+// rekeying is how many objects are re-encrypted at once.
 const rekeying = 4
 
 // errUnneeded says that nothing that the manifest leads to needs an object.
 var errUnneeded = errors.New("the backup does not need it")
 
-// Rekey seals what an older key of the ring has sealed anew under the ring's first one:
+// Rekey re-encrypts under the ring's first key what an older one has encrypted:
 // what the manifest leads to, and has proven to be what the manifest says. It
 // is the only thing that replaces a batch, a snapshot or a branch's manifest, and it
 // replaces its sealing alone: the contents stay the same, and a reader who has both keys
@@ -152,14 +152,14 @@ func (r *rekey) counted(o object, done bool) {
 	}
 }
 
-// renew seals o anew, if it is what has been found, and leaves it otherwise.
+// renew seals o again, if it is what has been found, and leaves it otherwise.
 func (r *rekey) renew(ctx context.Context, found *extent, o object) error {
 	err := r.b.reseal(ctx, found, o)
 	switch {
 	case err == nil:
 		r.counted(o, true)
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition):
-		// Deleted meanwhile, or sealed anew by another Rekey.
+		// Deleted meanwhile, or re-encrypted by another Rekey.
 	case errors.Is(err, errOther) || errors.Is(err, errUnneeded):
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -184,7 +184,7 @@ func (r *rekey) damage() error {
 	return fmt.Errorf("everything else is re-encrypted; inspect and delete these objects, which are not what the manifest says: %w", errors.Join(all...))
 }
 
-// reseal seals o anew. What is wrong with it is errOther; while it is being read nothing
+// reseal seals o again. What is wrong with it is errOther; while it is being read nothing
 // of it is stored.
 func (b *Bucket) reseal(ctx context.Context, found *extent, o object) error {
 	body, info, err := b.store.Get(ctx, o.Key, objstore.GetOptions{})
@@ -221,7 +221,7 @@ func (b *Bucket) resealed(ctx context.Context, found *extent, o object, raw io.R
 	return err
 }
 
-// resign seals the manifest of a branch anew. What else somebody has laid under its name,
+// resign seals the manifest of a branch again. What else somebody has laid under its name,
 // such as a manifest of former times, is left: under the new key it could be put back.
 func (b *Bucket) resign(ctx context.Context, found *extent, o object, opts objstore.PutOptions) error {
 	own, err := found.branch(o)

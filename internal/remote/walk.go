@@ -36,12 +36,12 @@ type Sink interface {
 // Target says where a walk ends: before the first transaction that would go
 // past it. A barrier over a range that holds the target is not left out: what
 // was asked for lies in it, and the sink has to say that it cannot be had. The
-// zero value is no limit.
+// zero value means no limit.
 type Target struct {
 	Sequence int64
 }
 
-// passed says whether a record belongs to a transaction that the walk must not
+// passed reports whether a record belongs to a transaction that the walk must not
 // take.
 func (t Target) passed(r *batch.Record) bool {
 	end := r.End()
@@ -51,7 +51,7 @@ func (t Target) passed(r *batch.Record) bool {
 	return end > t.Sequence
 }
 
-// reached says whether a walk that is at sequence is done.
+// reached reports whether a walk that is at sequence is done.
 func (t Target) reached(sequence int64) bool { return t.Sequence != 0 && sequence >= t.Sequence }
 
 // Walk reads the history from start, which must be the end of a transaction,

@@ -1,4 +1,4 @@
-// Package repair makes a manifest anew from what a bucket has without one. It takes
+// Package repair rebuilds a manifest from what a bucket has without one. It takes
 // nothing for granted: what it says of the history is proven by the chain, by digests, and
 // by a restore, and what cannot be proven is left out and named.
 package repair
@@ -62,7 +62,7 @@ type Result struct {
 	Was      string           // what was in its place; empty: nothing
 	From     int64            // the first change whose chain is proven
 	Restored restore.Result   // of the latest point
-	Left     []remote.Refusal // what is no part of the history, and why
+	Left     []remote.Refusal // what is not part of the history, and why
 }
 
 // leap bounds how far ahead the new epoch is of every other one: its names cannot be
@@ -306,7 +306,7 @@ func (r *repair) manifest(p path, snapshots []remote.Snapshot) *remote.Manifest 
 	return m
 }
 
-// leftovers are what is no part of the history: what cannot be used, and what nothing
+// leftovers are what is not part of the history: what cannot be used, and what nothing
 // connects with it.
 func (r *repair) leftovers() []remote.Refusal {
 	left := r.left

@@ -57,7 +57,7 @@ func common(ctx context.Context, b *remote.Bucket, m *remote.Manifest, f syncer.
 	return at, nil
 }
 
-// contain says whether the file's own history is the one that e followed: whether it
+// contain reports whether the file's own history is the one that e followed: whether it
 // has, where the books say it, the chain that they say.
 func (e *ends) contain(f syncer.File) (bool, error) {
 	if acked, ok := e.at(f.Books.Acked); ok {

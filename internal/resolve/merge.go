@@ -142,7 +142,7 @@ func (m *merger) counterpart(d *delta) (*delta, error) {
 	return &delta{l: d.l, id: d.id, now: there}, nil
 }
 
-// meets says whether d is to be taken over, where the bucket has t of the same row.
+// meets reports whether d is to be taken over, where the bucket has t of the same row.
 func (m *merger) meets(d, t *delta) (bool, error) {
 	switch {
 	case t == nil:

@@ -144,7 +144,7 @@ func (m *merger) object(name string, kinds []string) error {
 	return m.adopt(o)
 }
 
-// any says whether there are deltas.
+// any reports whether there are deltas.
 func (d *deltas) any() bool { return d != nil && len(d.list) > 0 }
 
 // byRows says that a table, which both sides define alike, is merged row by row.

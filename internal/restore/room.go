@@ -74,7 +74,7 @@ func newRoom(path string) *room {
 	return r
 }
 
-// has says whether there is room for size bytes on both disks.
+// has reports whether there is room for size bytes on both disks.
 func (r *room) has(size int64) bool {
 	for _, folder := range r.folders {
 		if free, known := dbfile.FreeSpace(folder); known && free < size {

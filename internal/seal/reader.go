@@ -48,7 +48,7 @@ func open(src *source, ring *Ring, c Context) (io.Reader, error) {
 	return decompress(buffered)
 }
 
-// Encrypted says whether what src will give begins like an encrypted object. It takes
+// Encrypted reports whether what src will give begins like an encrypted object. It takes
 // nothing of it.
 func Encrypted(src *bufio.Reader) (bool, error) {
 	start, err := src.Peek(len(magic))

@@ -20,7 +20,7 @@ type brancher struct {
 	branched int64 // up to where the bucket keeps it
 }
 
-// straggling says whether a session that was fenced still has to see to it that
+// straggling reports whether a session that was fenced still has to see to it that
 // the bucket keeps what it has.
 func (br *brancher) straggling() bool {
 	return br.session.epoch != 0 && errors.Is(br.broken, ErrFenced) && br.branched < br.cfg.Sequence()

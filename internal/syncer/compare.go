@@ -13,7 +13,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// File is what a database file says of itself, to be compared with its bucket.
+// File is a database file's description of itself, to be compared with its bucket.
 type File struct {
 	Identity changelog.Identity // the zero value: DriftDB has never seen the file
 	Books    changelog.Books
@@ -104,7 +104,7 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 	c.made = time.Now()
 	c.stored, err = bucket.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
-		// Where nothing is left, the file may begin the backup anew. What is left may be
+		// Where nothing is left, the file may begin the backup again. What is left may be
 		// more than this file has, or another history: a repair finds out.
 		return Comparison{made: c.made}, bucket.Headless(ctx, f.adrift)
 	}

@@ -35,7 +35,7 @@ func (e *epoch) won(stored remote.Stored, node string, sequence int64) {
 // rename lets the session store under the name of another node.
 func (e *epoch) rename(node string) { e.session.node = node }
 
-// isGone says whether the manifest was not there when we looked.
+// isGone reports whether the manifest was not there when we looked.
 func (e *epoch) isGone() bool { return e.gone }
 
 // sinceSwap is how long ago it was swapped.
@@ -47,7 +47,7 @@ func (e *epoch) resume(ctx context.Context) error {
 	gone := e.gone
 	switch err := e.settle(ctx); {
 	case gone && errors.Is(err, remote.ErrGone):
-		e.manifest = remote.Stored{} // it stays away: this session begins anew, as another one would
+		e.manifest = remote.Stored{} // it stays away: this session starts over, as another one would
 	case err != nil:
 		return err
 	}

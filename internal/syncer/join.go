@@ -52,7 +52,7 @@ func (e *epoch) check(ctx context.Context, b *remote.Bucket, first *Comparison) 
 // checkLater says that nobody has compared file and bucket.
 func (e *epoch) checkLater() { e.unchecked = true }
 
-// mustCheck says whether nobody has compared them yet.
+// mustCheck reports whether nobody has compared them yet.
 func (e *epoch) mustCheck() bool { return e.unchecked }
 
 // lately is the comparison that was made last, unless that was too long ago, or another
@@ -93,7 +93,7 @@ func (e *epoch) joined(err error) error {
 // gives this session an epoch.
 //
 // The bucket's writer may be alive. When it, or anybody else, replaces the manifest
-// before this session does, all of this begins anew from where the file is by then;
+// before this session does, all of this starts over from where the file is by then;
 // if that is on the way to the new manifest, or behind it, the swap follows at once.
 // What the old writer stores between the last look and the swap is left to its branch.
 func (e *epoch) join(ctx context.Context, b *remote.Bucket, first *Comparison, take func(*remote.Bucket, Comparison) error) error {

@@ -38,7 +38,7 @@ func (s *Syncer) NoteSilence(ctx context.Context, is bool) error {
 	return s.setBooks(ctx, b)
 }
 
-// Silent says whether the bucket did not answer a session of this file that has ended
+// Silent reports whether the bucket did not answer a session of this file that has ended
 // a few minutes ago at most.
 func (f File) Silent() bool {
 	since := time.Since(time.UnixMilli(f.Books.Silent)).Abs()

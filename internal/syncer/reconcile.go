@@ -59,7 +59,7 @@ func (e *epoch) align(ctx context.Context, c Comparison) error {
 	}
 	b.Earliest = min(beyond, earliestIn(m))
 	if at.Sequence != e.books.Acked {
-		d.Told = digest.Set{} // what those batches told is not known any more
+		d.Told = digest.Set{} // what those batches told is no longer known
 	}
 	if b == e.books {
 		return nil

@@ -26,12 +26,12 @@ type snapshotter struct {
 	ailment ailment
 }
 
-// due says whether a snapshot has to be taken now. After a barrier it
+// due reports whether a snapshot must be taken now. After a barrier it
 // has to. Otherwise it is worth its upload when enough entries have passed and
 // the batches since the last one weigh at least half of it: then all snapshots
 // together cost no more than a few times the changes, whatever the database's
 // size. If none can be stored of the file as it is, a flush tries again only where
-// it would be in vain without one.
+// it would be without effect without one.
 //
 // A session that ends takes one that nothing depends on of a small file only: there may
 // not be the time for more.

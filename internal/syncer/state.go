@@ -68,11 +68,11 @@ func (s *state) bound(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// mine says whether what the bucket has of this file's log at last is from sessions of
+// mine reports whether what the bucket has of this file's log at last is from sessions of
 // the file.
 func (s *state) mine() bool { return s.session.epoch != 0 || s.books.Manifest != "" }
 
-// unconfirmed says whether sessions of this file have stored what no manifest names. What
+// unconfirmed reports whether sessions of this file have stored what no manifest names. What
 // others have stored, and this file has from them, is for them to confirm.
 func (s *state) unconfirmed() bool {
 	return s.books.Confirmed < s.books.Acked && s.mine()

@@ -88,7 +88,7 @@ func (t *task) ended() bool {
 	}
 }
 
-// isNamed says whether the manifest names the snapshot of t.
+// isNamed reports whether the manifest names the snapshot of t.
 func (t *task) isNamed() bool { return t != nil && t.named }
 
 // snapshotOf is the snapshot that the manifest names, if it has all up to sequence.

@@ -79,7 +79,7 @@ func (s *store) putWhole(ctx context.Context, key string, body []byte, opts objs
 	return info, s.prove(ctx, info)
 }
 
-// isMD5 says whether the ETag is the MD5 of the body, as it mostly is. Then only
+// isMD5 reports whether the ETag is the MD5 of the body, as it mostly is. Then only
 // somebody who has read the body can have answered.
 func isMD5(etag string, body []byte) bool {
 	if fips140.Enabled() {

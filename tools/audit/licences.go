@@ -33,7 +33,7 @@ var elsewhere = map[[3]string]string{
 var shipped = []string{".", "./objstore/...", "./cmd/..."}
 
 // auditLicences is an error if a module of what is shipped is under a licence that is not
-// allowed, or if the list is not what it has to be. With write, it writes the list.
+// allowed, or if the list is not what it must be. With write, it writes the list.
 func auditLicences(ctx context.Context, write bool) error {
 	folders, err := modules(ctx)
 	if err != nil {

@@ -112,7 +112,7 @@ func names(c *sqlite.Conn) (out []string, err error) {
 }
 
 // table applies all rows of a table, and calls read for each. One whose rowid has no name has a digest
-// only as long as it is empty: its rows could not be told apart.
+// only as long as it is empty: its rows could not be distinguished.
 func table(l *digest.Ledger, c *sqlite.Conn, name string, read func()) error {
 	t, err := c.Table(name)
 	if err != nil {
