@@ -12,6 +12,21 @@ import (
 
 func (c *Conn) handle() *lib.Tsqlite3 { return cmem.At[lib.Tsqlite3](c.DB) }
 
+// dropMutex takes SQLite's mutex off the connection, as SQLITE_OPEN_NOMUTEX would have it:
+// every call, and every column of every row, locks it, and
+// the connection has one user at a time (see Conn). Close puts it back: SQLite frees it.
+func (c *Conn) dropMutex() {
+	if db := c.handle(); db.Fmutex != 0 {
+		c.mutex, db.Fmutex = db.Fmutex, 0
+	}
+}
+
+func (c *Conn) restoreMutex() {
+	if c.mutex != 0 {
+		c.handle().Fmutex = c.mutex
+	}
+}
+
 // Counters are what last_insert_rowid(), changes() and total_changes() say.
 type Counters struct{ LastRowID, Changes, TotalChanges int64 }
 

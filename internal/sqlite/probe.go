@@ -60,7 +60,7 @@ type probe struct {
 type rowSeen struct{ nested, syncing bool }
 
 func (p *probe) run() error {
-	for _, part := range []func(){p.counters, p.joined, p.schema, p.settings, p.busy, p.pager} {
+	for _, part := range []func(){p.mutex, p.counters, p.joined, p.schema, p.settings, p.busy, p.pager} {
 		if part(); p.err != nil {
 			return fmt.Errorf("sqlite: self-test: %w", p.err)
 		}
@@ -90,6 +90,18 @@ func (p *probe) expect(ok bool, field string) {
 	if !ok && !slices.Contains(p.wrong, field) {
 		p.wrong = append(p.wrong, field)
 	}
+}
+
+func (p *probe) mutex() {
+	is := func() uintptr { return lib.Xsqlite3_db_mutex(p.c.TLS, p.c.DB) }
+	p.c.restoreMutex()
+	had := is()
+	p.c.dropMutex()
+	p.expect(had != 0 && is() == 0, "mutex")
+	p.exec("SELECT 1")
+	p.c.restoreMutex()
+	p.expect(is() == had, "mutex")
+	p.c.dropMutex()
 }
 
 func (p *probe) counters() {
