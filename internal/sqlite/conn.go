@@ -152,6 +152,9 @@ type Conn struct {
 
 	onConnect func(*Registrar) error // of its options
 
+	keeps  bool   // a transaction is open for the next read; see freshen
+	keptIn uint64 // the term in which it began
+
 	checkpointer *Checkpointer
 	holds        bool // the checkpointer back
 
