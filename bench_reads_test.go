@@ -1,0 +1,66 @@
+package driftdb_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/driftdb/driftdb-go"
+)
+
+// BenchmarkLookUp finds rows by id among many; each call is a read by itself.
+func BenchmarkLookUp(b *testing.B) { benchLookUps(b, 300_000) }
+
+func benchLookUps(b *testing.B, rows int) {
+	b.Helper()
+	const n = 100_000
+	repo, users := filled(b, rows)
+	db, ids := plainFilled(b, rows)
+	st := prepared(b, db, plainByID)
+	sideBySide(b, n, func(b *testing.B, n int) func() {
+		return func() {
+			for i := range n {
+				_, err := repo.FindByID(context.Background(), users[i*7919%rows].ID)
+				check(b, err)
+			}
+		}
+	}, func(b *testing.B, n int) func() {
+		return func() {
+			for i := range n {
+				_, err := scanUser(st.QueryRow(ids[i*7919%rows]).Scan)
+				check(b, err)
+			}
+		}
+	})
+}
+
+// BenchmarkFind reads a range of an index into a slice; an operation is a row.
+func BenchmarkFind(b *testing.B) {
+	const low, high = "user", "usf"
+	repo, _ := filled(b, 20_000)
+	db, _ := plainFilled(b, 20_000)
+	st := prepared(b, db, plainRange)
+	query := driftdb.Query{Where: driftdb.Where{"email": driftdb.And(driftdb.Gte(low), driftdb.Lt(high))}}
+	sideBySide(b, 20_000, func(b *testing.B, n int) func() {
+		return func() {
+			users, err := repo.Find(context.Background(), query)
+			if check(b, err); len(users) != n {
+				b.Fatalf("%d rows", len(users))
+			}
+		}
+	}, func(b *testing.B, n int) func() {
+		return func() {
+			rows, err := st.Query(low, high)
+			check(b, err)
+			defer rows.Close()
+			var users []benchUser
+			for rows.Next() {
+				u, err := scanUser(rows.Scan)
+				check(b, err)
+				users = append(users, u)
+			}
+			if check(b, rows.Err()); len(users) != n {
+				b.Fatalf("%d rows", len(users))
+			}
+		}
+	})
+}
