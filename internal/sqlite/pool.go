@@ -24,7 +24,7 @@ type Pool struct {
 	lent  Loans
 	idle  []idleConn     // the longest idle first; under lent.mu
 	sweep *time.Timer    // runs while there are idle ones, and calls closeIdle; under lent.mu
-	lapse *time.Timer    // runs while idle ones keep snapshots, and calls nextTerm; under lent.mu
+	lapse *time.Timer    // runs while they keep snapshots, or may again, and calls nextTerm; under lent.mu
 	timed sync.WaitGroup // has one for each timer that runs, and one for each call
 
 	term term
@@ -165,7 +165,7 @@ func (p *Pool) putIdle(c *Conn) bool {
 	}
 	p.idle = append(p.idle, idleConn{c, time.Now()})
 	p.after(&p.sweep, idleFor, p.closeIdle)
-	if c.keeps {
+	if c.keeps || p.term.found.Load() {
 		p.after(&p.lapse, termLength, p.nextTerm)
 	}
 	return true
@@ -198,11 +198,11 @@ func (p *Pool) keepNone() {
 }
 
 // keepAgain ends what keepNone began.
-func (p *Pool) keepAgain() { p.term.Add(1) }
+func (p *Pool) keepAgain() { p.term.number.Add(1) }
 
 // endTerm goes to a later term. The caller has lent.mu.
 func (p *Pool) endTerm(later uint64) {
-	p.term.Add(later)
+	p.term.number.Add(later)
 	p.idle = slices.DeleteFunc(p.idle, func(c idleConn) bool {
 		err := c.giveUp()
 		if err != nil {

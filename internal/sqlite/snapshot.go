@@ -12,22 +12,28 @@ import (
 // of the WAL-index, in memory that all processes share, is then the one that the snapshot
 // began with. Every commit changes the header before it returns.
 //
-// A snapshot keeps the WAL from beginning anew, so none is kept for longer than a term,
-// however often it is used: another process that checkpoints waits no longer than that.
-// While the database's own Checkpointer works, none is kept at all.
+// A snapshot keeps the WAL from beginning anew, so each is given up when its term is over,
+// however often it is used, and none is kept while a checkpoint runs. The database's own
+// Checkpointer says when. Another one, in whatever process, waits for a moment in which
+// nobody reads, and readers that each keep a snapshot for nearly all of the time would never
+// leave one: the first read of a term looks whether one is waiting.
 
 // termLength is how long a term lasts.
 const termLength = 5 * time.Millisecond
 
-// term is the number of a term. In one that is odd, no snapshot is kept.
-type term struct{ atomic.Uint64 }
+// term is what the connections of a pool know of the current term.
+type term struct {
+	number atomic.Uint64 // odd: no snapshot is kept in it
+	looked atomic.Uint64 // the last one in which a reader has looked for a checkpoint …
+	found  atomic.Bool   // … and whether there was one
+}
 
-func (t *term) keeps() bool { return t.Load()%2 == 0 }
+func (t *term) keeps() bool { return t.number.Load()%2 == 0 }
 
 // freshen makes the statement that follows see the newest commit. Only one that selects
 // may find itself in a transaction that it has not begun.
-func (c *Conn) freshen(query string, term *term) error {
-	now := term.Load()
+func (c *Conn) freshen(query string, t *term) error {
+	now := t.number.Load()
 	if c.keeps {
 		if c.keptIn == now && selects(query) && c.newest() {
 			return nil
@@ -36,7 +42,13 @@ func (c *Conn) freshen(query string, term *term) error {
 			return err
 		}
 	}
-	if !term.keeps() || !selects(query) || !c.keepable() {
+	if !t.keeps() || !selects(query) || !c.keepable() {
+		return nil
+	}
+	if t.looked.Swap(now) != now {
+		t.found.Store(c.checkpointed())
+	}
+	if t.found.Load() {
 		return nil
 	}
 	if err := c.Do("BEGIN"); err != nil { // the snapshot is taken by the statement
@@ -54,8 +66,8 @@ func selects(query string) bool {
 }
 
 // keepsFor says that c keeps a snapshot that may be kept on.
-func (c *Conn) keepsFor(term *term) bool {
-	return c.keeps && term.keeps() && c.keptIn == term.Load() && !c.Autocommit()
+func (c *Conn) keepsFor(t *term) bool {
+	return c.keeps && t.keeps() && c.keptIn == t.number.Load() && !c.Autocommit()
 }
 
 // giveUp ends the transaction that the connection keeps, if it keeps one.

@@ -233,7 +233,7 @@ func TestSnapshotFresh(t *testing.T) {
 	var ours, theirs atomic.Int64
 	var over atomic.Bool
 	var all sync.WaitGroup
-	for range 3 {
+	for range 2 {
 		all.Go(func() {
 			for !over.Load() {
 				us, them := ours.Load(), theirs.Load()
