@@ -23,11 +23,15 @@ LIES     ?= 0-5000
 PAIRS    ?= 100
 RESOLVES ?= 500
 
-.PHONY: check lint race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
+.PHONY: check lint race bench big memory snapshots tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
 	DRIFTDB_TABLES=10000 go test . -run '^TestSchemaNeverStill$$' -count 1 -v -timeout 0
+
+# Reads of kept snapshots beside another process that commits and cuts the WAL.
+snapshots:
+	DRIFTDB_SNAPSHOT_ROUNDS=20000 go test ./internal/sqlite -run '^TestSnapshotFresh$$' -count 1 -v -timeout 0
 
 # Everything that CI runs.
 check:

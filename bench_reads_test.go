@@ -8,11 +8,8 @@ import (
 )
 
 // BenchmarkLookUp finds rows by id among many; each call is a read by itself.
-func BenchmarkLookUp(b *testing.B) { benchLookUps(b, 300_000) }
-
-func benchLookUps(b *testing.B, rows int) {
-	b.Helper()
-	const n = 100_000
+func BenchmarkLookUp(b *testing.B) {
+	const n, rows = 100_000, 300_000
 	repo, users := filled(b, rows)
 	db, ids := plainFilled(b, rows)
 	st := prepared(b, db, plainByID)

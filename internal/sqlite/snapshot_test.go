@@ -221,7 +221,7 @@ func TestSnapshotFresh(t *testing.T) {
 	defer closePool(t, p)
 	f.cp.Spare(p)
 
-	rival := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRival$", "-test.timeout=5m")
+	rival := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRival$", "-test.timeout=0")
 	rival.Env = append(os.Environ(), envRival+"="+f.path, envRounds+"="+rounds)
 	out, err := rival.StdoutPipe()
 	if err == nil {
