@@ -4,6 +4,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/driftdb/driftdb-go/internal/cmem"
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
 )
 
 // To begin a read transaction and to end it takes several times as long as to find a row.
@@ -83,4 +87,17 @@ func (c *Conn) giveUp() error {
 		return nil
 	}
 	return c.Rollback()
+}
+
+// checkpointed says that somebody else checkpoints the database: while c asks, it has a
+// share in the lock for that. It is for a database that is keepable.
+func (c *Conn) checkpointed() bool {
+	file := c.mainFile()
+	methods := cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods)
+	lock := cmem.GoFunc[func(tls *libc.TLS, file uintptr, place, n, flags int32) int32](methods.FxShmLock)
+	if lock(c.TLS, file, lib.WAL_CKPT_LOCK, 1, lib.SQLITE_SHM_LOCK|lib.SQLITE_SHM_SHARED) != lib.SQLITE_OK {
+		return true
+	}
+	lock(c.TLS, file, lib.WAL_CKPT_LOCK, 1, lib.SQLITE_SHM_UNLOCK|lib.SQLITE_SHM_SHARED)
+	return false
 }

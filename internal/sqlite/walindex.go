@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"github.com/driftdb/driftdb-go/internal/cmem"
-	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
 
@@ -102,18 +101,8 @@ func (c *Conn) keepable() bool {
 
 const mainAndTemp = 2
 
-// checkpointed says that somebody else checkpoints the database: while c asks, it has a
-// share in the lock for that. It is for a database that is keepable.
-func (c *Conn) checkpointed() bool {
-	file := c.wal().FpDbFd
-	methods := cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods)
-	lock := cmem.GoFunc[func(tls *libc.TLS, file uintptr, place, n, flags int32) int32](methods.FxShmLock)
-	if lock(c.TLS, file, lib.WAL_CKPT_LOCK, 1, lib.SQLITE_SHM_LOCK|lib.SQLITE_SHM_SHARED) != lib.SQLITE_OK {
-		return true
-	}
-	lock(c.TLS, file, lib.WAL_CKPT_LOCK, 1, lib.SQLITE_SHM_UNLOCK|lib.SQLITE_SHM_SHARED)
-	return false
-}
+// mainFile is the sqlite3_file* of a database that is keepable.
+func (c *Conn) mainFile() uintptr { return c.wal().FpDbFd }
 
 // WritesMain says whether the commit that is under way has pages of main's to
 // write into the WAL. What PRAGMA journal_mode writes on its way to or from
