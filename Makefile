@@ -25,11 +25,15 @@ RESOLVES ?= 500
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
+.PHONY: check lint race bench peers big memory snapshots tables shapes fuzz kill closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
 	DRIFTDB_TABLES=10000 go test ./internal/systemtest/scale -run '^TestSchemaNeverStill$$' -count 1 -v -timeout 0
+
+# Reads of kept snapshots beside another process that commits and cuts the WAL.
+snapshots:
+	DRIFTDB_SNAPSHOT_ROUNDS=20000 go test ./internal/sqlite -run '^TestSnapshotFresh$$' -count 1 -v -timeout 0
 
 # Everything that CI runs.
 check:
