@@ -151,7 +151,11 @@ func (l *Log) Save(done []Job, b Books, d, next Digests) error {
 
 // Sync puts on disk what has been committed by now, where there is no room for a
 // commit that would do so.
-func (l *Log) Sync() error { return l.c.SyncWAL() }
+func (l *Log) Sync() error {
+	err := l.c.SyncWAL()
+	l.c.SyncFailed(err)
+	return err
+}
 
 func writeBooks(c *sqlite.Conn, b Books) error {
 	for key, n := range b.numbers() {
@@ -175,10 +179,19 @@ func writeBooks(c *sqlite.Conn, b Books) error {
 // commit runs fn in a transaction. The log's connection has synchronous=FULL,
 // and a commit to a WAL puts every earlier one on disk with it: after that,
 // power loss cannot take back anything that the bucket is about to get.
+//
+// If a sync has failed, by way of any connection, then the system may have given up what
+// it was to write, and the next sync would not notice: all of it is written again first.
 func (l *Log) commit(fn func() error) error {
-	err := transact(l.c, fn)
+	err := transact(l.c, func() error {
+		if err := l.c.MendWAL(); err != nil {
+			return err
+		}
+		return fn()
+	})
+	l.c.SyncFailed(err)
 	if sqlite.IsBypassed(err) {
-		return fmt.Errorf("%s; the log has to say so first: %w", sqlite.Bypassed, err)
+		return fmt.Errorf("%s; the log must record that first: %w", sqlite.Bypassed, err)
 	}
 	return err
 }
@@ -187,7 +200,7 @@ func (l *Log) commit(fn func() error) error {
 // waits for it does not notice.
 const trimStep = 200
 
-// Trim deletes log rows up to sequence to, a few at a time, and says whether
+// Trim deletes log rows up to sequence to, a few at a time, and reports whether
 // there are more. The newest row always stays.
 func (l *Log) Trim(to int64) (more bool, err error) {
 	err = l.commit(func() error {

@@ -316,6 +316,12 @@ func (o Options) pragmas() string {
 		pragma("locking_mode", "EXCLUSIVE") // first: only so a WAL database locks its file, too
 	}
 	if !o.KeepJournal && !o.Immutable && !o.ReadOnly {
+		if o.Synchronous != SyncOff {
+			// The step from a rollback journal to a WAL is a commit with the journal. With less
+			// than FULL its header may be on disk before the page in it, which replaces the
+			// first one of the file when the power goes in between.
+			pragma("synchronous", SyncFull)
+		}
 		pragma("journal_mode", "WAL")
 	}
 	pragma("synchronous", o.Synchronous)
