@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"encoding/json"
@@ -22,7 +22,7 @@ func jsonName(f reflect.StructField) string {
 	return name
 }
 
-// MarshalJSON implements [json.Marshaler]; [Metrics] describes the format.
+// MarshalJSON implements [json.Marshaler].
 func (m Metrics) MarshalJSON() ([]byte, error) {
 	fields := map[string]any{}
 	for f, v := range reflect.ValueOf(m).Fields() {
@@ -43,8 +43,7 @@ func (m Metrics) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. An error keeps its text, but matches none
-// of this package's errors.
+// UnmarshalJSON implements [json.Unmarshaler]. An error keeps its text, and no more.
 func (m *Metrics) UnmarshalJSON(b []byte) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(b, &fields); err != nil {

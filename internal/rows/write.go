@@ -1,4 +1,4 @@
-package driftdb
+package rows
 
 import (
 	"context"
@@ -16,13 +16,13 @@ func (r *Repository[T]) Create(ctx context.Context, v T) (T, error) {
 	var created T
 	row, err := r.row(&v, now())
 	if err != nil {
-		return created, r.fail(err)
+		return created, err
 	}
 	query := r.insertion(row)
-	err = r.at.writeOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
+	err = r.at.WriteOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
 		return r.insert(st, query, row, &created)
 	})
-	return r.result(created, err)
+	return result(created, err)
 }
 
 // CreateMany stores vs as new rows in one transaction. It returns them as Create does, in
@@ -33,14 +33,14 @@ func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
 	for i := range vs {
 		var err error
 		if rows[i], err = r.row(&vs[i], at); err != nil {
-			return nil, r.fail(err)
+			return nil, err
 		}
 	}
 	created := make([]T, len(vs))
 	if len(vs) == 0 {
 		return created, nil
 	}
-	err := r.at.write(ctx, func(c *capture.Conn) error {
+	err := r.at.Write(ctx, func(c *capture.Conn) error {
 		for done := 0; done < len(rows); {
 			n, err := r.createSome(c, rows[done:], created[done:])
 			if err != nil {
@@ -51,13 +51,13 @@ func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, r.fail(err)
+		return nil, err
 	}
 	return created, nil
 }
 
 // errIgnored is better than a row that was never stored.
-var errIgnored = errors.New("driftdb: the table ignored a new row: it says ON CONFLICT IGNORE, or a trigger RAISE(IGNORE)")
+var errIgnored = errors.New("the table ignored a new row: it says ON CONFLICT IGNORE, or a trigger RAISE(IGNORE)")
 
 // maxRowsPerInsert and maxParams bound a statement that creates several rows.
 // More rows would not be faster; SQLite allows 32766 parameters.
@@ -108,29 +108,28 @@ func (r *Repository[T]) createSome(c *capture.Conn, rows [][]schema.Value, creat
 	return n, nil
 }
 
-// Update sets columns of the rows that match, and returns how many rows that were. An
-// empty Where is [ErrEmptyWhere]; use [All] for every row.
-func (r *Repository[T]) Update(ctx context.Context, w Where, s Set) (int64, error) {
-	terms, err := w.narrow()
+// Update sets columns of the rows that match, and returns how many rows that were.
+func (r *Repository[T]) Update(ctx context.Context, w Filter, s map[string]any) (int64, error) {
+	terms, err := w()
 	if err != nil {
-		return 0, r.fail(err)
+		return 0, err
 	}
 	query, err := r.table.Update(s, now(), terms, false)
 	if err != nil {
-		return 0, r.fail(err)
+		return 0, err
 	}
 	return r.change(ctx, query)
 }
 
 // UpdateByID sets columns of the row with this id and returns the updated row, or
-// [ErrNotFound].
-func (r *Repository[T]) UpdateByID(ctx context.Context, id string, s Set) (T, error) {
+// ErrNotFound.
+func (r *Repository[T]) UpdateByID(ctx context.Context, id string, s map[string]any) (T, error) {
 	var updated T
 	query, err := r.table.UpdateByID(s, now(), id)
 	if err != nil {
-		return updated, r.fail(err)
+		return updated, err
 	}
-	err = r.at.writeOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
+	err = r.at.WriteOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
 		query.Bind(st)
 		found, err := r.returned(st, &updated)
 		if err == nil && !found {
@@ -138,19 +137,18 @@ func (r *Repository[T]) UpdateByID(ctx context.Context, id string, s Set) (T, er
 		}
 		return err
 	})
-	return r.result(updated, err)
+	return result(updated, err)
 }
 
-// Delete removes the rows that match, and returns how many rows that were. An empty Where
-// is [ErrEmptyWhere]; use [All] for every row.
-func (r *Repository[T]) Delete(ctx context.Context, w Where) (int64, error) {
-	terms, err := w.narrow()
+// Delete removes the rows that match, and returns how many rows that were.
+func (r *Repository[T]) Delete(ctx context.Context, w Filter) (int64, error) {
+	terms, err := w()
 	if err != nil {
-		return 0, r.fail(err)
+		return 0, err
 	}
 	query, err := r.table.Delete(terms)
 	if err != nil {
-		return 0, r.fail(err)
+		return 0, err
 	}
 	return r.change(ctx, query)
 }
@@ -159,7 +157,7 @@ func (r *Repository[T]) Delete(ctx context.Context, w Where) (int64, error) {
 func (r *Repository[T]) DeleteByID(ctx context.Context, id string) (bool, error) {
 	query, err := r.table.Delete(byID(id))
 	if err != nil {
-		return false, r.fail(err)
+		return false, err
 	}
 	n, err := r.change(ctx, query)
 	return n > 0, err
@@ -167,24 +165,24 @@ func (r *Repository[T]) DeleteByID(ctx context.Context, id string) (bool, error)
 
 // Upsert sets columns of the rows that match. If none do, it creates a row from s and
 // from the columns that w compares for equality. It returns the row, or one of them if
-// several match. Both steps are one transaction. An empty Where is [ErrEmptyWhere].
-func (r *Repository[T]) Upsert(ctx context.Context, w Where, s Set) (T, error) {
+// several match. Both steps are one transaction.
+func (r *Repository[T]) Upsert(ctx context.Context, w Filter, s map[string]any) (T, error) {
 	var stored T
-	terms, err := w.narrow()
+	terms, err := w()
 	if err != nil {
-		return stored, r.fail(err)
+		return stored, err
 	}
 	at := now()
 	update, err := r.table.Update(s, at, terms, true)
 	if err != nil {
-		return stored, r.fail(err)
+		return stored, err
 	}
 	row, err := r.seeded(s, terms, at)
 	if err != nil {
-		return stored, r.fail(err)
+		return stored, err
 	}
 	insert := r.insertion(row)
-	err = r.at.write(ctx, func(c *capture.Conn) error {
+	err = r.at.Write(ctx, func(c *capture.Conn) error {
 		st, err := c.Cached(update.SQL)
 		if err != nil {
 			return err
@@ -200,12 +198,12 @@ func (r *Repository[T]) Upsert(ctx context.Context, w Where, s Set) (T, error) {
 		defer st.Release()
 		return r.insert(st, insert, row, &stored)
 	})
-	return r.result(stored, err)
+	return result(stored, err)
 }
 
 // seeded is the row that Upsert creates. A struct's other fields are zero, as
 // they are for Create.
-func (r *Repository[T]) seeded(s Set, terms []schema.Term, at int64) ([]schema.Value, error) {
+func (r *Repository[T]) seeded(s map[string]any, terms []schema.Term, at int64) ([]schema.Value, error) {
 	row := make([]schema.Value, len(r.table.Columns))
 	if err := r.table.EncodeRecord(s, row); err != nil {
 		return nil, err
@@ -271,7 +269,7 @@ func (r *Repository[T]) returned(st *sqlite.Stmt, v *T) (bool, error) {
 // change runs one statement and returns how many rows it changed.
 func (r *Repository[T]) change(ctx context.Context, query schema.Statement) (int64, error) {
 	var n int64
-	err := r.at.writeOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
+	err := r.at.WriteOne(ctx, query.SQL, func(st *sqlite.Stmt) error {
 		query.Bind(st)
 		if err := st.Run(); err != nil {
 			return err
@@ -280,16 +278,16 @@ func (r *Repository[T]) change(ctx context.Context, query schema.Statement) (int
 		return nil
 	})
 	if err != nil {
-		return 0, r.fail(err)
+		return 0, err
 	}
 	return n, nil
 }
 
 // result is v, or the zero T with an error.
-func (r *Repository[T]) result(v T, err error) (T, error) {
+func result[T any](v T, err error) (T, error) {
 	if err != nil {
 		var none T
-		return none, r.fail(err)
+		return none, err
 	}
 	return v, nil
 }

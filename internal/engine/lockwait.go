@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func (o *opening) waitFor(ctx context.Context, busy error, pause time.Duration, 
 // over: before anything is restored that Open then refuses. What the bucket does not
 // answer now, the first upload finds out.
 func (o *opening) awaitRelease(ctx context.Context) error {
-	if !o.cfg.RefuseTakeover || o.cfg.ManualSync || o.engine.bucket == nil {
+	if !o.cfg.RefuseTakeover || o.cfg.ManualSync || o.uplink.bucket == nil {
 		return nil
 	}
 	node := o.cfg.NodeID

@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -22,8 +22,6 @@ import (
 // work beside the writer's. What would write asks for the writer, which is refused in
 // its None, and in syncable.
 
-var errOpenedReadOnly error = &failure{err: errors.New("the database was opened with Config.ReadOnly; open it without to write, or to use the bucket"), as: []error{ErrReadOnly}}
-
 // openReadOnly opens the file for reading only.
 func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
 	err := o.refresh(ctx)
@@ -34,14 +32,14 @@ func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
 		err = o.openReaders()
 	}
 	if err == nil {
-		o.writer = writer.None(errOpenedReadOnly)
+		o.writer = writer.None(ErrOpenedReadOnly)
 		return o.DB, nil
 	}
 	if o.conns.readers != nil {
-		o.conns.readers.Shut(ErrClosed)
+		o.conns.readers.Shut(writer.ErrClosed)
 		err = errors.Join(err, o.conns.readers.Close(time.Now()))
 	}
-	return nil, fail(fmt.Errorf("open %s for reading: %w", o.cfg.Path, err))
+	return nil, fmt.Errorf("open %s for reading: %w", o.cfg.Path, err)
 }
 
 // refresh fetches the file, or brings it up to date, if that is wanted and possible. It
@@ -63,7 +61,7 @@ func (o *opening) refresh(ctx context.Context) error {
 	if _, missing := os.Stat(o.cfg.Path); missing != nil || ctx.Err() != nil {
 		return err
 	}
-	o.log.Warn(event.FileOutdated, "the file could not be brought up to date; it is read as it is", "path", o.cfg.Path, "error", err)
+	o.cfg.Log.Warn(event.FileOutdated, "the file could not be brought up to date; it is read as it is", "path", o.cfg.Path, "error", err)
 	return nil
 }
 
@@ -87,8 +85,8 @@ func (o *opening) openReaders() error {
 	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
 	o.conns.lend(readsql.New(func() (*sqlite.Conn, error) {
 		c, err := open()
-		return c, fail(err)
-	}, errOpenedReadOnly))
+		return c, db.cfg.Public(err)
+	}, db.cfg.Public(ErrOpenedReadOnly)))
 	return o.readIdentity()
 }
 
@@ -122,7 +120,7 @@ func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 	// Where there was none, SQLite leaves an empty one, and a -shm.
 	err = c.KeepWAL(true)
 	if now, gone := os.Stat(db.path); err == nil && (gone != nil || !os.SameFile(file, now)) {
-		err = fmt.Errorf("%w: %s; close the database and open it again", ErrFileReplaced, db.path)
+		err = fmt.Errorf("%w: %s; close the database and open it again", ErrReplaced, db.path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -134,8 +132,8 @@ func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 // if it cannot be read, which is logged.
 func (db *DB) readSequence() int64 {
 	last, err := db.lastInLog()
-	if err != nil && !errors.Is(err, ErrClosed) {
-		db.log.Warn(event.LogUnreadable, "the log could not be read for the number of the last change", "path", db.path, "error", err)
+	if err != nil && !errors.Is(err, writer.ErrClosed) {
+		db.cfg.Log.Warn(event.LogUnreadable, "the log could not be read for the number of the last change", "path", db.path, "error", err)
 	}
 	return last
 }
@@ -158,7 +156,7 @@ func (db *DB) lastInLog() (int64, error) {
 
 // closeReadOnly takes the connections back and closes them.
 func (db *DB) closeReadOnly(deadline time.Time) error {
-	db.conns.shut()
+	db.conns.shut(db.cfg.Public)
 	err := db.conns.recall(deadline, func() error { return nil })
 	return errors.Join(err, db.conns.close())
 }

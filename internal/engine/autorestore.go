@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -25,10 +25,10 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 	if err := o.letGo(); err != nil {
 		return err
 	}
-	o.log.Info(event.RestoreStarted, "restoring", "path", o.path, "name", o.cfg.Name)
+	o.cfg.Log.Info(event.RestoreStarted, "restoring", "path", o.path, "name", o.cfg.Name)
 	err := o.restore(ctx, o.cfg.NodeID)
 	if errors.Is(err, remote.ErrNoBackup) && !o.refreshing {
-		o.log.Info(event.NothingToRestore, "nothing to restore, starting a new database", "name", o.cfg.Name)
+		o.cfg.Log.Info(event.NothingToRestore, "nothing to restore, starting a new database", "name", o.cfg.Name)
 		return nil
 	}
 	if err != nil {
@@ -39,7 +39,7 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 
 // restore replaces the file, if there is one, by what the bucket has.
 func (o *opening) restore(ctx context.Context, node string) error {
-	res, err := restore.Run(ctx, o.engine.bucket, restore.Options{File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect,
+	res, err := restore.Run(ctx, o.uplink.bucket, restore.Options{File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect,
 		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1, Synced: 1}
 			if n := len(m.Snapshots); n > 0 {
@@ -50,9 +50,9 @@ func (o *opening) restore(ctx context.Context, node string) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", o.cfg.Name, err)
 	}
-	res.Log(o.log)
+	res.Log(o.cfg.Log)
 	o.restored = true
-	o.log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
+	o.cfg.Log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil
 }
 
@@ -76,7 +76,7 @@ func (o *opening) startAnew(ctx context.Context, cause error) error {
 	if err := o.disconnect(); err != nil {
 		return err
 	}
-	o.log.Info(event.RestoreNeeded, "the bucket is ahead of the file, which has nothing of its own; restoring it", "path", o.path, "reason", cause)
+	o.cfg.Log.Info(event.RestoreNeeded, "the bucket is ahead of the file, which has nothing of its own; restoring it", "path", o.path, "reason", cause)
 	if err := o.restore(ctx, node); err != nil {
 		return fmt.Errorf("bring the file up to date: %w", err)
 	}

@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -51,7 +51,7 @@ func (o *opening) open(ctx context.Context) (*DB, error) {
 		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
 			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
 		}
-		return nil, errors.Join(fail(o.explain(err)), o.disconnect(), o.abandon())
+		return nil, errors.Join(o.cfg.Public(o.explain(err)), o.disconnect(), o.abandon())
 	}
 	return o.DB, nil
 }
@@ -78,7 +78,7 @@ func (o *opening) run(ctx context.Context) error {
 		return err
 	}
 	o.foreign = foreign.New(foreign.Config{
-		File: o.file, Private: o.cfg.Path == memory, Snapshots: o.engine.bucket != nil, Log: o.log, Public: fail,
+		File: o.file, Private: o.cfg.Path == Memory, Snapshots: o.uplink.bucket != nil, Log: o.cfg.Log, Public: o.cfg.Public,
 	})
 	err := o.start(ctx)
 	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(o.lockUntil) { // another one was faster
@@ -124,10 +124,10 @@ func (o *opening) start(ctx context.Context) error {
 	if err := o.writer.With(ctx, o.foreign.MarkOpen); err != nil {
 		return err
 	}
-	if err := o.clock.check(o.log, o.engine.logs); err != nil {
+	if err := o.clock.check(o.cfg.Log, o.uplink.logs); err != nil {
 		return err
 	}
-	if o.engine.bucket == nil {
+	if o.uplink.bucket == nil {
 		return nil
 	}
 	return o.startSync(ctx)
@@ -136,7 +136,7 @@ func (o *opening) start(ctx context.Context) error {
 // takeFile finds the file's place and keeps other writers out of it.
 func (o *opening) takeFile(ctx context.Context) (err error) {
 	take := func() (*dbfile.File, error) { return dbfile.Take(o.cfg.Path) }
-	if o.cfg.Path == memory {
+	if o.cfg.Path == Memory {
 		// A file in a private folder, so that it has readers beside its writer, a
 		// log and snapshots like any other. SQLite's own memory databases have none
 		// of that: a reader stops the writer there.
@@ -150,21 +150,21 @@ func (o *opening) takeFile(ctx context.Context) (err error) {
 	}
 	o.path = o.file.Path()
 	for _, why := range o.file.Dangers() {
-		o.log.Warn(event.FileAtRisk, why, "path", o.path)
+		o.cfg.Log.Warn(event.FileAtRisk, why, "path", o.path)
 	}
 	return nil
 }
 
 // disconnect closes what has been opened and is not gone on with.
 func (o *opening) disconnect() error {
-	if o.engine.sync != nil {
-		o.engine.sync.Close()
+	if o.uplink.sync != nil {
+		o.uplink.sync.Close()
 	}
 	err := o.release()
 	if o.first != nil {
 		err = errors.Join(err, o.first.Close())
 	}
-	o.engine.sync, o.engine.logs, o.writer, o.first = nil, nil, nil, nil
+	o.uplink.sync, o.uplink.logs, o.writer, o.first = nil, nil, nil, nil
 	o.conns.sql, o.conns.lender, o.conns.readers, o.conns.checkpoints = nil, nil, nil, nil
 	return err
 }
@@ -193,7 +193,7 @@ func (o *opening) adopt(ctx context.Context) (err error) {
 	if err := o.rehearse(ctx); err != nil {
 		return notDatabase(err)
 	}
-	log := o.log
+	log := o.cfg.Log
 	o.conns.checkpoints = sqlite.NewCheckpointer(o.path, o.file.Admit, func(err error) {
 		log.Warn(event.CheckpointFailed, "the WAL could not be copied back into the database; it grows until that works", "error", err)
 	})
@@ -221,7 +221,7 @@ func (o *opening) identify(c *sqlite.Conn) error {
 		return err
 	}
 	if adopted == changelog.Foreign {
-		o.log.Info(event.Adopted, "adopted a database that was made without DriftDB; the bucket gets a snapshot of it first", "path", o.path)
+		o.cfg.Log.Info(event.Adopted, "adopted a database that was made without DriftDB; the bucket gets a snapshot of it first", "path", o.path)
 	}
 	if o.id, err = changelog.ReadIdentity(c); err != nil {
 		return err
@@ -235,7 +235,7 @@ func (o *opening) identify(c *sqlite.Conn) error {
 
 // openConns opens the connections that the database works with.
 func (o *opening) openConns() (err error) {
-	if o.engine.logs, err = changelog.Open(o.first); err != nil {
+	if o.uplink.logs, err = changelog.Open(o.first); err != nil {
 		return err
 	}
 	o.first = nil // it is closed with the log
@@ -244,7 +244,7 @@ func (o *opening) openConns() (err error) {
 		return err
 	}
 	o.writer = writer.New(c, writer.Options{
-		Hub: o.hub, Gate: o.gate, Log: o.log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.engine.logs.Interrupt,
+		Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.uplink.logs.Interrupt,
 	})
 	if err := o.foreign.Attach(o.hub, c); err != nil {
 		return err
@@ -252,6 +252,6 @@ func (o *opening) openConns() (err error) {
 	db := o.DB
 	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
 	o.conns.lend(capture.NewConnector(o.openCaptured,
-		func() error { return fail(db.writer.Own()) }, func(ctx context.Context) error { return fail(db.writer.MayWrite(ctx)) }))
+		func() error { return db.cfg.Public(db.writer.Own()) }, func(ctx context.Context) error { return db.cfg.Public(db.writer.MayWrite(ctx)) }))
 	return nil
 }

@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -6,10 +6,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
 	"github.com/driftdb/driftdb-go/internal/wrap"
@@ -19,24 +21,21 @@ import (
 
 // openBucket makes the way to the bucket.
 func (o *opening) openBucket(ctx context.Context) error {
-	store, err := openStore(ctx, o.cfg.S3, o.cfg.Store)
+	store, err := o.cfg.Client(ctx)
 	if err != nil || store == nil {
 		return err
 	}
-	opts, err := sealing(o.cfg.Compression, o.cfg.EncryptionKeys)
-	if err != nil {
-		return err
-	}
-	o.cfg.S3, o.cfg.EncryptionKeys = nil, nil // the bucket has them, and nobody else
+	opts := seal.Options{Compression: o.cfg.Compression, Ring: o.cfg.Keys}
+	o.cfg.S3, o.cfg.Keys = nil, nil // the bucket has them, and nobody else
 	if o.cfg.AdvisoryFencing {
 		store = wrap.Advisory(store)
 	}
-	o.engine.meter = &wrap.Meter{Store: store}
-	doubting := wrap.Doubting(o.engine.meter)
+	o.uplink.meter = &wrap.Meter{Store: store}
+	doubting := wrap.Doubting(o.uplink.meter)
 	within := new(atomic.Int64)
 	o.within = within
 	o.direct = remote.New(wrap.Prompt(doubting, func() time.Duration { return time.Duration(within.Load()) }), o.cfg.Name, opts)
-	o.engine.bucket = remote.New(wrap.Retry(doubting, o.cfg.Retry.policy()), o.cfg.Name, opts)
+	o.uplink.bucket = remote.New(wrap.Retry(doubting, o.cfg.Retries()), o.cfg.Name, opts)
 	return nil
 }
 
@@ -46,7 +45,7 @@ func (o *opening) startSync(ctx context.Context) error {
 		return err
 	}
 	if o.cfg.ManualSync {
-		o.engine.sync.Glance()
+		o.uplink.sync.Glance()
 		return nil
 	}
 	if err := o.joinBucket(ctx); err != nil {
@@ -56,11 +55,11 @@ func (o *opening) startSync(ctx context.Context) error {
 		return nil
 	}
 	if o.cfg.RefuseTakeover && o.compared != nil { // whoever refuses as well sees from now on that the name is taken
-		if err := o.judge(ctx, o.engine.sync.TakeOver(ctx, checkTimeout)); err != nil {
+		if err := o.judge(ctx, o.uplink.sync.TakeOver(ctx, checkTimeout)); err != nil {
 			return err
 		}
 	}
-	o.engine.sync.Start()
+	o.uplink.sync.Start()
 	return nil
 }
 
@@ -68,10 +67,10 @@ func (o *opening) startSync(ctx context.Context) error {
 func (o *opening) openSync() (err error) {
 	o.within.Store(int64(firstTimeout))
 	db := o.DB
-	o.engine.sync, err = syncer.New(syncer.Config{
-		Log: o.engine.logs, Bucket: o.engine.bucket, Direct: o.direct, Path: o.path,
+	o.uplink.sync, err = syncer.New(syncer.Config{
+		Log: o.uplink.logs, Bucket: o.uplink.bucket, Direct: o.direct, Path: o.path,
 		Sequence: o.hub.Sequence, Advance: o.hub.Advance,
-		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(fail(err)) }, Contest: o.hub.Contest,
+		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(db.cfg.Public(err)) }, Contest: o.hub.Contest,
 		Writer: func() (*sqlite.Conn, error) {
 			opts := db.options()
 			opts.Synchronous, opts.ForeignKeys, opts.Distrust = sqlite.SyncFull, false, true
@@ -89,10 +88,10 @@ func (o *opening) openSync() (err error) {
 		SnapshotEvery: int64(o.cfg.SnapshotEvery),
 		Retention:     o.cfg.Retention, Exclusive: o.cfg.RefuseTakeover, Advisory: o.cfg.AdvisoryFencing,
 		Limits: changelog.Limits{Bytes: batchBytes, Entries: int64(o.cfg.MaxBatchSize)},
-		Logger: o.log,
+		Logger: o.cfg.Log,
 	})
 	if err == nil {
-		o.hub.Wake(o.engine.sync.Wake)
+		o.hub.Wake(o.uplink.sync.Wake)
 	}
 	return err
 }
@@ -119,14 +118,14 @@ func (o *opening) ask() *remote.Bucket {
 // changes neither.
 func (o *opening) compareBucket(ctx context.Context) error {
 	o.compared = nil
-	if o.engine.bucket == nil || o.cfg.ManualSync {
+	if o.uplink.bucket == nil || o.cfg.ManualSync {
 		return nil
 	}
 	file, err := o.described()
 	if err != nil {
 		return err
 	}
-	if o.engine.meter.Silent = file.Silent(); o.engine.meter.Silent {
+	if o.uplink.meter.Silent = file.Silent(); o.uplink.meter.Silent {
 		return nil
 	}
 	c, err := syncer.Compare(ctx, o.ask(), file, o.cfg.RefuseTakeover)
@@ -151,10 +150,10 @@ func (o *opening) described() (syncer.File, error) {
 // joinBucket does what the comparison asks for: it brings the file up to date.
 func (o *opening) joinBucket(ctx context.Context) error {
 	if o.compared == nil { // it did not answer
-		o.engine.sync.CheckLater()
+		o.uplink.sync.CheckLater()
 		return nil
 	}
-	return o.judge(ctx, o.engine.sync.Check(ctx, o.compared))
+	return o.judge(ctx, o.uplink.sync.Check(ctx, o.compared))
 }
 
 // judge is an error that the bucket has given while Open compares the file with it.
@@ -164,9 +163,14 @@ func (o *opening) judge(ctx context.Context, err error) error {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions), errors.Is(err, remote.ErrHeadless),
-		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(fail(err), ErrKey), errors.Is(fail(err), ErrVersion):
+		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(err, seal.ErrKey), newer(err):
 		return err
 	}
-	o.log.Warn(event.ComparisonFailed, "the file could not be compared with its bucket; the database works, and sync goes on trying", "error", err)
+	o.cfg.Log.Warn(event.ComparisonFailed, "the file could not be compared with its bucket; the database works, and sync goes on trying", "error", err)
 	return nil
+}
+
+// newer says that a newer version has written what err is about.
+func newer(err error) bool {
+	return errors.Is(err, changelog.ErrVersion) || errors.Is(err, remote.ErrVersion) || errors.Is(err, batch.ErrVersion) || errors.Is(err, seal.ErrVersion)
 }

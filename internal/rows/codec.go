@@ -1,4 +1,4 @@
-package driftdb
+package rows
 
 import (
 	"reflect"
@@ -24,14 +24,14 @@ func (c structCodec[T]) decode(row schema.Row, v *T) error {
 	return c.plan.Decode(row, reflect.ValueOf(v).Elem())
 }
 
-// recordCodec is for Records.
-type recordCodec struct{ table *schema.Table }
+// mapCodec is for maps from columns to values.
+type mapCodec[T ~map[string]any] struct{ table *schema.Table }
 
-func (c recordCodec) encode(v *Record, row []schema.Value) error {
+func (c mapCodec[T]) encode(v *T, row []schema.Value) error {
 	return c.table.EncodeRecord(*v, row)
 }
 
-func (c recordCodec) decode(row schema.Row, v *Record) error {
+func (c mapCodec[T]) decode(row schema.Row, v *T) error {
 	*v = c.table.DecodeRecord(row)
 	return nil
 }

@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -12,23 +12,24 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Conn is what [Select] runs a query on: a *DB or a *Tx.
-type Conn interface {
-	conn() conn
-}
-
-// conn is a database, or a transaction on it.
-type conn struct {
+// Conn is what statements run on: a database, or a transaction on it.
+type Conn struct {
 	db *DB
 	tx *Tx // nil: outside of transactions
 }
 
-func (db *DB) conn() conn { return conn{db: db} }
-func (tx *Tx) conn() conn { return conn{db: tx.db, tx: tx} }
+// Conn is the database as what statements run on.
+func (db *DB) Conn() Conn { return Conn{db: db} }
 
-// read runs fn with a statement for query, on a connection that only reads, or
+// Conn is the transaction as what statements run on.
+func (tx *Tx) Conn() Conn { return Conn{db: tx.db, tx: tx} }
+
+// Within says whether it is a transaction.
+func (c Conn) Within() bool { return c.tx != nil }
+
+// Read runs fn with a statement for query, on a connection that only reads, or
 // on the transaction's own.
-func (c conn) read(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
+func (c Conn) Read(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
 	if c.tx != nil {
 		return c.tx.statement(ctx, query, fn)
 	}
@@ -59,11 +60,11 @@ func (db *DB) run(ctx context.Context, c *sqlite.Conn, query string, fn func(*sq
 	return db.gate.Explain(ctx, fn(st))
 }
 
-// write runs fn in a transaction on the writer, or in a savepoint of the
+// Write runs fn in a transaction on the writer, or in a savepoint of the
 // transaction: all of it happens, or nothing. It may share its commit with
 // others, and then be run again: fn's only effects are on the database and on
 // results of its caller's.
-func (c conn) write(ctx context.Context, fn func(*capture.Conn) error) error {
+func (c Conn) Write(ctx context.Context, fn func(*capture.Conn) error) error {
 	if c.tx == nil {
 		return c.db.writer.Do(ctx, false, fn)
 	}
@@ -76,17 +77,17 @@ func (c conn) write(ctx context.Context, fn func(*capture.Conn) error) error {
 	return errors.Join(c.db.gate.Explain(ctx, own), err)
 }
 
-// writeOne runs fn with a statement for query on the writer, like write.
-func (c conn) writeOne(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
+// WriteOne runs fn with a statement for query on the writer, like Write.
+func (c Conn) WriteOne(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
 	if c.tx != nil {
 		return c.tx.statement(ctx, query, fn)
 	}
 	return c.db.writer.Do(ctx, true, func(w *capture.Conn) error { return c.db.run(ctx, w.Conn, query, fn) })
 }
 
-// named turns arguments into what the driver binds. A bool is 0 or 1, and a
+// Named turns arguments into what the driver binds. A bool is 0 or 1, and a
 // time.Time is Unix milliseconds, as repositories store them.
-func named(args []any) ([]driver.NamedValue, error) {
+func Named(args []any) ([]driver.NamedValue, error) {
 	out := make([]driver.NamedValue, len(args))
 	for i, arg := range args {
 		out[i].Ordinal = i + 1

@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (o *opening) examine(ctx context.Context) error {
 	}
 	if !o.found.traces.InWAL() {
 		if o.found.traces.LostWAL() {
-			o.log.Warn(event.WALLost, "the database's -wal is gone, and what was in it with it; the file is as it was before that", "path", o.path)
+			o.cfg.Log.Warn(event.WALLost, "the database's -wal is gone, and what was in it with it; the file is as it was before that", "path", o.path)
 		}
 		return notDatabase(o.inspect())
 	}
@@ -67,7 +67,7 @@ func (o *opening) judgeWAL(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.log.Warn(event.FilesSetAside, "the database's write-ahead log belongs to another database, or to another state of this one; it was set aside",
+	o.cfg.Log.Warn(event.FilesSetAside, "the database's write-ahead log belongs to another database, or to another state of this one; it was set aside",
 		"path", o.path, "file", name)
 	o.found.traces = o.found.traces.WithoutWAL()
 	return o.look()
@@ -119,7 +119,7 @@ func (o *opening) inspect() (err error) {
 
 func notDatabase(err error) error {
 	if sqlite.IsNotDatabase(err) {
-		return fmt.Errorf("%w: it is no SQLite database, or a damaged one, and was left as it is: %w", ErrCorrupt, err)
+		return fmt.Errorf("%w: it is no SQLite database, or a damaged one, and was left as it is: %w", ErrDamaged, err)
 	}
 	return err
 }
@@ -150,7 +150,7 @@ func (o *opening) rehearse(ctx context.Context) (err error) {
 		return err
 	}
 	if damage != "" {
-		return fmt.Errorf("%w: the database is damaged, and was left as it is (%s); recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrCorrupt, damage)
+		return fmt.Errorf("%w: the database is damaged, and was left as it is (%s); recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrDamaged, damage)
 	}
 	spies, err := o.first.Int("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND instr(lower(sql), '" + capture.Module + "')")
 	if err != nil {
@@ -181,7 +181,7 @@ func (o *opening) checkLength() error {
 		return err
 	}
 	if size := sizeOf(o.path); size > 0 && size < whole {
-		return fmt.Errorf("%w: the database was cut off, and was left as it is: it has %d bytes, and its pages would have %d; recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrCorrupt, size, whole)
+		return fmt.Errorf("%w: the database was cut off, and was left as it is: it has %d bytes, and its pages would have %d; recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrDamaged, size, whole)
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func (o *opening) checkLength() error {
 func (o *opening) setAside() error {
 	aside, err := dbfile.SetAside(o.path)
 	if len(aside) > 0 {
-		o.log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", aside)
+		o.cfg.Log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", aside)
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -17,35 +17,16 @@ const closeGrace = 500 * time.Millisecond
 // leaves the file without a clean-shutdown marker.
 const lastBusyTimeout = 250 * time.Millisecond
 
-// Close closes the database. If sync runs in the background, it first sends what is
-// pending, for at most Config.CloseTimeout, or 300 ms if the bucket has not answered in
-// the last few minutes. It tries an endpoint that refuses the connection, or has no
-// address, only once. What could not be sent stays in the file and is sent after the next
-// Open; Close then closes the database too, and returns an [ErrUnsent] that says how much
-// is left. With ManualSync, after StopSync, and with a negative CloseTimeout, Close uses
-// no network.
-//
-// As soon as Close is called, nothing new can be committed, and every call returns
-// [ErrClosed]. A statement, a commit or the function of a Tx that is already running gets
-// half a second to finish. After that, statements are interrupted and transactions rolled
-// back. In db.SQL(), Close waits only for running statements: it rolls open transactions
-// back at once, and whatever the program still holds (sql.Tx, sql.Rows, sql.Stmt,
-// sql.Conn) returns ErrClosed from then on. The same goes for loops over rows, and for
-// ReadTx.
-//
-// When Close returns, no file is open and no goroutine is running. A second call waits
-// for the first and returns its result. In the function of a Tx, in OnEvent and in a
-// Logger's handler, Close would wait for itself: there it returns an error, and the
-// database stays open.
+// Close closes the database. If sync runs, it first sends what is pending, within
+// Config.CloseTimeout.
 func (db *DB) Close() error {
 	if err := db.waitsForItself("Close"); err != nil {
 		return err
 	}
-	return db.close(func() error { return db.engine.sendLast(db.log, db.cfg.CloseTimeout, db.lastRound) })
+	return db.close(func() error { return db.uplink.sendLast(db.cfg.Log, db.cfg.CloseTimeout, db.lastRound) })
 }
 
-// Shutdown is Close with a deadline of your own: it sends what is pending until ctx ends,
-// even if sync is manual or stopped, and retries failures as Flush does.
+// Shutdown is Close that sends what is pending until ctx ends, whether or not sync runs.
 func (db *DB) Shutdown(ctx context.Context) error {
 	if err := db.waitsForItself("Shutdown"); err != nil {
 		return err
@@ -58,7 +39,7 @@ func (db *DB) lastRound(ctx context.Context) error {
 	release, err := db.writer.StandBack(ctx) // which notices that
 	if err == nil {
 		release()
-		err = db.engine.sync.Leave(ctx)
+		err = db.uplink.sync.Leave(ctx)
 	}
 	return err
 }
@@ -73,14 +54,14 @@ func (db *DB) close(send func() error) error {
 		if db.cfg.ReadOnly {
 			return db.closeReadOnly(deadline)
 		}
-		db.conns.shut()
+		db.conns.shut(db.cfg.Public)
 		err := db.conns.recall(deadline, func() error { return db.writer.Recall(deadline) })
-		if db.engine.sync != nil {
-			err = errors.Join(fail(send()), err)
-			db.engine.sync.Close()
+		if db.uplink.sync != nil {
+			err = errors.Join(db.cfg.Public(send()), err)
+			db.uplink.sync.Close()
 		}
 		db.foreign.Stop()
-		return errors.Join(err, fail(errors.Join(db.release(), db.giveUp())))
+		return errors.Join(err, db.cfg.Public(errors.Join(db.release(), db.giveUp())))
 	})
 }
 
@@ -97,8 +78,8 @@ func (db *DB) release() error {
 	if db.file != nil {
 		errs = append(errs, db.file.Unhold())
 	}
-	if db.engine.logs != nil {
-		errs = append(errs, db.engine.logs.Close())
+	if db.uplink.logs != nil {
+		errs = append(errs, db.uplink.logs.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -112,9 +93,9 @@ func (db *DB) giveUp() error {
 func (db *DB) waitsForItself(call string) error {
 	switch {
 	case db.writer.Inside():
-		return fmt.Errorf("driftdb: %s in the function of a Tx would wait for itself: call it when Tx has returned", call)
-	case db.inEvent():
-		return fmt.Errorf("driftdb: %s in OnEvent or a Logger's handler would wait for itself: call it on another goroutine, and do not wait for that", call)
+		return fmt.Errorf("%s in the function of a Tx would wait for itself: call it when Tx has returned", call)
+	case db.cfg.Log.Inside():
+		return fmt.Errorf("%s in OnEvent or a Logger's handler would wait for itself: call it on another goroutine, and do not wait for that", call)
 	}
 	return nil
 }

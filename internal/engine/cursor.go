@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 // errReadDone is never seen: nobody uses a reader that was put back.
 var errReadDone = errors.New("the read has ended")
 
-// cursor is a query whose rows are handed out one by one. Between two of them the
+// Cursor is a query whose rows are handed out one by one. Between two of them the
 // caller's code runs, and meanwhile the connection may be taken away, or the
 // transaction end: the cursor is kept by the loan of its connection.
-type cursor struct {
+type Cursor struct {
 	db   *DB
 	ctx  context.Context
 	tx   *Tx // nil: the connection is the cursor's
@@ -23,9 +23,9 @@ type cursor struct {
 	stop func() // ends the watch over ctx
 }
 
-// open begins a query.
-func (c conn) open(ctx context.Context, query string, bind func(*sqlite.Stmt)) (*cursor, error) {
-	cur := &cursor{db: c.db, ctx: ctx, tx: c.tx}
+// Open begins a query.
+func (c Conn) Open(ctx context.Context, query string, bind func(*sqlite.Stmt)) (*Cursor, error) {
+	cur := &Cursor{db: c.db, ctx: ctx, tx: c.tx}
 	if c.tx != nil {
 		cur.loan = c.tx.loan
 	} else {
@@ -48,14 +48,14 @@ func (c conn) open(ctx context.Context, query string, bind func(*sqlite.Stmt)) (
 		return nil
 	})
 	if err != nil {
-		cur.end()
+		cur.End()
 		return nil, err
 	}
 	return cur, nil
 }
 
 // use runs fn, which uses the connection.
-func (cur *cursor) use(fn func() error) error {
+func (cur *Cursor) use(fn func() error) error {
 	if cur.tx != nil {
 		return cur.db.gate.Explain(cur.ctx, cur.loan.InTx(cur.ctx, fn))
 	}
@@ -69,8 +69,8 @@ func (cur *cursor) use(fn func() error) error {
 	return cur.db.gate.Explain(cur.ctx, fn())
 }
 
-// next reads a row by decode, or says that there are no more.
-func (cur *cursor) next(decode func(*sqlite.Stmt) error) (row bool, err error) {
+// Next reads a row by decode, or says that there are no more.
+func (cur *Cursor) Next(decode func(*sqlite.Stmt) error) (row bool, err error) {
 	err = cur.use(func() error {
 		if row, err = cur.st.Step(); err != nil || !row {
 			return err
@@ -80,8 +80,8 @@ func (cur *cursor) next(decode func(*sqlite.Stmt) error) (row bool, err error) {
 	return row && err == nil, err
 }
 
-// end ends the query, and gives a connection of its own back.
-func (cur *cursor) end() {
+// End ends the query, and gives a connection of its own back.
+func (cur *Cursor) End() {
 	if cur.loan.Enter() == nil {
 		_ = cur.loan.Drop(&cur.kept)
 		if cur.tx != nil && cur.tx.w != nil {
@@ -96,7 +96,7 @@ func (cur *cursor) end() {
 
 // Close is called when the connection is needed no more, by the cursor or by
 // whoever takes the connection away.
-func (cur *cursor) Close() error {
+func (cur *Cursor) Close() error {
 	cur.stop()
 	cur.st.Release()
 	return nil

@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"context"
@@ -22,7 +22,7 @@ type upkeep struct {
 // round does what is due.
 func (u *upkeep) round(ctx context.Context) {
 	if err := u.capLog(ctx); err != nil && ctx.Err() == nil && !u.db.gate.IsShut() {
-		u.db.log.Warn(event.LogUnbounded, "the unsent log could not be bounded; it grows until that works", "error", err)
+		u.db.cfg.Log.Warn(event.LogUnbounded, "the unsent log could not be bounded; it grows until that works", "error", err)
 	}
 	u.warnOfRead()
 }
@@ -30,10 +30,10 @@ func (u *upkeep) round(ctx context.Context) {
 // tell tells what was found in commits, which cannot tell.
 func (u *upkeep) tell() {
 	if s := u.db.hub.Setback(); s != nil {
-		u.clock.behind(u.db.log, time.UnixMilli(s.Time), time.UnixMilli(s.Before))
+		u.clock.behind(u.db.cfg.Log, time.UnixMilli(s.Time), time.UnixMilli(s.Before))
 	}
 	if table := u.db.hub.Cascaded(); table != "" {
-		u.db.log.Warn(event.ForeignKeysOn, "a transaction has changed rows on behalf of another table's, although it ran PRAGMA foreign_keys=OFF: within a transaction that does nothing; run it before BEGIN, or in Tx use PRAGMA defer_foreign_keys=ON",
+		u.db.cfg.Log.Warn(event.ForeignKeysOn, "a transaction has changed rows on behalf of another table's, although it ran PRAGMA foreign_keys=OFF: within a transaction that does nothing; run it before BEGIN, or in Tx use PRAGMA defer_foreign_keys=ON",
 			"table", table)
 	}
 }
@@ -52,21 +52,21 @@ func (u *upkeep) capLog(ctx context.Context) error {
 	if !exceeded {
 		return nil
 	}
-	through, err := db.engine.giveUpLog(ctx, fmt.Sprintf("the log that had not been sent outgrew its limit of %d bytes", limit),
+	through, err := db.uplink.giveUpLog(ctx, fmt.Sprintf("the log that had not been sent outgrew its limit of %d bytes", limit),
 		func(commit func() error) error { return db.exclusive(ctx, commit) })
 	if err != nil {
 		return fmt.Errorf("give up the unsent log: %w", err)
 	}
 	db.foreign.Count()
-	db.log.Warn(event.LogGivenUp, "the unsent log has outgrown its limit and was given up; all data is kept, and a snapshot follows when the bucket can be reached",
+	db.cfg.Log.Warn(event.LogGivenUp, "the unsent log has outgrown its limit and was given up; all data is kept, and a snapshot follows when the bucket can be reached",
 		"bytes", log.Unsent, "limit", limit, "sequence", through)
 	return nil
 }
 
 // measureLog reads how large the log is.
 func (db *DB) measureLog(ctx context.Context) (size changelog.Size, err error) {
-	acked := db.engine.acked()
-	err = db.conn().read(ctx, changelog.SizeQuery, func(st *sqlite.Stmt) error {
+	acked := db.uplink.acked()
+	err = db.Conn().Read(ctx, changelog.SizeQuery, func(st *sqlite.Stmt) error {
 		size, err = changelog.ReadSize(st, acked)
 		return err
 	})
@@ -88,6 +88,6 @@ func (u *upkeep) warnOfRead() {
 		return
 	}
 	u.warned = age
-	u.db.log.Warn(event.LongRead, "a read has been open for long, and the WAL grows until it ends; look for a sql.Rows that is not closed, a loop over rows that does not end, or a ReadTx that does not return",
+	u.db.cfg.Log.Warn(event.LongRead, "a read has been open for long, and the WAL grows until it ends; look for a sql.Rows that is not closed, a loop over rows that does not end, or a ReadTx that does not return",
 		"age", age.Round(time.Second), "walBytes", size)
 }

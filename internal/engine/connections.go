@@ -1,4 +1,4 @@
-package driftdb
+package engine
 
 import (
 	"database/sql"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/pagecache"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
 // connections are those that users read with, and those of SQL; and what all connections
@@ -20,7 +21,7 @@ type connections struct {
 
 	cache       *pagecache.Budget
 	checkpoints *sqlite.Checkpointer
-	onConnect   func(*sqlite.Registrar) error // Config.OnConnect, or nil
+	onConnect   func(*sqlite.Registrar) error // what the program registers, or nil
 }
 
 // lender gives database/sql its connections, and takes them back.
@@ -42,10 +43,11 @@ func (c *connections) oldestRead() time.Duration {
 	return max(c.readers.OldestRead(), c.lender.OldestRead())
 }
 
-// shut ends all use of the connections, but for statements that run.
-func (c *connections) shut() {
-	c.lender.Shut(ErrClosed)
-	c.readers.Shut(ErrClosed)
+// shut ends all use of the connections, but for statements that run. database/sql passes
+// on why, so that public has made that an error which users know.
+func (c *connections) shut(public func(error) error) {
+	c.lender.Shut(public(writer.ErrClosed))
+	c.readers.Shut(writer.ErrClosed)
 }
 
 // recall takes back every connection that somebody has, and what others has: all at
@@ -67,7 +69,7 @@ func (c *connections) close() error {
 		errs = append(errs, c.sql.Close())
 	}
 	if c.readers != nil {
-		c.readers.Shut(ErrClosed)
+		c.readers.Shut(writer.ErrClosed)
 		errs = append(errs, c.readers.Close(time.Now()))
 	}
 	if c.checkpoints != nil {
