@@ -76,9 +76,10 @@ var mayImport = map[string][]string{
 	"internal/schema":       {},
 	"internal/seal":         {},
 	"internal/batch":        {"internal/change", "internal/digest"},
-	"internal/sqlite":       {"internal/cmem", "internal/pagecache"},
+	"internal/sqlite":       {"internal/cmem", "internal/pagecache", "internal/vfs"},
 	"internal/syncer":       {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/foreign", "internal/remote", "internal/restore", "internal/batch", "internal/sqlite", "objstore"},
 	"internal/terminal":     {},
+	"internal/vfs":          {"internal/cmem", "internal/vfs/layer"},
 	"internal/vfs/layer":    {"internal/cmem"},
 	"internal/vfs/vfstest":  {"internal/cmem", "internal/vfs/layer"},
 	"internal/wrap":         {"internal/retry", "objstore"},
@@ -161,14 +162,14 @@ var mayUse = map[string][]string{
 	"golang.org/x/sync":                 {"objstore/objstoretest"},
 	"golang.org/x/sys":                  {"internal/dbfile", "objstore"},
 	"golang.org/x/term":                 {"internal/terminal"},
-	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite", "internal/vfs/layer", "internal/vfs/vfstest"},
+	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite", "internal/vfs", "internal/vfs/layer", "internal/vfs/vfstest"},
 	"modernc.org/sqlite":                {"examples/cron", "internal/sqlite"}, // the driver itself
 	"modernc.org/sqlite/vtab":           {".", "internal/capture", "internal/sqlite"},
 
 	// SQLite's functions and codes.
 	"modernc.org/sqlite/lib": {
 		".", "internal/apply", "internal/capture", "internal/check", "internal/digest/scan", "internal/engine", "internal/pagecache",
-		"internal/repair", "internal/resolve", "internal/rows", "internal/sqlite", "internal/vfs/layer", "internal/vfs/vfstest",
+		"internal/repair", "internal/resolve", "internal/rows", "internal/sqlite", "internal/vfs", "internal/vfs/layer", "internal/vfs/vfstest",
 	},
 }
 
