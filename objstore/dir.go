@@ -40,8 +40,8 @@ import (
 //
 // A file system cannot hold every key. A Put returns an error that wraps
 // [errors.ErrUnsupported] for a key whose first element is ".objstore", that has an
-// element that is too long (usually over 255 bytes) or that Windows reserves (such as
-// "NUL" or "a:b"), and for "x" or "x/y" if the other one exists. If the file system
+// element that is too long (usually over 255 bytes) or that Windows reserves or changes
+// (such as "NUL", "a:b" or "a."), and for "x" or "x/y" if the other one exists. If the file system
 // treats "A" and "a" as the same name, so does the store. Symbolic links are followed
 // only if they stay inside the folder, and are not listed. Anything that is not a file,
 // such as a pipe, is not listed either, and a Get of it returns an error at once. In
@@ -78,7 +78,7 @@ type dir struct {
 	settled map[string]bool
 }
 
-// open opens the folder anew for each call: then a Store needs no Close, and a
+// open opens the folder again for each call: then a Store needs no Close, and a
 // disk that was unmounted is noticed. What the call does it does through this
 // one handle, which has been checked: whatever is mounted or unmounted at the
 // path in the meantime, nothing lands in another folder.
@@ -96,8 +96,8 @@ func (d *dir) open() (*os.Root, error) {
 func (d *dir) openPath() (*os.Root, error) {
 	root, err := os.OpenRoot(d.path)
 	if missing(err) {
-		// It must not look like a missing object, which is no news.
-		return nil, fmt.Errorf("%w: the folder %s does not exist; make it first (mkdir -p), or mount its disk", ErrNoBucket, d.path)
+		// It must not look like a missing object, which is not news.
+		return nil, fmt.Errorf("%w: the folder %s does not exist; create it (mkdir -p), or mount its disk", ErrNoBucket, d.path)
 	}
 	if err != nil {
 		if fi, statErr := os.Stat(d.path); statErr == nil && !fi.IsDir() {
@@ -119,8 +119,8 @@ func (d *dir) begin(ctx context.Context, key string) (*os.Root, error) {
 	if isPrivate(key) {
 		return nil, fmt.Errorf("%w: %s is the store's own folder", errors.ErrUnsupported, privateDir)
 	}
-	if _, err := filepath.Localize(key); err != nil {
-		return nil, fmt.Errorf("%w: this system cannot have a file of this name", errors.ErrUnsupported)
+	if _, err := filepath.Localize(key); err != nil || !nameable(key) {
+		return nil, fmt.Errorf("%w: this system does not allow a file of this name", errors.ErrUnsupported)
 	}
 	return d.open()
 }
@@ -218,7 +218,7 @@ func (d *dir) admit(ctx context.Context, root *os.Root, key string, opts PutOpti
 	case fi.IsDir():
 		// An empty folder is what a crash left, not a key with a slash.
 		if root.Remove(key) != nil {
-			return fmt.Errorf("%w: %s is a folder with objects in it, and a file system cannot have both", errors.ErrUnsupported, key)
+			return fmt.Errorf("%w: %s is a folder with objects in it; a file system cannot have both", errors.ErrUnsupported, key)
 		}
 		return d.admit(ctx, root, key, opts)
 	case opts.IfAbsent:
@@ -292,10 +292,7 @@ func (d *dir) section(ctx context.Context, key string, f *os.File, opts GetOptio
 		return nil, Info{}, err
 	}
 	offset, length := opts.span(fi.Size())
-	body := struct {
-		io.Reader
-		io.Closer
-	}{&fullReader{withContext(ctx, io.NewSectionReader(f, offset, length)), length}, f}
+	body := &fileBody{fullReader: fullReader{withContext(ctx, io.NewSectionReader(f, offset, length)), length}, file: f}
 	return body, Info{Key: key, Size: fi.Size(), ETag: etag, ModTime: fi.ModTime()}, nil
 }
 
@@ -329,13 +326,13 @@ func (d *dir) delete(ctx context.Context, key string) error {
 	return syncFolder(root, d.prune(root, path.Dir(key)))
 }
 
-// missing says whether err means that no object is there: none of this name,
+// missing reports whether err means that no object is there: none of this name,
 // or none can be since "x" of "x/y" is a file.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// isPrivate says whether key lies in the store's own folder, also where the
+// isPrivate reports whether key lies in the store's own folder, also where the
 // file system ignores case.
 func isPrivate(key string) bool {
 	first, _, _ := strings.Cut(key, "/")

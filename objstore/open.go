@@ -48,15 +48,15 @@ func Open(ctx context.Context, rawURL string) (Store, error) {
 		if parse, ok := errors.AsType[*url.Error](err); ok {
 			err = parse.Err
 		}
-		return nil, fmt.Errorf("objstore: the store's URL cannot be read: %w", err)
+		return nil, fmt.Errorf("objstore: parse the store's URL: %w", err)
 	}
 	schemesMu.RLock()
 	open := schemes[u.Scheme]
 	known := strings.Join(slices.Sorted(maps.Keys(schemes)), ", ")
 	schemesMu.RUnlock()
 	switch {
-	case u.Scheme == "":
-		return nil, fmt.Errorf("objstore: the store's URL has no scheme (known: %s); a folder is file:///path/to/folder", known)
+	case len(u.Scheme) < 2: // none, or the letter of a drive
+		return nil, fmt.Errorf("objstore: the store's URL has no scheme (known: %s); a folder is file:///path/to/folder, or file:///C:/path/to/folder on Windows", known)
 	case open == nil:
 		return nil, fmt.Errorf("objstore: unknown scheme %q in the store's URL (known: %s); import the package that registers it", u.Scheme, known)
 	case u.User != nil:
@@ -70,7 +70,7 @@ func Open(ctx context.Context, rawURL string) (Store, error) {
 func openFile(_ context.Context, u *url.URL) (Store, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, fmt.Errorf("objstore: the parameters of the URL: %w; write ? in a path as %%3F", err)
+		return nil, fmt.Errorf("objstore: parse the URL's parameters: %w; write ? in a path as %%3F", err)
 	}
 	for name := range query {
 		return nil, fmt.Errorf("objstore: unknown parameter %q: a file URL takes none; write ? in a path as %%3F", name)

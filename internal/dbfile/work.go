@@ -47,7 +47,7 @@ func NewWork(path string) (*Work, error) { return newWork(path + workSuffix) }
 func newWork(base string) (*Work, error) {
 	unlock, err := lockWorks(base)
 	if err != nil {
-		return nil, fmt.Errorf("make a working folder in %s: %w", base, err)
+		return nil, fmt.Errorf("create a working folder in %s: %w", base, err)
 	}
 	sweep(base)
 	dir, err := os.MkdirTemp(base, workPrefix)
@@ -101,12 +101,11 @@ func removeWork(dir string, lock *lock) error {
 			errs = append(errs, os.Remove(filepath.Join(dir, name)))
 		}
 	}
-	// The lock's file cannot be removed everywhere while it is open.
-	errs = append(errs, lock.Close(), os.Remove(filepath.Join(dir, workLock)), os.Remove(dir))
+	errs = append(errs, lock.remove(filepath.Join(dir, workLock)), os.Remove(dir))
 	return errors.Join(errs...)
 }
 
-// ourFile says whether a file in a working folder is one that we put there.
+// ourFile reports whether a file in a working folder is one that we put there.
 func ourFile(e fs.DirEntry) bool {
 	if !e.Type().IsRegular() {
 		return false
@@ -148,7 +147,7 @@ func sweep(base string) {
 	}
 }
 
-// isWorkName says whether os.MkdirTemp has made the name.
+// isWorkName reports whether os.MkdirTemp has made the name.
 func isWorkName(name string) bool {
 	digits, ok := strings.CutPrefix(name, workPrefix)
 	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""
@@ -216,7 +215,7 @@ func checkBase(base string) error {
 		return nil
 	}
 	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is %s, and has to be a folder; move it away", base, kindOf(info.Mode()))
+		err = fmt.Errorf("%s is %s but must be a folder; move it away", base, kindOf(info.Mode()))
 	}
 	if err == nil {
 		err = checkOwner(base, info)
@@ -226,11 +225,12 @@ func checkBase(base string) error {
 
 func unlockWorks(base string, lock *lock) error {
 	entries, err := os.ReadDir(base)
-	if err == nil && len(entries) == 1 { // the lock
-		// Where that cannot be removed, or somebody has just come, the folder stays.
-		if os.Remove(filepath.Join(base, workLock)) == nil {
-			_ = os.Remove(base)
-		}
+	if err != nil || len(entries) > 1 { // more than the lock
+		return errors.Join(err, lock.Close())
 	}
-	return errors.Join(err, lock.Close())
+	// Where that cannot be removed, or somebody has just come, the folder stays.
+	if lock.remove(filepath.Join(base, workLock)) == nil {
+		_ = os.Remove(base)
+	}
+	return nil
 }

@@ -5,11 +5,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 )
@@ -21,7 +23,7 @@ const rows = "SELECT count(*) FROM t"
 func TestLinkToNothing(t *testing.T) {
 	dir := folder(t, "app", "vol")
 	link, file, store := filepath.Join(dir, "app", "app.sqlite"), filepath.Join(dir, "vol", "app.sqlite"), filepath.Join(dir, "store")
-	must(t, os.Symlink(file, link))
+	dbtest.Symlink(t, file, link)
 	backup(t, store, 3)
 
 	a, b := start(t, dir), start(t, dir)
@@ -84,6 +86,8 @@ func TestRestoreOntoRunning(t *testing.T) {
 			if n := ask(t, path, "SELECT count(*) FROM other"); n != "3" {
 				t.Errorf("%s: %s rows are left of 3", mode, n)
 			}
+		}
+		if mode == "WAL" || runtime.GOOS == "windows" { // where no file is replaced that is open
 			must(t, restore(path))
 		}
 		if n := ask(t, path, rows); n != "3" {
@@ -231,7 +235,7 @@ func TestOldCopyUnderNewWAL(t *testing.T) {
 	must(t, os.Rename(path+".old", path))
 	p = start(t, dir)
 	switch text := p.do("open", path, store); {
-	case strings.Contains(text, "not the file that DriftDB had open"):
+	case strings.Contains(text, "not the file that DriftDB last had open"):
 		for _, suffix := range []string{"-wal", "-shm"} {
 			must(t, os.Rename(path+suffix, path+suffix+".mine"))
 		}
