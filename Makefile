@@ -23,7 +23,7 @@ LIES     ?= 0-5000
 PAIRS    ?= 100
 RESOLVES ?= 500
 
-.PHONY: check lint race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
+.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -45,6 +45,11 @@ bench:
 	go test -run '^$$' -bench '$(BENCH)' -count 5 ./internal/batch ./internal/seal
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/syncer
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 200x ./internal/worldtest
+
+# DriftDB beside better-sqlite3 (SQLite in C) and beside its own driver, by hand, in turn; it
+# writes the table and the chart in docs. It needs Node.js and npm; npm builds better-sqlite3.
+peers:
+	cd bench/peers && npm ci && CGO_ENABLED=0 go run . -rounds $(ROUNDS) -docs ../../docs
 
 # A database and a transaction of real size: memory, and how long writers wait.
 # It needs three times BIG in the folder for temporary files.
