@@ -22,12 +22,14 @@ ROUNDS   ?= 3
 LIES     ?= 0-5000
 PAIRS    ?= 100
 RESOLVES ?= 500
+IMAGES   ?= 100000
+FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
+.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
-	DRIFTDB_TABLES=10000 go test . -run '^TestSchemaNeverStill$$' -count 1 -v -timeout 0
+	DRIFTDB_TABLES=10000 go test ./internal/systemtest/scale -run '^TestSchemaNeverStill$$' -count 1 -v -timeout 0
 
 # Everything that CI runs.
 check:
@@ -41,7 +43,7 @@ race:
 	CGO_ENABLED=1 go test -race ./...
 
 bench:
-	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x .
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/systemtest/scale
 	go test -run '^$$' -bench '$(BENCH)' -count 5 ./internal/batch ./internal/seal
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/syncer
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 200x ./internal/worldtest
@@ -55,12 +57,12 @@ peers:
 # It needs three times BIG in the folder for temporary files.
 big:
 	DRIFTDB_BIG=$(BIG) DRIFTDB_BIG_TRANSACTION=$(BIG_ROWS) DRIFTDB_BIG_IMPORT=1000000 \
-		go test -run 'TestBig|TestImportWAL' -count 1 -v -timeout 0 .
+		go test -run 'TestBig|TestImportWAL' -count 1 -v -timeout 0 ./internal/systemtest/scale
 
 # Five databases of 48 MB with eight readers each: what is resident, beside the same with
 # SQLite's own page cache. It needs Linux, and 3 GB of memory.
 memory:
-	DRIFTDB_MEMORY=1 go test . -run '^TestResident$$' -count 1 -v -timeout 0
+	DRIFTDB_MEMORY=1 go test ./internal/systemtest/scale -run '^TestResident$$' -count 1 -v -timeout 0
 	go test ./internal/pagecache -run '^$$' -bench .
 	go test ./internal/pagecache -run '^$$' -bench . -builtin
 
@@ -68,13 +70,13 @@ memory:
 # versions of a program that take turns.
 sessions:
 	DRIFTDB_SESSIONS=400 DRIFTDB_HANDOVERS=50 DRIFTDB_READERS=60 DRIFTDB_READ_EVERY=1000 \
-		go test . -run 'Sessions|BlackHole|RollingDeploy|TestReaders' -count 1 -v -timeout 0
+		go test ./internal/systemtest/scale -run 'Sessions|BlackHole|RollingDeploy|TestReaders' -count 1 -v -timeout 0
 
 # A restore of USERS users and of a tenth as many updates: the time, the processors
 # and the memory that each stage takes, ROUNDS times.
 restorebench:
 	DRIFTDB_RESTORE_USERS=$(USERS) DRIFTDB_RESTORE_ROUNDS=$(ROUNDS) \
-		go test . -run '^TestRestoreBench$$' -count 1 -v -timeout 0
+		go test ./internal/systemtest/scale -run '^TestRestoreBench$$' -count 1 -v -timeout 0
 
 # Every fuzz target in turn, for FUZZTIME each. Left alone, Go spends most of that
 # on making each new input smaller.
@@ -87,34 +89,34 @@ fuzz:
 
 # Processes killed while they write and sync, each restored and compared.
 kill:
-	DRIFTDB_KILLS=$(KILLS) go test . ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+	DRIFTDB_KILLS=$(KILLS) go test ./internal/systemtest/... ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
 
 # Databases that are closed under every mixture of writers, and opened again.
 closes:
-	DRIFTDB_CLOSES=$(CLOSES) go test . -run '^TestCloseUnderLoad$$' -count 1 -v -timeout 0
+	DRIFTDB_CLOSES=$(CLOSES) go test ./internal/systemtest/file -run '^TestCloseUnderLoad$$' -count 1 -v -timeout 0
 	cd tests/orm && DRIFTDB_CLOSES=$(CLOSES) go test . -run '^TestGORMClose$$' -count 1 -v -timeout 0
 
 # Random schedules of faults, deaths and takeovers, and of answers that are not the
 # store's, each restored and compared.
 faults: SEEDS = 0-10000
 faults:
-	go test . -run '^TestSchedules$$' -seeds $(SEEDS) -count 1 -timeout 0
-	go test . -run '^TestLies$$' -seeds $(LIES) -count 1 -timeout 0
+	go test ./internal/systemtest/faults -run '^TestSchedules$$' -seeds $(SEEDS) -count 1 -timeout 0
+	go test ./internal/systemtest/faults -run '^TestLies$$' -seeds $(LIES) -count 1 -timeout 0
 
 # Clocks that are set wrong and right again, restored to random times and compared.
 clocks:
-	go test . -run '^TestClocks$$' -seeds $(SEEDS) -count 1 -timeout 0
+	go test ./internal/systemtest/faults -run '^TestClocks$$' -seeds $(SEEDS) -count 1 -timeout 0
 
 # Long random runs: of the whole path, restored and compared; of capture, replayed
 # and compared, and compared with what SQLite's session extension records.
 model:
-	go test . -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
+	go test ./internal/systemtest/model -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
 
 # Random small histories whose manifest is made anew, restored and compared.
 repairs:
-	DRIFTDB_REPAIRS=$(REPAIRS) go test . -run '^TestRepairRandom$$' -count 1 -v -timeout 0
+	DRIFTDB_REPAIRS=$(REPAIRS) go test ./internal/systemtest/backup -run '^TestRepairRandom$$' -count 1 -v -timeout 0
 
 # Random tables, from one column to 2,000, whose log is replayed and compared.
 shapes: SEEDS = 0-20000
@@ -123,12 +125,17 @@ shapes:
 
 # Two machines that write under one name, in more orders than CI tries.
 writers:
-	DRIFTDB_DEPTH=$(DEPTH) DRIFTDB_REQUESTS=$(REQUESTS) go test . -run '^TestWritersInterleaved$$' -count 1 -v -timeout 0
-	go test . -run '^TestWritersAtRandom$$' -rapid.checks $(WORLDS) -count 1 -timeout 0
+	DRIFTDB_DEPTH=$(DEPTH) DRIFTDB_REQUESTS=$(REQUESTS) go test ./internal/systemtest/writers -run '^TestWritersInterleaved$$' -count 1 -v -timeout 0
+	go test ./internal/systemtest/writers -run '^TestWritersAtRandom$$' -rapid.checks $(WORLDS) -count 1 -timeout 0
 
 # What can happen to the database file, at each moment of a program's life.
 world:
 	go test ./internal/worldtest -run '^TestMatrix$$' -worlds $(CASES) -count 1 -timeout 0
+
+# Power loss at each operation of a database's life, with IMAGES of what the disk may have
+# kept; and FAULTS operations of the disk that fail.
+disk:
+	go test ./internal/disktest -images $(IMAGES) -faults $(FAULTS) -count 1 -v -timeout 0
 
 # All of SQLite's fuzz corpus: its databases, and its scripts by way of SQL; and files
 # with random damage.
@@ -145,29 +152,29 @@ realfiles:
 # whose every request takes LATENCY ms.
 takeover:
 	DRIFTDB_TAKEOVERS=$(TAKEOVERS) DRIFTDB_LATENCY=$(LATENCY) \
-		go test . -run '^TestTakeoverAlive$$' -count 1 -v -timeout 0
+		go test ./internal/systemtest/writers -run '^TestTakeoverAlive$$' -count 1 -v -timeout 0
 
 # Two machines that have written offline, brought together and compared with a model.
 resolve:
-	go test . -run '^TestResolveModel$$' -resolves 0-$(RESOLVES) -count 1 -timeout 0
+	go test ./internal/systemtest/model -run '^TestResolveModel$$' -resolves 0-$(RESOLVES) -count 1 -timeout 0
 
 # Every byte of a backup damaged in turn; and thousands of files that a check reads.
 damage:
 	go test ./internal/check -run '^TestDamage$$' -files 10000 -count 1 -v -timeout 0
-	DRIFTDB_STRIDE=1 go test . -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
+	DRIFTDB_STRIDE=1 go test ./internal/systemtest/faults -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
 
 # Pairs of databases that nobody without the key can tell apart by their buckets.
 distinguish:
-	go test . -run '^TestDistinguish$$' -pairs $(PAIRS) -count 1 -v -timeout 0
+	go test ./internal/systemtest/faults -run '^TestDistinguish$$' -pairs $(PAIRS) -count 1 -v -timeout 0
 
 # What is sent and asked for, at full size: a million rows.
 economy:
-	DRIFTDB_ROWS=1000000 go test . -run '^TestBulkLoad$$' -count 1 -v -timeout 0
+	DRIFTDB_ROWS=1000000 go test ./internal/systemtest/scale -run '^TestBulkLoad$$' -count 1 -v -timeout 0
 
 # The tests of the library and of the command, with a search for their keys and secrets
 # in whatever comes out of them: output, logs, events, files and objects.
 canary:
-	DRIFTDB_CANARY=1 go test . -count 1 -timeout 0
+	DRIFTDB_CANARY=1 go test . ./internal/systemtest/... -count 1 -timeout 0
 	go test ./cmd/driftdb -count 1 -timeout 0
 
 # The modules that DriftDB is built of: under which licences, and whether its code reaches
@@ -180,3 +187,8 @@ licences:
 
 demo:
 	go run ./cmd/driftdb demo
+
+# The Windows build under Wine: the demo, and the short tests of PACKAGES, or of all. The
+# tools are installed on Debian where they are missing.
+windows:
+	tools/windows/run $(PACKAGES)

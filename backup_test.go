@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/s3test"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
@@ -27,19 +27,19 @@ import (
 func TestBackup(t *testing.T) {
 	t.Run("folder", func(t *testing.T) {
 		store, err := objstore.Dir(t.TempDir())
-		check(t, err)
+		systemtest.Check(t, err)
 		testBackup(t, driftdb.Config{Store: store})
 	})
 	t.Run("S3", func(t *testing.T) {
-		gate := newS3Gate(t, s3test.Start(t))
+		gate := systemtest.NewS3Gate(t, s3test.Start(t))
 		var clients remotes
-		gate.refuse(clients.note)
-		b := testBackup(t, driftdb.Config{S3: gate.config(t).S3})
+		gate.Refuse(clients.note)
+		b := testBackup(t, driftdb.Config{S3: gate.Config(t).S3})
 		// One client has one pool of connections, and one request at a time needs one of it.
 		clients.forget()
 		for range 3 {
-			must(b.Info(t.Context()))
-			must(b.Garbage(t.Context(), 0))
+			systemtest.Must(b.Info(t.Context()))
+			systemtest.Must(b.Garbage(t.Context(), 0))
 		}
 		if n := clients.forget(); n > 1 {
 			t.Errorf("%d connections for requests that come one after the other", n)
@@ -53,7 +53,7 @@ type remotes struct {
 	seen map[string]bool
 }
 
-func (r *remotes) note(req s3Request) *s3Refusal {
+func (r *remotes) note(req systemtest.S3Request) *systemtest.S3Refusal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.seen == nil {
@@ -72,7 +72,7 @@ func (r *remotes) forget() (n int) {
 
 func testBackup(t *testing.T, cfg driftdb.Config) *driftdb.Backup {
 	ctx := t.Context()
-	older, newer := keyOf("older"), keyOf("newer")
+	older, newer := systemtest.KeyOf("older"), systemtest.KeyOf("newer")
 	cfg.Name, cfg.Path, cfg.ManualSync, cfg.EncryptionKeys = "app", filepath.Join(t.TempDir(), "app.sqlite"), true, []string{older}
 	place := driftdb.BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: []string{newer, older}}
 	if _, err := driftdb.OpenBackup(ctx, place); !errors.Is(err, driftdb.ErrNoBackup) {
@@ -83,30 +83,30 @@ func testBackup(t *testing.T, cfg driftdb.Config) *driftdb.Backup {
 	}
 
 	db, err := driftdb.Open(ctx, cfg)
-	check(t, err)
+	systemtest.Check(t, err)
 	defer db.Close()
-	some(t, db, "t", 5)
-	must(db.Snapshot(ctx))
-	exec(t, db, "UPDATE t SET v = 'changed' WHERE id = 2")
-	check(t, db.Flush(ctx))
+	systemtest.Some(t, db, "t", 5)
+	systemtest.Must(db.Snapshot(ctx))
+	systemtest.Exec(t, db, "UPDATE t SET v = 'changed' WHERE id = 2")
+	systemtest.Check(t, db.Flush(ctx))
 	last := db.Sequence()
 
 	if names, err := driftdb.ListBackups(ctx, place); err != nil || !slices.Equal(names, []string{"app"}) {
 		t.Errorf("backups: %q, %v", names, err)
 	}
 	strange := place
-	strange.EncryptionKeys = []string{keyOf("another")}
+	strange.EncryptionKeys = []string{systemtest.KeyOf("another")}
 	if _, err := driftdb.OpenBackup(ctx, strange); !errors.Is(err, driftdb.ErrKey) {
 		t.Errorf("with another key: %v", err)
 	}
 	b, err := driftdb.OpenBackup(ctx, place)
-	check(t, err)
+	systemtest.Check(t, err)
 	// The database's own has its older key, so it comes before the rekey.
 	for who, b := range map[string]*driftdb.Backup{"the database's": db.Backup(), "the backup": b} {
 		readBackup(t, who, b, cfg.Path, last)
 	}
 
-	check(t, db.Close())
+	systemtest.Check(t, db.Close())
 	progress := 0
 	res, err := b.Rekey(ctx, func(driftdb.RekeyResult) { progress++ })
 	if err != nil || res.Changed == 0 || res.Changed != res.Objects || progress == 0 {
@@ -114,7 +114,7 @@ func testBackup(t *testing.T, cfg driftdb.Config) *driftdb.Backup {
 	}
 	place.EncryptionKeys = []string{newer}
 	alone, err := driftdb.OpenBackup(ctx, place)
-	check(t, err)
+	systemtest.Check(t, err)
 	if res, err := alone.Verify(ctx, driftdb.RestoreOptions{}); err != nil || res.Sequence != last {
 		t.Errorf("with the new key alone: %+v, %v", res, err)
 	}
@@ -138,7 +138,7 @@ func readBackup(t *testing.T, who string, b *driftdb.Backup, file string, last i
 	if err != nil || info.Name != "app" || info.Sequence != last || len(info.Snapshots) == 0 || info.Objects == 0 {
 		t.Errorf("%s: info %+v, %v", who, info, err)
 	}
-	if got := sequences(t, b.Changes(ctx, driftdb.ChangeQuery{From: last - 1})); !slices.Equal(got, []int64{last - 1, last}) {
+	if got := systemtest.Sequences(t, b.Changes(ctx, driftdb.ChangeQuery{From: last - 1})); !slices.Equal(got, []int64{last - 1, last}) {
 		t.Errorf("%s: changes %d", who, got)
 	}
 	path, stages := filepath.Join(t.TempDir(), "restored.sqlite"), map[driftdb.Stage]bool{}
@@ -178,25 +178,14 @@ func readBackup(t *testing.T, who string, b *driftdb.Backup, file string, last i
 	}
 }
 
-func sequences(t *testing.T, changes iter.Seq2[driftdb.Change, error]) (out []int64) {
-	t.Helper()
-	for c, err := range changes {
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, c.Sequence)
-	}
-	return out
-}
-
 // TestBackupRequests: what a handle costs, beside a door of its own for each call: the
 // manifest once more, and nothing else.
 func TestBackupRequests(t *testing.T) {
 	ctx := t.Context()
-	cfg := config(t)
-	db := open(t, cfg)
-	some(t, db, "t", 5)
-	must(db.Snapshot(ctx))
+	cfg := systemtest.Config(t)
+	db := systemtest.Open(t, cfg)
+	systemtest.Some(t, db, "t", 5)
+	systemtest.Must(db.Snapshot(ctx))
 	store := objstoretest.Count(cfg.Store)
 	requests := func(fn func(place driftdb.BackupConfig)) (gets, lists int) {
 		before := [2]int{store.Tally(objstoretest.Get).Calls, store.Tally(objstoretest.List).Calls}
@@ -211,7 +200,7 @@ func TestBackupRequests(t *testing.T) {
 	}{
 		{"ListBackups", 0, 1, func(c driftdb.BackupConfig) error { _, err := driftdb.ListBackups(ctx, c); return err }},
 		{"OpenBackup", 1, 0, func(c driftdb.BackupConfig) error { _, err := driftdb.OpenBackup(ctx, c); return err }},
-		{"OpenBackup, Info", 2, 2, func(c driftdb.BackupConfig) error { _, err := infoOf(ctx, c); return err }},
+		{"OpenBackup, Info", 2, 2, func(c driftdb.BackupConfig) error { _, err := systemtest.InfoOf(ctx, c); return err }},
 		{"OpenBackup, Info, Restore", 4, 3, func(c driftdb.BackupConfig) error {
 			b, err := driftdb.OpenBackup(ctx, c)
 			if err == nil {
@@ -227,7 +216,7 @@ func TestBackupRequests(t *testing.T) {
 			return err
 		}},
 	} {
-		gets, lists := requests(func(place driftdb.BackupConfig) { check(t, c.do(place)) })
+		gets, lists := requests(func(place driftdb.BackupConfig) { systemtest.Check(t, c.do(place)) })
 		if gets != c.gets || lists != c.lists {
 			t.Errorf("%s: %d GET and %d LIST, want %d and %d", c.what, gets, lists, c.gets, c.lists)
 		}
@@ -237,11 +226,11 @@ func TestBackupRequests(t *testing.T) {
 // TestBackupRetries: BackupConfig.Retry says how often each method repeats what fails.
 func TestBackupRetries(t *testing.T) {
 	ctx := t.Context()
-	cfg := config(t)
-	cfg.EncryptionKeys = []string{keyOf("key")}
-	db := open(t, cfg)
-	some(t, db, "t", 5)
-	must(db.Snapshot(ctx))
+	cfg := systemtest.Config(t)
+	cfg.EncryptionKeys = []string{systemtest.KeyOf("key")}
+	db := systemtest.Open(t, cfg)
+	systemtest.Some(t, db, "t", 5)
+	systemtest.Must(db.Snapshot(ctx))
 	for what, do := range map[string]func(driftdb.BackupConfig, *driftdb.Backup) error{
 		"ListBackups": func(c driftdb.BackupConfig, _ *driftdb.Backup) error {
 			_, err := driftdb.ListBackups(ctx, c)
@@ -290,7 +279,7 @@ func TestBackupRetries(t *testing.T) {
 				}),
 			}
 			b, err := driftdb.OpenBackup(ctx, place)
-			check(t, err)
+			systemtest.Check(t, err)
 			failures.Store(2)
 			if err := do(place, b); (err == nil) != want {
 				t.Errorf("%s with %d retries from a store that fails twice: %v", what, retries, err)
@@ -302,14 +291,14 @@ func TestBackupRetries(t *testing.T) {
 // TestBackupLogs: what a restore can do without is told to the logger.
 func TestBackupLogs(t *testing.T) {
 	ctx := t.Context()
-	cfg := config(t)
-	db := open(t, cfg)
-	some(t, db, "t", 3)
-	info := must(db.Snapshot(ctx))
-	check(t, cfg.Store.Delete(ctx, info.Key))
+	cfg := systemtest.Config(t)
+	db := systemtest.Open(t, cfg)
+	systemtest.Some(t, db, "t", 3)
+	info := systemtest.Must(db.Snapshot(ctx))
+	systemtest.Check(t, cfg.Store.Delete(ctx, info.Key))
 	var log bytes.Buffer
 	b, err := driftdb.OpenBackup(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: cfg.Store, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	check(t, err)
+	systemtest.Check(t, err)
 	if res, err := b.Restore(ctx, filepath.Join(t.TempDir(), "r.sqlite"), driftdb.RestoreOptions{}); err != nil || len(res.Damaged) != 1 {
 		t.Fatalf("restore: %+v, %v", res, err)
 	}
@@ -319,16 +308,16 @@ func TestBackupLogs(t *testing.T) {
 	if _, err := b.Verify(ctx, driftdb.RestoreOptions{}); !errors.Is(err, driftdb.ErrCorrupt) {
 		t.Errorf("verify: %v", err)
 	}
-	must(db.Snapshot(ctx)) // for the comparison at the end
+	systemtest.Must(db.Snapshot(ctx)) // for the comparison at the end
 }
 
 // TestNoStore: without a store, what needs one says so.
 func TestNoStore(t *testing.T) {
 	ctx := t.Context()
-	cfg := config(t)
+	cfg := systemtest.Config(t)
 	cfg.Store = nil
-	db := open(t, cfg)
-	some(t, db, "t", 1)
+	db := systemtest.Open(t, cfg)
+	systemtest.Some(t, db, "t", 1)
 	b := db.Backup()
 	for what, do := range map[string]func() error{
 		"Flush":          func() error { return db.Flush(ctx) },
@@ -361,7 +350,7 @@ func TestNoStore(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if n := len(sequences(t, db.Changes(ctx, driftdb.ChangeQuery{}))); n != 2 {
+	if n := len(systemtest.Sequences(t, db.Changes(ctx, driftdb.ChangeQuery{}))); n != 2 {
 		t.Errorf("the log has %d changes", n)
 	}
 }
@@ -369,12 +358,12 @@ func TestNoStore(t *testing.T) {
 // TestBackupOfReader: a database that is open for reading only can be asked for its
 // backup, and for the changes that its file has no more.
 func TestBackupOfReader(t *testing.T) {
-	ctx, cfg := t.Context(), config(t)
-	w := open(t, cfg)
-	some(t, w, "t", 5)
-	check(t, w.Flush(ctx)) // trims the log
-	r := mustRead(t, cfg)
-	if got := sequences(t, r.Changes(ctx, driftdb.ChangeQuery{})); int64(len(got)) != w.Sequence() {
+	ctx, cfg := t.Context(), systemtest.Config(t)
+	w := systemtest.Open(t, cfg)
+	systemtest.Some(t, w, "t", 5)
+	systemtest.Check(t, w.Flush(ctx)) // trims the log
+	r := systemtest.MustRead(t, cfg)
+	if got := systemtest.Sequences(t, r.Changes(ctx, driftdb.ChangeQuery{})); int64(len(got)) != w.Sequence() {
 		t.Errorf("changes %d", got)
 	}
 	if info, err := r.Backup().Info(ctx); err != nil || info.Sequence != w.Sequence() {
@@ -398,7 +387,7 @@ func TestBackupConfigErrors(t *testing.T) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
-	if s := fmt.Sprintf("%+v", driftdb.BackupConfig{EncryptionKeys: []string{canary}}); strings.Contains(s, canary) {
+	if s := fmt.Sprintf("%+v", driftdb.BackupConfig{EncryptionKeys: []string{systemtest.KeyOf("printed")}}); strings.Contains(s, systemtest.KeyOf("printed")) {
 		t.Errorf("printed: %s", s)
 	}
 }

@@ -1,13 +1,18 @@
 package driftdb_test
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 	lib "modernc.org/sqlite/lib"
 )
@@ -102,13 +107,13 @@ func TestConfig(t *testing.T) {
 	}
 	for name, cases := range configCases {
 		for want, set := range cases {
-			cfg := config(t)
+			cfg := systemtest.Config(t)
 			set(&cfg)
 			if want == "" {
-				some(t, open(t, cfg), "t", 2)
+				systemtest.Some(t, systemtest.Open(t, cfg), "t", 2)
 				continue
 			}
-			err := openError(t, cfg)
+			err := systemtest.OpenError(t, cfg)
 			if err == nil || strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), "driftdb: open: ") || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", name, err, want)
 			}
@@ -141,7 +146,7 @@ func fields(of reflect.Type, prefix string) map[string]bool {
 // TestConfigAllAtOnce: all that is wrong is said, a line for each.
 func TestConfigAllAtOnce(t *testing.T) {
 	t.Parallel()
-	err := openError(t, driftdb.Config{
+	err := systemtest.OpenError(t, driftdb.Config{
 		S3: &driftdb.S3Config{Endpoint: "nowhere"}, Store: objstore.Mem(), Compression: 3, EncryptionKeys: []string{"short"},
 		SyncInterval: -1, ManifestInterval: -1, CacheBytes: 64, MaxReaders: 1 << 20,
 	})
@@ -161,31 +166,146 @@ func TestConfigAllAtOnce(t *testing.T) {
 // TestNegative: a negative number turns off what the field bounds.
 func TestNegative(t *testing.T) {
 	t.Parallel()
-	cfg := config(t)
+	cfg := systemtest.Config(t)
 	cfg.SnapshotEvery, cfg.MaxLogBytes, cfg.BusyTimeout, cfg.LockWait = -1, -1, -1, -1
 	cfg.MaxReaders, cfg.MaxBatchSize, cfg.Retention, cfg.Retry.MaxRetries = -1, -1, -1, -1
-	db := open(t, cfg)
-	some(t, db, "t", 1100)
-	check(t, db.Flush(t.Context()))
+	db := systemtest.Open(t, cfg)
+	systemtest.Some(t, db, "t", 1100)
+	systemtest.Check(t, db.Flush(t.Context()))
 	if m := db.Metrics(); !m.LastSnapshotAt.IsZero() || m.Barriers != 0 {
 		t.Errorf("a snapshot nobody asked for: %+v", m)
 	}
-	exec(t, db, "VACUUM") // a barrier
-	check(t, db.Flush(t.Context()))
+	systemtest.Exec(t, db, "VACUUM") // a barrier
+	systemtest.Check(t, db.Flush(t.Context()))
 	if m := db.Metrics(); m.LastSnapshotAt.IsZero() || m.Barriers != 1 {
 		t.Errorf("no snapshot for a barrier: %+v", m)
 	}
-	if err := openError(t, cfg); !errors.Is(err, driftdb.ErrLocked) {
+	if err := systemtest.OpenError(t, cfg); !errors.Is(err, driftdb.ErrLocked) {
 		t.Errorf("a second Open: %v", err)
 	}
 	err := db.Tx(t.Context(), func(tx *driftdb.Tx) error {
 		if _, err := tx.Exec(t.Context(), "INSERT INTO t(v) VALUES('x')"); err != nil {
 			return err
 		}
-		return second(db.SQL().Exec("INSERT INTO t(v) VALUES('y')"))
+		return systemtest.ErrorOf(db.SQL().Exec("INSERT INTO t(v) VALUES('y')"))
 	})
 	var busy *driftdb.Error
 	if !errors.As(err, &busy) || busy.Code != lib.SQLITE_BUSY {
 		t.Errorf("beside a transaction: %v", err)
+	}
+}
+
+// TestCacheBytes: connections that have read far more keep to CacheBytes together.
+func TestCacheBytes(t *testing.T) {
+	cfg := systemtest.Config(t)
+	cfg.CacheBytes = 2 << 20
+	db := systemtest.Open(t, cfg)
+	systemtest.Exec(t, db, "CREATE TABLE t (id INTEGER PRIMARY KEY, a BLOB)")
+	systemtest.Exec(t, db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000) INSERT INTO t (a) SELECT randomblob(1000) FROM n")
+	const query = "SELECT sum(length(hex(substr(a, 900)))) FROM t"
+	for range 2 {
+		var n int64
+		systemtest.Check(t, db.SQL().QueryRow(query).Scan(&n))
+		cacheFull(t, db, cfg.CacheBytes)
+		if _, err := driftdb.Select[int64](t.Context(), db, query); err != nil {
+			t.Fatal(err)
+		}
+		cacheFull(t, db, cfg.CacheBytes)
+	}
+}
+
+// cacheFull says that nearly all of the cache is used, and not more.
+func cacheFull(t *testing.T, db *driftdb.DB, limit int64) {
+	t.Helper()
+	if n := driftdb.CacheUsed(db); n > limit || n < limit/10*9 {
+		t.Errorf("%d bytes of %d are used", n, limit)
+	}
+}
+
+// TestMaxReaders: no more read at the same time; who comes later waits, for its
+// context at the most.
+func TestMaxReaders(t *testing.T) {
+	cfg := systemtest.Config(t)
+	cfg.MaxReaders = 2
+	db := systemtest.Open(t, cfg)
+	systemtest.Exec(t, db, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+	release, reading := make(chan bool), make(chan bool)
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			systemtest.Check(t, db.ReadTx(t.Context(), func(*driftdb.Tx) error {
+				reading <- true
+				<-release
+				return nil
+			}))
+		})
+		<-reading
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := driftdb.Select[int64](ctx, db, "SELECT id FROM t")
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "all 2") {
+		t.Errorf("a third reader: %v", err)
+	}
+	systemtest.Exec(t, db, "INSERT INTO t DEFAULT VALUES") // who writes waits for no reader
+	systemtest.Check(t, db.SQL().QueryRow("SELECT id FROM t").Err())
+	close(release)
+	if got, err := driftdb.Select[int64](t.Context(), db, "SELECT id FROM t"); err != nil || len(got) != 1 {
+		t.Errorf("when they have ended: %v, %v", got, err)
+	}
+	all.Wait()
+}
+
+// TestMemoryConfig: what is out of range is refused with the field's name and its unit.
+func TestMemoryConfig(t *testing.T) {
+	for want, set := range map[string]func(*driftdb.Config){
+		"CacheBytes is 64; it is in bytes":     func(c *driftdb.Config) { c.CacheBytes = 64 },
+		"CacheBytes is -1; it is in bytes":     func(c *driftdb.Config) { c.CacheBytes = -1 },
+		"CacheBytes is 2199023255552; it is":   func(c *driftdb.Config) { c.CacheBytes = 2 << 40 },
+		"MaxReaders is 10001; give 1 to 10000": func(c *driftdb.Config) { c.MaxReaders = 10001 },
+	} {
+		cfg := driftdb.Config{Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite")}
+		set(&cfg)
+		db, err := driftdb.Open(t.Context(), cfg)
+		if err == nil {
+			db.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
+	}
+}
+
+// TestEventsOfEvents: what a handler causes to be told is told after it has
+// returned, so that calls still come one at a time.
+func TestEventsOfEvents(t *testing.T) {
+	var log *slog.Logger
+	var one sync.Mutex // as many handlers have it
+	var told []string
+	tell := func(who, message string) {
+		one.Lock()
+		defer one.Unlock()
+		told = append(told, who+" "+message)
+		if len(message) < 3 {
+			log.Info(message+"a", "scope", "test")
+			log.With("k", "v").Info(message + "b")
+		}
+	}
+	w := new(systemtest.Teller)
+	w.Set(func(e driftdb.Event) { tell("Logger", e.Message) })
+	log = driftdb.EventLogger(slog.New(w), func(e driftdb.Event) { tell("OnEvent", e.Message) }, "app")
+	systemtest.Within(t, "an event of an event", func() { log.Info("x") })
+	want := "OnEvent x, Logger x, OnEvent xa, OnEvent xb, OnEvent xa, OnEvent xb, " + strings.Repeat("OnEvent xaa, OnEvent xab, OnEvent xba, OnEvent xbb, ", 2)
+	if got := strings.Join(told, ", ") + ", "; got != want {
+		t.Errorf("told:\n%s\nwant:\n%s", got, want)
+	}
+	told = nil
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { log.Info("y") })
+	}
+	systemtest.Within(t, "events of several goroutines", all.Wait)
+	if len(told) != 8*(1+2+4) {
+		t.Errorf("%d events: %v", len(told), told)
 	}
 }

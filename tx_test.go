@@ -8,21 +8,25 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 )
+
+// errUndo makes a transaction fail.
+var errUndo = errors.New("undo")
 
 // TestTx: all of a transaction happens, or nothing of it.
 func TestTx(t *testing.T) {
 	ctx := t.Context()
-	cfg := config(t)
-	db := open(t, cfg)
-	exec(t, db, "CREATE TABLE t(v UNIQUE)")
+	cfg := systemtest.Config(t)
+	db := systemtest.Open(t, cfg)
+	systemtest.Exec(t, db, "CREATE TABLE t(v UNIQUE)")
 	insert := func(tx *driftdb.Tx, v any) error {
 		_, err := tx.Exec(ctx, "INSERT INTO t VALUES(?)", v)
 		return err
 	}
 	want := func(what string, n int64) {
 		t.Helper()
-		if got := count(t, db, "t"); got != n {
+		if got := systemtest.Count(t, db, "t"); got != n {
 			t.Errorf("%s: %d rows, want %d", what, got, n)
 		}
 	}
@@ -79,8 +83,8 @@ func TestTx(t *testing.T) {
 // committed statement by statement.
 func TestTxThatIsLost(t *testing.T) {
 	ctx := t.Context()
-	db := open(t, config(t))
-	exec(t, db, "CREATE TABLE t(v UNIQUE)")
+	db := systemtest.Open(t, systemtest.Config(t))
+	systemtest.Exec(t, db, "CREATE TABLE t(v UNIQUE)")
 	err := db.Tx(ctx, func(tx *driftdb.Tx) error {
 		if _, err := tx.Exec(ctx, "INSERT INTO t VALUES(1)"); err != nil {
 			return err
@@ -99,7 +103,7 @@ func TestTxThatIsLost(t *testing.T) {
 	if _, err := db.Exec(ctx, "BEGIN; INSERT INTO t VALUES(4)"); err == nil || !strings.Contains(err.Error(), "Tx") {
 		t.Errorf("a transaction that a script left open: %v", err)
 	}
-	if n := count(t, db, "t"); n != 0 {
+	if n := systemtest.Count(t, db, "t"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -109,8 +113,8 @@ func TestTxThatIsLost(t *testing.T) {
 // it stands and whatever stands before it; what only looks like one is not.
 func TestTransactionControl(t *testing.T) {
 	ctx := t.Context()
-	db := open(t, config(t))
-	exec(t, db, "CREATE TABLE t(v)")
+	db := systemtest.Open(t, systemtest.Config(t))
+	systemtest.Exec(t, db, "CREATE TABLE t(v)")
 	control := []string{
 		"BEGIN", "begin immediate", "COMMIT", "COMMIT TRANSACTION", "END", "ROLLBACK", "ROLLBACK TO s", "SAVEPOINT s", "RELEASE s",
 		";; COMMIT;", "-- a comment;\nCOMMIT", "/* a; comment */ COMMIT", "\ufeffCOMMIT", " \t\r\n\fCOMMIT", "/*/ BEGIN */ ROLLBACK",
@@ -150,7 +154,7 @@ func TestTransactionControl(t *testing.T) {
 	if !errors.Is(err, errUndo) {
 		t.Error(err)
 	}
-	if n := count(t, db, "t"); n != 0 {
+	if n := systemtest.Count(t, db, "t"); n != 0 {
 		t.Errorf("%d rows of what was rolled back", n)
 	}
 	err = db.ReadTx(ctx, func(tx *driftdb.Tx) error {
@@ -158,7 +162,7 @@ func TestTransactionControl(t *testing.T) {
 			t.Errorf("%v, %v", n, err)
 		}
 		inTx(tx)
-		exec(t, db, "BEGIN; INSERT INTO t VALUES(5); SAVEPOINT s; INSERT INTO t VALUES(6); RELEASE s; COMMIT")
+		systemtest.Exec(t, db, "BEGIN; INSERT INTO t VALUES(5); SAVEPOINT s; INSERT INTO t VALUES(6); RELEASE s; COMMIT")
 		if n, err := driftdb.Select[int64](ctx, tx, "SELECT count(*) FROM t"); err != nil || n[0] != 0 {
 			t.Errorf("the view has ended: %v, %v", n, err)
 		}
@@ -167,7 +171,7 @@ func TestTransactionControl(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if n := count(t, db, "t"); n != 2 {
+	if n := systemtest.Count(t, db, "t"); n != 2 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -176,36 +180,36 @@ func TestTransactionControl(t *testing.T) {
 // transaction has ended is told so, and leaves the writer alone.
 func TestLoopOutlivesTx(t *testing.T) {
 	ctx := t.Context()
-	db := open(t, config(t))
-	rows, err := driftdb.Define[loadRow](ctx, db, "rows")
-	check(t, err)
+	db := systemtest.Open(t, systemtest.Config(t))
+	rows, err := driftdb.Define[systemtest.LoadRow](ctx, db, "rows")
+	systemtest.Check(t, err)
 	for n := range int64(3) {
-		_, err := rows.Create(ctx, loadRow{N: n})
-		check(t, err)
+		_, err := rows.Create(ctx, systemtest.LoadRow{N: n})
+		systemtest.Check(t, err)
 	}
 	for name, run := range map[string]func(context.Context, func(*driftdb.Tx) error) error{"Tx": db.Tx, "ReadTx": db.ReadTx} {
-		var next func() (loadRow, error, bool)
+		var next func() (systemtest.LoadRow, error, bool)
 		var stop func()
-		check(t, run(ctx, func(tx *driftdb.Tx) error {
+		systemtest.Check(t, run(ctx, func(tx *driftdb.Tx) error {
 			next, stop = iter.Pull2(rows.In(tx).Each(ctx, driftdb.Query{}))
 			_, err, _ := next()
 			return err
 		}))
-		exec(t, db, "UPDATE rows SET updatedAt = updatedAt + 1")
+		systemtest.Exec(t, db, "UPDATE rows SET updatedAt = updatedAt + 1")
 		if _, err, more := next(); err == nil || !strings.Contains(err.Error(), "has ended") {
 			t.Errorf("%s: %v, %v", name, err, more)
 		}
 		stop()
-		_, err = rows.Create(ctx, loadRow{N: int64(10 + len(name))})
-		check(t, err)
+		_, err = rows.Create(ctx, systemtest.LoadRow{N: int64(10 + len(name))})
+		systemtest.Check(t, err)
 	}
 }
 
 // TestSavepoint: a part can be undone by itself, at any depth.
 func TestSavepoint(t *testing.T) {
 	ctx := t.Context()
-	db := open(t, config(t))
-	exec(t, db, "CREATE TABLE t(v)")
+	db := systemtest.Open(t, systemtest.Config(t))
+	systemtest.Exec(t, db, "CREATE TABLE t(v)")
 	put := func(tx *driftdb.Tx, v string) error {
 		_, err := tx.Exec(ctx, "INSERT INTO t VALUES(?)", v)
 		return err
@@ -242,10 +246,10 @@ func TestSavepoint(t *testing.T) {
 // TestReadTx: one view throughout, and no writing.
 func TestReadTx(t *testing.T) {
 	ctx := t.Context()
-	db := open(t, config(t))
-	some(t, db, "t", 2)
+	db := systemtest.Open(t, systemtest.Config(t))
+	systemtest.Some(t, db, "t", 2)
 	err := db.ReadTx(ctx, func(tx *driftdb.Tx) error {
-		exec(t, db, "INSERT INTO t(v) VALUES('meanwhile')")
+		systemtest.Exec(t, db, "INSERT INTO t(v) VALUES('meanwhile')")
 		n, err := driftdb.Select[int64](ctx, tx, "SELECT count(*) FROM t")
 		if err != nil {
 			return err
@@ -271,8 +275,8 @@ func TestReadTx(t *testing.T) {
 
 // TestWaitingForTheWriter ends with the caller's context.
 func TestWaitingForTheWriter(t *testing.T) {
-	db := open(t, config(t))
-	some(t, db, "t", 1)
+	db := systemtest.Open(t, systemtest.Config(t))
+	systemtest.Some(t, db, "t", 1)
 	repo, err := db.Define(t.Context(), "r", driftdb.Schema{driftdb.Text("v")})
 	if err != nil {
 		t.Fatal(err)
@@ -303,8 +307,8 @@ func TestWaitingForTheWriter(t *testing.T) {
 // TestTxContextEnds: whenever a context ends in a transaction, whatever SQLite
 // makes of that, the error says that it did.
 func TestTxContextEnds(t *testing.T) {
-	db := open(t, driftdb.Config{Name: "app", Path: ":memory:"})
-	exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT UNIQUE)")
+	db := systemtest.Open(t, driftdb.Config{Name: "app", Path: ":memory:"})
+	systemtest.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT UNIQUE)")
 	for i := range 3000 {
 		ctx, cancel := context.WithCancel(t.Context())
 		err := db.Tx(ctx, func(tx *driftdb.Tx) error {
@@ -324,7 +328,7 @@ func TestTxContextEnds(t *testing.T) {
 			t.Fatalf("round %d: %v", i, err)
 		}
 	}
-	if n := count(t, db, "t"); n != 0 {
+	if n := systemtest.Count(t, db, "t"); n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }

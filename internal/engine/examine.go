@@ -172,13 +172,15 @@ func (o *opening) rehearse(ctx context.Context) (err error) {
 
 // checkLength refuses a file that ends before its last page does. SQLite reads the rest as
 // zeros, and the next page that is written behind it makes that so for good. Only a WAL may
-// be about to complete it.
+// be about to complete it. One without a byte is what SQLite leaves of a database whose
+// first page was just being written when the power went; the page that it counts is the one
+// that this transaction would begin with.
 func (o *opening) checkLength() error {
 	whole, err := o.first.Int("SELECT page_count * page_size FROM pragma_page_count('main'), pragma_page_size('main')")
 	if err != nil || sizeOf(o.path+"-wal") > 0 {
 		return err
 	}
-	if size := sizeOf(o.path); size < whole {
+	if size := sizeOf(o.path); size > 0 && size < whole {
 		return fmt.Errorf("%w: the database was cut off, and was left as it is: it has %d bytes, and its pages would have %d; recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrDamaged, size, whole)
 	}
 	return nil

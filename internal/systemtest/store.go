@@ -1,0 +1,64 @@
+package systemtest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/driftdb/driftdb-go/objstore"
+)
+
+// Bucket is what a store holds.
+type Bucket map[string][]byte
+
+func BucketOf(t *testing.T, store objstore.Store) Bucket {
+	t.Helper()
+	all := Bucket{}
+	for _, key := range Keys(t, store) {
+		body, _, err := store.Get(t.Context(), key, objstore.GetOptions{})
+		Check(t, err)
+		all[key], err = io.ReadAll(body)
+		Check(t, errors.Join(err, body.Close()))
+	}
+	return all
+}
+
+func (b Bucket) Store(t *testing.T) objstore.Store {
+	t.Helper()
+	store := objstore.Mem()
+	for key, data := range b {
+		_, err := store.Put(t.Context(), key, bytes.NewReader(data), objstore.PutOptions{})
+		Check(t, err)
+	}
+	return store
+}
+
+func Read(t testing.TB, store objstore.Store, key string) []byte {
+	t.Helper()
+	body, _, err := store.Get(t.Context(), key, objstore.GetOptions{})
+	Check(t, err)
+	data, err := io.ReadAll(body)
+	Check(t, errors.Join(err, body.Close()))
+	return data
+}
+
+func Keys(t testing.TB, store objstore.Store) []string {
+	t.Helper()
+	var out []string
+	for info, err := range store.List(t.Context(), "", objstore.ListOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, info.Key)
+	}
+	return out
+}
+
+const TheManifest = "databases/app/manifest.json"
+
+func Batches(t testing.TB, store objstore.Store) []string {
+	return slices.DeleteFunc(Keys(t, store), func(k string) bool { return !strings.Contains(k, "/logs/") })
+}
