@@ -10,7 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
-func Sequences(t *testing.T, changes iter.Seq2[driftdb.Change, error]) (out []int64) {
+func Sequences(t testing.TB, changes iter.Seq2[driftdb.Change, error]) (out []int64) {
 	t.Helper()
 	for c, err := range changes {
 		if err != nil {

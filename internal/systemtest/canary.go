@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -45,8 +46,9 @@ func KeyOf(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Main runs a package's tests; its TestMain calls it.
+// Main runs a package's tests, or the function of a subprocess; its TestMain calls it.
 func Main(m *testing.M) {
+	subprocess.Main()
 	if os.Getenv("DRIFTDB_CANARY") == "" {
 		os.Exit(m.Run())
 	}

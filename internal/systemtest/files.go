@@ -79,7 +79,7 @@ func readOrNone(path string) ([]byte, error) {
 
 // MemoryDir is a folder that is not on a disk, where there is one: long random
 // tests would wait for fsync most of their time.
-func MemoryDir(t *testing.T) string {
+func MemoryDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "driftdb-test-")
 	if err != nil {
@@ -99,7 +99,7 @@ func Exists(path string) bool {
 }
 
 // NeedsCopies skips a test where disks cannot be copied while they are in use.
-func NeedsCopies(t *testing.T) {
+func NeedsCopies(t testing.TB) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("a disk is copied by cp while it is in use")

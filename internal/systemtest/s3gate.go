@@ -44,7 +44,7 @@ type S3Refusal struct {
 	Code   string
 }
 
-func NewS3Gate(t *testing.T, server *s3test.Server) *S3Gate {
+func NewS3Gate(t testing.TB, server *s3test.Server) *S3Gate {
 	t.Helper()
 	target, err := url.Parse(server.Endpoint)
 	if err != nil {
@@ -79,7 +79,7 @@ func (g *S3Gate) Refuse(rule func(S3Request) *S3Refusal) {
 }
 
 // config is a database in the bucket behind the gate. Nothing is retried.
-func (g *S3Gate) Config(t *testing.T) driftdb.Config {
+func (g *S3Gate) Config(t testing.TB) driftdb.Config {
 	return driftdb.Config{
 		Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite"), ManualSync: true, Retry: driftdb.RetryPolicy{MaxRetries: -1},
 		S3: &driftdb.S3Config{
@@ -106,7 +106,7 @@ func (g *S3Gate) request(r *http.Request) S3Request {
 }
 
 // isMissing says whether there is no object of the request's key.
-func (g *S3Gate) IsMissing(t *testing.T, r S3Request) bool {
+func (g *S3Gate) IsMissing(t testing.TB, r S3Request) bool {
 	_, err := g.Server.Client(t).HeadObject(r.Context(), &s3.HeadObjectInput{Bucket: &g.Bucket, Key: &r.key})
 	return err != nil
 }

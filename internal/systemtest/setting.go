@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func Setting(t *testing.T, name string, normal int) int {
+func Setting(t testing.TB, name string, normal int) int {
 	t.Helper()
 	s := os.Getenv(name)
 	if s == "" {

@@ -55,7 +55,7 @@ func Exec(t testing.TB, db *driftdb.DB, query string, args ...any) {
 	}
 }
 
-func OpenError(t *testing.T, cfg driftdb.Config) error {
+func OpenError(t testing.TB, cfg driftdb.Config) error {
 	db, err := driftdb.Open(t.Context(), cfg)
 	if err == nil {
 		Check(t, db.Close())

@@ -14,7 +14,7 @@ import (
 // Bucket is what a store holds.
 type Bucket map[string][]byte
 
-func BucketOf(t *testing.T, store objstore.Store) Bucket {
+func BucketOf(t testing.TB, store objstore.Store) Bucket {
 	t.Helper()
 	all := Bucket{}
 	for _, key := range Keys(t, store) {
@@ -26,7 +26,7 @@ func BucketOf(t *testing.T, store objstore.Store) Bucket {
 	return all
 }
 
-func (b Bucket) Store(t *testing.T) objstore.Store {
+func (b Bucket) Store(t testing.TB) objstore.Store {
 	t.Helper()
 	store := objstore.Mem()
 	for key, data := range b {

@@ -9,7 +9,7 @@ import (
 )
 
 // Within fails the test if fn does not return soon.
-func Within(t *testing.T, what string, fn func()) {
+func Within(t testing.TB, what string, fn func()) {
 	t.Helper()
 	done := make(chan bool)
 	go func() {
@@ -25,7 +25,7 @@ func Within(t *testing.T, what string, fn func()) {
 }
 
 // Eventually waits for something that the background does.
-func Eventually(t *testing.T, what string, ok func() bool) {
+func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -139,7 +139,7 @@ func TestClosedFiles(t *testing.T) {
 	dead.must("open", path, "")
 	dead.kill()
 	must(t, os.Chown(path, 1234, 1234))
-	other := start(t, dir, append(by, "env", asChild+"=1", program)...)
+	other := start(t, dir, append(by, "env", obeys.Variable(), program)...)
 	must(t, os.Chmod(path+"-lock", 0o600))
 	other.wantError(path+"-lock", "open", path, "")
 	must(t, os.Chown(path+"-lock", 1234, 1234))
@@ -152,7 +152,7 @@ func TestClosedFiles(t *testing.T) {
 	}
 	other.end()
 	must(t, os.Chmod(filepath.Dir(path), 0o755))
-	other = start(t, dir, append(by, "env", asChild+"=1", program)...)
+	other = start(t, dir, append(by, "env", obeys.Variable(), program)...)
 	other.wantError("the folder "+filepath.Dir(path), "open", path, "")
 }
 
@@ -176,8 +176,8 @@ func killAtEachCall(t *testing.T, from string, prepare func(place string), look 
 		must(t, os.Mkdir(place, 0o755))
 		prepare(place)
 		cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace="+calls,
-			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n), os.Args[0])
-		cmd.Env = append(os.Environ(), restoreOver+"="+filepath.Join(place, "app.sqlite"), restoreFrom+"="+from, "GOMAXPROCS=1")
+			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n), os.Args[0], filepath.Join(place, "app.sqlite"), from)
+		cmd.Env = append(restores.Environ(), "GOMAXPROCS=1")
 		out, err := cmd.CombinedOutput()
 		look(place, n, err == nil)
 		must(t, os.RemoveAll(place))

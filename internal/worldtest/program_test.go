@@ -43,7 +43,7 @@ func start(t testing.TB, dir string, by ...string) *program {
 	t.Helper()
 	words := append(slices.Clone(by), os.Args[0])
 	p := &program{t: t, cmd: exec.Command(words[0], words[1:]...), waiting: map[string]chan string{}, held: make(chan struct{}, 1), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = dir, append(os.Environ(), asChild+"=1"), os.Stderr
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = dir, obeys.Environ(), os.Stderr
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	osexec "os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
@@ -17,11 +16,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/mounttest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
-
-// fullChild says that a process is the one that is killed.
-const fullChild = "DRIFTDB_TEST_FULL_CHILD"
 
 const fullRows = 20
 
@@ -35,12 +32,7 @@ func TestDiskFull(t *testing.T) {
 		return
 	}
 	systemtest.Check(t, os.MkdirAll(filepath.Join(dir, "store"), 0o700))
-	store, err := objstore.Dir(filepath.Join(dir, "store"))
-	systemtest.Check(t, err)
-	f := &full{T: t, dir: filepath.Join(dir, "disk"), store: store}
-	if os.Getenv(fullChild) != "" {
-		f.untilKilled()
-	}
+	f := newFull(t, dir)
 	t.Run("before the session has sent anything", f.fromTheBeginning)
 	t.Run("and room again", f.roomAgain)
 	t.Run("and killed", f.killed)
@@ -48,9 +40,15 @@ func TestDiskFull(t *testing.T) {
 
 // full is a test on a disk of its own.
 type full struct {
-	*testing.T
 	dir   string
 	store objstore.Store
+}
+
+func newFull(t testing.TB, dir string) *full {
+	t.Helper()
+	store, err := objstore.Dir(filepath.Join(dir, "store"))
+	systemtest.Check(t, err)
+	return &full{dir: filepath.Join(dir, "disk"), store: store}
 }
 
 func (f *full) config(name string) driftdb.Config {
@@ -61,7 +59,7 @@ func (f *full) config(name string) driftdb.Config {
 }
 
 // fill commits rows, fills the disk, and lets the engine send them.
-func (f *full) fill(t *testing.T, db *driftdb.DB) (filler string) {
+func (f *full) fill(t testing.TB, db *driftdb.DB) (filler string) {
 	t.Helper()
 	systemtest.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
 	systemtest.Check(t, db.Flush(t.Context()))
@@ -69,7 +67,7 @@ func (f *full) fill(t *testing.T, db *driftdb.DB) (filler string) {
 }
 
 // fillBehind is fill for a database that has the table.
-func (f *full) fillBehind(t *testing.T, db *driftdb.DB) (filler string) {
+func (f *full) fillBehind(t testing.TB, db *driftdb.DB) (filler string) {
 	t.Helper()
 	for range fullRows {
 		systemtest.Exec(t, db, "INSERT INTO t(v) VALUES('committed before the disk was full')")
@@ -157,8 +155,7 @@ func (f *full) says(t *testing.T, path string, sequence int64) {
 }
 
 func (f *full) killed(t *testing.T) {
-	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestDiskFull$")
-	cmd.Env = append(os.Environ(), fullChild+"=1")
+	cmd := fillUntilKilled.Command(t.Context(), filepath.Dir(f.dir))
 	out, err := cmd.StdoutPipe()
 	systemtest.Check(t, err)
 	systemtest.Check(t, cmd.Start())
@@ -187,8 +184,10 @@ func (f *full) killed(t *testing.T) {
 	systemtest.Check(t, db.Flush(t.Context()))
 }
 
-func (f *full) untilKilled() {
-	f.fill(f.T, systemtest.Open(f.T, f.config("killed")))
+// fillUntilKilled fills the disk of a folder, and says when all is sent.
+var fillUntilKilled = subprocess.Register("fillUntilKilled", func(t testing.TB, args []string) {
+	f := newFull(t, args[0])
+	f.fill(t, systemtest.Open(t, f.config("killed")))
 	fmt.Println("sent")
 	select {}
-}
+})
