@@ -15,6 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
+// CopyDatabase copies a closed database with its lock file.
 func CopyDatabase(from, to string) error {
 	return errors.Join(CopyFile(from, to), CopyFile(from+"-lock", to+"-lock"))
 }
@@ -93,6 +94,7 @@ func MemoryDir(t testing.TB) string {
 	return dir
 }
 
+// Exists says whether there is a file.
 func Exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

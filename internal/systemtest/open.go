@@ -1,3 +1,6 @@
+// Package systemtest has what tests of the whole system share: they open databases that are
+// compared with a restore of their backup when the test ends, read and alter buckets, listen
+// to events and wait for the background. The tests are in the packages below it.
 package systemtest
 
 import (

@@ -24,7 +24,7 @@ func beset(t *testing.T, hook objstoretest.Hook) (driftdb.Config, *driftdb.DB, *
 	cfg.NodeID, cfg.Retry.MaxRetries = "n", -1
 	faulty := objstoretest.Break(cfg.Store, nil)
 	cfg.Store = faulty
-	db := systemtest.Open(t, cfg)
+	db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Exec(t, db, "CREATE TABLE t(v)")
 	systemtest.Exec(t, db, "INSERT INTO t VALUES('a')")
 	systemtest.Check(t, db.Flush(t.Context()))

@@ -85,15 +85,8 @@ func (f *full) fillBehind(t testing.TB, db *driftdb.DB) (filler string) {
 		t.Fatal(err)
 	}
 	db.StartSync()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		m := db.Metrics()
-		if m.ConfirmedSequence == db.Sequence() {
-			return filler
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("on a full disk: %+v", m)
-		}
-	}
+	systemtest.Eventually(t, "all is confirmed, with a full disk", func() bool { return db.Metrics().ConfirmedSequence == db.Sequence() })
+	return filler
 }
 
 // fromTheBeginning: the session has no epoch yet when the disk is full, and the bucket
@@ -133,9 +126,7 @@ func (f *full) roomAgain(t *testing.T) {
 		t.Errorf("%v; warned %d times, saved %d times, %d snapshots and then %d", err, warned.Load(), saved.Load(), before, snapshots.Load())
 	}
 	systemtest.Check(t, os.Remove(filler))
-	for saved.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	systemtest.Eventually(t, "the file says what was sent", func() bool { return saved.Load() > 0 })
 	systemtest.Check(t, db.Close())
 	f.says(t, cfg.Path, db.Sequence())
 }

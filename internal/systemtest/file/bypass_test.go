@@ -202,7 +202,7 @@ func TestBypassOtherFiles(t *testing.T) {
 		}
 		copied := systemtest.Config(t)
 		copied.Path = over
-		db := systemtest.Open(t, copied)
+		db := systemtest.Open(t, copied, systemtest.Ends(driftdb.ErrDiverged))
 		none(db)
 		systemtest.Some(t, db, "t", 1)
 		if err := db.Shutdown(ctx); err != nil {
