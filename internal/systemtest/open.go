@@ -29,7 +29,8 @@ type Option func(*ending)
 type ending struct{ with error }
 
 // Ends says that the database cannot be flushed when the test ends, and why: it was fenced,
-// it has diverged, it is closed for good. It is an error if it can be.
+// it has diverged, it is closed for good. It is an error if it can be. Ends(nil) is as if it
+// was not there.
 func Ends(with error) Option { return func(e *ending) { e.with = with } }
 
 // Open opens a database. When the test ends, it is flushed, restored from its

@@ -158,7 +158,7 @@ func TestOpenBarrier(t *testing.T) {
 func TestNewBucket(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
-	db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
+	db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrDiverged))
 	systemtest.Some(t, db, "t", 20)
 	systemtest.Check(t, db.Flush(ctx))
 	systemtest.Exec(t, db, "INSERT INTO t(v) VALUES('in another batch')") // until then the log keeps the first one

@@ -188,7 +188,7 @@ var histories = []struct {
 	}},
 	{"a batch is missing", func(t *testing.T, cfg driftdb.Config) damaged {
 		cfg.MaxBatchSize = 1
-		db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
+		db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrDiverged))
 		systemtest.Some(t, db, "t", 9)
 		systemtest.Check(t, db.Flush(t.Context()))
 		systemtest.Check(t, db.Close())
@@ -479,7 +479,11 @@ func repairRandom(t *testing.T, rng *rand.Rand) {
 func TestRepairMeetsWriter(t *testing.T) {
 	for _, noticed := range []bool{false, true} {
 		ctx, cfg := t.Context(), systemtest.Config(t)
-		db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
+		var ends error
+		if !noticed {
+			ends = driftdb.ErrFenced
+		}
+		db := systemtest.Open(t, cfg, systemtest.Ends(ends))
 		systemtest.Some(t, db, "t", 3)
 		systemtest.Check(t, db.Flush(ctx))
 		systemtest.Check(t, cfg.Store.Delete(ctx, manifestOf(cfg)))
