@@ -23,8 +23,10 @@ LIES     ?= 0-5000
 PAIRS    ?= 100
 RESOLVES ?= 500
 STRIDE   ?= 1
+IMAGES   ?= 100000
+FAULTS   ?= 10000
 
-.PHONY: check lint race bench big memory tables shapes fuzz kill closes faults clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo
+.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -46,6 +48,11 @@ bench:
 	go test -run '^$$' -bench '$(BENCH)' -count 5 ./internal/batch ./internal/seal
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./internal/syncer
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 200x ./internal/worldtest
+
+# DriftDB beside better-sqlite3 (SQLite in C) and beside its own driver, by hand, in turn; it
+# writes the table and the chart in docs. It needs Node.js and npm; npm builds better-sqlite3.
+peers:
+	cd bench/peers && npm ci && CGO_ENABLED=0 go run . -rounds $(ROUNDS) -docs ../../docs
 
 # A database and a transaction of real size: memory, and how long writers wait.
 # It needs three times BIG in the folder for temporary files.
@@ -126,6 +133,11 @@ writers:
 world:
 	go test ./internal/worldtest -run '^TestMatrix$$' -worlds $(CASES) -count 1 -timeout 0
 
+# Power loss at each operation of a database's life, with IMAGES of what the disk may have
+# kept; and FAULTS operations of the disk that fail.
+disk:
+	go test ./internal/disktest -images $(IMAGES) -faults $(FAULTS) -count 1 -v -timeout 0
+
 # All of SQLite's fuzz corpus: its databases, and its scripts by way of SQL; and files
 # with random damage.
 corpus:
@@ -176,3 +188,8 @@ licences:
 
 demo:
 	go run ./cmd/driftdb demo
+
+# The Windows build under Wine: the demo, and the short tests of PACKAGES, or of all. The
+# tools are installed on Debian where they are missing.
+windows:
+	tools/windows/run $(PACKAGES)

@@ -2,18 +2,16 @@ package driftdb
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/event"
-	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
-	"github.com/driftdb/driftdb-go/internal/wrap"
+	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
-	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
 // BackupConfig names a backup: what a bucket holds of a database.
@@ -45,20 +43,17 @@ type BackupConfig struct {
 // All methods use the network. None of them changes the bucket, except Rekey and
 // RekeyAfterLeak. Their errors are ErrNoBackup, ErrCorrupt, ErrKey and ErrVersion, and
 // ErrNoStore for the Backup of a database that has no store.
-type Backup struct {
-	bucket    *remote.Bucket // nil: there is no store
-	log       event.Log
-	onConnect func(context.Context, *Registrar) error
-}
+type Backup struct{ b *backup.Backup }
 
 // ListBackups lists the names of the databases in a store. It ignores Name and
 // EncryptionKeys of cfg. It uses the network.
 func ListBackups(ctx context.Context, cfg BackupConfig) ([]string, error) {
-	store, err := cfg.store(ctx)
+	cfg.EncryptionKeys = nil
+	c, err := cfg.internal()
 	if err != nil {
 		return nil, fail(err)
 	}
-	names, err := remote.Databases(ctx, cfg.retrying(store))
+	names, err := backup.List(ctx, c)
 	return names, fail(err)
 }
 
@@ -71,7 +66,7 @@ func OpenBackup(ctx context.Context, cfg BackupConfig) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := b.bucket.Existing(ctx); err != nil {
+	if err := b.b.Exists(ctx); err != nil {
 		return nil, fail(err)
 	}
 	return b, nil
@@ -79,69 +74,38 @@ func OpenBackup(ctx context.Context, cfg BackupConfig) (*Backup, error) {
 
 // Backup returns what the bucket holds of this database. It uses the database's own
 // store, keys and retries, and also works after Close.
-func (db *DB) Backup() *Backup {
-	return &Backup{bucket: db.engine.bucket, log: db.log, onConnect: db.cfg.OnConnect}
-}
+func (db *DB) Backup() *Backup { return &Backup{db.engine.Backup()} }
 
 // open is the backup that cfg names, of which nothing has been read yet.
 func (cfg BackupConfig) open(ctx context.Context) (*Backup, error) {
-	b, err := cfg.backup(ctx)
+	c, err := cfg.internal()
 	if err != nil {
 		return nil, fail(err)
 	}
-	return b, nil
+	b, err := backup.Open(ctx, c)
+	if err != nil {
+		return nil, fail(err)
+	}
+	return &Backup{b}, nil
 }
 
-func (cfg BackupConfig) backup(ctx context.Context) (*Backup, error) {
-	if err := remote.CheckName("Name", cfg.Name); err != nil {
-		return nil, err
-	}
-	store, err := cfg.store(ctx)
-	if err != nil {
-		return nil, err
-	}
-	opts, err := sealing(CompressionGzip, cfg.EncryptionKeys)
-	if err != nil {
-		return nil, err
+// internal is cfg as the packages below take it. The error is about its keys.
+func (cfg BackupConfig) internal() (backup.Config, error) {
+	ring, err := seal.ParseKeys(cfg.EncryptionKeys)
+	out := backup.Config{Name: cfg.Name, Store: cfg.Store, Keys: ring, Retry: retry.Policy(cfg.Retry)}
+	if cfg.S3 != nil {
+		s3 := cfg.S3.bucket()
+		out.S3 = &s3
 	}
 	log := cfg.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	b := &Backup{bucket: remote.New(cfg.retrying(store), cfg.Name, opts), log: event.To(log.With("database", cfg.Name).Handler()), onConnect: cfg.OnConnect}
-	b.bucket.ExplainMissing(func(ctx context.Context) string { return elsewhere(ctx, store, cfg.Name) })
-	return b, nil
-}
-
-// store makes the store's client: the one that there is of it.
-func (cfg BackupConfig) store(ctx context.Context) (objstore.Store, error) {
-	switch {
-	case cfg.S3 == nil && cfg.Store == nil:
-		return nil, ErrNoStore
-	case cfg.S3 != nil && cfg.Store != nil:
-		return nil, errors.New("both S3 and Store are set; choose one")
-	case cfg.Retry.BaseDelay < 0 || cfg.Retry.MaxDelay < 0:
-		return nil, fmt.Errorf("a delay of Retry is negative (%s, %s)", cfg.Retry.BaseDelay, cfg.Retry.MaxDelay)
+	out.Log = event.To(log.With("database", cfg.Name).Handler())
+	if cfg.OnConnect != nil {
+		out.OnConnect = func(ctx context.Context, r *sqlite.Registrar) error { return cfg.OnConnect(ctx, &Registrar{r}) }
 	}
-	return openStore(ctx, cfg.S3, cfg.Store)
-}
-
-func (cfg BackupConfig) retrying(store objstore.Store) objstore.Store {
-	return wrap.Retry(wrap.Doubting(store), cfg.Retry.policy())
-}
-
-// elsewhere says if a bucket without a backup under the prefix that was asked has one
-// under the other common prefix, and how to name that.
-func elsewhere(ctx context.Context, store objstore.Store, name string) string {
-	other, at := s3store.Elsewhere(store)
-	if other == nil {
-		return ""
-	}
-	names, err := remote.Databases(ctx, other)
-	if err != nil || !slices.Contains(names, name) {
-		return ""
-	}
-	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL, at.Prefix)
+	return out, err
 }
 
 // BackupInfo describes what a bucket holds of a database.
@@ -172,27 +136,20 @@ type BranchInfo struct {
 // Info describes the backup. It makes one request for the manifest, and two for each
 // thousand objects.
 func (b *Backup) Info(ctx context.Context) (BackupInfo, error) {
-	if b.bucket == nil {
-		return BackupInfo{}, ErrNoStore
-	}
-	m, err := b.bucket.Existing(ctx)
+	have, err := b.b.Info(ctx)
 	if err != nil {
 		return BackupInfo{}, fail(err)
 	}
+	m := have.Manifest
 	info := BackupInfo{
 		Name: m.Name, DatabaseID: m.DatabaseID, NodeID: m.NodeID, Epoch: m.Epoch,
-		Sequence: m.LatestSequence, UpdatedAt: restore.TimeOf(m.UpdatedAt),
+		Sequence: m.LatestSequence, UpdatedAt: restore.TimeOf(m.UpdatedAt), Objects: have.Objects, Bytes: have.Bytes,
 	}
 	for _, s := range m.Snapshots {
 		info.Snapshots = append(info.Snapshots, snapshotInfo(s))
 	}
-	branches, err := b.bucket.Branches(ctx, m.Manifest)
-	if err != nil {
-		return BackupInfo{}, fail(err)
-	}
-	for _, br := range branches {
+	for _, br := range have.Branches {
 		info.Branches = append(info.Branches, BranchInfo{ID: br.ID(), NodeID: br.NodeID, Epoch: br.Epoch, From: br.From, To: br.To, Bytes: br.Bytes, Time: br.Time})
 	}
-	info.Objects, info.Bytes, err = b.bucket.Usage(ctx)
-	return info, fail(err)
+	return info, nil
 }

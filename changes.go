@@ -7,9 +7,10 @@ import (
 	"iter"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/history"
-	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
 // Change is one committed change. Values are int64, float64, string, []byte or nil.
@@ -65,7 +66,7 @@ func (q ChangeQuery) query() (history.Query, error) {
 	}
 	out.Key = make(map[string]change.Value, len(q.Key))
 	for column, value := range q.Key {
-		v, err := named([]any{value})
+		v, err := engine.Named([]any{value})
 		if err != nil {
 			return out, fmt.Errorf("%w (ChangeQuery.Key[%q])", err, column)
 		}
@@ -82,8 +83,7 @@ func (db *DB) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, erro
 	if err != nil {
 		return failed(err)
 	}
-	log := history.Log{Read: db.readLog, Await: db.awaitChange, Bucket: db.engine.bucket, Logger: db.log}
-	return exported(history.Changes(ctx, log, query, publicChange))
+	return failing(history.Changes(ctx, db.engine.History(), query, publicChange), fail)
 }
 
 // Changes yields the changes in the backup that q selects, oldest first. It verifies each
@@ -93,66 +93,14 @@ func (db *DB) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, erro
 // took over before they were confirmed.
 func (b *Backup) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, error] {
 	query, err := q.query()
-	if b.bucket == nil {
-		err = ErrNoStore
-	}
 	if err != nil {
 		return failed(err)
 	}
-	return exported(history.Bucket(ctx, b.bucket, query, publicChange, b.log))
+	return failing(backup.Changes(ctx, b.b, query, publicChange), fail)
 }
 
 func failed(err error) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) { yield(Change{}, fail(err)) }
-}
-
-func exported(changes iter.Seq2[Change, error]) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) {
-		for c, err := range changes {
-			if !yield(c, fail(err)) {
-				return
-			}
-		}
-	}
-}
-
-// readLog lends a connection that has begun to read.
-func (db *DB) readLog(ctx context.Context, fn func(*sqlite.Conn) error) (err error) {
-	l, err := db.conns.readers.Get(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.conns.readers.Put(l, errReadDone)
-	if err := l.Enter(); err != nil {
-		return err
-	}
-	defer l.Leave()
-	if err := l.Conn.Exec("BEGIN"); err != nil {
-		return err
-	}
-	defer func() { err = db.gate.Explain(ctx, errors.Join(err, l.Conn.Exec("ROLLBACK"))) }()
-	return fn(l.Conn)
-}
-
-// changesPoll is how often Changes looks whether more has been committed, while it waits.
-// That costs no statement but in a database that is open for reading only.
-const changesPoll = 50 * time.Millisecond
-
-// awaitChange waits until the change sequence has been committed.
-func (db *DB) awaitChange(ctx context.Context, sequence int64) error {
-	ticks := time.NewTicker(changesPoll)
-	defer ticks.Stop()
-	for db.Sequence() < sequence {
-		select {
-		case <-ticks.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if db.gate.IsShut() {
-			return ErrClosed
-		}
-	}
-	return nil
 }
 
 func publicChange(c history.Change) Change {

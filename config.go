@@ -1,18 +1,16 @@
 package driftdb
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/driftdb/driftdb-go/internal/remote"
-	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/engine"
+	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/objstore"
-	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
 // Config says which database to open and how to sync it with a bucket. Name and Path are
@@ -171,40 +169,6 @@ type Config struct {
 	OnEvent func(Event)
 }
 
-// S3Config names a bucket of Amazon S3, or of a service that speaks its protocol.
-type S3Config struct {
-	Bucket string // must exist
-	Region string // default: the environment's or the AWS profile's; us-east-1 with an Endpoint
-	Prefix string // prepended to every key. Default "driftdb"; "/" is the root of the bucket
-
-	// AccessKeyID, SecretAccessKey and, for temporary credentials, SessionToken. Default:
-	// the AWS chain of environment, profile, web identity, container and instance role,
-	// which is consulted again when the service says that the credentials have expired or
-	// are unknown. Keys given here never change.
-	AccessKeyID, SecretAccessKey, SessionToken string
-
-	Endpoint       string // URL of a service other than Amazon's
-	ForcePathStyle *bool  // the bucket goes in the path, not in the host name. Default true with an Endpoint
-
-	// ServerSideEncryption is how the service encrypts what it stores: "AES256",
-	// "aws:kms" or "aws:kms:dsse". Default: the bucket's own setting. Set it if the
-	// bucket's policy refuses objects that do not ask for it. To encrypt before anything
-	// leaves the machine, see EncryptionKeys.
-	ServerSideEncryption string
-	// KMSKeyID is the ID, alias or ARN of the KMS key; it needs one of the two aws:kms
-	// modes. Default: the bucket's key, or AWS's own key for S3.
-	KMSKeyID string
-	// StorageClass of stored objects, such as "INTELLIGENT_TIERING". Default: the
-	// service's, which is STANDARD for Amazon. GLACIER and DEEP_ARCHIVE are refused,
-	// because objects in them cannot be read at once. Neither can objects that the
-	// bucket's own rules move to an archive.
-	StorageClass string
-	// DisableChecksums neither sends nor asks for a CRC-32, for services that do not know
-	// the header. Default false. Damage in transit is then found only when an object is
-	// read, by the hashes in batches and manifest.
-	DisableChecksums bool
-}
-
 // RetryPolicy says how often a failed request is retried, and how long to wait before
 // each retry: BaseDelay, doubled each time up to MaxDelay, less some jitter. What still
 // fails waits for the next interval. The zero value means 5 retries, from 500 ms to 30 s.
@@ -222,135 +186,23 @@ const (
 	CompressionNone                    // uncompressed
 )
 
-const (
-	defaultSyncInterval     = 5 * time.Second
-	defaultCloseTimeout     = 5 * time.Second
-	defaultManifestInterval = time.Minute
-	defaultSnapshotEvery    = 1000
-	defaultBusyTimeout      = 10 * time.Second
-	defaultRetention        = 30 * 24 * time.Hour
-	defaultCacheBytes       = 64 << 20
-	batchBytes              = 8 << 20
-)
-
-// normalize checks c and fills in the defaults. Its error has a line for each problem.
-func (c Config) normalize() (Config, error) {
-	if err := c.check(); err != nil {
-		return c, err
+// engine is c as the engine takes it, which fills in the defaults and finds the problems
+// that are not in the error.
+func (c Config) engine() (engine.Config, error) {
+	var problems []error
+	backup, err := BackupConfig{Name: c.Name, S3: c.S3, Store: c.Store, EncryptionKeys: c.EncryptionKeys, Retry: c.Retry, OnConnect: c.OnConnect}.internal()
+	if err != nil {
+		problems = append(problems, fmt.Errorf("EncryptionKeys: %w", err))
 	}
-	defaulted(&c.SyncInterval, defaultSyncInterval)
-	defaulted(&c.CloseTimeout, defaultCloseTimeout)
-	defaulted(&c.ManifestInterval, defaultManifestInterval)
-	defaulted(&c.SnapshotEvery, defaultSnapshotEvery)
-	defaulted(&c.Retry.MaxRetries, retry.Default().MaxRetries)
-	defaulted(&c.Retry.BaseDelay, retry.Default().BaseDelay)
-	defaulted(&c.Retry.MaxDelay, retry.Default().MaxDelay)
-	defaulted(&c.Retention, defaultRetention)
-	defaulted(&c.BusyTimeout, defaultBusyTimeout)
-	defaulted(&c.CacheBytes, defaultCacheBytes)
-	c.MaxBatchSize, c.MaxReaders, c.LockWait = max(c.MaxBatchSize, 0), max(c.MaxReaders, 0), max(c.LockWait, 0)
-	c.Logger = eventLogger(c.Logger, c.OnEvent, c.Name)
-	return c, nil
-}
-
-// defaulted gives a field that is not set its default.
-func defaulted[T comparable](field *T, instead T) {
-	var unset T
-	if *field == unset {
-		*field = instead
+	if c.Compression != CompressionGzip && c.Compression != CompressionNone {
+		problems = append(problems, fmt.Errorf("Compression is %d; give CompressionGzip or CompressionNone", c.Compression))
 	}
-}
-
-// check finds all that is wrong with c. A line names the field, and what it may be.
-func (c Config) check() error {
-	var p problems
-	p = append(p, remote.CheckName("Name", c.Name))
-	if c.NodeID != "" {
-		p = append(p, remote.CheckName("NodeID", c.NodeID))
-	}
-	p.when(c.Path == "", `Path is empty; give a file, or ":memory:"`)
-	p.when(c.ReadOnly && c.Path == memory, "ReadOnly needs a Path that is a file: a database in memory begins empty")
-	c.checkStore(&p)
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-		of    time.Duration // its default
-		more  string
-	}{
-		{"SyncInterval", c.SyncInterval, defaultSyncInterval, "; ManualSync turns syncing off"},
-		{"ManifestInterval", c.ManifestInterval, defaultManifestInterval, ""},
-		{"Retry.BaseDelay", c.Retry.BaseDelay, retry.Default().BaseDelay, "; a negative Retry.MaxRetries turns retries off"},
-		{"Retry.MaxDelay", c.Retry.MaxDelay, retry.Default().MaxDelay, ""},
-	} {
-		p.when(d.value < 0, "%s is negative (%s); give a duration, or 0 for %s%s", d.name, d.value, d.of, d.more)
-	}
-	p.when(c.CacheBytes != 0 && (c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40),
-		"CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40), or 0 for 64 MiB", c.CacheBytes)
-	p.when(c.MaxReaders > 10_000, "MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)
-	return errors.Join(p...)
-}
-
-// problems are what is wrong with a configuration.
-type problems []error
-
-// when notes a problem if it is there.
-func (p *problems) when(is bool, format string, args ...any) {
-	if is {
-		*p = append(*p, fmt.Errorf(format, args...))
-	}
-}
-
-// checkStore finds what is wrong with the place to sync with, and what goes there.
-func (c Config) checkStore(p *problems) {
-	none := c.S3 == nil && c.Store == nil
-	if c.S3 != nil {
-		for _, problem := range c.S3.bucket().Problems() {
-			p.when(true, "S3.%w", problem)
-		}
-	}
-	p.when(c.S3 != nil && c.Store != nil, "both S3 and Store are set; choose one")
-	p.when(none && c.AutoRestore, "AutoRestore needs S3 or Store")
-	p.when(none && len(c.EncryptionKeys) > 0,
-		"EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
-	_, err := seal.ParseKeys(c.EncryptionKeys)
-	p.when(err != nil, "EncryptionKeys: %w", err)
-	p.when(c.Compression != CompressionGzip && c.Compression != CompressionNone,
-		"Compression is %d; give CompressionGzip or CompressionNone", c.Compression)
-	p.when(c.RefuseTakeover && c.AdvisoryFencing, "RefuseTakeover cannot be kept with AdvisoryFencing; choose one")
-}
-
-func (p RetryPolicy) policy() retry.Policy {
-	d := retry.Default()
-	return retry.Policy{
-		MaxRetries: max(cmp.Or(p.MaxRetries, d.MaxRetries), 0), BaseDelay: cmp.Or(p.BaseDelay, d.BaseDelay), MaxDelay: cmp.Or(p.MaxDelay, d.MaxDelay),
-	}
-}
-
-// openStore makes the store that a configuration names, or nil.
-func openStore(ctx context.Context, s3 *S3Config, store objstore.Store) (objstore.Store, error) {
-	if s3 == nil {
-		return store, nil
-	}
-	return s3store.New(ctx, s3.bucket())
-}
-
-// bucket is the configuration of the store.
-func (c S3Config) bucket() s3store.Config {
-	return s3store.Config{
-		Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix,
-		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,
-		Endpoint: c.Endpoint, ForcePathStyle: c.ForcePathStyle,
-		ServerSideEncryption: c.ServerSideEncryption, KMSKeyID: c.KMSKeyID, StorageClass: c.StorageClass,
-		DisableChecksums: c.DisableChecksums,
-	}
-}
-
-// sealing says how objects are sealed.
-func sealing(c Compression, keys []string) (seal.Options, error) {
-	ring, err := seal.ParseKeys(keys)
-	opts := seal.Options{Ring: ring}
-	if c == CompressionNone {
-		opts.Compression = seal.None
-	}
-	return opts, err
+	backup.Log = event.To(eventLogger(c.Logger, c.OnEvent, c.Name).Handler())
+	return engine.Config{
+		Config: backup, Path: c.Path, NodeID: c.NodeID, Compression: seal.Compression(c.Compression), AdvisoryFencing: c.AdvisoryFencing,
+		ManualSync: c.ManualSync, ReadOnly: c.ReadOnly, AutoRestore: c.AutoRestore, RefuseTakeover: c.RefuseTakeover,
+		SyncInterval: c.SyncInterval, CloseTimeout: c.CloseTimeout, ManifestInterval: c.ManifestInterval,
+		SnapshotEvery: c.SnapshotEvery, MaxBatchSize: c.MaxBatchSize, Retention: c.Retention, MaxLogBytes: c.MaxLogBytes,
+		LockWait: c.LockWait, BusyTimeout: c.BusyTimeout, CacheBytes: c.CacheBytes, MaxReaders: c.MaxReaders, Public: fail,
+	}, errors.Join(problems...)
 }

@@ -1,8 +1,6 @@
 package driftdb
 
 import (
-	"context"
-
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"modernc.org/sqlite/vtab"
 )
@@ -60,11 +58,3 @@ func (r *Registrar) Collation(name string, compare func(a, b string) int) error 
 // of something that large would gain nothing. Register the same pointer each time, not a
 // new one for each connection: the driver keeps every one for the life of the process.
 func (r *Registrar) Module(name string, m vtab.Module) error { return r.r.Module(name, m) }
-
-// onConnect is fn as connections want it, or nil.
-func onConnect(ctx context.Context, fn func(context.Context, *Registrar) error) func(*sqlite.Registrar) error {
-	if fn == nil {
-		return nil
-	}
-	return func(r *sqlite.Registrar) error { return fn(ctx, &Registrar{r}) }
-}

@@ -3,11 +3,9 @@ package driftdb
 import (
 	"errors"
 	"fmt"
-	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/rows"
 	"github.com/driftdb/driftdb-go/internal/schema"
-	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // ConstraintError says that a row violates a constraint of its table. The statement
@@ -34,8 +32,7 @@ const (
 
 // Error names the table, the column, and what SQLite said.
 func (e *ConstraintError) Error() string {
-	said := strings.TrimPrefix(e.Err.Error(), strings.TrimPrefix(constraintFailed, " ")) // which is before the same in other words
-	return fmt.Sprintf("driftdb: %s%s constraint: %s", place(e.Table, e.Column), e.Kind, said)
+	return fmt.Sprintf("driftdb: %s%s constraint: %s", place(e.Table, e.Column), e.Kind, rows.Said(e.Err))
 }
 
 // Unwrap returns SQLite's error.
@@ -80,52 +77,11 @@ func schemaError(table string, err error) error {
 	return &out
 }
 
-var constraintKinds = map[int]ConstraintKind{
-	lib.SQLITE_CONSTRAINT_UNIQUE:     ConstraintUnique,
-	lib.SQLITE_CONSTRAINT_PRIMARYKEY: ConstraintUnique,
-	lib.SQLITE_CONSTRAINT_ROWID:      ConstraintUnique,
-	lib.SQLITE_CONSTRAINT_NOTNULL:    ConstraintNotNull,
-	lib.SQLITE_CONSTRAINT_FOREIGNKEY: ConstraintForeignKey,
-	lib.SQLITE_CONSTRAINT_CHECK:      ConstraintCheck,
-	lib.SQLITE_CONSTRAINT_TRIGGER:    ConstraintTrigger,
-	lib.SQLITE_CONSTRAINT_DATATYPE:   ConstraintDatatype,
-}
-
 // constraintError returns nil if err is something else. Table may be "".
 func constraintError(table string, err error) error {
-	code := sqlite.Code(err)
-	kind, ok := constraintKinds[code]
-	if !ok {
+	v := rows.ViolationOf(table, err)
+	if v == nil {
 		return nil
 	}
-	e := &ConstraintError{Table: table, Kind: kind, Err: err}
-	if kind == ConstraintUnique || kind == ConstraintNotNull {
-		e.locate(strings.TrimSuffix(err.Error(), fmt.Sprintf(" (%d)", code)))
-	}
-	return e
-}
-
-// constraintFailed comes before what a constraint is about, in SQLite's words.
-const constraintFailed = " constraint failed: "
-
-// locate reads what SQLite says after the last colon: "users.email", or
-// several of that, or an index that is on expressions.
-func (e *ConstraintError) locate(msg string) {
-	_, what, ok := strings.Cut(msg, constraintFailed)
-	if !ok || strings.HasPrefix(what, "index ") {
-		return
-	}
-	var columns []string
-	for name := range strings.SplitSeq(what, ", ") {
-		table, column, ok := strings.Cut(name, ".")
-		if own, known := strings.CutPrefix(name, e.Table+"."); known && e.Table != "" {
-			table, column = e.Table, own // the names themselves may have dots
-		}
-		if !ok {
-			return
-		}
-		e.Table = table
-		columns = append(columns, column)
-	}
-	e.Column = strings.Join(columns, ", ")
+	return &ConstraintError{Table: v.Table, Column: v.Column, Kind: ConstraintKind(v.Kind), Err: err}
 }

@@ -3,16 +3,20 @@ package driftdb
 import (
 	"database/sql"
 	"errors"
+	"iter"
 	"strings"
 
+	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/repair"
 	"github.com/driftdb/driftdb-go/internal/resolve"
 	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/rows"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
@@ -114,6 +118,12 @@ var public = []struct{ is, as error }{
 	{foreign.ErrMixture, ErrFileReplaced},
 	{syncer.ErrClosed, ErrClosed},
 	{writer.ErrClosed, ErrClosed},
+	{rows.ErrNotFound, ErrNotFound},
+	{engine.ErrReadOnly, ErrReadOnly},
+	{engine.ErrOpenedReadOnly, ErrReadOnly},
+	{engine.ErrDamaged, ErrCorrupt},
+	{engine.ErrReplaced, ErrFileReplaced},
+	{backup.ErrNoStore, ErrNoStore},
 }
 
 const ours = "driftdb: "
@@ -181,4 +191,15 @@ func explanation(err error) error {
 		return ErrCorrupt
 	}
 	return nil
+}
+
+// failing is seq with its errors as fail makes them.
+func failing[V any](seq iter.Seq2[V, error], fail func(error) error) iter.Seq2[V, error] {
+	return func(yield func(V, error) bool) {
+		for v, err := range seq {
+			if !yield(v, fail(err)) {
+				return
+			}
+		}
+	}
 }

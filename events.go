@@ -3,6 +3,8 @@ package driftdb
 import (
 	"log/slog"
 	"time"
+
+	"github.com/driftdb/driftdb-go/internal/event"
 )
 
 // Event is something that happened in the background.
@@ -153,3 +155,14 @@ const (
 	// EventTidyingFailed: merging or deleting objects failed; it is retried.
 	EventTidyingFailed EventKind = "sync.tidying_failed"
 )
+
+// eventLogger returns the logger to which a database logs: see Config.Logger and OnEvent.
+func eventLogger(log *slog.Logger, onEvent func(Event), name string) *slog.Logger {
+	var call func(event.Event)
+	if onEvent != nil {
+		call = func(e event.Event) {
+			onEvent(Event{Time: e.Time, Level: e.Level, Kind: EventKind(e.Kind), Scope: EventScope(e.Scope), Message: e.Message, Attrs: e.Attrs})
+		}
+	}
+	return slog.New(event.Teller(log, call, name))
+}

@@ -4,4 +4,4 @@ package driftdb
 var EventLogger = eventLogger
 
 // CacheUsed is how many bytes the page caches of the database take.
-func CacheUsed(db *DB) int64 { return db.conns.cache.Used() }
+func CacheUsed(db *DB) int64 { return db.engine.CacheUsed() }

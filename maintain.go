@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"time"
+
+	"github.com/driftdb/driftdb-go/internal/engine"
 )
 
 // GarbageObject is an object of a backup that nothing needs any more.
@@ -22,10 +24,7 @@ type GarbageObject struct {
 // Garbage uses this machine's clock or the time when the manifest was stored, whichever
 // is later.
 func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]GarbageObject, error) {
-	if b.bucket == nil {
-		return nil, ErrNoStore
-	}
-	list, err := b.bucket.Collectable(ctx, cmp.Or(retention, defaultRetention))
+	list, err := b.b.Garbage(ctx, cmp.Or(retention, engine.DefaultRetention))
 	if err != nil || list == nil {
 		return nil, fail(err)
 	}
@@ -45,9 +44,6 @@ func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]Garbag
 // Age is measured by the store's clock. In case that is wrong, a collection gives up no
 // more than a quarter of Config.Retention, or a day, at a time.
 func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err error) {
-	if err := db.syncable("CollectGarbage"); err != nil {
-		return 0, 0, err
-	}
-	objects, bytes, err = db.engine.sync.Collect(ctx)
+	objects, bytes, err = db.engine.CollectGarbage(ctx)
 	return objects, bytes, fail(err)
 }

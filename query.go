@@ -1,6 +1,9 @@
 package driftdb
 
-import "github.com/driftdb/driftdb-go/internal/schema"
+import (
+	"github.com/driftdb/driftdb-go/internal/rows"
+	"github.com/driftdb/driftdb-go/internal/schema"
+)
 
 // Query says which rows to find, and in which order. The zero value finds all rows.
 //
@@ -31,15 +34,10 @@ func Desc(column string) Order { return Order{column, true} }
 // given.
 type Set map[string]any
 
-// statement is the query on a table.
-func (q Query) statement(t *schema.Table) (schema.Statement, error) {
-	terms, err := q.Where.terms()
-	if err != nil {
-		return schema.Statement{}, err
-	}
+func (q Query) internal() rows.Query {
 	order := make([]schema.Order, len(q.OrderBy))
 	for i, o := range q.OrderBy {
 		order[i] = schema.Order{Column: o.column, Desc: o.desc}
 	}
-	return t.Select(schema.Query{Terms: terms, OrderBy: order, Limit: q.Limit, Offset: q.Offset})
+	return rows.Query{Where: q.Where.terms, OrderBy: order, Limit: q.Limit, Offset: q.Offset}
 }

@@ -2,9 +2,7 @@ package driftdb
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
@@ -55,23 +53,13 @@ func (b *Backup) RekeyAfterLeak(ctx context.Context, progress func(RekeyResult))
 }
 
 func (b *Backup) rekey(ctx context.Context, leaked bool, progress func(RekeyResult)) (RekeyResult, error) {
-	if b.bucket == nil {
-		return RekeyResult{}, ErrNoStore
-	}
 	public := func(r remote.Rekeyed) RekeyResult {
 		return RekeyResult{Objects: r.Objects, Changed: r.Done, Bytes: r.Bytes, Left: remote.Keys(r.Left)}
 	}
-	res, err := b.bucket.Rekey(ctx, leaked, func(r remote.Rekeyed) {
+	res, err := b.b.Rekey(ctx, leaked, func(r remote.Rekeyed) {
 		if progress != nil {
 			progress(public(r))
 		}
 	})
-	if len(res.Left) > 0 {
-		b.log.Warn(event.ObjectsLeft, "objects in the bucket are left under an older key, or none",
-			"count", len(res.Left), "first", res.Left[0].Key, "error", res.Left[0].Why)
-	}
-	if err != nil {
-		err = fail(fmt.Errorf("rekey %s: %w", b.bucket.Name(), err))
-	}
-	return public(res), err
+	return public(res), fail(err)
 }

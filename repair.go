@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/repair"
 )
 
@@ -67,14 +68,18 @@ type LeftObject struct {
 // disk space of a restore in the system's folder for temporary files. Errors: ErrNoBackup
 // if nothing is left, ErrCorrupt if nothing can be verified, ErrKey.
 func Repair(ctx context.Context, cfg BackupConfig, o RepairOptions) (RepairResult, error) {
-	res, err := runRepair(ctx, cfg, o)
+	c, err := cfg.internal()
 	if err != nil {
-		return RepairResult{Was: res.Was}, fail(fmt.Errorf("repair %s: %w", cfg.Name, err))
+		return RepairResult{}, fail(fmt.Errorf("repair %s: %w", cfg.Name, err))
+	}
+	res, err := backup.Repair(ctx, c, o.File, repair.Options{DatabaseID: o.DatabaseID, Force: o.Force, DryRun: o.DryRun})
+	if err != nil {
+		return RepairResult{Was: res.Was}, fail(err)
 	}
 	m := res.Manifest
 	r := RepairResult{
 		DatabaseID: m.DatabaseID, NodeID: m.NodeID, Epoch: m.Epoch, Was: res.Was, From: res.From,
-		Restored: restored(res.Restored),
+		Restored: restoreResult(res.Restored),
 	}
 	for _, s := range m.Snapshots {
 		r.Snapshots = append(r.Snapshots, snapshotInfo(s))
@@ -83,18 +88,4 @@ func Repair(ctx context.Context, cfg BackupConfig, o RepairOptions) (RepairResul
 		r.Left = append(r.Left, LeftObject(l))
 	}
 	return r, nil
-}
-
-func runRepair(ctx context.Context, cfg BackupConfig, o RepairOptions) (res repair.Result, err error) {
-	b, err := cfg.backup(ctx)
-	if err != nil {
-		return res, err
-	}
-	opts := repair.Options{DatabaseID: o.DatabaseID, Force: o.Force, DryRun: o.DryRun, OnConnect: onConnect(ctx, b.onConnect)}
-	if o.File != "" {
-		if opts.Known, err = repair.ReadFile(o.File, cfg.Name); err != nil {
-			return res, err
-		}
-	}
-	return repair.Run(ctx, b.bucket, opts)
 }

@@ -2,14 +2,9 @@ package driftdb
 
 import (
 	"context"
-	"fmt"
 	"iter"
-	"strings"
-	"time"
 
-	"github.com/driftdb/driftdb-go/internal/schema"
-	"github.com/driftdb/driftdb-go/internal/sqlite"
-	"github.com/google/uuid"
+	"github.com/driftdb/driftdb-go/internal/rows"
 )
 
 // Repository reads and writes the rows of one table as values of type T, which is a
@@ -21,61 +16,26 @@ import (
 //
 // A row that violates a constraint is a [*ConstraintError]; a definition or value that
 // does not fit the table is a [*SchemaError].
-type Repository[T any] struct {
-	at    conn
-	table *schema.Table
-	codec codec[T]
-}
+type Repository[T any] struct{ rows *rows.Repository[T] }
 
 // In returns the same repository in a transaction: it sees what the transaction did, and
 // what it does becomes part of it. It is valid as long as tx is.
-func (r *Repository[T]) In(tx *Tx) *Repository[T] {
-	return &Repository[T]{at: tx.conn(), table: r.table, codec: r.codec}
-}
+func (r *Repository[T]) In(tx *Tx) *Repository[T] { return &Repository[T]{r.rows.In(tx.tx)} }
 
 // FindByID returns the row with this id, or [ErrNotFound].
 func (r *Repository[T]) FindByID(ctx context.Context, id string) (T, error) {
-	v, found, err := r.first(ctx, r.table.SelectByID(id))
-	if err == nil && !found {
-		err = notFound(id)
-	}
-	return v, r.fail(err)
+	return r.one(r.rows.FindByID(ctx, id))
 }
 
 // FindOne returns a row that matches, or [ErrNotFound]. If several match, it returns any
 // one of them.
 func (r *Repository[T]) FindOne(ctx context.Context, w Where) (T, error) {
-	var none T
-	s, err := Query{Where: w, Limit: 1}.statement(r.table)
-	if err != nil {
-		return none, r.fail(err)
-	}
-	v, found, err := r.first(ctx, s)
-	if err == nil && !found {
-		err = ErrNotFound
-	}
-	return v, r.fail(err)
+	return r.one(r.rows.FindOne(ctx, w.terms))
 }
 
 // Find returns the rows that q selects. If there are none, the slice is empty, not nil.
 func (r *Repository[T]) Find(ctx context.Context, q Query) ([]T, error) {
-	s, err := q.statement(r.table)
-	if err != nil {
-		return nil, r.fail(err)
-	}
-	rows := []T{}
-	err = r.at.read(ctx, s.SQL, func(st *sqlite.Stmt) error {
-		s.Bind(st)
-		return st.Each(func(st *sqlite.Stmt) error {
-			var v T
-			rows = append(rows, v)
-			return r.codec.decode(st, &rows[len(rows)-1])
-		})
-	})
-	if err != nil {
-		return nil, r.fail(err)
-	}
-	return rows, nil
+	return r.many(r.rows.Find(ctx, q.internal()))
 }
 
 // Filter returns the rows that match: it is Find without an order and a limit.
@@ -90,93 +50,75 @@ func (r *Repository[T]) Filter(ctx context.Context, w Where) ([]T, error) {
 // inside a transaction, it may or may not see rows that it writes. Leaving the loop ends
 // the read. [DB.Close] does not wait for the loop: the next row is then [ErrClosed].
 func (r *Repository[T]) Each(ctx context.Context, q Query) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var v, none T
-		s, err := q.statement(r.table)
-		if err != nil {
-			yield(none, r.fail(err))
-			return
-		}
-		rows, err := r.at.open(ctx, s.SQL, func(st *sqlite.Stmt) { s.Bind(st) })
-		if err != nil {
-			yield(none, r.fail(err))
-			return
-		}
-		defer rows.end()
-		decode := func(st *sqlite.Stmt) error {
-			v = none
-			return r.codec.decode(st, &v)
-		}
-		for {
-			row, err := rows.next(decode)
-			if err != nil {
-				yield(none, r.fail(err))
-			}
-			if !row || !yield(v, nil) {
-				return
-			}
-		}
-	}
+	return failing(r.rows.Each(ctx, q.internal()), r.fail)
 }
 
 // Count returns the number of rows that match or, without w, of all rows. If there are
 // several w, all must match.
 func (r *Repository[T]) Count(ctx context.Context, w ...Where) (int64, error) {
-	var terms []schema.Term
-	for _, one := range w {
-		more, err := one.terms()
-		if err != nil {
-			return 0, r.fail(err)
-		}
-		terms = append(terms, more...)
+	all := make([]rows.Filter, len(w))
+	for i, one := range w {
+		all[i] = one.terms
 	}
-	s, err := r.table.Count(terms)
-	if err != nil {
-		return 0, r.fail(err)
-	}
-	var n int64
-	err = r.at.read(ctx, s.SQL, func(st *sqlite.Stmt) error {
-		s.Bind(st)
-		return st.Each(func(st *sqlite.Stmt) error {
-			n = st.Int64(0)
-			return nil
-		})
-	})
-	return n, r.fail(err)
+	return r.number(r.rows.Count(ctx, all...))
 }
 
-// first returns the first row of a query.
-func (r *Repository[T]) first(ctx context.Context, s schema.Statement) (v T, found bool, err error) {
-	err = r.at.read(ctx, s.SQL, func(st *sqlite.Stmt) error {
-		s.Bind(st)
-		if found, err = st.Step(); err != nil || !found {
-			return err
-		}
-		return r.codec.decode(st, &v)
-	})
-	if err != nil {
-		var none T
-		return none, false, err
-	}
-	return v, found, nil
+// Create stores v as a new row and returns the row as stored: with its id and times,
+// which are generated where v has none, and with the defaults of columns that were left
+// out. Triggers of your own may change the row after that.
+func (r *Repository[T]) Create(ctx context.Context, v T) (T, error) {
+	return r.one(r.rows.Create(ctx, v))
 }
+
+// CreateMany stores vs as new rows in one transaction. It returns them as Create does, in
+// the same order.
+func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
+	return r.many(r.rows.CreateMany(ctx, vs))
+}
+
+// Update sets columns of the rows that match, and returns how many rows that were. An
+// empty Where is [ErrEmptyWhere]; use [All] for every row.
+func (r *Repository[T]) Update(ctx context.Context, w Where, s Set) (int64, error) {
+	return r.number(r.rows.Update(ctx, w.narrow, s))
+}
+
+// UpdateByID sets columns of the row with this id and returns the updated row, or
+// [ErrNotFound].
+func (r *Repository[T]) UpdateByID(ctx context.Context, id string, s Set) (T, error) {
+	return r.one(r.rows.UpdateByID(ctx, id, s))
+}
+
+// Delete removes the rows that match, and returns how many rows that were. An empty Where
+// is [ErrEmptyWhere]; use [All] for every row.
+func (r *Repository[T]) Delete(ctx context.Context, w Where) (int64, error) {
+	return r.number(r.rows.Delete(ctx, w.narrow))
+}
+
+// DeleteByID removes the row with this id. It returns false if there is none.
+func (r *Repository[T]) DeleteByID(ctx context.Context, id string) (bool, error) {
+	deleted, err := r.rows.DeleteByID(ctx, id)
+	return deleted, r.fail(err)
+}
+
+// Upsert sets columns of the rows that match. If none do, it creates a row from s and
+// from the columns that w compares for equality. It returns the row, or one of them if
+// several match. Both steps are one transaction. An empty Where is [ErrEmptyWhere].
+func (r *Repository[T]) Upsert(ctx context.Context, w Where, s Set) (T, error) {
+	return r.one(r.rows.Upsert(ctx, w.narrow, s))
+}
+
+func (r *Repository[T]) one(v T, err error) (T, error) { return v, r.fail(err) }
+
+func (r *Repository[T]) many(vs []T, err error) ([]T, error) { return vs, r.fail(err) }
+
+func (r *Repository[T]) number(n int64, err error) (int64, error) { return n, r.fail(err) }
 
 // fail is err as users get it.
 func (r *Repository[T]) fail(err error) error {
-	err = failAt(r.table.Name, err)
+	t := r.rows.Table()
+	err = failAt(t.Name, err)
 	if e, ok := err.(*ConstraintError); ok && e.Kind == ConstraintCheck {
-		_, expression, _ := strings.Cut(e.Err.Error(), constraintFailed)
-		e.Column = r.table.OnlyColumnIn(expression)
+		e.Column = t.OnlyColumnIn(rows.Expression(e.Err))
 	}
 	return err
 }
-
-func notFound(id string) error { return fmt.Errorf("id %q: %w", id, ErrNotFound) }
-
-// now is the time of a write, in the unit of createdAt and updatedAt.
-func now() int64 { return time.Now().UnixMilli() }
-
-// newID makes the id of a row. Must does not panic: the only thing that can
-// fail is the system's source of randomness, and Go ends the program itself
-// when that does.
-func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -2,13 +2,11 @@ package driftdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/change"
-	"github.com/driftdb/driftdb-go/internal/dbfile"
-	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/resolve"
 	"github.com/driftdb/driftdb-go/objstore"
 )
@@ -150,41 +148,23 @@ func Resolve(ctx context.Context, cfg ResolveConfig) (ResolveResult, error) {
 	for _, c := range res.Conflicts {
 		out.Conflicts = append(out.Conflicts, publicConflict(c))
 	}
-	if err != nil {
-		err = fail(fmt.Errorf("resolve %s: %w", cfg.Path, err))
-	}
-	return out, err
+	return out, fail(err)
 }
 
-func (cfg ResolveConfig) resolve(ctx context.Context) (res resolve.Result, err error) {
-	if cfg.Path == "" || cfg.Path == memory {
-		return res, errors.New("Path must name a file")
-	}
+func (cfg ResolveConfig) resolve(ctx context.Context) (resolve.Result, error) {
 	for table, side := range cfg.Tables {
 		if side != Ours && side != Theirs {
-			return res, fmt.Errorf("Tables[%q] is %q; use %q or %q", table, side, Ours, Theirs)
+			return resolve.Result{}, fmt.Errorf("resolve %s: Tables[%q] is %q; use %q or %q", cfg.Path, table, side, Ours, Theirs)
 		}
 	}
 	if cfg.Prefer != "" && cfg.Prefer != Ours && cfg.Prefer != Theirs {
-		return res, fmt.Errorf("Prefer is %q; use %q or %q", cfg.Prefer, Ours, Theirs)
+		return resolve.Result{}, fmt.Errorf("resolve %s: Prefer is %q; use %q or %q", cfg.Path, cfg.Prefer, Ours, Theirs)
 	}
-	b, err := BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, OnConnect: cfg.OnConnect}.backup(ctx)
+	c, err := BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, OnConnect: cfg.OnConnect}.internal()
 	if err != nil {
-		return res, err
+		return resolve.Result{}, fmt.Errorf("resolve %s: %w", cfg.Path, err)
 	}
-	file, err := dbfile.Take(cfg.Path)
-	if err != nil {
-		return res, err
-	}
-	defer func() { err = errors.Join(err, file.Abandon()) }()
-	opts := resolve.Options{File: file, DryRun: cfg.DryRun, OnConnect: onConnect(ctx, b.onConnect), Choose: cfg.side}
-	opts.Progress = RestoreOptions{OnProgress: cfg.OnProgress}.progress()
-	if res, err = resolve.Run(ctx, b.bucket, opts); err != nil || !res.Resolved {
-		return res, err
-	}
-	// The clean-shutdown marker is that of the old file. Without one of the new file's, Open
-	// would take it for one that another program has put there, and store a snapshot.
-	return res, foreign.MarkClean(file)
+	return backup.Resolve(ctx, c, cfg.Path, resolve.Options{DryRun: cfg.DryRun, Choose: cfg.side, Progress: progress(cfg.OnProgress)})
 }
 
 // side is who is right about a table.

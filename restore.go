@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/batch"
-	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/objstore"
@@ -36,22 +34,20 @@ type RestoreConfig struct {
 	OnProgress func(Progress)
 }
 
-func (cfg RestoreConfig) backup() BackupConfig {
-	return BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, OnConnect: cfg.OnConnect}
-}
-
-func (cfg RestoreConfig) options() RestoreOptions {
-	return RestoreOptions{
-		At: Point{Sequence: cfg.Sequence, Time: cfg.At}, Branch: cfg.Branch, Seen: cfg.Seen,
-		Overwrite: cfg.Overwrite, OnProgress: cfg.OnProgress,
-	}
+// parts are the backup that cfg names, and the rest of it.
+func (cfg RestoreConfig) parts(ctx context.Context) (*Backup, RestoreOptions, error) {
+	b, err := BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, OnConnect: cfg.OnConnect}.open(ctx)
+	return b, RestoreOptions{
+		At: Point{Sequence: cfg.Sequence, Time: cfg.At}, Branch: cfg.Branch, Seen: cfg.Seen, Overwrite: cfg.Overwrite, OnProgress: cfg.OnProgress,
+	}, err
 }
 
 // Point is a point in the history of a database. Set one of the two fields; the zero
 // value is the latest point.
 type Point struct {
 	// Sequence selects the state after this change or, if its transaction ends later, the
-	// state before that transaction. The end of a transaction names a point exactly.
+	// state before that transaction. The end of a transaction names a point exactly. A
+	// sequence past the end of the history is ErrNoBackup.
 	Sequence int64
 
 	// Time selects the state at this time: everything up to the last transaction whose
@@ -162,18 +158,7 @@ type RestoreResult struct {
 // group and mode, and is never open to more users. In addition to the errors of every
 // method: ErrRolledBack, and ErrLocked if the file to overwrite is open.
 func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (RestoreResult, error) {
-	if b.bucket == nil {
-		return RestoreResult{}, ErrNoStore
-	}
-	began := time.Now()
-	res, err := b.restore(ctx, path, o)
-	if err != nil {
-		return RestoreResult{}, fail(fmt.Errorf("restore %s: %w", b.bucket.Name(), err))
-	}
-	res.Log(b.log)
-	r := restored(res)
-	r.Duration = time.Since(began)
-	return r, nil
+	return b.restored(o, func(internal restore.Options) (restore.Result, error) { return b.b.Restore(ctx, path, internal) })
 }
 
 // Verify restores to a temporary file, verifies it as Restore does, and deletes it. It
@@ -182,27 +167,17 @@ func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (Re
 // the backup. The file is in a folder that only this user can access, in the system's
 // folder for temporary files. If the process is killed, the file it leaves is deleted by
 // the user's next Verify or next ":memory:" database.
-func (b *Backup) Verify(ctx context.Context, o RestoreOptions) (_ RestoreResult, err error) {
-	work, err := dbfile.NewTemp()
-	if err != nil {
-		return RestoreResult{}, fail(fmt.Errorf("verify: %w", err))
-	}
-	defer func() { err = errors.Join(err, work.Close()) }()
-	o.Overwrite = true
-	res, err := b.Restore(ctx, work.Path(), o)
-	if err == nil && len(res.Damaged) > 0 {
-		err = fail(fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", ")))
-	}
-	return res, err
+func (b *Backup) Verify(ctx context.Context, o RestoreOptions) (RestoreResult, error) {
+	return b.restored(o, func(internal restore.Options) (restore.Result, error) { return b.b.Verify(ctx, internal) })
 }
 
 // Restore is [Backup.Restore] of the backup that cfg names, to the file that it names.
 func Restore(ctx context.Context, cfg RestoreConfig) (RestoreResult, error) {
-	b, err := cfg.backup().open(ctx)
+	b, o, err := cfg.parts(ctx)
 	if err != nil {
 		return RestoreResult{}, err
 	}
-	return b.Restore(ctx, cfg.Path, cfg.options())
+	return b.Restore(ctx, cfg.Path, o)
 }
 
 // VerifyResult describes a backup that was verified.
@@ -213,11 +188,11 @@ type VerifyResult struct {
 
 // Verify is [Backup.Verify] of the backup that cfg names. It ignores Path and Overwrite.
 func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
-	b, err := cfg.backup().open(ctx)
+	b, o, err := cfg.parts(ctx)
 	if err != nil {
 		return VerifyResult{}, err
 	}
-	res, err := b.Verify(ctx, cfg.options())
+	res, err := b.Verify(ctx, o)
 	return VerifyResult{res, time.Now()}, err
 }
 
@@ -227,34 +202,39 @@ func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 // are in the file. No program may have the file open (ErrLocked). Detach uses no network.
 func Detach(path string) error { return fail(restore.Detach(path)) }
 
-func (b *Backup) restore(ctx context.Context, path string, o RestoreOptions) (_ restore.Result, err error) {
-	if path == "" || path == memory {
-		return restore.Result{}, errors.New("Path must name a file")
+// restored is what run has restored by o.
+func (b *Backup) restored(o RestoreOptions, run func(restore.Options) (restore.Result, error)) (RestoreResult, error) {
+	began := time.Now()
+	internal, err := o.internal()
+	if err != nil {
+		return RestoreResult{}, fail(fmt.Errorf("restore %s: %w", b.b.Name(), err))
 	}
-	opts := restore.Options{Overwrite: o.Overwrite, Branch: o.Branch, OnConnect: onConnect(ctx, b.onConnect), Progress: o.progress()}
-	if opts.Target, err = o.At.target(); err != nil {
-		return restore.Result{}, err
+	res, err := run(internal)
+	if err != nil && res.Bytes == 0 { // no file was made
+		return RestoreResult{}, fail(err)
 	}
-	if opts.Seen, err = o.Seen.remote(); err != nil {
-		return restore.Result{}, err
-	}
-	if opts.File, err = dbfile.Take(path); err != nil {
-		return restore.Result{}, err
-	}
-	defer func() { err = errors.Join(err, opts.File.Abandon()) }()
-	return restore.Run(ctx, b.bucket, opts)
+	out := restoreResult(res)
+	out.Duration = time.Since(began)
+	return out, fail(err)
 }
 
-func (o RestoreOptions) progress() func(restore.Progress) {
-	if o.OnProgress == nil {
+func (o RestoreOptions) internal() (out restore.Options, err error) {
+	out = restore.Options{Overwrite: o.Overwrite, Branch: o.Branch, Progress: progress(o.OnProgress)}
+	if out.Target, err = o.At.target(); err != nil {
+		return out, err
+	}
+	out.Seen, err = o.Seen.remote()
+	return out, err
+}
+
+func progress(fn func(Progress)) func(restore.Progress) {
+	if fn == nil {
 		return nil
 	}
-	return func(p restore.Progress) {
-		o.OnProgress(Progress{Stage: Stage(p.Stage), Done: p.Done, Total: p.Total})
-	}
+	return func(p restore.Progress) { fn(Progress{Stage: Stage(p.Stage), Done: p.Done, Total: p.Total}) }
 }
 
-func restored(res restore.Result) RestoreResult {
+func restoreResult(res restore.Result) RestoreResult {
 	return RestoreResult{
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
 		Tables: res.Tables, Confirmed: Confirmation{res.Confirmed.Epoch, res.Confirmed.Sequence, res.Confirmed.Chain.String()},

@@ -31,10 +31,6 @@ func (c Config) Format(f fmt.State, verb rune) {
 // LogValue implements [slog.LogValuer], without keys and passwords.
 func (c Config) LogValue() slog.Value { return logged(c) }
 
-// Format implements [fmt.Formatter]. It prints only the file's path: everything else in a
-// database can change while it is being printed.
-func (db *DB) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "driftdb.DB(%s)", db.cfg.Path) }
-
 // Format implements [fmt.Formatter]: no verb prints a key or a password.
 func (cfg BackupConfig) Format(f fmt.State, verb rune) {
 	type plain BackupConfig

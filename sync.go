@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/check"
+	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 )
@@ -27,15 +28,7 @@ func snapshotInfo(s remote.Snapshot) SnapshotInfo {
 // manifest confirms it. It uses the network, even if sync is manual or stopped. In the
 // function of a Tx, in OnEvent and in a Logger's handler it would wait for itself, and
 // returns an error.
-func (db *DB) Flush(ctx context.Context) error {
-	if err := db.syncable("Flush"); err != nil {
-		return err
-	}
-	if err := db.writer.With(ctx, db.foreign.Notice); err != nil {
-		return fail(err)
-	}
-	return fail(db.engine.sync.Flush(ctx))
-}
+func (db *DB) Flush(ctx context.Context) error { return fail(db.engine.Flush(ctx)) }
 
 // Snapshot stores a snapshot of everything committed before the call, and returns when
 // the manifest names it. It uses the network, and free disk space of the size of the
@@ -43,56 +36,21 @@ func (db *DB) Flush(ctx context.Context) error {
 // grows by what is written meanwhile. Writers are not held up. Where Flush would wait for
 // itself, Snapshot returns an error too.
 func (db *DB) Snapshot(ctx context.Context) (SnapshotInfo, error) {
-	if err := db.syncable("Snapshot"); err != nil {
-		return SnapshotInfo{}, err
-	}
-	if err := db.writer.With(ctx, db.foreign.Notice); err != nil {
-		return SnapshotInfo{}, fail(err)
-	}
-	s, err := db.engine.sync.Snapshot(ctx)
+	s, err := db.engine.Snapshot(ctx)
 	if err != nil {
 		return SnapshotInfo{}, fail(err)
 	}
 	return snapshotInfo(s), nil
 }
 
-// syncable says why there cannot be the call, which waits for the engine.
-func (db *DB) syncable(call string) error {
-	if err := db.waitsForItself(call); err != nil {
-		return err
-	}
-	if db.gate.IsShut() {
-		return ErrClosed
-	}
-	if db.cfg.ReadOnly {
-		return errOpenedReadOnly
-	}
-	if db.engine.sync == nil {
-		return ErrNoStore
-	}
-	return nil
-}
-
 // StartSync starts syncing in the background. It does nothing if sync is running already,
 // or if there is no store.
-func (db *DB) StartSync() {
-	if db.engine.sync != nil && !db.gate.IsShut() {
-		db.engine.sync.Start()
-	}
-}
+func (db *DB) StartSync() { db.engine.StartSync() }
 
 // StopSync stops syncing in the background: it interrupts a running upload, and returns
 // when sync has stopped. Flush and Snapshot still work. In OnEvent and in a Logger's
 // handler it returns at once, because sync may be waiting for them.
-func (db *DB) StopSync() {
-	if db.engine.sync == nil {
-		return
-	}
-	stopped := db.engine.sync.Halt()
-	if !db.inEvent() {
-		<-stopped
-	}
-}
+func (db *DB) StopSync() { db.engine.StopSync() }
 
 // Metrics describe an open database. Counters start at Open.
 //
@@ -149,31 +107,14 @@ type Metrics struct {
 
 // Metrics returns the current state. It reads the disk, and uses no network.
 func (db *DB) Metrics() Metrics {
-	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal")}
-	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes
-	m.OldestRead = db.conns.oldestRead()
-	// A closed database has no log to measure, and nobody to tell.
-	log, _ := db.measureLog(context.Background())
-	m.LogSizeBytes = log.Bytes
-	if db.cfg.ReadOnly {
-		return m
-	}
-	m.Barriers, m.LastError = db.foreign.Barriers(), db.hub.Refused()
-	if db.engine.sync == nil {
-		return m
-	}
-	st := db.engine.sync.Status()
-	m.IsRunning, m.TotalSynced, m.SyncErrors = st.Running, st.Synced, st.Errors
-	m.SyncedSequence, m.ConfirmedSequence = st.Acked, st.Confirmed
-	m.PendingChanges = max(m.LatestSequence-st.Acked, 0)
-	if log.Since != 0 {
-		m.OldestPendingAge = max(time.Since(time.UnixMilli(log.Since)), 0)
-	}
-	m.LastSyncAt, m.LastSnapshotAt = st.LastSync, st.LastSnapshot
-	m.Fenced, m.Behind, m.Mismatches, m.Faults = st.Fenced, st.Behind, st.Mismatches, st.Faults
-	if m.LastError == nil {
-		m.LastError = fail(st.Err)
-	}
-	m.BytesUploaded, m.Requests = db.engine.meter.Bytes.Load(), db.engine.meter.Requests.Load()
+	m := Metrics(db.engine.Metrics())
+	m.LastError = fail(m.LastError)
 	return m
 }
+
+// MarshalJSON implements [json.Marshaler]; [Metrics] describes the format.
+func (m Metrics) MarshalJSON() ([]byte, error) { return engine.Metrics(m).MarshalJSON() }
+
+// UnmarshalJSON implements [json.Unmarshaler]. An error keeps its text, but matches none
+// of this package's errors.
+func (m *Metrics) UnmarshalJSON(b []byte) error { return (*engine.Metrics)(m).UnmarshalJSON(b) }

@@ -2,8 +2,6 @@ package driftdb
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/schema"
@@ -107,87 +105,19 @@ func op(o schema.Operator, v any) Op {
 	return Op{[]schema.Term{{Op: o, Value: v}}}
 }
 
+// Or is a Where that matches where at least one of ws does. Without any, it matches
+// nothing, like [In]. An empty Where in ws would match everything, and is a
+// [*SchemaError]. To require several of them, list them in "$and":
+//
+//	driftdb.Where{"$and": []driftdb.Where{driftdb.Or(a, b), driftdb.Or(c, d)}}
+func Or(ws ...Where) Where { return Where{schema.OrKey: ws} }
+
+// Not is a Where that matches exactly the rows that w does not, including those where w
+// compares with a NULL. Every row matches either w or Not(w).
+func Not(w Where) Where { return Where{schema.NotKey: w} }
+
 // terms takes a Where apart.
-func (w Where) terms() ([]schema.Term, error) { return w.termsAt(0) }
-
-// termsAt is terms for a Where that is in so many others.
-func (w Where) termsAt(depth int) ([]schema.Term, error) {
-	if w.isAll() {
-		return nil, nil
-	}
-	terms := make([]schema.Term, 0, len(w))
-	for key, condition := range w {
-		var err error
-		switch key {
-		case or, and, not:
-			terms, err = appendGroups(terms, key, condition, depth)
-		default:
-			terms, err = appendColumn(terms, key, condition)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return terms, nil
-}
-
-// appendColumn appends the condition on a column.
-func appendColumn(terms []schema.Term, column string, condition any) ([]schema.Term, error) {
-	n := len(terms)
-	var err error
-	switch c := condition.(type) {
-	case Op:
-		terms = append(terms, c.terms...)
-	case Ops:
-		terms, err = c.appendTo(terms)
-	case map[string]any:
-		terms, err = Ops(c).appendTo(terms)
-	case allRows:
-		return nil, &schema.Error{Reason: "All stands alone: a condition was added to it"}
-	default:
-		terms = append(terms, schema.Term{Op: schema.Eq, Value: c})
-	}
-	if err == nil && len(terms) == n {
-		err = errors.New("its condition has no operator")
-	}
-	if err != nil {
-		return nil, &schema.Error{Column: column, Reason: err.Error()}
-	}
-	for i := range terms[n:] {
-		terms[n+i].Column = column
-	}
-	return terms, nil
-}
-
-// appendTo appends a term without a column for each operator.
-func (o Ops) appendTo(terms []schema.Term) ([]schema.Term, error) {
-	for name, operand := range o {
-		if name == "$exists" {
-			exists, ok := operand.(bool)
-			if !ok {
-				return nil, fmt.Errorf("$exists takes true or false, not a %T", operand)
-			}
-			op := schema.Eq
-			if exists {
-				op = schema.Ne
-			}
-			terms = append(terms, schema.Term{Op: op})
-			continue
-		}
-		op, ok := schema.ParseOperator(name)
-		if !ok {
-			return nil, fmt.Errorf("%q is no operator on a column: $gt, $gte, $lt, $lte, $ne, $in, $nin, $between, $like and $exists are", name)
-		}
-		terms = append(terms, schema.Term{Op: op, Value: operand})
-	}
-	return terms, nil
-}
-
-// isAll reports whether w is All, or a copy of it.
-func (w Where) isAll() bool {
-	_, ok := w[everything].(allRows)
-	return ok && len(w) == 1
-}
+func (w Where) terms() ([]schema.Term, error) { return schema.Where(w).Terms(known) }
 
 // narrow is terms for statements that change rows.
 func (w Where) narrow() ([]schema.Term, error) {
@@ -195,4 +125,25 @@ func (w Where) narrow() ([]schema.Term, error) {
 		return nil, ErrEmptyWhere
 	}
 	return w.terms()
+}
+
+// known is v as the schema knows it, if it has a type of this package.
+func known(v any) any {
+	switch v := v.(type) {
+	case Where:
+		return schema.Where(v)
+	case []Where:
+		list := make([]schema.Where, len(v))
+		for i, w := range v {
+			list[i] = schema.Where(w)
+		}
+		return list
+	case Op:
+		return v.terms
+	case Ops:
+		return schema.Ops(v)
+	case allRows:
+		return schema.All{}
+	}
+	return v
 }

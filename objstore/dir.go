@@ -40,8 +40,8 @@ import (
 //
 // A file system cannot hold every key. A Put returns an error that wraps
 // [errors.ErrUnsupported] for a key whose first element is ".objstore", that has an
-// element that is too long (usually over 255 bytes) or that Windows reserves (such as
-// "NUL" or "a:b"), and for "x" or "x/y" if the other one exists. If the file system
+// element that is too long (usually over 255 bytes) or that Windows reserves or changes
+// (such as "NUL", "a:b" or "a."), and for "x" or "x/y" if the other one exists. If the file system
 // treats "A" and "a" as the same name, so does the store. Symbolic links are followed
 // only if they stay inside the folder, and are not listed. Anything that is not a file,
 // such as a pipe, is not listed either, and a Get of it returns an error at once. In
@@ -119,7 +119,7 @@ func (d *dir) begin(ctx context.Context, key string) (*os.Root, error) {
 	if isPrivate(key) {
 		return nil, fmt.Errorf("%w: %s is the store's own folder", errors.ErrUnsupported, privateDir)
 	}
-	if _, err := filepath.Localize(key); err != nil {
+	if _, err := filepath.Localize(key); err != nil || !nameable(key) {
 		return nil, fmt.Errorf("%w: this system cannot have a file of this name", errors.ErrUnsupported)
 	}
 	return d.open()
@@ -292,10 +292,7 @@ func (d *dir) section(ctx context.Context, key string, f *os.File, opts GetOptio
 		return nil, Info{}, err
 	}
 	offset, length := opts.span(fi.Size())
-	body := struct {
-		io.Reader
-		io.Closer
-	}{&fullReader{withContext(ctx, io.NewSectionReader(f, offset, length)), length}, f}
+	body := &fileBody{fullReader: fullReader{withContext(ctx, io.NewSectionReader(f, offset, length)), length}, file: f}
 	return body, Info{Key: key, Size: fi.Size(), ETag: etag, ModTime: fi.ModTime()}, nil
 }
 

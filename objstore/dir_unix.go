@@ -45,6 +45,9 @@ func syncFolder(root *os.Root, name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// nameable says whether each element of key keeps its name.
+func nameable(string) bool { return true }
+
 // cannotHold says whether the file system has refused a name for good.
 func cannotHold(err error) bool {
 	return errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.EILSEQ)

@@ -3,6 +3,7 @@ package objstore
 import (
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/windows"
@@ -45,9 +46,22 @@ func inUse(err error) bool {
 // writes changes of names to its journal in order.
 func syncFolder(*os.Root, string) error { return nil }
 
-// cannotHold says whether the file system has refused a name for good.
+// nameable says whether each element of key keeps its name: Windows drops dots and spaces
+// at the end of one.
+func nameable(key string) bool {
+	for element := range strings.SplitSeq(key, "/") {
+		if strings.HasSuffix(element, ".") || strings.HasSuffix(element, " ") {
+			return false
+		}
+	}
+	return true
+}
+
+// cannotHold says whether the file system has refused a name for good. EINVAL is what
+// os.Root.Rename says of a name that is too long.
 func cannotHold(err error) bool {
 	return errors.Is(err, windows.ERROR_INVALID_NAME) ||
+		errors.Is(err, syscall.EINVAL) ||
 		errors.Is(err, windows.ERROR_FILENAME_EXCED_RANGE) ||
 		errors.Is(err, syscall.ENAMETOOLONG)
 }

@@ -55,8 +55,8 @@ func Open(ctx context.Context, rawURL string) (Store, error) {
 	known := strings.Join(slices.Sorted(maps.Keys(schemes)), ", ")
 	schemesMu.RUnlock()
 	switch {
-	case u.Scheme == "":
-		return nil, fmt.Errorf("objstore: the store's URL has no scheme (known: %s); a folder is file:///path/to/folder", known)
+	case len(u.Scheme) < 2: // none, or the letter of a drive
+		return nil, fmt.Errorf("objstore: the store's URL has no scheme (known: %s); a folder is file:///path/to/folder, or file:///C:/path/to/folder on Windows", known)
 	case open == nil:
 		return nil, fmt.Errorf("objstore: unknown scheme %q in the store's URL (known: %s); import the package that registers it", u.Scheme, known)
 	case u.User != nil:

@@ -21,6 +21,7 @@ func TestOpen(t *testing.T) {
 	}
 	for text, raw := range map[string]string{
 		"no scheme":               folder,
+		"file:///C:/path":         `C:\backups`,
 		`"gopher" in the`:         "gopher://host/path",
 		"known: file":             "gopher://host/path",
 		`unknown parameter "a"`:   u.String() + "?a=b",

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"hash"
 	"io"
+	"os"
 )
 
 // withContext makes reads fail once ctx has ended.
@@ -39,6 +40,36 @@ func (f *fullReader) Read(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
+}
+
+// fileBody is the body of a Get of Dir. It closes its file at the end, not only when it is
+// closed itself: then whoever puts anew what is being read can replace the object on
+// Windows, too: not every file system there lets a file go that is open.
+type fileBody struct {
+	fullReader
+	file  *os.File
+	ended bool
+}
+
+func (b *fileBody) Read(p []byte) (int, error) {
+	if b.ended {
+		return 0, io.EOF
+	}
+	n, err := b.fullReader.Read(p)
+	if b.left == 0 && (err == nil || err == io.EOF) {
+		b.ended = true
+		if err = b.file.Close(); err == nil {
+			err = io.EOF
+		}
+	}
+	return n, err
+}
+
+func (b *fileBody) Close() error {
+	if b.ended {
+		return nil
+	}
+	return b.file.Close()
 }
 
 // eTag computes the ETag that Dir and Mem give to content.

@@ -30,6 +30,7 @@ func newTwins(t *testing.T) twins {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { bare.Close() })
 	return twins{s.conn(t), bare}
 }
 

@@ -151,7 +151,11 @@ func (l *Log) Save(done []Job, b Books, d, next Digests) error {
 
 // Sync puts on disk what has been committed by now, where there is no room for a
 // commit that would do so.
-func (l *Log) Sync() error { return l.c.SyncWAL() }
+func (l *Log) Sync() error {
+	err := l.c.SyncWAL()
+	l.c.SyncFailed(err)
+	return err
+}
 
 func writeBooks(c *sqlite.Conn, b Books) error {
 	for key, n := range b.numbers() {
@@ -175,8 +179,17 @@ func writeBooks(c *sqlite.Conn, b Books) error {
 // commit runs fn in a transaction. The log's connection has synchronous=FULL,
 // and a commit to a WAL puts every earlier one on disk with it: after that,
 // power loss cannot take back anything that the bucket is about to get.
+//
+// If a sync has failed, by way of any connection, then the system may have given up what
+// it was to write, and the next sync would not notice: all of it is written again first.
 func (l *Log) commit(fn func() error) error {
-	err := transact(l.c, fn)
+	err := transact(l.c, func() error {
+		if err := l.c.MendWAL(); err != nil {
+			return err
+		}
+		return fn()
+	})
+	l.c.SyncFailed(err)
 	if sqlite.IsBypassed(err) {
 		return fmt.Errorf("%s; the log has to say so first: %w", sqlite.Bypassed, err)
 	}

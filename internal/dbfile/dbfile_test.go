@@ -5,10 +5,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -95,7 +97,7 @@ func TestResolve(t *testing.T) {
 		"circle":          "circle",
 		"real/deep/plain": "other.sqlite",
 	} {
-		must(t, os.Symlink(filepath.FromSlash(target), at(link)))
+		dbtest.Symlink(t, filepath.FromSlash(target), at(link))
 	}
 	for path, want := range map[string]string{
 		"real/app.sqlite":         "real/app.sqlite",
@@ -129,7 +131,7 @@ func TestResolve(t *testing.T) {
 // TestTakeLinks: two names of one place, whose file is not there yet, are one.
 func TestTakeLinks(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.Symlink("app.sqlite", filepath.Join(dir, "link")))
+	dbtest.Symlink(t, "app.sqlite", filepath.Join(dir, "link"))
 	take(t, filepath.Join(dir, "link"))
 	if _, err := Take(filepath.Join(dir, "app.sqlite")); !errors.Is(err, ErrLocked) {
 		t.Errorf("a second one: %v", err)
@@ -176,7 +178,7 @@ func TestHold(t *testing.T) {
 	must(t, err)
 	must(t, c.Exec("CREATE TABLE t(x)"))
 	g := take(t, b)
-	if err := lockHandle(f.handle); err != nil {
+	if err := lockHandle(f.handle); err != nil && runtime.GOOS != "windows" { // where a handle locks a byte once
 		t.Fatal("our own lock is in our way:", err)
 	}
 	open := func() error {
@@ -215,7 +217,12 @@ func TestCheck(t *testing.T) {
 		must(t, c.Exec("CREATE TABLE t(x)"))
 		must(t, f.Watch())
 		if change != nil {
-			must(t, change(f.Path()))
+			err := change(f.Path())
+			if err != nil && runtime.GOOS == "windows" { // which renames and removes nothing that is open
+				change = nil
+			} else {
+				must(t, err)
+			}
 		}
 		if err := f.Check(); errors.Is(err, ErrReplaced) != (change != nil) {
 			t.Errorf("%s: %v", what, err)

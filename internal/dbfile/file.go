@@ -302,8 +302,12 @@ func (f *File) Abandon() error {
 		if err != nil || last == f.path && info.Size() > 0 {
 			continue
 		}
-		// While we have the lock: nobody else relies on its file. A folder with
-		// somebody's file in it stays, and so does what Windows has open.
+		if last == f.path+lockSuffix && f.lock != nil {
+			_ = f.lock.remove(last)
+			f.lock = nil
+			continue
+		}
+		// A folder with somebody's file in it stays.
 		_ = os.Remove(last)
 	}
 	return f.Release()

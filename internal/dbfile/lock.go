@@ -28,14 +28,14 @@ func (l *lock) Close() error { return l.file.Close() }
 // missing. errHeld says that somebody else has the lock. Files of those who own
 // one of trusted are not refused as a stranger's.
 //
-// A lock file may be removed, but only by whoever has it locked. One that was
-// removed between our opening and our locking it guards nothing, so it has to be
+// A lock file may be removed, but only by whoever has it locked: see remove. One that
+// was removed between our opening and our locking it guards nothing, so it has to be
 // the one at path afterwards.
 func tryLock(path string, trusted ...fs.FileInfo) (*lock, error) {
 	for {
 		file, err := openRegular(path, os.O_RDWR|os.O_CREATE)
 		if err != nil {
-			return nil, err
+			return nil, openFailed(err)
 		}
 		l := &lock{file}
 		current := false

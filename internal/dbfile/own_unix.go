@@ -33,6 +33,15 @@ func lockFile(file *os.File) error {
 	return failed
 }
 
+// openFailed is what it means that a lock file cannot be opened.
+func openFailed(err error) error { return err }
+
+// remove ends the lock and removes its file, at path: first the file, while nobody else
+// can have it locked.
+func (l *lock) remove(path string) error {
+	return errors.Join(os.Remove(path), l.Close())
+}
+
 func flock(fd int) error {
 	for {
 		if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EINTR) {

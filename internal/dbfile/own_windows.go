@@ -31,6 +31,28 @@ func lockFile(file *os.File) error {
 	return failed
 }
 
+// openFailed is what it means that a lock file cannot be opened: errHeld, if whoever has
+// it is just removing it.
+func openFailed(err error) error {
+	if errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
+		return errHeld
+	}
+	return err
+}
+
+// remove ends the lock and removes its file, at path. Windows removes no file that
+// somebody has open, as we have. So it is closed first: if somebody else opens it before
+// it is removed, it stays, and is theirs.
+func (l *lock) remove(path string) error {
+	if err := l.Close(); err != nil {
+		return err
+	}
+	if err := os.Remove(path); !errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
+		return err
+	}
+	return nil
+}
+
 // The folder's access control list, which is inherited, counts on Windows.
 
 func checkNames(string, fs.FileInfo) error { return nil }

@@ -121,11 +121,6 @@ func (f *File) exchange(file string) (err error) {
 	if err := held.removeSides(f.path); err != nil {
 		return err
 	}
-	if runtime.GOOS == "windows" { // where a file that is open keeps its name
-		if err := held.close(); err != nil {
-			return err
-		}
-	}
 	if err := rename(file, f.path); err != nil {
 		return fmt.Errorf("%s is left as it was, because it cannot be replaced: %w%s", f.path, err, mountHint(err))
 	}
@@ -205,10 +200,17 @@ func takeExclusively(path string) (exclusive, error) {
 }
 
 // removeSides removes what SQLite has beside the database, which has it all by
-// now. Its -wal is empty.
-func (e exclusive) removeSides(path string) error {
+// now. Its -wal is empty. On Windows, where a file that is open keeps its name, it
+// ends the lock first; what another program opens from then on cannot be removed, nor
+// can the database be replaced while it is open.
+func (e *exclusive) removeSides(path string) error {
 	if e.c == nil {
 		return nil
+	}
+	if runtime.GOOS == "windows" {
+		if err := e.close(); err != nil {
+			return err
+		}
 	}
 	if info, err := os.Lstat(path + "-wal"); err == nil && info.Size() > 0 {
 		return fmt.Errorf("%s could not be copied back into the database", path+"-wal")

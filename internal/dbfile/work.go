@@ -101,8 +101,7 @@ func removeWork(dir string, lock *lock) error {
 			errs = append(errs, os.Remove(filepath.Join(dir, name)))
 		}
 	}
-	// The lock's file cannot be removed everywhere while it is open.
-	errs = append(errs, lock.Close(), os.Remove(filepath.Join(dir, workLock)), os.Remove(dir))
+	errs = append(errs, lock.remove(filepath.Join(dir, workLock)), os.Remove(dir))
 	return errors.Join(errs...)
 }
 
@@ -226,11 +225,12 @@ func checkBase(base string) error {
 
 func unlockWorks(base string, lock *lock) error {
 	entries, err := os.ReadDir(base)
-	if err == nil && len(entries) == 1 { // the lock
-		// Where that cannot be removed, or somebody has just come, the folder stays.
-		if os.Remove(filepath.Join(base, workLock)) == nil {
-			_ = os.Remove(base)
-		}
+	if err != nil || len(entries) > 1 { // more than the lock
+		return errors.Join(err, lock.Close())
 	}
-	return errors.Join(err, lock.Close())
+	// Where that cannot be removed, or somebody has just come, the folder stays.
+	if lock.remove(filepath.Join(base, workLock)) == nil {
+		_ = os.Remove(base)
+	}
+	return nil
 }

@@ -22,9 +22,12 @@ var ErrMixture = errors.New("the database file is not the one that was opened")
 // cannot be told, the error says what to do.
 func (t Traces) WALBelongs(ctx context.Context, c *sqlite.Conn) (bool, error) {
 	alone, id, err := inspectAlone(t.file.Path())
-	if sqlite.IsNotDatabase(err) {
-		alone = changelog.Fresh // a checkpoint that was cut short: it says nothing without its WAL
-	} else if err != nil {
+	switch {
+	case sqlite.IsNotDatabase(err), err == nil && alone == changelog.Known && id.DatabaseID == "":
+		// A checkpoint that was cut short leaves old pages and new ones: without its WAL the
+		// file is no database, or lacks the id that all of ours have. It says nothing.
+		alone = changelog.Fresh
+	case err != nil:
 		return false, err
 	}
 	together, sum, err := changelog.Inspect(c)

@@ -44,6 +44,22 @@ func belongs(t *testing.T, path string) (bool, error) {
 	return found.WALBelongs(t.Context(), c)
 }
 
+// tornCheckpoint is p after a power loss while its WAL was copied into its file: the page
+// of the table with our id is one without rows.
+func tornCheckpoint(t *testing.T, p photo) photo {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "torn.sqlite")
+	p.put(t, path)
+	c, err := sqlite.Open(path, sqlite.Options{MustExist: true, KeepJournal: true})
+	must(t, err)
+	page, err := c.Int("SELECT rootpage FROM sqlite_schema WHERE name = '_driftdb_meta'")
+	must(t, err, c.Exec("PRAGMA wal_checkpoint(TRUNCATE)"), c.Close())
+	torn := take(t, path)
+	const pageSize, rows = 4096, 3 // where a page says how many rows it has
+	copy(torn.files[""][(page-1)*pageSize+rows:], []byte{0, 0})
+	return torn
+}
+
 // TestWALBelongs: a WAL is only taken for that of the file that it was written for.
 func TestWALBelongs(t *testing.T) {
 	dir := t.TempDir()
@@ -51,7 +67,8 @@ func TestWALBelongs(t *testing.T) {
 	ours := killed(t, filepath.Join(dir, "ours.sqlite"), checkpointed)
 	another := killed(t, filepath.Join(dir, "other.sqlite"), func(d *database) { d.run(many); checkpointed(d) })
 	bare := killed(t, filepath.Join(dir, "bare.sqlite"), nil) // the file is empty without its WAL
-	strange := filepath.Join(dir, "strange.sqlite")           // that DriftDB has never seen
+	torn := tornCheckpoint(t, bare)
+	strange := filepath.Join(dir, "strange.sqlite") // that DriftDB has never seen
 	other(t, strange, "PRAGMA journal_mode=WAL", "CREATE TABLE x(a)")
 	theirs := take(t, strange)
 	var old photo
@@ -76,6 +93,7 @@ func TestWALBelongs(t *testing.T) {
 		"its own":                              {ours, ours, marker("ours.sqlite"), true, nil},
 		"its own, and the file is a copy":      {ours, ours, nil, true, nil},
 		"its own, and all is in it":            {bare, bare, marker("bare.sqlite"), true, nil},
+		"its own, and the file is torn":        {torn, bare, nil, true, nil},
 		"another database's":                   {ours, another, marker("other.sqlite"), false, nil},
 		"another database's, and no marker":    {ours, another, nil, false, nil},
 		"another database's, and all is in it": {ours, bare, nil, false, nil},

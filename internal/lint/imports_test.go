@@ -29,33 +29,40 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // either a mistake or a change of the design; docs/ARCHITECTURE.md has the same
 // table with what each package knows.
 //
-// Only systemtest imports dbtest and s3test, and nobody objstoretest, mounttest and
-// systemtest itself: they are for tests.
+// Only systemtest imports dbtest and s3test, and nobody objstoretest, mounttest,
+// vfstest and systemtest: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/capture", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/event", "internal/foreign", "internal/history", "internal/inside", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
-		"internal/pagecache", "internal/readsql", "internal/retry", "internal/schema", "internal/seal", "internal/batch", "internal/sqlite",
-		"internal/syncer", "internal/wrap", "internal/writer", "objstore", "objstore/s3store",
+		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/engine",
+		"internal/event", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
+		"internal/retry", "internal/rows", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/writer",
+		"objstore", "objstore/s3store",
 	},
-	"cmd/driftdb":                    {".", "internal/terminal", "objstore", "objstore/s3store"},
-	"examples/cron":                  {".", "objstore"},
-	"examples/functions":             {".", "objstore"},
-	"examples/notes":                 {".", "objstore"},
-	"examples/rawsql":                {".", "objstore"},
-	"examples/tenants":               {".", "objstore"},
-	"examples/web":                   {".", "objstore"},
-	"internal/apply":                 {"internal/change", "internal/sqlite"},
-	"internal/capture":               {"internal/apply", "internal/change", "internal/sqlite"},
-	"internal/change":                {},
-	"internal/check":                 {"internal/digest", "internal/digest/scan", "internal/sqlite"},
-	"internal/changelog":             {"internal/change", "internal/digest", "internal/batch", "internal/sqlite"},
-	"internal/cmem":                  {},
-	"internal/dbfile":                {"internal/sqlite"},
-	"internal/dbtest":                {"internal/sqlite"},
-	"internal/digest":                {"internal/change"},
-	"internal/digest/scan":           {"internal/change", "internal/digest", "internal/sqlite"},
-	"internal/foreign":               {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/sqlite"},
-	"internal/event":                 {},
+	"cmd/driftdb":          {".", "internal/terminal", "objstore", "objstore/s3store"},
+	"examples/cron":        {".", "objstore"},
+	"examples/functions":   {".", "objstore"},
+	"examples/notes":       {".", "objstore"},
+	"examples/rawsql":      {".", "objstore"},
+	"examples/tenants":     {".", "objstore"},
+	"examples/web":         {".", "objstore"},
+	"internal/apply":       {"internal/change", "internal/sqlite"},
+	"internal/backup":      {"internal/dbfile", "internal/event", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore", "internal/retry", "internal/seal", "internal/sqlite", "internal/wrap", "objstore", "objstore/s3store"},
+	"internal/capture":     {"internal/apply", "internal/change", "internal/sqlite"},
+	"internal/change":      {},
+	"internal/check":       {"internal/digest", "internal/digest/scan", "internal/sqlite"},
+	"internal/changelog":   {"internal/change", "internal/digest", "internal/batch", "internal/sqlite"},
+	"internal/cmem":        {},
+	"internal/dbfile":      {"internal/sqlite"},
+	"internal/dbtest":      {"internal/sqlite"},
+	"internal/digest":      {"internal/change"},
+	"internal/digest/scan": {"internal/change", "internal/digest", "internal/sqlite"},
+	"internal/foreign":     {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/sqlite"},
+	"internal/engine": {
+		"internal/backup", "internal/batch", "internal/capture", "internal/changelog", "internal/dbfile", "internal/digest", "internal/event",
+		"internal/foreign", "internal/history", "internal/pagecache", "internal/readsql", "internal/remote", "internal/restore", "internal/retry",
+		"internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/wrap", "internal/writer",
+	},
+	"internal/event":                 {"internal/inside"},
 	"internal/history":               {"internal/change", "internal/changelog", "internal/digest", "internal/event", "internal/remote", "internal/batch", "internal/sqlite"},
 	"internal/inside":                {},
 	"internal/mounttest":             {},
@@ -67,14 +74,18 @@ var mayImport = map[string][]string{
 	"internal/restore":               {"internal/apply", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/event", "internal/remote", "internal/batch", "internal/sqlite"},
 	"internal/retry":                 {"objstore"},
 	"internal/s3test":                {},
+	"internal/rows":                  {"internal/capture", "internal/engine", "internal/schema", "internal/sqlite", "internal/writer"},
 	"internal/schema":                {},
 	"internal/seal":                  {},
 	"internal/batch":                 {"internal/change", "internal/digest"},
-	"internal/sqlite":                {"internal/cmem", "internal/pagecache"},
+	"internal/sqlite":                {"internal/cmem", "internal/pagecache", "internal/vfs"},
 	"internal/syncer":                {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/foreign", "internal/remote", "internal/restore", "internal/batch", "internal/sqlite", "objstore"},
 	"internal/systemtest":            {".", "internal/dbtest", "internal/s3test", "internal/systemtest/subprocess", "objstore"},
 	"internal/systemtest/subprocess": {},
 	"internal/terminal":              {},
+	"internal/vfs":                   {"internal/cmem", "internal/vfs/layer"},
+	"internal/vfs/layer":             {"internal/cmem"},
+	"internal/vfs/vfstest":           {"internal/cmem", "internal/vfs/layer"},
 	"internal/wrap":                  {"internal/retry", "objstore"},
 	"internal/writer":                {"internal/capture", "internal/event", "internal/inside", "internal/sqlite"},
 	"objstore":                       {},
@@ -150,7 +161,7 @@ var mayUse = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2":      {"internal/s3test", "internal/systemtest", "objstore/s3store"},
 	"github.com/aws/smithy-go":          {"objstore/s3store"},
 	"github.com/gofrs/flock":            {"internal/s3test"},
-	"github.com/google/uuid":            {".", "internal/changelog"},
+	"github.com/google/uuid":            {"internal/changelog", "internal/rows"},
 	"github.com/klauspost/compress":     {"internal/seal"},
 	"github.com/schollz/progressbar/v3": {"internal/terminal"},
 	"github.com/spf13/cobra":            {"cmd/driftdb"},
@@ -158,14 +169,14 @@ var mayUse = map[string][]string{
 	"golang.org/x/sync":                 {"objstore/objstoretest"},
 	"golang.org/x/sys":                  {"internal/dbfile", "objstore"},
 	"golang.org/x/term":                 {"internal/terminal"},
-	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite"},
+	"modernc.org/libc":                  {"internal/capture", "internal/pagecache", "internal/sqlite", "internal/vfs", "internal/vfs/layer", "internal/vfs/vfstest"},
 	"modernc.org/sqlite":                {"examples/cron", "internal/sqlite"}, // the driver itself
 	"modernc.org/sqlite/vtab":           {".", "internal/capture", "internal/sqlite"},
 
 	// SQLite's functions and codes.
 	"modernc.org/sqlite/lib": {
-		".", "internal/apply", "internal/capture", "internal/check", "internal/digest/scan", "internal/pagecache",
-		"internal/repair", "internal/resolve", "internal/sqlite",
+		".", "internal/apply", "internal/capture", "internal/check", "internal/digest/scan", "internal/engine", "internal/pagecache",
+		"internal/repair", "internal/resolve", "internal/rows", "internal/sqlite", "internal/vfs", "internal/vfs/layer", "internal/vfs/vfstest",
 	},
 }
 
@@ -228,7 +239,7 @@ var (
 		"internal/sqlite/file_unix.go", "internal/sqlite/file_windows.go", // dbfile compares the handle with its path
 		"internal/sqlite/private.go", "internal/sqlite/walindex.go",
 	}
-	public = []string{"Tsqlite3_file", "Tsqlite3_io_methods", "Tsqlite3_pcache_methods2"}
+	public = []string{"Tsqlite3_file", "Tsqlite3_io_methods", "Tsqlite3_pcache_methods2", "Tsqlite3_vfs"}
 )
 
 // TestPrivateStructs: to view a struct at an address takes At, with its type. What is
@@ -249,7 +260,7 @@ func TestPrivateStructs(t *testing.T) {
 			if sel, ok := n.(*ast.SelectorExpr); ok && field.MatchString(sel.Sel.Name) {
 				if slices.Contains(viewPrivate, f.name) {
 					fields[sel.Sel.Name] = true
-				} else {
+				} else if path.Dir(f.name) != "internal/vfs/layer" { // it views public structs, whose fields may have the same names
 					elsewhere[sel.Sel.Name] = append(elsewhere[sel.Sel.Name], f.name)
 				}
 			}

@@ -70,7 +70,7 @@ func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target T
 	for tries := maxMoves; tries > 0 && errors.Is(err, ErrCorrupt) && w.moved(); tries-- {
 		err = w.run()
 	}
-	return End{w.pos, w.refusals}, err
+	return End{w.pos, w.done || target == Target{}, w.refusals}, err
 }
 
 // maxMoves is how often a walk goes on by a later manifest. Each time it has come
@@ -91,9 +91,11 @@ func (w *walk) moved() bool {
 	return true
 }
 
-// End is where a walk ended, and what it refused on its way.
+// End is where a walk ended, and what it refused on its way. A target that the history
+// does not reach, because it ends before it, is not Reached.
 type End struct {
 	Position
+	Reached bool
 	Refused []Refusal
 }
 

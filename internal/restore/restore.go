@@ -29,7 +29,8 @@ var (
 	// or that SQLite finds something wrong with it that the source did not have.
 	ErrDamaged = errors.New("the restored database is damaged")
 	// ErrNoPoint says that the backup is whole, and does not have the point that
-	// was asked for: it lies between a barrier and the snapshot after that.
+	// was asked for: it lies between a barrier and the snapshot after that, or past the
+	// end of the history.
 	ErrNoPoint = errors.New("this point cannot be restored")
 	// ErrMissing says that this program lacks a function, a collation or a
 	// module that the database needs.
@@ -266,6 +267,9 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 	if err := j.branched(end.Sequence); err != nil {
 		return end.Position, err
 	}
+	if want := j.to.Sequence; end.Sequence < want && (!end.Reached || sink.barrier > 0) {
+		return end.Position, fmt.Errorf("%w: sequence %d was asked for, and the history ends at %d%s", ErrNoPoint, want, end.Sequence, j.behind())
+	}
 	if end.Sequence == 0 && j.opts.Target != (Target{}) { // the latest state may well be an empty database
 		return end.Position, fmt.Errorf("%w: the first change that it has is later", remote.ErrTooOld)
 	}
@@ -279,6 +283,14 @@ func (j *job) branched(end int64) error {
 		return nil
 	}
 	return fmt.Errorf("nothing of branch %s can be used: %w", j.opts.Branch, j.refused[len(j.refused)-1].Err())
+}
+
+// behind tells what lies behind the end of the history, if it cannot be used.
+func (j *job) behind() string {
+	if len(j.refused) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": what is behind cannot be used (%v)", j.refused[len(j.refused)-1].Err())
 }
 
 // refuse notes what a walk refused. Two of them may meet the same.

@@ -60,6 +60,8 @@ type Checkpointer struct {
 
 	failing bool // the last checkpoint has; run's own
 
+	unsynced atomic.Bool // a sync of the WAL has failed: see MendWAL
+
 	pageSize atomic.Int64  // 0: no connection was opened yet
 	pages    atomic.Int64  // in the WAL, as the last commit left it
 	due      atomic.Int64  // pages from which on there is something to do …
@@ -250,6 +252,7 @@ func (cp *Checkpointer) run() {
 // round is one checkpoint.
 func (cp *Checkpointer) round() error {
 	r, err := cp.checkpoint()
+	cp.syncFailed(err)
 	cp.ended(r)
 	return err
 }
@@ -322,6 +325,15 @@ func (cp *Checkpointer) checkpoint() (result, error) {
 	c, err := cp.connect()
 	if err != nil {
 		return blocked, err
+	}
+	if cp.unsynced.Load() { // nothing goes home before its WAL is on disk
+		err := c.Exec("BEGIN IMMEDIATE")
+		if err == nil {
+			err = errors.Join(cp.mend(c), c.Rollback())
+		}
+		if err != nil {
+			return blocked, err
+		}
 	}
 	for range maxPasses {
 		pages, copied, err := c.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/pagecache"
+	"github.com/driftdb/driftdb-go/internal/vfs"
 	"modernc.org/libc"
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -176,7 +177,11 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: OnConnect: %w", path, err)
 	}
-	dc, err := d.drv.Open(dsn(path, opts))
+	name, err := dsn(path, opts)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	dc, err := d.drv.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, answers{}.of(err))
 	}
@@ -270,7 +275,7 @@ func (c *Conn) Reconfigure(opts Options) error {
 	return nil
 }
 
-func dsn(path string, o Options) string {
+func dsn(path string, o Options) (string, error) {
 	if o.BusyTimeout == 0 {
 		o.BusyTimeout = 5 * time.Second
 	}
@@ -287,8 +292,18 @@ func dsn(path string, o Options) string {
 	case o.MustExist:
 		q.Set("mode", "rw")
 	}
-	return fileURI(path) + "?" + q.Encode()
+	if o.writes(path) {
+		name, err := vfs.Name()
+		if err != nil {
+			return "", err
+		}
+		q.Set("vfs", name)
+	}
+	return fileURI(path) + "?" + q.Encode(), nil
 }
+
+// writes says that the connection can write to a file.
+func (o Options) writes(path string) bool { return !o.Immutable && !o.ReadOnly && path != ":memory:" }
 
 // pragmas is the script that sets a connection up. Some of it reads the file.
 func (o Options) pragmas() string {
@@ -301,6 +316,12 @@ func (o Options) pragmas() string {
 		pragma("locking_mode", "EXCLUSIVE") // first: only so a WAL database locks its file, too
 	}
 	if !o.KeepJournal && !o.Immutable && !o.ReadOnly {
+		if o.Synchronous != SyncOff {
+			// The step from a rollback journal to a WAL is a commit with the journal. With less
+			// than FULL its header may be on disk before the page in it, which replaces the
+			// first one of the file when the power goes in between.
+			pragma("synchronous", SyncFull)
+		}
 		pragma("journal_mode", "WAL")
 	}
 	pragma("synchronous", o.Synchronous)

@@ -22,11 +22,90 @@ func (c *Conn) SyncWAL() error {
 	if c.wal() == nil {
 		return nil
 	}
-	file, err := c.file(lib.SQLITE_FCNTL_JOURNAL_POINTER) // in WAL mode that is the WAL
+	file, methods, err := c.walFile()
 	if err != nil {
 		return err
 	}
-	methods := cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods)
 	fsync := cmem.GoFunc[func(*libc.TLS, uintptr, int32) int32](methods.FxSync)
 	return c.Err(fsync(c.TLS, file, lib.SQLITE_SYNC_NORMAL))
+}
+
+// walFile is SQLite's file object of the WAL.
+func (c *Conn) walFile() (uintptr, *lib.Tsqlite3_io_methods, error) {
+	file, err := c.file(lib.SQLITE_FCNTL_JOURNAL_POINTER) // in WAL mode that is the WAL
+	if err != nil {
+		return 0, nil, err
+	}
+	return file, cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods), nil
+}
+
+// SyncFailed notes that err, if it is one, is that of a sync. The system may have given up
+// what it could not write, and take it for written: the next sync would succeed without it.
+// MendWAL has to come first.
+func (c *Conn) SyncFailed(err error) {
+	if cp := c.checkpointer; cp != nil {
+		cp.syncFailed(err)
+	}
+}
+
+func (cp *Checkpointer) syncFailed(err error) {
+	if code := Code(err); code == lib.SQLITE_IOERR_FSYNC || code == lib.SQLITE_IOERR_DIR_FSYNC {
+		cp.unsynced.Store(true)
+	}
+}
+
+// MendWAL writes what is in the WAL once more, as it is, and syncs it, if a sync of any
+// connection has failed. c is in a write transaction: so nobody else writes to the WAL.
+func (c *Conn) MendWAL() error {
+	if c.checkpointer == nil {
+		return nil
+	}
+	return c.checkpointer.mend(c)
+}
+
+func (cp *Checkpointer) mend(c *Conn) error {
+	if !cp.unsynced.Load() || c.wal() == nil {
+		return nil
+	}
+	if err := c.rewriteWAL(); err != nil {
+		return err
+	}
+	if err := c.SyncWAL(); err != nil {
+		return err
+	}
+	cp.unsynced.Store(false)
+	return nil
+}
+
+// rewriteChunk is less than SQLite writes with one call at most.
+const rewriteChunk = 64 << 10
+
+func (c *Conn) rewriteWAL() error {
+	file, methods, err := c.walFile()
+	if err != nil {
+		return err
+	}
+	type transfer = func(*libc.TLS, uintptr, uintptr, int32, int64) int32
+	read, write := cmem.GoFunc[transfer](methods.FxRead), cmem.GoFunc[transfer](methods.FxWrite)
+	size := cmem.At[int64](c.cells)
+	fileSize := cmem.GoFunc[func(*libc.TLS, uintptr, uintptr) int32](methods.FxFileSize)
+	if rc := fileSize(c.TLS, file, c.cells); rc != lib.SQLITE_OK {
+		return c.Err(rc)
+	}
+	buf := lib.Xsqlite3_malloc(c.TLS, rewriteChunk)
+	if buf == 0 {
+		return c.Err(lib.SQLITE_NOMEM)
+	}
+	defer lib.Xsqlite3_free(c.TLS, buf)
+	for at, end := int64(0), *size; at < end; at += rewriteChunk {
+		n := int32(min(rewriteChunk, end-at))
+		rc := read(c.TLS, file, buf, n, at)
+		if rc == lib.SQLITE_OK {
+			rc = write(c.TLS, file, buf, n, at)
+		}
+		if rc != lib.SQLITE_OK {
+			return c.Err(rc)
+		}
+	}
+	return nil
 }

@@ -5,11 +5,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
@@ -22,7 +24,7 @@ const rows = "SELECT count(*) FROM t"
 func TestLinkToNothing(t *testing.T) {
 	dir := folder(t, "app", "vol")
 	link, file, store := filepath.Join(dir, "app", "app.sqlite"), filepath.Join(dir, "vol", "app.sqlite"), filepath.Join(dir, "store")
-	systemtest.Check(t, os.Symlink(file, link))
+	dbtest.Symlink(t, file, link)
 	backup(t, store, 3)
 
 	a, b := start(t, dir), start(t, dir)
@@ -85,6 +87,8 @@ func TestRestoreOntoRunning(t *testing.T) {
 			if n := ask(t, path, "SELECT count(*) FROM other"); n != "3" {
 				t.Errorf("%s: %s rows are left of 3", mode, n)
 			}
+		}
+		if mode == "WAL" || runtime.GOOS == "windows" { // where no file is replaced that is open
 			systemtest.Check(t, restore(path))
 		}
 		if n := ask(t, path, rows); n != "3" {

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/google/uuid"
+	_ "modernc.org/sqlite"
+)
+
+// filledRows is how many users there are before those works that need some.
+const filledRows = 20_000
+
+// bulkRows is how many users a bulk load writes in a transaction.
+const bulkRows = 10_000
+
+// stride takes the rows in an order that no cache foresees; it has no factor in common
+// with filledRows.
+const stride = 7919
+
+// side is one way to do the work, on a new file.
+type side interface {
+	fill(n int) (ids []string, err error)
+	insert(i int) error
+	bulk(from, n int) error
+	update(id string, age int) error
+	lookup(id string) error
+	span(age int) (rows int, err error) // of ages in [age, age+10)
+	close() error
+}
+
+// measure does n operations (rows of a bulk load and of ranges) and returns how long they took.
+func measure(s side, work string, n int) (time.Duration, error) {
+	var ids []string
+	if work == "update" || work == "lookup" || work == "range" {
+		var err error
+		if ids, err = s.fill(filledRows); err != nil {
+			return 0, err
+		}
+	}
+	start := time.Now()
+	err := perform(s, work, n, ids)
+	return time.Since(start), err
+}
+
+func perform(s side, work string, n int, ids []string) error {
+	switch work {
+	case "insert":
+		return spread(1, n, s.insert)
+	case "insert16":
+		return spread(16, n, s.insert)
+	case "insert64":
+		return spread(64, n, s.insert)
+	case "bulk":
+		for i := 0; i < n; i += bulkRows {
+			if err := s.bulk(i, min(bulkRows, n-i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "update":
+		return spread(1, n, func(i int) error { return s.update(ids[i*stride%len(ids)], i%100) })
+	case "lookup":
+		return spread(1, n, func(i int) error { return s.lookup(ids[i*stride%len(ids)]) })
+	case "range":
+		for read, age := 0, 0; read < n; age = (age + 10) % 100 {
+			rows, err := s.span(age)
+			if err != nil {
+				return err
+			}
+			read += rows
+		}
+		return nil
+	}
+	return fmt.Errorf("there is no work %q", work)
+}
+
+// spread calls do(0) to do(n-1) on so many goroutines and returns an error of theirs.
+func spread(goroutines, n int, do func(i int) error) error {
+	errs := make(chan error, goroutines)
+	var all sync.WaitGroup
+	for g := range goroutines {
+		all.Go(func() {
+			for i := g; i < n; i += goroutines {
+				if err := do(i); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	close(errs)
+	return <-errs
+}
+
+type user struct {
+	driftdb.Base
+	Name  string
+	Email string
+	Age   int `db:",index"`
+}
+
+func newUser(i int) user {
+	return user{Name: "Alice", Email: fmt.Sprintf("user%d@example.com", i), Age: i % 100}
+}
+
+// ours is DriftDB: its changes are captured, and with a store they are uploaded, too.
+type ours struct {
+	db    *driftdb.DB
+	users *driftdb.Repository[user]
+}
+
+func openOurs(folder string, synced bool) (side, error) {
+	ctx := context.Background()
+	cfg := driftdb.Config{Name: "peers", Path: filepath.Join(folder, "ours.sqlite")}
+	if synced {
+		bucket := filepath.Join(folder, "bucket")
+		if err := os.Mkdir(bucket, 0o700); err != nil {
+			return nil, err
+		}
+		store, err := objstore.Dir(bucket)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Store, cfg.SyncInterval = store, 500*time.Millisecond
+	}
+	db, err := driftdb.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	users, err := driftdb.Define[user](ctx, db, "users")
+	return &ours{db, users}, err
+}
+
+func (o *ours) fill(n int) ([]string, error) {
+	rows, err := o.create(0, n)
+	ids := make([]string, len(rows))
+	for i, u := range rows {
+		ids[i] = u.ID
+	}
+	return ids, err
+}
+
+func (o *ours) create(from, n int) ([]user, error) {
+	rows := make([]user, n)
+	for i := range rows {
+		rows[i] = newUser(from + i)
+	}
+	return o.users.CreateMany(context.Background(), rows)
+}
+
+func (o *ours) insert(i int) error {
+	_, err := o.users.Create(context.Background(), newUser(i))
+	return err
+}
+
+func (o *ours) bulk(from, n int) error {
+	_, err := o.create(from, n)
+	return err
+}
+
+func (o *ours) update(id string, age int) error {
+	_, err := o.users.UpdateByID(context.Background(), id, driftdb.Set{"age": age})
+	return err
+}
+
+func (o *ours) lookup(id string) error {
+	_, err := o.users.FindByID(context.Background(), id)
+	return err
+}
+
+func (o *ours) span(age int) (int, error) {
+	rows, err := o.users.Find(context.Background(), driftdb.Query{Where: driftdb.Where{"age": driftdb.Ops{"$gte": age, "$lt": age + 10}}})
+	return len(rows), err
+}
+
+func (o *ours) close() error { return o.db.Close() }
+
+// plain is the same SQLite driver under database/sql, by hand.
+type plain struct {
+	db                                 *sql.DB
+	insertRow, updateRow, byID, byAges *sql.Stmt
+}
+
+const columns = "id, createdAt, updatedAt, name, email, age"
+
+func openPlain(folder string) (side, error) {
+	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(filepath.Join(folder, "plain.sqlite"))+
+		"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(ON)&_pragma=cache_size(-64000)&_pragma=temp_store(MEMORY)")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	_, err = db.Exec(`CREATE TABLE users (id TEXT NOT NULL PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL,
+			name TEXT NOT NULL, email TEXT NOT NULL, age INTEGER NOT NULL);
+		CREATE INDEX users_age ON users (age)`)
+	if err != nil {
+		return nil, err
+	}
+	p := &plain{db: db}
+	for st, query := range map[**sql.Stmt]string{
+		&p.insertRow: `INSERT INTO users (` + columns + `) VALUES (?, ?, ?, ?, ?, ?)`,
+		&p.updateRow: `UPDATE users SET age = ?, updatedAt = ? WHERE id = ? RETURNING ` + columns,
+		&p.byID:      `SELECT ` + columns + ` FROM users WHERE id = ?`,
+		&p.byAges:    `SELECT ` + columns + ` FROM users WHERE age >= ? AND age < ?`,
+	} {
+		if *st, err = db.Prepare(query); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// values makes what a repository makes by itself, too: an id and times.
+func values(i int) (id string, args []any) {
+	now, u := time.Now().UnixMilli(), newUser(i)
+	id = uuid.Must(uuid.NewV7()).String()
+	return id, []any{id, now, now, u.Name, u.Email, u.Age}
+}
+
+func scan(from interface{ Scan(...any) error }) (u user, err error) {
+	var created, updated int64
+	err = from.Scan(&u.ID, &created, &updated, &u.Name, &u.Email, &u.Age)
+	u.CreatedAt, u.UpdatedAt = time.UnixMilli(created).UTC(), time.UnixMilli(updated).UTC()
+	return u, err
+}
+
+func (p *plain) fill(n int) (ids []string, err error) { return p.load(0, n) }
+
+func (p *plain) load(from, n int) (ids []string, err error) {
+	tx, err := p.db.Begin()
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback() // does nothing after Commit
+	st := tx.Stmt(p.insertRow)
+	for i := range n {
+		id, args := values(from + i)
+		if _, err := st.Exec(args...); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, tx.Commit()
+}
+
+func (p *plain) insert(i int) error {
+	_, args := values(i)
+	_, err := p.insertRow.Exec(args...)
+	return err
+}
+
+func (p *plain) bulk(from, n int) error {
+	_, err := p.load(from, n)
+	return err
+}
+
+func (p *plain) update(id string, age int) error {
+	_, err := scan(p.updateRow.QueryRow(age, time.Now().UnixMilli(), id))
+	return err
+}
+
+func (p *plain) lookup(id string) error {
+	_, err := scan(p.byID.QueryRow(id))
+	return err
+}
+
+func (p *plain) span(age int) (int, error) {
+	rows, err := p.byAges.Query(age, age+10)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var users []user
+	for rows.Next() {
+		u, err := scan(rows)
+		if err != nil {
+			return 0, err
+		}
+		users = append(users, u)
+	}
+	return len(users), rows.Err()
+}
+
+func (p *plain) close() error { return p.db.Close() }

@@ -1,0 +1,203 @@
+// Package backup knows how a backup is reached, and what can be done with it without the
+// database: a handle has one client of the store, and one policy of retries.
+package backup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/history"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/wrap"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/s3store"
+)
+
+// ErrNoStore says that no store is configured.
+var ErrNoStore = errors.New("there is no store; set S3 or Store in the configuration")
+
+// Config says where a backup is, and how it is read. S3 is a pointer, and Keys has no
+// other form than a ring's, so that printing a Config shows no secret.
+type Config struct {
+	Name string // of the database in the bucket
+
+	S3    *s3store.Config // where the backup is: this
+	Store objstore.Store  // or this
+	Keys  *seal.Ring      // nil: no encryption
+	Retry retry.Policy    // 0: the default; negative retries: none
+
+	Log       event.Log
+	OnConnect func(context.Context, *sqlite.Registrar) error // nil: nothing
+}
+
+// Connect is OnConnect for connections, or nil. It gets ctx.
+func (c Config) Connect(ctx context.Context) func(*sqlite.Registrar) error {
+	if c.OnConnect == nil {
+		return nil
+	}
+	return func(r *sqlite.Registrar) error { return c.OnConnect(ctx, r) }
+}
+
+// Client makes the store's client: the one that there is of it. It is nil if no store is
+// configured.
+func (c Config) Client(ctx context.Context) (objstore.Store, error) {
+	if c.S3 == nil {
+		return c.Store, nil
+	}
+	return s3store.New(ctx, *c.S3)
+}
+
+// Retries is the policy of retries with its defaults.
+func (c Config) Retries() retry.Policy {
+	d := retry.Default()
+	return retry.Policy{
+		MaxRetries: max(cmp.Or(c.Retry.MaxRetries, d.MaxRetries), 0),
+		BaseDelay:  cmp.Or(c.Retry.BaseDelay, d.BaseDelay), MaxDelay: cmp.Or(c.Retry.MaxDelay, d.MaxDelay),
+	}
+}
+
+// store is the client, for a backup without a database: there has to be one.
+func (c Config) store(ctx context.Context) (objstore.Store, error) {
+	switch {
+	case c.S3 == nil && c.Store == nil:
+		return nil, ErrNoStore
+	case c.S3 != nil && c.Store != nil:
+		return nil, errors.New("both S3 and Store are set; choose one")
+	case c.Retry.BaseDelay < 0 || c.Retry.MaxDelay < 0:
+		return nil, fmt.Errorf("a delay of Retry is negative (%s, %s)", c.Retry.BaseDelay, c.Retry.MaxDelay)
+	}
+	return c.Client(ctx)
+}
+
+func (c Config) retrying(store objstore.Store) objstore.Store {
+	return wrap.Retry(wrap.Doubting(store), c.Retries())
+}
+
+// Backup is what a bucket holds of a database.
+type Backup struct {
+	cfg    Config
+	bucket *remote.Bucket // nil: there is no store
+}
+
+// List lists the names of the databases in the store of cfg.
+func List(ctx context.Context, cfg Config) ([]string, error) {
+	store, err := cfg.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return remote.Databases(ctx, cfg.retrying(store))
+}
+
+// Open is the backup that cfg names, of which nothing has been read yet.
+func Open(ctx context.Context, cfg Config) (*Backup, error) {
+	if err := remote.CheckName("Name", cfg.Name); err != nil {
+		return nil, err
+	}
+	store, err := cfg.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := Of(remote.New(cfg.retrying(store), cfg.Name, seal.Options{Ring: cfg.Keys}), cfg)
+	b.bucket.ExplainMissing(func(ctx context.Context) string { return elsewhere(ctx, store, cfg.Name) })
+	return b, nil
+}
+
+// Of is the backup in bucket, which is nil if there is none, with the name, log and
+// functions of cfg.
+func Of(bucket *remote.Bucket, cfg Config) *Backup { return &Backup{cfg: cfg, bucket: bucket} }
+
+// elsewhere says if a bucket without a backup under the prefix that was asked has one
+// under the other common prefix, and how to name that.
+func elsewhere(ctx context.Context, store objstore.Store, name string) string {
+	other, at := s3store.Elsewhere(store)
+	if other == nil {
+		return ""
+	}
+	names, err := remote.Databases(ctx, other)
+	if err != nil || !slices.Contains(names, name) {
+		return ""
+	}
+	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL, at.Prefix)
+}
+
+// Name is the database's in the bucket.
+func (b *Backup) Name() string { return b.cfg.Name }
+
+// Exists reads the manifest once, to find out whether there is a backup that this program
+// can read.
+func (b *Backup) Exists(ctx context.Context) error {
+	if b.bucket == nil {
+		return ErrNoStore
+	}
+	_, err := b.bucket.Existing(ctx)
+	return err
+}
+
+// Info is what a manifest and a listing say of a backup.
+type Info struct {
+	Manifest *remote.Manifest
+	Branches []remote.Branch
+	Objects  int
+	Bytes    int64 // their total size
+}
+
+// Info describes the backup.
+func (b *Backup) Info(ctx context.Context) (info Info, err error) {
+	if b.bucket == nil {
+		return info, ErrNoStore
+	}
+	m, err := b.bucket.Existing(ctx)
+	if err != nil {
+		return info, err
+	}
+	info.Manifest = m.Manifest
+	if info.Branches, err = b.bucket.Branches(ctx, m.Manifest); err != nil {
+		return info, err
+	}
+	info.Objects, info.Bytes, err = b.bucket.Usage(ctx)
+	return info, err
+}
+
+// Garbage lists the objects that a collection would delete if it ran now.
+func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]remote.Garbage, error) {
+	if b.bucket == nil {
+		return nil, ErrNoStore
+	}
+	return b.bucket.Collectable(ctx, retention)
+}
+
+// Rekey re-encrypts what older keys have encrypted.
+func (b *Backup) Rekey(ctx context.Context, leaked bool, progress func(remote.Rekeyed)) (remote.Rekeyed, error) {
+	if b.bucket == nil {
+		return remote.Rekeyed{}, ErrNoStore
+	}
+	res, err := b.bucket.Rekey(ctx, leaked, progress)
+	if len(res.Left) > 0 {
+		b.cfg.Log.Warn(event.ObjectsLeft, "objects in the bucket are left under an older key, or none",
+			"count", len(res.Left), "first", res.Left[0].Key, "error", res.Left[0].Why)
+	}
+	if err != nil {
+		err = fmt.Errorf("rekey %s: %w", b.cfg.Name, err)
+	}
+	return res, err
+}
+
+// Changes yields what q selects of b, oldest first, each as convert has made it.
+func Changes[T any](ctx context.Context, b *Backup, q history.Query, convert func(history.Change) T) iter.Seq2[T, error] {
+	if b.bucket == nil {
+		return func(yield func(T, error) bool) {
+			var none T
+			yield(none, ErrNoStore)
+		}
+	}
+	return history.Bucket(ctx, b.bucket, q, convert, b.cfg.Log)
+}

@@ -1,0 +1,118 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/foreign"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/repair"
+	"github.com/driftdb/driftdb-go/internal/resolve"
+	"github.com/driftdb/driftdb-go/internal/restore"
+)
+
+// checkPath checks where a file is to be made, or replaced.
+func checkPath(path string) error {
+	if path == "" || path == ":memory:" {
+		return errors.New("Path must name a file")
+	}
+	return nil
+}
+
+// Restore makes a file at path of what o selects.
+func (b *Backup) Restore(ctx context.Context, path string, o restore.Options) (restore.Result, error) {
+	if b.bucket == nil {
+		return restore.Result{}, ErrNoStore
+	}
+	res, err := b.restore(ctx, path, o)
+	if err != nil {
+		return restore.Result{}, fmt.Errorf("restore %s: %w", b.cfg.Name, err)
+	}
+	res.Log(b.cfg.Log)
+	return res, nil
+}
+
+func (b *Backup) restore(ctx context.Context, path string, o restore.Options) (_ restore.Result, err error) {
+	if err := checkPath(path); err != nil {
+		return restore.Result{}, err
+	}
+	if o.File, err = dbfile.Take(path); err != nil {
+		return restore.Result{}, err
+	}
+	defer func() { err = errors.Join(err, o.File.Abandon()) }()
+	o.OnConnect = b.cfg.Connect(ctx)
+	return restore.Run(ctx, b.bucket, o)
+}
+
+// Verify restores to a temporary file, and deletes that. A snapshot that a restore had to
+// do without is an error.
+func (b *Backup) Verify(ctx context.Context, o restore.Options) (_ restore.Result, err error) {
+	work, err := dbfile.NewTemp()
+	if err != nil {
+		return restore.Result{}, fmt.Errorf("verify: %w", err)
+	}
+	defer func() { err = errors.Join(err, work.Close()) }()
+	o.Overwrite = true
+	res, err := b.Restore(ctx, work.Path(), o)
+	if err == nil && len(res.Damaged) > 0 {
+		err = fmt.Errorf("%w: %s cannot be used; the backup can still be restored from what was before; take a new snapshot", remote.ErrCorrupt, strings.Join(res.Damaged, ", "))
+	}
+	return res, err
+}
+
+// Repair rebuilds a manifest. It knows what the database's own file says, if file names
+// one.
+func Repair(ctx context.Context, cfg Config, file string, o repair.Options) (repair.Result, error) {
+	res, err := runRepair(ctx, cfg, file, o)
+	if err != nil {
+		err = fmt.Errorf("repair %s: %w", cfg.Name, err)
+	}
+	return res, err
+}
+
+func runRepair(ctx context.Context, cfg Config, file string, o repair.Options) (res repair.Result, err error) {
+	b, err := Open(ctx, cfg)
+	if err != nil {
+		return res, err
+	}
+	if file != "" {
+		if o.Known, err = repair.ReadFile(file, cfg.Name); err != nil {
+			return res, err
+		}
+	}
+	o.OnConnect = cfg.Connect(ctx)
+	return repair.Run(ctx, b.bucket, o)
+}
+
+// Resolve makes one history of the file at path and the bucket.
+func Resolve(ctx context.Context, cfg Config, path string, o resolve.Options) (resolve.Result, error) {
+	res, err := runResolve(ctx, cfg, path, o)
+	if err != nil {
+		err = fmt.Errorf("resolve %s: %w", path, err)
+	}
+	return res, err
+}
+
+func runResolve(ctx context.Context, cfg Config, path string, o resolve.Options) (res resolve.Result, err error) {
+	if err := checkPath(path); err != nil {
+		return res, err
+	}
+	b, err := Open(ctx, cfg)
+	if err != nil {
+		return res, err
+	}
+	if o.File, err = dbfile.Take(path); err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, o.File.Abandon()) }()
+	o.OnConnect = cfg.Connect(ctx)
+	if res, err = resolve.Run(ctx, b.bucket, o); err != nil || !res.Resolved {
+		return res, err
+	}
+	// The clean-shutdown marker is that of the old file. Without one of the new file's, Open
+	// would take it for one that another program has put there, and store a snapshot.
+	return res, foreign.MarkClean(o.File)
+}

@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/batch"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/wrap"
+)
+
+// What Open does with the bucket.
+
+// openBucket makes the way to the bucket.
+func (o *opening) openBucket(ctx context.Context) error {
+	store, err := o.cfg.Client(ctx)
+	if err != nil || store == nil {
+		return err
+	}
+	opts := seal.Options{Compression: o.cfg.Compression, Ring: o.cfg.Keys}
+	o.cfg.S3, o.cfg.Keys = nil, nil // the bucket has them, and nobody else
+	if o.cfg.AdvisoryFencing {
+		store = wrap.Advisory(store)
+	}
+	o.uplink.meter = &wrap.Meter{Store: store}
+	doubting := wrap.Doubting(o.uplink.meter)
+	within := new(atomic.Int64)
+	o.within = within
+	o.direct = remote.New(wrap.Prompt(doubting, func() time.Duration { return time.Duration(within.Load()) }), o.cfg.Name, opts)
+	o.uplink.bucket = remote.New(wrap.Retry(doubting, o.cfg.Retries()), o.cfg.Name, opts)
+	return nil
+}
+
+// startSync makes the engine, and starts it unless that is left to the user.
+func (o *opening) startSync(ctx context.Context) error {
+	if err := o.openSync(); err != nil {
+		return err
+	}
+	if o.cfg.ManualSync {
+		o.uplink.sync.Glance()
+		return nil
+	}
+	if err := o.joinBucket(ctx); err != nil {
+		return err
+	}
+	if o.refreshing {
+		return nil
+	}
+	if o.cfg.RefuseTakeover && o.compared != nil { // whoever refuses as well sees from now on that the name is taken
+		if err := o.judge(ctx, o.uplink.sync.TakeOver(ctx, checkTimeout)); err != nil {
+			return err
+		}
+	}
+	o.uplink.sync.Start()
+	return nil
+}
+
+// openSync makes the engine.
+func (o *opening) openSync() (err error) {
+	o.within.Store(int64(firstTimeout))
+	db := o.DB
+	o.uplink.sync, err = syncer.New(syncer.Config{
+		Log: o.uplink.logs, Bucket: o.uplink.bucket, Direct: o.direct, Path: o.path,
+		Sequence: o.hub.Sequence, Advance: o.hub.Advance,
+		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(db.cfg.Public(err)) }, Contest: o.hub.Contest,
+		Writer: func() (*sqlite.Conn, error) {
+			opts := db.options()
+			opts.Synchronous, opts.ForeignKeys, opts.Distrust = sqlite.SyncFull, false, true
+			return sqlite.Open(db.path, opts)
+		},
+		Reader: func() (*sqlite.Conn, error) {
+			if err := db.foreign.CheckFile(); err != nil { // a snapshot of a mixture is none
+				return nil, err
+			}
+			opts := db.options()
+			opts.ForeignKeys = false
+			return db.openReader(opts)
+		},
+		Interval: o.cfg.SyncInterval, ManifestInterval: o.cfg.ManifestInterval,
+		SnapshotEvery: int64(o.cfg.SnapshotEvery),
+		Retention:     o.cfg.Retention, Exclusive: o.cfg.RefuseTakeover, Advisory: o.cfg.AdvisoryFencing,
+		Limits: changelog.Limits{Bytes: batchBytes, Entries: int64(o.cfg.MaxBatchSize)},
+		Logger: o.cfg.Log,
+	})
+	if err == nil {
+		o.hub.Wake(o.uplink.sync.Wake)
+	}
+	return err
+}
+
+// How long Open waits for an answer of the bucket on whether the file is up to date, or
+// a file that DriftDB has never seen belongs there. As long as there are answers, Open
+// goes on: the file may have to be brought up to date.
+const (
+	checkTimeout = 600 * time.Millisecond
+	firstTimeout = 3 * time.Second
+)
+
+// ask returns the bucket for a question about what was found.
+func (o *opening) ask() *remote.Bucket {
+	patience := firstTimeout
+	if o.first != nil && o.found.adopted == changelog.Known {
+		patience = checkTimeout
+	}
+	o.within.Store(int64(patience))
+	return o.direct
+}
+
+// compareBucket compares what was found with the bucket, if that answers. It
+// changes neither.
+func (o *opening) compareBucket(ctx context.Context) error {
+	o.compared = nil
+	if o.uplink.bucket == nil || o.cfg.ManualSync {
+		return nil
+	}
+	file, err := o.described()
+	if err != nil {
+		return err
+	}
+	if o.uplink.meter.Silent = file.Silent(); o.uplink.meter.Silent {
+		return nil
+	}
+	c, err := syncer.Compare(ctx, o.ask(), file, o.cfg.RefuseTakeover)
+	if err == nil {
+		o.compared = &c
+	}
+	return o.judge(ctx, err)
+}
+
+// described is what the file says of itself; nothing, if it is new to DriftDB.
+func (o *opening) described() (syncer.File, error) {
+	if o.first == nil || o.found.adopted != changelog.Known {
+		return syncer.File{}, nil
+	}
+	unchanged, err := o.found.traces.AsLeft(o.first)
+	if err != nil {
+		return syncer.File{}, err
+	}
+	return syncer.Look(o.first, unchanged)
+}
+
+// joinBucket does what the comparison asks for: it brings the file up to date.
+func (o *opening) joinBucket(ctx context.Context) error {
+	if o.compared == nil { // it did not answer
+		o.uplink.sync.CheckLater()
+		return nil
+	}
+	return o.judge(ctx, o.uplink.sync.Check(ctx, o.compared))
+}
+
+// judge is an error that the bucket has given while Open compares the file with it.
+// Only what somebody has to decide keeps the database from being opened.
+func (o *opening) judge(ctx context.Context, err error) error {
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions), errors.Is(err, remote.ErrHeadless),
+		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(err, seal.ErrKey), newer(err):
+		return err
+	}
+	o.cfg.Log.Warn(event.ComparisonFailed, "the file could not be compared with its bucket; the database works, and sync goes on trying", "error", err)
+	return nil
+}
+
+// newer says that a newer version has written what err is about.
+func newer(err error) bool {
+	return errors.Is(err, changelog.ErrVersion) || errors.Is(err, remote.ErrVersion) || errors.Is(err, batch.ErrVersion) || errors.Is(err, seal.ErrVersion)
+}

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+)
+
+// closeGrace is for how long Close lets go on what runs: a statement, a shared
+// commit, the function of a Tx.
+const closeGrace = 500 * time.Millisecond
+
+// lastBusyTimeout is how long Close waits for another program's lock before it
+// leaves the file without a clean-shutdown marker.
+const lastBusyTimeout = 250 * time.Millisecond
+
+// Close closes the database. If sync runs, it first sends what is pending, within
+// Config.CloseTimeout.
+func (db *DB) Close() error {
+	if err := db.waitsForItself("Close"); err != nil {
+		return err
+	}
+	return db.close(func() error { return db.uplink.sendLast(db.cfg.Log, db.cfg.CloseTimeout, db.lastRound) })
+}
+
+// Shutdown is Close that sends what is pending until ctx ends, whether or not sync runs.
+func (db *DB) Shutdown(ctx context.Context) error {
+	if err := db.waitsForItself("Shutdown"); err != nil {
+		return err
+	}
+	return db.close(func() error { return db.lastRound(ctx) })
+}
+
+// lastRound sends what is pending, what another program has committed among it.
+func (db *DB) lastRound(ctx context.Context) error {
+	release, err := db.writer.StandBack(ctx) // which notices that
+	if err == nil {
+		release()
+		err = db.uplink.sync.Leave(ctx)
+	}
+	return err
+}
+
+// close ends everything, in an order in which each step finds the next one still
+// alive: whoever commits, and reads, before the engine that sends what they
+// committed; all connections before the clean-shutdown marker is written; and the
+// lock last of all. send sends what the engine has not sent by then.
+func (db *DB) close(send func() error) error {
+	return db.gate.Close(func() error {
+		deadline := time.Now().Add(closeGrace)
+		if db.cfg.ReadOnly {
+			return db.closeReadOnly(deadline)
+		}
+		db.conns.shut(db.cfg.Public)
+		err := db.conns.recall(deadline, func() error { return db.writer.Recall(deadline) })
+		if db.uplink.sync != nil {
+			err = errors.Join(db.cfg.Public(send()), err)
+			db.uplink.sync.Close()
+		}
+		db.foreign.Stop()
+		return errors.Join(err, db.cfg.Public(errors.Join(db.release(), db.giveUp())))
+	})
+}
+
+// release frees whatever of an open database there is.
+func (db *DB) release() error {
+	errs := []error{db.conns.close()} // before the marker says how the file is left
+	if db.writer != nil {
+		errs = append(errs, db.writer.Close(func(c *capture.Conn) error {
+			err := c.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds()))
+			db.foreign.Leave(c)
+			return err
+		}))
+	}
+	if db.file != nil {
+		errs = append(errs, db.file.Unhold())
+	}
+	if db.uplink.logs != nil {
+		errs = append(errs, db.uplink.logs.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// giveUp gives the file's place to others.
+func (db *DB) giveUp() error {
+	return errors.Join(db.foreign.SetWALAside(), db.file.Release())
+}
+
+// waitsForItself refuses a call from where it would wait for its own caller.
+func (db *DB) waitsForItself(call string) error {
+	switch {
+	case db.writer.Inside():
+		return fmt.Errorf("%s in the function of a Tx would wait for itself: call it when Tx has returned", call)
+	case db.cfg.Log.Inside():
+		return fmt.Errorf("%s in OnEvent or a Logger's handler would wait for itself: call it on another goroutine, and do not wait for that", call)
+	}
+	return nil
+}

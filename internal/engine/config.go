@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/backup"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/seal"
+)
+
+// Memory is the Path of a database that is not kept.
+const Memory = ":memory:"
+
+// Config says what to open. Its fields, and those of the embedded Config, mean what those
+// of the same names in the root's Config do; the zero value is the default.
+type Config struct {
+	backup.Config // the way to the bucket, what it is called there, and who hears of events
+
+	Path, NodeID string
+
+	Compression     seal.Compression
+	AdvisoryFencing bool
+
+	ManualSync, ReadOnly, AutoRestore, RefuseTakeover bool
+
+	SyncInterval, CloseTimeout, ManifestInterval time.Duration
+
+	SnapshotEvery, MaxBatchSize int
+
+	Retention   time.Duration
+	MaxLogBytes int64
+
+	LockWait, BusyTimeout time.Duration
+
+	CacheBytes int64
+	MaxReaders int
+
+	// Public makes an error one that users know. It is for errors that get to them by
+	// other ways than as the result of a call of ours: by database/sql, or kept.
+	Public func(error) error
+}
+
+// DefaultRetention is how long everything in a bucket is kept.
+const DefaultRetention = 30 * 24 * time.Hour
+
+const (
+	defaultSyncInterval     = 5 * time.Second
+	defaultCloseTimeout     = 5 * time.Second
+	defaultManifestInterval = time.Minute
+	defaultSnapshotEvery    = 1000
+	defaultBusyTimeout      = 10 * time.Second
+	defaultCacheBytes       = 64 << 20
+	batchBytes              = 8 << 20
+)
+
+// normalize checks c and fills in the defaults. Its error has a line for each problem.
+func (c Config) normalize() (Config, error) {
+	if err := errors.Join(c.Problems()...); err != nil {
+		return c, err
+	}
+	defaulted(&c.SyncInterval, defaultSyncInterval)
+	defaulted(&c.CloseTimeout, defaultCloseTimeout)
+	defaulted(&c.ManifestInterval, defaultManifestInterval)
+	defaulted(&c.SnapshotEvery, defaultSnapshotEvery)
+	defaulted(&c.Retention, DefaultRetention)
+	defaulted(&c.BusyTimeout, defaultBusyTimeout)
+	defaulted(&c.CacheBytes, defaultCacheBytes)
+	c.MaxBatchSize, c.MaxReaders, c.LockWait = max(c.MaxBatchSize, 0), max(c.MaxReaders, 0), max(c.LockWait, 0)
+	return c, nil
+}
+
+// defaulted gives a field that is not set its default.
+func defaulted[T comparable](field *T, instead T) {
+	var unset T
+	if *field == unset {
+		*field = instead
+	}
+}
+
+// Problems finds all that is wrong with c, beside what is known to be wrong with what goes
+// to the store. A line names the field, and what it may be.
+func (c Config) Problems(known ...error) []error {
+	var p problems
+	p = append(p, remote.CheckName("Name", c.Name))
+	if c.NodeID != "" {
+		p = append(p, remote.CheckName("NodeID", c.NodeID))
+	}
+	p.when(c.Path == "", `Path is empty; give a file, or ":memory:"`)
+	p.when(c.ReadOnly && c.Path == Memory, "ReadOnly needs a Path that is a file: a database in memory begins empty")
+	c.checkStore(&p)
+	p = append(p, known...)
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+		of    time.Duration // its default
+		more  string
+	}{
+		{"SyncInterval", c.SyncInterval, defaultSyncInterval, "; ManualSync turns syncing off"},
+		{"ManifestInterval", c.ManifestInterval, defaultManifestInterval, ""},
+		{"Retry.BaseDelay", c.Retry.BaseDelay, retry.Default().BaseDelay, "; a negative Retry.MaxRetries turns retries off"},
+		{"Retry.MaxDelay", c.Retry.MaxDelay, retry.Default().MaxDelay, ""},
+	} {
+		p.when(d.value < 0, "%s is negative (%s); give a duration, or 0 for %s%s", d.name, d.value, d.of, d.more)
+	}
+	p.when(c.CacheBytes != 0 && (c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40),
+		"CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40), or 0 for 64 MiB", c.CacheBytes)
+	p.when(c.MaxReaders > 10_000, "MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)
+	return p
+}
+
+// problems are what is wrong with a configuration.
+type problems []error
+
+// when notes a problem if it is there.
+func (p *problems) when(is bool, format string, args ...any) {
+	if is {
+		*p = append(*p, fmt.Errorf(format, args...))
+	}
+}
+
+// checkStore finds what is wrong with the place to sync with, and what goes there.
+func (c Config) checkStore(p *problems) {
+	none := c.S3 == nil && c.Store == nil
+	if c.S3 != nil {
+		for _, problem := range c.S3.Problems() {
+			p.when(true, "S3.%w", problem)
+		}
+	}
+	p.when(c.S3 != nil && c.Store != nil, "both S3 and Store are set; choose one")
+	p.when(none && c.AutoRestore, "AutoRestore needs S3 or Store")
+	p.when(none && c.Keys != nil, "EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
+	p.when(c.RefuseTakeover && c.AdvisoryFencing, "RefuseTakeover cannot be kept with AdvisoryFencing; choose one")
+}

@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// Conn is what statements run on: a database, or a transaction on it.
+type Conn struct {
+	db *DB
+	tx *Tx // nil: outside of transactions
+}
+
+// Conn is the database as what statements run on.
+func (db *DB) Conn() Conn { return Conn{db: db} }
+
+// Conn is the transaction as what statements run on.
+func (tx *Tx) Conn() Conn { return Conn{db: tx.db, tx: tx} }
+
+// Within says whether it is a transaction.
+func (c Conn) Within() bool { return c.tx != nil }
+
+// Read runs fn with a statement for query, on a connection that only reads, or
+// on the transaction's own.
+func (c Conn) Read(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
+	if c.tx != nil {
+		return c.tx.statement(ctx, query, fn)
+	}
+	l, err := c.db.conns.readers.Get(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.db.conns.readers.Put(l, errReadDone)
+	if err := l.Enter(); err != nil {
+		return err
+	}
+	defer l.Leave()
+	return c.db.run(ctx, l.Conn, query, fn)
+}
+
+// run runs fn with a statement of c for query.
+func (db *DB) run(ctx context.Context, c *sqlite.Conn, query string, fn func(*sqlite.Stmt) error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	stop := c.Watch(ctx)
+	defer stop()
+	st, err := c.Cached(query)
+	if err != nil {
+		return db.gate.Explain(ctx, err)
+	}
+	defer st.Release()
+	return db.gate.Explain(ctx, fn(st))
+}
+
+// Write runs fn in a transaction on the writer, or in a savepoint of the
+// transaction: all of it happens, or nothing. It may share its commit with
+// others, and then be run again: fn's only effects are on the database and on
+// results of its caller's.
+func (c Conn) Write(ctx context.Context, fn func(*capture.Conn) error) error {
+	if c.tx == nil {
+		return c.db.writer.Do(ctx, false, fn)
+	}
+	if c.tx.w == nil {
+		return ErrReadOnly
+	}
+	own, err := c.tx.w.Savepoint(ctx, func() error {
+		return c.tx.loan.InTx(ctx, func() error { return fn(c.tx.w.Conn()) })
+	})
+	return errors.Join(c.db.gate.Explain(ctx, own), err)
+}
+
+// WriteOne runs fn with a statement for query on the writer, like Write.
+func (c Conn) WriteOne(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
+	if c.tx != nil {
+		return c.tx.statement(ctx, query, fn)
+	}
+	return c.db.writer.Do(ctx, true, func(w *capture.Conn) error { return c.db.run(ctx, w.Conn, query, fn) })
+}
+
+// Named turns arguments into what the driver binds. A bool is 0 or 1, and a
+// time.Time is Unix milliseconds, as repositories store them.
+func Named(args []any) ([]driver.NamedValue, error) {
+	out := make([]driver.NamedValue, len(args))
+	for i, arg := range args {
+		out[i].Ordinal = i + 1
+		if n, ok := arg.(sql.NamedArg); ok {
+			out[i].Name, arg = n.Name, n.Value
+		}
+		v, err := driver.DefaultParameterConverter.ConvertValue(arg)
+		if err != nil {
+			return nil, fmt.Errorf("argument %d: %w", i+1, err)
+		}
+		if t, ok := v.(time.Time); ok {
+			v = t.UnixMilli()
+		}
+		out[i].Value = v
+	}
+	return out, nil
+}

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/foreign"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// found is what Open finds in the file's place before it changes anything.
+type found struct {
+	there   bool               // a file
+	nothing bool               // in it that anybody has put into a database
+	adopted changelog.Adopted  // what the database is to us …
+	id      changelog.Identity // … and whose it is, if it is ours
+	traces  foreign.Traces     // of whoever wrote there, before the first connection was opened
+}
+
+// examine looks at what is there and changes nothing: it has to be a database,
+// and to belong to this name. o.first stays open to it, with a lock on the file
+// itself.
+func (o *opening) examine(ctx context.Context) error {
+	there, empty, err := o.file.There()
+	if err != nil {
+		return err
+	}
+	if o.found = (found{there: there, nothing: empty}); empty {
+		return nil
+	}
+	if err := o.setAside(); err != nil {
+		return err
+	}
+	if o.found.traces, err = o.foreign.Look(o.restored); err != nil {
+		return err
+	}
+	if err := o.look(); err != nil {
+		return notDatabase(err)
+	}
+	if !o.found.traces.InWAL() {
+		if o.found.traces.LostWAL() {
+			o.cfg.Log.Warn(event.WALLost, "the database's -wal is gone, and what was in it with it; the file is as it was before that", "path", o.path)
+		}
+		return notDatabase(o.inspect())
+	}
+	if err := o.judgeWAL(ctx); err != nil {
+		return notDatabase(err)
+	}
+	return notDatabase(o.inspect())
+}
+
+// judgeWAL sets a WAL aside that does not belong to the file.
+func (o *opening) judgeWAL(ctx context.Context) error {
+	belongs, err := o.found.traces.WALBelongs(ctx, o.first)
+	if err != nil || belongs {
+		return err
+	}
+	if err := o.letGo(); err != nil {
+		return err
+	}
+	name, err := dbfile.SetWALAside(o.path)
+	if err != nil {
+		return err
+	}
+	o.cfg.Log.Warn(event.FilesSetAside, "the database's write-ahead log belongs to another database, or to another state of this one; it was set aside",
+		"path", o.path, "file", name)
+	o.found.traces = o.found.traces.WithoutWAL()
+	return o.look()
+}
+
+// look opens the first connection. It changes nothing, also when it is closed
+// again.
+func (o *opening) look() (err error) {
+	o.first, err = sqlite.Open(o.path, sqlite.Options{
+		MustExist: true, KeepJournal: true, BusyTimeout: o.cfg.BusyTimeout, Claim: o.file.Hold,
+		OnConnect: o.conns.onConnect,
+	})
+	if err != nil {
+		o.file.Forget()
+		return err
+	}
+	if !o.found.traces.InWAL() {
+		return nil
+	}
+	return o.first.KeepWAL(true)
+}
+
+// letGo closes the first connection.
+func (o *opening) letGo() error {
+	if o.first == nil {
+		return nil
+	}
+	first := o.first
+	o.first = nil
+	return errors.Join(o.file.Unhold(), first.Close())
+}
+
+// inspect reads what the database says of itself.
+func (o *opening) inspect() (err error) {
+	if o.found.adopted, o.found.id, err = changelog.Inspect(o.first); err != nil {
+		return err
+	}
+	if name := o.found.id.Name; name != "" && name != o.cfg.Name {
+		return fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", name, o.cfg.Name)
+	}
+	if o.found.adopted == changelog.Known {
+		return changelog.Check(o.first)
+	}
+	// Its page size says nothing: a backup may take the place of such a file.
+	own, err := o.first.Int("SELECT EXISTS (SELECT 1 FROM main.sqlite_schema) OR user_version <> 0 OR application_id <> 0 FROM pragma_user_version, pragma_application_id")
+	o.found.nothing = own == 0
+	return err
+}
+
+func notDatabase(err error) error {
+	if sqlite.IsNotDatabase(err) {
+		return fmt.Errorf("%w: it is no SQLite database, or a damaged one, and was left as it is: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// rehearse finds out whether a file that is new to DriftDB can be adopted: it makes
+// our tables, and rolls that back while the file still has the journal mode that it
+// came with.
+//
+// Our tables go into free pages, if it has any, and with auto_vacuum other pages are
+// moved. What a damaged file says of these cannot be believed, and pages that are in
+// use would be overwritten; so all of it is looked through first. Without either our
+// tables go to the file's end, and only the schema has to be whole.
+func (o *opening) rehearse(ctx context.Context) (err error) {
+	if o.found.adopted == changelog.Known {
+		return nil
+	}
+	stop := o.first.Watch(ctx)
+	defer stop()
+	reuses, err := o.first.Int("SELECT (SELECT freelist_count FROM pragma_freelist_count) | (SELECT auto_vacuum FROM pragma_auto_vacuum)")
+	if err != nil {
+		return err
+	}
+	damage, err := o.first.Damage(reuses == 0)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if damage != "" {
+		return fmt.Errorf("%w: the database is damaged, and was left as it is (%s); recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrDamaged, damage)
+	}
+	spies, err := o.first.Int("SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND rootpage = 0 AND instr(lower(sql), '" + capture.Module + "')")
+	if err != nil {
+		return err
+	}
+	if spies > 0 {
+		return fmt.Errorf("the database has a table of the module %s, which is DriftDB's own; drop it", capture.Module)
+	}
+	if err := o.first.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, o.first.Rollback()) }()
+	if err := o.checkLength(); err != nil {
+		return err
+	}
+	_, err = changelog.Init(o.first, o.cfg.NodeID)
+	return err
+}
+
+// checkLength refuses a file that ends before its last page does. SQLite reads the rest as
+// zeros, and the next page that is written behind it makes that so for good. Only a WAL may
+// be about to complete it. One without a byte is what SQLite leaves of a database whose
+// first page was just being written when the power went; the page that it counts is the one
+// that this transaction would begin with.
+func (o *opening) checkLength() error {
+	whole, err := o.first.Int("SELECT page_count * page_size FROM pragma_page_count('main'), pragma_page_size('main')")
+	if err != nil || sizeOf(o.path+"-wal") > 0 {
+		return err
+	}
+	if size := sizeOf(o.path); size > 0 && size < whole {
+		return fmt.Errorf("%w: the database was cut off, and was left as it is: it has %d bytes, and its pages would have %d; recover what can be read, with .recover of the sqlite3 tool, into a new file", ErrDamaged, size, whole)
+	}
+	return nil
+}
+
+// setAside keeps SQLite from taking what lies beside the file for the file's own.
+func (o *opening) setAside() error {
+	aside, err := dbfile.SetAside(o.path)
+	if len(aside) > 0 {
+		o.cfg.Log.Warn(event.FilesSetAside, "files beside the database did not belong to it; they were set aside", "files", aside)
+	}
+	return err
+}

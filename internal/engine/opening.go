@@ -1,0 +1,257 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/foreign"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/writer"
+	lib "modernc.org/sqlite/lib"
+)
+
+// opening is what matters only while Open runs, which puts the parts of a DB together and
+// then drops it: no function that stays may use it.
+type opening struct {
+	*DB
+	refreshing bool      // the file is only brought up to date: it starts nothing new, and sends nothing
+	lockUntil  time.Time // when it waits no longer for others to let go
+
+	direct *remote.Bucket // the bucket without retries: Open does not wait long
+	within *atomic.Int64  // how long it may be silent
+
+	first    *sqlite.Conn       // which looks at the file; later the log's
+	found    found              // before it changed anything
+	compared *syncer.Comparison // of that with the bucket; nil: it did not answer, or was not asked
+	restored bool               // it has made the file
+	clock    clock
+}
+
+// open returns the database when it is open.
+func (o *opening) open(ctx context.Context) (*DB, error) {
+	if err := o.run(ctx); err != nil {
+		if ctx.Err() != nil && sqlite.Stopped(err) {
+			err = context.Cause(ctx)
+		}
+		if o.file != nil {
+			err = o.file.Explain(err)
+		}
+		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
+			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
+		}
+		return nil, errors.Join(o.cfg.Public(o.explain(err)), o.disconnect(), o.abandon())
+	}
+	return o.DB, nil
+}
+
+// explain is err with the path that was to be opened. What has failed at the file itself
+// has named it already.
+func (o *opening) explain(err error) error {
+	path := o.path
+	if path == "" {
+		path, _ = filepath.Abs(o.cfg.Path)
+	}
+	if path != "" && strings.Contains(err.Error(), path) {
+		return err
+	}
+	return fmt.Errorf("open %s: %w", o.cfg.Path, err)
+}
+
+func (o *opening) run(ctx context.Context) error {
+	o.lockUntil = time.Now().Add(o.cfg.LockWait)
+	if err := o.takeFile(ctx); err != nil {
+		return err
+	}
+	if err := o.openBucket(ctx); err != nil {
+		return err
+	}
+	o.foreign = foreign.New(foreign.Config{
+		File: o.file, Private: o.cfg.Path == Memory, Snapshots: o.uplink.bucket != nil, Log: o.cfg.Log, Public: o.cfg.Public,
+	})
+	err := o.start(ctx)
+	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(o.lockUntil) { // another one was faster
+		if err = o.disconnect(); err == nil {
+			err = o.start(ctx)
+		}
+	}
+	for tries := maxRestores; tries > 0 && o.outdated(err); tries-- {
+		err = o.startAnew(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	up := &upkeep{db: o.DB, cap: changelog.NewCap(o.cfg.MaxLogBytes), clock: o.clock}
+	o.foreign.Start(foreign.Rounds{
+		Every: o.cfg.SyncInterval, IfFree: o.writer.IfFree, Closed: o.gate.IsShut, Do: up.round, Tell: up.tell,
+	})
+	return nil
+}
+
+// start opens what is in the place, or begins it. Up to adopt nothing is written
+// there but what a restore puts in an empty place: what fails before has left all
+// as it was.
+func (o *opening) start(ctx context.Context) error {
+	if err := o.examine(ctx); err != nil {
+		return err
+	}
+	if err := o.awaitRelease(ctx); err != nil {
+		return err
+	}
+	if err := o.restoreMissing(ctx); err != nil {
+		return err
+	}
+	if err := o.compareBucket(ctx); err != nil {
+		return err
+	}
+	if err := o.adopt(ctx); err != nil {
+		return err
+	}
+	if err := o.openConns(); err != nil {
+		return err
+	}
+	if err := o.writer.With(ctx, o.foreign.MarkOpen); err != nil {
+		return err
+	}
+	if err := o.clock.check(o.cfg.Log, o.uplink.logs); err != nil {
+		return err
+	}
+	if o.uplink.bucket == nil {
+		return nil
+	}
+	return o.startSync(ctx)
+}
+
+// takeFile finds the file's place and keeps other writers out of it.
+func (o *opening) takeFile(ctx context.Context) (err error) {
+	take := func() (*dbfile.File, error) { return dbfile.Take(o.cfg.Path) }
+	if o.cfg.Path == Memory {
+		// A file in a private folder, so that it has readers beside its writer, a
+		// log and snapshots like any other. SQLite's own memory databases have none
+		// of that: a reader stops the writer there.
+		take = dbfile.TakeTemp
+	}
+	if err := o.waitFor(ctx, dbfile.ErrLocked, lookAtFile, func() (err error) {
+		o.file, err = take()
+		return err
+	}); err != nil {
+		return err
+	}
+	o.path = o.file.Path()
+	for _, why := range o.file.Dangers() {
+		o.cfg.Log.Warn(event.FileAtRisk, why, "path", o.path)
+	}
+	return nil
+}
+
+// disconnect closes what has been opened and is not gone on with.
+func (o *opening) disconnect() error {
+	if o.uplink.sync != nil {
+		o.uplink.sync.Close()
+	}
+	err := o.release()
+	if o.first != nil {
+		err = errors.Join(err, o.first.Close())
+	}
+	o.uplink.sync, o.uplink.logs, o.writer, o.first = nil, nil, nil, nil
+	o.conns.sql, o.conns.lender, o.conns.readers, o.conns.checkpoints = nil, nil, nil, nil
+	return err
+}
+
+// abandon removes what a failed Open has made.
+func (o *opening) abandon() error {
+	if o.file == nil {
+		return nil
+	}
+	return o.file.Abandon()
+}
+
+// adopt makes the file DriftDB's, if it is not yet.
+func (o *opening) adopt(ctx context.Context) (err error) {
+	if o.first == nil {
+		if err := o.setAside(); err != nil {
+			return err
+		}
+		if err := o.file.Create(); err != nil {
+			return err
+		}
+		if err := o.look(); err != nil {
+			return err
+		}
+	}
+	if err := o.rehearse(ctx); err != nil {
+		return notDatabase(err)
+	}
+	log := o.cfg.Log
+	o.conns.checkpoints = sqlite.NewCheckpointer(o.path, o.file.Admit, func(err error) {
+		log.Warn(event.CheckpointFailed, "the WAL could not be copied back into the database; it grows until that works", "error", err)
+	})
+	// The first connection goes on as the log's.
+	opts := o.options()
+	opts.Synchronous = sqlite.SyncFull
+	if err := errors.Join(o.first.KeepWAL(false), o.first.Reconfigure(opts)); err != nil {
+		return err
+	}
+	if err := o.foreign.Begin(o.first, o.found.traces, o.compared != nil && o.compared.Proven(), o.identify); err != nil {
+		return err
+	}
+	last, err := changelog.Last(o.first)
+	if err != nil {
+		return err
+	}
+	o.hub = capture.NewShared(last, 0, o.foreign.Committed)
+	return nil
+}
+
+// identify makes our tables if they are missing, and compares names.
+func (o *opening) identify(c *sqlite.Conn) error {
+	adopted, err := changelog.Init(c, o.cfg.NodeID)
+	if err != nil {
+		return err
+	}
+	if adopted == changelog.Foreign {
+		o.cfg.Log.Info(event.Adopted, "adopted a database that was made without DriftDB; the bucket gets a snapshot of it first", "path", o.path)
+	}
+	if o.id, err = changelog.ReadIdentity(c); err != nil {
+		return err
+	}
+	if o.id.Name == "" {
+		o.id.Name = o.cfg.Name
+		return changelog.SetName(c, o.cfg.Name)
+	}
+	return nil
+}
+
+// openConns opens the connections that the database works with.
+func (o *opening) openConns() (err error) {
+	if o.uplink.logs, err = changelog.Open(o.first); err != nil {
+		return err
+	}
+	o.first = nil // it is closed with the log
+	c, err := o.openCaptured()
+	if err != nil {
+		return err
+	}
+	o.writer = writer.New(c, writer.Options{
+		Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.uplink.logs.Interrupt,
+	})
+	if err := o.foreign.Attach(o.hub, c); err != nil {
+		return err
+	}
+	db := o.DB
+	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
+	o.conns.lend(capture.NewConnector(o.openCaptured,
+		func() error { return db.cfg.Public(db.writer.Own()) }, func(ctx context.Context) error { return db.cfg.Public(db.writer.MayWrite(ctx)) }))
+	return nil
+}

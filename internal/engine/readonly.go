@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/readsql"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/writer"
+)
+
+// A database that is opened with Config.ReadOnly is a pool of connections that only
+// read, and nothing else: no lock, writer, engine or watch. SQLite itself lets them
+// work beside the writer's. What would write asks for the writer, which is refused in
+// its None, and in syncable.
+
+// openReadOnly opens the file for reading only.
+func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
+	err := o.refresh(ctx)
+	if err == nil {
+		err = o.openBucket(ctx) // of which Changes and Backup read
+	}
+	if err == nil {
+		err = o.openReaders()
+	}
+	if err == nil {
+		o.writer = writer.None(ErrOpenedReadOnly)
+		return o.DB, nil
+	}
+	if o.conns.readers != nil {
+		o.conns.readers.Shut(writer.ErrClosed)
+		err = errors.Join(err, o.conns.readers.Close(time.Now()))
+	}
+	return nil, fmt.Errorf("open %s for reading: %w", o.cfg.Path, err)
+}
+
+// refresh fetches the file, or brings it up to date, if that is wanted and possible. It
+// is an Open of the same file that does not begin to send, and never writes a change of
+// its own, so that it takes no epoch.
+func (o *opening) refresh(ctx context.Context) error {
+	if !o.cfg.AutoRestore {
+		return nil
+	}
+	cfg := o.cfg
+	cfg.ReadOnly, cfg.ManualSync, cfg.CloseTimeout, cfg.RefuseTakeover, cfg.LockWait = false, false, -1, false, 0
+	with, err := (&opening{DB: newDB(ctx, cfg), refreshing: true}).open(ctx)
+	if err == nil {
+		err = with.Close()
+	}
+	if err == nil {
+		return nil
+	}
+	if _, missing := os.Stat(o.cfg.Path); missing != nil || ctx.Err() != nil {
+		return err
+	}
+	o.cfg.Log.Warn(event.FileOutdated, "the file could not be brought up to date; it is read as it is", "path", o.cfg.Path, "error", err)
+	return nil
+}
+
+// openReaders opens the connections. The first one is opened now: it tells whether the
+// file can be read.
+func (o *opening) openReaders() error {
+	path, err := dbfile.Resolve(o.cfg.Path)
+	if err != nil {
+		return err
+	}
+	file, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: ReadOnly makes no file; set AutoRestore to fetch it from the bucket, or let the writer make it first", err)
+	}
+	if err != nil {
+		return err
+	}
+	o.path = path
+	db := o.DB
+	open := func() (*sqlite.Conn, error) { return db.openReadOnlyConn(file) }
+	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), open)
+	o.conns.lend(readsql.New(func() (*sqlite.Conn, error) {
+		c, err := open()
+		return c, db.cfg.Public(err)
+	}, db.cfg.Public(ErrOpenedReadOnly)))
+	return o.readIdentity()
+}
+
+// readIdentity reads whose file it is. One that DriftDB has never seen is nobody's.
+func (o *opening) readIdentity() error {
+	l, err := o.conns.readers.Get(context.Background())
+	if err != nil {
+		return notDatabase(err)
+	}
+	defer o.conns.readers.Put(l, errReadDone)
+	_, o.id, err = changelog.Inspect(l.Conn)
+	if err == nil && o.id.Name != "" && o.id.Name != o.cfg.Name {
+		err = fmt.Errorf("the file belongs to the database %q, not to %q", o.id.Name, o.cfg.Name)
+	}
+	return notDatabase(err)
+}
+
+// openReadOnlyConn opens a connection to file, and to no other in its place.
+func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
+	c, err := sqlite.Open(db.path, sqlite.Options{
+		ReadOnly: true, QueryOnly: true, BusyTimeout: db.cfg.BusyTimeout, OnConnect: db.conns.onConnect,
+		Cache: db.conns.cache, CacheKiB: int(db.cfg.CacheBytes >> 13),
+	})
+	if sqlite.NotOpened(err) || sqlite.IsReadOnly(err) {
+		return nil, fmt.Errorf("SQLite could not open it; to read a database in WAL mode, this user must be able to write %s-shm, or to make it: give write access to the folder, or read a copy of the file (%v)", db.path, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The last one that is closed must not take away the WAL of a writer that was killed.
+	// Where there was none, SQLite leaves an empty one, and a -shm.
+	err = c.KeepWAL(true)
+	if now, gone := os.Stat(db.path); err == nil && (gone != nil || !os.SameFile(file, now)) {
+		err = fmt.Errorf("%w: %s; close the database and open it again", ErrReplaced, db.path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// readSequence reads the number of the last change from the log; 0 if there is none, and
+// if it cannot be read, which is logged.
+func (db *DB) readSequence() int64 {
+	last, err := db.lastInLog()
+	if err != nil && !errors.Is(err, writer.ErrClosed) {
+		db.cfg.Log.Warn(event.LogUnreadable, "the log could not be read for the number of the last change", "path", db.path, "error", err)
+	}
+	return last
+}
+
+func (db *DB) lastInLog() (int64, error) {
+	l, err := db.conns.readers.Get(context.Background())
+	if err != nil {
+		return 0, err
+	}
+	defer db.conns.readers.Put(l, errReadDone)
+	if err := l.Enter(); err != nil {
+		return 0, err
+	}
+	defer l.Leave()
+	if known, err := changelog.Exists(l.Conn); err != nil || !known {
+		return 0, err
+	}
+	return changelog.Last(l.Conn)
+}
+
+// closeReadOnly takes the connections back and closes them.
+func (db *DB) closeReadOnly(deadline time.Time) error {
+	db.conns.shut(db.cfg.Public)
+	err := db.conns.recall(deadline, func() error { return nil })
+	return errors.Join(err, db.conns.close())
+}

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+)
+
+// upkeep is what is looked after now and then while a database is open, beside writes by
+// others: on the goroutine of its foreign.Watch, which owns all that is here.
+type upkeep struct {
+	db     *DB
+	cap    *changelog.Cap
+	clock  clock
+	warned time.Duration // age of the oldest read when it was last warned of
+}
+
+// round does what is due.
+func (u *upkeep) round(ctx context.Context) {
+	if err := u.capLog(ctx); err != nil && ctx.Err() == nil && !u.db.gate.IsShut() {
+		u.db.cfg.Log.Warn(event.LogUnbounded, "the unsent log could not be bounded; it grows until that works", "error", err)
+	}
+	u.warnOfRead()
+}
+
+// tell tells what was found in commits, which cannot tell.
+func (u *upkeep) tell() {
+	if s := u.db.hub.Setback(); s != nil {
+		u.clock.behind(u.db.cfg.Log, time.UnixMilli(s.Time), time.UnixMilli(s.Before))
+	}
+	if table := u.db.hub.Cascaded(); table != "" {
+		u.db.cfg.Log.Warn(event.ForeignKeysOn, "a transaction has changed rows on behalf of another table's, although it ran PRAGMA foreign_keys=OFF: within a transaction that does nothing; run it before BEGIN, or in Tx use PRAGMA defer_foreign_keys=ON",
+			"table", table)
+	}
+}
+
+// capLog gives the unsent log up when it has outgrown its limit.
+func (u *upkeep) capLog(ctx context.Context) error {
+	db := u.db
+	if !u.cap.Due(db.hub.Logged()) {
+		return nil
+	}
+	log, err := db.measureLog(ctx)
+	if err != nil {
+		return err
+	}
+	limit, exceeded := u.cap.Exceeded(log, db.size())
+	if !exceeded {
+		return nil
+	}
+	through, err := db.uplink.giveUpLog(ctx, fmt.Sprintf("the log that had not been sent outgrew its limit of %d bytes", limit),
+		func(commit func() error) error { return db.exclusive(ctx, commit) })
+	if err != nil {
+		return fmt.Errorf("give up the unsent log: %w", err)
+	}
+	db.foreign.Count()
+	db.cfg.Log.Warn(event.LogGivenUp, "the unsent log has outgrown its limit and was given up; all data is kept, and a snapshot follows when the bucket can be reached",
+		"bytes", log.Unsent, "limit", limit, "sequence", through)
+	return nil
+}
+
+// measureLog reads how large the log is.
+func (db *DB) measureLog(ctx context.Context) (size changelog.Size, err error) {
+	acked := db.uplink.acked()
+	err = db.Conn().Read(ctx, changelog.SizeQuery, func(st *sqlite.Stmt) error {
+		size, err = changelog.ReadSize(st, acked)
+		return err
+	})
+	return size, err
+}
+
+// oldRead is the age from which on a read that keeps the WAL from being cut is
+// warned of.
+const oldRead = time.Minute
+
+// warnOfRead warns of a read that lasts while the WAL outgrows its limit: once, and
+// again whenever its age has doubled.
+func (u *upkeep) warnOfRead() {
+	age, size := u.db.conns.oldestRead(), sizeOf(u.db.path+"-wal")
+	if age < u.warned {
+		u.warned = 0 // that one has ended
+	}
+	if size <= sqlite.WALLimit || age < max(oldRead, 2*u.warned) {
+		return
+	}
+	u.warned = age
+	u.db.cfg.Log.Warn(event.LongRead, "a read has been open for long, and the WAL grows until it ends; look for a sql.Rows that is not closed, a loop over rows that does not end, or a ReadTx that does not return",
+		"age", age.Round(time.Second), "walBytes", size)
+}

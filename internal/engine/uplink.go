@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/retry"
+	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/wrap"
+)
+
+// uplink is what brings the log to the bucket, and the way there. Without a store it has
+// the log only.
+type uplink struct {
+	logs   *changelog.Log
+	sync   *syncer.Syncer
+	bucket *remote.Bucket
+	meter  *wrap.Meter // of the store
+}
+
+// lastWords is how long Close lets a bucket answer that did not do so lately.
+const lastWords = 300 * time.Millisecond
+
+// sendLast sends what is pending at Close, by round, within a time.
+func (u *uplink) sendLast(log event.Log, within time.Duration, round func(context.Context) error) error {
+	if within < 0 || !u.sync.Status().Running {
+		return nil
+	}
+	away := u.meter.Failing.Load() || u.meter.Silent && !u.meter.Heard.Load()
+	if away {
+		within = min(within, lastWords)
+		u.sync.Stop() // it may be waiting before it tries again
+	}
+	ctx, cancel := context.WithTimeoutCause(retry.Hurried(context.Background()), within,
+		fmt.Errorf("the bucket did not answer within %s", within))
+	defer cancel()
+	err := round(ctx)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+		err = fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+	}
+	u.noteSilence(log)
+	return err
+}
+
+// noteSilence notes in the file whether the bucket has been silent, if that is news. What
+// is under way is given up by now. Without the note, the next session only waits longer
+// than it has to, or less long.
+func (u *uplink) noteSilence(log event.Log) {
+	heard := u.meter.Heard.Load()
+	if news := heard && u.meter.Silent || !heard && !u.meter.Silent && u.meter.Failing.Load(); !news {
+		return
+	}
+	u.sync.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), lastBusyTimeout)
+	defer cancel()
+	if err := u.sync.NoteSilence(ctx, !heard); err != nil {
+		log.Debug(event.SilenceNotNoted, "it could not be noted whether the bucket answers", "error", err)
+	}
+}
+
+// acked is the last sequence that the bucket has, as far as this session knows.
+func (u *uplink) acked() int64 {
+	if u.sync == nil {
+		return 0
+	}
+	return u.sync.Status().Acked
+}
+
+// giveUpLog puts a barrier in the place of the unsent log. commit commits it.
+func (u *uplink) giveUpLog(ctx context.Context, reason string, commit func(func() error) error) (through int64, err error) {
+	if u.sync != nil {
+		return u.sync.Collapse(ctx, reason)
+	}
+	return u.logs.GiveUp(reason, commit)
+}

@@ -1,0 +1,104 @@
+package rows
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/driftdb/driftdb-go/internal/engine"
+	"github.com/driftdb/driftdb-go/internal/schema"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/writer"
+)
+
+// Select runs a query on at and returns its rows as values of type R: a struct, M, or
+// something with one value.
+func Select[R any, M ~map[string]any](ctx context.Context, at engine.Conn, query string, args []any) ([]R, error) {
+	values := make([]schema.Value, len(args))
+	for i, arg := range args {
+		var err error
+		if values[i], err = schema.Arg(arg); err != nil {
+			return nil, &schema.Error{Reason: fmt.Sprintf("argument %d: %v", i+1, err)}
+		}
+	}
+	if at.Within() {
+		if err := writer.Uncontrolled(query); err != nil {
+			return nil, err
+		}
+	}
+	rows := []R{}
+	err := at.Read(ctx, query, func(st *sqlite.Stmt) error {
+		if n := st.Params(); n != len(values) {
+			return &schema.Error{Reason: fmt.Sprintf("the query has %d parameters, but %d arguments are given", n, len(values))}
+		}
+		schema.Bind(st, 1, values)
+		// Step first: it may compile the query anew and change its columns.
+		row, err := st.Step()
+		if err != nil {
+			return err
+		}
+		decode, err := decoder[R, M](st)
+		if err != nil {
+			return err
+		}
+		for ; row && err == nil; row, err = st.Step() {
+			var r R
+			rows = append(rows, r)
+			if err := decode(&rows[len(rows)-1]); err != nil {
+				return err
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
+}
+
+// decoder returns how the rows of st are read into an R.
+func decoder[R any, M ~map[string]any](st *sqlite.Stmt) (func(*R) error, error) {
+	names := make([]string, st.ColumnCount())
+	for i := range names {
+		names[i] = st.ColumnName(i)
+	}
+	t := reflect.TypeFor[R]()
+	switch {
+	case t == reflect.TypeFor[M]():
+		return recordDecoder[R, M](st, names)
+	case schema.IsStruct(t):
+		plan, err := schema.StructOf(t)
+		if err != nil {
+			return nil, err
+		}
+		result, err := plan.Result(names)
+		if err != nil {
+			return nil, err
+		}
+		return func(r *R) error { return result.Decode(st, reflect.ValueOf(r).Elem()) }, nil
+	}
+	scalar, err := schema.ScalarOf(t)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) != 1 {
+		return nil, &schema.Error{Reason: fmt.Sprintf("a query with %d columns does not fit into %s: use a struct or a Record", len(names), t)}
+	}
+	return func(r *R) error { return scalar.Decode(st, reflect.ValueOf(r).Elem()) }, nil
+}
+
+// recordDecoder is decoder for R = M.
+func recordDecoder[R any, M ~map[string]any](st *sqlite.Stmt, names []string) (func(*R) error, error) {
+	booleans := make([]bool, len(names))
+	for i := range names {
+		booleans[i] = st.DeclType(i) == schema.Boolean.SQL()
+	}
+	plan, err := schema.RecordsOf(names, booleans)
+	if err != nil {
+		return nil, err
+	}
+	return func(r *R) error {
+		*any(r).(*M) = plan.Decode(st)
+		return nil
+	}, nil
+}

@@ -1,0 +1,193 @@
+// Package vfs is the VFS of connections that write: it hands a commit to the system in
+// one call. SQLite writes each frame of the WAL in two, a header and a page; here they are
+// joined while they follow each other, and written when the commit is complete. The WAL's
+// format, and what a crash leaves of it, stay SQLite's.
+//
+// Everything else is left to the VFS that was the default one when the first connection
+// was opened.
+package vfs
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/driftdb/driftdb-go/internal/cmem"
+	"github.com/driftdb/driftdb-go/internal/vfs/layer"
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
+)
+
+// Name registers the VFS, once in a process, and returns its name.
+var Name = sync.OnceValues(func() (string, error) {
+	const name = "driftdb"
+	_, err := register(name, "")
+	return name, err
+})
+
+// joining is the VFS. What it keeps of the frames of a WAL is in the state of the
+// database's file, which SQLite opens first and closes last; the state of a WAL is the
+// layer.File of its database.
+type joining struct {
+	*layer.VFS
+	database, wal layer.Methods
+
+	// surprised says that this SQLite announced frames that were not written yet: it does
+	// not work as it is taken to. From then on nothing is joined.
+	surprised atomic.Bool
+}
+
+// register makes the VFS over another one.
+func register(name, base string) (*joining, error) {
+	v := new(joining)
+	v.database = layer.Methods{Close: v.closeDatabase, ShmLock: v.shmLock, ShmBarrier: v.shmBarrier, ShmUnmap: v.shmUnmap}
+	v.wal = layer.Methods{
+		Close: v.closeWAL, Read: v.read, Write: v.write, Truncate: v.truncate, Sync: v.sync, FileSize: v.fileSize,
+	}
+	var err error
+	v.VFS, err = layer.Register(layer.Options{
+		Name: name, Base: base,
+		State: max(cmem.Size[frames](), cmem.Size[layer.File]()),
+		Hooks: layer.Hooks{Open: v.open},
+	})
+	return v, err
+}
+
+func (v *joining) open(tls *libc.TLS, name uintptr, f layer.File, flags int32, outFlags uintptr) int32 {
+	if rc := v.Open(tls, name, f, flags, outFlags); rc != lib.SQLITE_OK {
+		return rc
+	}
+	switch {
+	case flags&lib.SQLITE_OPEN_MAIN_DB != 0:
+		return v.Attach(tls, f, &v.database)
+	case flags&lib.SQLITE_OPEN_WAL != 0:
+		database := layer.File(lib.Xsqlite3_database_file_object(tls, name)) // opened before, by the same VFS
+		*cmem.At[layer.File](v.State(f)) = database
+		v.at(database).wal = f
+		return v.Attach(tls, f, &v.wal)
+	}
+	return lib.SQLITE_OK
+}
+
+// of is what is kept of the frames of a WAL.
+func (v *joining) of(wal layer.File) *frames { return v.at(*cmem.At[layer.File](v.State(wal))) }
+
+func (v *joining) at(database layer.File) *frames { return cmem.At[frames](v.State(database)) }
+
+// The database's file, which has the locks.
+
+// shmLock sees who may write to the WAL: to have the write lock is to be the only one.
+func (v *joining) shmLock(tls *libc.TLS, f layer.File, offset, n, flags int32) int32 {
+	if offset != writeLock {
+		return v.Below(f).ShmLock(tls, offset, n, flags)
+	}
+	if flags&lib.SQLITE_SHM_UNLOCK != 0 {
+		v.at(f).end()
+		return v.Below(f).ShmLock(tls, offset, n, flags)
+	}
+	rc := v.Below(f).ShmLock(tls, offset, n, flags)
+	if rc == lib.SQLITE_OK && flags&lib.SQLITE_SHM_EXCLUSIVE != 0 && !v.surprised.Load() {
+		v.at(f).begin()
+	}
+	return rc
+}
+
+// shmBarrier comes before what was put in the WAL-index takes effect. A commit has been
+// written by then. Should a SQLite tell commits in another way, then it is written here,
+// and nothing is joined any more.
+func (v *joining) shmBarrier(tls *libc.TLS, f layer.File) {
+	if fr := v.at(f); fr.n != 0 {
+		v.surprised.Store(true)
+		v.flush(tls, fr)
+	}
+	v.Below(f).ShmBarrier(tls)
+}
+
+func (v *joining) shmUnmap(tls *libc.TLS, f layer.File, remove int32) int32 {
+	v.at(f).end()
+	return v.Below(f).ShmUnmap(tls, remove)
+}
+
+func (v *joining) closeDatabase(tls *libc.TLS, f layer.File) int32 {
+	v.at(f).free(tls)
+	return v.Below(f).Close(tls)
+}
+
+// The WAL. Whatever else is done to it is done after its frames are written.
+
+func (v *joining) write(tls *libc.TLS, f layer.File, buf uintptr, n int32, offset int64) int32 {
+	fr := v.of(f)
+	commits, joins := fr.next(buf, n, offset)
+	if !joins {
+		if rc := v.flush(tls, fr); rc != lib.SQLITE_OK {
+			return rc
+		}
+		rc := v.Below(f).Write(tls, buf, n, offset)
+		fr.passed(n, offset, rc == lib.SQLITE_OK)
+		return rc
+	}
+	if fr.n+n > capacity {
+		if rc := v.flush(tls, fr); rc != lib.SQLITE_OK {
+			return rc
+		}
+	}
+	if !fr.add(tls, buf, n, offset) {
+		fr.failed = lib.SQLITE_IOERR_NOMEM
+		return fr.failed
+	}
+	if commits {
+		return v.flush(tls, fr)
+	}
+	return lib.SQLITE_OK
+}
+
+// flush writes what was joined. If that fails the transaction cannot commit any more:
+// every call that needs those frames fails likewise, until the write lock is given up.
+func (v *joining) flush(tls *libc.TLS, fr *frames) int32 {
+	if fr.failed == lib.SQLITE_OK && fr.n != 0 {
+		if fr.failed = v.Below(fr.wal).Write(tls, fr.buf, fr.n, fr.start); fr.failed == lib.SQLITE_OK {
+			fr.n = 0
+		}
+	}
+	return fr.failed
+}
+
+func (v *joining) read(tls *libc.TLS, f layer.File, buf uintptr, n int32, offset int64) int32 {
+	if fr := v.of(f); fr.has(n, offset) {
+		if rc := v.flush(tls, fr); rc != lib.SQLITE_OK {
+			return rc
+		}
+	}
+	return v.Below(f).Read(tls, buf, n, offset)
+}
+
+func (v *joining) truncate(tls *libc.TLS, f layer.File, size int64) int32 {
+	if rc := v.flush(tls, v.of(f)); rc != lib.SQLITE_OK {
+		return rc
+	}
+	return v.Below(f).Truncate(tls, size)
+}
+
+func (v *joining) sync(tls *libc.TLS, f layer.File, flags int32) int32 {
+	if rc := v.flush(tls, v.of(f)); rc != lib.SQLITE_OK {
+		return rc
+	}
+	return v.Below(f).Sync(tls, flags)
+}
+
+func (v *joining) fileSize(tls *libc.TLS, f layer.File, out uintptr) int32 {
+	if rc := v.flush(tls, v.of(f)); rc != lib.SQLITE_OK {
+		return rc
+	}
+	return v.Below(f).FileSize(tls, out)
+}
+
+func (v *joining) closeWAL(tls *libc.TLS, f layer.File) int32 {
+	fr := v.of(f)
+	rc := v.flush(tls, fr)
+	fr.end()
+	fr.free(tls)
+	if below := v.Below(f).Close(tls); rc == lib.SQLITE_OK {
+		rc = below
+	}
+	return rc
+}
