@@ -189,7 +189,11 @@ func TestCatchUpLater(t *testing.T) {
 			})
 			old.ManualSync, old.Retry.MaxRetries = false, -1
 			told := hear(&old)
-			again := systemtest.Open(t, old, systemtest.Ends(driftdb.ErrDiverged))
+			var ends error
+			if written {
+				ends = driftdb.ErrDiverged
+			}
+			again := systemtest.Open(t, old, systemtest.Ends(ends))
 			if written {
 				systemtest.Exec(t, again, "INSERT INTO t(v) VALUES('its own')")
 			}
@@ -261,7 +265,7 @@ func TestCatchUpCutOff(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
 	cfg.SyncInterval = time.Millisecond
-	a := systemtest.Open(t, cfg)
+	a := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, a, "t", 3)
 	systemtest.Check(t, a.Flush(ctx))
 
@@ -290,9 +294,7 @@ func TestCatchUpCutOff(t *testing.T) {
 	for range 3 {
 		systemtest.Exec(t, a, "INSERT INTO t(v) VALUES('stored behind its back')")
 	}
-	for a.Metrics().PendingChanges > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	systemtest.Eventually(t, "all is sent", func() bool { return a.Metrics().PendingChanges == 0 })
 	first := true
 	var faster *driftdb.DB
 	late.Store = objstoretest.Break(cfg.Store, func(c objstoretest.Call) objstoretest.Fault {
