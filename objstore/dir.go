@@ -78,7 +78,7 @@ type dir struct {
 	settled map[string]bool
 }
 
-// open opens the folder anew for each call: then a Store needs no Close, and a
+// open opens the folder again for each call: then a Store needs no Close, and a
 // disk that was unmounted is noticed. What the call does it does through this
 // one handle, which has been checked: whatever is mounted or unmounted at the
 // path in the meantime, nothing lands in another folder.
@@ -96,8 +96,8 @@ func (d *dir) open() (*os.Root, error) {
 func (d *dir) openPath() (*os.Root, error) {
 	root, err := os.OpenRoot(d.path)
 	if missing(err) {
-		// It must not look like a missing object, which is no news.
-		return nil, fmt.Errorf("%w: the folder %s does not exist; make it first (mkdir -p), or mount its disk", ErrNoBucket, d.path)
+		// It must not look like a missing object, which is not news.
+		return nil, fmt.Errorf("%w: the folder %s does not exist; create it (mkdir -p), or mount its disk", ErrNoBucket, d.path)
 	}
 	if err != nil {
 		if fi, statErr := os.Stat(d.path); statErr == nil && !fi.IsDir() {
@@ -120,7 +120,7 @@ func (d *dir) begin(ctx context.Context, key string) (*os.Root, error) {
 		return nil, fmt.Errorf("%w: %s is the store's own folder", errors.ErrUnsupported, privateDir)
 	}
 	if _, err := filepath.Localize(key); err != nil || !nameable(key) {
-		return nil, fmt.Errorf("%w: this system cannot have a file of this name", errors.ErrUnsupported)
+		return nil, fmt.Errorf("%w: this system does not allow a file of this name", errors.ErrUnsupported)
 	}
 	return d.open()
 }
@@ -218,7 +218,7 @@ func (d *dir) admit(ctx context.Context, root *os.Root, key string, opts PutOpti
 	case fi.IsDir():
 		// An empty folder is what a crash left, not a key with a slash.
 		if root.Remove(key) != nil {
-			return fmt.Errorf("%w: %s is a folder with objects in it, and a file system cannot have both", errors.ErrUnsupported, key)
+			return fmt.Errorf("%w: %s is a folder with objects in it; a file system cannot have both", errors.ErrUnsupported, key)
 		}
 		return d.admit(ctx, root, key, opts)
 	case opts.IfAbsent:
@@ -326,13 +326,13 @@ func (d *dir) delete(ctx context.Context, key string) error {
 	return syncFolder(root, d.prune(root, path.Dir(key)))
 }
 
-// missing says whether err means that no object is there: none of this name,
+// missing reports whether err means that no object is there: none of this name,
 // or none can be since "x" of "x/y" is a file.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// isPrivate says whether key lies in the store's own folder, also where the
+// isPrivate reports whether key lies in the store's own folder, also where the
 // file system ignores case.
 func isPrivate(key string) bool {
 	first, _, _ := strings.Cut(key, "/")

@@ -51,7 +51,7 @@ func ownFolder(root *os.Root, name string) error {
 	}
 	fi, err := root.Lstat(name)
 	if err == nil && !fi.IsDir() {
-		err = fmt.Errorf("%s has to be a folder, and is something else: remove it", name)
+		err = fmt.Errorf("%s must be a folder, but is not: remove it", name)
 	}
 	return err
 }
@@ -89,7 +89,7 @@ func (d *dir) lock(ctx context.Context, root *os.Root) (unlock func(), err error
 }
 
 // lockedFile opens the lock file and waits until it has the lock. It is opened
-// anew each time, and locks of two open files exclude each other also within a
+// again each time, and locks of two open files exclude each other also within a
 // process. It is opened for writing since some file systems, such as NFS, lock
 // no other.
 func lockedFile(ctx context.Context, root *os.Root) (*os.File, error) {
@@ -174,7 +174,7 @@ func (d *dir) settle(root *os.Root, folder string) error {
 	if errors.Is(err, fs.ErrExist) {
 		var fi fs.FileInfo
 		if fi, err = root.Stat(folder); err == nil && !fi.IsDir() {
-			err = fmt.Errorf("%w: %s is an object, and a file system cannot have both", errors.ErrUnsupported, folder)
+			err = fmt.Errorf("%w: %s is an object; a file system cannot have both", errors.ErrUnsupported, folder)
 		}
 	}
 	if err != nil {
@@ -220,7 +220,7 @@ func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
 func openAtOnce(root *os.Root, name string) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|nonBlock, 0)
 	if errors.Is(err, syscall.ENXIO) {
-		err = fmt.Errorf("%w: %s is a socket, and no file: remove it", errors.ErrUnsupported, name)
+		err = fmt.Errorf("%w: %s is a socket, not a file: remove it", errors.ErrUnsupported, name)
 	}
 	return f, err
 }
@@ -251,7 +251,7 @@ func openOwn(root *os.Root, name string, flag int) (*os.File, error) {
 // a device. It is not missing, so that nobody takes a backup for one that never was.
 func regular(name string, fi fs.FileInfo) error {
 	if !fi.Mode().IsRegular() {
-		return fmt.Errorf("%w: %s is no regular file (%v): remove it", errors.ErrUnsupported, name, fi.Mode())
+		return fmt.Errorf("%w: %s is not a regular file (%v): remove it", errors.ErrUnsupported, name, fi.Mode())
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ type identity struct {
 	folder os.FileInfo // nil until the first check
 }
 
-// check says whether root is the folder that it was at the first check, and
+// check reports whether root is the folder that it was at the first check, and
 // learns the mark that others have made in it since.
 func (id *identity) check(root *os.Root) error {
 	known := id.known() // before reading: a mark made in between is no other one
@@ -53,7 +53,7 @@ func (id *identity) check(root *os.Root) error {
 	return nil
 }
 
-// isFolder says whether folder is the one of the first check, or this is it.
+// isFolder reports whether folder is the one of the first check, or this is it.
 func (id *identity) isFolder(folder os.FileInfo) bool {
 	id.mu.Lock()
 	defer id.mu.Unlock()
@@ -107,11 +107,11 @@ func readMark(root *os.Root) (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read the folder's mark: %w", err)
+		return "", fmt.Errorf("read the folder's marker: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, markMax))
 	if err := errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("read the folder's mark: %w", err)
+		return "", fmt.Errorf("read the folder's marker: %w", err)
 	}
 	return strings.TrimSpace(string(text)), nil
 }
@@ -139,7 +139,7 @@ func (d *dir) sign(ctx context.Context, root *os.Root) error {
 		return err
 	}
 	if mark == "" {
-		return fmt.Errorf("the folder's mark %s is empty; delete that file, and the next write makes another", markFile)
+		return fmt.Errorf("the folder's marker %s is empty; delete it, and the next write creates a new one", markFile)
 	}
 	d.identity.learn(mark)
 	return nil

@@ -168,7 +168,7 @@ func TestDirEmptyMark(t *testing.T) {
 	if err := os.WriteFile(d.file(markFile), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := put(t, d, "k", "x"); err == nil || !strings.Contains(err.Error(), "delete that file") {
+	if err := put(t, d, "k", "x"); err == nil || !strings.Contains(err.Error(), "delete it") {
 		t.Errorf("put: %v", err)
 	}
 	if err := os.Remove(d.file(markFile)); err != nil {

@@ -105,7 +105,7 @@ func (w *walk) read(base string) ([]entry, error) {
 	return wanted, nil
 }
 
-// skipped says whether StartAfter leaves nothing of key.
+// skipped reports whether StartAfter leaves nothing of key.
 func (w *walk) skipped(key string, isDir bool) bool {
 	if isDir && !w.opts.Folders && strings.HasPrefix(w.opts.StartAfter, key) {
 		return false // it points into this folder

@@ -29,7 +29,7 @@ func tryLock(f *os.File) (locked bool, err error) {
 	return lockErr == nil, lockErr
 }
 
-// inUse says whether err may mean that somebody has the file open. POSIX does
+// inUse reports whether err may mean that somebody has the file open. POSIX does
 // not care, but SMB, FUSE and other file systems do, and each says it in its
 // own way.
 func inUse(err error) bool {

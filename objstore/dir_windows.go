@@ -31,7 +31,7 @@ func tryLock(f *os.File) (locked bool, err error) {
 	return lockErr == nil, lockErr
 }
 
-// inUse says whether err may mean that somebody has the file open. Windows says
+// inUse reports whether err may mean that somebody has the file open. Windows says
 // it in many ways; ERROR_ACCESS_DENIED is also that of a file that is gone as
 // soon as its last reader is.
 func inUse(err error) bool {

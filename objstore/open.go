@@ -48,7 +48,7 @@ func Open(ctx context.Context, rawURL string) (Store, error) {
 		if parse, ok := errors.AsType[*url.Error](err); ok {
 			err = parse.Err
 		}
-		return nil, fmt.Errorf("objstore: the store's URL cannot be read: %w", err)
+		return nil, fmt.Errorf("objstore: parse the store's URL: %w", err)
 	}
 	schemesMu.RLock()
 	open := schemes[u.Scheme]
@@ -70,7 +70,7 @@ func Open(ctx context.Context, rawURL string) (Store, error) {
 func openFile(_ context.Context, u *url.URL) (Store, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, fmt.Errorf("objstore: the parameters of the URL: %w; write ? in a path as %%3F", err)
+		return nil, fmt.Errorf("objstore: parse the URL's parameters: %w; write ? in a path as %%3F", err)
 	}
 	for name := range query {
 		return nil, fmt.Errorf("objstore: unknown parameter %q: a file URL takes none; write ? in a path as %%3F", name)

@@ -20,17 +20,17 @@ func TestOpen(t *testing.T) {
 		t.Fatalf("Open(%q) = %+v, %v", u, s, err)
 	}
 	for text, raw := range map[string]string{
-		"no scheme":               folder,
-		"file:///C:/path":         `C:\backups`,
-		`"gopher" in the`:         "gopher://host/path",
-		"known: file":             "gopher://host/path",
-		`unknown parameter "a"`:   u.String() + "?a=b",
-		"parameters":              u.String() + "?%zz",
-		"fragment":                u.String() + "#frag",
-		"user name or password":   "file://me:hunter2@" + u.Path,
-		"three slashes":           "file:relative/path",
-		"cannot be read":          "file://me:hunter2@ho st/%",
-		"does not exist; make it": u.String() + "/missing",
+		"no scheme":                 folder,
+		"file:///C:/path":           `C:\backups`,
+		`"gopher" in the`:           "gopher://host/path",
+		"known: file":               "gopher://host/path",
+		`unknown parameter "a"`:     u.String() + "?a=b",
+		"parameters":                u.String() + "?%zz",
+		"fragment":                  u.String() + "#frag",
+		"user name or password":     "file://me:hunter2@" + u.Path,
+		"three slashes":             "file:relative/path",
+		"parse the store's URL":     "file://me:hunter2@ho st/%",
+		"does not exist; create it": u.String() + "/missing",
 	} {
 		if _, err := Open(t.Context(), raw); err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("Open(%q): %v, want %q", raw, err, text)

@@ -14,7 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
-// changeLine is a change as people read it.
+// changeLine formats a change for people.
 func changeLine(c driftdb.Change) string {
 	var b strings.Builder
 	table := c.Table
@@ -37,7 +37,7 @@ func changeLine(c driftdb.Change) string {
 	return b.String()
 }
 
-// columns are the columns of a change, in the order of their names.
+// columns formats the columns of a change, sorted by name.
 func columns(c driftdb.Change) []string {
 	switch c.Operation {
 	case driftdb.OperationInsert:
@@ -64,7 +64,7 @@ func pairs(m map[string]any) []string {
 	return out
 }
 
-// word is a name, quoted where it would not read as one word.
+// word formats a name, quoted if it would not read as one word.
 func word(s string) string {
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) || strings.ContainsRune(" =[]\"", r) }) {
 		return s
@@ -72,7 +72,7 @@ func word(s string) string {
 	return strconv.Quote(s)
 }
 
-// literal is a value on one line.
+// literal formats a value on one line.
 func literal(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -87,7 +87,7 @@ func literal(v any) string {
 	return fmt.Sprint(v)
 }
 
-// real is a float that cannot be taken for an integer.
+// real formats a float so that it cannot be mistaken for an integer.
 func real(v float64) string {
 	if math.IsInf(v, 0) {
 		return strings.Replace(fmt.Sprint(v), "Inf", "Infinity", 1)
@@ -120,8 +120,8 @@ func jsonChange(c driftdb.Change) changeJSON {
 	}
 }
 
-// tagged replaces the values that JSON, or a reader with 64-bit floats, would
-// not keep.
+// tagged replaces the values that JSON, or a reader with 64-bit floats, cannot
+// represent.
 func tagged(m map[string]any) map[string]any {
 	for name, value := range m {
 		switch v := value.(type) {

@@ -9,8 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// csvReader reads the rows of a CSV file, and says of whatever is wrong with
-// it in which line that is.
+// csvReader reads the rows of a CSV file. Its errors name the line.
 type csvReader struct {
 	name   string
 	r      *csv.Reader
@@ -21,10 +20,10 @@ type csvReader struct {
 // newCSVReader reads the header, which has to name the columns.
 func newCSVReader(name string, text io.Reader) (*csvReader, error) {
 	c := &csvReader{name: name, r: csv.NewReader(&exactReader{src: text, line: 1})}
-	c.r.FieldsPerRecord = -1 // next says it better
+	c.r.FieldsPerRecord = -1 // next has a better error
 	header, err := c.record()
 	if err == io.EOF {
-		return nil, fmt.Errorf("%s is empty; its first line has to name the columns", name)
+		return nil, fmt.Errorf("%s is empty; its first line must name the columns", name)
 	}
 	if err != nil {
 		return nil, err
@@ -33,16 +32,16 @@ func newCSVReader(name string, text io.Reader) (*csvReader, error) {
 	return c, c.checkHeader()
 }
 
-// checkHeader refuses names that cannot be those of a table's columns, which
-// SQLite compares without regard to the case of ASCII letters.
+// checkHeader refuses names that a table's columns cannot have. SQLite ignores
+// the case of ASCII letters when it compares them.
 func (c *csvReader) checkHeader() error {
 	seen := map[string]int{}
 	for i, name := range c.header {
 		switch before := seen[asciiLower(name)]; {
 		case name == "":
-			return c.errorf("column %d has no name; the first line has to name every column", i+1)
+			return c.errorf("column %d has no name; the first line must name every column", i+1)
 		case strings.ContainsAny(name, "\x00\r"):
-			return c.errorf("the name of column %d, %.40q, has a control character; lines end with LF or CRLF, and the first one names the columns", i+1, name)
+			return c.errorf("the name of column %d, %.40q, contains a control character; lines end with LF or CRLF, and the first line names the columns", i+1, name)
 		case before > 0:
 			return c.errorf("columns %d and %d have the same name, %q; rename one of them", before, i+1, name)
 		}
@@ -98,19 +97,19 @@ func asciiLower(s string) string {
 	}, s)
 }
 
-// maxRecord is the largest record that is read, in bytes: a quote that is
-// never closed must not pull a whole file into memory.
+// maxRecord is the size of the largest record accepted, in bytes: an unclosed
+// quote must not pull a whole file into memory.
 const maxRecord = 64 << 20
 
-// exactReader stands between a file and encoding/csv, which turns CRLF into LF
-// also inside of quotes. There it hands on CR CR LF, of which CR LF remains.
+// exactReader sits between a file and encoding/csv, which turns CRLF into LF
+// even inside quotes. There it passes on CR CR LF, so that CR LF remains.
 type exactReader struct {
 	src    io.Reader
-	in     []byte // read, not handed on
+	in     []byte // read, not yet passed on
 	err    error  // comes after in
 	buf    [32 << 10]byte
 	quoted bool
-	cr     bool // the last byte was a CR, inside of quotes
+	cr     bool // the last byte was a CR inside quotes
 	line   int  // of the current record's first line
 	lines  int  // in the current record
 	size   int  // of the current record
@@ -139,7 +138,7 @@ func (e *exactReader) Read(p []byte) (n int, err error) {
 		n++
 	}
 	if e.size > maxRecord {
-		return n, fmt.Errorf("the row that begins in line %d is larger than %s; is a closing quote missing?", e.line, size(maxRecord))
+		return n, fmt.Errorf("the row that begins on line %d is larger than %s; is a closing quote missing?", e.line, size(maxRecord))
 	}
 	if len(e.in) == 0 {
 		return n, e.err
@@ -147,17 +146,17 @@ func (e *exactReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// ordinary is how many bytes of in, from its start, surely change no state.
+// ordinary counts the leading bytes of in that cannot change the state.
 func ordinary(in []byte) int {
 	for i, b := range in {
-		if b <= '"' { // a quote, a line end, and a few that are in no hurry
+		if b <= '"' { // a quote, a line end, and a few rare bytes
 			return i
 		}
 	}
 	return len(in)
 }
 
-// follow keeps track of where in a record we are.
+// follow tracks the position within a record.
 func (e *exactReader) follow(b byte) {
 	e.size++
 	switch b {

@@ -16,11 +16,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// demo is the whole story in one run.
+// demo writes, uploads, loses and restores a database in one run.
 type demo struct {
 	app   *app
 	dir   string
-	csv   string // "": rows of our own
+	csv   string // "": generated rows
 	cfg   driftdb.Config
 	store objstore.Store
 }
@@ -29,16 +29,16 @@ func (a *app) demoCommand() *cobra.Command {
 	d := &demo{app: a}
 	c := &cobra.Command{
 		Use:   "demo [--dir DIR] [--csv FILE]",
-		Short: "Show the whole story: write, upload, lose the file, get it back",
-		Long: `Show the whole story, without an account: open a database with a folder as its
+		Short: "Show what DriftDB does: write, upload, delete the file, restore it",
+		Long: `Show what DriftDB does, without an account: open a database with a folder as its
 bucket, write rows, upload them, delete the database, open it again, and compare
 every row. The exit code is 1 if anything is missing.
 
 With --json the result is {"tables", "rows", "sequence", "objects",
-"storedBytes", "before", "after", "same", "seconds"}; before and after are
-digests of all rows, seconds is how long the restore took.`,
+"storedBytes", "before", "after", "same", "seconds"}: before and after are
+digests of all rows, seconds is the time the restore took.`,
 	}
-	c.Flags().StringVar(&d.dir, "dir", "", "work in this `DIR`, and leave everything there (default: a temporary one)")
+	c.Flags().StringVar(&d.dir, "dir", "", "work in `DIR` and keep everything there (default: a temporary folder)")
 	c.Flags().StringVar(&d.csv, "csv", "", "use the rows of this CSV `FILE`")
 	return a.command(c, func(ctx context.Context, _ []string) error { return d.run(ctx) })
 }
@@ -56,7 +56,7 @@ type demoResult struct {
 	Seconds     float64 `json:"seconds"`
 }
 
-// say prints a line of the story, which --json leaves out.
+// say prints a line of the story, except with --json.
 func (d *demo) say(format terminal.Format, args ...any) {
 	if !d.app.json {
 		d.app.stdout.Printf(format+"\n", args...)
@@ -73,7 +73,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err := d.prepare(); err != nil {
 		return err
 	}
-	d.say("A database %s, and the folder %s as its bucket.\n", d.cfg.Path, filepath.Join(d.dir, "bucket"))
+	d.say("Database: %s\nBucket:   %s (a folder)\n", d.cfg.Path, filepath.Join(d.dir, "bucket"))
 
 	before, r, err := d.write(ctx)
 	if err != nil {
@@ -97,19 +97,19 @@ func (d *demo) run(ctx context.Context) (err error) {
 		}
 	}
 	if !r.Same {
-		return fmt.Errorf("the database came back different: %d rows before, %d after", before.rows, after.rows)
+		return fmt.Errorf("the restored database differs: %d rows before, %d after", before.rows, after.rows)
 	}
 	d.say("Every row is back: %s in %s.", plural(after.rows, "row", "rows"), plural(after.tables, "table", "tables"))
 	return nil
 }
 
-// prepare makes the folders.
+// prepare creates the folders.
 func (d *demo) prepare() error {
 	path, bucket := filepath.Join(d.dir, "demo.sqlite"), filepath.Join(d.dir, "bucket")
 	for _, taken := range []string{path, bucket} {
 		_, err := os.Lstat(taken)
 		if err == nil {
-			return hinted{fmt.Errorf("%s is there already", taken), "choose an empty folder for --dir, or delete what an earlier demo left"}
+			return hinted{fmt.Errorf("%s already exists", taken), "choose an empty folder for --dir, or delete the files of an earlier demo"}
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -151,14 +151,14 @@ func (d *demo) write(ctx context.Context) (before digest, r demoResult, err erro
 	return before, r, db.Flush(ctx)
 }
 
-// task is what the demo keeps in its repository.
+// task is a record of the demo's repository.
 type task struct {
 	driftdb.Base
 	Title string
 	Done  bool
 }
 
-// writeOwn writes rows in each of the ways that there are.
+// writeOwn writes rows through a repository and through plain SQL.
 func (d *demo) writeOwn(ctx context.Context, db *driftdb.DB) error {
 	tasks, err := driftdb.Define[task](ctx, db, "tasks")
 	if err != nil {
@@ -184,7 +184,7 @@ func (d *demo) writeOwn(ctx context.Context, db *driftdb.DB) error {
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
 			INSERT INTO readings (celsius, note) SELECT i % 450 / 10.0, 'no. ' || i FROM n;
 		UPDATE readings SET note = NULL WHERE id % 7 = 0`)
-	d.say("   Through plain SQL: 1,000 readings in a new table, and alarms that a trigger adds.")
+	d.say("   Through plain SQL: 1,000 readings in a new table, and alarms added by a trigger.")
 	return err
 }
 
@@ -236,7 +236,7 @@ func (d *demo) lose() error {
 	return nil
 }
 
-// reopen opens the database again, which has to come from the bucket.
+// reopen opens the database again; AutoRestore must rebuild it from the bucket.
 func (d *demo) reopen(ctx context.Context, r *demoResult) (after digest, err error) {
 	began := time.Now()
 	db, err := driftdb.Open(ctx, d.cfg)

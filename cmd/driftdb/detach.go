@@ -14,16 +14,16 @@ func (a *app) detachCommand() *cobra.Command {
 	var path string
 	c := &cobra.Command{
 		Use:   "detach --db FILE",
-		Short: "Make a database's file a free copy, which may begin another backup",
-		Long: `Make a database's file a free copy: an ordinary SQLite database that keeps all
-its data, and forgets its name, its log and the store. A program may open it
-under any name that is free; there it begins a backup of its own.
+		Short: "Turn a database file into an independent copy that can start its own backup",
+		Long: `Turn a database file into an independent copy: an ordinary SQLite database that
+keeps all its data, and forgets its name, its log and the store. A program can
+open it under any unused name, where it starts a backup of its own.
 
-What was not sent is not lost, since it is in the file; the old name's backup
-does not get it any more. If the file and its store have diverged, and it is one
-history that is wanted, driftdb resolve makes one of both.
+Changes not yet uploaded stay in the file, but the old name's backup will not
+receive them. If the file and its store have diverged and you want to keep one
+history, use driftdb resolve instead: it merges the two.
 
-No program may have the file open. It uses no network.
+No program may have the file open. detach does not use the network.
 
 With --json the result is {"file"}.`,
 	}
@@ -40,14 +40,14 @@ func (a *app) runDetach(path string) error {
 	}
 	return a.report(struct {
 		File string `json:"file"`
-	}{path}, "%s is a free copy now; it may be opened under a name that is free\n", path)
+	}{path}, "%s is an independent copy now; open it under any unused name\n", path)
 }
 
-// mustExist is for what would otherwise make a file, or its lock.
+// mustExist guards calls that would otherwise create the file, or its lock.
 func mustExist(path string) error {
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = hinted{err, "--db names the file with which the database is written to"}
+		err = hinted{err, "--db must name the file that the program writes to"}
 	}
 	return err
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
-// digest is what a database holds, in short.
+// digest summarizes the contents of a database.
 type digest struct {
 	sum    string // SHA-256 of every table's schema and rows
 	tables int64
 	rows   int64
 }
 
-// takeDigest reads every row of every table of the user's.
+// takeDigest reads every row of every user table.
 func takeDigest(ctx context.Context, db *driftdb.DB) (d digest, err error) {
 	type table struct{ Name, SQL string }
 	tables, err := driftdb.Select[table](ctx, db, `SELECT name, sql FROM sqlite_schema

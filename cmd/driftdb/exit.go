@@ -24,7 +24,7 @@ const (
 	exitConflict = 6
 )
 
-// usageError is about how the program was called.
+// usageError reports that the program was called wrongly.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -41,27 +41,27 @@ type hinted struct {
 
 func (e hinted) Unwrap() error { return e.error }
 
-// known are the errors that have an exit code or a next step, in the order in
-// which they are looked for.
+// known lists the errors that have an exit code or a next step. The first match
+// counts.
 var known = []struct {
 	err  error
 	code int
 	hint string
 }{
-	{driftdb.ErrKey, exitKey, "give the keys in DRIFTDB_KEY or with --key-file"},
-	{driftdb.ErrNoBackup, exitNoBackup, "driftdb status --store URL lists what the store has"},
+	{driftdb.ErrKey, exitKey, "pass the keys in DRIFTDB_KEY or with --key-file"},
+	{driftdb.ErrNoBackup, exitNoBackup, "driftdb status --store URL lists the databases in the store"},
 	{driftdb.ErrVersion, exitFailed, "upgrade this program"},
 	{driftdb.ErrRolledBack, exitDamaged, ""},
 	{driftdb.ErrCorrupt, exitDamaged, ""},
 	{driftdb.ErrLocked, exitFailed, "close the program that has the file open"},
-	{driftdb.ErrConflict, exitConflict, "choose a side with --prefer ours or --prefer theirs, or for single tables with --table"},
-	{driftdb.ErrFenced, exitFailed, "driftdb resolve brings what this writer had not sent into the history; it is a branch, too, which driftdb status lists"},
-	{driftdb.ErrDiverged, exitFailed, "driftdb resolve makes one history of both, if they are one database; driftdb restore writes what the store has to another file"},
-	{objstore.ErrNoBucket, exitFailed, "check the URL of --store; a bucket or folder has to be made first"},
-	{fs.ErrPermission, exitFailed, "check the rights on the file or bucket, and for S3 the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"},
+	{driftdb.ErrConflict, exitConflict, "choose a side with --prefer ours or --prefer theirs, or per table with --table"},
+	{driftdb.ErrFenced, exitFailed, "driftdb resolve merges the changes that this writer had not uploaded into the history; driftdb status lists them as a branch"},
+	{driftdb.ErrDiverged, exitFailed, "if both are the same database, driftdb resolve merges them; driftdb restore writes the store's version to another file"},
+	{objstore.ErrNoBucket, exitFailed, "check the URL of --store; create the bucket or folder first"},
+	{fs.ErrPermission, exitFailed, "check the permissions on the file or bucket, and for S3 the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"},
 }
 
-// exitCode says what err means to a script.
+// exitCode maps err to an exit code.
 func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
@@ -99,7 +99,7 @@ func (a *app) fail(ctx context.Context, cmd *cobra.Command, err error) int {
 	if code == exitUsage {
 		a.stderr.Printf("usage: %s\n", cmd.UseLine())
 		if hint == "" {
-			hint = cmd.CommandPath() + " --help says more"
+			hint = "see " + cmd.CommandPath() + " --help"
 		}
 	}
 	if hint != "" {

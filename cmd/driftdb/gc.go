@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -12,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// defaultRetention is the library's own.
+// defaultRetention is the library's default.
 const defaultRetention = 30 * 24 * time.Hour
 
 type gcOptions struct {
@@ -26,53 +25,54 @@ func (a *app) gcCommand() *cobra.Command {
 	o := new(gcOptions)
 	c := &cobra.Command{
 		Use:   "gc --store URL --name NAME (--dry-run | --db FILE) [--retention 720h]",
-		Short: "Delete from the store what nothing needs any more",
-		Long: `Delete from the store what nothing needs any more: changes and snapshots that
-only points in time before the retention window need, and snapshots that were
-stored but never came into use.
+		Short: "Delete objects that the backup no longer needs",
+		Long: `Delete objects that the backup no longer needs: changes and snapshots that serve
+only points in time before the retention window, and snapshots that were stored
+but never used.
 
-With --dry-run it lists what a collection would delete, and touches nothing.
+With --dry-run it lists what a collection would delete, and changes nothing.
 
-Only the writer of a backup deletes from it, so without --dry-run --db has to
-name the database's own file, which nobody else may have open; a restored copy
-will not do. What it has not sent yet is sent first. If another node has taken
-the database over, gc leaves it alone. A program that syncs does all this by
-itself about once a day: gc is for databases that are seldom open, and for a
-bucket that has to shrink now.
+Only the writer of a backup deletes from it. So without --dry-run, --db must
+name the database's own file, not a restored copy, and no other program may have
+it open. Pending changes are uploaded first. If another node has taken the
+database over, gc changes nothing. A program that syncs collects garbage about
+once a day: gc is for databases that are seldom open, and for a bucket that has
+to shrink now.
 
-What is too old is deleted in two steps, with a day of grace between them: one
-collection takes it out of the manifest, the first one that comes a day later
-deletes it. Until then a restore that has begun before can still read it. So gc
-deletes nothing when the last collection is less than a day ago, and of what
---dry-run lists only what an earlier collection has taken out.
+Deletion takes two steps, with a day of grace between them: one collection
+removes an object from the manifest, and a collection at least a day later
+deletes it. In the meantime, restores that are already running can still read
+it. So gc deletes nothing if the last collection was less than a day ago, and of
+the objects that --dry-run lists it deletes only those that an earlier
+collection has removed from the manifest.
 
-How old something is, the store's clock says. In case that is wrong, a leap of
-it moves the window forward by a quarter of its length, or a day if that is
-more, and no further until three more collections have found it confirmed.
+Age is measured by the store's clock. In case that clock is wrong, a jump moves
+the window forward by at most a quarter of its length, or a day if that is more,
+and no further until three more collections have confirmed it.
 
-Give the --retention with which the program opens the database (720h unless it
-says otherwise). A shorter one gives up points in time that it would keep.
+Set --retention to the program's own Retention (720h is the default). A shorter
+one gives up points in time that the program would keep.
 
 With --json the result is {"database", "objects", "bytes", "waiting",
-"waitingBytes"}: what was deleted, and what --dry-run lists after that. With
---dry-run it is {"database", "objects", "bytes", "garbage"}, the last a list of
-{"key", "size", "why"}.`,
+"waitingBytes"}: what was deleted, and what --dry-run would list now. With
+--dry-run it is {"database", "objects", "bytes", "garbage"}; garbage is a list
+of {"key", "size", "why"}.`,
 	}
 	o.flags(c)
-	c.Flags().StringVar(&o.path, "db", "", "`FILE` of the database, whose backup is to shrink")
+	c.Flags().StringVar(&o.path, "db", "", "`FILE` of the database that the backup belongs to")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "list what would be deleted, and delete nothing")
-	c.Flags().DurationVar(&o.retention, "retention", defaultRetention, "how far back every point in time stays restorable, a `DURATION`")
+	c.Flags().DurationVar(&o.retention, "retention", defaultRetention, "keep every point in time of this last `DURATION` restorable")
 	return a.command(c, func(ctx context.Context, _ []string) error { return a.runGC(ctx, o) }, "store", "name")
 }
 
 func (o *gcOptions) check() error {
 	switch {
 	case o.dryRun && o.path != "":
-		return usagef("--dry-run and --db exclude each other; a dry run needs no file")
+		return usagef("--dry-run and --db cannot be combined; a dry run needs no file")
 	case !o.dryRun && o.path == "":
-		return usagef("only the writer of a backup deletes from it: name the database's own file with --db, or see with --dry-run what would be deleted")
+		return usagef("only the writer of a backup deletes from it: name the database's own file with --db, or use --dry-run to list what would be deleted")
 	case o.retention <= 0:
-		return usagef("--retention %s is no window; give how far back points in time have to stay, such as %s", o.retention, defaultRetention)
+		return usagef("--retention %s is not a positive duration; use one such as %s", o.retention, defaultRetention)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 	if err != nil {
 		return err
 	}
-	// Also before a collection: opening a database begins a backup where there
+	// Also before a collection: opening a database starts a backup where there
 	// is none, and a mistyped store must not get one.
 	garbage, err := b.Garbage(ctx, o.retention)
 	if err != nil {
@@ -106,25 +106,25 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 		return err
 	}
 	c.Waiting, c.WaitingBytes = len(garbage), total(garbage)
-	return a.report(c, "deleted %s of %s, %s; %s, %s, wait for a later collection\n",
+	return a.report(c, "deleted %s of %s (%s); %s (%s) left for a later collection\n",
 		plural(int64(c.Objects), "object", "objects"), o.name, size(c.Bytes),
 		plural(int64(c.Waiting), "object", "objects"), size(c.WaitingBytes))
 }
 
-// collect opens the database and lets it delete what its backup need not have.
+// collect opens the database and lets it collect its backup's garbage.
 func (a *app) collect(ctx context.Context, o *gcOptions, cfg driftdb.BackupConfig) (objects int, bytes int64, err error) {
-	if _, err := os.Stat(o.path); err != nil { // Open would make a new one
-		return 0, 0, hinted{err, "--db names the file with which the database is written to"}
+	if err := mustExist(o.path); err != nil { // Open would create one
+		return 0, 0, err
 	}
 	defer func() {
 		if errors.Is(err, driftdb.ErrLocked) {
-			err = hinted{err, "close the program that has the database, or leave this to it: it collects by itself"}
+			err = hinted{err, "close the program that has the database open, or leave this to it: it collects garbage by itself"}
 		}
 	}()
 	db, err := driftdb.Open(ctx, driftdb.Config{
 		Name: o.name, Path: o.path, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys,
 		Retention: o.retention, RefuseTakeover: true, OnEvent: a.warn,
-		ManualSync: true, // or a round in the background collects, uncounted
+		ManualSync: true, // a collection in the background would not be counted
 	})
 	if err != nil {
 		return 0, 0, err
@@ -171,7 +171,7 @@ func (a *app) reportGarbage(name string, garbage []driftdb.GarbageObject) error 
 	for _, g := range garbage {
 		table = append(table, []string{size(g.Size), g.Why, word(g.Key)})
 	}
-	table = append(table, []string{fmt.Sprintf("%s of %s, %s, would be deleted", plural(int64(r.Objects), "object", "objects"), name, size(r.Bytes))})
+	table = append(table, []string{fmt.Sprintf("would delete %s of %s (%s)", plural(int64(r.Objects), "object", "objects"), name, size(r.Bytes))})
 	lines, err := terminal.Align(table)
 	if err != nil {
 		return err

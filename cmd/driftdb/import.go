@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// defaultBatch is how many rows a transaction has.
+// defaultBatch is the number of rows in a transaction.
 const defaultBatch = 10_000
 
 type importOptions struct {
@@ -25,32 +25,31 @@ func (a *app) importCommand() *cobra.Command {
 	o := new(importOptions)
 	c := &cobra.Command{
 		Use:   "import --db FILE --name NAME --store URL --table T [--batch N] [--no-takeover] FILE.csv[.gz]",
-		Short: "Load a CSV file into a table, and upload it",
-		Long: `Load a CSV file into a table of a database, and upload it.
+		Short: "Load a CSV file into a table and upload it",
+		Long: `Load a CSV file into a table of a database and upload it.
 
-The first line names the columns. A missing table is made with TEXT columns; a
-table that is there must have the same columns, and converts values as its
-column types say. Fields are stored exactly; an empty one is an empty string.
-The file is UTF-8, may be compressed with gzip, and is standard input if it is
-"-". Lines that are empty are passed over.
+The first line names the columns. A missing table is created with TEXT columns.
+An existing table must have the same columns; its column types convert the
+values. Fields are stored exactly; an empty field is an empty string. The file
+must be UTF-8 and may be compressed with gzip; "-" is standard input. Empty
+lines are skipped.
 
-Rows are committed in transactions, and uploaded meanwhile. After each of them
-a line on standard error says how many rows are committed (on a terminal there
-is a bar instead): these are safe in the file, whatever happens.
+Rows are committed in transactions and uploaded meanwhile. After each
+transaction a line on standard error (on a terminal, a progress bar) says how
+many rows are committed: these are safe in the file, whatever happens.
 
-If another node has taken the database over since, the import takes it back,
-provided that the file lacks nothing that the store has. With --no-takeover it
-fails instead.
+If another node has taken the database over, the import takes it back, provided
+that the file has everything the store has. With --no-takeover it fails instead.
 
 With --json the result is {"database", "table", "rows", "seconds",
 "rowsPerSecond", "sequence", "uploadedBytes", "objects", "storedBytes"}; the
-last two are those of the whole database in the store.`,
+last two cover the whole database in the store.`,
 		Args: cobra.ExactArgs(1),
 	}
 	o.flags(c)
-	c.Flags().StringVar(&o.path, "db", "", "`FILE` of the database; made if it is missing")
-	c.Flags().StringVar(&o.table, "table", "", "`TABLE` to insert into; made if it is missing")
-	c.Flags().IntVar(&o.batch, "batch", defaultBatch, "rows to a transaction, at most")
+	c.Flags().StringVar(&o.path, "db", "", "`FILE` of the database; created if it is missing")
+	c.Flags().StringVar(&o.table, "table", "", "`TABLE` to insert into; created if it is missing")
+	c.Flags().IntVar(&o.batch, "batch", defaultBatch, "most rows in a transaction")
 	c.Flags().BoolVar(&o.noTakeover, "no-takeover", false, "fail if another node is the writer of the database in the store")
 	return a.command(c, func(ctx context.Context, args []string) error { return a.runImport(ctx, o, args[0]) },
 		"db", "name", "store", "table")
@@ -75,7 +74,7 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 		return usage(err)
 	}
 	if o.batch < 1 {
-		return usagef("--batch %d is no number of rows; give 1 or more", o.batch)
+		return usagef("--batch %d is too small; use 1 or more", o.batch)
 	}
 	at, err := a.config(ctx, o.place)
 	if err != nil {
@@ -83,7 +82,7 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 	}
 	defer func() {
 		if o.noTakeover && errors.Is(err, driftdb.ErrLocked) {
-			err = hinted{err, "close the program that has the file open; if another node has the database, leave --no-takeover out to take it over"}
+			err = hinted{err, "close the program that has the file open; if another node has the database, omit --no-takeover to take it over"}
 		}
 	}()
 	src, err := openSource(ctx, file, a.stdin)
@@ -112,7 +111,7 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 	bar := a.stderr.Bar("importing", src.size)
 	l := &loader{db: db, table: o.table, csv: csv, batch: o.batch, committed: func(rows int64) {
 		if bar == nil {
-			a.stderr.Printf("%d rows committed\n", rows)
+			a.stderr.Printf("committed rows: %d\n", rows)
 		}
 		bar.Set(count(rows)+" rows", src.read, src.size)
 	}}
@@ -124,19 +123,19 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 	return a.reportImport(ctx, imported{Database: o.name, Table: o.table, Rows: rows}, db, time.Since(began))
 }
 
-// askTimeout is how long the bucket may take to answer before the import goes
-// on without it.
+// askTimeout bounds the wait for the bucket, after which the import goes on
+// without it.
 const askTimeout = 5 * time.Second
 
-// askBucket finds out, before a row is read, whether the bucket is there and
-// the credentials and keys are right. A bucket that does not answer is none of
-// that: writing works offline.
+// askBucket checks, before a row is read, that the bucket exists and that the
+// credentials and keys are right. A bucket that does not answer is no error:
+// writing works offline.
 func (a *app) askBucket(ctx context.Context, at driftdb.BackupConfig) error {
 	bounded, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	_, err := driftdb.OpenBackup(bounded, at)
 	switch {
-	case errors.Is(err, driftdb.ErrNoBackup): // a new one begins
+	case errors.Is(err, driftdb.ErrNoBackup): // Open starts a new one
 		a.hintElsewhere(bounded, at.Store, at.Name)
 		return nil
 	case err != nil && bounded.Err() != nil && ctx.Err() == nil:
@@ -146,24 +145,25 @@ func (a *app) askBucket(ctx context.Context, at driftdb.BackupConfig) error {
 	return err
 }
 
-// warn tells what goes wrong in the background.
+// warn prints what goes wrong in the background.
 func (a *app) warn(e driftdb.Event) {
 	if e.Level < slog.LevelWarn {
 		return
 	}
 	text := e.Message
-	if why, ok := e.Attrs["error"]; ok {
-		text = fmt.Sprintf("%s: %v", text, why)
+	for _, attr := range []string{"reason", "error"} {
+		if why, ok := e.Attrs[attr]; ok {
+			text = fmt.Sprintf("%s: %v", text, why)
+		}
 	}
 	a.stderr.Printf("warning: %s\n", text)
 }
 
-// finish closes the database, after uploading what is in it, and says with any
-// error what has become of the rows. An interrupted import does not wait for
-// the bucket any more.
+// finish uploads the rest and closes the database. With any error it says what
+// became of the rows. An interrupted import no longer waits for the bucket.
 func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, rows int64, err error) error {
 	if ctx.Err() != nil {
-		return errors.Join(fmt.Errorf("interrupted: %s in %s; what the bucket lacks is sent when the database is opened again: %w",
+		return errors.Join(fmt.Errorf("interrupted: %s in %s; the rest is uploaded when the database is opened again: %w",
 			are(rows), path, context.Cause(ctx)), db.Close())
 	}
 	bar := a.stderr.Bar("uploading", -1)
@@ -173,9 +173,9 @@ func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, rows int6
 		err = fmt.Errorf("%w; %s in %s", err, are(rows), path)
 	}
 	if sent != nil {
-		sent = fmt.Errorf("%s safe in %s, but not all is in the bucket: %w", are(rows), path, sent)
+		sent = fmt.Errorf("%s safe in %s, but not all of them are in the bucket: %w", are(rows), path, sent)
 		if hintFor(sent) == "" {
-			sent = hinted{sent, "what is missing is sent when the database is opened again with the bucket in reach"}
+			sent = hinted{sent, "the rest is uploaded when the database is opened again and the bucket answers"}
 		}
 	}
 	return errors.Join(err, sent)
@@ -201,7 +201,7 @@ func (a *app) reportImport(ctx context.Context, r imported, db *driftdb.DB, d ti
 	r.Seconds, r.RowsPerSecond = seconds(d), int64(float64(r.Rows)/d.Seconds())
 	r.Sequence, r.UploadedBytes = db.Sequence(), db.Metrics().BytesUploaded
 	r.Objects, r.StoredBytes = stored.Objects, stored.Bytes
-	return a.report(r, "imported %s into %s in %.1f s (%s rows/s)\nuploaded %s; the store has sequence %d in %s, %s\n",
+	return a.report(r, "imported %s into %s in %.1f s (%s rows/s)\nuploaded %s; the backup is at change %d: %s, %s\n",
 		plural(r.Rows, "row", "rows"), r.Table, d.Seconds(), count(r.RowsPerSecond),
 		size(r.UploadedBytes), stored.Sequence, plural(int64(r.Objects), "object", "objects"), size(r.StoredBytes))
 }

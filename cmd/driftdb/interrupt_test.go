@@ -41,7 +41,7 @@ func TestInterrupt(t *testing.T) {
 			var output strings.Builder
 			for lines := bufio.NewScanner(stderr); lines.Scan(); {
 				output.WriteString(lines.Text() + "\n")
-				if lines.Text() == "1000 rows committed" {
+				if lines.Text() == "committed rows: 1000" {
 					if err := cmd.Process.Signal(sig); err != nil {
 						t.Fatal(err)
 					}

@@ -9,9 +9,9 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
-// keys returns the encryption keys: those of --key-file, or else those of the
-// environment. None means that the bucket is not encrypted. They are checked
-// by the library, which never repeats them in an error.
+// keys returns the encryption keys from --key-file, or else from the
+// environment. None means that the bucket is not encrypted. The library checks
+// them and never repeats them in an error.
 func (a *app) keys() ([]string, error) {
 	if a.keyFile == "" {
 		if strings.TrimSpace(os.Getenv(driftdb.KeyVariable)) == "" {
@@ -32,20 +32,20 @@ func (a *app) keys() ([]string, error) {
 		}
 	}
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("the key file %s holds no key; write 64 hex digits on a line", a.keyFile)
+		return nil, fmt.Errorf("the key file %s holds no key; write one key of 64 hex digits per line", a.keyFile)
 	}
 	return keys, nil
 }
 
-// warnOfReaders says if others than the owner may read the key file, or put another
-// key into it. On Windows the mode does not tell; a pipe has nothing to read again.
+// warnOfReaders warns if users other than the owner may read or write the key file.
+// On Windows the mode does not tell; a pipe cannot be read again.
 func (a *app) warnOfReaders() {
 	info, err := os.Stat(a.keyFile)
 	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" {
 		return
 	}
 	if mode := info.Mode().Perm(); mode&0o066 != 0 {
-		a.stderr.Printf("warning: other users may read or write the key file %s (mode %04o): chmod 600 takes that away; "+
+		a.stderr.Printf("warning: other users may read or write the key file %s (mode %04o): run chmod 600 on it; "+
 			"if somebody may have read the keys, replace them\n", a.keyFile, mode)
 	}
 }

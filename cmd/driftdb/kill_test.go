@@ -141,7 +141,7 @@ func readAcks(stderr io.Reader) (acked int64, output string) {
 	for lines.Scan() {
 		all.WriteString(lines.Text() + "\n")
 		var n int64
-		if _, err := fmt.Sscanf(lines.Text(), "%d rows committed", &n); err == nil {
+		if _, err := fmt.Sscanf(lines.Text(), "committed rows: %d", &n); err == nil {
 			acked = n
 		}
 	}

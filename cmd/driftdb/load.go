@@ -16,22 +16,22 @@ type loader struct {
 	db        *driftdb.DB
 	table     string
 	csv       *csvReader
-	batch     int              // rows to a transaction
-	committed func(rows int64) // called after each transaction, with all rows so far
+	batch     int              // rows per transaction
+	committed func(rows int64) // called after each transaction with the rows so far
 }
 
 const (
 	// maxBatchBytes ends a transaction early, so that neither its rows nor the
 	// log's record of them take much memory.
 	maxBatchBytes = 8 << 20
-	stringHeader  = 16 // what a field takes beside its bytes
-	// A statement inserts several rows, which halves the time; more than these
-	// save next to nothing.
+	stringHeader  = 16 // memory that a field takes besides its bytes
+	// Several rows per statement halve the time; more than these gain almost
+	// nothing.
 	maxRowsPerInsert   = 64
 	maxValuesPerInsert = 1024
 )
 
-// load returns how many rows it has committed, also with an error.
+// load returns the number of rows committed, even with an error.
 func (l *loader) load(ctx context.Context) (rows int64, err error) {
 	if err := l.prepareTable(ctx); err != nil {
 		return 0, err
@@ -39,8 +39,8 @@ func (l *loader) load(ctx context.Context) (rows int64, err error) {
 	for more := true; more; {
 		var batch []record
 		var readErr error
-		// Whole transactions are read before they begin: a slow pipe must not
-		// keep the writer.
+		// A whole transaction is read before it begins: a slow pipe must not
+		// block the writer.
 		batch, more, readErr = l.read(ctx)
 		if len(batch) > 0 {
 			if err := l.db.Tx(ctx, func(tx *driftdb.Tx) error { return l.insert(ctx, tx, batch) }); err != nil {
@@ -56,14 +56,14 @@ func (l *loader) load(ctx context.Context) (rows int64, err error) {
 	return rows, nil
 }
 
-// record is a row and the line where it stands.
+// record is a row and its line number.
 type record struct {
 	fields []string
 	line   int
 }
 
-// read reads the rows of the next transaction. With an error it returns those
-// before it.
+// read reads the rows of the next transaction. With an error it returns the
+// rows before it.
 func (l *loader) read(ctx context.Context) (batch []record, more bool, err error) {
 	for bytes := 0; len(batch) < l.batch && bytes < maxBatchBytes; {
 		if len(batch)%1000 == 0 && ctx.Err() != nil {
@@ -106,13 +106,13 @@ func (l *loader) insert(ctx context.Context, tx *driftdb.Tx, batch []record) err
 	return nil
 }
 
-// insertion is the statement that inserts so many rows.
+// insertion is the statement that inserts this many rows.
 func (l *loader) insertion(rows int) string {
 	row := "(?" + strings.Repeat(",?", len(l.csv.header)-1) + ")"
 	return "INSERT INTO main." + quote(l.table) + " (" + l.columns("") + ") VALUES " + row + strings.Repeat(","+row, rows-1)
 }
 
-// columns lists the header's names, each with its declaration.
+// columns lists the header's names, each followed by the declaration.
 func (l *loader) columns(declaration string) string {
 	var b strings.Builder
 	for i, name := range l.csv.header {
@@ -124,15 +124,15 @@ func (l *loader) columns(declaration string) string {
 	return b.String()
 }
 
-// prepareTable makes the table if it is missing. One that is there must have
-// the header's columns, in whatever order.
+// prepareTable creates the table if it is missing. An existing one must have
+// the header's columns, in any order.
 func (l *loader) prepareTable(ctx context.Context) error {
 	have, err := driftdb.Select[string](ctx, l.db, "SELECT name FROM pragma_table_xinfo(?, 'main') WHERE hidden = 0", l.table)
 	if err != nil {
 		return err
 	}
 	if len(have) == 0 {
-		// TEXT keeps a field as it is, and a CSV file has nothing else.
+		// TEXT keeps a field as it is; a CSV file has no other types.
 		if _, err := l.db.Exec(ctx, "CREATE TABLE main."+quote(l.table)+" ("+l.columns(" TEXT")+")"); err != nil {
 			return fmt.Errorf("create table %q: %w", l.table, err)
 		}
@@ -144,18 +144,18 @@ func (l *loader) prepareTable(ctx context.Context) error {
 	}
 	var why []string
 	if len(missing) > 0 {
-		why = append(why, fmt.Sprintf("it lacks %q", missing))
+		why = append(why, fmt.Sprintf("the table lacks %q", missing))
 	}
 	if len(extra) > 0 {
 		why = append(why, fmt.Sprintf("the file lacks %q", extra))
 	}
 	return hinted{
-		fmt.Errorf("table %q has other columns than %s: %s", l.table, l.csv.name, strings.Join(why, ", ")),
-		"choose another --table, or make the header name the table's columns",
+		fmt.Errorf("the columns of table %q differ from those of %s: %s", l.table, l.csv.name, strings.Join(why, ", ")),
+		"choose another --table, or change the header to name the table's columns",
 	}
 }
 
-// difference returns the names of a that b does not have.
+// difference returns the names of a that b lacks.
 func difference(a, b []string) []string {
 	var out []string
 	for _, name := range a {
@@ -166,14 +166,14 @@ func difference(a, b []string) []string {
 	return out
 }
 
-// checkTable refuses names of tables that are not the user's.
+// checkTable refuses names that no user table can have.
 func checkTable(name string) error {
 	lower := asciiLower(name)
 	switch {
 	case name == "", strings.ContainsRune(name, 0):
-		return errors.New("--table is no table name")
+		return errors.New("--table is empty or has a NUL byte; name a table")
 	case strings.HasPrefix(lower, "_driftdb_"), strings.HasPrefix(lower, "sqlite_"):
-		return fmt.Errorf("--table %q is a name that DriftDB and SQLite keep to themselves; choose another", name)
+		return fmt.Errorf("--table %q is reserved for DriftDB or SQLite; choose another name", name)
 	}
 	return nil
 }

@@ -19,19 +19,19 @@ func (a *app) logCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "log --store URL --name NAME [--from N] [--table T]",
 		Short: "Print the changes that the store holds",
-		Long: `Print the changes that the store holds, oldest first, one a line: time,
-sequence, table, operation, key, columns. An update shows each column's value
-before and after.
+		Long: `Print the changes that the store holds, oldest first, one per line: time,
+sequence, table, operation, key, columns. An update shows the value of each
+changed column before and after.
 
 With --json each line is an object with "sequence", "tx" (the sequence of its
-transaction's first change), "time", "operation", and where there is one
-"table", "key", "before", "after", "sql", "reason". What JSON cannot say is
+transaction's first change), "time", "operation", and where they apply "table",
+"key", "before", "after", "sql", "reason". Values that JSON cannot express are
 tagged as in the store's own files: {"$blob": base64}, {"$text": base64} for
 text that is not UTF-8, {"$int": "9007199254740993"}, {"$real": "Infinity"}.`,
 	}
 	o.flags(c)
-	c.Flags().Int64Var(&o.from, "from", 0, "start at change `N` (default: the first that the store holds)")
-	c.Flags().StringVar(&o.table, "table", "", "only changes of rows of this `TABLE`")
+	c.Flags().Int64Var(&o.from, "from", 0, "start at change `N` (default: the first one in the store)")
+	c.Flags().StringVar(&o.table, "table", "", "only changes to rows of this `TABLE`")
 	return a.command(c, func(ctx context.Context, _ []string) error {
 		return a.runLog(ctx, o, c.Flags().Changed("from"))
 	}, "store", "name")
@@ -39,7 +39,7 @@ text that is not UTF-8, {"$int": "9007199254740993"}, {"$real": "Infinity"}.`,
 
 func (a *app) runLog(ctx context.Context, o *logOptions, hasFrom bool) error {
 	if hasFrom && o.from < 1 {
-		return usagef("--from %d is no change; the first one is 1", o.from)
+		return usagef("--from %d is too small; the first change is 1", o.from)
 	}
 	b, err := a.open(ctx, o.place)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command driftdb imports, restores and looks after DriftDB databases.
+// Command driftdb imports, restores and maintains DriftDB databases.
 package main
 
 import (

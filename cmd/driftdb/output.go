@@ -16,7 +16,7 @@ func (a *app) report(v any, format terminal.Format, args ...any) error {
 	return a.stdout.Printf(format, args...)
 }
 
-// count is n with its thousands apart.
+// count formats n with commas between the thousands.
 func count(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	start := 0
@@ -29,7 +29,7 @@ func count(n int64) string {
 	return s
 }
 
-// plural is a number of things.
+// plural formats a number of things.
 func plural(n int64, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -37,7 +37,7 @@ func plural(n int64, one, many string) string {
 	return count(n) + " " + many
 }
 
-// size is a number of bytes for people.
+// size formats a number of bytes for people.
 func size(n int64) string {
 	if n < 1024 {
 		return plural(n, "byte", "bytes")
@@ -49,7 +49,7 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[unit])
 }
 
-// stamp is a time as all commands print it; a zero time is a dash.
+// stamp formats a time as all commands print it; a zero time is a dash.
 func stamp(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -57,7 +57,7 @@ func stamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-// instant is a time in JSON: as stamp, and left out when it is zero.
+// instant is a time in JSON: formatted as by stamp, omitted when zero.
 type instant time.Time
 
 // IsZero is for omitzero.

@@ -12,24 +12,24 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// place is where a database is kept, as flags say it.
+// place is the store and name of a database, as the flags give them.
 type place struct {
 	url, name string
 }
 
 func (p *place) flags(c *cobra.Command) {
-	c.Flags().StringVar(&p.url, "store", "", "`URL` of the store, file:///folder or s3://bucket; s3://bucket/prefix if the prefix is not driftdb")
+	c.Flags().StringVar(&p.url, "store", "", "`URL` of the store: file:///folder, s3://bucket or s3://bucket/prefix (the default prefix is driftdb)")
 	c.Flags().StringVar(&p.name, "name", "", "`NAME` of the database in the store")
 }
 
-// validName is the library's rule; here a bad name is wrong usage, before
+// validName is the library's rule; here a bad name is a usage error, before
 // anything is touched.
 var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
-// config makes the store and says, for the library's calls, where the backup is.
+// config opens the store and returns the library's configuration of the backup.
 func (a *app) config(ctx context.Context, p place) (driftdb.BackupConfig, error) {
 	if !validName.MatchString(p.name) || p.name == "." || p.name == ".." {
-		return driftdb.BackupConfig{}, usagef("--name %q is no database name; use 1 to 128 letters, digits, dots, underscores and hyphens", p.name)
+		return driftdb.BackupConfig{}, usagef("--name %q is not a valid database name; use 1 to 128 letters, digits, dots, underscores and hyphens", p.name)
 	}
 	store, err := openStore(ctx, p.url)
 	if err != nil {
@@ -48,8 +48,8 @@ func (a *app) open(ctx context.Context, p place) (*driftdb.Backup, error) {
 	return driftdb.OpenBackup(ctx, cfg)
 }
 
-// openStore makes the store of a URL. Whatever is wrong with it is wrong
-// usage, but for a folder that is not there.
+// openStore opens the store of a URL. Any fault of the URL is a usage error,
+// except a missing folder.
 func openStore(ctx context.Context, url string) (objstore.Store, error) {
 	store, err := objstore.Open(ctx, url)
 	if err != nil && !errors.Is(err, objstore.ErrNoBucket) {
@@ -58,8 +58,8 @@ func openStore(ctx context.Context, url string) (objstore.Store, error) {
 	return store, err
 }
 
-// hintElsewhere says if a bucket that has nothing under the prefix that was asked has a
-// database of this name under the other common one; any database, for no name.
+// hintElsewhere prints a hint if a bucket that has nothing under the given prefix has a
+// database of this name (or any database, if name is empty) under the other common one.
 func (a *app) hintElsewhere(ctx context.Context, store objstore.Store, name string) {
 	other, at := s3store.Elsewhere(store)
 	if other == nil {

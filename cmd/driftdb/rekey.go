@@ -22,46 +22,46 @@ func (a *app) rekeyCommand() *cobra.Command {
 	o := new(rekeyOptions)
 	c := &cobra.Command{
 		Use:   "rekey --store URL --name NAME [--after-leak [--db FILE]]",
-		Short: "Encrypt a backup anew, with another key",
-		Long: `Encrypt anew, with the first of the keys, whatever other keys have encrypted of
-a backup. The contents stay what they are. To replace a key:
+		Short: "Re-encrypt a backup with another key",
+		Long: `Re-encrypt with the first key everything in a backup that is encrypted with
+another key. The contents do not change. To replace a key:
 
   1. Give every program that opens or restores the database the new key in front
-     of the old one (NEW,OLD), and restart it: it goes on with the new key, and
-     still reads what the old one has encrypted.
-  2. Run driftdb rekey with the same two keys. Writers go on meanwhile, but one
+     of the old one (NEW,OLD), and restart it: it encrypts with the new key and
+     can still read what the old one encrypted.
+  2. Run driftdb rekey with the same two keys. Writers may keep running, but one
      that lacks the new key loses the database when rekey is done.
-  3. Prove with driftdb verify that the new key alone is enough.
-  4. Take the old key away from all programs. Whoever has it can still read old
-     copies of the bucket, and versions of objects that the bucket keeps.
+  3. Run driftdb verify with the new key alone.
+  4. Remove the old key from all programs. Anyone who has it can still read old
+     copies of the bucket, and old versions of objects that the bucket keeps.
 
 If somebody else may have the old key:
 
   1. Stop the programs that write to the backup, and change the credentials of
      the store.
-  2. Run driftdb rekey --after-leak with the new key in front of the old one. It
-     ends with a proof that the new key alone is enough. With --db FILE it also
-     compares what is restored with the database itself: until now, whoever had
-     the key and could write to the bucket could have changed anything.
-  3. Give the programs the new key alone, and start them. What the old key has
-     encrypted does not count any more, whoever stores it.
+  2. Run driftdb rekey --after-leak with the new key in front of the old one. At
+     the end it restores the backup with the new key alone. With --db FILE it
+     also compares the result with the database itself: until now, anyone who
+     had the key and could write to the bucket could have changed anything.
+  3. Give the programs the new key alone, and start them. From now on, anything
+     encrypted with the old key is ignored, whoever stores it.
 
-What was read with the old key stays known, and older copies and versions of the
-objects stay readable with it: delete those.
+The old key still reads older copies and versions of the objects: delete them.
+What somebody has already read with it stays known.
 
-The new key is given to what the manifest leads to, once it is proven. Other
-objects stay as they are, and are named: nothing in the backup needs them, or,
-which is an error, they are not what the manifest leads to.
+rekey verifies each object that the manifest leads to before it re-encrypts it.
+It lists the objects that it leaves as they are because the backup does not need
+them. An object that is not what the manifest says is an error.
 
-What another key has encrypted is read twice, and written once. An interrupted
-rekey leaves a backup that both keys together can read; run it again, and it
-goes on where it was. A backup without encryption stays without it: that is an
+Each object encrypted with another key is read twice and written once. An
+interrupted rekey leaves a backup that both keys together can read; run it again
+to continue. rekey cannot add encryption to a backup that has none: that is an
 error.
 
 With --json the result is {"database", "objects", "changed", "bytes", "left",
-"seconds"}: how many objects are encrypted with the first key, how many and how
-large are those that this run has encrypted anew, and the names of those that
-were left as they were, if any.`,
+"seconds"}: objects is how many are encrypted with the first key now, changed
+and bytes cover those that this run re-encrypted, and left names the objects
+left as they were, if any.`,
 	}
 	o.flags(c)
 	c.Flags().BoolVar(&o.leaked, "after-leak", false, "somebody else may have the old key")
@@ -93,14 +93,14 @@ func (a *app) runRekey(ctx context.Context, o *rekeyOptions) error {
 	r, err := a.rekey(ctx, cfg, o.leaked)
 	switch {
 	case errors.Is(err, driftdb.ErrKey):
-		return hinted{err, "give the new key first and all older ones after it, in DRIFTDB_KEY or with --key-file"}
+		return hinted{err, "pass the new key first and all older ones after it, in DRIFTDB_KEY or with --key-file"}
 	case err != nil && exitCode(err) == exitFailed && r.Objects > 0:
-		return hinted{err, "run it again with the same keys: it goes on where it was"}
+		return hinted{err, "run it again with the same keys to continue"}
 	case err != nil:
 		return err
 	}
 	for _, key := range r.Left {
-		a.stderr.Printf("note: %s is left under another key, or none: nothing in the backup needs it. If it is not gone in some days, look at it, and delete it\n", key)
+		a.stderr.Printf("note: %s keeps another key, or none: the backup does not need it. If it is still there in a few days, inspect it and delete it\n", key)
 	}
 	if o.leaked {
 		if err := a.afterLeak(ctx, cfg, o.db); err != nil {
@@ -109,7 +109,7 @@ func (a *app) runRekey(ctx context.Context, o *rekeyOptions) error {
 	}
 	took := time.Since(began)
 	return a.report(rekeyed{o.name, r.Objects, r.Changed, r.Bytes, r.Left, seconds(took)},
-		"%s has %s under the first key; %s of them, %s, encrypted anew in %.1f s\n",
+		"%s has %s under the first key; re-encrypted %s of them (%s) in %.1f s\n",
 		o.name, plural(int64(r.Objects), "object", "objects"), count(int64(r.Changed)), size(r.Bytes), took.Seconds())
 }
 
@@ -123,15 +123,15 @@ func (a *app) rekey(ctx context.Context, cfg driftdb.BackupConfig, leaked bool) 
 	if leaked {
 		run = b.RekeyAfterLeak
 	}
-	bar := a.stderr.Bar("encrypting anew", -1)
+	bar := a.stderr.Bar("re-encrypting", -1)
 	defer bar.Stop()
 	return run(ctx, func(r driftdb.RekeyResult) {
-		bar.Set(count(int64(r.Changed))+" of "+plural(int64(r.Objects), "object", "objects")+" encrypted anew", int64(r.Objects), -1)
+		bar.Set(count(int64(r.Changed))+" of "+plural(int64(r.Objects), "object", "objects")+" re-encrypted", int64(r.Objects), -1)
 	})
 }
 
-// afterLeak proves that the first key alone is enough, compares the backup with the
-// database in file, if there is one, and says what is left to do.
+// afterLeak restores with the first key alone, compares the result with the database in
+// file, if there is one, and prints what is left to do.
 func (a *app) afterLeak(ctx context.Context, cfg driftdb.BackupConfig, file string) (err error) {
 	folder, err := os.MkdirTemp("", "driftdb-rekey-") // of this user alone
 	if err != nil {
@@ -155,17 +155,17 @@ func (a *app) afterLeak(ctx context.Context, cfg driftdb.BackupConfig, file stri
 		if err := compareFiles(ctx, cfg.Name, file, restored); err != nil {
 			return err
 		}
-		a.stderr.Printf("%s holds the same\n", file)
+		a.stderr.Printf("%s has the same contents\n", file)
 	} else {
-		a.stderr.Printf("warning: whoever had the old key could have changed the backup until now: compare a restore with the database itself (--db FILE)\n")
+		a.stderr.Printf("warning: until now, anyone who had the old key could have changed the backup: compare it with the database itself (--db FILE)\n")
 	}
-	a.stderr.Printf("warning: what was read with the old key stays known, and older copies of the bucket, and versions that it keeps, stay readable with it: delete them\n")
-	a.stderr.Printf("now take the old key away from every program, change the credentials of the store if somebody else may have them, and start the programs with the new key alone\n")
+	a.stderr.Printf("warning: the old key still reads older copies of the bucket and old versions of its objects: delete them; what somebody has already read stays known\n")
+	a.stderr.Printf("next: remove the old key from every program, change the credentials of the store if somebody else may have them, and start the programs with the new key alone\n")
 	return nil
 }
 
-// compareFiles says whether the database of that name in file holds the same rows in the
-// same tables as what was restored.
+// compareFiles fails unless the database of that name in file holds the same rows in the
+// same tables as the restored one.
 func compareFiles(ctx context.Context, name, file, restored string) error {
 	var sums [2]digest
 	for i, path := range []string{file, restored} {
@@ -183,9 +183,9 @@ func compareFiles(ctx context.Context, name, file, restored string) error {
 	}
 	if sums[0] != sums[1] {
 		return hinted{
-			fmt.Errorf("%w: %s has %d rows in %d tables, the backup %d in %d, and they are not the same", driftdb.ErrCorrupt,
+			fmt.Errorf("%w: %s has %d rows in %d tables, the backup has %d rows in %d tables, and they differ", driftdb.ErrCorrupt,
 				file, sums[0].rows, sums[0].tables, sums[1].rows, sums[1].tables),
-			"if the file has changes that were not sent, send them (DB.Flush) and compare again; if not, somebody has changed the backup: begin another one from the file, under a new name",
+			"if the file has changes that are not uploaded, upload them (DB.Flush) and compare again; if not, somebody has changed the backup: start a new one from the file, under a new name",
 		}
 	}
 	return nil

@@ -14,42 +14,43 @@ func (a *app) repairCommand() *cobra.Command {
 	var o driftdb.RepairOptions
 	c := &cobra.Command{
 		Use:   "repair --store URL --name NAME [--db FILE] [--database-id ID] [--dry-run] [--force]",
-		Short: "Make the manifest of a backup anew, when it is gone or damaged",
-		Long: `Make the manifest of a backup anew, when it is gone or damaged, from the objects
-that are left. If the store keeps versions of objects, or there is a copy of the
-bucket, put back the manifest from there instead: it is exact.
+		Short: "Rebuild the manifest of a backup, when it is missing or damaged",
+		Long: `Rebuild the manifest of a backup, when it is missing or damaged, from the
+objects that are left. If the store keeps versions of objects, or you have a
+copy of the bucket, put the manifest back from there instead: that is exact.
 
-A repair proves what it says, and never guesses: every batch by its hashes and
-the chain, each snapshot by its digests and a restore that begins with it, the
-latest point by a restore. Where something is missing, the history ends before
-it, or begins with a snapshot behind it. Where writers have parted, the latest
-one has the history, and what the others stored are branches. What is no part of
-the history is listed. A snapshot among that is deleted by a later collection of
-garbage: if you may need it, copy it first.
+repair never guesses. It verifies every batch by its hashes and the chain, each
+snapshot by its digests and a restore that begins with it, and the latest point
+by a restore. Where something is missing, the history ends before the gap, or
+begins with a snapshot after it. Where writers have diverged, the latest one
+keeps the history, and what the others stored becomes branches. Objects that are
+not part of the history are listed. A later garbage collection deletes the
+snapshots among them: if you may need one, copy it first.
 
-With --dry-run it says what it would do, and stores nothing. A manifest that is
-damaged is replaced only with --force; without it, repair says what that was. An
-object that no key opens ends the repair; with --force it is left out.
+With --dry-run it prints what it would do, and stores nothing. A damaged
+manifest is replaced only with --force; without it, repair says what is wrong
+with it. An object that no key decrypts ends the repair; with --force it is left
+out.
 
-The objects are those of one database, whose id is needed. If nothing in the
-store tells it, name the database's own file with --db, or give --database-id.
-The file also tells where the newest snapshot belongs, if the changes around it
-are gone; nothing in it changes.
+The objects belong to one database, whose ID is needed. If nothing in the store
+has it, name the database's own file with --db, or pass --database-id. The file
+also shows where the newest snapshot belongs, if the changes around it are gone.
+repair does not change the file.
 
-Afterwards the database's own file goes on with the backup, unless it has sent
-changes that cannot be proven any more: then opening it says that the two have
-diverged. A writer that is at work meanwhile is told that it has lost the
-database: open it again.
+Afterwards the database's own file continues the backup, unless it had uploaded
+changes that can no longer be verified: then opening it reports that the two
+have diverged. A writer that runs during the repair loses the database: open it
+again.
 
 With --json the result is {"database", "databaseId", "stored", "was", "from",
 "sequence", "time", "rows", "tables", "snapshots", "left"}: snapshots is a list
-of {"key", "sequence"}, and left one of {"key", "why"}.`,
+of {"key", "sequence"}, left a list of {"key", "why"}.`,
 	}
 	p.flags(c)
 	c.Flags().StringVar(&o.File, "db", "", "`FILE` of the database, if there is one")
-	c.Flags().StringVar(&o.DatabaseID, "database-id", "", "the `ID` of the database, if nothing else tells it")
-	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be done, and store nothing")
-	c.Flags().BoolVar(&o.Force, "force", false, "replace a manifest that is damaged, and leave out what no key opens")
+	c.Flags().StringVar(&o.DatabaseID, "database-id", "", "the `ID` of the database, if nothing else has it")
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "print what would be done, and store nothing")
+	c.Flags().BoolVar(&o.Force, "force", false, "replace a damaged manifest, and leave out objects that no key decrypts")
 	return a.command(c, func(ctx context.Context, _ []string) error { return a.runRepair(ctx, p, o) }, "store", "name")
 }
 
@@ -88,9 +89,9 @@ func (a *app) runRepair(ctx context.Context, p place, o driftdb.RepairOptions) e
 	bar.Stop()
 	switch {
 	case err != nil && r.Was != "" && !o.Force:
-		return hinted{err, "see with --dry-run what can be proven of the backup; --force then replaces this manifest"}
+		return hinted{err, "use --dry-run to see what can be rebuilt; --force then replaces this manifest"}
 	case errors.Is(err, driftdb.ErrCorrupt) && o.File == "":
-		return hinted{err, "if the database's own file is left, name it with --db: it tells more"}
+		return hinted{err, "if you still have the database's own file, name it with --db: it may have what is missing"}
 	case err != nil:
 		return err
 	}
@@ -111,22 +112,22 @@ func (a *app) runRepair(ctx context.Context, p place, o driftdb.RepairOptions) e
 	return a.reportRepair(res)
 }
 
-// reportRepair says what could be proven, and what not.
+// reportRepair prints what could be verified and what could not.
 func (a *app) reportRepair(r repaired) error {
 	out, flush := a.stdout.Buffered() // flush returns the error
 	if r.Was != "" {
 		out.Printf("the manifest was %s\n", r.Was)
 	}
 	if r.Sequence >= r.From {
-		out.Printf("changes %s to %s are proven by their chain\n", count(r.From), count(r.Sequence))
+		out.Printf("verified the chain of changes %s to %s\n", count(r.From), count(r.Sequence))
 	}
 	for _, s := range r.Snapshots {
-		out.Printf("snapshot %s, after change %s, is restored and checked\n", word(s.Key), count(s.Sequence))
+		out.Printf("restored and verified snapshot %s, after change %s\n", word(s.Key), count(s.Sequence))
 	}
-	out.Printf("the latest point, change %s of %s, is restored and checked: %s, %s compared with the writer's digests\n",
+	out.Printf("restored and verified the latest point, change %s of %s: %s, %s compared with the writer's digests\n",
 		count(r.Sequence), r.Time, plural(r.Rows, "row", "rows"), plural(int64(r.Tables), "table", "tables"))
 	if n := int64(len(r.Left)); n > 0 {
-		out.Printf("%s of no part of the history:\n", plural(n, "object is", "objects are"))
+		out.Printf("%s not part of the history:\n", plural(n, "object is", "objects are"))
 		table := [][]string{}
 		for _, l := range r.Left {
 			table = append(table, []string{"  " + word(l.Key), l.Why})

@@ -22,54 +22,53 @@ func (a *app) resolveCommand() *cobra.Command {
 	o := new(resolveOptions)
 	c := &cobra.Command{
 		Use:   "resolve --db FILE --store URL --name NAME [--dry-run] [--prefer ours|theirs] [--table T=ours|theirs]...",
-		Short: "Bring a file and a store that have diverged together, and keep both sides",
-		Long: `Bring a file and a store that have diverged together, and keep both sides: two
-machines have written offline, another writer has taken over, a laptop was
-closed before it had sent everything.
+		Short: "Merge a file and a store that have diverged",
+		Long: `Merge a file and a store that have diverged: two machines wrote offline, another
+writer took over, or a laptop was closed before it had uploaded everything.
 
 It shows what each side has that the other lacks, row by row, since the last
-change that both have. Then FILE is replaced by one that has the store's history
-and, on top of that, FILE's own changes. The program that opens FILE next sends
-them. No program may have FILE open meanwhile.
+change that both have. Then it replaces FILE by one that has the store's history
+and, on top of that, FILE's own changes. The program that opens FILE next
+uploads them. No program may have FILE open meanwhile.
 
-A row that both have changed to different values is a conflict, and so is what
-the two together would violate: a key that both have given, a UNIQUE, a foreign
-key, a table that one has altered and the other has written to. Without a side
-for each conflict nothing is changed, and the exit code is 6. --prefer gives the
-side for all tables, --table for one: ours is FILE's, theirs the store's.
+It is a conflict if both changed a row to different values, if both used the
+same new key, if together they violate a UNIQUE or foreign key constraint, or if
+one altered a table that the other wrote to. Unless you choose a side for each
+conflict, nothing is changed and the exit code is 6. --prefer chooses the side
+for all tables, --table for one: ours is FILE's, theirs the store's.
 
-Nothing is lost: before it is replaced, what FILE holds is stored as a branch.
+Nothing is lost: before FILE is replaced, its contents are stored as a branch.
 driftdb status lists it, driftdb restore --branch writes it to a file.
 
-With --dry-run it shows what there is to do, and changes nothing. The exit code
-is 6 if a conflict has no side.
+With --dry-run it shows what it would do, and changes nothing. The exit code is
+6 if a conflict has no side.
 
 With --json the result is {"database", "diverged", "common", "latest", "ours",
 "theirs", "conflicts", "resolved", "applied", "sequence", "branch"}. ours and
-theirs are lists of changes, as driftdb log --json has them, less the sequences.
-A conflict is {"kind", "table", "key", "base", "ours", "theirs", "other",
-"choice"}; other, if there is one, is the row that it is in conflict with, and a
-version is null where there is no such row.`,
+theirs are lists of changes as in driftdb log --json, without the sequences. A
+conflict is {"kind", "table", "key", "base", "ours", "theirs", "other",
+"choice"}: other is the second row of the conflict, if there is one; base, ours
+and theirs are null where there is no such row.`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.path, "db", "", "`FILE` of the database that has diverged")
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what there is to do, and change nothing")
-	c.Flags().StringVar(&o.prefer, "prefer", "", "the `SIDE` that is right where there is a conflict: ours or theirs")
-	c.Flags().StringArrayVar(&o.tables, "table", nil, "`T=SIDE`, the side that is right in table T; may be repeated")
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and change nothing")
+	c.Flags().StringVar(&o.prefer, "prefer", "", "the `SIDE` that wins a conflict: ours or theirs")
+	c.Flags().StringArrayVar(&o.tables, "table", nil, "`T=SIDE`, the side that wins in table T; may be repeated")
 	return a.command(c, func(ctx context.Context, _ []string) error { return a.runResolve(ctx, o) }, "db", "store", "name")
 }
 
 // sides reads the choices.
 func (o *resolveOptions) sides() (prefer driftdb.Side, tables map[string]driftdb.Side, err error) {
 	if prefer = driftdb.Side(o.prefer); prefer != "" && prefer != driftdb.Ours && prefer != driftdb.Theirs {
-		return "", nil, usagef("--prefer %s is no side; choose ours, which is the file's, or theirs, which is the store's", o.prefer)
+		return "", nil, usagef("--prefer %s is not a side; choose ours (the file's) or theirs (the store's)", o.prefer)
 	}
 	tables = map[string]driftdb.Side{}
 	for _, t := range o.tables {
 		at := strings.LastIndexByte(t, '=')
 		side := driftdb.Side(t[at+1:])
 		if at < 1 || side != driftdb.Ours && side != driftdb.Theirs {
-			return "", nil, usagef("--table %s does not say which side is right in which table; write it as users=ours or users=theirs", t)
+			return "", nil, usagef("--table %s does not name a table and a side; write it as users=ours or users=theirs", t)
 		}
 		tables[t[:at]] = side
 	}
@@ -127,7 +126,7 @@ func (a *app) reportResolved(o *resolveOptions, r driftdb.ResolveResult) error {
 	}
 	out, flush := a.stdout.Buffered()
 	if !r.Diverged {
-		out.Printf("%s and %s have not diverged; open the file, and it is brought up to date\n", o.path, o.name)
+		out.Printf("%s and %s have not diverged; opening the file brings it up to date\n", o.path, o.name)
 		return flush()
 	}
 	out.Printf("%s and %s have changes up to %d in common\n", o.path, o.name, r.Common)
@@ -137,8 +136,8 @@ func (a *app) reportResolved(o *resolveOptions, r driftdb.ResolveResult) error {
 		printConflict(out, c)
 	}
 	if r.Resolved {
-		out.Printf("resolved %s: %s of the file's, and %s decided, on top of the store's change %d; what the file was is branch %s\n",
-			o.name, plural(int64(r.Applied), "change", "changes"), plural(int64(len(r.Conflicts)), "conflict", "conflicts"), r.Latest, r.Branch)
+		out.Printf("resolved %s: applied %s from the file on top of the store's change %d, decided %s; the file's old contents are branch %s\n",
+			o.name, plural(int64(r.Applied), "change", "changes"), r.Latest, plural(int64(len(r.Conflicts)), "conflict", "conflicts"), r.Branch)
 	}
 	return flush()
 }
@@ -150,8 +149,8 @@ func printChanges(out *terminal.Screen, what string, list []driftdb.Change) {
 	}
 }
 
-// sideLine is a change without a sequence and a time, an update without the columns that
-// did not change.
+// sideLine formats a change without its sequence and time, an update without its
+// unchanged columns.
 func sideLine(c driftdb.Change) string {
 	if c.Operation == driftdb.OperationUpdate {
 		after := maps.Clone(c.After)
@@ -166,7 +165,7 @@ func sideLine(c driftdb.Change) string {
 }
 
 func printConflict(out *terminal.Screen, c driftdb.Conflict) {
-	choice := "no side is chosen"
+	choice := "no side chosen"
 	if c.Choice != "" {
 		choice = string(c.Choice)
 	}

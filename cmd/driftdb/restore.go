@@ -24,35 +24,36 @@ func (a *app) restoreCommand() *cobra.Command {
 	o := new(restoreOptions)
 	c := &cobra.Command{
 		Use:   "restore --store URL --name NAME --out FILE [--at TIME | --sequence N] [--branch ID] [--overwrite]",
-		Short: "Rebuild a database from the store, as it is or as it was",
-		Long: `Rebuild a database from the store, as it is or as it was.
+		Short: "Rebuild a database from the store, now or at an earlier point",
+		Long: `Rebuild a database from the store, now or at an earlier point.
 
-The file is proven before it appears: until then nothing is at FILE, or what
-was there before. It is an ordinary SQLite database, free of the store.
+The database is verified before it appears at FILE; until then FILE is as it
+was. It is an ordinary SQLite database, independent of the store.
 
-A time means everything up to the last transaction whose own time is not
-later: what the clock of its machine showed when it was committed. Where that
-was wrong, driftdb log shows the times and the sequences to choose from.
+--at includes every transaction up to the last one that was committed by then,
+by the clock of the machine that committed it. If that clock was wrong, use
+driftdb log to find the sequence you want.
 
-A branch is what a writer still had when another one took the database over; it
-is no part of the history. driftdb status lists the branches with their IDs.
+A branch holds the changes that a writer had not uploaded when another one took
+the database over; it is not part of the history. driftdb status lists the
+branches with their IDs.
 
 With --json the result is {"database", "file", "branch", "sequence", "time",
-"rows", "tables", "bytes", "seconds"}; sequence and time are those of the last
-change in it, tables is how many were compared with the digests that the writer
-has stored. Left out if there is none: branch, and "foreignKeyViolations", rows
-that refer to one that is not there, and "faults", what is wrong with the
-database; it had all of them when it was stored.`,
+"rows", "tables", "bytes", "seconds"}: sequence and time are those of its last
+change, tables is how many were compared with the digests that the writer
+stored. Left out where they do not apply: branch, "foreignKeyViolations" (rows
+that refer to a missing row) and "faults" (what is wrong with the database). The
+database already had both when it was backed up.`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.out, "out", "", "`FILE` to write")
 	c.Flags().StringVar(&o.at, "at", "", "the state at this `TIME`, such as 2026-01-31T18:00:00Z (RFC 3339)")
 	c.Flags().Int64Var(&o.sequence, "sequence", 0, "the state after change `N`")
-	c.Flags().StringVar(&o.branch, "branch", "", "the branch of the history with this `ID`, to its end unless --at or --sequence says otherwise")
+	c.Flags().StringVar(&o.branch, "branch", "", "the branch with this `ID`, to its end unless --at or --sequence ends it earlier")
 	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace FILE if it exists")
 	return a.command(c, func(ctx context.Context, _ []string) error {
 		if c.Flags().Changed("branch") && o.branch == "" {
-			return usagef("--branch is empty; driftdb status lists the branches, and without the flag it is the history that is restored")
+			return usagef("--branch is empty; driftdb status lists the branches; without the flag the main history is restored")
 		}
 		return a.runRestore(ctx, o, c.Flags().Changed("at"), c.Flags().Changed("sequence"))
 	}, "store", "name", "out")
@@ -88,15 +89,15 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 	var at time.Time
 	switch {
 	case hasTime && hasSequence:
-		return usagef("--at and --sequence exclude each other; give one of them")
+		return usagef("--at and --sequence cannot be combined; use one of them")
 	case hasSequence && o.sequence < 1:
-		return usagef("--sequence %d is no change; the first one is 1", o.sequence)
+		return usagef("--sequence %d is too small; the first change is 1", o.sequence)
 	case hasTime:
 		var err error
 		if at, err = parseTime(o.at); err != nil {
 			return err
 		}
-		if now := time.Now(); at.After(now) { // it may be this clock that is wrong
+		if now := time.Now(); at.After(now) { // this clock may be the wrong one
 			a.stderr.Printf("note: --at %s is in the future, by this machine's clock, which shows %s\n", o.at, now.UTC().Format(time.RFC3339))
 		}
 	}
@@ -130,7 +131,7 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 		name, o.out, r.Sequence, stamp(r.Time), plural(r.Rows, "row", "rows"), size(r.Bytes), r.Duration.Seconds())
 }
 
-// watchRestore shows the progress of what run restores.
+// watchRestore shows the progress of run and prints what its result reports.
 func (a *app) watchRestore(o driftdb.RestoreOptions, run func(driftdb.RestoreOptions) (driftdb.RestoreResult, error)) (driftdb.RestoreResult, error) {
 	bar := a.stderr.Bar("restoring", -1)
 	defer bar.Stop()
@@ -145,15 +146,15 @@ func (a *app) watchRestore(o driftdb.RestoreOptions, run func(driftdb.RestoreOpt
 		err = hinted{err, "driftdb restore --at or --sequence may reach a point before the damage"}
 	}
 	if err == nil && len(r.Damaged) > 0 {
-		a.stderr.Printf("warning: %s damaged: %s; what was before made up for it, but the backup needs a new snapshot\n",
+		a.stderr.Printf("warning: %s damaged: %s; an older snapshot and the log replaced it, but the backup needs a new snapshot\n",
 			plural(int64(len(r.Damaged)), "snapshot is", "snapshots are"), strings.Join(r.Damaged, ", "))
 	}
 	if err == nil && r.ForeignKeyViolations > 0 {
-		a.stderr.Printf("note: %s to a row that is not there, as in the database that was backed up\n",
+		a.stderr.Printf("note: %s to a missing row, as in the database that was backed up\n",
 			plural(r.ForeignKeyViolations, "row refers", "rows refer"))
 	}
 	for _, key := range r.Refused {
-		a.stderr.Printf("warning: %s is named like a part of the backup and is none; it was passed over: somebody else may write to the bucket\n", key)
+		a.stderr.Printf("warning: ignored %s: it is named like part of the backup but is not; another program may write to the bucket\n", key)
 	}
 	for _, fault := range r.Faults {
 		a.stderr.Printf("note: as in the database that was backed up: %s\n", fault)
@@ -165,13 +166,12 @@ func (a *app) watchRestore(o driftdb.RestoreOptions, run func(driftdb.RestoreOpt
 func parseTime(s string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return at, usagef("--at %q is no time of RFC 3339; write it as %s", s, time.Now().UTC().Format(time.RFC3339))
+		return at, usagef("--at %q is not an RFC 3339 time; write it as %s", s, time.Now().UTC().Format(time.RFC3339))
 	}
 	return at, nil
 }
 
-// checkTarget refuses a file that is there, before the store is asked for
-// anything.
+// checkTarget refuses an existing file before the store is asked for anything.
 func checkTarget(path string, overwrite bool) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -182,7 +182,7 @@ func checkTarget(path string, overwrite bool) error {
 	case info.IsDir():
 		return fmt.Errorf("%s is a folder; name a file in it", path)
 	case !overwrite:
-		return hinted{fmt.Errorf("%s exists already", path), "choose another file, or replace it with --overwrite"}
+		return hinted{fmt.Errorf("%s already exists", path), "choose another file, or replace it with --overwrite"}
 	}
 	return nil
 }

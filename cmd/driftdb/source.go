@@ -15,13 +15,13 @@ import (
 type source struct {
 	text io.Reader
 	name string // for messages
-	size int64  // of the file, compressed if it is; -1 when it is not known
+	size int64  // of the file, as it is on disk; -1 if unknown
 	read int64  // of those bytes, so far
 	file io.Closer
 }
 
-// openSource opens a file, or standard input for "-". Compressed text is known
-// by its first bytes, whatever the file is called.
+// openSource opens a file, or standard input for "-". Compressed text is
+// recognized by its first bytes, whatever the file's name.
 func openSource(ctx context.Context, path string, stdin io.Reader) (*source, error) {
 	s := &source{name: "standard input", size: -1}
 	var raw io.Reader
@@ -44,7 +44,7 @@ func openSource(ctx context.Context, path string, stdin io.Reader) (*source, err
 	return s, nil
 }
 
-// plainText undoes gzip and takes off a byte order mark.
+// plainText decompresses gzip and removes a byte order mark.
 func plainText(raw io.Reader) (io.Reader, error) {
 	text := bufio.NewReaderSize(raw, 64<<10)
 	if magic, err := text.Peek(2); err == nil && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
@@ -82,13 +82,13 @@ func (c *countingReader) Read(p []byte) (int, error) {
 }
 
 // interruptible reads until ctx ends, even from a pipe that nobody writes to.
-// The one read that waits by then is left behind: nothing ends it but the end
-// of the process.
+// A read still waiting by then is left behind: only the end of the process
+// ends it.
 type interruptible struct {
 	ctx  context.Context
 	r    io.Reader
 	buf  [64 << 10]byte
-	rest []byte // of buf, not handed on
+	rest []byte // of buf, not yet passed on
 	err  error  // comes after rest
 	done chan readResult
 }

@@ -15,22 +15,22 @@ func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status --store URL [--name NAME]",
 		Short: "List the databases in a store",
-		Long: `List the databases in a store: who writes to them, up to which change they are
-confirmed, the newest snapshot, and what they take up. Branches come below their
-database: what a writer still had when another one took over. So do faults: what
-is wrong with the database itself, as far as its newest snapshot was checked,
-such as a NULL in a NOT NULL column. The backup has the same.
+		Long: `List the databases in a store: each one's writer, last confirmed change, newest
+snapshot and size. Below a database come its branches, which hold the changes
+that a writer had not uploaded when another one took over, and its faults: what
+is wrong with the database itself, such as a NULL in a NOT NULL column, as found
+when its newest snapshot was checked. The backup has the same faults.
 
-VERIFIED is what this machine knows: the change up to which driftdb verify, run
-here, has last proven the backup, and when. Proofs elsewhere are not in it.
+VERIFIED is the change up to which driftdb verify last verified the backup on
+this machine, and when. It does not know of runs on other machines.
 
 With --json the result is a list of {"database", "databaseId", "writer",
 "epoch", "sequence", "updatedAt", "snapshots", "snapshotSequence",
 "snapshotTime", "snapshotBytes", "objects", "bytes", "verifiedSequence",
-"verifiedAt", "faults", "branches"}; the last is a list of {"id", "node",
+"verifiedAt", "faults", "branches"}; branches is a list of {"id", "node",
 "epoch", "from", "to", "bytes", "storedAt"}. Without faults there is no
-"faults". One that cannot be read, or has nothing to restore yet, has "database"
-and "error" only.`,
+"faults". A database that cannot be read, or has nothing to restore yet, has
+"database" and "error" only.`,
 	}
 	p.flags(c)
 	return a.command(c, func(ctx context.Context, _ []string) error {
@@ -73,8 +73,8 @@ type branchStatus struct {
 	StoredAt instant `json:"storedAt,omitzero"`
 }
 
-// nothingYet stands for what has no manifest: whoever writes there has not come
-// far enough to leave something that can be restored.
+// nothingYet stands for a database without a manifest: its writer has not yet
+// stored anything that can be restored.
 const nothingYet = "nothing restorable yet"
 
 func (a *app) runStatus(ctx context.Context, p place, one bool) error {
@@ -102,7 +102,7 @@ func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 		return err
 	}
 	if len(names) == 0 {
-		a.stderr.Printf("the store holds no database\n")
+		a.stderr.Printf("the store holds no databases\n")
 		a.hintElsewhere(ctx, store, "")
 	}
 	list, failed := []databaseStatus{}, []error(nil)
@@ -165,7 +165,7 @@ func (a *app) reportStatus(list []databaseStatus) error {
 	}
 	out, flush := a.stdout.Buffered()
 	branches := 0
-	for i, line := range lines { // a line for each database, below which its faults and branches go
+	for i, line := range lines { // a line for each database, then its faults and branches
 		out.Printf("%s\n", line) // flush returns the error
 		if i == 0 || list[i-1].backupStatus == nil {
 			continue

@@ -18,9 +18,10 @@ import (
 	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
-// verified is what this machine remembers of the last time that it proved a
-// backup, and of the furthest point that the backup has confirmed then. It is kept in a file for each backup, outside the bucket: proving is
-// reading. A file that is missing or broken is no knowledge, and no error.
+// verified records the last time this machine verified a backup, and the last point
+// that the backup had confirmed by then. Each backup has its own file, outside the
+// bucket: verifying only reads. A missing or broken file means that nothing is known;
+// it is no error.
 type verified struct {
 	Store      string    `json:"store"`
 	Database   string    `json:"database"`
@@ -32,17 +33,17 @@ type verified struct {
 	SeenAt time.Time            `json:"seenAt,omitzero"`
 }
 
-// verifiedOf names the backup, about which nothing is known yet.
+// verifiedOf names the backup; nothing is known about it yet.
 func verifiedOf(storeURL string, b driftdb.BackupInfo) verified {
 	return verified{Store: storePlace(storeURL), Database: b.Name, DatabaseID: b.DatabaseID}
 }
 
-// storePlace is the part of a store's URL that says where it is, not how to get
-// there. So it holds no credentials, whatever the URL does.
+// storePlace is the part of a store's URL that says where the store is, not how to
+// reach it. So it holds no credentials, even if the URL does.
 func storePlace(storeURL string) string {
 	u, err := url.Parse(storeURL)
 	if err != nil {
-		return "" // no store was ever opened by this one
+		return "" // such a URL opens no store
 	}
 	place := url.URL{Scheme: u.Scheme, Host: u.Host, Path: path.Clean("/" + cmp.Or(strings.Trim(u.Path, "/"), prefixOf(u)))}
 	if endpoint, err := url.Parse(u.Query().Get("endpoint")); err == nil && endpoint.Host != "" {
@@ -52,7 +53,7 @@ func storePlace(storeURL string) string {
 	return place.String()
 }
 
-// prefixOf is what an s3 URL without a path has as its prefix.
+// prefixOf is the prefix of an s3 URL without a path.
 func prefixOf(u *url.URL) string {
 	if u.Scheme != "s3" {
 		return ""
@@ -60,7 +61,7 @@ func prefixOf(u *url.URL) string {
 	return cmp.Or(u.Query().Get("prefix"), s3store.DefaultPrefix)
 }
 
-// file is where v is kept: its name says which backup v is about.
+// file is the path where v is kept; its name identifies the backup.
 func (v verified) file() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -70,7 +71,7 @@ func (v verified) file() (string, error) {
 	return filepath.Join(dir, "driftdb", fmt.Sprintf("verified-%x.json", sum[:16])), nil
 }
 
-// recall fills in when the backup was proven, if that is known.
+// recall fills in when the backup was verified, if that is known.
 func (v *verified) recall() {
 	file, err := v.file()
 	if err != nil {
@@ -87,7 +88,7 @@ func (v *verified) recall() {
 	}
 }
 
-// remember keeps v. Whoever reads the file meanwhile finds all of it.
+// remember stores v. The file is replaced atomically.
 func (v verified) remember() error {
 	file, err := v.file()
 	if err != nil {
@@ -114,8 +115,8 @@ func (v verified) remember() error {
 	return nil
 }
 
-// damaged takes the proof back, for a backup that has turned out to be damaged. What the
-// backup has confirmed before stays known.
+// damaged forgets that the backup was verified, once it turns out to be damaged. The
+// last confirmed point stays known.
 func (v verified) damaged() error {
 	v.Sequence, v.VerifiedAt = 0, time.Time{}
 	if v.Seen != (driftdb.Confirmation{}) {
@@ -131,15 +132,14 @@ func (v verified) damaged() error {
 	return nil
 }
 
-// rolledBack adds to err, for a backup that does not have the point any more that it had,
-// when that was.
+// rolledBack adds to err when this machine saw the point that the backup has since lost.
 func (v verified) rolledBack(err error) error {
 	file, ferr := v.file()
 	if ferr != nil {
 		return err
 	}
 	return hinted{
-		fmt.Errorf("%w (proven here at %s)", err, v.SeenAt.UTC().Format(time.RFC3339)),
-		"somebody has put an older state of the bucket back, or it was lost: the database itself, older versions in the store, and copies may have the rest. If it was on purpose, delete " + file,
+		fmt.Errorf("%w (verified here at %s)", err, v.SeenAt.UTC().Format(time.RFC3339)),
+		"an older state of the bucket was put back, or objects were lost: the database itself, older versions in the store, and copies may have the rest. If this was intended, delete " + file,
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// release and commit are set by the linker (-X main.release=v1.2.3) where the build does
-// not see the repository: in a container, or in a distribution's package.
+// release and commit are set by the linker (-X main.release=v1.2.3) where the build
+// cannot see the repository: in a container, or in a distribution's package.
 var release, commit string
 
-// build is what a program knows of how it was made.
+// build describes how this program was built.
 type build struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
@@ -22,7 +22,7 @@ type build struct {
 	Platform string `json:"platform"`
 }
 
-// thisBuild is what the linker was told, or else what Go has noted.
+// thisBuild prefers the linker's values to those that Go records.
 func thisBuild() build {
 	b := build{Version: release, Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -58,12 +58,12 @@ func (a *app) versionCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of this program",
-		Long: `Print the version of this program, the commit that it was built from, and the
-version of Go. What was built in a clone without a tag is "devel", or a version
-that Go makes of the commit. --version prints the same line.
+		Long: `Print the version of this program, the commit it was built from, and the version
+of Go. A build from a clone without a tag is "devel", or a version that Go
+derives from the commit. --version prints the same line.
 
 With --json the result is {"version", "commit", "modified", "go", "platform"};
-without a known commit "commit" is left out, and "modified" unless it is true.`,
+"commit" is left out if it is unknown, "modified" unless it is true.`,
 	}
 	return a.command(c, func(context.Context, []string) error {
 		b := thisBuild()

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrBarrier says that the log cannot be replayed across a barrier.
-var ErrBarrier = errors.New("the log does not say what happened here; a snapshot is needed")
+var ErrBarrier = errors.New("the log does not record what happened here; a snapshot is needed")
 
 // Replay repeats logged changes on a connection, exactly: the log has what
 // triggers and foreign-key actions did as changes of their own, so neither may
@@ -64,7 +64,7 @@ func (r *Replay) Apply(e *change.Entry) error {
 	case e.Op == change.Barrier:
 		return fmt.Errorf("%w (%s)", ErrBarrier, e.Reason)
 	case e.Op != change.Insert && !e.HasRowID && len(e.Key) == 0:
-		return fmt.Errorf("%s in table %s: the entry does not say which row", e.Op, e.Table)
+		return fmt.Errorf("%s in table %s: the entry has no key", e.Op, e.Table)
 	case e.Table == change.SequenceTable && len(e.Key) == 1:
 		return r.sequence(e)
 	}
@@ -86,7 +86,7 @@ func (r *Replay) Apply(e *change.Entry) error {
 // in their own way before.
 func (r *Replay) sequence(e *change.Entry) error {
 	if e.Op != change.Delete && len(e.After) != 1 {
-		return fmt.Errorf("%s in table %s: the entry does not say to what value", e.Op, e.Table)
+		return fmt.Errorf("%s in table %s: the entry has no values", e.Op, e.Table)
 	}
 	if e.Op == change.Delete {
 		_, err := r.counter("DELETE FROM main.sqlite_sequence WHERE name = ?1", e)

@@ -15,7 +15,7 @@ import (
 // the transaction that it is part of.
 
 // ErrForged says that an entry would do more than that.
-var ErrForged = errors.New("this is no change that DriftDB logs, and was not done: the log is forged or damaged; an earlier point may be restored")
+var ErrForged = errors.New("DriftDB never logs such a change, so it was not applied: the log is forged or damaged; try to restore an earlier point")
 
 // ours begins the names of our own tables, in upper case.
 const ours = "_DRIFTDB_"
@@ -43,7 +43,7 @@ func (r *Replay) define(sql string) error {
 	}
 	after, err := r.countOurs(bounds)
 	if err == nil && after != before {
-		err = fmt.Errorf("%w: it takes a name of DriftDB's own", ErrForged)
+		err = fmt.Errorf("%w: it uses a name reserved for DriftDB", ErrForged)
 	}
 	return err
 }
@@ -110,7 +110,7 @@ func BoundsOf(sql string) (b *Bounds, ok bool) {
 	return nil, false
 }
 
-// Allow says whether the statement may do what a says, itself or by what SQLite and
+// Allow reports whether the statement may do what a says, itself or by what SQLite and
 // virtual tables run for it.
 func (b *Bounds) Allow(a sqlite.Action) bool {
 	if b.kind == "PRAGMA" {

@@ -72,7 +72,7 @@ func (r *Replay) run(t *target, e *change.Entry) error {
 	err = st.Run()
 	st.Clear()
 	if n := r.c.Changes(); err == nil && n != 1 && !t.statistics() {
-		err = fmt.Errorf("%d rows are where the log has one", n)
+		err = fmt.Errorf("%d rows match where the log has one", n)
 	}
 	return err
 }
@@ -149,7 +149,7 @@ func (t *target) update(e *change.Entry) string {
 		set = append(set, t.rowid+" = ?")
 	}
 	bound := len(set)
-	if len(set) == 0 { // every changed column is generated, or none changed: the row has to be there
+	if len(set) == 0 { // every changed column is generated, or none changed: the row must be there
 		set = append(set, t.anyColumn(e)+" = "+t.anyColumn(e))
 	}
 	return "UPDATE main." + sqlite.Quote(t.name) + " SET " + strings.Join(set, ", ") + " WHERE " + t.where(e, bound+1)
@@ -163,7 +163,7 @@ func (t *target) anyColumn(e *change.Entry) string {
 }
 
 // where addresses the entry's row: by its rowid when it has one of its own,
-// else by its primary key, which then has no NULLs. Rows are told apart by the
+// else by its primary key, which then has no NULLs. Rows are distinguished by the
 // collations of the key's index, not by those of the columns, and SQLite uses the
 // index only for its own. The first parameter is number at.
 func (t *target) where(e *change.Entry, at int) string {

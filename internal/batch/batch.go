@@ -38,7 +38,7 @@ const Version = 1
 
 // MaxEntry is the size, in bytes of JSON, of the largest entry that a batch
 // can hold: 512 MiB. It bounds what a reader has to keep in memory, and is
-// ample for a transaction of 64 MiB even if every byte has to be escaped.
+// ample for a transaction of 64 MiB even if every byte must be escaped.
 const MaxEntry = 512 << 20
 
 // What a reader takes of the two lines that are no entries: ample for a name, and for
@@ -76,7 +76,7 @@ type Trailer struct {
 	Head Chain // the chain after the last transaction
 
 	// Digests is what the writer knew of the tables after the last transaction;
-	// nil if it says nothing. It is no part of the chain: it can be left out,
-	// or computed anew, when batches are merged.
+	// nil if it says nothing. It is not part of the chain: it can be left out,
+	// or recomputed, when batches are merged.
 	Digests digest.Report
 }

@@ -113,7 +113,7 @@ func checkEntry(e *change.Entry) error {
 	switch e.Op {
 	case change.Insert:
 		if len(e.Before) > 0 {
-			return errors.New("batch: an insert has no row before")
+			return errors.New("batch: an insert must not have a row before")
 		}
 		for i := range e.Key {
 			if v := change.Find(e.After, e.Key[i].Name); v == nil || !v.Same(&e.Key[i].Value) {
@@ -123,7 +123,7 @@ func checkEntry(e *change.Entry) error {
 	case change.Update:
 	case change.Delete:
 		if len(e.After) > 0 {
-			return errors.New("batch: a delete has no row after")
+			return errors.New("batch: a delete must not have a row after")
 		}
 	case change.Schema, change.Barrier:
 		if e.HasRowID || len(e.Key)+len(e.After)+len(e.Before) > 0 {

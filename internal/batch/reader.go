@@ -61,7 +61,7 @@ func NewReader(src io.Reader) (*Reader, error) {
 	case !r.scan.ok():
 		return nil, r.malformed()
 	case version != Version:
-		return nil, fmt.Errorf("%w: the batch has version %d, this program reads version %d; use a newer DriftDB", ErrVersion, version, Version)
+		return nil, fmt.Errorf("%w: the batch has version %d, this program reads version %d; upgrade DriftDB", ErrVersion, version, Version)
 	}
 	r.roll = newRoller(r.header.Prev)
 	if err := r.lookAhead(); err != nil {
@@ -125,7 +125,7 @@ func (r *Reader) next() error {
 		return r.malformed()
 	}
 	if r.rec.Entry.Width() > 1 && !(r.rec.First && r.rec.Last) {
-		return fmt.Errorf("%w: line %d: a barrier that stands for a range is not alone in its transaction", ErrCorrupt, r.lines.count)
+		return fmt.Errorf("%w: line %d: a barrier for a range must be alone in its transaction", ErrCorrupt, r.lines.count)
 	}
 	pos.sequence = r.rec.End()
 	if err := r.checkOrder(pos); err != nil {
@@ -168,7 +168,7 @@ func (r *Reader) lookAhead() error {
 	return nil
 }
 
-// checkOrder says whether what comes may follow an entry whose last sequence,
+// checkOrder reports whether what comes may follow an entry whose last sequence,
 // time and transaction are pos.
 func (r *Reader) checkOrder(pos position) error {
 	next := r.ahead
@@ -194,7 +194,7 @@ func (r *Reader) checkOrder(pos position) error {
 func (r *Reader) cutComma(line []byte) ([]byte, error) {
 	end := len(line) - 1
 	if comma := end >= 0 && line[end] == ','; comma != (r.ahead.tx != 0) {
-		return nil, fmt.Errorf("%w: line %d: a comma too many or too few", ErrCorrupt, r.lines.count)
+		return nil, fmt.Errorf("%w: line %d: missing or extra comma", ErrCorrupt, r.lines.count)
 	} else if comma {
 		return line[:end], nil
 	}
@@ -216,7 +216,7 @@ func (r *Reader) finish() error {
 	case t.To != r.rec.End():
 		return fmt.Errorf("%w: it ends at sequence %d but says %d", ErrCorrupt, r.rec.End(), t.To)
 	case t.Head != r.roll.chain:
-		return fmt.Errorf("%w: its entries lead to chain %s but it says %s", ErrCorrupt, r.roll.chain, t.Head)
+		return fmt.Errorf("%w: its entries give chain %s but it says %s", ErrCorrupt, r.roll.chain, t.Head)
 	case len(rest) > 0:
 		return fmt.Errorf("%w: data after the end", ErrCorrupt)
 	case r.lines.err != io.EOF:
@@ -226,7 +226,7 @@ func (r *Reader) finish() error {
 	return io.EOF
 }
 
-// inside says whether Next has returned a part of a transaction.
+// inside reports whether Next has returned a part of a transaction.
 func (r *Reader) inside() bool { return r.rec.Sequence != 0 && !r.rec.Last }
 
 func (r *Reader) malformed() error {

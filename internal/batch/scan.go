@@ -51,7 +51,7 @@ func (s *scanner) try(lit string) bool {
 	return false
 }
 
-// lit takes lit, which has to come next.
+// lit takes lit, which must come next.
 func (s *scanner) lit(lit string) {
 	if !s.try(lit) {
 		s.fail(lit)
@@ -141,7 +141,7 @@ func byteSet(chars string) (t [256]bool) {
 	return t
 }
 
-// spelled says whether what was taken since start is the one spelling.
+// spelled reports whether what was taken since start is the one spelling.
 func (s *scanner) spelled(start int, spelling []byte) bool {
 	return s.ok() && bytes.Equal(s.line[start:s.i], spelling)
 }

@@ -100,7 +100,7 @@ func (w *Writer) add(e *change.Entry) error {
 		return errors.New("batch: entry outside a transaction")
 	}
 	if w.ranged || e.Width() > 1 && w.pos.sequence != w.pos.tx {
-		return errors.New("batch: a barrier that stands for a range is not alone in its transaction")
+		return errors.New("batch: a barrier for a range must be alone in its transaction")
 	}
 	w.ranged = e.Width() > 1
 	w.separate()

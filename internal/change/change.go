@@ -28,7 +28,7 @@ type Value struct {
 	Bytes []byte  // Text and Blob
 }
 
-// Same says whether both are the same value to the last bit: 5 and 5.0 are not.
+// Same reports whether both are the same value to the last bit: 5 and 5.0 are not.
 func (v *Value) Same(o *Value) bool {
 	return v.Kind == o.Kind && v.Int == o.Int && math.Float64bits(v.Real) == math.Float64bits(o.Real) && bytes.Equal(v.Bytes, o.Bytes)
 }
@@ -104,7 +104,7 @@ type Entry struct {
 	Count    int64    // Barrier: how many sequence numbers it stands for, if more than one; else 0
 }
 
-// Moved says whether an update gave the row another identity: another rowid or,
+// Moved reports whether an update gave the row another identity: another rowid or,
 // where that is not what rows are addressed by, another key.
 func (e *Entry) Moved() bool {
 	if e.Op != Update || e.HasRowID {

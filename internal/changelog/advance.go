@@ -9,7 +9,7 @@ import (
 
 // ErrOvertaken says that something was committed to the database while it was
 // being brought up to date with its bucket.
-var ErrOvertaken = errors.New("the database has been written to meanwhile")
+var ErrOvertaken = errors.New("the database was written to in the meantime")
 
 // Expect is an ErrOvertaken if the log does not end with sequence. In a transaction
 // that holds the write lock it says that nothing of the database's own comes
@@ -29,7 +29,7 @@ func Expect(c *sqlite.Conn, sequence int64) error {
 // the changes that the bucket has after that were just applied, the continuation
 // of the bucket's history up to b.Acked, as Continue does with a new database: in
 // the transaction that applied them, or the file would hold changes that its log
-// does not account for. The log begins anew. last is the time of the last change
+// does not account for. The log starts over. last is the time of the last change
 // (Unix ms); the digests next take the place of d.
 //
 // Shapes stay: connections remember their numbers. Uploads of earlier sessions go:

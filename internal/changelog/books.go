@@ -191,7 +191,7 @@ func (l *Log) commit(fn func() error) error {
 	})
 	l.c.SyncFailed(err)
 	if sqlite.IsBypassed(err) {
-		return fmt.Errorf("%s; the log has to say so first: %w", sqlite.Bypassed, err)
+		return fmt.Errorf("%s; the log must record that first: %w", sqlite.Bypassed, err)
 	}
 	return err
 }
@@ -200,7 +200,7 @@ func (l *Log) commit(fn func() error) error {
 // waits for it does not notice.
 const trimStep = 200
 
-// Trim deletes log rows up to sequence to, a few at a time, and says whether
+// Trim deletes log rows up to sequence to, a few at a time, and reports whether
 // there are more. The newest row always stays.
 func (l *Log) Trim(to int64) (more bool, err error) {
 	err = l.commit(func() error {

@@ -47,7 +47,7 @@ func NewCap(limit int64) *Cap {
 	return &Cap{limit: limit}
 }
 
-// Due says whether the log has to be measured: after an eighth of the limit has been
+// Due reports whether the log must be measured: after an eighth of the limit has been
 // written to it. So the cap costs nothing most of the time. logged is how many bytes have
 // been written so far.
 func (c *Cap) Due(logged int64) bool {
@@ -58,7 +58,7 @@ func (c *Cap) Due(logged int64) bool {
 	return true
 }
 
-// Exceeded says whether the log has outgrown the limit, and which that is. The database
+// Exceeded reports whether the log has outgrown the limit, and which that is. The database
 // has size bytes, with the log in it.
 func (c *Cap) Exceeded(log Size, size int64) (limit int64, is bool) {
 	limit = c.atLeast()

@@ -10,7 +10,7 @@ import (
 // Collapse puts one barrier in the place of all that the log has behind
 // sequence after, the end of a transaction, and returns the last sequence that
 // it stands for; 0 if there is nothing. Its time is the smallest of those that it
-// stands for: whoever looks for a later one has to come upon it.
+// stands for: whoever looks for a later one must come upon it.
 //
 // The commit is run by alone, which keeps writers away. It writes the barrier's row
 // and takes no time: the log, which is long, is read before. Sweep then deletes the
@@ -82,7 +82,7 @@ func (l *Log) GiveUp(reason string, alone func(commit func() error) error) (thro
 }
 
 // Sweep deletes rows that lie under a barrier from first through last, a few at
-// a time like Trim, and says whether there are more.
+// a time like Trim, and reports whether there are more.
 func (l *Log) Sweep(first, last int64) (more bool, err error) {
 	err = l.commit(func() error {
 		err := bindRun(l.c, `DELETE FROM main._driftdb_log WHERE sequence IN (

@@ -10,7 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ErrTrimmed says that the wanted part of the log is not in the file any more.
+// ErrTrimmed says that the wanted part of the log is no longer in the file.
 var ErrTrimmed = errors.New("the log has been trimmed there")
 
 // Log reads the log, and keeps the books of what the bucket has of it, on a
@@ -48,7 +48,7 @@ func (l *Log) Interrupt() { l.c.Interrupt() }
 // calls stop when its own are done.
 func (l *Log) Watch(ctx context.Context) (stop func()) { return l.c.Watch(ctx) }
 
-// Identity is what the file says of itself.
+// Identity is the file's description of itself.
 func (l *Log) Identity() Identity { return l.id }
 
 // Largest is how many pages the file has had at most when a transaction that is logged
@@ -105,7 +105,7 @@ func (l *Log) Last() (int64, error) {
 }
 
 // Pin begins a read transaction, unless there is one. A statement that runs without is
-// compiled anew when another connection has changed the schema since; where reading the
+// recompiled when another connection has changed the schema since; where reading the
 // schema of thousands of tables takes longer than making the next change, SQLite gives
 // up with SQLITE_SCHEMA. In a transaction the schema stays what it is.
 func (l *Log) Pin() (unpin func(), err error) {
@@ -241,11 +241,11 @@ const eachChunk = 256 << 10
 
 // Each calls fn for each transaction that starts at sequence from or later, in
 // order. The transaction is valid until fn returns. ErrTrimmed means that from
-// is not there any more.
+// is gone.
 //
 // While fn runs nothing is being read, unless the caller has begun a
 // transaction: who makes batches of a long log for seconds on end would
-// otherwise keep the WAL from beginning anew, and writers make it grow.
+// otherwise keep the WAL from beginning again, and writers make it grow.
 func (l *Log) Each(from int64, fn func(Transaction) error) error {
 	return l.Between(from, math.MaxInt64, fn)
 }
@@ -295,7 +295,7 @@ func (l *Log) chunk(next int64, chunk []Transaction, data []byte) ([]Transaction
 			return nil // Collapse has put a barrier over it
 		}
 		if t.First != next {
-			return fmt.Errorf("%w: sequence %d is wanted, %d is the oldest", ErrTrimmed, next, t.First)
+			return fmt.Errorf("%w: sequence %d was requested, %d is the oldest", ErrTrimmed, next, t.First)
 		}
 		next = t.Last() + 1
 		begins := len(data)
@@ -323,7 +323,7 @@ func (l *Log) entries(d *change.Decoder, t Transaction, fn func(sequence int64, 
 	err := d.Decode(t.data, l.shape, func(e *change.Entry) error {
 		at := seq
 		if seq += e.Width(); seq > t.Last()+1 {
-			return fmt.Errorf("log row %d has more than the %d entries that it says", t.First, t.Count)
+			return fmt.Errorf("log row %d has more entries than the %d that it states", t.First, t.Count)
 		}
 		return fn(at, e)
 	})
@@ -331,7 +331,7 @@ func (l *Log) entries(d *change.Decoder, t Transaction, fn func(sequence int64, 
 		return fmt.Errorf("log row %d: %w", t.First, err)
 	}
 	if seq != t.Last()+1 {
-		return fmt.Errorf("log row %d has fewer than the %d entries that it says", t.First, t.Count)
+		return fmt.Errorf("log row %d has fewer entries than the %d that it states", t.First, t.Count)
 	}
 	return nil
 }

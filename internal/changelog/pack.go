@@ -45,7 +45,7 @@ type Packed struct {
 // sequence to or, when to is 0, as many as the limits allow. All that there is to know of
 // a batch is found in this one pass over the log.
 //
-// The batch tells what digests are new, which is no part of its chain.
+// The batch tells what digests are new, which is not part of its chain.
 func (l *Log) Pack(w io.Writer, s Start, to int64, limits Limits) (Packed, error) {
 	p := packing{l: l, after: s.Acked, out: batch.NewWriter(w, s.Header), Packed: Packed{Known: digest.Set{}, Earliest: NoTime}}
 	maps.Copy(p.Known, s.Known)

@@ -73,14 +73,14 @@ const (
 	metaLargest    = "largest"     // how many pages the file has had, rounded up; written with the log
 )
 
-// Identity is what a database file says of itself.
+// Identity is a database file's description of itself.
 type Identity struct {
 	DatabaseID string
 	Name       string // empty until a store was given
 	NodeID     string
 }
 
-// Exists says whether the database already has our tables.
+// Exists reports whether the database already has our tables.
 func Exists(c *sqlite.Conn) (bool, error) {
 	n, err := c.Int("SELECT count(*) FROM main.sqlite_schema WHERE name = '_driftdb_meta'")
 	return n > 0, err
@@ -201,7 +201,7 @@ func NewNodeID() string {
 func CheckFormat(c *sqlite.Conn) error {
 	v, err := metaInt(c, metaFormat)
 	if err == nil && v > Format {
-		err = fmt.Errorf("%w (format %d, this program knows %d)", ErrVersion, v, Format)
+		err = fmt.Errorf("%w (format %d, this program supports %d)", ErrVersion, v, Format)
 	}
 	return err
 }
@@ -242,7 +242,7 @@ func setMeta(c *sqlite.Conn, key string, value any) error {
 	return st.Run()
 }
 
-// ReadIdentity reads what the file says of itself.
+// ReadIdentity reads the file's description of itself.
 func ReadIdentity(c *sqlite.Conn) (id Identity, err error) {
 	if id.DatabaseID, err = metaText(c, metaDatabaseID); err != nil {
 		return id, err

@@ -59,7 +59,7 @@ func TestFaults(t *testing.T) {
 	}{
 		"whole":  {"CREATE TABLE t(a UNIQUE); CREATE VIRTUAL TABLE f USING fts5(x); CREATE VIRTUAL TABLE r USING rtree(id, a, b)", nil},
 		"null":   {"CREATE TABLE t(a); INSERT INTO t VALUES(NULL), (NULL); " + schema + "UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a NOT NULL)' WHERE name = 't'", []string{`table "t": NULL value in t.a`}},
-		"orphan": {"CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(a REFERENCES p); INSERT INTO t VALUES(1), (2)", []string{`table "t": rows refer to a row that is not there`}},
+		"orphan": {"CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(a REFERENCES p); INSERT INTO t VALUES(1), (2)", []string{`table "t": rows refer to a missing row`}},
 		"misfit": {"CREATE TABLE p(id); CREATE TABLE t(a REFERENCES p(id)); INSERT INTO t VALUES(1), (2)", []string{`table "t": foreign key mismatch - "t" referencing "p"`}},
 		"missing": {"CREATE TABLE t(a); CREATE INDEX i ON t(a); INSERT INTO t VALUES(1), (2); CREATE TABLE hide AS SELECT * FROM sqlite_schema WHERE name = 'i';" + schema +
 			"DELETE FROM sqlite_schema WHERE name = 'i'; PRAGMA writable_schema=RESET; INSERT INTO t VALUES(3), (4); " + schema +

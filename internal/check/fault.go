@@ -23,7 +23,7 @@ const (
 	// Constraint says that rows break what their table's definition asks for: NOT NULL,
 	// CHECK, a type of a STRICT table.
 	Constraint Kind = "constraint"
-	// ForeignKey says that rows refer to a row that is not there, or that a foreign key
+	// ForeignKey says that rows refer to a missing row, or that a foreign key
 	// does not fit the table that it refers to.
 	ForeignKey Kind = "foreign key"
 	// Virtual says that a virtual table (FTS, R-tree) finds its own tables broken.
@@ -132,7 +132,7 @@ func withoutRow(line string) string {
 	return line
 }
 
-// signs are how the lines begin that SQLite's check says of what is no damage.
+// signs are how the lines begin that SQLite's check says of what is not damage.
 var signs = []struct {
 	start string
 	kind  Kind

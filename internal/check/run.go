@@ -207,7 +207,7 @@ func (r *run) references(tables []string, rep *Report) error {
 			rep.Violations, err = rep.Violations+1, nil
 		}
 		if n > 0 {
-			r.add(Fault{ForeignKey, table, "rows refer to a row that is not there"})
+			r.add(Fault{ForeignKey, table, "rows refer to a missing row"})
 		}
 		rep.Violations += n
 		if err := r.told(table, err); err != nil {

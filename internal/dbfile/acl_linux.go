@@ -18,7 +18,7 @@ func keepACL(file, old string) error {
 	}
 	if errors.Is(err, unix.ENODATA) {
 		if err := unix.Lremovexattr(file, accessList); err != nil && !errors.Is(err, unix.ENODATA) {
-			return fmt.Errorf("take the access control list of its folder from the new file: %w", err)
+			return fmt.Errorf("remove the access control list of its folder from the new file: %w", err)
 		}
 		return nil
 	}

@@ -16,6 +16,6 @@ func (f *File) unsafeFileSystem() (kind string, unsafe bool) {
 	return unix.ByteSliceToString(st.Fstypename[:]), true
 }
 
-// isMount says whether the file is mounted itself, apart from its folder. Nobody
+// isMount reports whether the file is mounted itself, apart from its folder. Nobody
 // does that here.
 func (f *File) isMount() bool { return false }

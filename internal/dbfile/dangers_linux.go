@@ -30,7 +30,7 @@ func (f *File) unsafeFileSystem() (kind string, unsafe bool) {
 	return kind, unsafe
 }
 
-// isMount says whether the file is mounted itself, apart from its folder.
+// isMount reports whether the file is mounted itself, apart from its folder.
 func (f *File) isMount() bool {
 	mount := func(path string) (id uint64, ok bool) {
 		var st unix.Statx_t

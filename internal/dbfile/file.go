@@ -18,11 +18,11 @@ import (
 )
 
 var (
-	// ErrNotFile says that a path names something that is no regular file.
+	// ErrNotFile says that a path names something that is not a regular file.
 	ErrNotFile = errors.New("not a regular file")
 	// ErrNotOurs says that a file or folder which DriftDB keeps beside a database is
 	// somebody else's, or is a file of another name, too.
-	ErrNotOurs = errors.New("not a file of DriftDB's")
+	ErrNotOurs = errors.New("not a DriftDB file")
 )
 
 // File is a database's place, taken by this process.
@@ -42,7 +42,7 @@ type File struct {
 
 // Take takes the place that path means: it resolves path, makes the folders on
 // the way and locks the name. A place that another process has, or another File
-// of this one, is ErrLocked; something that is no regular file is ErrNotFile.
+// of this one, is ErrLocked; something that is not a regular file is ErrNotFile.
 // The file itself need not be there.
 func Take(path string) (*File, error) {
 	f, err := takePlace(path)
@@ -134,7 +134,7 @@ func (f *File) makeFolders(folder string) error {
 	return err
 }
 
-// There says whether there is a file, and whether it has a byte in it: SQLite
+// There reports whether there is a file, and whether it has a byte in it: SQLite
 // takes an empty one for a database with nothing in it.
 func (f *File) There() (there, empty bool, err error) {
 	info, err := os.Lstat(f.path)
@@ -169,14 +169,14 @@ func (f *File) Hold(c *sqlite.Conn) error {
 	}
 	id, err := identifyHandle(handle)
 	if err != nil {
-		return fmt.Errorf("find out which file SQLite has open: %w", err)
+		return fmt.Errorf("identify the file that SQLite has open: %w", err)
 	}
 	if now, err := identify(f.path); err != nil || now != id {
 		return errors.Join(fmt.Errorf("%w: %s", ErrReplaced, f.path), err)
 	}
 	err = lockHandle(handle)
 	if errors.Is(err, errHeld) {
-		return fmt.Errorf("%w: %s has a writer under another name, such as a hard link or a second mount; a file can have one at a time", ErrLocked, f.path)
+		return fmt.Errorf("%w: %s has a writer under another name, such as a hard link or a second mount; a file can have one writer at a time", ErrLocked, f.path)
 	}
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", f.path, err)
@@ -185,7 +185,7 @@ func (f *File) Hold(c *sqlite.Conn) error {
 	return nil
 }
 
-// Admit is Hold for every other connection: it has to be one to the held file.
+// Admit is Hold for every other connection: it must be one to the held file.
 func (f *File) Admit(c *sqlite.Conn) error {
 	handle, err := c.Handle()
 	if err != nil {
@@ -193,7 +193,7 @@ func (f *File) Admit(c *sqlite.Conn) error {
 	}
 	id, err := identifyHandle(handle)
 	if err == nil && id != f.held {
-		err = fmt.Errorf("%w: %s is another file now", ErrReplaced, f.path)
+		err = fmt.Errorf("%w: %s is a different file now", ErrReplaced, f.path)
 	}
 	return err
 }
@@ -236,9 +236,9 @@ func (f *File) WALSize() (int64, error) {
 	return size, err
 }
 
-// CheckSize says whether somebody has cut the file off: ErrReplaced. A file that
+// CheckSize reports whether somebody has cut the file off: ErrReplaced. A file that
 // SQLite itself has made smaller says so in its header. While a checkpoint is under
-// way it may say too much, so it has to be found twice with the same size; with
+// way it may say too much, so it must be found twice with the same size; with
 // atOnce, nobody checkpoints.
 func (f *File) CheckSize(atOnce bool) error {
 	size, err := sizeOf(f.path)
@@ -258,7 +258,7 @@ func (f *File) CheckSize(atOnce bool) error {
 		f.short = f.size
 		return nil
 	}
-	return fmt.Errorf("%w: %s has been cut off: it has %d bytes, and should have %d", ErrReplaced, f.path, f.size, max(head.Pages*int64(head.PageSize), was))
+	return fmt.Errorf("%w: %s was truncated: it has %d bytes and should have %d", ErrReplaced, f.path, f.size, max(head.Pages*int64(head.PageSize), was))
 }
 
 // Inode is the number by which the file system knows the held file.

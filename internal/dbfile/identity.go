@@ -14,7 +14,7 @@ type ID struct {
 
 // ErrReplaced says that the file at a database's path, or one that SQLite keeps
 // beside it, is not the one that was opened.
-var ErrReplaced = errors.New("the database file has been replaced, moved, cut off or deleted while it was open")
+var ErrReplaced = errors.New("the database file was replaced, moved, truncated or deleted while it was open")
 
 // sideSuffixes are the endings of the files that SQLite keeps beside a database.
 var sideSuffixes = []string{"-wal", "-shm", "-journal"}
@@ -41,7 +41,7 @@ func identitiesOf(path string) (ids identities, err error) {
 func (was identities) compare(path string) error {
 	now, err := identitiesOf(path)
 	if err != nil {
-		return fmt.Errorf("%w: it cannot be looked at: %w", ErrReplaced, err)
+		return fmt.Errorf("%w: it cannot be inspected: %w", ErrReplaced, err)
 	}
 	for i, suffix := range watched {
 		switch {
@@ -49,7 +49,7 @@ func (was identities) compare(path string) error {
 		case now[i] == (ID{}):
 			return fmt.Errorf("%w: %s is gone (deleted, its folder renamed, or its disk unmounted)", ErrReplaced, path+suffix)
 		default:
-			return fmt.Errorf("%w: %s is another file now", ErrReplaced, path+suffix)
+			return fmt.Errorf("%w: %s is a different file now", ErrReplaced, path+suffix)
 		}
 	}
 	return nil

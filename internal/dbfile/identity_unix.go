@@ -71,5 +71,5 @@ func mayKeepOwner(path string, old fs.FileInfo) error {
 }
 
 func foreignOwner(want *syscall.Stat_t, err error) error {
-	return fmt.Errorf("the file belongs to user %d, group %d, and a new one in its place would not: run as that user or as root, or move the file away: %w", want.Uid, want.Gid, err)
+	return fmt.Errorf("the file belongs to user %d, group %d, but its replacement would not: run as that user or as root, or move the file away: %w", want.Uid, want.Gid, err)
 }

@@ -39,7 +39,7 @@ func TestWorkFolderIsLink(t *testing.T) {
 	path := filepath.Join(dir, "app.sqlite")
 	must(t, os.Mkdir(filepath.Join(dir, "elsewhere"), 0o700))
 	must(t, os.Symlink("elsewhere", path+workSuffix))
-	if _, err := NewWork(path); err == nil || !strings.Contains(err.Error(), "has to be a folder") {
+	if _, err := NewWork(path); err == nil || !strings.Contains(err.Error(), "must be a folder") {
 		t.Errorf("a working folder: %v", err)
 	}
 	take(t, path)

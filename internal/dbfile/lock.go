@@ -66,7 +66,7 @@ func (l *lock) take(path string, trusted []fs.FileInfo) error {
 	return lockFile(l.file)
 }
 
-// isAt says whether path still names the file that is locked.
+// isAt reports whether path still names the file that is locked.
 func (l *lock) isAt(path string) (bool, error) {
 	locked, err := l.file.Stat()
 	if err != nil {

@@ -54,7 +54,7 @@ func flock(fd int) error {
 // written to that one, whoever it belongs to.
 func checkNames(path string, info fs.FileInfo) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
-		return fmt.Errorf("%s: %w: the file has %d names, as hard links have; remove this one, and it is made anew",
+		return fmt.Errorf("%s: %w: the file has %d names (hard links); remove this one, and it is created again",
 			path, ErrNotOurs, st.Nlink)
 	}
 	return nil
@@ -82,7 +82,7 @@ func checkOwner(path string, info fs.FileInfo, trusted ...fs.FileInfo) error {
 	if shared || slices.Contains(owners, st.Uid) {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: it belongs to user %d; give it to the user who has the database, or move it away",
+	return fmt.Errorf("%s: %w: it belongs to user %d; change its owner to the database's, or move it away",
 		path, ErrNotOurs, st.Uid)
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Free says whether the place may get a new file: fs.ErrExist means that there is
-// one, and that it may not be overwritten. One that may be has to be ours to
+// Free reports whether the place may get a new file: fs.ErrExist means that there is
+// one, and that it may not be overwritten. One that may be must be ours to
 // give a new file the owner of the old one. Replace takes no other than this.
 func (f *File) Free(overwrite bool) error {
 	info, err := os.Lstat(f.path)
@@ -24,7 +24,7 @@ func (f *File) Free(overwrite bool) error {
 	case err != nil:
 		return err
 	case !overwrite:
-		return fmt.Errorf("%s: %w (choose another file, or say that it may be overwritten)", f.path, fs.ErrExist)
+		return fmt.Errorf("%s: %w (choose another file, or allow overwriting)", f.path, fs.ErrExist)
 	case !info.Mode().IsRegular():
 		return checkRegular(f.path)
 	}
@@ -50,7 +50,7 @@ func (f *File) unchanged() error {
 }
 
 func (f *File) meanwhile() error {
-	return fmt.Errorf("%s has come into this place meanwhile, and was left alone: %w", f.path, fs.ErrExist)
+	return fmt.Errorf("%s appeared in the meantime and was left alone: %w", f.path, fs.ErrExist)
 }
 
 // Replace moves the finished database of a working folder to f's place, which Free
@@ -122,7 +122,7 @@ func (f *File) exchange(file string) (err error) {
 		return err
 	}
 	if err := rename(file, f.path); err != nil {
-		return fmt.Errorf("%s is left as it was, because it cannot be replaced: %w%s", f.path, err, mountHint(err))
+		return fmt.Errorf("%s is unchanged, because it cannot be replaced: %w%s", f.path, err, mountHint(err))
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func keep(file, path string) error {
 }
 
 // exclusive is a database that nobody else can use; the zero value is a file that
-// is no database.
+// is not a database.
 type exclusive struct {
 	c      *sqlite.Conn
 	handle uintptr
@@ -169,7 +169,7 @@ func (e *exclusive) claim(c *sqlite.Conn) error {
 const busyTimeout = 2 * time.Second
 
 // takeExclusively takes SQLite's exclusive lock on the database at path and
-// copies home what its WAL or its journal holds. A file that is no database has
+// copies home what its WAL or its journal holds. A file that is not a database has
 // nobody who uses it as one.
 //
 // Every program that has read a WAL database since it opened it has a lock that
@@ -194,7 +194,7 @@ func takeExclusively(path string) (exclusive, error) {
 	case errors.Is(err, ErrLocked):
 		return exclusive{}, err
 	case sqlite.IsBusy(err):
-		return exclusive{}, fmt.Errorf("%w: another program has %s open; close it there, and try again: %w", ErrLocked, path, err)
+		return exclusive{}, fmt.Errorf("%w: another program has %s open; close it and try again: %w", ErrLocked, path, err)
 	}
 	return exclusive{}, fmt.Errorf("lock %s before it is replaced: %w", path, err)
 }

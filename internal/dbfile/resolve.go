@@ -18,7 +18,7 @@ const maxLinks = 40
 //
 // Folders that are missing on the way are left to be made, unless a link leads
 // into them: then a disk is not mounted, most likely, and a database must not
-// begin anew in its mount point.
+// start over in its mount point.
 func Resolve(path string) (string, error) {
 	link := ""
 	for range maxLinks {
@@ -53,7 +53,7 @@ func Resolve(path string) (string, error) {
 		}
 		link, path = file, target
 	}
-	return "", fmt.Errorf("%s: more than %d links lead from one to the next", path, maxLinks)
+	return "", fmt.Errorf("%s: more than %d symbolic links in a row", path, maxLinks)
 }
 
 // split parts an absolute form of path into its folder and its last name.
@@ -80,7 +80,7 @@ func resolveFolder(folder string) (string, error) {
 	}
 	folder = filepath.Clean(folder)
 	if _, err := os.Lstat(folder); err == nil {
-		return "", fmt.Errorf("%s is a link to nowhere; is its disk mounted?", folder)
+		return "", fmt.Errorf("%s is a broken link; is its disk mounted?", folder)
 	}
 	parent := filepath.Dir(folder)
 	if parent == folder {

@@ -17,7 +17,7 @@ func FreeSpace(folder string) (bytes int64, known bool) {
 	return int64(st.Bavail) * int64(st.Bsize), true
 }
 
-// IsDiskFull says whether err means that the disk, or the user's share of it, is full.
+// IsDiskFull reports whether err means that the disk, or the user's share of it, is full.
 func IsDiskFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }

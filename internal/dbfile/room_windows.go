@@ -19,7 +19,7 @@ func FreeSpace(folder string) (bytes int64, known bool) {
 	return int64(min(free, 1<<62)), true
 }
 
-// IsDiskFull says whether err means that the disk, or the user's share of it, is full.
+// IsDiskFull reports whether err means that the disk, or the user's share of it, is full.
 func IsDiskFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }

@@ -57,7 +57,7 @@ func setAside(file string) (string, error) {
 			continue
 		}
 		if err := os.Rename(file, name); err != nil {
-			return "", fmt.Errorf("%s does not belong to the database beside it, and cannot be set aside (move it away): %w", file, err)
+			return "", fmt.Errorf("%s does not belong to the database next to it and cannot be set aside (move it away): %w", file, err)
 		}
 		return name, nil
 	}
@@ -67,7 +67,7 @@ func setAside(file string) (string, error) {
 func nameBefore(name string) string { return name[:strings.LastIndex(name, ".left-")] }
 
 // foreignSides finds the files beside the database at path that it does not know
-// of. An empty one holds nothing and stays. What is no regular file is nobody's
+// of. An empty one holds nothing and stays. What is not a regular file is nobody's
 // that SQLite knows: it would write through a link, and wait for a pipe.
 func foreignSides(path string) (foreign []string, err error) {
 	there, empty, err := (&File{path: path}).There()
@@ -103,7 +103,7 @@ func foreignSides(path string) (foreign []string, err error) {
 	return foreign, nil
 }
 
-// belongs says whether the database at path may have made the file beside it.
+// belongs reports whether the database at path may have made the file beside it.
 func belongs(path, suffix string) (bool, error) {
 	switch suffix {
 	case "-wal":
@@ -122,10 +122,10 @@ func belongs(path, suffix string) (bool, error) {
 	case "-journal":
 		return isJournal(path + suffix)
 	}
-	return true, nil // a -shm is made anew by the first to come
+	return true, nil // a -shm is created again by the first to come
 }
 
-// ours says whether SQLite may write to a file that it would take for its own: one
+// ours reports whether SQLite may write to a file that it would take for its own: one
 // that has no other name, and that no stranger has made. If it may not, and the
 // database would lose something without it, somebody has to decide.
 func ours(path, suffix string, info fs.FileInfo) (bool, error) {
@@ -144,7 +144,7 @@ func ours(path, suffix string, info fs.FileInfo) (bool, error) {
 	return holds, err
 }
 
-// holdsPages says whether the database would lose something without the file beside it.
+// holdsPages reports whether the database would lose something without the file beside it.
 func holdsPages(path, suffix string) (bool, error) {
 	switch suffix {
 	case "-wal":
@@ -170,7 +170,7 @@ func walPageSize(file string) (int, error) {
 // journalMagic is how a rollback journal begins that has something to roll back.
 const journalMagic = "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 
-// isJournal says whether a file is a rollback journal, or one that was ended by
+// isJournal reports whether a file is a rollback journal, or one that was ended by
 // having its beginning overwritten with zeros.
 func isJournal(file string) (bool, error) {
 	head, err := beginning(file, len(journalMagic))

@@ -29,7 +29,7 @@ func NewTemp() (*Work, error) {
 	base := filepath.Join(os.TempDir(), fmt.Sprintf("driftdb-%d", os.Getuid()))
 	if err := os.Mkdir(base, 0o700); err == nil || isPrivate(base) {
 		w, err := newWork(base)
-		if err != nil || isPrivate(base) { // still: it may have been removed and made anew
+		if err != nil || isPrivate(base) { // still: it may have been removed and created again
 			return w, err
 		}
 		if err := w.Close(); err != nil {

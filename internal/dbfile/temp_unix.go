@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// isPrivate says whether the folder is ours, and ours alone.
+// isPrivate reports whether the folder is ours, and ours alone.
 func isPrivate(folder string) bool {
 	info, err := os.Lstat(folder)
 	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {

@@ -47,7 +47,7 @@ func NewWork(path string) (*Work, error) { return newWork(path + workSuffix) }
 func newWork(base string) (*Work, error) {
 	unlock, err := lockWorks(base)
 	if err != nil {
-		return nil, fmt.Errorf("make a working folder in %s: %w", base, err)
+		return nil, fmt.Errorf("create a working folder in %s: %w", base, err)
 	}
 	sweep(base)
 	dir, err := os.MkdirTemp(base, workPrefix)
@@ -105,7 +105,7 @@ func removeWork(dir string, lock *lock) error {
 	return errors.Join(errs...)
 }
 
-// ourFile says whether a file in a working folder is one that we put there.
+// ourFile reports whether a file in a working folder is one that we put there.
 func ourFile(e fs.DirEntry) bool {
 	if !e.Type().IsRegular() {
 		return false
@@ -147,7 +147,7 @@ func sweep(base string) {
 	}
 }
 
-// isWorkName says whether os.MkdirTemp has made the name.
+// isWorkName reports whether os.MkdirTemp has made the name.
 func isWorkName(name string) bool {
 	digits, ok := strings.CutPrefix(name, workPrefix)
 	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""
@@ -215,7 +215,7 @@ func checkBase(base string) error {
 		return nil
 	}
 	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is %s, and has to be a folder; move it away", base, kindOf(info.Mode()))
+		err = fmt.Errorf("%s is %s but must be a folder; move it away", base, kindOf(info.Mode()))
 	}
 	if err == nil {
 		err = checkOwner(base, info)

@@ -97,7 +97,7 @@ func (t *tally) hash(input []byte, remove bool) {
 	}
 }
 
-// encoder says what has to be hashed for a change. It keeps the identity of the
+// encoder says what must be hashed for a change. It keeps the identity of the
 // row that it is at, and behind it a cell.
 type encoder struct{ buf []byte }
 

@@ -78,7 +78,7 @@ func (s Set) alter(w *words) (understood bool) {
 	return true
 }
 
-// changesRows says whether a token of an added column gives its rows a value, or may
+// changesRows reports whether a token of an added column gives its rows a value, or may
 // take their rowid its last name.
 func changesRows(token string, quoted bool) bool {
 	switch fold(token) {
@@ -122,7 +122,7 @@ func (s Set) find(name string) (sum Sum, known bool) {
 	return Sum{}, false
 }
 
-// forget drops a table, and says whether it was known.
+// forget drops a table, and reports whether it was known.
 func (s Set) forget(name string) (known bool) {
 	for table := range s {
 		if same(table, name) {

@@ -16,9 +16,9 @@ import (
 // empty, and names every table that is made.
 type Set map[string]Sum
 
-// Digestible says whether a table of this name has a digest. SQLite's own
+// Digestible reports whether a table of this name has a digest. SQLite's own
 // tables have none, since a restored database need not have the same rows
-// there; nor have DriftDB's, which are no part of what is restored, nor those
+// there; nor have DriftDB's, which are not part of what is restored, nor those
 // whose names JSON cannot hold.
 func Digestible(table string) bool {
 	t := fold(table)
@@ -39,7 +39,7 @@ func (s Set) Apply(e *change.Entry) {
 }
 
 // ErrIrreversible says that a change cannot be walked back over.
-var ErrIrreversible = errors.New("digests cannot be taken back over it")
+var ErrIrreversible = errors.New("digests cannot be undone across it")
 
 // Revert takes the set back over a change: from after it to before it. Only
 // changes of rows say enough for that; others are ErrIrreversible, and leave
@@ -120,7 +120,7 @@ func (s Set) Compare(all Set) error {
 	for _, table := range slices.Sorted(maps.Keys(s)) {
 		got, there := all[table]
 		if !there {
-			return fmt.Errorf("table %q is not there", table)
+			return fmt.Errorf("table %q does not exist", table)
 		}
 		if got != s[table] {
 			return &MismatchError{Table: table, Want: s[table], Got: got}

@@ -56,7 +56,7 @@ func (w *words) exists() bool {
 	return k == "EXISTS"
 }
 
-// contains says whether any token that is left fits.
+// contains reports whether any token that is left fits.
 func (w *words) contains(fits func(token string, quoted bool) bool) bool {
 	for w.skip(); w.rest != ""; w.skip() {
 		if fits(w.next()) {

@@ -34,7 +34,7 @@ func To(h slog.Handler) Log { return Log{h} }
 // Handler is the one that gets the records.
 func (l Log) Handler() slog.Handler { return l.handler }
 
-// Debug logs what is no event for anybody but a developer.
+// Debug logs what is not an event for anybody but a developer.
 func (l Log) Debug(k Kind, msg string, args ...any) { l.log(slog.LevelDebug, k, msg, args) }
 
 // Info logs what is as it should be.

@@ -36,7 +36,7 @@ func Teller(log *slog.Logger, onEvent func(Event), name string) slog.Handler {
 	return h
 }
 
-// Inside says whether the caller runs inside a function or a handler that a Teller has
+// Inside reports whether the caller runs inside a function or a handler that a Teller has
 // called: what waits for that would wait for itself.
 func (l Log) Inside() bool {
 	h, ok := l.handler.(*teller)

@@ -28,17 +28,17 @@ func (w *Watch) Look(restored bool) (Traces, error) {
 	return t, err
 }
 
-// InWAL says whether there are commits in the WAL.
+// InWAL reports whether there are commits in the WAL.
 func (t Traces) InWAL() bool { return len(t.tail.Pages) > 0 }
 
-// LostWAL says whether the -wal has been removed that we left beside the file, with
+// LostWAL reports whether the -wal has been removed that we left beside the file, with
 // more in it than the file has.
 func (t Traces) LostWAL() bool {
 	now, err := stat(t.file.Path())
 	return t.left.open && err == nil && now == t.left.file && !t.InWAL()
 }
 
-// AsLeft says whether the file was, when the traces were read, as we had left it. c is a
+// AsLeft reports whether the file was, when the traces were read, as we had left it. c is a
 // connection to it.
 func (t Traces) AsLeft(c *sqlite.Conn) (bool, error) {
 	if t.ours {
@@ -58,7 +58,7 @@ func (t Traces) AsLeft(c *sqlite.Conn) (bool, error) {
 }
 
 // Begin makes the present state of the file the known one: from here on every commit of
-// ours has to be on a connection with the ledger. If anybody else may have written since
+// ours must be on a connection with the ledger. If anybody else may have written since
 // we left the file, and proven does not say that its contents are ours all the same, a
 // barrier says so. It is committed together with what adopt does, the first change to the
 // file: were it to follow, a crash in between could hide that somebody has written.
@@ -89,7 +89,7 @@ func (w *Watch) Begin(c *sqlite.Conn, found Traces, proven bool, adopt func(*sql
 	return nil
 }
 
-// unchanged starts the ledger, and says whether the file is still as we left it. c holds
+// unchanged starts the ledger, and reports whether the file is still as we left it. c holds
 // the write lock.
 func (w *Watch) unchanged(c *sqlite.Conn, found Traces) (bool, error) {
 	sum, inWAL, err := w.ledger.Start(c)

@@ -17,7 +17,7 @@ import (
 // ErrMixture says that a file was put under a WAL that belongs to another one.
 var ErrMixture = errors.New("the database file is not the one that was opened")
 
-// WALBelongs says whether the WAL belongs to the file. It compares what the file says
+// WALBelongs reports whether the WAL belongs to the file. It compares what the file says
 // alone with what it says by way of the WAL, which c does, and with the marker. If it
 // cannot be told, the error says what to do.
 func (t Traces) WALBelongs(ctx context.Context, c *sqlite.Conn) (bool, error) {
@@ -80,7 +80,7 @@ func (t Traces) provenTogether(ctx context.Context, c *sqlite.Conn) (bool, error
 	}
 	switch {
 	case errors.Is(err, ErrAltered):
-		return false, fmt.Errorf("%w: %s is not the file that DriftDB had open when it ended, and what is in %s-wal does not lead to what its log says (%w). Nothing was changed. Put the file back that belongs to the -wal, or move the -wal and the -shm away to go on with the file as it is",
+		return false, fmt.Errorf("%w: %s is not the file that DriftDB last had open, and %s-wal does not match its log (%w). Nothing was changed. Put back the file that belongs to the -wal, or move the -wal and the -shm away to use the file as it is",
 			ErrMixture, t.file.Path(), t.file.Path(), err)
 	case errors.Is(err, ErrUnproven):
 		return true, nil // nothing speaks against it

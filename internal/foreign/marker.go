@@ -93,7 +93,7 @@ func (w *Watch) Leave(c *capture.Conn) {
 		return
 	}
 	if err := w.markClean(c); err != nil && !sqlite.IsBusy(err) {
-		w.cfg.Log.Warn(event.MarkerNotWritten, "the clean-shutdown marker could not be written; the next Open will take a snapshot", "error", err)
+		w.cfg.Log.Warn(event.MarkerNotWritten, "the clean-shutdown marker could not be written; the next Open takes a snapshot", "error", err)
 	}
 }
 

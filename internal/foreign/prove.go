@@ -15,9 +15,9 @@ import (
 var (
 	// ErrUnproven says that a file cannot be shown to hold what its log says and
 	// nothing else.
-	ErrUnproven = errors.New("the file cannot be shown to be as DriftDB left it")
+	ErrUnproven = errors.New("the file may not be as DriftDB left it")
 	// ErrAltered says that it holds something else. It is also an ErrUnproven.
-	ErrAltered = fmt.Errorf("%w: its tables are not what the log leads to", ErrUnproven)
+	ErrAltered = fmt.Errorf("%w: its tables do not match the log", ErrUnproven)
 )
 
 // Prove shows that the tables of c's database are what its log says: the schema is
@@ -81,7 +81,7 @@ func covered(c *sqlite.Conn, known digest.Set) error {
 	return c.Each(`SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
 		AND lower(name) NOT LIKE 'sqlite\_%' ESCAPE '\' AND lower(name) NOT LIKE '\_driftdb\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {
 		if _, ok := known[st.Text(0)]; !ok {
-			return fmt.Errorf("%w: nothing is known of the contents of table %q", ErrUnproven, st.Text(0))
+			return fmt.Errorf("%w: the contents of table %q are not known", ErrUnproven, st.Text(0))
 		}
 		return nil
 	})

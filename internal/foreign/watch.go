@@ -1,6 +1,6 @@
 // Package foreign knows whether anybody else has written the database file.
 //
-// What another program writes to the file cannot be logged, but has to be noticed: a
+// What another program writes to the file cannot be logged, but must be noticed: a
 // barrier says so in the log, and a snapshot follows. While the database is open, the
 // ledger knows of every commit that is ours; the next commit finds one that is not, or,
 // when nobody writes, the Watch's goroutine does. While it is closed, the clean-shutdown
@@ -81,7 +81,7 @@ func (w *Watch) Notice(c *capture.Conn) error {
 	return c.Barrier(changedSchema, true)
 }
 
-// CheckFile says whether the database's files are still those that were opened.
+// CheckFile reports whether the database's files are still those that were opened.
 // If they are not, whatever is committed goes into files that nobody will find
 // again: from then on writes are refused. What the log has is sent all the same,
 // but no snapshot is taken. It may be called within a commit.
@@ -92,7 +92,7 @@ func (w *Watch) lost(err error) error {
 	if err == nil || !errors.Is(err, dbfile.ErrReplaced) {
 		return err
 	}
-	err = w.cfg.Public(fmt.Errorf("%w. Writes are refused from now on. What was committed before is in the old file, if that exists anywhere, and is sent to the bucket, if there is one. Close the database, put the right file in its place, and open it again", err))
+	err = w.cfg.Public(fmt.Errorf("%w. Writes are refused from now on. Everything committed before is in the old file, if it still exists, and is uploaded to the bucket, if there is one. Close the database, put the right file back, and open it again", err))
 	if w.hub.Refused() == nil {
 		w.hub.Refuse(err)
 		w.mu.Lock()
@@ -109,7 +109,7 @@ func (w *Watch) lost(err error) error {
 func (w *Watch) SetWALAside() error {
 	name, err := w.cfg.File.LeaveWAL()
 	if name != "" {
-		w.cfg.Log.Warn(event.FilesSetAside, "another file has taken the database's place; what was still in our -wal was set aside", "file", name)
+		w.cfg.Log.Warn(event.FilesSetAside, "another file has taken the database's place; the changes still in the old -wal were set aside", "file", name)
 	}
 	return err
 }
@@ -119,7 +119,7 @@ func (w *Watch) SetWALAside() error {
 type Rounds struct {
 	Every  time.Duration
 	IfFree func(func(*capture.Conn) error) error // runs a function with the writer, if nobody uses that
-	Closed func() bool                           // what goes wrong from now on is no news
+	Closed func() bool                           // what goes wrong from now on is not news
 
 	Do   func(context.Context) // after each look that found the file in its place
 	Tell func()                // before whatever the Watch tells, at least that often, and at the end
@@ -167,7 +167,7 @@ func (w *Watch) run(ctx context.Context) {
 func (w *Watch) look() {
 	err := w.rounds.IfFree(func(c *capture.Conn) error { return errors.Join(w.Notice(c), w.markCut(c)) })
 	if err != nil && !sqlite.IsBusy(err) && !w.rounds.Closed() {
-		w.cfg.Log.Warn(event.ForeignCheckFailed, "looking for changes by other programs failed", "error", err)
+		w.cfg.Log.Warn(event.ForeignCheckFailed, "the check for changes by other programs failed", "error", err)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// wrote says whether a commit that wrote these pages was one of ours. Each of
+// wrote reports whether a commit that wrote these pages was one of ours. Each of
 // ours adds a row to the log, trims it, or writes another of our tables; so it
 // has written a page at an edge of the log, or any of the others, which are
 // small, and nobody else has.

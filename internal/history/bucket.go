@@ -50,7 +50,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // errStopped ends a walk: whoever reads has had enough, or all that was asked for.
-var errStopped = errors.New("no more is wanted")
+var errStopped = errors.New("no more changes are wanted")
 
 // bucketReader is the sink of a walk. It collects the changes of a batch, and yields
 // them when the batch is proven.

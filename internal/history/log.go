@@ -57,7 +57,7 @@ type logReader[T any] struct {
 	next    int64 // the change to go on with
 }
 
-// read yields some changes more, and says whether there may be others.
+// read yields some changes more, and reports whether there may be others.
 func (r *logReader[T]) read(ctx context.Context, yield func(T, error) bool) (more bool, err error) {
 	var chunk []T
 	var end, oldest int64

@@ -32,7 +32,7 @@ type Query struct {
 // past says that the changes from next on are of no interest.
 func (q *Query) past(next int64) bool { return q.To != 0 && next > q.To }
 
-// wants says whether c is chosen. A key that c's table does not have is an error: it
+// wants reports whether c is chosen. A key that c's table does not have is an error: it
 // would choose nothing, and nobody would notice.
 func (q *Query) wants(c Change) (bool, error) {
 	e := c.Entry
@@ -82,7 +82,7 @@ func identities(e *change.Entry) (was, is []change.Column) {
 	return e.Key, is
 }
 
-// is says whether key is the one that is looked for.
+// is reports whether key is the one that is looked for.
 func (q *Query) is(key []change.Column) (bool, error) {
 	same, found := 0, true
 	for i := range key {
@@ -115,7 +115,7 @@ func equal(a, b *change.Value) bool {
 	return a.Same(b)
 }
 
-// isInt says whether f is n, exactly: not all that an int64 can be, a float can.
+// isInt reports whether f is n, exactly: not all that an int64 can be, a float can.
 func isInt(f float64, n int64) bool {
 	return f >= math.MinInt64 && f < -math.MinInt64 && int64(f) == n && f == math.Trunc(f)
 }

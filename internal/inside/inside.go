@@ -25,7 +25,7 @@ func New() Place { return Place(places.Add(1)) }
 // Call calls fn inside of p.
 func (p Place) Call(fn func()) { begin(uint64(p), fn) }
 
-// Here says whether the caller runs inside of p.
+// Here reports whether the caller runs inside of p.
 func (p Place) Here() bool {
 	var pcs [64]uintptr
 	var read uint64

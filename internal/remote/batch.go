@@ -35,9 +35,9 @@ func (b *Bucket) PutBatch(ctx context.Context, databaseID string, name Batch, se
 		case errors.Is(rerr, errOther):
 			refused = rerr
 		case rerr != nil:
-			return fmt.Errorf("%w; and what is stored there cannot be read: %w", err, rerr)
+			return fmt.Errorf("%w; and the stored object cannot be read: %w", err, rerr)
 		case ours != theirs:
-			return fmt.Errorf("%w: %s holds something else", ErrLost, key)
+			return fmt.Errorf("%w: %s has different contents", ErrLost, key)
 		default:
 			return nil
 		}

@@ -19,7 +19,7 @@ import (
 // ErrNoBranch says that the bucket has no branch of that name.
 var ErrNoBranch = errors.New("no such branch")
 
-// Branch is what a session has stored that is no part of the history: another
+// Branch is what a session has stored that is not part of the history: another
 // writer had taken the database over. It leaves the history before From.
 //
 // Usually it consists of batches. Where these do not suffice, because they cross
@@ -81,7 +81,7 @@ func (m *Manifest) branches(objects []object) []Branch {
 	return out
 }
 
-// belongs says whether o is part of branch br, of which all objects listed before
+// belongs reports whether o is part of branch br, of which all objects listed before
 // it are known, and from which sequence on.
 func (m *Manifest) belongs(o object, br *Branch) (from int64, belongs bool) {
 	from, orphan := m.orphaned(o.batch)
@@ -114,7 +114,7 @@ func (b *Branch) add(o object, from int64) {
 	}
 }
 
-// orphaned says whether o, a batch or a branch, holds something that is no part
+// orphaned reports whether o, a batch or a branch, holds something that is no part
 // of the history, and from which sequence on. What is newer than the manifest
 // belongs to a writer of whom m does not know.
 func (m *Manifest) orphaned(o Batch) (from int64, orphan bool) {
@@ -129,7 +129,7 @@ func (m *Manifest) orphaned(o Batch) (from int64, orphan bool) {
 	return o.From, true
 }
 
-// outlived says that batch o ends where the history is not described any more:
+// outlived says that batch o ends where the history is no longer described:
 // it need be no branch, but may merely be old.
 func (m *Manifest) outlived(o Batch) bool { return o.To <= m.Pruned || o.To < m.Lineage[0].From }
 
@@ -227,7 +227,7 @@ func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batc
 	}
 	switch {
 	case beyond(err):
-		return o, true, false, nil // whoever can read it has to find everything beside it
+		return o, true, false, nil // whoever can read it must find everything beside it
 	case errors.Is(err, ErrNoBackup):
 		return o, false, false, nil // beside nothing, nothing can be restored
 	case err != nil:
@@ -235,13 +235,13 @@ func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batc
 	case now.DatabaseID != last.DatabaseID:
 		return o, false, false, nil
 	case now.NodeID == o.NodeID && now.Epoch == o.Epoch:
-		return o, false, false, fmt.Errorf("%w: as node %s, epoch %d, like this one", ErrLost, o.NodeID, o.Epoch)
+		return o, false, false, fmt.Errorf("%w: it has the same node %s and epoch %d as this one", ErrLost, o.NodeID, o.Epoch)
 	}
 	o.From, exists = now.orphaned(o)
 	return o, exists, now.SnapshotKey == last.SnapshotKey && now.Pruned < o.From, nil
 }
 
-// beyond says whether a manifest is one that this program cannot read, and others
+// beyond reports whether a manifest is one that this program cannot read, and others
 // may: it has another key by now, or another version.
 func beyond(err error) bool {
 	return errors.Is(err, seal.ErrKey) || errors.Is(err, ErrVersion) || errors.Is(err, seal.ErrVersion)
@@ -257,7 +257,7 @@ func (b *Bucket) PutBranch(ctx context.Context, databaseID string, o Batch, s Sn
 	}
 	m.AddSnapshot(s)
 	if err := m.check(b.name); err != nil {
-		return fmt.Errorf("manifest of branch %s, before it is stored: %w", o.file(), err)
+		return fmt.Errorf("check the new manifest of branch %s: %w", o.file(), err)
 	}
 	key := branchKey(b.name, o)
 	raw, err := b.encode(m, key)
@@ -271,9 +271,9 @@ func (b *Bucket) PutBranch(ctx context.Context, databaseID string, o Batch, s Sn
 	there, rerr := b.load(ctx, key)
 	switch {
 	case rerr != nil:
-		return fmt.Errorf("%w; and what is stored there cannot be read: %w", err, rerr)
+		return fmt.Errorf("%w; and the stored object cannot be read: %w", err, rerr)
 	case there.ChainHead != m.ChainHead:
-		return fmt.Errorf("%w: %s is the manifest of another branch", ErrLost, key)
+		return fmt.Errorf("%w: %s is another branch's manifest", ErrLost, key)
 	}
 	return nil // an attempt whose answer was lost has stored it: with another snapshot of the same state
 }

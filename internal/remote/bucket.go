@@ -26,16 +26,16 @@ var (
 	ErrNoBackup = errors.New("no backup found")
 	// ErrLost says that somebody else replaced the manifest, or stored an
 	// object under a name that only this session may use.
-	ErrLost = errors.New("somebody else writes to the bucket")
+	ErrLost = errors.New("another writer has changed the bucket")
 	// ErrTaken says that a name which only this session may use is taken by an object
-	// that no writer can have stored: it is no batch of that name.
-	ErrTaken = errors.New("a stranger's object has the name of a batch")
+	// that no writer can have stored: it is not a batch of that name.
+	ErrTaken = errors.New("another writer's object has the name of a batch")
 	// ErrGone says that the manifest that this writer stored is not there any
 	// more, nor another one. Nobody has taken over.
-	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If all of it is gone, the next attempt begins a new backup; if only the manifest is, put it back, or run driftdb repair")
+	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If everything is gone, the next attempt starts a new backup; if only the manifest is gone, put it back or run driftdb repair")
 )
 
-// IsDamage says whether err means that an object is not what it has to be, or is
+// IsDamage reports whether err means that an object is not what it must be, or is
 // not there at all. A wrong key is no such thing.
 func IsDamage(err error) bool {
 	return !errors.Is(err, seal.ErrKey) &&
@@ -119,7 +119,7 @@ func (s Stored) Clocks() (store, machine time.Time, known bool) {
 	return s.said, s.heard.Round(0), s.put && !s.said.IsZero()
 }
 
-// ours says whether raw is s, or what was to take its place.
+// ours reports whether raw is s, or what was to take its place.
 func (s Stored) ours(raw []byte) bool {
 	return bytes.Equal(raw, s.raw) || slices.ContainsFunc(s.tried, func(t []byte) bool { return bytes.Equal(raw, t) })
 }
@@ -140,7 +140,7 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 		return Stored{}, err
 	}
 	if err == nil && stored.Branch != "" {
-		return Stored{}, fmt.Errorf("%w: manifest of %s: it is that of branch %s", ErrCorrupt, b.name, stored.Branch)
+		return Stored{}, fmt.Errorf("%w: manifest of %s: it belongs to branch %s", ErrCorrupt, b.name, stored.Branch)
 	}
 	return stored, err
 }
@@ -171,7 +171,7 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	m = m.Clone()
 	m.Nonce = rand.Text()
 	if err := m.check(b.name); err != nil {
-		return prev, fmt.Errorf("manifest of %s, before it is stored: %w", b.name, err)
+		return prev, fmt.Errorf("check the new manifest of %s: %w", b.name, err)
 	}
 	raw, err := b.encode(m, manifestKey(b.name))
 	if err != nil {
@@ -203,7 +203,7 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	case rerr == nil && errors.Is(err, objstore.ErrPrecondition) && !prev.ours(now.raw):
 		return prev, b.lost()
 	case rerr != nil && !errors.Is(rerr, ErrNoBackup):
-		err = fmt.Errorf("%w; and what is stored now cannot be read: %w", err, rerr)
+		err = fmt.Errorf("%w; and the stored manifest cannot be read: %w", err, rerr)
 	}
 	return prev, err
 }
@@ -360,10 +360,10 @@ func (r *snapshotReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
 	r.sum.Write(p[:n])
 	if r.n += int64(n); r.n > r.want.Plain && r.want.Plain > 0 {
-		return 0, fmt.Errorf("%w: snapshot %s holds more than the %d bytes that the manifest names", ErrCorrupt, r.want.Key, r.want.Plain)
+		return 0, fmt.Errorf("%w: snapshot %s has more than the %d bytes given in the manifest", ErrCorrupt, r.want.Key, r.want.Plain)
 	}
 	if err == io.EOF && hex.EncodeToString(r.sum.Sum(nil)) != r.want.SHA256 {
-		err = fmt.Errorf("%w: snapshot %s is not the one that the manifest names", ErrCorrupt, r.want.Key)
+		err = fmt.Errorf("%w: snapshot %s is not the one named in the manifest", ErrCorrupt, r.want.Key)
 	}
 	return n, err
 }

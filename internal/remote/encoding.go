@@ -125,16 +125,16 @@ func (b *Bucket) unseal(key string, object io.Reader) (*Manifest, error) {
 		return nil, err
 	}
 	if len(content) > maxManifest {
-		return nil, fmt.Errorf("%w: it holds more than %d bytes", ErrCorrupt, maxManifest)
+		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrCorrupt, maxManifest)
 	}
 	m, err := parseManifest(content)
 	if err == nil && (m.FormatVersion != sealedVersion || m.MAC != "" || m.Checksum != "") {
-		err = fmt.Errorf("%w: what is sealed is not of version %d", ErrCorrupt, sealedVersion)
+		err = fmt.Errorf("%w: the encrypted manifest is not version %d", ErrCorrupt, sealedVersion)
 	}
 	return m, err
 }
 
-// parseText reads a manifest of version 1. With keys, one of them has to have made its MAC.
+// parseText reads a manifest of version 1. With keys, one of them must have made its MAC.
 func (b *Bucket) parseText(object io.Reader) (*Manifest, error) {
 	content, err := io.ReadAll(object)
 	if err != nil {
@@ -145,7 +145,7 @@ func (b *Bucket) parseText(object io.Reader) (*Manifest, error) {
 		return nil, err
 	}
 	if m.FormatVersion != textVersion {
-		return nil, fmt.Errorf("%w: it is of version %d, and not sealed", ErrCorrupt, m.FormatVersion)
+		return nil, fmt.Errorf("%w: it is version %d but not encrypted", ErrCorrupt, m.FormatVersion)
 	}
 	mac, sum := m.MAC, m.Checksum
 	m.MAC, m.Checksum = "", ""
@@ -157,7 +157,7 @@ func (b *Bucket) parseText(object io.Reader) (*Manifest, error) {
 		return nil, err
 	}
 	if sum != "" && sum != checksum(plain) { // one that people have edited has none
-		return nil, fmt.Errorf("%w: its checksum is another", ErrCorrupt)
+		return nil, fmt.Errorf("%w: its checksum does not match", ErrCorrupt)
 	}
 	m.MAC, m.Checksum = mac, sum
 	return m, nil
@@ -172,7 +172,7 @@ func parseManifest(content []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if version.FormatVersion > sealedVersion {
-		return nil, fmt.Errorf("%w (version %d, this program knows %d)", ErrVersion, version.FormatVersion, sealedVersion)
+		return nil, fmt.Errorf("%w (version %d, this program supports %d)", ErrVersion, version.FormatVersion, sealedVersion)
 	}
 	m := new(Manifest)
 	d := json.NewDecoder(bytes.NewReader(content))
@@ -180,7 +180,7 @@ func parseManifest(content []byte) (*Manifest, error) {
 	err := d.Decode(m)
 	if err == nil {
 		if _, end := d.Token(); end != io.EOF {
-			err = errors.New("there is something behind its end")
+			err = errors.New("there is data after its end")
 		}
 	}
 	if err != nil {

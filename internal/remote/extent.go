@@ -44,7 +44,7 @@ func (e Extent) Limit(pageSize int64) int64 {
 func (e Extent) check() error {
 	size := e.PageSize
 	if e != (Extent{}) && (e.Pages < 1 || e.Pages > 1<<32 || size < 512 || size > 64<<10 || size&(size-1) != 0) {
-		return fmt.Errorf("no database has had %d pages of %d bytes", e.Pages, size)
+		return fmt.Errorf("a database cannot have %d pages of %d bytes", e.Pages, size)
 	}
 	return nil
 }

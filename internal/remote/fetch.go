@@ -16,7 +16,7 @@ import (
 // While a batch is being read, others are under way: leastAhead of them, which are
 // some MiB each unless a single transaction is larger, and if they are small up to
 // mostAhead. A writer that is alive stores small ones all the time, and whoever
-// follows it from afar has to be faster.
+// follows it from afar must be faster.
 const (
 	leastAhead = 4
 	mostAhead  = 16
@@ -109,7 +109,7 @@ func (f *fetcher) read(o Batch) ([]byte, error) {
 	body, _, err := f.b.store.Get(f.ctx, key, objstore.GetOptions{})
 	unread := func(err error) error { return fmt.Errorf("%s %w: %w", key, errUnread, err) }
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, unread(fmt.Errorf("%w: it has vanished", ErrCorrupt))
+		return nil, unread(fmt.Errorf("%w: it is missing", ErrCorrupt))
 	}
 	if err != nil {
 		return nil, unread(err)
@@ -130,7 +130,7 @@ func (f *fetcher) read(o Batch) ([]byte, error) {
 		return nil, unread(err)
 	}
 	if n := int64(data.Len()); n != o.Size {
-		return nil, fmt.Errorf("%w: %w: %s is listed with %d bytes, and does not have as many", errOther, ErrCorrupt, key, o.Size)
+		return nil, fmt.Errorf("%w: %w: %s is listed with %d bytes but has a different size", errOther, ErrCorrupt, key, o.Size)
 	}
 	return data.Bytes(), nil
 }

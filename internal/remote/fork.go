@@ -44,7 +44,7 @@ func (w *walk) preferred(i int, next []Batch) []Batch {
 	return append(leads, rest...)
 }
 
-// agree says whether the first of next, the widest, will do: it reaches the manifest's
+// agree reports whether the first of next, the widest, will do: it reaches the manifest's
 // head, or the others are parts of it.
 func (w *walk) agree(s Span, next []Batch) bool {
 	widest, err := w.trial(s, next[0], w.pos, cut(s, next[0]))
@@ -83,7 +83,7 @@ func (w *walk) trial(s Span, o Batch, at Position, to int64) (Position, error) {
 	return r.end, r.err
 }
 
-// leads says whether some way from at through o, a batch of span i, reaches the manifest's
+// leads reports whether some way from at through o, a batch of span i, reaches the manifest's
 // head.
 func (w *walk) leads(i int, o Batch, at Position) (found bool) {
 	key := attempt{Batch: o, at: at}

@@ -21,7 +21,7 @@ const (
 	Vouched              // objects are of this database
 )
 
-// Vouch says whether the bucket's objects are those of database databaseID. With keys
+// Vouch reports whether the bucket's objects are those of database databaseID. With keys
 // every object tells that, without only the first batch does.
 func (b *Bucket) Vouch(ctx context.Context, databaseID string) (Doubt, error) {
 	objects, err := b.nodes(ctx)

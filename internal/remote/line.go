@@ -77,9 +77,9 @@ func (l *line) prove(ctx context.Context, b *Bucket) error {
 }
 
 // errUnproven says that a batch is not known to be what it is called.
-var errUnproven = errors.New("it is not part of the history that the manifest leads to, as far as that is whole")
+var errUnproven = errors.New("it is not part of the manifest's history, as far as that is intact")
 
-// proof is where the chain of a batch has to be the one of its line.
+// proof is where the chain of a batch must be the one of its line.
 type proof struct{ from, to Position }
 
 // proof of o, which spanOf has found in s. Nothing less than both ends will do.

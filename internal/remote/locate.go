@@ -49,7 +49,7 @@ func (b *Bucket) confirmedAt(ctx context.Context, m *Manifest, at int64) (int64,
 			return found, err
 		}
 	}
-	return 0, fmt.Errorf("%w: the first change that it has is later", ErrTooOld)
+	return 0, fmt.Errorf("%w: its first change is later", ErrTooOld)
 }
 
 // LastTime is that of the last transaction in a snapshot, or when that was taken if

@@ -20,7 +20,7 @@ type Lost struct {
 }
 
 // ErrWhole says that the manifest is there, and needs no repair.
-var ErrWhole = errors.New("the manifest is whole: there is nothing to repair")
+var ErrWhole = errors.New("the manifest is intact: there is nothing to repair")
 
 // Lost looks at what is in the manifest's place. ErrWhole means that it is a manifest.
 func (b *Bucket) Lost(ctx context.Context) (Lost, error) {

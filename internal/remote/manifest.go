@@ -96,7 +96,7 @@ type Snapshot struct {
 }
 
 // Span is a stretch of the history and the session that wrote it. Objects of
-// other sessions, or beyond To, are no part of the history.
+// other sessions, or beyond To, are not part of the history.
 type Span struct {
 	NodeID string `json:"nodeId"`
 	Epoch  int64  `json:"epoch"`
@@ -148,7 +148,7 @@ func (m *Manifest) open(node string, epoch, after int64) {
 	m.Lineage = append(m.Lineage, Span{NodeID: node, Epoch: epoch, From: after + 1})
 }
 
-// Counts says whether the history has objects of the batch's session.
+// Counts reports whether the history has objects of the batch's session.
 func (m *Manifest) Counts(b Batch) bool {
 	return slices.ContainsFunc(m.Lineage, func(s Span) bool { return s.NodeID == b.NodeID && s.Epoch == b.Epoch })
 }
@@ -157,9 +157,9 @@ func (m *Manifest) Counts(b Batch) bool {
 func (m *Manifest) check(name string) error {
 	switch {
 	case m.Name != name:
-		return fmt.Errorf("it is that of database %q", m.Name)
+		return fmt.Errorf("it belongs to database %q", m.Name)
 	case m.Pruned < 0 || m.Pruned > 0 && (len(m.Snapshots) == 0 || m.Pruned > m.Snapshots[0].Sequence):
-		return errors.New("what it says was pruned is still needed")
+		return errors.New("an object listed as pruned is still needed")
 	case m.DatabaseID == "" || m.Epoch < 1 || m.LatestSequence < 0 || m.LatestSequence > maxSequence || len(m.Lineage) == 0:
 		return errors.New("fields are missing or out of range")
 	}
@@ -175,7 +175,7 @@ func (m *Manifest) check(name string) error {
 		next = s.To + 1
 	}
 	if own := (Branch{NodeID: m.NodeID, Epoch: m.Epoch}).ID(); m.Branch != "" && m.Branch != own {
-		return fmt.Errorf("it is that of branch %q, of which %s is not the writer", m.Branch, own)
+		return fmt.Errorf("it belongs to branch %q, whose writer is not %s", m.Branch, own)
 	}
 	if w := m.Lineage[len(m.Lineage)-1]; w.NodeID != m.NodeID || w.Epoch != m.Epoch || m.LatestSequence < w.From-1 {
 		return errors.New("its lineage does not end with its writer")

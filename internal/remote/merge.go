@@ -60,7 +60,7 @@ func (b *Bucket) merge(ctx context.Context, sealed *bytes.Buffer, databaseID str
 	return dst.Close()
 }
 
-// Covered says whether the bucket has a batch of o's session that is wider than
+// Covered reports whether the bucket has a batch of o's session that is wider than
 // o and holds all of it.
 func Covered(batches []Batch, o Batch) bool {
 	for _, w := range batches {

@@ -29,7 +29,7 @@ const maxName = 128
 
 const databases = "databases/"
 
-// CheckName says whether name can stand in a key: 1 to 128 letters, digits,
+// CheckName reports whether name can stand in a key: 1 to 128 letters, digits,
 // dots, underscores and hyphens, and neither "." nor "..". what is what the
 // caller calls it.
 func CheckName(what, name string) error {

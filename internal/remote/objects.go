@@ -29,7 +29,7 @@ type object struct {
 	batch Batch // of a batch: its name; of what belongs to a branch: the branch's; of a snapshot: its node
 }
 
-// sealed says whether the object is one that has been sealed.
+// sealed reports whether the object is one that has been sealed.
 func (o object) sealed() bool {
 	return o.kind == batchObject || o.kind == snapshotObject || o.kind == branchSnapshot
 }
@@ -88,7 +88,7 @@ func (b *Bucket) Headless(ctx context.Context, adrift func(o Batch, taken int64)
 		case !errors.Is(err, ErrNoBackup):
 			return err
 		default:
-			return fmt.Errorf("%w, and what it named is there (%s, and maybe more): put %s back, from the versions that the store keeps or from a copy of the bucket; if there is none, driftdb repair makes it anew; or choose another name for a new backup",
+			return fmt.Errorf("%w, but its objects are there (%s, and maybe more): put %s back from the store's old versions or from a copy of the bucket; without one, driftdb repair rebuilds it; or choose another name for a new backup",
 				ErrHeadless, o.Key, manifestKey(b.name))
 		}
 	}

@@ -22,7 +22,7 @@ func (m *Manifest) Point() Point { return Point{m.Head(), m.Epoch} }
 
 // Kept is ErrRolledBack if the backup that m describes does not have a point that it has
 // confirmed before. A manifest never confirms less than one before it, whoever writes. Of
-// a point that the log does not reach back to any more, nothing else is known.
+// a point that the log no longer reaches back to, nothing else is known.
 func (b *Bucket) Kept(ctx context.Context, m *Manifest, seen Point) error {
 	gone := func(what string) error {
 		return fmt.Errorf("%w: it has confirmed change %d in epoch %d, and %s", ErrRolledBack, seen.Sequence, seen.Epoch, what)
@@ -50,7 +50,7 @@ func (b *Bucket) Kept(ctx context.Context, m *Manifest, seen Point) error {
 	return err
 }
 
-// gap says whether the history that m describes is damaged at sequence. If it is not, it
+// gap reports whether the history that m describes is damaged at sequence. If it is not, it
 // leads past it.
 func (b *Bucket) gap(ctx context.Context, m *Manifest, sequence int64) (bool, error) {
 	l := mainLine(m)

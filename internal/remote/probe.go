@@ -15,7 +15,7 @@ import (
 
 // ErrConditions says that a store does not honour the conditions of a Put, on
 // which the protection from a second writer rests.
-var ErrConditions = errors.New("the store does not honour conditional writes (If-Match and If-None-Match), so two writers could overwrite each other's data; use another service, or set AdvisoryFencing if there is never more than one writer")
+var ErrConditions = errors.New("the store does not honour conditional writes (If-Match and If-None-Match), so two writers could overwrite each other's data; use another service, or set AdvisoryFencing if there is only ever one writer")
 
 // noETag is the ETag of no object.
 const noETag = `"00000000000000000000000000000000"`
@@ -71,7 +71,7 @@ func (b *Bucket) probed(ctx context.Context, key string) (id string, err error) 
 	return id, errors.Join(err, body.Close())
 }
 
-// known says whether an earlier probe was passed, and is an error if it would not be
+// known reports whether an earlier probe was passed, and is an error if it would not be
 // any more.
 func (p probe) known(ctx context.Context) (bool, error) {
 	if err := p.refuses(p.put(ctx, p.key, "", objstore.PutOptions{IfMatch: objstore.Matching(noETag)})); err != nil {
@@ -90,7 +90,7 @@ func (p probe) known(ctx context.Context) (bool, error) {
 // errNobody says that a race had no winner. A store may refuse all who write at the same
 // moment, as S3 does with 409, and an answer may be lost more than once: that proves
 // nothing.
-var errNobody = errors.New("of several writes at the same moment none has succeeded")
+var errNobody = errors.New("of several concurrent writes none succeeded")
 
 // all makes every attempt, several times if nothing came of it.
 func (p probe) all(ctx context.Context) (err error) {
@@ -163,7 +163,7 @@ func (p probe) race(ctx context.Context, key string, opts objstore.PutOptions) e
 	}
 	switch {
 	case won > 1:
-		return fmt.Errorf("%w: of %d writes at the same moment, of which one could succeed, %d did", ErrConditions, racers, won)
+		return fmt.Errorf("%w: of %d concurrent writes, only one of which should succeed, %d did", ErrConditions, racers, won)
 	case failed != nil:
 		return failed
 	case won == 0:
@@ -172,7 +172,7 @@ func (p probe) race(ctx context.Context, key string, opts objstore.PutOptions) e
 	return nil
 }
 
-// wonBy says whether one of the racers has won, and was not told: its answer was lost.
+// wonBy reports whether one of the racers has won, and was not told: its answer was lost.
 func (p probe) wonBy(ctx context.Context, key string, who []string) error {
 	body, _, err := p.store.Get(ctx, key, objstore.GetOptions{})
 	if err != nil {

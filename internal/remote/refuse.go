@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	// errOther says that an object is no batch of this history, or is damaged:
+	// errOther says that an object is not a batch of this history, or is damaged:
 	// another one may hold the same entries.
 	errOther = errors.New("not usable")
 	// errApart is the former of the two: the batch belongs to another history.
@@ -36,7 +36,7 @@ func (r Refusal) Locked() bool {
 	return false
 }
 
-// Err is the error of who cannot do without the object: damage, unless a key is missing.
+// Err is the error for a reader that needs the object: damage, unless a key is missing.
 func (r Refusal) Err() error {
 	if errors.Is(r.Why, seal.ErrKey) {
 		return r.Why
@@ -47,7 +47,7 @@ func (r Refusal) Err() error {
 // Warn tells log of objects that a reader has passed over.
 func Warn(log event.Log, refused []Refusal) {
 	if len(refused) > 0 {
-		log.Warn(event.ObjectsRefused, "objects in the bucket are named like a part of the backup and are not; they were passed over",
+		log.Warn(event.ObjectsRefused, "objects in the bucket are named like parts of the backup but are not; they were ignored",
 			"count", len(refused), "first", refused[0].Key, "error", refused[0].Why)
 	}
 }

@@ -16,18 +16,18 @@ import (
 // Rekeyed counts what Rekey found.
 type Rekeyed struct {
 	Objects int // sealed ones, and manifests of branches, that the first key has sealed now
-	Done    int // of those, sealed anew by this call
+	Done    int // of those, re-encrypted by this call
 	Bytes   int64
 	Left    []Refusal // what an older key has sealed, or none, and is left as it is
 }
 
-// rekeying is how many objects are sealed anew at once.
+// rekeying is how many objects are re-encrypted at once.
 const rekeying = 4
 
 // errUnneeded says that nothing that the manifest leads to needs an object.
-var errUnneeded = errors.New("nothing in the backup needs it")
+var errUnneeded = errors.New("the backup does not need it")
 
-// Rekey seals what an older key of the ring has sealed anew under the ring's first one:
+// Rekey re-encrypts under the ring's first key what an older one has encrypted:
 // what the manifest leads to, and has proven to be what the manifest says. It
 // is the only thing that replaces a batch, a snapshot or a branch's manifest, and it
 // replaces its sealing alone: the contents stay the same, and a reader who has both keys
@@ -42,10 +42,10 @@ var errUnneeded = errors.New("nothing in the backup needs it")
 // manifest is replaced in any case: nobody has replaced it since Rekey began.
 func (b *Bucket) Rekey(ctx context.Context, leaked bool, progress func(Rekeyed)) (Rekeyed, error) {
 	if b.opts.Ring == nil {
-		return Rekeyed{}, fmt.Errorf("%w: none was given; the first key seals, the others open what there is", seal.ErrKey)
+		return Rekeyed{}, fmt.Errorf("%w: no key was given; the first key encrypts, the others decrypt what is stored", seal.ErrKey)
 	}
 	if leaked && len(b.opts.Ring.KeyIDs()) < 2 {
-		return Rekeyed{}, fmt.Errorf("%w: only one was given; a new key first, then the one that has leaked, which opens what there is", seal.ErrKey)
+		return Rekeyed{}, fmt.Errorf("%w: only one key was given; pass the new key first, then the leaked one, which decrypts what is stored", seal.ErrKey)
 	}
 	m, err := b.Manifest(ctx)
 	if err != nil {
@@ -60,7 +60,7 @@ func (b *Bucket) Rekey(ctx context.Context, leaked bool, progress func(Rekeyed))
 	}
 	if leaked || !b.opts.Ring.FirstSeals(m.raw) {
 		if _, err := b.Swap(ctx, m, m.Manifest); err != nil {
-			return run.count, fmt.Errorf("all objects are sealed anew, the manifest is not; run it again: %w", err)
+			return run.count, fmt.Errorf("all objects are re-encrypted, but the manifest is not; run it again: %w", err)
 		}
 	}
 	return run.count, run.damage()
@@ -152,20 +152,20 @@ func (r *rekey) counted(o object, done bool) {
 	}
 }
 
-// renew seals o anew, if it is what has been found, and leaves it otherwise.
+// renew seals o again, if it is what has been found, and leaves it otherwise.
 func (r *rekey) renew(ctx context.Context, found *extent, o object) error {
 	err := r.b.reseal(ctx, found, o)
 	switch {
 	case err == nil:
 		r.counted(o, true)
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition):
-		// Deleted meanwhile, or sealed anew by another Rekey.
+		// Deleted meanwhile, or re-encrypted by another Rekey.
 	case errors.Is(err, errOther) || errors.Is(err, errUnneeded):
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.count.Left = append(r.count.Left, Refusal{o.Key, err})
 	default:
-		return fmt.Errorf("seal %s anew: %w", o.Key, err)
+		return fmt.Errorf("re-encrypt %s: %w", o.Key, err)
 	}
 	return nil
 }
@@ -181,10 +181,10 @@ func (r *rekey) damage() error {
 	if all == nil {
 		return nil
 	}
-	return fmt.Errorf("all else is sealed anew; look at these objects, which are not what the manifest leads to, and delete them: %w", errors.Join(all...))
+	return fmt.Errorf("everything else is re-encrypted; inspect and delete these objects, which are not what the manifest says: %w", errors.Join(all...))
 }
 
-// reseal seals o anew. What is wrong with it is errOther; while it is being read nothing
+// reseal seals o again. What is wrong with it is errOther; while it is being read nothing
 // of it is stored.
 func (b *Bucket) reseal(ctx context.Context, found *extent, o object) error {
 	body, info, err := b.store.Get(ctx, o.Key, objstore.GetOptions{})
@@ -221,7 +221,7 @@ func (b *Bucket) resealed(ctx context.Context, found *extent, o object, raw io.R
 	return err
 }
 
-// resign seals the manifest of a branch anew. What else somebody has laid under its name,
+// resign seals the manifest of a branch again. What else somebody has laid under its name,
 // such as a manifest of former times, is left: under the new key it could be put back.
 func (b *Bucket) resign(ctx context.Context, found *extent, o object, opts objstore.PutOptions) error {
 	own, err := found.branch(o)

@@ -41,7 +41,7 @@ type Garbage struct {
 // that no manifest names. What was stored within the grace time before m stays, and
 // so does what a later epoch than m's has stored.
 //
-// It is derived from m and a listing alone. So nothing has to be remembered,
+// It is derived from m and a listing alone. So nothing must be remembered,
 // and it does not matter how often, or how far, a collection of it gets.
 func (b *Bucket) Garbage(ctx context.Context, m Stored, cutoff time.Time) ([]Garbage, error) {
 	named := map[string]bool{}

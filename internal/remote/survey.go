@@ -120,7 +120,7 @@ func (b *Bucket) piece(ctx context.Context, databaseID string, o Batch, ahead *f
 	}
 	p.Marks = append(p.Marks, Position{o.From - 1, r.Header().Prev})
 	if o.From == 1 && r.Header().Prev != batch.Genesis(databaseID) {
-		return fail(fmt.Errorf("%w: it begins another database", ErrCorrupt))
+		return fail(fmt.Errorf("%w: it belongs to another database", ErrCorrupt))
 	}
 	for {
 		if err := ctx.Err(); err != nil {
@@ -162,7 +162,7 @@ func (b Batch) Session() string { return b.branch() }
 func (b *Bucket) Unnamed(ctx context.Context, databaseID string, s *Snapshot, dst io.Writer) error {
 	body, _, err := b.store.Get(ctx, s.Key, objstore.GetOptions{})
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: snapshot %s has vanished", ErrCorrupt, s.Key)
+		return fmt.Errorf("%w: snapshot %s is missing", ErrCorrupt, s.Key)
 	}
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func (m *Manifest) tooOld() error {
 // before is in a snapshot only.
 func (m *Manifest) Begins() int64 { return max(m.Pruned, m.Lineage[0].From-1) }
 
-// Continues says whether the history that m describes goes on from at: whether a
+// Continues reports whether the history that m describes goes on from at: whether a
 // batch that counts has the change after at, and continues the chain there.
 func (b *Bucket) Continues(ctx context.Context, m *Manifest, at Position) (bool, error) {
 	if at.Sequence < m.Begins() {

@@ -36,12 +36,12 @@ type Sink interface {
 // Target says where a walk ends: before the first transaction that would go
 // past it. A barrier over a range that holds the target is not left out: what
 // was asked for lies in it, and the sink has to say that it cannot be had. The
-// zero value is no limit.
+// zero value means no limit.
 type Target struct {
 	Sequence int64
 }
 
-// passed says whether a record belongs to a transaction that the walk must not
+// passed reports whether a record belongs to a transaction that the walk must not
 // take.
 func (t Target) passed(r *batch.Record) bool {
 	end := r.End()
@@ -51,7 +51,7 @@ func (t Target) passed(r *batch.Record) bool {
 	return end > t.Sequence
 }
 
-// reached says whether a walk that is at sequence is done.
+// reached reports whether a walk that is at sequence is done.
 func (t Target) reached(sequence int64) bool { return t.Sequence != 0 && sequence >= t.Sequence }
 
 // Walk reads the history from start, which must be the end of a transaction,
@@ -109,7 +109,7 @@ func newWalk(ctx context.Context, b *Bucket, m *Manifest, at Position) *walk {
 func (w *walk) run() error {
 	m, start := w.m, w.pos
 	if start.Sequence == m.LatestSequence && start.Chain != m.ChainHead {
-		return fmt.Errorf("%w: its history up to sequence %d is not the one that is to be continued", ErrCorrupt, start.Sequence)
+		return fmt.Errorf("%w: its history up to sequence %d is not the one to be continued", ErrCorrupt, start.Sequence)
 	}
 	if start.Sequence < m.Begins() {
 		return m.tooOld()
@@ -401,7 +401,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 		}
 		headSeen = true
 		if r.Chain() != w.m.ChainHead {
-			return fmt.Errorf("%w: %s does not lead to the manifest's chain head", errOther, BatchKey(w.b.name, o))
+			return fmt.Errorf("%w: %s does not end at the manifest's chain head", errOther, BatchKey(w.b.name, o))
 		}
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ReadFile is what the database file at path knows of its backup, which has to be that of name.
+// ReadFile is what the database file at path knows of its backup, which must be that of name.
 func ReadFile(path, name string) (_ *Known, err error) {
 	if _, err := os.Stat(path); err != nil { // SQLite's words do not say that
 		return nil, err
@@ -28,7 +28,7 @@ func ReadFile(path, name string) (_ *Known, err error) {
 		return nil, err
 	}
 	if !ours {
-		return nil, fmt.Errorf("%s: %w: it is no database that DriftDB has opened", path, fs.ErrInvalid)
+		return nil, fmt.Errorf("%s: %w: DriftDB has never opened this database", path, fs.ErrInvalid)
 	}
 	id, err := changelog.ReadIdentity(c)
 	if err != nil {

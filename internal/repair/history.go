@@ -10,7 +10,7 @@ import (
 
 // A history is named by where it ends: the chain there commits to every change before it.
 // So the positions that batches lead to are trees, whose roots are the beginning of the
-// database and wherever a batch continues what is not there any more. Which session a
+// database and wherever a batch continues what is gone. Which session a
 // stretch is read from makes no difference to what it holds.
 type forest struct {
 	into map[remote.Position][]step
@@ -145,7 +145,7 @@ func (p path) cut(at remote.Position) path {
 	return p
 }
 
-// has says whether all of a batch lies on p.
+// has reports whether all of a batch lies on p.
 func (p path) has(o remote.Piece) bool {
 	return !slices.ContainsFunc(o.Marks, func(at remote.Position) bool { return !p.holds[at] || at.Sequence > p.end.Sequence })
 }

@@ -152,7 +152,7 @@ func (l *locator) Apply(r *batch.Record) error {
 	return nil
 }
 
-// turn takes the tables over something that is no change of a row. It may end a stretch,
+// turn takes the tables over something that is not a change to a row. It may end a stretch,
 // begin one of a table that is empty, or give a stretch to a table of another name. What
 // it does to a set in which every table has another sum tells which.
 func (l *locator) turn(e *change.Entry) {
@@ -213,7 +213,7 @@ func (l *locator) arrive(sequence, time int64) {
 	}
 }
 
-// fits says whether a snapshot can belong here: it has the digests of all tables that are
+// fits reports whether a snapshot can belong here: it has the digests of all tables that are
 // known. Where one is not, that is doubtful, unless somebody has said that the snapshot
 // belongs here.
 func (l *locator) fits(s *snapshot, sequence int64, sums digest.Set) (fits, doubtful bool) {

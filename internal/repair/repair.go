@@ -1,4 +1,4 @@
-// Package repair makes a manifest anew from what a bucket has without one. It takes
+// Package repair rebuilds a manifest from what a bucket has without one. It takes
 // nothing for granted: what it says of the history is proven by the chain, by digests, and
 // by a restore, and what cannot be proven is left out and named.
 package repair
@@ -23,11 +23,11 @@ import (
 var (
 	// ErrDamaged says that there is a manifest, which cannot be used, and that nobody has
 	// said that it may be replaced.
-	ErrDamaged = errors.New("the manifest is there, and damaged")
+	ErrDamaged = errors.New("the manifest is damaged")
 	// ErrNoID says that nothing tells which database's the objects are.
-	ErrNoID = errors.New("nothing in the bucket tells the id of the database: give the database's own file, or the id")
+	ErrNoID = errors.New("the bucket does not tell the database's ID: pass the database's own file or its ID")
 	// ErrUnproven says that there is no point that can be restored and proven.
-	ErrUnproven = fmt.Errorf("%w: no point of the history can be proven", remote.ErrCorrupt)
+	ErrUnproven = fmt.Errorf("%w: no point of the history can be verified", remote.ErrCorrupt)
 )
 
 // Options say how to repair.
@@ -62,7 +62,7 @@ type Result struct {
 	Was      string           // what was in its place; empty: nothing
 	From     int64            // the first change whose chain is proven
 	Restored restore.Result   // of the latest point
-	Left     []remote.Refusal // what is no part of the history, and why
+	Left     []remote.Refusal // what is not part of the history, and why
 }
 
 // leap bounds how far ahead the new epoch is of every other one: its names cannot be
@@ -122,7 +122,7 @@ func (r *repair) identify(ctx context.Context, damaged string) (string, error) {
 	var ids []string
 	switch {
 	case r.o.DatabaseID != "" && r.o.Known != nil && r.o.DatabaseID != r.o.Known.DatabaseID:
-		return "", fmt.Errorf("the file is that of database %s, not %s", r.o.Known.DatabaseID, r.o.DatabaseID)
+		return "", fmt.Errorf("the file belongs to database %s, not %s", r.o.Known.DatabaseID, r.o.DatabaseID)
 	case r.o.DatabaseID != "":
 		ids = []string{r.o.DatabaseID}
 	case r.o.Known != nil:
@@ -155,7 +155,7 @@ func (r *repair) identify(ctx context.Context, damaged string) (string, error) {
 	case len(vouched)+len(untold) > 1:
 		return "", fmt.Errorf("%w: it may be one of %s", ErrNoID, strings.Join(append(vouched, untold...), ", "))
 	case len(ids) > 0:
-		return "", fmt.Errorf("%w: the objects are not those of database %s", ErrNoID, strings.Join(ids, " or "))
+		return "", fmt.Errorf("%w: the objects do not belong to database %s", ErrNoID, strings.Join(ids, " or "))
 	}
 	return "", ErrNoID
 }
@@ -306,7 +306,7 @@ func (r *repair) manifest(p path, snapshots []remote.Snapshot) *remote.Manifest 
 	return m
 }
 
-// leftovers are what is no part of the history: what cannot be used, and what nothing
+// leftovers are what is not part of the history: what cannot be used, and what nothing
 // connects with it.
 func (r *repair) leftovers() []remote.Refusal {
 	left := r.left
@@ -328,7 +328,7 @@ func (r *repair) leftovers() []remote.Refusal {
 }
 
 var (
-	errApart   = errors.New("it is no part of the history, of which it may be a branch")
-	errNowhere = errors.New("nothing proves where in the history it belongs")
-	errStrange = errors.New("no DriftDB makes an object of this name")
+	errApart   = errors.New("it is not part of the history; it may be a branch of it")
+	errNowhere = errors.New("its place in the history cannot be verified")
+	errStrange = errors.New("DriftDB does not create objects with this name")
 )

@@ -53,7 +53,7 @@ func (r *repair) look(ctx context.Context, s remote.Snapshot) (err error) {
 	return err
 }
 
-// newest says whether no snapshot is newer than s.
+// newest reports whether no snapshot is newer than s.
 func (r *repair) newest(s remote.Snapshot) bool {
 	return !slices.ContainsFunc(r.survey.Snapshots, func(o remote.Snapshot) bool { return o.Time > s.Time })
 }
@@ -67,7 +67,7 @@ func (r *repair) fetch(ctx context.Context, s *remote.Snapshot, path string) (er
 	return r.b.Unnamed(ctx, r.id, s, f)
 }
 
-// open reads the rows of a snapshot, and what it says of itself.
+// open reads the rows of a snapshot, and its description of itself.
 func (r *repair) open(ctx context.Context, s *snapshot, path string) (err error) {
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true, Distrust: true, OnConnect: r.o.OnConnect})
 	if err != nil {
@@ -88,7 +88,7 @@ func (r *repair) open(ctx context.Context, s *snapshot, path string) (err error)
 		return err
 	}
 	if known.DatabaseID != r.id {
-		return fmt.Errorf("%w: it is of database %s", remote.ErrCorrupt, known.DatabaseID)
+		return fmt.Errorf("%w: it belongs to database %s", remote.ErrCorrupt, known.DatabaseID)
 	}
 	s.says = &last
 	return nil

@@ -15,7 +15,7 @@ import (
 )
 
 // ErrNoCommon says that nobody can tell any more where the file and the bucket parted.
-var ErrNoCommon = errors.New("the point where the file and the bucket parted is not known any more")
+var ErrNoCommon = errors.New("the point where the file and the bucket diverged is no longer known")
 
 // common finds the last point that the file and the bucket's history m have in common:
 // the last end of a transaction at which both have the same chain.
@@ -47,7 +47,7 @@ func common(ctx context.Context, b *remote.Bucket, m *remote.Manifest, f syncer.
 	if same, err := ours.contain(f); err != nil {
 		return at, unknown(err)
 	} else if !same {
-		return at, fmt.Errorf("%w: they parted before change %d, with which what is left of the file's log begins", ErrNoCommon, first.Sequence+1)
+		return at, fmt.Errorf("%w: they diverged before change %d, the first one left in the file's log", ErrNoCommon, first.Sequence+1)
 	}
 	for _, end := range ours.list {
 		if known, ok := theirs.at(end.Sequence); ok && known.Chain == end.Chain {
@@ -57,7 +57,7 @@ func common(ctx context.Context, b *remote.Bucket, m *remote.Manifest, f syncer.
 	return at, nil
 }
 
-// contain says whether the file's own history is the one that e followed: whether it
+// contain reports whether the file's own history is the one that e followed: whether it
 // has, where the books say it, the chain that they say.
 func (e *ends) contain(f syncer.File) (bool, error) {
 	if acked, ok := e.at(f.Books.Acked); ok {

@@ -181,7 +181,7 @@ func (m *merger) orphan(ref reference, child *row, seen map[string]bool) (moved 
 	}
 	key := rowKey(ref.child, ref.child.identity(child)) + "\x00" + ref.parent.Name
 	if parent == nil || seen[key] {
-		return false, fmt.Errorf("a row of table %s refers to one of table %s that is not there with this choice: choose the same side for both tables",
+		return false, fmt.Errorf("a row of table %s refers to a row of table %s that this choice removes: choose the same side for both tables",
 			ref.child.Name, ref.parent.Name)
 	}
 	seen[key] = true

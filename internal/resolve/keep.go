@@ -74,7 +74,7 @@ func strip(path string) (err error) {
 		return err
 	}
 	if err := changelog.Strip(c); err != nil {
-		return fmt.Errorf("take DriftDB's tables out of the copy: %w", err)
+		return fmt.Errorf("remove DriftDB's tables from the copy: %w", err)
 	}
 	return nil
 }

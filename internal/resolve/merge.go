@@ -142,7 +142,7 @@ func (m *merger) counterpart(d *delta) (*delta, error) {
 	return &delta{l: d.l, id: d.id, now: there}, nil
 }
 
-// meets says whether d is to be taken over, where the bucket has t of the same row.
+// meets reports whether d is to be taken over, where the bucket has t of the same row.
 func (m *merger) meets(d, t *delta) (bool, error) {
 	switch {
 	case t == nil:
@@ -323,7 +323,7 @@ func (m *merger) taken(d *delta) error {
 		return err
 	}
 	if len(blockers) == 0 {
-		return fmt.Errorf("a row that the file has in table %s cannot be taken over: an index of expressions, or a new one of the bucket's, takes it for the same as another one", d.l.Name)
+		return fmt.Errorf("a row of the file's table %s cannot be merged: an expression index, or a new index of the bucket's, makes it a duplicate of another row", d.l.Name)
 	}
 	c, err := m.conflict(UniqueConflict, d.l, d.row(), d.l, blockers[0])
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 )
 
 // ErrConflict says that somebody has to choose a side for conflicts. Nothing was changed.
-var ErrConflict = errors.New("changes of the file and of the bucket are in conflict")
+var ErrConflict = errors.New("changes in the file and in the bucket conflict")
 
 // Options say what to bring together, and who is right.
 type Options struct {
@@ -109,7 +109,7 @@ func (j *job) open(ctx context.Context) (err error) {
 	case err != nil:
 		return err
 	case j.file.Log == nil:
-		return fmt.Errorf("%s is no database of DriftDB's: there is nothing to resolve", f.Path())
+		return fmt.Errorf("%s is not a DriftDB database: there is nothing to resolve", f.Path())
 	case name != "" && name != j.b.Name():
 		return fmt.Errorf("the file belongs to the database %q, not to %q", name, j.b.Name())
 	}
@@ -145,7 +145,7 @@ func (j *job) run(ctx context.Context) error {
 		return nil
 	}
 	if n := j.res.Undecided(); n > 0 {
-		return fmt.Errorf("%w: for %d of %d nobody has chosen a side; nothing was changed", ErrConflict, n, len(j.res.Conflicts))
+		return fmt.Errorf("%w: %d of %d have no chosen side; nothing was changed", ErrConflict, n, len(j.res.Conflicts))
 	}
 	if j.res.Branch, err = keep(ctx, j.b, j.c, j.file, j.at, j.m.Epoch, j.opts.File.Path()); err != nil {
 		return fmt.Errorf("store the file's own history as a branch: %w", err)
@@ -206,10 +206,10 @@ func (j *job) build(ctx context.Context) (err error) {
 	if j.res.Common > 0 {
 		at, err := j.restore(ctx, j.base, restore.Target{Sequence: j.res.Common}, nil)
 		if err != nil {
-			return fmt.Errorf("restore the last point in common, change %d, to see what either side has changed since: %w", j.res.Common, err)
+			return fmt.Errorf("restore the last common point, change %d, to compare both sides: %w", j.res.Common, err)
 		}
 		if at != j.res.Common {
-			return fmt.Errorf("%w: the bucket cannot be restored to change %d any more, but to %d", ErrNoCommon, j.res.Common, at)
+			return fmt.Errorf("%w: the bucket can no longer be restored to change %d, only to %d", ErrNoCommon, j.res.Common, at)
 		}
 	}
 	return j.merge(ctx)
@@ -235,7 +235,7 @@ type finisher = func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, las
 func (j *job) continued(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 	id := j.file.Identity
 	if m.DatabaseID != id.DatabaseID {
-		return fmt.Errorf("%w: the bucket holds another database by now", syncer.ErrDiverged)
+		return fmt.Errorf("%w: the bucket now holds another database", syncer.ErrDiverged)
 	}
 	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1, Synced: 1}
 	if n := len(m.Snapshots); n > 0 {

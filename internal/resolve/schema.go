@@ -144,7 +144,7 @@ func (m *merger) object(name string, kinds []string) error {
 	return m.adopt(o)
 }
 
-// any says whether there are deltas.
+// any reports whether there are deltas.
 func (d *deltas) any() bool { return d != nil && len(d.list) > 0 }
 
 // byRows says that a table, which both sides define alike, is merged row by row.
@@ -173,7 +173,7 @@ func (m *merger) adopt(o object) error {
 		return nil
 	}
 	if err := m.w.define(m.ctx, ours.sql); err != nil {
-		return fmt.Errorf("take over %s %s from the file: %w", ours.kind, ours.name, err)
+		return fmt.Errorf("merge %s %s from the file: %w", ours.kind, ours.name, err)
 	}
 	m.applied++
 	if ours.kind != "table" {
@@ -189,7 +189,7 @@ func (m *merger) adopt(o object) error {
 	for _, name := range sorted(m.ours.objects) {
 		if part := m.ours.objects[name]; part.table == o.name && part.sql != "" && (part.kind == "index" || part.kind == "trigger") {
 			if err := m.w.define(m.ctx, part.sql); err != nil {
-				return fmt.Errorf("take over %s %s from the file: %w", part.kind, part.name, err)
+				return fmt.Errorf("merge %s %s from the file: %w", part.kind, part.name, err)
 			}
 		}
 	}

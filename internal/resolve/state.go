@@ -81,10 +81,10 @@ func (r *row) same(o *row) bool {
 	return true
 }
 
-// layout is how a table's rows are read, told apart and written.
+// layout is how a table's rows are read, distinguished and written.
 //
-// Rows are told apart by the primary key. Without one, or where one has a NULL, they
-// have only the rowid. A rowid that is no column says nothing otherwise: two machines
+// Rows are distinguished by the primary key. Without one, or where one has a NULL, they
+// have only the rowid. A rowid that is not a column says nothing otherwise: two machines
 // give the same one to different rows.
 type layout struct {
 	*sqlite.Table
@@ -99,7 +99,7 @@ func newLayout(c *sqlite.Conn, table string) (*layout, error) {
 		return nil, err
 	}
 	if t.TooWide() || t.HasRowID && t.RowID == "" {
-		return nil, fmt.Errorf("table %s: its rowid cannot be read in a statement, so its rows cannot be told apart", table)
+		return nil, fmt.Errorf("table %s: its rowid is hidden by its columns, so its rows have no identity", table)
 	}
 	l := &layout{Table: t}
 	defaults := map[string]string{}
@@ -116,7 +116,7 @@ func newLayout(c *sqlite.Conn, table string) (*layout, error) {
 	return l, err
 }
 
-// keyed says whether r has a primary key to be told apart by.
+// keyed reports whether r has a primary key to be distinguished by.
 func (l *layout) keyed(r *row) bool {
 	if len(l.Key) == 0 {
 		return false

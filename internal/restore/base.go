@@ -41,7 +41,7 @@ func (b broken) explain(err error) error {
 	if b.err == nil || !errors.Is(err, ErrBarrier) && !errors.Is(err, remote.ErrTooOld) {
 		return err
 	}
-	return fmt.Errorf("%w; and the log does not make up for it: %v", b.err, err) // damage is what it is
+	return fmt.Errorf("%w; and the log cannot replace it: %v", b.err, err) // damage is what it is
 }
 
 // base fetches the newest snapshot that is not past the target, and returns

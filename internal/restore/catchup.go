@@ -20,7 +20,7 @@ import (
 // begins with a snapshot.
 var ErrCannotCatchUp = errors.New("the file is behind the bucket, and the log cannot bring it up to date")
 
-var errReplay = errors.New("a change cannot be repeated")
+var errReplay = errors.New("a change cannot be replayed")
 
 // CatchUp repeats on a database that is open what the bucket has beyond it, batch
 // by batch: each is verified, repeated and accounted for in one transaction, so

@@ -186,11 +186,11 @@ func TestCatchUpStops(t *testing.T) {
 		"a row that is another one here": {func(h *history, f *behind) {
 			h.batch([]change.Entry{insert(2, 1)})
 			h.batch([]change.Entry{insert(3, 1), update(7, 1, 2)})
-		}, 3, ErrCannotCatchUp, "0 rows are where the log has one"},
+		}, 3, ErrCannotCatchUp, "0 rows match where the log has one"},
 		"digests that do not agree": {func(h *history, f *behind) {
 			h.batch([]change.Entry{insert(2, 1)})
 			h.batchWith(digest.Report{"t": {1}}, []change.Entry{insert(3, 1)})
-		}, 3, ErrCannotCatchUp, "do not lead to what their writer had"},
+		}, 3, ErrCannotCatchUp, "do not produce what the writer had"},
 		"a batch that is missing": {func(h *history, f *behind) {
 			h.batch([]change.Entry{insert(2, 1)})
 			h.batch([]change.Entry{insert(3, 1)})

@@ -40,7 +40,7 @@ func Detach(path string) (err error) {
 func rollbackMode(c *sqlite.Conn) error {
 	mode, err := c.Text("PRAGMA journal_mode=DELETE")
 	if sqlite.IsBusy(err) || err == nil && mode != "delete" {
-		return fmt.Errorf("%w: another program has it open; its write-ahead log cannot be ended before that one closes it", dbfile.ErrLocked)
+		return fmt.Errorf("%w: another program has it open; its write-ahead log cannot be removed before that program closes it", dbfile.ErrLocked)
 	}
 	return err
 }

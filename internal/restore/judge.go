@@ -14,7 +14,7 @@ import (
 )
 
 // What SQLite finds wrong with a restored file is either the source's, and then the
-// file has to have it, or it came about on the way, and then the file is not what was
+// file must have it, or it came about on the way, and then the file is not what was
 // backed up.
 //
 // Most faults follow from what the tables hold: a row that breaks a constraint, a
@@ -55,7 +55,7 @@ func (j *job) told(f check.Fault) bool {
 // changes of its rows.
 func spreads(from, to check.Fault) bool {
 	switch from.Kind {
-	case check.Damage: // of the list of free pages, if it is no table's: any may be taken from it
+	case check.Damage: // of the list of free pages, if it is not a table's: any may be taken from it
 		return from.Table == to.Table || from.Table == ""
 	case check.Index:
 		return from.Table == to.Table && to.Kind == check.Index

@@ -37,7 +37,7 @@ func (p *proof) agree(sequence int64, said digest.Report) error {
 		return nil
 	}
 	if err := p.Set().Take(said); err != nil {
-		return fmt.Errorf("%w: the changes up to sequence %d do not lead to what their writer had: %w", remote.ErrCorrupt, sequence, err)
+		return fmt.Errorf("%w: the changes up to sequence %d do not produce what the writer had: %w", remote.ErrCorrupt, sequence, err)
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func missing(err error) error {
 	}
 	for _, s := range signs {
 		if _, name, found := strings.Cut(sqliteErr.Message, s.sign); found {
-			return fmt.Errorf("%w: the %s %s, which the program that wrote it had; OnConnect registers it: %w", ErrMissing, s.what, name, err)
+			return fmt.Errorf("%w: the %s %s, which the writing program had; register it in OnConnect: %w", ErrMissing, s.what, name, err)
 		}
 	}
 	return err

@@ -72,7 +72,7 @@ func TestProof(t *testing.T) {
 			h.batchWith(digest.Report{"t": sum(h, "t")}, []change.Entry{insert(2, 1)})
 			h.set = digest.Set{}
 			h.batch([]change.Entry{insert(3, 1)})
-		}, 0, remote.ErrCorrupt, `up to sequence 4 do not lead to what their writer had: table "t"`},
+		}, 0, remote.ErrCorrupt, `up to sequence 4 do not produce what the writer had: table "t"`},
 		"a lost update, and a restore to before it": {func(h *history) {
 			h.batch(tables, []change.Entry{insert(1, 1)})
 			h.batchWith(digest.Report{"t": {1}}, []change.Entry{insert(2, 1)})

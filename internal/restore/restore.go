@@ -89,7 +89,7 @@ type Result struct {
 	// Aside are the new names of files that lay beside the place and belonged to no
 	// database there.
 	Aside []string
-	// ForeignKeyViolations is how many rows refer to a row that is not there.
+	// ForeignKeyViolations is how many rows refer to a missing row.
 	// SQLite lets a source have them while foreign_keys is off, so they are no
 	// damage: the restored database is what the source was.
 	ForeignKeyViolations int64
@@ -101,7 +101,7 @@ type Result struct {
 // Log warns of what the restore has done without, or put aside.
 func (r Result) Log(log event.Log) {
 	if len(r.Damaged) > 0 {
-		log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, made up for them; a new one is needed", "damaged", r.Damaged)
+		log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, replaced them; a new one is needed", "damaged", r.Damaged)
 	}
 	remote.Warn(log, r.Refused)
 	if len(r.Aside) > 0 {
@@ -271,7 +271,7 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 		return end.Position, fmt.Errorf("%w: sequence %d was asked for, and the history ends at %d%s", ErrNoPoint, want, end.Sequence, j.behind())
 	}
 	if end.Sequence == 0 && j.opts.Target != (Target{}) { // the latest state may well be an empty database
-		return end.Position, fmt.Errorf("%w: the first change that it has is later", remote.ErrTooOld)
+		return end.Position, fmt.Errorf("%w: its first change is later", remote.ErrTooOld)
 	}
 	return end.Position, nil
 }
@@ -282,7 +282,7 @@ func (j *job) branched(end int64) error {
 	if end >= from || j.to.Sequence != 0 && j.to.Sequence < from || len(j.refused) == 0 {
 		return nil
 	}
-	return fmt.Errorf("nothing of branch %s can be used: %w", j.opts.Branch, j.refused[len(j.refused)-1].Err())
+	return fmt.Errorf("branch %s has nothing usable: %w", j.opts.Branch, j.refused[len(j.refused)-1].Err())
 }
 
 // behind tells what lies behind the end of the history, if it cannot be used.

@@ -19,7 +19,7 @@ import (
 // allows; and no restore takes the last of a disk's room, which others need.
 
 // ErrNoRoom says that the disk has no room for the database.
-var ErrNoRoom = errors.New("there is not enough room on the disk")
+var ErrNoRoom = errors.New("there is not enough disk space")
 
 // bound keeps c's database from growing larger than m says that it can become. What it
 // returns tells when that was the reason for an error of the replay.
@@ -44,7 +44,7 @@ func bound(c *sqlite.Conn, m *remote.Manifest, r *room) (explain func(error) err
 		case m.Largest == remote.Extent{} || !r.has(limit*size): // so the disk was full before that
 			return fmt.Errorf("%w: %w", ErrNoRoom, err)
 		}
-		return fmt.Errorf("%w: the database grows beyond %d MiB, and its manifest says that it never had more than %d pages: %w",
+		return fmt.Errorf("%w: the database grows beyond %d MiB, but its manifest says that it never had more than %d pages: %w",
 			apply.ErrForged, (limit+has)*size>>20, m.Largest.Pages, err)
 	}, c.Exec(fmt.Sprintf("PRAGMA main.max_page_count=%d", limit+has)) // what it has already was bounded as a snapshot
 }
@@ -74,7 +74,7 @@ func newRoom(path string) *room {
 	return r
 }
 
-// has says whether there is room for size bytes on both disks.
+// has reports whether there is room for size bytes on both disks.
 func (r *room) has(size int64) bool {
 	for _, folder := range r.folders {
 		if free, known := dbfile.FreeSpace(folder); known && free < size {
@@ -89,7 +89,7 @@ func (r *room) check(size int64) error {
 	for i, folder := range r.folders {
 		free, known := dbfile.FreeSpace(folder)
 		if known && free < size+r.leave[i] {
-			return fmt.Errorf("%w: of %d MiB that are free in %s, %d are needed and %d are left to others", ErrNoRoom, free>>20, folder, size>>20, r.leave[i]>>20)
+			return fmt.Errorf("%w: of %d MiB free in %s, %d are needed and %d are reserved for others", ErrNoRoom, free>>20, folder, size>>20, r.leave[i]>>20)
 		}
 		size = 0
 	}

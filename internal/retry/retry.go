@@ -75,7 +75,7 @@ var lasting = []error{
 	objstore.ErrPrecondition, objstore.ErrNoETag, objstore.ErrNoBucket, objstore.ErrInvalidKey,
 }
 
-// Transient says whether the same call may succeed later. Whatever is not
+// Transient reports whether the same call may succeed later. Whatever is not
 // known to last is transient: networks and servers fail in too many ways to
 // list.
 func Transient(err error) bool {

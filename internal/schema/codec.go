@@ -61,7 +61,7 @@ func plainCodec(t reflect.Type) (codec, error) {
 	if t == timeType {
 		return timeCodec, nil
 	}
-	return codec{}, fmt.Errorf("%s is not a type of a column: tag the field json, or - to leave it out", t)
+	return codec{}, fmt.Errorf("%s is not a column type: tag the field json, or - to leave it out", t)
 }
 
 var textCodec = codec{
@@ -97,7 +97,7 @@ var boolCodec = codec{
 			return err
 		}
 		if n != 0 && n != 1 {
-			return fmt.Errorf("%d is not a boolean: 0 and 1 are", n)
+			return fmt.Errorf("%d is not a boolean (0 or 1)", n)
 		}
 		v.SetBool(n == 1)
 		return nil

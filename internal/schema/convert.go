@@ -144,7 +144,7 @@ func real64(f float64) (Value, error) {
 func millis(t time.Time) (Value, error) {
 	ms := t.UnixMilli()
 	if d := t.Sub(time.UnixMilli(ms)); d < 0 || d >= time.Millisecond {
-		return Value{}, errors.New("the time is out of range: int64 milliseconds do not reach it")
+		return Value{}, errors.New("the time is out of range for int64 milliseconds")
 	}
 	return integer(ms), nil
 }

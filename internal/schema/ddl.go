@@ -69,13 +69,13 @@ func literal(v Value) (string, error) {
 		return realLiteral(v.Real), nil
 	case KindText:
 		if strings.ContainsRune(v.Text, 0) {
-			return "", errors.New("the text has a NUL byte in it, which SQL cannot spell")
+			return "", errors.New("the text has a NUL byte, which SQL cannot express")
 		}
 		return "'" + strings.ReplaceAll(v.Text, "'", "''") + "'", nil
 	case KindBlob:
 		return fmt.Sprintf("X'%X'", v.Blob), nil
 	}
-	return "", errors.New("NULL is what a column without a default gets: leave it out")
+	return "", errors.New("a column without a default already gets NULL: leave the default out")
 }
 
 // realLiteral always has a point or an exponent, or SQLite reads an INTEGER.

@@ -1,7 +1,7 @@
 package schema
 
 // EncodeRecord fills values, one per column, from the fields of a record.
-// Absent fields are Absent; a field that is no column is an *Error.
+// Absent fields are Absent; a field that is not a column is an *Error.
 func (t *Table) EncodeRecord(record map[string]any, values []Value) error {
 	clear(values)
 	for name, v := range record {

@@ -100,11 +100,11 @@ func TestStructRefuses(t *testing.T) {
 		column, reason string
 	}{
 		{struct{}{}, "", "no exported field"},
-		{struct{ A chan int }{}, "a", "not a type of a column"},
+		{struct{ A chan int }{}, "a", "not a column type"},
 		{struct{ A struct{ B int } }{}, "a", "json"},
-		{struct{ A **int }{}, "a", "not a type of a column"},
-		{struct{ A *sql.Null[int] }{}, "a", "not a type of a column"},
-		{struct{ *Address }{}, "address", "not a type of a column"},
+		{struct{ A **int }{}, "a", "not a column type"},
+		{struct{ A *sql.Null[int] }{}, "a", "not a column type"},
+		{struct{ *Address }{}, "address", "not a column type"},
 		{struct {
 			A int
 			B int `db:"a"`

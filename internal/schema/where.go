@@ -153,7 +153,7 @@ func (t *Table) groups(s *Statement, sql *strings.Builder, term Term) error {
 // condition appends one comparison. The error is a reason.
 func (c *Column) condition(s *Statement, sql *strings.Builder, op Operator, v any) error {
 	if !c.Type.allows(op) {
-		return fmt.Errorf("%s is not for %s", operators[op].name, c.Type.describe())
+		return fmt.Errorf("%s does not apply to %s", operators[op].name, c.Type.describe())
 	}
 	sql.WriteString(c.quoted)
 	switch op {
@@ -165,7 +165,7 @@ func (c *Column) condition(s *Statement, sql *strings.Builder, op Operator, v an
 	case Between:
 		ends, err := c.Type.elements(op, v)
 		if err == nil && len(ends) != 2 {
-			err = fmt.Errorf("$between takes a list of two, the least and the greatest value, not of %d", len(ends))
+			err = fmt.Errorf("$between takes a list of two values, the least and the greatest, not %d", len(ends))
 		}
 		sql.WriteString(operators[op].sql)
 		s.Args = append(s.Args, ends...)
@@ -182,7 +182,7 @@ func (c *Column) condition(s *Statement, sql *strings.Builder, op Operator, v an
 		case Ne:
 			sql.WriteString(" IS NOT NULL")
 		default:
-			return fmt.Errorf("%s compares with nothing: nil is for equality and $ne", operators[op].name)
+			return fmt.Errorf("%s cannot compare with nil: only equality and $ne can", operators[op].name)
 		}
 		return nil
 	}
@@ -255,7 +255,7 @@ func (t Type) elements(op Operator, v any) ([]Value, error) {
 			return nil, fmt.Errorf("element %d of %s: %w", i, name, err)
 		}
 		if val.Kind == KindNull {
-			return nil, fmt.Errorf("%s takes no nil: NULL is in no list, ask for it with nil or IsNull", name)
+			return nil, fmt.Errorf("%s takes no nil: no list contains NULL; match it with nil or IsNull", name)
 		}
 		values[i] = val
 	}

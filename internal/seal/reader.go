@@ -43,12 +43,12 @@ func open(src *source, ring *Ring, c Context) (io.Reader, error) {
 		}
 		return decompress(bufio.NewReaderSize(decrypted, 64<<10))
 	case ring != nil:
-		return nil, fmt.Errorf("%w: %s; if it is from before encryption, read it without keys", ErrPlaintext, c.Name)
+		return nil, fmt.Errorf("%w: %s; if it was stored before encryption, read it without keys", ErrPlaintext, c.Name)
 	}
 	return decompress(buffered)
 }
 
-// Encrypted says whether what src will give begins like an encrypted object. It takes
+// Encrypted reports whether what src will give begins like an encrypted object. It takes
 // nothing of it.
 func Encrypted(src *bufio.Reader) (bool, error) {
 	start, err := src.Peek(len(magic))
@@ -65,7 +65,7 @@ func decrypt(src *bufio.Reader, start []byte, ring *Ring, c Context) (io.Reader,
 	}
 	switch v := start[len(magic)]; {
 	case v > envelopeVersion:
-		return nil, fmt.Errorf("%w: %s has version %d, this program knows %d", ErrVersion, c.Name, v, envelopeVersion)
+		return nil, fmt.Errorf("%w: %s has version %d, this program supports %d", ErrVersion, c.Name, v, envelopeVersion)
 	case v < envelopeVersion:
 		return nil, fmt.Errorf("%w: unknown encryption version %d", ErrCorrupt, v)
 	}

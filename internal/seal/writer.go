@@ -99,7 +99,7 @@ type plainWriter struct {
 	known bool
 }
 
-var errNotPlain = errors.New("seal: contents that are neither a JSON object nor a SQLite database need compression")
+var errNotPlain = errors.New("seal: contents that are neither a JSON object nor a SQLite database must be compressed")
 
 func (p *plainWriter) Write(b []byte) (int, error) {
 	if p.known {

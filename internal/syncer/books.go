@@ -58,7 +58,7 @@ func (s *state) keep(b changelog.Books, d changelog.Digests) {
 // saved notes that the file has the books, and d.
 func (s *state) saved(d changelog.Digests) {
 	if s.unsaved.is {
-		s.event(event.DiskFreed, "there is room on the disk again; what was stored meanwhile is noted in the file")
+		s.event(event.DiskFreed, "the disk has space again; the file now records what was uploaded in the meantime")
 	}
 	s.unsaved = unsaved{digests: d, fixed: s.unsaved.fixed}
 }
@@ -66,7 +66,7 @@ func (s *state) saved(d changelog.Digests) {
 // noRoom notes that there is no room on the disk, and tells so once.
 func (s *state) noRoom(err error) {
 	if !s.unsaved.is {
-		s.cfg.Logger.Warn(event.DiskFull, "there is no room on the disk of the database; what is committed is uploaded, and noted in the file when there is room",
+		s.cfg.Logger.Warn(event.DiskFull, "the database's disk is full; committed changes are uploaded, and recorded in the file once there is space",
 			"path", s.cfg.Path, "error", err)
 	}
 	s.unsaved.is = true

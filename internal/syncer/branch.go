@@ -20,7 +20,7 @@ type brancher struct {
 	branched int64 // up to where the bucket keeps it
 }
 
-// straggling says whether a session that was fenced still has to see to it that
+// straggling reports whether a session that was fenced still has to see to it that
 // the bucket keeps what it has.
 func (br *brancher) straggling() bool {
 	return br.session.epoch != 0 && errors.Is(br.broken, ErrFenced) && br.branched < br.cfg.Sequence()
@@ -47,11 +47,11 @@ func (br *brancher) save(ctx context.Context) error {
 		branch, err = br.store(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("store the rest as a branch: %w", err)
+		return fmt.Errorf("store the remaining changes as a branch: %w", err)
 	}
 	br.branched = br.books.Acked
 	if branch != (remote.Batch{}) {
-		br.event(event.BranchStored, "stored as a branch what is no part of the history", "branch", remote.Branch{NodeID: br.session.node, Epoch: br.session.epoch}.ID(), "from", branch.From, "to", branch.To)
+		br.event(event.BranchStored, "stored the changes that are not part of the history as a branch", "branch", remote.Branch{NodeID: br.session.node, Epoch: br.session.epoch}.ID(), "from", branch.From, "to", branch.To)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (s *Syncer) settled(ctx context.Context, r request) error {
 	}
 }
 
-// counts says whether all up to sequence is confirmed, and needs no snapshot that there
+// counts reports whether all up to sequence is confirmed, and needs no snapshot that there
 // is not yet.
 func (s *Syncer) counts(sequence int64) bool {
 	barrier := s.status.barrier.Load()
@@ -129,7 +129,7 @@ func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err err
 // nothing of its own, is brought up to date. Who writes the bucket stays what it is.
 //
 // ErrDiverged means that the file does not continue what the bucket has;
-// restore.ErrCannotCatchUp that it has to be restored, and nothing in it is lost by
+// restore.ErrCannotCatchUp that it must be restored, and nothing in it is lost by
 // that. After other errors a later round looks again.
 func (s *Syncer) Check(ctx context.Context, first *Comparison) error {
 	if err := s.acquire(ctx); err != nil {

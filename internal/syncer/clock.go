@@ -21,6 +21,6 @@ func (e *epoch) compareClocks() {
 		return
 	}
 	e.skewed = true
-	e.cfg.Logger.Warn(event.ClockDiffers, "this machine's clock and the store's differ: set the one that is wrong. A restore to a time goes by this machine's, which changes are stamped with, and Retention by the store's",
+	e.cfg.Logger.Warn(event.ClockDiffers, "this machine's clock and the store's differ: set the one that is wrong. Changes and restores to a time use this machine's clock, Retention uses the store's",
 		"clock", machine.UTC(), "store", store.UTC(), "ahead", ahead)
 }

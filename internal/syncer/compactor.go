@@ -124,7 +124,7 @@ func (c *compactor) chore(ctx context.Context, name string, do func(context.Cont
 		delete(c.undone, name)
 	case ctx.Err() == nil && !c.undone[cause]:
 		c.undone[cause] = true
-		c.cfg.Logger.Warn(event.TidyingFailed, "tidying up failed; it is tried again, and not told again before it has succeeded",
+		c.cfg.Logger.Warn(event.TidyingFailed, "compaction or garbage collection failed; it is retried, and reported again only after a success",
 			"chore", name, "error", err)
 	}
 }

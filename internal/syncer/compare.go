@@ -13,7 +13,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// File is what a database file says of itself, to be compared with its bucket.
+// File is a database file's description of itself, to be compared with its bucket.
 type File struct {
 	Identity changelog.Identity // the zero value: DriftDB has never seen the file
 	Books    changelog.Books
@@ -82,10 +82,10 @@ func (c Comparison) Behind() bool { return c.relation == behind }
 func (c Comparison) Proven() bool { return c.proven }
 
 // advice is what to do when file and bucket do not belong together.
-const advice = "Nothing was overwritten. To go on with the bucket's history, move the file away and open with AutoRestore; to begin another one with this file, Detach it and open it under another name"
+const advice = "Nothing was overwritten. To continue the bucket's history, move the file away and open with AutoRestore; to start a new one from this file, Detach it and open it under another name"
 
 // together is what to do before that when they are one database.
-const together = "To bring both together, close the file and run driftdb resolve, or call Resolve. "
+const together = "To merge both, close the file and run driftdb resolve, or call Resolve. "
 
 // errOther says that the file's history does not contain the bucket's, nor the
 // other way round.
@@ -104,7 +104,7 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 	c.made = time.Now()
 	c.stored, err = bucket.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
-		// Where nothing is left, the file may begin the backup anew. What is left may be
+		// Where nothing is left, the file may begin the backup again. What is left may be
 		// more than this file has, or another history: a repair finds out.
 		return Comparison{made: c.made}, bucket.Headless(ctx, f.adrift)
 	}
@@ -113,7 +113,7 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 	}
 	switch m := c.stored.Manifest; {
 	case f.Identity == (changelog.Identity{}):
-		return c, fmt.Errorf("%w: the bucket holds a database under the name %q (id %s), and this file is not that. %s", ErrDiverged, m.Name, m.DatabaseID, advice)
+		return c, fmt.Errorf("%w: the bucket holds a database under the name %q (id %s), but this file is not a copy of it. %s", ErrDiverged, m.Name, m.DatabaseID, advice)
 	case m.DatabaseID != f.Identity.DatabaseID:
 		return c, fmt.Errorf("%w: the bucket holds another database under the name %q (id %s, this file is %s). %s", ErrDiverged, m.Name, m.DatabaseID, f.Identity.DatabaseID, advice)
 	case exclusive:
@@ -163,7 +163,7 @@ func held(m *remote.Manifest, node string) error {
 	if node == "" {
 		this = "a new node"
 	}
-	return fmt.Errorf("%w: node %s, epoch %d, last heard of at %s; this one is %s. To take the database over, open it without RefuseTakeover",
+	return fmt.Errorf("%w: node %s, epoch %d, last seen at %s; this one is %s. To take the database over, open it without RefuseTakeover",
 		ErrHeld, m.NodeID, m.Epoch, time.UnixMilli(m.UpdatedAt).UTC().Format(time.RFC3339), this)
 }
 
@@ -199,9 +199,9 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 	switch {
 	case far.Sequence < f.Books.Acked && len(tips.Refused) > 0:
 		// It may be there, and was altered, here or on its way here: that is no other history.
-		return fmt.Errorf("this file has sent changes up to %d, of which the bucket's history has those up to %d: %w", f.Books.Acked, far.Sequence, tips.Refused[0].Err())
+		return fmt.Errorf("this file uploaded changes up to %d, of which the bucket's history has only those up to %d: %w", f.Books.Acked, far.Sequence, tips.Refused[0].Err())
 	case far.Sequence < f.Books.Acked:
-		return fmt.Errorf("%w: this file has sent changes up to %d, of which the history in the bucket has those up to %d; another writer has taken over, or the bucket is an older copy", errOther, f.Books.Acked, far.Sequence)
+		return fmt.Errorf("%w: this file uploaded changes up to %d, of which the bucket's history has only those up to %d; another writer has taken over, or the bucket is an older copy", errOther, f.Books.Acked, far.Sequence)
 	case near.Sequence >= f.Books.Acked:
 	case far.Sequence <= f.Last:
 		err = f.contains(far)
@@ -223,7 +223,7 @@ func (c *Comparison) lags(ctx context.Context, bucket *remote.Bucket, f File) er
 	case tooOld && f.Books.Confirmed == f.Last: // a manifest has named all of it, so the history has it
 		err = fmt.Errorf("%w: %w", restore.ErrCannotCatchUp, err)
 	case tooOld:
-		return fmt.Errorf("%w: the file has changes after %d of which nobody can tell any more whether the bucket's history has them: %w", errOther, f.Books.Confirmed, err)
+		return fmt.Errorf("%w: the file has changes after %d, and it is no longer known whether the bucket's history has them: %w", errOther, f.Books.Confirmed, err)
 	case err != nil:
 		return err
 	}
@@ -233,7 +233,7 @@ func (c *Comparison) lags(ctx context.Context, bucket *remote.Bucket, f File) er
 	unproven := f.Prove(ctx)
 	c.proven = unproven == nil
 	if errors.Is(unproven, foreign.ErrUnproven) {
-		return fmt.Errorf("%w: the bucket has changes up to %d or more, the file up to %d, and it may have others that its log does not: %w", errOther, c.stored.LatestSequence, f.Last, unproven)
+		return fmt.Errorf("%w: the bucket has changes up to %d or more, the file up to %d, and the file may have others that its log lacks: %w", errOther, c.stored.LatestSequence, f.Last, unproven)
 	}
 	if unproven != nil {
 		return unproven
@@ -269,7 +269,7 @@ func (f File) contains(tip remote.Position) error {
 	}
 	chain, err := f.Log.ChainAt(from.Sequence, from.Chain, to.Sequence)
 	if err != nil {
-		return fmt.Errorf("%w: it ends at %d, which is no end of a transaction here (%v)", errOther, tip.Sequence, err)
+		return fmt.Errorf("%w: it ends at %d, where no transaction ends here (%v)", errOther, tip.Sequence, err)
 	}
 	if chain != to.Chain {
 		return fmt.Errorf("%w: the changes up to %d differ", errOther, tip.Sequence)

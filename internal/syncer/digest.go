@@ -30,7 +30,7 @@ func (p *snapshotter) sum(ctx context.Context, c *sqlite.Conn, f *fixed) error {
 	f.snap.Digests = found.Digests
 	if mismatch != nil {
 		p.status.mismatches.Add(1)
-		p.cfg.Logger.Error(event.DigestMismatch, "the file does not hold what the log says; the snapshot has what the file holds, and points between the last snapshot and this one may not be restorable",
+		p.cfg.Logger.Error(event.DigestMismatch, "the file's contents differ from the log; the snapshot stores the file's contents, but points between the last snapshot and this one may not be restorable",
 			"sequence", f.snap.Sequence, "error", mismatch)
 	}
 	for table, sum := range f.logged {
@@ -105,7 +105,7 @@ func (p *snapshotter) rescan(ctx context.Context) (err error) {
 		return nil // when that has been sent, there will be another round
 	}
 	if err != nil {
-		return fmt.Errorf("take digests back to sequence %d: %w", p.books.Acked, err)
+		return fmt.Errorf("undo digests to sequence %d: %w", p.books.Acked, err)
 	}
 	p.unsummed = false
 	if len(found) == 0 {

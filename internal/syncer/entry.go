@@ -156,7 +156,7 @@ func (u *uploader) confirmEntry(ctx context.Context, b *remote.Bucket, c Compari
 	}
 	stored, err := b.Swap(ctx, c.stored, m)
 	if err != nil {
-		return fmt.Errorf("take an epoch: %w", err)
+		return fmt.Errorf("acquire an epoch: %w", err)
 	}
 	u.sent(p)
 	u.epoch.won(stored, p.name.NodeID, next.Acked)

@@ -29,13 +29,13 @@ type epoch struct {
 func (e *epoch) won(stored remote.Stored, node string, sequence int64) {
 	e.manifest, e.session = stored, session{stored.Epoch, node}
 	e.cfg.Contest(false)
-	e.event(event.EpochTaken, "took an epoch", "epoch", e.session.epoch, "sequence", sequence)
+	e.event(event.EpochTaken, "acquired an epoch", "epoch", e.session.epoch, "sequence", sequence)
 }
 
 // rename lets the session store under the name of another node.
 func (e *epoch) rename(node string) { e.session.node = node }
 
-// isGone says whether the manifest was not there when we looked.
+// isGone reports whether the manifest was not there when we looked.
 func (e *epoch) isGone() bool { return e.gone }
 
 // sinceSwap is how long ago it was swapped.
@@ -47,7 +47,7 @@ func (e *epoch) resume(ctx context.Context) error {
 	gone := e.gone
 	switch err := e.settle(ctx); {
 	case gone && errors.Is(err, remote.ErrGone):
-		e.manifest = remote.Stored{} // it stays away: this session begins anew, as another one would
+		e.manifest = remote.Stored{} // it stays away: this session starts over, as another one would
 	case err != nil:
 		return err
 	}
@@ -99,7 +99,7 @@ func (e *epoch) take(ctx context.Context, b *remote.Bucket, stored remote.Stored
 	m.Earliest, m.UpdatedAt = told(e.books.Earliest), time.Now().UnixMilli()
 	next, err := b.Swap(ctx, stored, m)
 	if err != nil {
-		return next, fmt.Errorf("take an epoch: %w", err)
+		return next, fmt.Errorf("acquire an epoch: %w", err)
 	}
 	if p := stored.Manifest; p != nil && !p.Released && p.NodeID != id.NodeID {
 		e.event(event.TakenOver, "took the database over from another node", "node", p.NodeID, "epoch", p.Epoch)

@@ -17,7 +17,7 @@ const fewFree = 16
 
 // wipe overwrites the free pages of the copy with zeros. A damaged list of free pages
 // may name some that are in use, so only pages that no b-tree has are overwritten, and
-// none if the list is not what it has to be.
+// none if the list is not what it must be.
 func (v *copySource) wipe() error {
 	free, size, err := freePages(v.c)
 	if err != nil || len(free) == 0 {
@@ -78,7 +78,7 @@ type freelist struct {
 	sound  bool
 }
 
-// walk follows the list, which has to have count pages.
+// walk follows the list, which must have count pages.
 func (l *freelist) walk(count int64) error {
 	header, err := l.page(1)
 	if err != nil || len(header) < 36 {

@@ -117,7 +117,7 @@ func (c *compactor) collect(ctx context.Context) (objects int, bytes int64, err 
 		objects, bytes = objects+1, bytes+g.Size
 	}
 	if objects > 0 {
-		c.event(event.GarbageDeleted, "deleted what was out of the retention window", "objects", objects, "bytes", bytes)
+		c.event(event.GarbageDeleted, "deleted objects older than the retention window", "objects", objects, "bytes", bytes)
 	}
 	err = c.epoch.confirm(ctx, func(m *remote.Manifest) { m.Prune(c.epoch.current().Now(), c.cfg.Retention) })
 	return objects, bytes, errors.Join(refused, err)
@@ -132,11 +132,11 @@ func (c *compactor) collectDue(ctx context.Context) error {
 	return err
 }
 
-// replaced says whether the history has nothing of the session that has stored b: another
+// replaced reports whether the history has nothing of the session that has stored b: another
 // batch has taken its place, or it was stored ahead of an epoch that was never taken.
 func (c *compactor) replaced(b remote.Batch) bool { return !c.epoch.current().Counts(b) }
 
-// useless says whether a batch that was replaced can be deleted: the history has what it
+// useless reports whether a batch that was replaced can be deleted: the history has what it
 // holds, and no reader may still go by the manifest before.
 func (c *compactor) useless(b remote.Batch, key string) bool {
 	return key != c.spare && b.To <= c.epoch.current().LatestSequence

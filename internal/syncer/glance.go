@@ -14,7 +14,7 @@ func (s *Syncer) Glance() {
 			return
 		}
 		s.status.behind.Store(true)
-		s.cfg.Logger.Warn(event.BucketAhead, "the bucket is ahead of the file; a Flush, or an Open without ManualSync, brings the file up to date if it has nothing of its own",
+		s.cfg.Logger.Warn(event.BucketAhead, "the bucket is ahead of the file; a Flush, or an Open without ManualSync, brings the file up to date if it has no changes of its own",
 			"file", s.cfg.Sequence(), "bucket", stored.LatestSequence)
 	})
 }

@@ -52,7 +52,7 @@ func (e *epoch) check(ctx context.Context, b *remote.Bucket, first *Comparison) 
 // checkLater says that nobody has compared file and bucket.
 func (e *epoch) checkLater() { e.unchecked = true }
 
-// mustCheck says whether nobody has compared them yet.
+// mustCheck reports whether nobody has compared them yet.
 func (e *epoch) mustCheck() bool { return e.unchecked }
 
 // lately is the comparison that was made last, unless that was too long ago, or another
@@ -79,7 +79,7 @@ func (e *epoch) joined(err error) error {
 	case errors.Is(err, restore.ErrCannotCatchUp) && errors.Is(err, ErrDiverged):
 		return e.stop(err) // another Open would not find out that nothing in the file is its own
 	case errors.Is(err, restore.ErrCannotCatchUp):
-		return e.stop(fmt.Errorf("%w: %w. The file has nothing of its own: open it again, and it is restored", ErrDiverged, err))
+		return e.stop(fmt.Errorf("%w: %w. The file has no changes of its own: open it again to restore it", ErrDiverged, err))
 	}
 	e.unchecked = e.unchecked && err != nil
 	if err == nil {
@@ -93,7 +93,7 @@ func (e *epoch) joined(err error) error {
 // gives this session an epoch.
 //
 // The bucket's writer may be alive. When it, or anybody else, replaces the manifest
-// before this session does, all of this begins anew from where the file is by then;
+// before this session does, all of this starts over from where the file is by then;
 // if that is on the way to the new manifest, or behind it, the swap follows at once.
 // What the old writer stores between the last look and the swap is left to its branch.
 func (e *epoch) join(ctx context.Context, b *remote.Bucket, first *Comparison, take func(*remote.Bucket, Comparison) error) error {
@@ -154,10 +154,10 @@ func (e *epoch) judge(err error) error {
 func (e *epoch) tellRefused(refused []remote.Refusal) {
 	const most = 3
 	for _, r := range refused[:min(len(refused), most)] {
-		e.cfg.Logger.Warn(event.ObjectRefused, "the bucket has an object that is named like a batch and is no part of the history; it is passed over",
+		e.cfg.Logger.Warn(event.ObjectRefused, "the bucket has an object that is named like a batch but is not part of the history; it is ignored",
 			"key", r.Key, "error", r.Why)
 	}
 	if more := len(refused) - most; more > 0 {
-		e.cfg.Logger.Warn(event.ObjectRefused, "there are more objects that are named like batches and are no part of the history", "count", more)
+		e.cfg.Logger.Warn(event.ObjectRefused, "the bucket has more objects that are named like batches but are not part of the history", "count", more)
 	}
 }

@@ -22,7 +22,7 @@ func (s *Syncer) Leave(ctx context.Context) error {
 }
 
 // ErrUnsent says that the bucket does not have all that was committed.
-var ErrUnsent = errors.New("not confirmed in the bucket yet; they are in the file, and sent after the next Open")
+var ErrUnsent = errors.New("not confirmed in the bucket yet; they are in the file and uploaded after the next Open")
 
 // NoteSilence remembers in the file whether the bucket has been silent, for the sessions
 // that come within a few minutes.
@@ -38,7 +38,7 @@ func (s *Syncer) NoteSilence(ctx context.Context, is bool) error {
 	return s.setBooks(ctx, b)
 }
 
-// Silent says whether the bucket did not answer a session of this file that has ended
+// Silent reports whether the bucket did not answer a session of this file that has ended
 // a few minutes ago at most.
 func (f File) Silent() bool {
 	since := time.Since(time.UnixMilli(f.Books.Silent)).Abs()

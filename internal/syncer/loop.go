@@ -137,7 +137,7 @@ func (s *Syncer) acquire(ctx context.Context) error {
 
 func (s *Syncer) release() { <-s.token }
 
-// due says whether an earlier session left something to do.
+// due reports whether an earlier session left something to do.
 func (s *Syncer) due() bool {
 	if err := s.acquire(context.Background()); err != nil {
 		return false

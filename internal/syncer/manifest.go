@@ -64,7 +64,7 @@ func (e *epoch) settle(ctx context.Context) (err error) {
 	case errors.Is(err, remote.ErrGone):
 		return e.missing(ctx, err)
 	case err != nil:
-		return fmt.Errorf("find out whether the manifest was replaced: %w", err)
+		return fmt.Errorf("check whether the manifest was replaced: %w", err)
 	case e.session.epoch != 0 && e.manifest.Epoch != e.session.epoch:
 		return e.renewed(ctx)
 	}

@@ -59,7 +59,7 @@ func (e *epoch) align(ctx context.Context, c Comparison) error {
 	}
 	b.Earliest = min(beyond, earliestIn(m))
 	if at.Sequence != e.books.Acked {
-		d.Told = digest.Set{} // what those batches told is not known any more
+		d.Told = digest.Set{} // what those batches told is no longer known
 	}
 	if b == e.books {
 		return nil
@@ -127,7 +127,7 @@ func (e *epoch) startOver(ctx context.Context) error {
 		b.Acked, b.Chain, b.Barrier = e.books.Acked, e.books.Chain, e.books.Acked
 		d.Known = e.digests.Known
 	}
-	e.cfg.Logger.Warn(event.BackupBegun, "the bucket has nothing under this name although this file has sent it changes; a new backup begins", "name", e.log.Identity().Name, "sent", e.books.Acked)
+	e.cfg.Logger.Warn(event.BackupBegun, "the bucket has nothing under this name although this file uploaded changes to it; a new backup starts", "name", e.log.Identity().Name, "sent", e.books.Acked)
 	return e.record(ctx, b, d)
 }
 

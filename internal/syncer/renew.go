@@ -47,5 +47,5 @@ func (e *epoch) renewed(ctx context.Context) error {
 	if stepped, err := e.stepBack(ctx); err != nil || !stepped {
 		return err
 	}
-	return errors.New("the manifest had another epoch since before the last upload; what that stored is sent again")
+	return errors.New("the manifest's epoch changed before the last upload; its changes are uploaded again")
 }

@@ -26,12 +26,12 @@ type snapshotter struct {
 	ailment ailment
 }
 
-// due says whether a snapshot has to be taken now. After a barrier it
+// due reports whether a snapshot must be taken now. After a barrier it
 // has to. Otherwise it is worth its upload when enough entries have passed and
 // the batches since the last one weigh at least half of it: then all snapshots
 // together cost no more than a few times the changes, whatever the database's
 // size. If none can be stored of the file as it is, a flush tries again only where
-// it would be in vain without one.
+// it would be without effect without one.
 //
 // A session that ends takes one that nothing depends on of a small file only: there may
 // not be the time for more.
@@ -103,7 +103,7 @@ func (p *snapshotter) picture(ctx context.Context, f *fixed) (source, error) {
 	}
 	if c, ok := v.(*copySource); ok {
 		if err := c.wipe(); err != nil {
-			return nil, errors.Join(fmt.Errorf("wipe the free pages of a snapshot: %w", err), v.Close())
+			return nil, errors.Join(fmt.Errorf("clear the free pages of a snapshot: %w", err), v.Close())
 		}
 	}
 	return v, nil
@@ -113,7 +113,7 @@ func (p *snapshotter) picture(ctx context.Context, f *fixed) (source, error) {
 // all is acknowledged.
 func (p *snapshotter) describe(f *fixed) (err error) {
 	if p.books.Acked != f.snap.Sequence {
-		return fmt.Errorf("the log was sent up to %d, and a snapshot is of %d", p.books.Acked, f.snap.Sequence)
+		return fmt.Errorf("the log was uploaded up to %d, but the snapshot is of %d", p.books.Acked, f.snap.Sequence)
 	}
 	f.snap.Time, f.snap.Chain, f.snap.Earliest = time.Now().UnixMilli(), p.books.Chain, told(p.books.Earliest)
 	f.logged = maps.Clone(p.digests.Known)

@@ -56,7 +56,7 @@ func (p *snapshotter) source(ctx context.Context, c *sqlite.Conn) (source, error
 	if !noRoom(err) {
 		return nil, errors.Join(fmt.Errorf("copy the database for a snapshot: %w", err), c.Close())
 	}
-	p.cfg.Logger.Warn(event.SnapshotUncopied, "there is no room for a copy of the database, so the snapshot is sent as it is read: the WAL grows until it is stored, and a broken upload starts again",
+	p.cfg.Logger.Warn(event.SnapshotUncopied, "there is no space for a copy of the database, so the snapshot is uploaded as it is read: the WAL grows until it is stored, and a broken upload starts over",
 		"folder", filepath.Dir(p.cfg.Path), "error", err)
 	return liveSource{c}, nil
 }

@@ -68,11 +68,11 @@ func (s *state) bound(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// mine says whether what the bucket has of this file's log at last is from sessions of
+// mine reports whether what the bucket has of this file's log at last is from sessions of
 // the file.
 func (s *state) mine() bool { return s.session.epoch != 0 || s.books.Manifest != "" }
 
-// unconfirmed says whether sessions of this file have stored what no manifest names. What
+// unconfirmed reports whether sessions of this file have stored what no manifest names. What
 // others have stored, and this file has from them, is for them to confirm.
 func (s *state) unconfirmed() bool {
 	return s.books.Confirmed < s.books.Acked && s.mine()
@@ -155,7 +155,7 @@ func (s *state) stop(err error) error {
 
 // fenced ends this session's part in the history: somebody else writes it.
 func (s *state) fenced(cause error) error {
-	return s.stop(fmt.Errorf("%w: %w. What this session had stored by then and its rest are kept in the bucket as the branch %s, if that can be reached, and all of it is in this file. To bring it into the history, close the file and run driftdb resolve, or call Resolve",
+	return s.stop(fmt.Errorf("%w: %w. This session's changes are in this file and, if the bucket can be reached, in its branch %s. To merge them into the history, close the file and run driftdb resolve, or call Resolve",
 		ErrFenced, cause, remote.Branch{NodeID: s.session.node, Epoch: s.session.epoch}.ID()))
 }
 

@@ -104,9 +104,9 @@ func (s *state) tellFaults(newest remote.Snapshot) {
 	}
 	s.status.faults.Store(&list)
 	if len(list) == 0 {
-		s.event(event.FaultsGone, "the faults of the database are gone", "sequence", newest.Sequence)
+		s.event(event.FaultsGone, "the database no longer has faults", "sequence", newest.Sequence)
 		return
 	}
-	s.cfg.Logger.Warn(event.FaultsFound, "the database has faults of its own; its backup has them, too, and so will what is restored from it; driftdb status lists them",
+	s.cfg.Logger.Warn(event.FaultsFound, "the database itself has faults, so its backup and every restore have them too; driftdb status lists them",
 		"sequence", newest.Sequence, "faults", list)
 }

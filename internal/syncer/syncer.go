@@ -41,7 +41,7 @@ var (
 type Config struct {
 	Log    *changelog.Log
 	Bucket *remote.Bucket
-	Direct *remote.Bucket // the same for whoever is waited for: it does not repeat what fails, nor wait long
+	Direct *remote.Bucket // the same for anyone who is waited for: it does not repeat what fails, nor wait long
 	Path   string         // of the database, for copies beside it
 
 	// Sequence is the last committed one.
@@ -57,7 +57,7 @@ type Config struct {
 	// Advance says that the last sequence is another one: the file was brought up
 	// to date.
 	Advance func(sequence int64)
-	// Contest says whether the history had its last writer elsewhere: then TakeOver is to
+	// Contest reports whether the history had its last writer elsewhere: then TakeOver is to
 	// be called before anything is committed.
 	Contest func(bool)
 	// Refuse makes writes fail from now on.

@@ -33,7 +33,7 @@ type task struct {
 }
 
 // errDropped says that a task was interrupted: nobody waits for what it does.
-var errDropped = errors.New("the snapshot was given up")
+var errDropped = errors.New("the snapshot was abandoned")
 
 // start fixes a state of the database, and starts a task, which does not outlive parent.
 func (p *snapshotter) start(ctx, parent context.Context) error {
@@ -88,7 +88,7 @@ func (t *task) ended() bool {
 	}
 }
 
-// isNamed says whether the manifest names the snapshot of t.
+// isNamed reports whether the manifest names the snapshot of t.
 func (t *task) isNamed() bool { return t != nil && t.named }
 
 // snapshotOf is the snapshot that the manifest names, if it has all up to sequence.

@@ -32,7 +32,7 @@ func (u *uploader) ship(ctx context.Context, target int64) error {
 	if !errors.Is(err, remote.ErrTaken) {
 		return err
 	}
-	u.cfg.Logger.Warn(event.EpochRenewed, "somebody else has stored an object where this session's next batch belongs; it goes on under another epoch",
+	u.cfg.Logger.Warn(event.EpochRenewed, "another writer has stored an object under the name of this session's next batch; the session continues under a new epoch",
 		"error", err)
 	if err := u.epoch.renew(ctx); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (u *uploader) pack(ctx context.Context, at cursor, target int64) (*inFlight
 		job, err = u.claim(ctx, u.jobOf(d))
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a batch from sequence %d: %w", at.Sequence+1, err)
+		return nil, nil, fmt.Errorf("create a batch from sequence %d: %w", at.Sequence+1, err)
 	}
 	return u.seal(d, at, job)
 }

@@ -236,7 +236,7 @@ func TestOldCopyUnderNewWAL(t *testing.T) {
 	systemtest.Check(t, os.Rename(path+".old", path))
 	p = start(t, dir)
 	switch text := p.do("open", path, store); {
-	case strings.Contains(text, "not the file that DriftDB had open"):
+	case strings.Contains(text, "not the file that DriftDB last had open"):
 		for _, suffix := range []string{"-wal", "-shm"} {
 			systemtest.Check(t, os.Rename(path+suffix, path+suffix+".mine"))
 		}

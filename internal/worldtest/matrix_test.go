@@ -394,7 +394,7 @@ func (w *world) again() {
 	w.p = start(w, w.folder)
 	if answer := w.p.do("open", w.path, w.store, "auto"); !w.note(answer) {
 		known := false
-		for _, why := range []string{"diverged", "data is damaged", "not the file that DriftDB had open"} {
+		for _, why := range []string{"diverged", "data is damaged", "not the file that DriftDB last had open"} {
 			known = known || strings.Contains(answer, why)
 		}
 		if !known {

@@ -82,7 +82,7 @@ func (b *body) resume() error {
 	_ = b.closePart() // it broke; it has nothing to add
 	for {
 		if err := b.tries.Again(b.ctx, b.broken); err != nil {
-			return fmt.Errorf("get %q: body broke at byte %d: %w", b.key, b.next, err)
+			return fmt.Errorf("get %q: the body ended early at byte %d: %w", b.key, b.next, err)
 		}
 		part, info, err := b.store.inner.Get(b.ctx, b.key, objstore.GetOptions{Offset: b.next, Length: b.left})
 		if err != nil {

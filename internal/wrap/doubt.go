@@ -31,7 +31,7 @@ type doubting struct {
 func (d *doubting) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
 	info, err := d.Store.Put(ctx, key, body, opts)
 	if err == nil && info.ETag == "" {
-		err = fmt.Errorf("put %q: the store has named no ETag, so nothing proves that it has the object", key)
+		err = fmt.Errorf("put %q: the store returned no ETag, so nothing proves that it has the object", key)
 	}
 	if err == nil && d.doubts() {
 		err = d.look(ctx, info)
@@ -50,17 +50,17 @@ func (d *doubting) Get(ctx context.Context, key string, opts objstore.GetOptions
 func (d *doubting) look(ctx context.Context, put objstore.Info) error {
 	body, got, err := d.Store.Get(ctx, put.Key, objstore.GetOptions{Length: 1})
 	if errors.Is(err, fs.ErrNotExist) { // which is a reason to put it again
-		return fmt.Errorf("put %q: the store said that it has stored it, and does not have it", put.Key)
+		return fmt.Errorf("put %q: the store confirmed the object but does not have it", put.Key)
 	}
 	if err != nil {
-		return fmt.Errorf("look at an object that was just stored: %w", err)
+		return fmt.Errorf("check an object that was just stored: %w", err)
 	}
 	if err := body.Close(); err != nil {
 		return err
 	}
 	if got.Size != put.Size || got.ETag != put.ETag {
 		// Or somebody has replaced it meanwhile: whoever reads it finds out.
-		return fmt.Errorf("put %q: %w: the store said that it has stored %d bytes as %s, and has %d bytes as %s",
+		return fmt.Errorf("put %q: %w: the store confirmed %d bytes as %s but has %d bytes as %s",
 			put.Key, objstore.ErrPrecondition, put.Size, put.ETag, got.Size, got.ETag)
 	}
 	return nil

@@ -80,7 +80,7 @@ func TestDoubt(t *testing.T) {
 		wantGets("after a condition that did not hold", 5)
 		inner.lies, inner.info.ETag = true, ""
 		if err := putAbsent(t, s, "f"); err == nil {
-			t.Error("the store has named no ETag")
+			t.Error("the store returned no ETag")
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// keys lists, checking what every entry has to be.
+// keys lists, checking what every entry must be.
 func (s store) keys(prefix string, opts objstore.ListOptions) []string {
 	s.t.Helper()
 	var keys []string

@@ -102,8 +102,8 @@ func TestOpen(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	for u, text := range map[string]string{
-		"s3:///prefix":                          "names no bucket",
-		"s3:bucket":                             "names no bucket",
+		"s3:///prefix":                          "has no bucket",
+		"s3:bucket":                             "has no bucket",
 		"s3://b?regoin=eu":                      `unknown parameter "regoin"`,
 		"s3://b?region=a&region=b":              "2 times",
 		"s3://b?region=a&path_style=maybe":      "path_style",

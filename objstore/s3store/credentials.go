@@ -22,7 +22,7 @@ const (
 )
 
 // outdated are the codes by which servers say that other credentials are
-// needed, be it that these have expired or that they are not known any more.
+// needed, be it that these have expired or that they are no longer known.
 var outdated = []string{
 	"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken",
 	"InvalidAccessKeyId", "XAdminUserNotFound", // versitygw's word for the same
@@ -61,7 +61,7 @@ func (r *renewal) Retrieve(ctx context.Context) (aws.Credentials, error) {
 }
 
 // install makes r a step on the way of each request, outside of the SDK's own
-// retries, so that the request is signed anew.
+// retries, so that the request is signed again.
 func (r *renewal) install(stack *middleware.Stack) error {
 	return stack.Finalize.Insert(r, "Retry", middleware.Before)
 }
@@ -89,7 +89,7 @@ func isOutdated(err error) bool {
 	return ok && slices.Contains(outdated, api.ErrorCode())
 }
 
-// renew says whether there are other credentials than those that were used.
+// renew reports whether there are other credentials than those that were used.
 // Of many requests that were refused at once, one reads the configuration, and
 // all others find what that has brought.
 func (r *renewal) renew(ctx context.Context, used aws.Credentials) bool {
@@ -124,7 +124,7 @@ func (r *renewal) provider() aws.CredentialsProvider {
 	return r.current
 }
 
-// isOther says whether a provider has other keys than those that were used.
+// isOther reports whether a provider has other keys than those that were used.
 func isOther(ctx context.Context, provider aws.CredentialsProvider, used aws.Credentials) bool {
 	creds, err := provider.Retrieve(ctx)
 	return err == nil && (creds.AccessKeyID != used.AccessKeyID ||

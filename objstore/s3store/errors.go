@@ -139,7 +139,7 @@ func (e *Error) byCode() bool {
 		e.kind = fs.ErrNotExist
 	case "NotFound":
 		// The SDK's word for a 404 without a body, as HEAD has. Any other comes
-		// from something that is no S3, a proxy perhaps, and says nothing about
+		// from something that is not S3, a proxy perhaps, and says nothing about
 		// the object.
 		if e.Op == "head" {
 			e.kind = fs.ErrNotExist

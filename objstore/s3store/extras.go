@@ -37,7 +37,7 @@ func (e extras) toUpload(in *s3.CreateMultipartUploadInput) {
 	in.ServerSideEncryption, in.SSEKMSKeyId, in.StorageClass = e.encryption, e.kmsKey, e.class
 }
 
-// byKMS says whether a KMS key is used, so that its policy has a say.
+// byKMS reports whether a KMS key is used, so that its policy has a say.
 func (e extras) byKMS() bool {
 	return e.encryption == types.ServerSideEncryptionAwsKms || e.encryption == types.ServerSideEncryptionAwsKmsDsse
 }
@@ -46,7 +46,7 @@ var (
 	encryptions = []types.ServerSideEncryption{
 		types.ServerSideEncryptionAes256, types.ServerSideEncryptionAwsKms, types.ServerSideEncryptionAwsKmsDsse,
 	}
-	// archives have to be restored by hand, for hours, before they can be read.
+	// archives must be restored by hand, for hours, before they can be read.
 	archives = []types.StorageClass{types.StorageClassGlacier, types.StorageClassDeepArchive}
 )
 
@@ -62,7 +62,7 @@ func (cfg Config) checkExtras(p *problems) {
 			"and a database reads its bucket at any time; GLACIER_IR can be read at once", cfg.StorageClass)
 }
 
-// isWord says whether s can be the value of a header as it is.
+// isWord reports whether s can be the value of a header as it is.
 func isWord(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }

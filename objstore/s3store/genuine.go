@@ -18,7 +18,7 @@ import (
 // A program is not always answered by the store that it has asked: the page of a
 // captive portal and a proxy's error page come with status 200, too, and the SDK
 // would make of them an object that is stored, or a bucket that is empty. So an
-// answer counts only if it has what the store's own has to have.
+// answer counts only if it has what the store's own must have.
 
 // impostor is an answer that did not come from an object store. It says nothing
 // about the object, and may be another one the next time.
@@ -95,7 +95,7 @@ func doubt(op string, answer *smithyhttp.Response) error {
 // peeked is how much of a body is looked at to find its root element.
 const peeked = 1024
 
-// begins says whether the body is an XML document with one of the elements, and
+// begins reports whether the body is an XML document with one of the elements, and
 // leaves the body as it was. What a store sends to keep the connection alive before
 // it, blanks, is passed over.
 func begins(answer *smithyhttp.Response, elements []string) bool {

@@ -78,7 +78,7 @@ func (s *store) opened(ctx context.Context, key string, opts objstore.GetOptions
 	var err error
 	switch {
 	case out.ContentLength == nil:
-		err = errors.New("the answer has no Content-Length, so its end cannot be told from a broken connection; does a proxy change it?")
+		err = errors.New("the response has no Content-Length, so its end cannot be told from a broken connection; does a proxy change it?")
 	case aws.ToString(out.ContentRange) != "":
 		b.left = *out.ContentLength
 		info.Size, err = totalSize(*out.ContentRange, opts.Offset)
@@ -107,7 +107,7 @@ func totalSize(contentRange string, offset int64) (int64, error) {
 	first, _, _ := strings.Cut(span, "-")
 	size, err := strconv.ParseInt(total, 10, 64)
 	if err != nil || first != strconv.FormatInt(offset, 10) {
-		return 0, fmt.Errorf("the answer has another range than asked for: %q", contentRange)
+		return 0, fmt.Errorf("the response has a different range than requested: %q", contentRange)
 	}
 	return size, nil
 }

@@ -47,7 +47,7 @@ func (s *store) putParts(ctx context.Context, key string, buf *bytes.Buffer, bod
 		return info, nil
 	}
 	if abortErr := u.abort(ctx); abortErr != nil {
-		return objstore.Info{}, fmt.Errorf("%w (its parts, upload %s, could not be removed and cost storage until a lifecycle rule does it: %v)",
+		return objstore.Info{}, fmt.Errorf("%w (its parts, upload %s, could not be removed and cost storage until a lifecycle rule removes them: %v)",
 			err, aws.ToString(u.id), abortErr)
 	}
 	return objstore.Info{}, err

@@ -79,7 +79,7 @@ func (s *store) putWhole(ctx context.Context, key string, body []byte, opts objs
 	return info, s.prove(ctx, info)
 }
 
-// isMD5 says whether the ETag is the MD5 of the body, as it mostly is. Then only
+// isMD5 reports whether the ETag is the MD5 of the body, as it mostly is. Then only
 // somebody who has read the body can have answered.
 func isMD5(etag string, body []byte) bool {
 	if fips140.Enabled() {
@@ -95,11 +95,11 @@ func (s *store) prove(ctx context.Context, put objstore.Info) error {
 	there, err := s.head(ctx, put.Key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = errors.New("the store said that it has stored it, and does not have it")
+		err = errors.New("the store confirmed the object but does not have it")
 	case err != nil:
 		return err
 	case there.Size != put.Size || there.ETag != put.ETag:
-		err = fmt.Errorf("the store said that it has stored %d bytes as %s, and has %d bytes as %s", put.Size, put.ETag, there.Size, there.ETag)
+		err = fmt.Errorf("the store confirmed %d bytes as %s but has %d bytes as %s", put.Size, put.ETag, there.Size, there.ETag)
 	default:
 		return nil
 	}

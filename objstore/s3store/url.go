@@ -14,16 +14,16 @@ import (
 // open makes a store from an s3:// URL.
 func open(ctx context.Context, u *url.URL) (objstore.Store, error) {
 	if u.Opaque != "" || u.Host == "" {
-		return nil, errors.New("s3store: the URL names no bucket; write s3://bucket/prefix")
+		return nil, errors.New("s3store: the URL has no bucket; write s3://bucket/prefix")
 	}
 	cfg := Config{Bucket: u.Host, Prefix: strings.Trim(u.Path, "/")}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, fmt.Errorf("s3store: the parameters of the URL: %w", err)
+		return nil, fmt.Errorf("s3store: parse the URL's parameters: %w", err)
 	}
 	for name, values := range query {
 		if len(values) != 1 {
-			return nil, fmt.Errorf("s3store: parameter %q is in the URL %d times", name, len(values))
+			return nil, fmt.Errorf("s3store: the URL has parameter %q %d times", name, len(values))
 		}
 		if err := cfg.setParameter(name, values[0]); err != nil {
 			return nil, err
@@ -41,7 +41,7 @@ func (cfg *Config) setParameter(name, value string) error {
 		case cfg.Prefix != "":
 			return errors.New("s3store: the URL has a prefix both in its path and as a parameter; choose one")
 		case value == "":
-			return errors.New("s3store: the parameter prefix of the URL is empty; write prefix=/ for the root of the bucket")
+			return errors.New("s3store: the URL's parameter prefix is empty; write prefix=/ for the root of the bucket")
 		}
 		cfg.Prefix = value
 	case "region":
@@ -57,7 +57,7 @@ func (cfg *Config) setParameter(name, value string) error {
 	case "path_style", "checksums":
 		on, err := strconv.ParseBool(value)
 		if err != nil {
-			return fmt.Errorf("s3store: parameter %s=%q of the URL is neither true nor false", name, value)
+			return fmt.Errorf("s3store: the URL's parameter %s=%q is neither true nor false", name, value)
 		}
 		if name == "path_style" {
 			cfg.ForcePathStyle = &on

@@ -33,7 +33,7 @@ var elsewhere = map[[3]string]string{
 var shipped = []string{".", "./objstore/...", "./cmd/..."}
 
 // auditLicences is an error if a module of what is shipped is under a licence that is not
-// allowed, or if the list is not what it has to be. With write, it writes the list.
+// allowed, or if the list is not what it must be. With write, it writes the list.
 func auditLicences(ctx context.Context, write bool) error {
 	folders, err := modules(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func auditLicences(ctx context.Context, write bool) error {
 		return os.WriteFile(path, want.Bytes(), 0o644)
 	}
 	if have, err := os.ReadFile(path); err != nil || !bytes.Equal(have, want.Bytes()) {
-		return errors.Join(err, fmt.Errorf("%s does not list what DriftDB is built of; run: make licences", list))
+		return errors.Join(err, fmt.Errorf("%s does not match DriftDB's dependencies; run: make licences", list))
 	}
 	fmt.Printf("licences: %d modules, all under licences that are allowed, all in %s\n", len(folders), list)
 	return nil
@@ -155,14 +155,14 @@ func judge(module string, files []text) (found []string, err error) {
 			switch {
 			case elsewhere[[3]string{module, f.name, m.ID}] != "":
 			case !slices.Contains(allowed, m.ID):
-				return nil, fmt.Errorf("%s: %s has licence %s, which is not among those that are allowed: %s", module, f.name, m.ID, strings.Join(allowed, ", "))
+				return nil, fmt.Errorf("%s: %s has licence %s, which is not one of those allowed: %s", module, f.name, m.ID, strings.Join(allowed, ", "))
 			case !slices.Contains(found, m.ID):
 				found = append(found, m.ID)
 			}
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%s: no licence is found that is known", module)
+		return nil, fmt.Errorf("%s: no known licence found", module)
 	}
 	slices.Sort(found)
 	return found, nil

@@ -58,7 +58,7 @@ func Table(ctx context.Context, c *sqlite.Conn, name string) (digest.Sum, error)
 	}
 	sum, known := set[name]
 	if !known {
-		return sum, fmt.Errorf("table %s: its rows cannot be told apart, so it has no digest", name)
+		return sum, fmt.Errorf("table %s: its rows have no identity, so it has no digest", name)
 	}
 	return sum, nil
 }
@@ -112,7 +112,7 @@ func names(c *sqlite.Conn) (out []string, err error) {
 }
 
 // table applies all rows of a table, and calls read for each. One whose rowid has no name has a digest
-// only as long as it is empty: its rows could not be told apart.
+// only as long as it is empty: its rows could not be distinguished.
 func table(l *digest.Ledger, c *sqlite.Conn, name string, read func()) error {
 	t, err := c.Table(name)
 	if err != nil {

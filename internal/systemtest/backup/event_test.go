@@ -36,7 +36,7 @@ func TestEventRecord(t *testing.T) {
 			t.Errorf("told: %+v", e)
 		}
 	}
-	if said := out.String(); !regexp.MustCompile(`source=\S*syncer/\w+\.go:\d+ msg="took an epoch" scope=sync kind=sync.epoch_taken epoch=`).MatchString(said) {
+	if said := out.String(); !regexp.MustCompile(`source=\S*syncer/\w+\.go:\d+ msg="acquired an epoch" scope=sync kind=sync.epoch_taken epoch=`).MatchString(said) {
 		t.Errorf("logged: %s", said)
 	}
 }

@@ -259,7 +259,7 @@ func (d *damage) harms(stride, offset int, yield func(harm)) {
 			yield(harm{fmt.Sprintf("bit %d of byte %d is flipped", i%8, i), key, bad, d.confirmed})
 			yield(harm{fmt.Sprintf("it is cut at %d", i), key, good[:i:i], d.confirmed})
 		}
-		yield(harm{"there is something behind its end", key, append(bytes.Clone(good), '\n'), d.confirmed})
+		yield(harm{"there is data after its end", key, append(bytes.Clone(good), '\n'), d.confirmed})
 		yield(harm{"it is deleted", key, nil, d.confirmed})
 		for _, other := range names {
 			if other != key {

@@ -109,7 +109,7 @@ func TestCompare(t *testing.T) {
 		},
 		"a file that nobody has seen": {
 			file: func(t *testing.T) driftdb.Config { return unseen(t, cfg.Store) },
-			want: syncer.ErrDiverged, says: "this file is not that",
+			want: syncer.ErrDiverged, says: "this file is not a copy of it",
 		},
 		"such a file, and an empty bucket": {file: func(t *testing.T) driftdb.Config { return unseen(t, objstore.Mem()) }},
 		"another database": {file: func(t *testing.T) driftdb.Config {
@@ -155,7 +155,7 @@ func TestCompareUnknown(t *testing.T) {
 		t.Errorf("behind %v, %v", c.Behind(), err)
 	}
 	_, err := compared(t, old, false, false)
-	if !errors.Is(err, syncer.ErrDiverged) || !strings.Contains(err.Error(), `nothing is known of the contents of table "t"`) {
+	if !errors.Is(err, syncer.ErrDiverged) || !strings.Contains(err.Error(), `the contents of table "t" are not known`) {
 		t.Error(err)
 	}
 }

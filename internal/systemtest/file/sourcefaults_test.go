@@ -112,7 +112,7 @@ var faultySources = map[string]faultySource{
 	},
 	"rows without their parents": {
 		"CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(a REFERENCES p); INSERT INTO t VALUES(1), (2)",
-		[]string{`table "t": rows refer to a row that is not there`},
+		[]string{`table "t": rows refer to a missing row`},
 		[]string{"INSERT INTO p VALUES(1)", "DELETE FROM t WHERE a = 2"},
 	},
 }

@@ -139,7 +139,7 @@ func TestResolvePruned(t *testing.T) {
 	if !errors.Is(err, driftdb.ErrNoBackup) || res.Resolved {
 		t.Fatalf("%+v, %v", res, err)
 	}
-	for _, step := range []string{"not known any more", "Detach"} {
+	for _, step := range []string{"no longer known", "Detach"} {
 		if !strings.Contains(err.Error(), step) {
 			t.Errorf("%v does not say %q", err, step)
 		}
