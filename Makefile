@@ -23,6 +23,7 @@ LIES     ?= 0-5000
 PAIRS    ?= 100
 VFS_KILLS ?= 200
 RESOLVES ?= 500
+STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
@@ -169,10 +170,10 @@ takeover:
 resolve:
 	go test ./internal/systemtest/model -run '^TestResolveModel$$' -resolves 0-$(RESOLVES) -count 1 -timeout 0
 
-# Every byte of a backup damaged in turn; and thousands of files that a check reads.
+# Every byte of a backup, or one of STRIDE, damaged in turn; and thousands of files that a check reads.
 damage:
 	go test ./internal/check -run '^TestDamage$$' -files 10000 -count 1 -v -timeout 0
-	DRIFTDB_STRIDE=1 go test ./internal/systemtest/faults -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
+	DRIFTDB_STRIDE=$(STRIDE) go test ./internal/systemtest/faults -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
 
 # Pairs of databases that nobody without the key can tell apart by their buckets.
 distinguish:

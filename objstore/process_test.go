@@ -5,18 +5,22 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
+func TestMain(m *testing.M) {
+	subprocess.Main()
+	os.Exit(m.Run())
+}
+
 const (
-	workerEnv  = "OBJSTORE_TEST_FOLDER"
 	processes  = 4
 	goroutines = 4
 	rounds     = 15
@@ -32,16 +36,11 @@ func TestDirProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var wins atomic.Int64
 	var wg sync.WaitGroup
 	var starts []io.Closer
 	for range processes {
-		cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestDirWorker$", "-test.v")
-		cmd.Env = append(os.Environ(), workerEnv+"="+folder)
+		cmd := dirWorker.Command(t.Context(), folder)
 		start, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -87,13 +86,13 @@ func TestDirProcesses(t *testing.T) {
 	}
 }
 
-func read(t *testing.T, s objstore.Store, key string) string {
+func read(t testing.TB, s objstore.Store, key string) string {
 	t.Helper()
 	body, _ := readInfo(t, s, key)
 	return body
 }
 
-func readInfo(t *testing.T, s objstore.Store, key string) (string, objstore.Info) {
+func readInfo(t testing.TB, s objstore.Store, key string) (string, objstore.Info) {
 	t.Helper()
 	r, info, err := s.Get(t.Context(), key, objstore.GetOptions{})
 	if err != nil {
@@ -107,12 +106,9 @@ func readInfo(t *testing.T, s objstore.Store, key string) (string, objstore.Info
 	return string(body), info
 }
 
-// TestDirWorker is one process of TestDirProcesses.
-func TestDirWorker(t *testing.T) {
-	folder := os.Getenv(workerEnv)
-	if folder == "" {
-		t.Skip("runs as a process of TestDirProcesses")
-	}
+// dirWorker is one process of TestDirProcesses.
+var dirWorker = subprocess.Register("dirWorker", func(t testing.TB, args []string) {
+	folder := args[0]
 	_, _ = io.Copy(io.Discard, os.Stdin) // until it is closed
 	var wins atomic.Int64
 	var wg sync.WaitGroup
@@ -125,9 +121,9 @@ func TestDirWorker(t *testing.T) {
 	}
 	wg.Wait()
 	fmt.Printf("wins %d\n", wins.Load())
-}
+})
 
-func worker(t *testing.T, s objstore.Store) (wins int64) {
+func worker(t testing.TB, s objstore.Store) (wins int64) {
 	_, err := s.Put(t.Context(), "counter", strings.NewReader("0"), objstore.PutOptions{IfAbsent: true})
 	if err != nil && !errors.Is(err, objstore.ErrPrecondition) {
 		t.Error(err)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
-	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"modernc.org/sqlite/vtab"
 )
 
@@ -70,9 +70,9 @@ func register(_ context.Context, r *driftdb.Registrar) error {
 }
 
 func config(t *testing.T) driftdb.Config {
-	return driftdb.Config{
-		Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite"), Store: objstore.Mem(), ManualSync: true, OnConnect: register,
-	}
+	cfg := systemtest.Config(t)
+	cfg.OnConnect = register
+	return cfg
 }
 
 func open(t *testing.T, cfg driftdb.Config) *driftdb.DB {
@@ -83,13 +83,6 @@ func open(t *testing.T, cfg driftdb.Config) *driftdb.DB {
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
-}
-
-func exec(t *testing.T, db *driftdb.DB, script string) {
-	t.Helper()
-	if _, err := db.Exec(t.Context(), script); err != nil {
-		t.Fatalf("%s: %v", script, err)
-	}
 }
 
 const schema = `
@@ -103,7 +96,7 @@ INSERT INTO u VALUES('a', 1), ('b', 2), ('c', 3);`
 // TestStatements: what is registered is there on every way to the database.
 func TestStatements(t *testing.T) {
 	db := open(t, config(t))
-	exec(t, db, schema)
+	systemtest.Exec(t, db, schema)
 	const query = `SELECT (SELECT group_concat(g ORDER BY id) FROM t) || ' ' || (SELECT group_concat(a, '') FROM (SELECT a FROM u ORDER BY a))
 		|| ' ' || (SELECT sum(n) FROM v) || ' ' || twice(1, 2) || ' ' || (SELECT group_concat(s) FROM (SELECT total2(b) OVER (ORDER BY b ROWS 1 PRECEDING) s FROM u))
 		|| ' ' || (SELECT total2(b) FROM u)`
@@ -145,7 +138,7 @@ func TestValues(t *testing.T) {
 			t.Errorf("%s: %v; want %q", query, err, want)
 		}
 	}
-	exec(t, db, "CREATE TABLE after(a)") // nothing is locked
+	systemtest.Exec(t, db, "CREATE TABLE after(a)") // nothing is locked
 }
 
 // TestRestore: a restore that registers the same gives the same; one that does not
@@ -153,11 +146,11 @@ func TestValues(t *testing.T) {
 func TestRestore(t *testing.T) {
 	cfg := config(t)
 	db := open(t, cfg)
-	exec(t, db, schema)
+	systemtest.Exec(t, db, schema)
 	if _, err := db.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, db, "UPDATE t SET a = 'd' WHERE id = 1; DELETE FROM u WHERE a = 'b'; INSERT INTO u VALUES('bb', 4); CREATE INDEX j ON t(g, twice(a))")
+	systemtest.Exec(t, db, "UPDATE t SET a = 'd' WHERE id = 1; DELETE FROM u WHERE a = 'b'; INSERT INTO u VALUES('bb', 4); CREATE INDEX j ON t(g, twice(a))")
 	if err := db.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +177,7 @@ func TestRestore(t *testing.T) {
 	}
 	cfg.Path, cfg.AutoRestore = filepath.Join(t.TempDir(), "again.sqlite"), true
 	db = open(t, cfg)
-	exec(t, db, "INSERT INTO t(a) VALUES('e')")
+	systemtest.Exec(t, db, "INSERT INTO t(a) VALUES('e')")
 	if err := db.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +188,7 @@ func TestRestore(t *testing.T) {
 func TestCatchUp(t *testing.T) {
 	cfg := config(t)
 	db := open(t, cfg)
-	exec(t, db, schema)
+	systemtest.Exec(t, db, schema)
 	if err := errors.Join(db.Flush(t.Context()), db.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +203,7 @@ func TestCatchUp(t *testing.T) {
 		}
 	}
 	db = open(t, cfg)
-	exec(t, db, "UPDATE t SET a = a || 'z'; DELETE FROM u WHERE a = 'b'; INSERT INTO u VALUES('bb', 4); CREATE INDEX j ON t(g, twice(a))")
+	systemtest.Exec(t, db, "UPDATE t SET a = a || 'z'; DELETE FROM u WHERE a = 'b'; INSERT INTO u VALUES('bb', 4); CREATE INDEX j ON t(g, twice(a))")
 	if err := errors.Join(db.Flush(t.Context()), db.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +268,7 @@ func TestLateRefusal(t *testing.T) {
 		return nil
 	}
 	db := open(t, cfg)
-	exec(t, db, "CREATE TABLE t(a)")
+	systemtest.Exec(t, db, "CREATE TABLE t(a)")
 	refuse.Store(true)
 	if _, err := db.SQL().Exec("INSERT INTO t VALUES(1)"); err == nil || !strings.Contains(err.Error(), "OnConnect: no dictionary") {
 		t.Errorf("%v", err)
@@ -304,7 +297,7 @@ func TestContext(t *testing.T) {
 	}
 	defer db.Close()
 	cancel()
-	exec(t, db, "CREATE TABLE t(a)")
+	systemtest.Exec(t, db, "CREATE TABLE t(a)")
 	if _, err := db.SQL().Exec("INSERT INTO t VALUES(1)"); err != nil || wrong.Load() > 0 {
 		t.Errorf("%v; %d calls with another context", err, wrong.Load())
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -50,7 +51,7 @@ func each(t *testing.T, all []image, short, normal int, play func(ctx context.Co
 	case !*whole:
 		all = sample(all, normal)
 	}
-	dir := inMemory(t)
+	dir := systemtest.MemoryDir(t)
 	var mu sync.Mutex
 	ends := map[string]int{}
 	next := make(chan image)

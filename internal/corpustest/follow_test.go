@@ -14,6 +14,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -49,7 +50,7 @@ type point struct {
 }
 
 func follow(t *testing.T, f file, seed uint64) {
-	dir := inMemory(t)
+	dir := systemtest.MemoryDir(t)
 	cfg := driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite"), Store: objstore.Mem(), ManualSync: true}
 	data, err := os.ReadFile(f.path)
 	if err == nil {

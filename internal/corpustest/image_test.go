@@ -182,21 +182,6 @@ func hexDigit(c byte) (byte, bool) {
 	return 0, false
 }
 
-// inMemory is a folder that is not on a disk, where there is one.
-func inMemory(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "driftdb-corpus-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // place is what a folder holds: names, kinds, sizes and contents.
 func place(dir string) (string, error) {
 	var out []string

@@ -10,6 +10,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -17,7 +18,7 @@ import (
 // SQL, a restore is equal.
 func TestScripts(t *testing.T) {
 	all := scripts(t)
-	t.Chdir(inMemory(t)) // for what a script attaches
+	t.Chdir(systemtest.MemoryDir(t)) // for what a script attaches
 	each(t, all, 40, 300, func(ctx context.Context, dir string, im image) (string, error) {
 		return runScript(ctx, dir, string(im.data))
 	})

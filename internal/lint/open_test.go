@@ -24,7 +24,7 @@ var opensItself = map[string]string{
 	"TestARowWrittenWhileSyncIsDown": "without a store, and then with open",
 	"openAndClose":                   "is beside what strangers have put there, where most fail",
 	"restoredRows":                   "looks at what was restored",
-	"TestRivalProcess":               "is another process; TestStoppedWriter compares",
+	"runRival":                       "is another process; TestStoppedWriter compares",
 	"rival.open":                     "rivals fight for one name, and are compared by every row",
 	"machine.start":                  "TestSchedules and TestEveryStep compare, and more than once",
 	"afterKill":                      "compares after each kill",
@@ -54,7 +54,7 @@ var opensItself = map[string]string{
 	"bigTransaction":                 "measures, in a process of its own, and compares",
 	"fillWide":                       "measures, in a process of its own, and compares",
 	"fillUsers":                      "measures, in a process of its own",
-	"TestChild":                      "is another process, and may be killed",
+	"neighbour":                      "is another process, and may be killed",
 	"waitInSnapshot":                 "is another process, and is killed",
 	"TestBypassWhileClosed":          "leaves the file to others, and opens it again",
 	"TestBypassOtherFiles":           "gives the file another name",
@@ -79,7 +79,7 @@ var opensItself = map[string]string{
 	"TestReaders":                    "they only read",
 	"TestShortSessionsOffline":       "its store does not answer, and is restored at the end",
 	"shortSession":                   "it is short; who calls it restores the store",
-	"TestVersion":                    "it is a process of many; the store is restored at the end",
+	"runVersion":                     "it is a process of many; the store is restored at the end",
 	"TestRekey":                      "it is opened again with another key, which the comparison needs",
 	"TestRepairKeys":                 "is shut down before it is opened again with another key",
 	"TestCanary":                     "is shut down before it is opened again with another key",
@@ -110,11 +110,10 @@ func TestOpenCompares(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, decl := range file.Decls {
-			f, ok := decl.(*ast.FuncDecl)
-			if !ok || !callsOpen(f) {
+			who := declName(decl)
+			if !callsOpen(decl) {
 				continue
 			}
-			who := funcName(f)
 			found[who] = true
 			if opensItself[who] == "" {
 				t.Errorf("%s: %s calls driftdb.Open; use systemtest.Open, which compares at the end, or say in the table why not", name, who)
@@ -145,8 +144,18 @@ func systemTests(t *testing.T) []string {
 	return files
 }
 
-// funcName is a function's name, with its receiver's; one for all examples.
-func funcName(f *ast.FuncDecl) string {
+// declName is the name of a function, with its receiver's; one for all examples; and of a
+// variable, which may be a function of a subprocess.
+func declName(decl ast.Decl) string {
+	f, ok := decl.(*ast.FuncDecl)
+	if !ok {
+		for _, spec := range decl.(*ast.GenDecl).Specs {
+			if v, ok := spec.(*ast.ValueSpec); ok {
+				return v.Names[0].Name
+			}
+		}
+		return ""
+	}
 	name := f.Name.Name
 	if f.Recv != nil {
 		if p, ok := f.Recv.List[0].Type.(*ast.StarExpr); ok {
@@ -159,8 +168,8 @@ func funcName(f *ast.FuncDecl) string {
 	return name
 }
 
-func callsOpen(f *ast.FuncDecl) (calls bool) {
-	ast.Inspect(f, func(n ast.Node) bool {
+func callsOpen(decl ast.Decl) (calls bool) {
+	ast.Inspect(decl, func(n ast.Node) bool {
 		if call, ok := n.(*ast.CallExpr); ok {
 			if s, ok := call.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "Open" {
 				pkg, ok := s.X.(*ast.Ident)

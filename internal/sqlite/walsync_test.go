@@ -6,21 +6,27 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 )
 
-const syncChild = "DRIFTDB_TEST_SYNC_CHILD"
+func TestMain(m *testing.M) {
+	subprocess.Main()
+	os.Exit(m.Run())
+}
+
+// syncsMarked is a process that writes a marker before and after SyncWAL.
+var syncsMarked = subprocess.Register("syncsMarked", func(t testing.TB, args []string) {
+	syncWAL(t, args[0], func() {
+		if err := os.WriteFile(filepath.Join(args[0], "marker"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+})
 
 // TestSyncWAL: SyncWAL puts on disk what another connection has committed. That it
 // does, only the system can tell: strace sees the call, where there is strace.
 func TestSyncWAL(t *testing.T) {
-	if dir := os.Getenv(syncChild); dir != "" {
-		syncWAL(t, dir, func() {
-			if err := os.WriteFile(filepath.Join(dir, "marker"), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		})
-		return
-	}
 	syncWAL(t, t.TempDir(), func() {})
 	strace, err := exec.LookPath("strace")
 	if err != nil {
@@ -28,8 +34,8 @@ func TestSyncWAL(t *testing.T) {
 	}
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
-	cmd := exec.CommandContext(t.Context(), strace, "-f", "-y", "-e", "trace=openat,fsync,fdatasync", "-o", trace, os.Args[0], "-test.run", "^TestSyncWAL$")
-	cmd.Env = append(os.Environ(), syncChild+"="+dir)
+	cmd := exec.CommandContext(t.Context(), strace, "-f", "-y", "-e", "trace=openat,fsync,fdatasync", "-o", trace, os.Args[0], dir)
+	cmd.Env = syncsMarked.Environ()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Skipf("strace does not work here: %v: %s", err, out)
 	}
@@ -45,7 +51,7 @@ func TestSyncWAL(t *testing.T) {
 
 // syncWAL commits on one connection and calls SyncWAL on another, between two calls
 // of mark.
-func syncWAL(t *testing.T, dir string, mark func()) {
+func syncWAL(t testing.TB, dir string, mark func()) {
 	path := filepath.Join(dir, "app.db")
 	writer, err := new(Driver).Open(path, Options{})
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
-func Sequences(t *testing.T, changes iter.Seq2[driftdb.Change, error]) (out []int64) {
+// Sequences are those of changes that must be read without an error.
+func Sequences(t testing.TB, changes iter.Seq2[driftdb.Change, error]) (out []int64) {
 	t.Helper()
 	for c, err := range changes {
 		if err != nil {
@@ -36,22 +37,27 @@ func inBackup[R any](ctx context.Context, cfg driftdb.BackupConfig, call func(*d
 	return call(b)
 }
 
+// InfoOf is Backup.Info.
 func InfoOf(ctx context.Context, cfg driftdb.BackupConfig) (driftdb.BackupInfo, error) {
 	return inBackup(ctx, cfg, func(b *driftdb.Backup) (driftdb.BackupInfo, error) { return b.Info(ctx) })
 }
 
+// Rekey is Backup.Rekey.
 func Rekey(ctx context.Context, cfg driftdb.BackupConfig, progress func(driftdb.RekeyResult)) (driftdb.RekeyResult, error) {
 	return inBackup(ctx, cfg, func(b *driftdb.Backup) (driftdb.RekeyResult, error) { return b.Rekey(ctx, progress) })
 }
 
+// RekeyAfterLeak is Backup.RekeyAfterLeak.
 func RekeyAfterLeak(ctx context.Context, cfg driftdb.BackupConfig) (driftdb.RekeyResult, error) {
 	return inBackup(ctx, cfg, func(b *driftdb.Backup) (driftdb.RekeyResult, error) { return b.RekeyAfterLeak(ctx, nil) })
 }
 
+// GarbageOf is Backup.Garbage.
 func GarbageOf(ctx context.Context, cfg driftdb.BackupConfig, retention time.Duration) ([]driftdb.GarbageObject, error) {
 	return inBackup(ctx, cfg, func(b *driftdb.Backup) ([]driftdb.GarbageObject, error) { return b.Garbage(ctx, retention) })
 }
 
+// ChangesOf is Backup.Changes.
 func ChangesOf(ctx context.Context, cfg driftdb.BackupConfig, q driftdb.ChangeQuery) iter.Seq2[driftdb.Change, error] {
 	return func(yield func(driftdb.Change, error) bool) {
 		b, err := driftdb.OpenBackup(ctx, cfg)
@@ -79,6 +85,7 @@ func Backup(t testing.TB, cfg driftdb.Config) driftdb.BackupInfo {
 	return info
 }
 
+// RestoreTo restores a database to a path.
 func RestoreTo(ctx context.Context, cfg driftdb.Config, path string) error {
 	_, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: path})
 	return err

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -45,8 +46,9 @@ func KeyOf(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Main runs a package's tests; its TestMain calls it.
+// Main runs a package's tests, or the function of a subprocess; its TestMain calls it.
 func Main(m *testing.M) {
+	subprocess.Main()
 	if os.Getenv("DRIFTDB_CANARY") == "" {
 		os.Exit(m.Run())
 	}
@@ -166,7 +168,7 @@ type Traces struct{ by [1 << 16][]trace }
 // trace is a quarter of a secret in one spelling. Whatever has half of a secret has one.
 type trace struct{ name, text string }
 
-// addAll adds a secret as it is given, and as what it is.
+// AddAll adds a secret as it is given, and as what it is.
 func (s *Traces) AddAll(name, secret string) {
 	s.add(name, secret)
 	s.add(name+" in capitals", strings.ToUpper(secret))
@@ -202,7 +204,7 @@ func spellings(b []byte) []string {
 	return all
 }
 
-// find returns what is to be said of secrets in data.
+// Find returns what is to be said of secrets in data.
 func (s *Traces) Find(place string, data []byte) (found []string) {
 	for i := range max(len(data)-1, 0) {
 		for _, trace := range s.by[binary.BigEndian.Uint16(data[i:])] {

@@ -18,6 +18,7 @@ type Events struct {
 	more chan struct{}
 }
 
+// Listen makes a database tell its events.
 func Listen(cfg *driftdb.Config) *Events {
 	e := &Events{more: make(chan struct{}, 1)}
 	cfg.OnEvent = func(ev driftdb.Event) {
@@ -32,10 +33,10 @@ func Listen(cfg *driftdb.Config) *Events {
 	return e
 }
 
-// wait returns an event of the kind when there is one.
+// Wait returns an event of the kind when there is one.
 func (e *Events) Wait(t testing.TB, kind driftdb.EventKind) driftdb.Event {
 	t.Helper()
-	late := time.After(time.Minute)
+	late := time.After(patience)
 	for {
 		e.Mu.Lock()
 		found := slices.IndexFunc(e.List, func(ev driftdb.Event) bool { return ev.Kind == kind })
@@ -59,12 +60,14 @@ type Teller struct {
 	once func(e driftdb.Event)
 }
 
+// Set sets what the next event runs, once.
 func (w *Teller) Set(fn func(e driftdb.Event)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.once = fn
 }
 
+// Tell tells of an event.
 func (w *Teller) Tell(e driftdb.Event) {
 	w.mu.Lock()
 	fn := w.once
@@ -75,12 +78,16 @@ func (w *Teller) Tell(e driftdb.Event) {
 	}
 }
 
+// Enabled is that of a slog.Handler.
 func (w *Teller) Enabled(context.Context, slog.Level) bool { return true }
 
+// WithAttrs is that of a slog.Handler.
 func (w *Teller) WithAttrs([]slog.Attr) slog.Handler { return w }
 
+// WithGroup is that of a slog.Handler.
 func (w *Teller) WithGroup(string) slog.Handler { return w }
 
+// Handle is that of a slog.Handler.
 func (w *Teller) Handle(_ context.Context, r slog.Record) error {
 	w.Tell(driftdb.Event{Message: r.Message})
 	return nil

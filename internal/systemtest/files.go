@@ -15,6 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
+// CopyDatabase copies a closed database with its lock file.
 func CopyDatabase(from, to string) error {
 	return errors.Join(CopyFile(from, to), CopyFile(from+"-lock", to+"-lock"))
 }
@@ -79,7 +80,7 @@ func readOrNone(path string) ([]byte, error) {
 
 // MemoryDir is a folder that is not on a disk, where there is one: long random
 // tests would wait for fsync most of their time.
-func MemoryDir(t *testing.T) string {
+func MemoryDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "driftdb-test-")
 	if err != nil {
@@ -93,13 +94,14 @@ func MemoryDir(t *testing.T) string {
 	return dir
 }
 
+// Exists says whether there is a file.
 func Exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }
 
 // NeedsCopies skips a test where disks cannot be copied while they are in use.
-func NeedsCopies(t *testing.T) {
+func NeedsCopies(t testing.TB) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("a disk is copied by cp while it is in use")

@@ -1,3 +1,6 @@
+// Package systemtest has what tests of the whole system share: they open databases that are
+// compared with a restore of their backup when the test ends, read and alter buckets, listen
+// to events and wait for the background. The tests are in the packages below it.
 package systemtest
 
 import (
@@ -6,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
@@ -19,38 +23,52 @@ func Config(t testing.TB) driftdb.Config {
 	return driftdb.Config{Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite"), Store: objstore.Mem(), ManualSync: true}
 }
 
+// Option changes what Open does when the test ends.
+type Option func(*ending)
+
+type ending struct{ with error }
+
+// Ends says that the database cannot be flushed when the test ends, and why: it was fenced,
+// it has diverged, it is closed for good. It is an error if it can be. Ends(nil) is as if it
+// was not there.
+func Ends(with error) Option { return func(e *ending) { e.with = with } }
+
 // Open opens a database. When the test ends, it is flushed, restored from its
-// store, and both sides must be equal. TestOpenCompares sees to it that tests
-// open their databases here.
-func Open(t testing.TB, cfg driftdb.Config) *driftdb.DB {
+// store, and both sides must be equal. There is no way around that but a configuration
+// without a store, and Ends. TestOpenCompares sees to it that tests open their databases
+// here.
+func Open(t testing.TB, cfg driftdb.Config, options ...Option) *driftdb.DB {
 	t.Helper()
+	var end ending
+	for _, option := range options {
+		option(&end)
+	}
 	cfg = canaries.opened(t, cfg)
 	db, err := driftdb.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, file, line, _ := runtime.Caller(1)
 	t.Cleanup(func() {
 		defer db.Close()
 		if t.Failed() || cfg.Store == nil && cfg.S3 == nil {
 			return
 		}
-		if err := RestoreAndCompare(db, cfg, t.TempDir()); err != nil {
-			t.Errorf("at the end: %v", err)
+		if err := RestoreAndCompare(db, cfg, t.TempDir()); !errors.Is(err, end.with) {
+			t.Errorf("at the end, the database that %s:%d opened: %v; want %v", filepath.Base(file), line, err, end.with)
 		}
 	})
 	return db
 }
 
 // RestoreAndCompare flushes a database and compares a restore with it. One that was
-// closed is opened once more for that. One that has lost its name to another
-// has no backup to be compared with, and one that the test has removed or is
-// open elsewhere is not there.
+// closed is opened once more for that. What it cannot compare is an error.
 func RestoreAndCompare(db *driftdb.DB, cfg driftdb.Config, dir string) error {
 	ctx := context.Background()
 	err := db.Flush(ctx)
 	if errors.Is(err, driftdb.ErrClosed) && cfg.Path != ":memory:" {
 		if _, err := os.Stat(cfg.Path); err != nil {
-			return nil
+			return err
 		}
 		cfg.ManualSync, cfg.OnEvent = false, nil // Open tells of a file that the bucket is ahead of
 		if db, err = driftdb.Open(ctx, cfg); err == nil {
@@ -59,23 +77,14 @@ func RestoreAndCompare(db *driftdb.DB, cfg driftdb.Config, dir string) error {
 			err = db.Flush(ctx)
 		}
 	}
-	for _, lost := range []error{driftdb.ErrClosed, driftdb.ErrLocked, driftdb.ErrFenced, driftdb.ErrDiverged} {
-		if errors.Is(err, lost) {
-			return nil
-		}
-	}
 	if err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	if db.Sequence() == 0 {
-		// Nothing was ever written: then there is nothing. Or it was, and not recorded.
-		tables, err := driftdb.Select[int](ctx, db, `SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '\_driftdb\_%' ESCAPE '\' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`)
-		if err != nil || tables[0] == 0 {
-			return err
-		}
-	}
 	restored := filepath.Join(dir, "restored.sqlite")
 	_, err = driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Path: restored, Store: cfg.Store, S3: cfg.S3, EncryptionKeys: cfg.EncryptionKeys})
+	if errors.Is(err, driftdb.ErrNoBackup) && db.Sequence() == 0 {
+		return wroteNothing(ctx, db)
+	}
 	if err != nil {
 		return err
 	}
@@ -85,4 +94,15 @@ func RestoreAndCompare(db *driftdb.DB, cfg driftdb.Config, dir string) error {
 		return err
 	}
 	return dbtest.Compare(file[0], restored)
+}
+
+// wroteNothing is nil if nothing was ever written to a database that has no backup. An
+// error is what a capture that records nothing comes to.
+func wroteNothing(ctx context.Context, db *driftdb.DB) error {
+	const objects = `SELECT name FROM sqlite_schema WHERE name NOT LIKE '\_driftdb\_%' ESCAPE '\' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`
+	there, err := driftdb.Select[string](ctx, db, objects)
+	if err == nil && len(there) > 0 {
+		err = fmt.Errorf("nothing was recorded, and there are %q", there)
+	}
+	return err
 }

@@ -44,7 +44,8 @@ type S3Refusal struct {
 	Code   string
 }
 
-func NewS3Gate(t *testing.T, server *s3test.Server) *S3Gate {
+// NewS3Gate makes a bucket on the server, and a gate before it.
+func NewS3Gate(t testing.TB, server *s3test.Server) *S3Gate {
 	t.Helper()
 	target, err := url.Parse(server.Endpoint)
 	if err != nil {
@@ -70,7 +71,7 @@ func NewS3Gate(t *testing.T, server *s3test.Server) *S3Gate {
 	return g
 }
 
-// refuse sets what the gate does not let through; nil is nothing.
+// Refuse sets what the gate does not let through; nil is nothing.
 func (g *S3Gate) Refuse(rule func(S3Request) *S3Refusal) {
 	if rule == nil {
 		rule = func(S3Request) *S3Refusal { return nil }
@@ -78,8 +79,8 @@ func (g *S3Gate) Refuse(rule func(S3Request) *S3Refusal) {
 	g.rule.Store(&rule)
 }
 
-// config is a database in the bucket behind the gate. Nothing is retried.
-func (g *S3Gate) Config(t *testing.T) driftdb.Config {
+// Config is a database in the bucket behind the gate. Nothing is retried.
+func (g *S3Gate) Config(t testing.TB) driftdb.Config {
 	return driftdb.Config{
 		Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite"), ManualSync: true, Retry: driftdb.RetryPolicy{MaxRetries: -1},
 		S3: &driftdb.S3Config{
@@ -105,8 +106,8 @@ func (g *S3Gate) request(r *http.Request) S3Request {
 	return S3Request{Request: r, AccessKey: accessKey, key: key, IsList: key == ""}
 }
 
-// isMissing says whether there is no object of the request's key.
-func (g *S3Gate) IsMissing(t *testing.T, r S3Request) bool {
+// IsMissing says whether there is no object of the request's key.
+func (g *S3Gate) IsMissing(t testing.TB, r S3Request) bool {
 	_, err := g.Server.Client(t).HeadObject(r.Context(), &s3.HeadObjectInput{Bucket: &g.Bucket, Key: &r.key})
 	return err != nil
 }

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-func Setting(t *testing.T, name string, normal int) int {
+// Setting is a number that the environment may set, for the long form of a test.
+func Setting(t testing.TB, name string, normal int) int {
 	t.Helper()
 	s := os.Getenv(name)
 	if s == "" {

@@ -7,6 +7,7 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
+// Check fails the test if there is an error.
 func Check(b testing.TB, err error) {
 	if err != nil {
 		b.Helper()
@@ -14,6 +15,7 @@ func Check(b testing.TB, err error) {
 	}
 }
 
+// LoadRow is a row of a test of many writers.
 type LoadRow struct {
 	driftdb.Base
 	N int64 `db:",unique"`
@@ -38,6 +40,7 @@ func Some(t testing.TB, db *driftdb.DB, table string, n int) {
 	}
 }
 
+// Count is how many rows a table has.
 func Count(t testing.TB, db *driftdb.DB, table string) int64 {
 	t.Helper()
 	n, err := driftdb.Select[int64](t.Context(), db, "SELECT count(*) FROM "+table)
@@ -55,7 +58,8 @@ func Exec(t testing.TB, db *driftdb.DB, query string, args ...any) {
 	}
 }
 
-func OpenError(t *testing.T, cfg driftdb.Config) error {
+// OpenError is what Open says.
+func OpenError(t testing.TB, cfg driftdb.Config) error {
 	db, err := driftdb.Open(t.Context(), cfg)
 	if err == nil {
 		Check(t, db.Close())
@@ -78,6 +82,7 @@ func ReadOnly(t testing.TB, cfg driftdb.Config) (*driftdb.DB, error) {
 	return db, err
 }
 
+// MustRead opens a database read-only.
 func MustRead(t testing.TB, cfg driftdb.Config) *driftdb.DB {
 	t.Helper()
 	db, err := ReadOnly(t, cfg)
@@ -87,6 +92,7 @@ func MustRead(t testing.TB, cfg driftdb.Config) *driftdb.DB {
 	return db
 }
 
+// Define is driftdb.Define, which must succeed.
 func Define[T any](tb testing.TB, db *driftdb.DB, table string) *driftdb.Repository[T] {
 	tb.Helper()
 	repo, err := driftdb.Define[T](tb.Context(), db, table)
@@ -96,6 +102,7 @@ func Define[T any](tb testing.TB, db *driftdb.DB, table string) *driftdb.Reposit
 	return repo
 }
 
+// Must is a value that comes without an error.
 func Must[V any](v V, err error) V {
 	if err != nil {
 		panic(err)
@@ -103,4 +110,5 @@ func Must[V any](v V, err error) V {
 	return v
 }
 
+// ErrorOf is the error of a call of which nothing else is wanted.
 func ErrorOf[V any](_ V, err error) error { return err }

@@ -14,7 +14,8 @@ import (
 // Bucket is what a store holds.
 type Bucket map[string][]byte
 
-func BucketOf(t *testing.T, store objstore.Store) Bucket {
+// BucketOf is what a store holds.
+func BucketOf(t testing.TB, store objstore.Store) Bucket {
 	t.Helper()
 	all := Bucket{}
 	for _, key := range Keys(t, store) {
@@ -26,7 +27,8 @@ func BucketOf(t *testing.T, store objstore.Store) Bucket {
 	return all
 }
 
-func (b Bucket) Store(t *testing.T) objstore.Store {
+// Store is a store in memory that holds the same.
+func (b Bucket) Store(t testing.TB) objstore.Store {
 	t.Helper()
 	store := objstore.Mem()
 	for key, data := range b {
@@ -36,6 +38,7 @@ func (b Bucket) Store(t *testing.T) objstore.Store {
 	return store
 }
 
+// Read is the content of an object.
 func Read(t testing.TB, store objstore.Store, key string) []byte {
 	t.Helper()
 	body, _, err := store.Get(t.Context(), key, objstore.GetOptions{})
@@ -45,6 +48,7 @@ func Read(t testing.TB, store objstore.Store, key string) []byte {
 	return data
 }
 
+// Keys are those of all objects of a store.
 func Keys(t testing.TB, store objstore.Store) []string {
 	t.Helper()
 	var out []string
@@ -57,8 +61,10 @@ func Keys(t testing.TB, store objstore.Store) []string {
 	return out
 }
 
+// TheManifest is the key of the manifest of the database "app".
 const TheManifest = "databases/app/manifest.json"
 
+// Batches are the keys of the batches in a store.
 func Batches(t testing.TB, store objstore.Store) []string {
 	return slices.DeleteFunc(Keys(t, store), func(k string) bool { return !strings.Contains(k, "/logs/") })
 }

@@ -8,8 +8,11 @@ import (
 	"time"
 )
 
+// patience is how long tests wait for what must happen, on a machine that is busy.
+const patience = 2 * time.Minute
+
 // Within fails the test if fn does not return soon.
-func Within(t *testing.T, what string, fn func()) {
+func Within(t testing.TB, what string, fn func()) {
 	t.Helper()
 	done := make(chan bool)
 	go func() {
@@ -18,22 +21,23 @@ func Within(t *testing.T, what string, fn func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		stacks := make([]byte, 1<<20)
 		t.Fatalf("%s hangs:\n%s", what, stacks[:runtime.Stack(stacks, true)])
 	}
 }
 
 // Eventually waits for something that the background does.
-func Eventually(t *testing.T, what string, ok func() bool) {
+func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }
 
+// InGoroutine calls fn beside the test, and returns where its error comes out.
 func InGoroutine(fn func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- fn() }()

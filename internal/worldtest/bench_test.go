@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 )
 
 // BenchmarkOpenAmongFiles opens and closes a database in a folder with 4 files and in
@@ -18,15 +19,15 @@ func BenchmarkOpenAmongFiles(b *testing.B) {
 	dir := folder(b, "few", "many")
 	for name, n := range map[string]int{"few": 4, "many": 40_000} {
 		for i := range n {
-			must(b, os.WriteFile(filepath.Join(dir, name, fmt.Sprintf("file-%05d", i)), nil, 0o644))
+			systemtest.Check(b, os.WriteFile(filepath.Join(dir, name, fmt.Sprintf("file-%05d", i)), nil, 0o644))
 		}
 	}
 	open := func(folder string) time.Duration {
 		began := time.Now()
 		db, err := driftdb.Open(context.Background(), driftdb.Config{Name: "app", Path: filepath.Join(dir, folder, "app.sqlite")})
 		took := time.Since(began)
-		must(b, err)
-		must(b, db.Close())
+		systemtest.Check(b, err)
+		systemtest.Check(b, db.Close())
 		return took
 	}
 	open("few")

@@ -18,34 +18,24 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// asChild makes the test binary a program that obeys: see obey.
-const asChild = "DRIFTDB_WORLD_CHILD"
-
 func TestMain(m *testing.M) {
-	switch {
-	case os.Getenv(asChild) != "":
-		obey(os.Stdin, os.Stdout)
-	case os.Getenv(restoreOver) != "":
-		restoreAndExit()
-	default:
-		os.Exit(m.Run())
-	}
+	subprocess.Main()
+	os.Exit(m.Run())
 }
 
-// These make the test binary a program that restores over a file, or detaches it if
-// it has nothing to restore from, and ends. All of its work is done by one thread, so
-// that its system calls can be counted.
-const (
-	restoreOver = "DRIFTDB_WORLD_RESTORE_OVER"
-	restoreFrom = "DRIFTDB_WORLD_RESTORE_FROM"
-)
+// obeys is a program that obeys: see obey.
+var obeys = subprocess.Register("obeys", func(testing.TB, []string) { obey(os.Stdin, os.Stdout) })
 
-func restoreAndExit() {
+// restores is a program that restores over a file, or detaches it if it has nothing to
+// restore from. All of its work is done by one thread, so that its system calls can be
+// counted.
+var restores = subprocess.Register("restores", func(t testing.TB, args []string) {
 	runtime.LockOSThread()
-	path, from := os.Getenv(restoreOver), os.Getenv(restoreFrom)
+	path, from := args[0], args[1]
 	var err error
 	if from == "" {
 		err = driftdb.Detach(path)
@@ -56,10 +46,9 @@ func restoreAndExit() {
 		}
 	}
 	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+		t.Fatal(err)
 	}
-}
+})
 
 // child is a program that has at most one database.
 type child struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -41,14 +42,14 @@ func TestLinkToNothing(t *testing.T) {
 		t.Errorf("the file has %s rows", n)
 	}
 	s, err := objstore.Dir(store)
-	must(t, err)
+	systemtest.Check(t, err)
 	_, err = driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: "app", Path: link, Store: s, Overwrite: true})
-	must(t, err)
+	systemtest.Check(t, err)
 	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
 		t.Errorf("a restore has replaced the link (%v)", err)
 	}
 
-	must(t, os.RemoveAll(filepath.Join(dir, "vol")))
+	systemtest.Check(t, os.RemoveAll(filepath.Join(dir, "vol")))
 	b.wantError("is its disk mounted?", "open", link, store, "auto")
 	if _, err := os.Stat(filepath.Join(dir, "vol")); err == nil {
 		t.Error("a database was begun where a disk should be mounted")
@@ -62,7 +63,7 @@ func TestRestoreOntoRunning(t *testing.T) {
 	store := filepath.Join(dir, "store")
 	backup(t, store, 3)
 	s, err := objstore.Dir(store)
-	must(t, err)
+	systemtest.Check(t, err)
 	restore := func(path string) error {
 		_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: "app", Path: path, Store: s, Overwrite: true})
 		return err
@@ -70,25 +71,25 @@ func TestRestoreOntoRunning(t *testing.T) {
 	for _, mode := range []string{"WAL", "DELETE"} {
 		path := filepath.Join(dir, mode+".sqlite")
 		c := plain(t, path)
-		must(t, c.Exec("PRAGMA journal_mode="+mode+"; CREATE TABLE other(x); INSERT INTO other VALUES('mine'); BEGIN IMMEDIATE; INSERT INTO other VALUES('more')"))
+		systemtest.Check(t, c.Exec("PRAGMA journal_mode="+mode+"; CREATE TABLE other(x); INSERT INTO other VALUES('mine'); BEGIN IMMEDIATE; INSERT INTO other VALUES('more')"))
 		if err := restore(path); !errors.Is(err, driftdb.ErrLocked) {
 			t.Errorf("%s: in a transaction: %v", mode, err)
 		}
-		must(t, c.Exec("COMMIT"))
+		systemtest.Check(t, c.Exec("COMMIT"))
 		if err := restore(path); mode == "WAL" && !errors.Is(err, driftdb.ErrLocked) {
 			t.Errorf("%s: open: %v", mode, err)
 		}
 		if mode == "WAL" {
-			must(t, c.Exec("INSERT INTO other VALUES('after')"))
+			systemtest.Check(t, c.Exec("INSERT INTO other VALUES('after')"))
 		}
-		must(t, c.Close())
+		systemtest.Check(t, c.Close())
 		if mode == "WAL" {
 			if n := ask(t, path, "SELECT count(*) FROM other"); n != "3" {
 				t.Errorf("%s: %s rows are left of 3", mode, n)
 			}
 		}
 		if mode == "WAL" || runtime.GOOS == "windows" { // where no file is replaced that is open
-			must(t, restore(path))
+			systemtest.Check(t, restore(path))
 		}
 		if n := ask(t, path, rows); n != "3" {
 			t.Errorf("%s: restored: %s rows", mode, n)
@@ -145,11 +146,11 @@ func TestForeignFiles(t *testing.T) {
 	backup(t, store, 3)
 	// Somebody else's WAL with rows that are nowhere else.
 	c, err := new(sqlite.Driver).Open(filepath.Join(dir, "other.sqlite"), sqlite.Options{})
-	must(t, err)
-	must(t, c.Exec("CREATE TABLE theirs(x); INSERT INTO theirs VALUES('only here')"))
+	systemtest.Check(t, err)
+	systemtest.Check(t, c.Exec("CREATE TABLE theirs(x); INSERT INTO theirs VALUES('only here')"))
 	wal, err := os.ReadFile(filepath.Join(dir, "other.sqlite-wal"))
-	must(t, err)
-	must(t, c.Close())
+	systemtest.Check(t, err)
+	systemtest.Check(t, c.Close())
 	kept := func(t *testing.T, dir, suffix string) {
 		t.Helper()
 		names := left(t, dir, suffix+".left-")
@@ -163,7 +164,7 @@ func TestForeignFiles(t *testing.T) {
 	for _, suffix := range []string{"-wal", "-journal"} {
 		t.Run("no database, "+suffix, func(t *testing.T) {
 			dir := folder(t)
-			must(t, os.WriteFile(filepath.Join(dir, "app.sqlite"+suffix), wal, 0o644))
+			systemtest.Check(t, os.WriteFile(filepath.Join(dir, "app.sqlite"+suffix), wal, 0o644))
 			p := start(t, dir)
 			p.must("open", "app.sqlite", store, "auto", "manual")
 			if n := p.must("count"); n != "3" {
@@ -178,7 +179,7 @@ func TestForeignFiles(t *testing.T) {
 		p := start(t, dir)
 		p.must("open", "app.sqlite", store, "auto", "manual")
 		p.end()
-		must(t, os.WriteFile(filepath.Join(dir, "app.sqlite-wal"), wal, 0o644))
+		systemtest.Check(t, os.WriteFile(filepath.Join(dir, "app.sqlite-wal"), wal, 0o644))
 		p = start(t, dir)
 		p.must("open", "app.sqlite", store, "manual")
 		if n := p.must("count"); n != "3" || !p.wasTold(string(driftdb.EventFilesSetAside)) {
@@ -189,7 +190,7 @@ func TestForeignFiles(t *testing.T) {
 	})
 	t.Run("folders of the user's", func(t *testing.T) {
 		dir := folder(t, "app.sqlite-driftdb-snapshots", "app.sqlite-driftdb-restored", "app.sqlite-driftdb/mine")
-		must(t, os.WriteFile(filepath.Join(dir, "app.sqlite-driftdb", "mine", "file"), wal, 0o644))
+		systemtest.Check(t, os.WriteFile(filepath.Join(dir, "app.sqlite-driftdb", "mine", "file"), wal, 0o644))
 		p := start(t, dir)
 		p.must("open", "app.sqlite", filepath.Join(dir, "app.sqlite-driftdb-snapshots"))
 		p.must("exec", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
@@ -232,12 +233,12 @@ func TestOldCopyUnderNewWAL(t *testing.T) {
 	p.must("insert", "5000", "3")
 	p.must("flush")
 	p.kill()
-	must(t, os.Rename(path+".old", path))
+	systemtest.Check(t, os.Rename(path+".old", path))
 	p = start(t, dir)
 	switch text := p.do("open", path, store); {
 	case strings.Contains(text, "not the file that DriftDB last had open"):
 		for _, suffix := range []string{"-wal", "-shm"} {
-			must(t, os.Rename(path+suffix, path+suffix+".mine"))
+			systemtest.Check(t, os.Rename(path+suffix, path+suffix+".mine"))
 		}
 		p = start(t, dir)
 		p.must("open", path, store)
@@ -326,13 +327,13 @@ func TestTruncated(t *testing.T) {
 		p = start(t, dir)
 		p.must("open", path, store)
 		info, err := os.Stat(path)
-		must(t, err)
+		systemtest.Check(t, err)
 		size := int64(0)
 		if part > 0 {
 			size = info.Size() / part
 		}
-		must(t, os.Truncate(path, size))
-		wait(t, "the program was told", func() bool { return p.wasTold(string(driftdb.EventFileReplaced)) })
+		systemtest.Check(t, os.Truncate(path, size))
+		systemtest.Eventually(t, "the program was told", func() bool { return p.wasTold(string(driftdb.EventFileReplaced)) })
 		if text := p.must("insert", "100000", "1"); text != "0" {
 			t.Errorf("a row was acknowledged")
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/mounttest"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 )
 
 // The matrix: something happens to the file, at some moment of a program's life,
@@ -55,10 +56,10 @@ func TestMatrix(t *testing.T) {
 	if from, to, several := strings.Cut(*worlds, "-"); *worlds != "" {
 		var err error
 		first, err = strconv.Atoi(from)
-		must(t, err)
+		systemtest.Check(t, err)
 		if last = first; several {
 			last, err = strconv.Atoi(to)
-			must(t, err)
+			systemtest.Check(t, err)
 		}
 	}
 	seed := newSeeds(t)
@@ -101,7 +102,7 @@ func newSeeds(t *testing.T) seeds {
 	t.Helper()
 	dir := folder(t, "old", "new")
 	s := seeds{store: filepath.Join(dir, "store"), old: filepath.Join(dir, "old"), new: filepath.Join(dir, "new")}
-	must(t, os.Mkdir(s.store, 0o755))
+	systemtest.Check(t, os.Mkdir(s.store, 0o755))
 	path := filepath.Join(s.new, "app.sqlite")
 	p := start(t, dir)
 	p.must("open", path, s.store)
@@ -121,9 +122,9 @@ func newSeeds(t *testing.T) seeds {
 // clone copies the files of a folder, and their times.
 func clone(t testing.TB, from, to string) {
 	t.Helper()
-	must(t, os.MkdirAll(to, 0o755))
+	systemtest.Check(t, os.MkdirAll(to, 0o755))
 	entries, err := os.ReadDir(from)
-	must(t, err)
+	systemtest.Check(t, err)
 	for _, e := range entries {
 		a, b := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
 		if e.IsDir() {
@@ -132,8 +133,8 @@ func clone(t testing.TB, from, to string) {
 		}
 		copyFile(t, a, b)
 		info, err := e.Info()
-		must(t, err)
-		must(t, os.Chtimes(b, info.ModTime(), info.ModTime()))
+		systemtest.Check(t, err)
+		systemtest.Check(t, os.Chtimes(b, info.ModTime(), info.ModTime()))
 	}
 }
 
@@ -163,7 +164,7 @@ func newWorld(t *testing.T, n int, s seeds) *world {
 	clone(t, s.store, w.store)
 	switch w.when {
 	case "restoring":
-		must(t, os.Mkdir(w.folder, 0o755))
+		systemtest.Check(t, os.Mkdir(w.folder, 0o755))
 	case "catching up":
 		clone(t, s.old, w.folder)
 	default:
@@ -171,7 +172,7 @@ func newWorld(t *testing.T, n int, s seeds) *world {
 	}
 	clone(t, s.old, filepath.Join(w.dir, "old"))
 	for _, name := range []string{"notes.txt", "app.sqlite.bak", "app.sqlite-wal.mine"} {
-		must(t, os.WriteFile(filepath.Join(w.folder, name), []byte(name), 0o644))
+		systemtest.Check(t, os.WriteFile(filepath.Join(w.folder, name), []byte(name), 0o644))
 	}
 	w.acked, w.flushed = seedRows, seedRows
 	return w
@@ -312,17 +313,17 @@ func (w *world) happen() {
 		file := filepath.Join(w.dir, "stranger")
 		script(w, file, "CREATE TABLE theirs(x); INSERT INTO theirs VALUES('precious')")
 		data, err := os.ReadFile(file)
-		must(w, err)
+		systemtest.Check(w, err)
 		if w.rename(file, w.path) {
 			w.stranger = data
 		}
 	case "truncated":
 		if info, err := os.Stat(w.path); err == nil {
-			must(w, os.Truncate(w.path, info.Size()*int64(w.rnd.IntN(2))/2))
+			systemtest.Check(w, os.Truncate(w.path, info.Size()*int64(w.rnd.IntN(2))/2))
 		}
 	case "folder renamed":
 		if w.rename(w.folder, w.folder+"2") {
-			must(w, os.Mkdir(w.folder, 0o755))
+			systemtest.Check(w, os.Mkdir(w.folder, 0o755))
 		}
 	case "-wal removed", "-shm removed", "-lock removed":
 		suffix, _, _ := strings.Cut(w.what, " ")
@@ -340,14 +341,14 @@ func (w *world) rename(from, to string) (done bool) {
 		w.what = "nothing"
 		return false
 	}
-	must(w, err)
+	systemtest.Check(w, err)
 	return true
 }
 
 // second starts a second process on the same file.
 func (w *world) second(way string) {
 	alias := filepath.Join(w.dir, "e", "alias.sqlite")
-	must(w, os.Mkdir(filepath.Dir(alias), 0o755))
+	systemtest.Check(w, os.Mkdir(filepath.Dir(alias), 0o755))
 	switch way {
 	case "hard link":
 		if os.Link(w.path, alias) != nil {
@@ -359,13 +360,13 @@ func (w *world) second(way string) {
 				return // not everybody may make one, and Wine makes none
 			}
 		} else {
-			must(w, err)
+			systemtest.Check(w, err)
 		}
 	case "mount":
 		if _, err := os.Stat(w.path); err != nil || !w.mounts {
 			return
 		}
-		must(w, os.WriteFile(alias, nil, 0o644))
+		systemtest.Check(w, os.WriteFile(alias, nil, 0o644))
 		bind(w, w.path, alias)
 	case "another relative path":
 		alias = filepath.Join("..", "e", "..", "d", "app.sqlite")
@@ -408,7 +409,7 @@ func (w *world) again() {
 	w.hear()
 	w.p.must("check")
 	n, err := strconv.Atoi(w.p.must("count"))
-	must(w, err)
+	systemtest.Check(w, err)
 	if n < w.acked && !w.told {
 		w.Errorf("%d rows are here, %d were acknowledged, and nobody was told", n, w.acked)
 	}
@@ -425,10 +426,10 @@ func (w *world) again() {
 
 // moveAway does what an error of Open asks for.
 func (w *world) moveAway() {
-	must(w, os.Mkdir(filepath.Join(w.dir, "away"), 0o755))
+	systemtest.Check(w, os.Mkdir(filepath.Join(w.dir, "away"), 0o755))
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal", "-lock"} {
 		if _, err := os.Lstat(w.path + suffix); err == nil {
-			must(w, os.Rename(w.path+suffix, filepath.Join(w.dir, "away", "app.sqlite"+suffix)))
+			systemtest.Check(w, os.Rename(w.path+suffix, filepath.Join(w.dir, "away", "app.sqlite"+suffix)))
 		}
 	}
 }
@@ -437,7 +438,7 @@ func (w *world) moveAway() {
 // the commits.
 func (w *world) prefix(file string) int {
 	n, err := strconv.Atoi(ask(w, file, rows))
-	must(w, err)
+	systemtest.Check(w, err)
 	if right := ask(w, file, "SELECT count(*) FROM t WHERE id BETWEEN 1 AND (SELECT count(*) FROM t) AND v = 'row ' || id"); right != fmt.Sprint(n) {
 		w.Errorf("%s of %d rows are right", right, n)
 	}

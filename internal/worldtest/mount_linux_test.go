@@ -13,6 +13,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/mounttest"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -27,10 +28,10 @@ func otherName(t *testing.T, way string) {
 	a.must("open", first, store, "auto")
 	a.end()
 	if way == "mount" {
-		must(t, os.WriteFile(second, nil, 0o600))
+		systemtest.Check(t, os.WriteFile(second, nil, 0o600))
 		bind(t, first, second)
 	} else {
-		must(t, os.Link(first, second))
+		systemtest.Check(t, os.Link(first, second))
 	}
 	a = start(t, dir)
 	a.must("open", first, store)
@@ -56,8 +57,8 @@ func TestMountedFile(t *testing.T) {
 	dir := folder(t, "host", "app")
 	host, file, store := filepath.Join(dir, "host", "db"), filepath.Join(dir, "app", "app.sqlite"), filepath.Join(dir, "store")
 	backup(t, store, 3)
-	must(t, os.WriteFile(host, nil, 0o644))
-	must(t, os.WriteFile(file, nil, 0o644))
+	systemtest.Check(t, os.WriteFile(host, nil, 0o644))
+	systemtest.Check(t, os.WriteFile(file, nil, 0o644))
 	bind(t, host, file)
 	p := start(t, dir)
 	p.wantError("mount its folder instead", "open", file, store, "auto")
@@ -71,7 +72,7 @@ func TestMountedFile(t *testing.T) {
 	dead.must("exec", "INSERT INTO precious VALUES('in the WAL')")
 	dead.kill()
 	s, err := objstore.Dir(store)
-	must(t, err)
+	systemtest.Check(t, err)
 	if _, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: "app", Path: file, Store: s, Overwrite: true}); err == nil || !strings.Contains(err.Error(), "mount") {
 		t.Errorf("restore: %v", err)
 	}
@@ -87,11 +88,11 @@ func TestOwners(t *testing.T) {
 		t.Skip("only root can give files away")
 	}
 	dir := folder(t)
-	must(t, os.Chmod(dir, 0o777))
+	systemtest.Check(t, os.Chmod(dir, 0o777))
 	store := filepath.Join(dir, "store")
 	backup(t, store, 3)
 	s, err := objstore.Dir(store)
-	must(t, err)
+	systemtest.Check(t, err)
 	path := filepath.Join(dir, "app.sqlite")
 	restore := func(overwrite bool) error {
 		_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: "app", Path: path, Store: s, Overwrite: overwrite})
@@ -101,18 +102,18 @@ func TestOwners(t *testing.T) {
 		old := syscall.Umask(umask)
 		err := restore(false)
 		syscall.Umask(old)
-		must(t, err)
+		systemtest.Check(t, err)
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o666&^os.FileMode(umask) {
 			t.Errorf("umask %o: mode %o (%v)", umask, info.Mode().Perm(), err)
 		}
-		must(t, os.Remove(path))
+		systemtest.Check(t, os.Remove(path))
 	}
-	must(t, restore(false))
-	must(t, os.Chmod(path, 0o660))
-	must(t, os.Chown(path, 1234, 1235))
-	must(t, restore(true))
+	systemtest.Check(t, restore(false))
+	systemtest.Check(t, os.Chmod(path, 0o660))
+	systemtest.Check(t, os.Chown(path, 1234, 1235))
+	systemtest.Check(t, restore(true))
 	info, err := os.Stat(path)
-	must(t, err)
+	systemtest.Check(t, err)
 	if st := info.Sys().(*syscall.Stat_t); st.Uid != 1234 || st.Gid != 1235 || info.Mode().Perm() != 0o660 {
 		t.Errorf("replaced: user %d, group %d, mode %o", st.Uid, st.Gid, info.Mode().Perm())
 	}
@@ -129,30 +130,30 @@ func TestClosedFiles(t *testing.T) {
 	}
 	dir := folder(t, "d")
 	for at := filepath.Join(dir, "d"); at != "/tmp" && at != "/"; at = filepath.Dir(at) {
-		must(t, os.Chmod(at, 0o777))
+		systemtest.Check(t, os.Chmod(at, 0o777))
 	}
 	program := filepath.Join(dir, "program")
 	copyFile(t, os.Args[0], program)
-	must(t, os.Chmod(program, 0o755))
+	systemtest.Check(t, os.Chmod(program, 0o755))
 	path := filepath.Join(dir, "d", "app.sqlite")
 	dead := start(t, dir)
 	dead.must("open", path, "")
 	dead.kill()
-	must(t, os.Chown(path, 1234, 1234))
-	other := start(t, dir, append(by, "env", asChild+"=1", program)...)
-	must(t, os.Chmod(path+"-lock", 0o600))
+	systemtest.Check(t, os.Chown(path, 1234, 1234))
+	other := start(t, dir, append(by, "env", obeys.Variable(), program)...)
+	systemtest.Check(t, os.Chmod(path+"-lock", 0o600))
 	other.wantError(path+"-lock", "open", path, "")
-	must(t, os.Chown(path+"-lock", 1234, 1234))
+	systemtest.Check(t, os.Chown(path+"-lock", 1234, 1234))
 	other.wantError(path+"-wal", "open", path, "")
 	for _, suffix := range []string{"-wal", "-shm"} {
-		must(t, os.Chown(path+suffix, 1234, 1234))
+		systemtest.Check(t, os.Chown(path+suffix, 1234, 1234))
 	}
 	if text := other.do("open", path, ""); text != "ok " {
 		t.Errorf("with all of them: %s", text)
 	}
 	other.end()
-	must(t, os.Chmod(filepath.Dir(path), 0o755))
-	other = start(t, dir, append(by, "env", asChild+"=1", program)...)
+	systemtest.Check(t, os.Chmod(filepath.Dir(path), 0o755))
+	other = start(t, dir, append(by, "env", obeys.Variable(), program)...)
 	other.wantError("the folder "+filepath.Dir(path), "open", path, "")
 }
 
@@ -173,14 +174,14 @@ func killAtEachCall(t *testing.T, from string, prepare func(place string), look 
 	began, dir := time.Now(), folder(t)
 	for n := 1; n <= 3000; n++ {
 		place := filepath.Join(dir, fmt.Sprint(n))
-		must(t, os.Mkdir(place, 0o755))
+		systemtest.Check(t, os.Mkdir(place, 0o755))
 		prepare(place)
 		cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace="+calls,
-			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n), os.Args[0])
-		cmd.Env = append(os.Environ(), restoreOver+"="+filepath.Join(place, "app.sqlite"), restoreFrom+"="+from, "GOMAXPROCS=1")
+			"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, n), os.Args[0], filepath.Join(place, "app.sqlite"), from)
+		cmd.Env = append(restores.Environ(), "GOMAXPROCS=1")
 		out, err := cmd.CombinedOutput()
 		look(place, n, err == nil)
-		must(t, os.RemoveAll(place))
+		systemtest.Check(t, os.RemoveAll(place))
 		if t.Failed() {
 			t.Fatalf("killed at call %d: %v: %s", n, err, out)
 		}
@@ -216,7 +217,7 @@ func TestReplaceKilled(t *testing.T) {
 	killAtEachCall(t, store, func(place string) {
 		copyFile(t, filepath.Join(old, "app.sqlite"), filepath.Join(place, "app.sqlite"))
 		copyFile(t, filepath.Join(old, "app.sqlite-wal"), filepath.Join(place, "app.sqlite-wal"))
-		must(t, os.WriteFile(filepath.Join(place, "app.sqlite-journal"), []byte("theirs"), 0o644))
+		systemtest.Check(t, os.WriteFile(filepath.Join(place, "app.sqlite-journal"), []byte("theirs"), 0o644))
 	}, func(place string, n int, ended bool) {
 		path := filepath.Join(place, "app.sqlite")
 		p := start(t, place) // by the next Open of ours: it takes the lock
@@ -277,12 +278,12 @@ func TestNotFiles(t *testing.T) {
 	store := filepath.Join(dir, "store")
 	backup(t, store, 3)
 	s, err := objstore.Dir(store)
-	must(t, err)
+	systemtest.Check(t, err)
 	at := func(name string) string { return filepath.Join(dir, name) }
-	must(t, syscall.Mkfifo(at("pipe"), 0o600))
-	must(t, os.Mkdir(at("folder"), 0o755))
+	systemtest.Check(t, syscall.Mkfifo(at("pipe"), 0o600))
+	systemtest.Check(t, os.Mkdir(at("folder"), 0o755))
 	socket, err := net.Listen("unix", at("socket"))
-	must(t, err)
+	systemtest.Check(t, err)
 	defer socket.Close()
 	names := []string{"pipe", "folder", "socket"}
 	if syscall.Mknod(at("device"), syscall.S_IFCHR|0o666, 1<<8|3) == nil { // as /dev/null
@@ -291,7 +292,7 @@ func TestNotFiles(t *testing.T) {
 	p := start(t, dir)
 	for _, name := range names {
 		before, err := os.Lstat(at(name))
-		must(t, err)
+		systemtest.Check(t, err)
 		p.wantError("not a regular file", "open", at(name), store, "auto")
 		for _, overwrite := range []bool{false, true} {
 			_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: "app", Path: at(name), Store: s, Overwrite: overwrite})

@@ -17,6 +17,7 @@ import (
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/mounttest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -43,7 +44,7 @@ func start(t testing.TB, dir string, by ...string) *program {
 	t.Helper()
 	words := append(slices.Clone(by), os.Args[0])
 	p := &program{t: t, cmd: exec.Command(words[0], words[1:]...), waiting: map[string]chan string{}, held: make(chan struct{}, 1), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = dir, append(os.Environ(), asChild+"=1"), os.Stderr
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = dir, obeys.Environ(), os.Stderr
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -146,16 +147,6 @@ func (p *program) wasTold(what string) bool {
 	return slices.ContainsFunc(p.told(), func(e string) bool { return strings.Contains(e, what) })
 }
 
-// wait waits until cond is true.
-func wait(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it never happened: " + what)
-		}
-	}
-}
-
 // kill kills the program and waits for its end.
 func (p *program) kill() {
 	_ = p.cmd.Process.Kill() // it may be dead
@@ -173,20 +164,13 @@ func (p *program) end() {
 
 // The files of a test.
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // folder makes folders in a new one, and returns that.
 func folder(t testing.TB, names ...string) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
-	must(t, err)
+	systemtest.Check(t, err)
 	for _, name := range names {
-		must(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
+		systemtest.Check(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
 	}
 	return dir
 }
@@ -194,7 +178,7 @@ func folder(t testing.TB, names ...string) string {
 // backup makes a backup of rows 1 to n of table t in a store, which is a folder.
 func backup(t testing.TB, store string, n int) {
 	t.Helper()
-	must(t, os.MkdirAll(store, 0o755))
+	systemtest.Check(t, os.MkdirAll(store, 0o755))
 	p := start(t, folder(t))
 	p.must("open", "seed.sqlite", store)
 	p.must("exec", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
@@ -207,15 +191,15 @@ func backup(t testing.TB, store string, n int) {
 func script(t testing.TB, path, script string) {
 	t.Helper()
 	c := plain(t, path)
-	must(t, c.Exec(script))
-	must(t, c.Close())
+	systemtest.Check(t, c.Exec(script))
+	systemtest.Check(t, c.Close())
 }
 
 // plain opens a database as another program does.
 func plain(t testing.TB, path string) *sqlite.Conn {
 	t.Helper()
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{KeepJournal: true, BusyTimeout: 10 * time.Second})
-	must(t, err)
+	systemtest.Check(t, err)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -229,8 +213,8 @@ func ask(t testing.TB, path, query string) string {
 	t.Helper()
 	c := plain(t, path)
 	text, err := c.Text(query)
-	must(t, err)
-	must(t, c.Close())
+	systemtest.Check(t, err)
+	systemtest.Check(t, c.Close())
 	return text
 }
 
@@ -238,18 +222,18 @@ func ask(t testing.TB, path, query string) string {
 func copyFile(t testing.TB, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
-	must(t, err)
-	must(t, os.WriteFile(to, data, 0o644))
+	systemtest.Check(t, err)
+	systemtest.Check(t, os.WriteFile(to, data, 0o644))
 }
 
 // restored restores the newest state of the backup in the store, and returns the file.
 func restored(t testing.TB, store string) string {
 	t.Helper()
 	s, err := objstore.Dir(store)
-	must(t, err)
+	systemtest.Check(t, err)
 	path := filepath.Join(folder(t), "restored.sqlite")
 	_, err = driftdb.Restore(context.Background(), driftdb.RestoreConfig{Name: "app", Path: path, Store: s})
-	must(t, err)
+	systemtest.Check(t, err)
 	return path
 }
 
@@ -257,7 +241,7 @@ func restored(t testing.TB, store string) string {
 func left(t testing.TB, dir, what string) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*"+what+"*"))
-	must(t, err)
+	systemtest.Check(t, err)
 	return names
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -51,10 +52,10 @@ func leave(t *testing.T, path, mode, first, second string) {
 		copyFile(t, path, elsewhere)
 	}
 	c := plain(t, elsewhere)
-	must(t, c.Exec(first+"; PRAGMA journal_mode=WAL; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint=0; "+second))
+	systemtest.Check(t, c.Exec(first+"; PRAGMA journal_mode=WAL; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint=0; "+second))
 	copyFile(t, elsewhere, path)
 	copyFile(t, elsewhere+"-wal", path+"-wal")
-	must(t, c.Close())
+	systemtest.Check(t, c.Close())
 }
 
 const killed = "a WAL that is left"
@@ -63,13 +64,13 @@ const killed = "a WAL that is left"
 func ours(t *testing.T, cfg driftdb.Config, mode, more string) {
 	t.Helper()
 	db, err := driftdb.Open(t.Context(), cfg)
-	must(t, err)
+	systemtest.Check(t, err)
 	_, err = db.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS mine(a TEXT, b); INSERT INTO mine VALUES('x', 1)")
-	must(t, err)
+	systemtest.Check(t, err)
 	if cfg.Store != nil {
-		must(t, db.Flush(t.Context()))
+		systemtest.Check(t, db.Flush(t.Context()))
 	}
-	must(t, db.Close())
+	systemtest.Check(t, db.Close())
 	leave(t, cfg.Path, mode, "", "INSERT INTO mine VALUES('later', 2); "+more)
 }
 
@@ -77,8 +78,8 @@ func ours(t *testing.T, cfg driftdb.Config, mode, more string) {
 func edit(t *testing.T, path string, fn func(b []byte) []byte) {
 	t.Helper()
 	b, err := os.ReadFile(path)
-	must(t, err)
-	must(t, os.WriteFile(path, fn(b), 0o644))
+	systemtest.Check(t, err)
+	systemtest.Check(t, os.WriteFile(path, fn(b), 0o644))
 }
 
 // onlyFile is a refusal for what is in a file that DriftDB has never seen.
@@ -124,7 +125,7 @@ func ofBucket(name, want string, file bool, fn func(t *testing.T, cfg *driftdb.C
 		var err error
 		other.Path = filepath.Join(t.TempDir(), "other.sqlite")
 		other.Store, err = objstore.Dir(t.TempDir())
-		must(t, err)
+		systemtest.Check(t, err)
 		other.EncryptionKeys = []string{oneKey}
 		ours(t, other, mode, "")
 		if file {
@@ -144,7 +145,7 @@ func refusedFiles() []refusal {
 	return []refusal{
 		onlyFile("UTF-16", "text encoding", "PRAGMA encoding='UTF-16le'"),
 		{"text", "no SQLite database", func(t *testing.T, cfg *driftdb.Config, _ string) func() {
-			must(t, os.WriteFile(cfg.Path, []byte(strings.Repeat("a diary\n", 500)), 0o600))
+			systemtest.Check(t, os.WriteFile(cfg.Path, []byte(strings.Repeat("a diary\n", 500)), 0o600))
 			return nil
 		}},
 		damaged("cut off", "damaged", "", func(b []byte) []byte { return b[:len(b)-4096] }),
@@ -185,7 +186,7 @@ func refusedFiles() []refusal {
 			return nil
 		}},
 		{"a folder", "folder", func(t *testing.T, cfg *driftdb.Config, _ string) func() {
-			must(t, os.MkdirAll(cfg.Path, 0o755))
+			systemtest.Check(t, os.MkdirAll(cfg.Path, 0o755))
 			return nil
 		}},
 	}
@@ -214,8 +215,8 @@ func refusedByOthers() []refusal {
 		{"a second Open", "open elsewhere", func(t *testing.T, cfg *driftdb.Config, mode string) func() {
 			ours(t, *cfg, mode, "")
 			db, err := driftdb.Open(t.Context(), *cfg)
-			must(t, err)
-			return func() { must(t, db.Close()) }
+			systemtest.Check(t, err)
+			return func() { systemtest.Check(t, db.Close()) }
 		}},
 		noRight("a file that may only be read", "app.sqlite", 0o444),
 		noRight("a file that may not be read", "app.sqlite", 0),
@@ -223,16 +224,16 @@ func refusedByOthers() []refusal {
 		{"another program writes", "locked", func(t *testing.T, cfg *driftdb.Config, mode string) func() {
 			foreign(t, cfg.Path, mode, "")
 			c := plain(t, cfg.Path)
-			must(t, c.Exec("BEGIN IMMEDIATE"))
+			systemtest.Check(t, c.Exec("BEGIN IMMEDIATE"))
 			cfg.BusyTimeout = 50 * time.Millisecond
-			return func() { must(t, c.Close()) }
+			return func() { systemtest.Check(t, c.Close()) }
 		}},
 		{"another program reads", "locked", func(t *testing.T, cfg *driftdb.Config, mode string) func() {
 			foreign(t, cfg.Path, "DELETE", "")
 			c := plain(t, cfg.Path)
-			must(t, c.Exec("BEGIN; SELECT * FROM mine"))
+			systemtest.Check(t, c.Exec("BEGIN; SELECT * FROM mine"))
 			cfg.BusyTimeout = 50 * time.Millisecond
-			return func() { must(t, c.Close()) }
+			return func() { systemtest.Check(t, c.Close()) }
 		}},
 	}
 }
@@ -245,16 +246,16 @@ func noRight(name, what string, mode os.FileMode) refusal {
 		}
 		foreign(t, cfg.Path, journal, "")
 		path := filepath.Join(filepath.Dir(cfg.Path), what)
-		must(t, os.WriteFile(filepath.Join(filepath.Dir(cfg.Path), "somebody's.txt"), []byte("else"), 0o644))
-		must(t, os.Chmod(path, mode))
-		return func() { must(t, os.Chmod(path, 0o755)) }
+		systemtest.Check(t, os.WriteFile(filepath.Join(filepath.Dir(cfg.Path), "somebody's.txt"), []byte("else"), 0o644))
+		systemtest.Check(t, os.Chmod(path, mode))
+		return func() { systemtest.Check(t, os.Chmod(path, 0o755)) }
 	}}
 }
 
 func refusedBuckets() []refusal {
 	manifest := func(t *testing.T, cfg *driftdb.Config, from, to string) {
 		files, err := filepath.Glob(filepath.Join(t.TempDir(), "..", "*", "databases", cfg.Name, "manifest.json*"))
-		must(t, err)
+		systemtest.Check(t, err)
 		if len(files) != 1 {
 			t.Fatalf("where is the manifest? %q", files)
 		}
@@ -271,7 +272,7 @@ func refusedBuckets() []refusal {
 			held := *cfg // by a node that has died
 			held.Path, held.AutoRestore, held.RefuseTakeover, held.CloseTimeout = filepath.Join(t.TempDir(), "held.sqlite"), true, true, -1
 			db, err := driftdb.Open(t.Context(), held)
-			must(t, errors.Join(err, db.Close()))
+			systemtest.Check(t, errors.Join(err, db.Close()))
 			cfg.RefuseTakeover, cfg.AutoRestore = true, true
 		}),
 		ofBucket("wrong key", "key", true, func(_ *testing.T, cfg *driftdb.Config) { cfg.EncryptionKeys = []string{anotherKey} }),
@@ -299,12 +300,12 @@ func TestRefused(t *testing.T) {
 				cfg := driftdb.Config{Name: "app", Path: filepath.Join(dir, "app.sqlite")}
 				after := r.prepare(t, &cfg, mode)
 				if after == nil {
-					must(t, os.WriteFile(filepath.Join(dir, "somebody's.txt"), []byte("else"), 0o644))
+					systemtest.Check(t, os.WriteFile(filepath.Join(dir, "somebody's.txt"), []byte("else"), 0o644))
 				}
 				before := listing(t, dir, after != nil)
 				db, err := driftdb.Open(t.Context(), cfg)
 				if err == nil {
-					must(t, db.Close())
+					systemtest.Check(t, db.Close())
 					t.Fatal("it is not refused")
 				}
 				if !strings.Contains(err.Error(), r.want) {
@@ -346,7 +347,7 @@ func TestNotRefused(t *testing.T) {
 			if n, err := driftdb.Select[int64](t.Context(), db, "SELECT count(*) FROM mine"); err != nil || len(n) != 1 || n[0] != 1 {
 				t.Errorf("%s, %s: %v, %v", name, mode, n, err)
 			}
-			must(t, db.Close())
+			systemtest.Check(t, db.Close())
 		}
 	}
 }
@@ -362,7 +363,7 @@ func TestRefusedInTime(t *testing.T) {
 	defer cancel()
 	db, err := driftdb.Open(ctx, cfg)
 	if err == nil {
-		must(t, db.Close())
+		systemtest.Check(t, db.Close())
 		t.Skip("this machine reads the file before the context ends")
 	}
 	if !errors.Is(err, context.DeadlineExceeded) {
@@ -378,14 +379,14 @@ func TestRefusedInTime(t *testing.T) {
 func listing(t *testing.T, dir string, inUse bool) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	must(t, err)
+	systemtest.Check(t, err)
 	var out []string
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), "-shm") {
 			continue // an index of the -wal, which whoever reads makes
 		}
 		info, err := e.Info()
-		must(t, err)
+		systemtest.Check(t, err)
 		line := fmt.Sprintf("%s %s", e.Name(), info.Mode())
 		if info.Mode().IsRegular() {
 			path := filepath.Join(dir, e.Name())
@@ -393,7 +394,7 @@ func listing(t *testing.T, dir string, inUse bool) string {
 				line += fmt.Sprintf(" %d %s", info.Size(), info.ModTime()) // to read it would end SQLite's locks
 			} else {
 				b, err := os.ReadFile(path)
-				must(t, err)
+				systemtest.Check(t, err)
 				line += fmt.Sprintf(" %d %x", len(b), sha256.Sum256(b))
 			}
 		}

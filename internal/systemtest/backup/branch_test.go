@@ -40,7 +40,7 @@ func TestBranch(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
 	cfg.MaxBatchSize = 2
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 3)
 	if err := first.Flush(ctx); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestBranch(t *testing.T) {
 func TestBranchOfAClone(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 3)
 	if err := first.Flush(ctx); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestBranchOfATwin(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
 	cfg.ManualSync, cfg.SyncInterval = false, time.Hour
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 3)
 	systemtest.Check(t, first.Flush(ctx))
 	bucket := remote.New(cfg.Store, cfg.Name, seal.Options{})
@@ -198,7 +198,7 @@ func TestBranchLater(t *testing.T) {
 func TestBranchBehindABarrier(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 3)
 	systemtest.Check(t, first.Flush(ctx))
 	takeOver(t, cfg)
@@ -231,7 +231,7 @@ func TestBranchOutlivesItsBase(t *testing.T) {
 		cfg := systemtest.Config(t)
 		cfg.Retention, cfg.EncryptionKeys = 10*24*time.Hour, []string{systemtest.KeyOf("a5")}
 		cfg.SyncInterval = time.Hour
-		first := systemtest.Open(t, cfg)
+		first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 		systemtest.Some(t, first, "t", 3)
 		systemtest.Check(t, first.Flush(ctx))
 		second := takeOver(t, cfg)
@@ -279,7 +279,7 @@ func TestRekeyBranch(t *testing.T) {
 	cfg := systemtest.Config(t)
 	older, newer := systemtest.KeyOf("a5"), systemtest.KeyOf("5a")
 	cfg.EncryptionKeys = []string{older}
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 3)
 	systemtest.Check(t, first.Flush(ctx))
 	second, err := driftdb.Open(ctx, systemtest.Elsewhere(t, cfg))
@@ -309,7 +309,7 @@ func TestBranchBesideJunk(t *testing.T) {
 	for _, keys := range [][]string{nil, {systemtest.KeyOf("5e")}} {
 		cfg := systemtest.Config(t)
 		cfg.NodeID, cfg.EncryptionKeys = "n", keys
-		db := systemtest.Open(t, cfg)
+		db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 		systemtest.Some(t, db, "t", 3)
 		systemtest.Check(t, db.Flush(t.Context()))
 		putBatch(t, cfg) // of a clone: the session is fenced, and its rest a branch of another node

@@ -251,7 +251,7 @@ func waitTakeover(t *testing.T, lost bool) {
 	var f *follower
 	send := func() {
 		systemtest.Exec(t, first, "INSERT INTO t(v) VALUES('sent, not confirmed')")
-		time.Sleep(20 * time.Millisecond)
+		systemtest.Eventually(t, "it is sent", func() bool { return first.Metrics().PendingChanges == 0 })
 		f = follow(b.Changes(ctx, driftdb.ChangeQuery{Wait: true}))
 		f.wait(t, 4)
 	}

@@ -46,7 +46,7 @@ func TestEventsOfATakeover(t *testing.T) {
 	t.Parallel()
 	cfg := systemtest.Config(t)
 	told := systemtest.Listen(&cfg)
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 3)
 	systemtest.Check(t, first.Flush(t.Context()))
 	told.Wait(t, driftdb.EventBatchUploaded)

@@ -18,13 +18,13 @@ import (
 
 // beset is a database whose next batch, the third change, has a stranger's object in
 // its place. Its store does what hook says.
-func beset(t *testing.T, hook objstoretest.Hook) (driftdb.Config, *driftdb.DB, *objstoretest.Faulty) {
+func beset(t *testing.T, hook objstoretest.Hook, ends ...systemtest.Option) (driftdb.Config, *driftdb.DB, *objstoretest.Faulty) {
 	t.Helper()
 	cfg := systemtest.Config(t)
 	cfg.NodeID, cfg.Retry.MaxRetries = "n", -1
 	faulty := objstoretest.Break(cfg.Store, nil)
 	cfg.Store = faulty
-	db := systemtest.Open(t, cfg)
+	db := systemtest.Open(t, cfg, ends...)
 	systemtest.Exec(t, db, "CREATE TABLE t(v)")
 	systemtest.Exec(t, db, "INSERT INTO t VALUES('a')")
 	systemtest.Check(t, db.Flush(t.Context()))
@@ -141,7 +141,7 @@ func (o *onPut) Put(ctx context.Context, key string, body io.Reader, opts objsto
 // TestRenewFenced: a session whose next name is taken by a stranger does not take the
 // database back from a successor.
 func TestRenewFenced(t *testing.T) {
-	cfg, db, _ := beset(t, nil)
+	cfg, db, _ := beset(t, nil, systemtest.Ends(driftdb.ErrFenced))
 	next := cfg
 	next.Path, next.NodeID, next.AutoRestore = filepath.Join(t.TempDir(), "next.sqlite"), "m", true
 	successor := systemtest.Open(t, next)

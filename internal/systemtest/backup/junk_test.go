@@ -178,7 +178,7 @@ func testJunk(t *testing.T, cfg driftdb.Config, intrude func(intruder)) {
 func TestCloneIsNoJunk(t *testing.T) {
 	cfg := systemtest.Config(t)
 	cfg.NodeID, cfg.EncryptionKeys = "n", []string{systemtest.KeyOf("5e")}
-	db := systemtest.Open(t, cfg)
+	db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Exec(t, db, "CREATE TABLE t(v)")
 	if err := db.Flush(t.Context()); err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ func TestRefuseTakeover(t *testing.T) {
 func TestTakeoverAtFirstWrite(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 3)
 	if err := first.Flush(ctx); err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ func TestOpenBarrier(t *testing.T) {
 func TestNewBucket(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
-	db := systemtest.Open(t, cfg)
+	db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrDiverged))
 	systemtest.Some(t, db, "t", 20)
 	systemtest.Check(t, db.Flush(ctx))
 	systemtest.Exec(t, db, "INSERT INTO t(v) VALUES('in another batch')") // until then the log keeps the first one
@@ -337,7 +337,7 @@ func TestUnconditionalStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg.AdvisoryFencing = true
-		db = systemtest.Open(t, cfg)
+		db = systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 		systemtest.Some(t, db, "t", 3)
 		if err := db.Flush(ctx); err != nil {
 			t.Error(err)
@@ -387,7 +387,7 @@ func TestUnconditionalTakeover(t *testing.T) {
 func TestFencedEverywhere(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 1)
 	systemtest.Check(t, first.Flush(ctx))
 	prepared, err := first.SQL().PrepareContext(ctx, "INSERT INTO t(v) VALUES('x')")

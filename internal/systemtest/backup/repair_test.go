@@ -93,7 +93,7 @@ var histories = []struct {
 		return damaged{cfg: cfg, snapshots: 4, file: true}
 	}},
 	{"takeover", func(t *testing.T, cfg driftdb.Config) damaged {
-		first := systemtest.Open(t, cfg)
+		first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 		systemtest.Some(t, first, "t", 3)
 		systemtest.Check(t, first.Flush(t.Context()))
 		other, cfg := takesOver(t, cfg, "CREATE TABLE taken(v)")
@@ -112,7 +112,7 @@ var histories = []struct {
 		return damaged{cfg: cfg, snapshots: 1, branches: 1, left: 1}
 	}},
 	{"branch with a manifest", func(t *testing.T, cfg driftdb.Config) damaged {
-		first := systemtest.Open(t, cfg)
+		first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 		systemtest.Some(t, first, "t", 3)
 		systemtest.Check(t, first.Flush(t.Context()))
 		other, cfg := takesOver(t, cfg, "CREATE TABLE taken(v)")
@@ -127,7 +127,7 @@ var histories = []struct {
 		return damaged{cfg: cfg, snapshots: 1, branches: 1, left: 1}
 	}},
 	{"branch of one whose successor has stored nothing", func(t *testing.T, cfg driftdb.Config) damaged {
-		first := systemtest.Open(t, cfg)
+		first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 		systemtest.Some(t, first, "t", 3)
 		systemtest.Check(t, first.Flush(t.Context()))
 		other, after := takesOver(t, cfg, "")
@@ -188,7 +188,7 @@ var histories = []struct {
 	}},
 	{"a batch is missing", func(t *testing.T, cfg driftdb.Config) damaged {
 		cfg.MaxBatchSize = 1
-		db := systemtest.Open(t, cfg)
+		db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrDiverged))
 		systemtest.Some(t, db, "t", 9)
 		systemtest.Check(t, db.Flush(t.Context()))
 		systemtest.Check(t, db.Close())
@@ -479,7 +479,11 @@ func repairRandom(t *testing.T, rng *rand.Rand) {
 func TestRepairMeetsWriter(t *testing.T) {
 	for _, noticed := range []bool{false, true} {
 		ctx, cfg := t.Context(), systemtest.Config(t)
-		db := systemtest.Open(t, cfg)
+		var ends error
+		if !noticed {
+			ends = driftdb.ErrFenced
+		}
+		db := systemtest.Open(t, cfg, systemtest.Ends(ends))
 		systemtest.Some(t, db, "t", 3)
 		systemtest.Check(t, db.Flush(ctx))
 		systemtest.Check(t, cfg.Store.Delete(ctx, manifestOf(cfg)))

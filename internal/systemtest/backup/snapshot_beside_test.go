@@ -294,7 +294,7 @@ func TestFencedInSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		cfg, _, letThrough := held(t)
-		db := systemtest.Open(t, cfg)
+		db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 		systemtest.Some(t, db, "t", 3)
 		result := inTheBackground(ctx, db)
 		synctest.Wait()

@@ -234,7 +234,7 @@ func faultyRun(t *testing.T, hook objstoretest.Hook) int {
 func TestTakeover(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 3)
 	if err := first.Flush(ctx); err != nil {
 		t.Fatal(err)
@@ -377,7 +377,7 @@ func TestMemory(t *testing.T) {
 	ctx := t.Context()
 	t.Setenv("TMPDIR", t.TempDir())
 	cfg := driftdb.Config{Name: "mem", Path: ":memory:", Store: objstore.Mem(), ManualSync: true, AutoRestore: true}
-	db := systemtest.Open(t, cfg)
+	db := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrClosed))
 	systemtest.Some(t, db, "t", 3)
 	if err := db.Shutdown(ctx); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ import (
 // A failure tells its seed and what happened. "make clocks" runs 2,000.
 func TestClocks(t *testing.T) {
 	dir := systemtest.MemoryDir(t)
-	from, to := seeds(t, 10, 60)
+	from, to := seeds(t, 10, 30)
 	for seed := from; seed < to; seed++ {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()

@@ -36,9 +36,9 @@ import (
 // DRIFTDB_STRIDE is how many bytes lie between two that are tried; "make
 // damage" tries every one.
 func TestDamagedBackup(t *testing.T) {
-	normal := 60
+	normal := 300
 	if testing.Short() {
-		normal = 300
+		normal = 1000
 	}
 	stride := systemtest.Setting(t, "DRIFTDB_STRIDE", normal)
 	for _, secret := range []string{"", systemtest.KeyOf("da")} {
@@ -96,7 +96,7 @@ func newDamage(t *testing.T, secret string) *damage {
 		cfg := systemtest.Config(t)
 		cfg.Path, cfg.EncryptionKeys = filepath.Join(d.dir, "source.sqlite"), d.secret
 		smallPages(t, cfg.Path)
-		first := systemtest.Open(t, cfg)
+		first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 		note := func(db *driftdb.DB) {
 			then := manifestThen{systemtest.Read(t, cfg.Store, damagedManifest), db.Metrics().ConfirmedSequence}
 			if n := len(d.manifests); n == 0 || !bytes.Equal(d.manifests[n-1].raw, then.raw) {

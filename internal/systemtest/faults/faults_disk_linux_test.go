@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	osexec "os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
@@ -17,11 +16,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/mounttest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
-
-// fullChild says that a process is the one that is killed.
-const fullChild = "DRIFTDB_TEST_FULL_CHILD"
 
 const fullRows = 20
 
@@ -35,12 +32,7 @@ func TestDiskFull(t *testing.T) {
 		return
 	}
 	systemtest.Check(t, os.MkdirAll(filepath.Join(dir, "store"), 0o700))
-	store, err := objstore.Dir(filepath.Join(dir, "store"))
-	systemtest.Check(t, err)
-	f := &full{T: t, dir: filepath.Join(dir, "disk"), store: store}
-	if os.Getenv(fullChild) != "" {
-		f.untilKilled()
-	}
+	f := newFull(t, dir)
 	t.Run("before the session has sent anything", f.fromTheBeginning)
 	t.Run("and room again", f.roomAgain)
 	t.Run("and killed", f.killed)
@@ -48,9 +40,15 @@ func TestDiskFull(t *testing.T) {
 
 // full is a test on a disk of its own.
 type full struct {
-	*testing.T
 	dir   string
 	store objstore.Store
+}
+
+func newFull(t testing.TB, dir string) *full {
+	t.Helper()
+	store, err := objstore.Dir(filepath.Join(dir, "store"))
+	systemtest.Check(t, err)
+	return &full{dir: filepath.Join(dir, "disk"), store: store}
 }
 
 func (f *full) config(name string) driftdb.Config {
@@ -61,7 +59,7 @@ func (f *full) config(name string) driftdb.Config {
 }
 
 // fill commits rows, fills the disk, and lets the engine send them.
-func (f *full) fill(t *testing.T, db *driftdb.DB) (filler string) {
+func (f *full) fill(t testing.TB, db *driftdb.DB) (filler string) {
 	t.Helper()
 	systemtest.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
 	systemtest.Check(t, db.Flush(t.Context()))
@@ -69,7 +67,7 @@ func (f *full) fill(t *testing.T, db *driftdb.DB) (filler string) {
 }
 
 // fillBehind is fill for a database that has the table.
-func (f *full) fillBehind(t *testing.T, db *driftdb.DB) (filler string) {
+func (f *full) fillBehind(t testing.TB, db *driftdb.DB) (filler string) {
 	t.Helper()
 	for range fullRows {
 		systemtest.Exec(t, db, "INSERT INTO t(v) VALUES('committed before the disk was full')")
@@ -87,15 +85,8 @@ func (f *full) fillBehind(t *testing.T, db *driftdb.DB) (filler string) {
 		t.Fatal(err)
 	}
 	db.StartSync()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		m := db.Metrics()
-		if m.ConfirmedSequence == db.Sequence() {
-			return filler
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("on a full disk: %+v", m)
-		}
-	}
+	systemtest.Eventually(t, "all is confirmed, with a full disk", func() bool { return db.Metrics().ConfirmedSequence == db.Sequence() })
+	return filler
 }
 
 // fromTheBeginning: the session has no epoch yet when the disk is full, and the bucket
@@ -135,9 +126,7 @@ func (f *full) roomAgain(t *testing.T) {
 		t.Errorf("%v; warned %d times, saved %d times, %d snapshots and then %d", err, warned.Load(), saved.Load(), before, snapshots.Load())
 	}
 	systemtest.Check(t, os.Remove(filler))
-	for saved.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	systemtest.Eventually(t, "the file says what was sent", func() bool { return saved.Load() > 0 })
 	systemtest.Check(t, db.Close())
 	f.says(t, cfg.Path, db.Sequence())
 }
@@ -157,8 +146,7 @@ func (f *full) says(t *testing.T, path string, sequence int64) {
 }
 
 func (f *full) killed(t *testing.T) {
-	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestDiskFull$")
-	cmd.Env = append(os.Environ(), fullChild+"=1")
+	cmd := fillUntilKilled.Command(t.Context(), filepath.Dir(f.dir))
 	out, err := cmd.StdoutPipe()
 	systemtest.Check(t, err)
 	systemtest.Check(t, cmd.Start())
@@ -187,8 +175,10 @@ func (f *full) killed(t *testing.T) {
 	systemtest.Check(t, db.Flush(t.Context()))
 }
 
-func (f *full) untilKilled() {
-	f.fill(f.T, systemtest.Open(f.T, f.config("killed")))
+// fillUntilKilled fills the disk of a folder, and says when all is sent.
+var fillUntilKilled = subprocess.Register("fillUntilKilled", func(t testing.TB, args []string) {
+	f := newFull(t, args[0])
+	f.fill(t, systemtest.Open(t, f.config("killed")))
 	fmt.Println("sent")
 	select {}
-}
+})

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	osexec "os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -20,20 +19,14 @@ import (
 	"github.com/driftdb/driftdb-go/internal/dbtest"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
-
-// killedChild is set, to the folder to work in, in a process that is to be
-// killed.
-const killedChild = "DRIFTDB_TEST_KILLED_CHILD"
 
 // TestKilled kills processes that write, sync, take snapshots and merge, at any
 // moment. What their files and the bucket hold then is whole transactions, all
 // of those that were acknowledged, and the file goes on. "make kill" kills more.
 func TestKilled(t *testing.T) {
-	if dir := os.Getenv(killedChild); dir != "" {
-		workUntilKilled(t, dir)
-	}
 	if runtime.GOOS == "windows" {
 		t.Skip("needs SIGKILL")
 	}
@@ -57,7 +50,7 @@ func TestKilled(t *testing.T) {
 }
 
 // killedConfig is what parent and child have in common.
-func killedConfig(t *testing.T, dir string) driftdb.Config {
+func killedConfig(t testing.TB, dir string) driftdb.Config {
 	t.Helper()
 	store, err := objstore.Dir(filepath.Join(dir, "store"))
 	if err != nil {
@@ -69,10 +62,10 @@ func killedConfig(t *testing.T, dir string) driftdb.Config {
 	}
 }
 
-// workUntilKilled is the child. It says what was committed, and what is safe.
-func workUntilKilled(t *testing.T, dir string) {
+// workUntilKilled says what was committed in a folder, and what is safe.
+var workUntilKilled = subprocess.Register("workUntilKilled", func(t testing.TB, args []string) {
 	ctx := context.Background()
-	db := systemtest.Open(t, killedConfig(t, dir))
+	db := systemtest.Open(t, killedConfig(t, args[0]))
 	systemtest.Exec(t, db, "CREATE TABLE IF NOT EXISTS a(id INTEGER PRIMARY KEY, v)")
 	systemtest.Exec(t, db, "CREATE TABLE IF NOT EXISTS b(n)")
 	n := systemtest.Count(t, db, "a")
@@ -99,12 +92,11 @@ func workUntilKilled(t *testing.T, dir string) {
 			fmt.Println("safe", n)
 		}
 	}
-}
+})
 
 // killOne lets a child work for a while.
 func killOne(t *testing.T, dir string, after time.Duration) {
-	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
-	cmd.Env = append(os.Environ(), killedChild+"="+dir)
+	cmd := workUntilKilled.Command(t.Context(), dir)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -191,16 +183,17 @@ func wholeRows(t *testing.T, path string) int64 {
 	return rows
 }
 
+// catchUpUntilKilled opens the old copy of a disk.
+var catchUpUntilKilled = subprocess.Register("catchUpUntilKilled", func(t testing.TB, args []string) {
+	fmt.Println("opens")
+	db := systemtest.Open(t, lateConfig(t, args[0]))
+	fmt.Println("open at", db.Sequence())
+})
+
 // TestKilledCatchingUp kills processes that bring an old copy of a disk up to date,
 // at any moment. The file then is what its original was at some commit, accounts
 // for that, and the next process goes on from there.
 func TestKilledCatchingUp(t *testing.T) {
-	if dir := os.Getenv(killedChild); dir != "" {
-		fmt.Println("opens")
-		db := systemtest.Open(t, lateConfig(t, dir))
-		fmt.Println("open at", db.Sequence())
-		return
-	}
 	if runtime.GOOS == "windows" {
 		t.Skip("needs SIGKILL")
 	}
@@ -252,7 +245,7 @@ func TestKilledCatchingUp(t *testing.T) {
 }
 
 // lateConfig is that of the old copy.
-func lateConfig(t *testing.T, dir string) driftdb.Config {
+func lateConfig(t testing.TB, dir string) driftdb.Config {
 	cfg := killedConfig(t, dir)
 	cfg.Path, cfg.SyncInterval = filepath.Join(dir, "late.sqlite"), time.Hour
 	return cfg
@@ -262,8 +255,7 @@ func lateConfig(t *testing.T, dir string) driftdb.Config {
 // was done.
 func killLate(t *testing.T, dir string, after time.Duration) bool {
 	t.Helper()
-	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledCatchingUp$")
-	cmd.Env = append(os.Environ(), killedChild+"="+dir)
+	cmd := catchUpUntilKilled.Command(t.Context(), dir)
 	out, err := cmd.StdoutPipe()
 	systemtest.Check(t, err)
 	systemtest.Check(t, cmd.Start())

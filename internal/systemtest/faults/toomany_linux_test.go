@@ -3,7 +3,6 @@ package faults_test
 import (
 	"errors"
 	"os"
-	osexec "os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -11,23 +10,19 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 )
-
-const fewFiles = "DRIFTDB_TEST_FEW_FILES"
 
 // TestTooManyFiles: a process that may open no more files is told so, and what to do,
 // wherever in Open it runs out of them.
 func TestTooManyFiles(t *testing.T) {
-	if os.Getenv(fewFiles) == "" {
-		c := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTooManyFiles$", "-test.v") // the limit is the process's
-		c.Env = append(os.Environ(), fewFiles+"=1")
-		out, err := c.CombinedOutput()
-		t.Logf("%s", out)
-		if err != nil {
-			t.Error(err)
-		}
-		return
-	}
+	out, err := openWithFewFiles.Command(t.Context()).CombinedOutput() // the limit is the process's
+	t.Logf("%s", out)
+	systemtest.Check(t, err)
+}
+
+// openWithFewFiles lets Open run out of files at its first one, at its second, and so on.
+var openWithFewFiles = subprocess.Register("openWithFewFiles", func(t testing.TB, _ []string) {
 	cfg := driftdb.Config{Name: "app", Path: filepath.Join(t.TempDir(), "a.sqlite")}
 	refused := 0
 	for _, fresh := range []bool{false, true} {
@@ -51,11 +46,11 @@ func TestTooManyFiles(t *testing.T) {
 	if refused < 6 {
 		t.Errorf("Open failed %d times only", refused)
 	}
-}
+})
 
 // openWithFiles opens and closes a database in a process that may open so many more
 // files.
-func openWithFiles(t *testing.T, cfg driftdb.Config, more int) error {
+func openWithFiles(t testing.TB, cfg driftdb.Config, more int) error {
 	var was syscall.Rlimit
 	systemtest.Check(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was))
 	systemtest.Check(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limitFor(t, more), Max: was.Max}))
@@ -69,7 +64,7 @@ func openWithFiles(t *testing.T, cfg driftdb.Config, more int) error {
 
 // limitFor is the limit under which so many more files can be opened: it bounds their
 // numbers, and those in use may have gaps, such as between what the process was given.
-func limitFor(t *testing.T, more int) uint64 {
+func limitFor(t testing.TB, more int) uint64 {
 	limit := 0
 	for range more + 1 {
 		f, err := os.Open(os.DevNull)

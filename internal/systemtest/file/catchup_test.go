@@ -50,7 +50,7 @@ func TestCatchUpToTheTip(t *testing.T) {
 		}
 		systemtest.Check(t, db.Close())
 		old := systemtest.CopyClosed(t, cfg)
-		db = systemtest.Open(t, cfg)
+		db = systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 		systemtest.Exec(t, db, "CREATE TABLE more AS SELECT * FROM t")
 		systemtest.Check(t, db.Flush(ctx))
 		confirmed := db.Metrics().ConfirmedSequence
@@ -58,9 +58,7 @@ func TestCatchUpToTheTip(t *testing.T) {
 			systemtest.Exec(t, db, "UPDATE t SET v = v || '!'; INSERT INTO more(v) VALUES('x')")
 		}
 		db.StartSync()
-		for db.Metrics().PendingChanges > 0 {
-			time.Sleep(time.Millisecond)
-		}
+		systemtest.Eventually(t, "all is sent", func() bool { return db.Metrics().PendingChanges == 0 })
 		if now := db.Metrics().ConfirmedSequence; now != confirmed {
 			t.Fatalf("the manifest has moved from %d to %d", confirmed, now)
 		}
@@ -135,7 +133,7 @@ func TestCatchUpByRestore(t *testing.T) {
 					old := systemtest.CopyClosed(t, cfg)
 					systemtest.Check(t, os.Chmod(old.Path, 0o640))
 					if own {
-						there := systemtest.Open(t, old)
+						there := systemtest.Open(t, old, systemtest.Ends(driftdb.ErrDiverged))
 						systemtest.Exec(t, there, "INSERT INTO t(v) VALUES('its own')")
 						systemtest.Check(t, there.Close())
 					}
@@ -192,7 +190,11 @@ func TestCatchUpLater(t *testing.T) {
 			})
 			old.ManualSync, old.Retry.MaxRetries = false, -1
 			told := hear(&old)
-			again := systemtest.Open(t, old)
+			var ends error
+			if written {
+				ends = driftdb.ErrDiverged
+			}
+			again := systemtest.Open(t, old, systemtest.Ends(ends))
 			if written {
 				systemtest.Exec(t, again, "INSERT INTO t(v) VALUES('its own')")
 			}
@@ -264,7 +266,7 @@ func TestCatchUpCutOff(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
 	cfg.SyncInterval = time.Millisecond
-	a := systemtest.Open(t, cfg)
+	a := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, a, "t", 3)
 	systemtest.Check(t, a.Flush(ctx))
 
@@ -283,7 +285,7 @@ func TestCatchUpCutOff(t *testing.T) {
 	})
 	done := make(chan *driftdb.DB)
 	go func() {
-		db := systemtest.Open(t, early)
+		db := systemtest.Open(t, early, systemtest.Ends(driftdb.ErrFenced))
 		systemtest.Exec(t, db, "INSERT INTO t(v) VALUES('of the one that was faster')")
 		systemtest.Check(t, db.Flush(ctx))
 		done <- db
@@ -293,9 +295,7 @@ func TestCatchUpCutOff(t *testing.T) {
 	for range 3 {
 		systemtest.Exec(t, a, "INSERT INTO t(v) VALUES('stored behind its back')")
 	}
-	for a.Metrics().PendingChanges > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	systemtest.Eventually(t, "all is sent", func() bool { return a.Metrics().PendingChanges == 0 })
 	first := true
 	var faster *driftdb.DB
 	late.Store = objstoretest.Break(cfg.Store, func(c objstoretest.Call) objstoretest.Fault {

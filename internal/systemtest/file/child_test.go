@@ -13,22 +13,14 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// The environment of the processes that the tests below start.
-const (
-	childDoes = "DRIFTDB_TEST_CHILD"
-	childPath = "DRIFTDB_TEST_PATH"
-	childSQL  = "DRIFTDB_TEST_SQL"
-)
-
-// TestChild is no test: it is what those processes run.
-func TestChild(t *testing.T) {
-	path, script := os.Getenv(childPath), os.Getenv(childSQL)
-	switch os.Getenv(childDoes) {
-	case "":
-		t.Skip("is the program that other tests start, and no test itself")
+// neighbour is another process: what it does, the path of a database, and statements.
+var neighbour = subprocess.Register("neighbour", func(t testing.TB, args []string) {
+	does, path, script := args[0], args[1], args[2]
+	switch does {
 	case "plain", "plain, killed":
 		c, err := new(sqlite.Driver).Open(path, sqlite.Options{KeepJournal: true, BusyTimeout: time.Minute})
 		if err != nil {
@@ -104,17 +96,17 @@ func TestChild(t *testing.T) {
 		}
 	}
 	fmt.Println("READY")
-	if strings.HasSuffix(os.Getenv(childDoes), "killed") {
+	if strings.HasSuffix(does, "killed") {
 		_, _ = io.Copy(io.Discard, os.Stdin) // until the end
 	}
-}
+})
 
 // child runs a process and returns when it has done its work: it has ended, or
 // it was killed.
 func child(t testing.TB, does, path, script string) {
 	t.Helper()
-	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), childDoes+"="+does, childPath+"="+path, childSQL+"="+script)
+	cmd := neighbour.Command(t.Context(), does, path, script)
+	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +137,7 @@ func child(t testing.TB, does, path, script string) {
 }
 
 // busy writes from four goroutines, and does not wait for them.
-func busy(t *testing.T, db *driftdb.DB) {
+func busy(t testing.TB, db *driftdb.DB) {
 	if _, err := db.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY AUTOINCREMENT, a)"); err != nil {
 		t.Fatal(err)
 	}

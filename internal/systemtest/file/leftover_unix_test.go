@@ -9,28 +9,20 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	osexec "os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
-
-// killedIn tells the child process of a test at which stage, or with which database, it
-// is to wait.
-const killedIn = "DRIFTDB_TEST_KILLED_IN"
 
 // TestKilledVerify: the plain copy that a verification makes of an encrypted backup
 // goes when it ends, and when it is killed, with the next one or the next database in
 // memory. Until then nobody else can read it.
 func TestKilledVerify(t *testing.T) {
-	if stage := os.Getenv(killedIn); stage != "" {
-		waitInVerify(t, stage)
-		return
-	}
 	temp, bucket := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	store, err := objstore.Dir(bucket)
@@ -52,7 +44,7 @@ func TestKilledVerify(t *testing.T) {
 		},
 		"check": func(t *testing.T) { systemtest.Open(t, driftdb.Config{Name: "m", Path: ":memory:"}) },
 	} {
-		killed(t, "TestKilledVerify", killedIn+"="+stage, "DRIFTDB_TEST_BUCKET="+bucket)
+		killed(t, waitInVerify, stage, bucket)
 		if left := plainCopies(t, temp); left == 0 {
 			t.Errorf("killed in stage %s, it has left nothing: this test sees nothing", stage)
 		}
@@ -66,8 +58,9 @@ func TestKilledVerify(t *testing.T) {
 var testKey = systemtest.KeyOf("leftover")
 
 // waitInVerify verifies, says when it has come to a stage, and goes no further.
-func waitInVerify(t *testing.T, stage string) {
-	store, err := objstore.Dir(os.Getenv("DRIFTDB_TEST_BUCKET"))
+var waitInVerify = subprocess.Register("waitInVerify", func(t testing.TB, args []string) {
+	stage := args[0]
+	store, err := objstore.Dir(args[1])
 	systemtest.Check(t, err)
 	_, err = driftdb.Verify(t.Context(), driftdb.RestoreConfig{
 		Name: "app", Store: store, EncryptionKeys: []string{testKey},
@@ -79,7 +72,7 @@ func waitInVerify(t *testing.T, stage string) {
 		},
 	})
 	t.Fatalf("it came to its end: %v", err)
-}
+})
 
 // plainCopies counts the files below dir that hold something, and fails where other
 // users can get at one.
@@ -112,10 +105,6 @@ func plainCopies(t *testing.T, dir string) (n int) {
 // backup is made from. That of a file is beside it, and goes when it is opened again;
 // that of a database in memory goes with the next one, or the next verification.
 func TestKilledSnapshot(t *testing.T) {
-	if path := os.Getenv(killedIn); path != "" {
-		waitInSnapshot(t, path)
-		return
-	}
 	temp, folder := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	file := filepath.Join(folder, "app.sqlite")
@@ -138,7 +127,7 @@ func TestKilledSnapshot(t *testing.T) {
 			systemtest.Check(t, err)
 		}},
 	} {
-		killed(t, "TestKilledSnapshot", killedIn+"="+c.path)
+		killed(t, waitInSnapshot, c.path)
 		copies := func() (n int) {
 			beside, err := filepath.Glob(file + "-driftdb") // which is gone when nothing is in it
 			systemtest.Check(t, err)
@@ -158,7 +147,8 @@ func TestKilledSnapshot(t *testing.T) {
 }
 
 // waitInSnapshot says when a snapshot of the database at path is being stored.
-func waitInSnapshot(t *testing.T, path string) {
+var waitInSnapshot = subprocess.Register("waitInSnapshot", func(t testing.TB, args []string) {
+	path := args[0]
 	store := stuckStore{objstore.Mem()}
 	db, err := driftdb.Open(t.Context(), driftdb.Config{Name: "app", Path: path, Store: store, EncryptionKeys: []string{testKey}, ManualSync: true})
 	systemtest.Check(t, err)
@@ -167,7 +157,7 @@ func waitInSnapshot(t *testing.T, path string) {
 	systemtest.Check(t, db.Flush(t.Context()))
 	_, err = db.Snapshot(t.Context())
 	t.Fatalf("the snapshot was stored (%v)", err)
-}
+})
 
 // stuckStore never stores a snapshot.
 type stuckStore struct{ objstore.Store }
@@ -180,11 +170,10 @@ func (s stuckStore) Put(ctx context.Context, key string, r io.Reader, o objstore
 	return s.Store.Put(ctx, key, r, o)
 }
 
-// killed runs a test in another process, waits until it says that it waits, and kills it.
-func killed(t *testing.T, test string, env ...string) {
+// killed runs a function in another process, waits until it says that it waits, and kills it.
+func killed(t *testing.T, f subprocess.Func, args ...string) {
 	t.Helper()
-	child := osexec.Command(os.Args[0], "-test.run=^"+test+"$")
-	child.Env = append(os.Environ(), env...)
+	child := f.Command(t.Context(), args...)
 	out, err := child.StdoutPipe()
 	systemtest.Check(t, err)
 	systemtest.Check(t, child.Start())

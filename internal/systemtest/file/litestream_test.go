@@ -23,7 +23,7 @@ import (
 func TestTwoPrimariesOnOneReplica(t *testing.T) {
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
-	first := systemtest.Open(t, cfg)
+	first := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Some(t, first, "t", 3)
 	systemtest.Check(t, first.Flush(ctx))
 	other := systemtest.Elsewhere(t, cfg)
@@ -97,7 +97,7 @@ func TestAnOldDiskReturns(t *testing.T) {
 
 			stale := cfg
 			stale.Path = old
-			back := systemtest.Open(t, stale)
+			back := systemtest.Open(t, stale, systemtest.Ends(driftdb.ErrDiverged))
 			// As many changes as the bucket has, and more, by other numbers than these.
 			systemtest.Some(t, back, "t", 5)
 			if err := use(back); !errors.Is(err, driftdb.ErrDiverged) {

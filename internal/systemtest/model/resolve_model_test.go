@@ -262,7 +262,7 @@ func (d *divergence) diverge(t *testing.T) {
 	systemtest.Check(t, d.base.equal(modelOf(t, db)))
 	systemtest.Check(t, db.Shutdown(t.Context()))
 	systemtest.Check(t, systemtest.Open(t, b).Close())
-	d.laptops = laptops{t, a, b}
+	d.laptops = laptops{t: t, a: a, b: b}
 	if d.IntN(2) == 0 { // in either order
 		d.a, d.b = d.b, d.a
 	}

@@ -19,10 +19,12 @@ import (
 type laptops struct {
 	t    testing.TB
 	a, b driftdb.Config
+	ends []systemtest.Option // of b
 }
 
-// newLaptops makes them with what schema makes, which both have.
-func newLaptops(t testing.TB, schema string) laptops {
+// newLaptops makes them with what schema makes, which both have. ends say how the test
+// leaves the second one.
+func newLaptops(t testing.TB, schema string, ends ...systemtest.Option) laptops {
 	t.Helper()
 	a := systemtest.Config(t)
 	db := systemtest.Open(t, a)
@@ -31,8 +33,8 @@ func newLaptops(t testing.TB, schema string) laptops {
 	b := a
 	b.Path = filepath.Join(t.TempDir(), "b.sqlite")
 	b.AutoRestore = true
-	systemtest.Check(t, systemtest.Open(t, b).Close())
-	return laptops{t, a, b}
+	systemtest.Check(t, systemtest.Open(t, b, ends...).Close())
+	return laptops{t, a, b, ends}
 }
 
 // offline runs statements on one of them, each in a transaction.
@@ -65,7 +67,7 @@ func (l laptops) part(a, b []string) {
 	l.offline(l.a, a...)
 	l.offline(l.b, b...)
 	l.online(l.a)
-	db := systemtest.Open(l.t, l.b)
+	db := systemtest.Open(l.t, l.b, l.ends...)
 	if err := db.Flush(l.t.Context()); !errors.Is(err, driftdb.ErrDiverged) {
 		l.t.Fatalf("the second one is online, and: %v", err)
 	}
@@ -115,7 +117,7 @@ func TestResolve(t *testing.T) {
 // TestResolvePruned: where the bucket has nothing left of the point in common, Resolve
 // says so, and changes nothing.
 func TestResolvePruned(t *testing.T) {
-	l := newLaptops(t, "CREATE TABLE t(k PRIMARY KEY, v)")
+	l := newLaptops(t, "CREATE TABLE t(k PRIMARY KEY, v)", systemtest.Ends(driftdb.ErrDiverged))
 	l.offline(l.b, "INSERT INTO t VALUES('b', 1)")
 	db := systemtest.Open(t, l.a)
 	for range 2 {
@@ -149,8 +151,8 @@ func TestResolvePruned(t *testing.T) {
 
 // TestResolveOthers: Resolve leaves alone what it is not for.
 func TestResolveOthers(t *testing.T) {
-	l := newLaptops(t, "CREATE TABLE t(k PRIMARY KEY, v)")
-	db := systemtest.Open(t, l.b)
+	l := newLaptops(t, "CREATE TABLE t(k PRIMARY KEY, v)", systemtest.Ends(driftdb.ErrDiverged))
+	db := systemtest.Open(t, l.b, l.ends...)
 	if _, err := l.resolve(driftdb.ResolveConfig{}); !errors.Is(err, driftdb.ErrLocked) {
 		t.Errorf("a file that is open: %v", err)
 	}
@@ -178,7 +180,7 @@ func TestResolveCopied(t *testing.T) {
 	a.EncryptionKeys = []string{strings.Repeat("11", 32)}
 	b := a
 	b.Path = filepath.Join(t.TempDir(), "b.sqlite")
-	l := laptops{t, a, b}
+	l := laptops{t: t, a: a, b: b}
 	l.offline(a, "CREATE TABLE t(k PRIMARY KEY, v)", "INSERT INTO t VALUES(1, 'x'), (2, 'y')")
 	data, err := os.ReadFile(a.Path)
 	systemtest.Check(t, err)
@@ -212,7 +214,7 @@ func TestResolveFenced(t *testing.T) {
 		t.Fatalf("the flush of the one that lost: %v", err)
 	}
 	systemtest.Check(t, first.Close())
-	l := laptops{t, other, cfg}
+	l := laptops{t: t, a: other, b: cfg}
 	res, err := l.resolve(driftdb.ResolveConfig{})
 	if err != nil || !res.Resolved || len(res.Ours) != 1 || len(res.Theirs) != 1 {
 		t.Fatalf("%+v, %v", res, err)
@@ -226,7 +228,7 @@ func TestResolveFenced(t *testing.T) {
 // TestResolveAfterCrash: a program that was killed has left changes in the WAL. They are
 // among the file's, and a Resolve that changes nothing leaves them there.
 func TestResolveAfterCrash(t *testing.T) {
-	l := newLaptops(t, "CREATE TABLE t(k PRIMARY KEY, v); INSERT INTO t VALUES(1, 'x')")
+	l := newLaptops(t, "CREATE TABLE t(k PRIMARY KEY, v); INSERT INTO t VALUES(1, 'x')", systemtest.Ends(driftdb.ErrDiverged))
 	l.part([]string{"UPDATE t SET v = 'a'"}, []string{"INSERT INTO t VALUES(2, 'y')"})
 	crashed := l.b
 	crashed.Path, crashed.Store, crashed.AutoRestore = filepath.Join(t.TempDir(), "c.sqlite"), nil, false

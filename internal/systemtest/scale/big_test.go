@@ -20,10 +20,10 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-var phases = map[string]func(t *testing.T, r *report, dir string, size int64){
+var phases = map[string]func(t testing.TB, r *report, dir string, size int64){
 	"fill":               fillBig,
-	"snapshot, steady":   func(t *testing.T, r *report, dir string, _ int64) { snapshotBig(t, r, dir, time.Millisecond) },
-	"snapshot, flat out": func(t *testing.T, r *report, dir string, _ int64) { snapshotBig(t, r, dir, 0) },
+	"snapshot, steady":   func(t testing.TB, r *report, dir string, _ int64) { snapshotBig(t, r, dir, time.Millisecond) },
+	"snapshot, flat out": func(t testing.TB, r *report, dir string, _ int64) { snapshotBig(t, r, dir, 0) },
 	"restore":            restoreBig,
 	"checksum":           checksumBig,
 	"transaction":        bigTransaction,
@@ -81,7 +81,7 @@ func latencies(r report) string {
 	return fmt.Sprintf("%s (median), %s (p99), %s (p99.9), %s (longest)", r.Latency["p50"], r.Latency["p99"], r.Latency["p99.9"], r.Latency["max"])
 }
 
-func bigConfig(t *testing.T, dir string) driftdb.Config {
+func bigConfig(t testing.TB, dir string) driftdb.Config {
 	store, err := objstore.Dir(filepath.Join(dir, "store"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func bigConfig(t *testing.T, dir string) driftdb.Config {
 
 // fillBig makes the database without DriftDB, which adopts it later. An eighth
 // of the blobs is noise, the rest compresses.
-func fillBig(t *testing.T, _ *report, dir string, size int64) {
+func fillBig(t testing.TB, _ *report, dir string, size int64) {
 	const blob = 1 << 20
 	c, err := new(sqlite.Driver).Open(filepath.Join(dir, "big.sqlite"), sqlite.Options{Synchronous: sqlite.SyncOff})
 	if err != nil {
@@ -116,7 +116,7 @@ func fillBig(t *testing.T, _ *report, dir string, size int64) {
 
 // snapshotBig takes a snapshot while a writer makes small updates, one after
 // the other with a pause between them, and notes how long each took.
-func snapshotBig(t *testing.T, r *report, dir string, pause time.Duration) {
+func snapshotBig(t testing.TB, r *report, dir string, pause time.Duration) {
 	ctx := t.Context()
 	db, err := driftdb.Open(ctx, bigConfig(t, dir))
 	systemtest.Check(t, err)
@@ -163,7 +163,7 @@ func (w *stopwatch) part(p float64) time.Duration {
 	return w.longest
 }
 
-func updateUntil(t *testing.T, db *driftdb.DB, stop *atomic.Bool, pause time.Duration) *stopwatch {
+func updateUntil(t testing.TB, db *driftdb.DB, stop *atomic.Bool, pause time.Duration) *stopwatch {
 	took := new(stopwatch)
 	for n := 0; !stop.Load(); n++ {
 		began := time.Now()
@@ -200,7 +200,7 @@ func watchSize(path string) func() int64 {
 	return func() int64 { close(stop); return <-largest }
 }
 
-func restoreBig(t *testing.T, r *report, dir string, _ int64) {
+func restoreBig(t testing.TB, r *report, dir string, _ int64) {
 	cfg := bigConfig(t, dir)
 	began := time.Now()
 	_, err := driftdb.Restore(t.Context(), driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: filepath.Join(dir, "restored.sqlite")})
@@ -217,7 +217,7 @@ func wantSame(t *testing.T, dir string) {
 }
 
 // checksumBig hashes all rows of a database that is too large for a dump.
-func checksumBig(t *testing.T, r *report, path string, _ int64) {
+func checksumBig(t testing.TB, r *report, path string, _ int64) {
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true})
 	systemtest.Check(t, err)
 	defer c.Close()
@@ -260,7 +260,7 @@ func TestBigTransaction(t *testing.T) {
 	wantSame(t, dir)
 }
 
-func bigTransaction(t *testing.T, r *report, dir string, rows int64) {
+func bigTransaction(t testing.TB, r *report, dir string, rows int64) {
 	ctx := t.Context()
 	db, err := driftdb.Open(ctx, bigConfig(t, dir))
 	systemtest.Check(t, err)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	osexec "os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
@@ -33,8 +33,6 @@ type memoryRun struct {
 
 	Read, Close time.Duration // the second reading; closing all
 }
-
-const memoryChild = "DRIFTDB_MEMORY_CHILD"
 
 // TestResident reads databases with many readers each, in a process of its own, and
 // bounds what that takes. Beside it, a process with SQLite's own page cache does the same.
@@ -70,8 +68,7 @@ func (r *memoryRun) inChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "out.json")
-	cmd := osexec.Command(os.Args[0], "-test.run=^TestResidentChild$", "-test.timeout=10m")
-	cmd.Env = append(os.Environ(), memoryChild+"="+string(in), memoryChild+"_OUT="+out)
+	cmd := residentRun.Command(t.Context(), string(in), out)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -84,21 +81,18 @@ func (r *memoryRun) inChild(t *testing.T) {
 	}
 }
 
-func TestResidentChild(t *testing.T) {
-	in := os.Getenv(memoryChild)
-	if in == "" {
-		t.Skip("a process of TestResident's")
-	}
+// residentRun does a run, and writes what it has measured into a file.
+var residentRun = subprocess.Register("residentRun", func(t testing.TB, args []string) {
 	var r memoryRun
-	systemtest.Check(t, json.Unmarshal([]byte(in), &r))
+	systemtest.Check(t, json.Unmarshal([]byte(args[0]), &r))
 	if r.BuiltIn {
 		useBuiltInCache(t)
 	}
 	r.do(t)
 	out, err := json.Marshal(r)
 	systemtest.Check(t, err)
-	systemtest.Check(t, os.WriteFile(os.Getenv(memoryChild+"_OUT"), out, 0o600))
-}
+	systemtest.Check(t, os.WriteFile(args[1], out, 0o600))
+})
 
 // useBuiltInCache configures SQLite's own page cache, as a program may.
 func useBuiltInCache(t testing.TB) {
@@ -112,7 +106,7 @@ func useBuiltInCache(t testing.TB) {
 	}
 }
 
-func (r *memoryRun) do(t *testing.T) {
+func (r *memoryRun) do(t testing.TB) {
 	ctx := t.Context()
 	var err error
 	r.Start, err = resident("VmRSS")
@@ -147,7 +141,7 @@ func (r *memoryRun) do(t *testing.T) {
 }
 
 // readAll reads all of each database with all readers at the same time.
-func (r *memoryRun) readAll(t *testing.T, dbs []*driftdb.DB) {
+func (r *memoryRun) readAll(t testing.TB, dbs []*driftdb.DB) {
 	var readers, ready, done, measured sync.WaitGroup
 	ready.Add(len(dbs) * r.Readers)
 	done.Add(len(dbs) * r.Readers)

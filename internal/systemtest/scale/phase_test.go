@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
-	osexec "os/exec"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 )
 
 // Tests of memory run their phases in processes of their own, so that each has
@@ -25,19 +26,10 @@ type report struct {
 	Stages   []stage                  `json:",omitempty"`
 }
 
-// phaseVariables tell the child what to do.
-const (
-	phaseVariable = "DRIFTDB_TEST_PHASE"
-	phaseFolder   = "DRIFTDB_TEST_FOLDER"
-	phaseSize     = "DRIFTDB_TEST_SIZE"
-)
-
 // runPhase runs a phase in a process of its own.
 func runPhase(t *testing.T, name, dir string, size int64) report {
 	t.Helper()
-	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestPhase$", "-test.v", "-test.timeout", "0")
-	cmd.Env = append(os.Environ(), phaseVariable+"="+name, phaseFolder+"="+dir, phaseSize+"="+strconv.FormatInt(size, 10))
-	out, err := cmd.CombinedOutput()
+	out, err := phase.Command(t.Context(), name, dir, strconv.FormatInt(size, 10)).CombinedOutput()
 	if err != nil {
 		t.Fatalf("phase %s: %v\n%s", name, err, out)
 	}
@@ -54,18 +46,14 @@ func runPhase(t *testing.T, name, dir string, size int64) report {
 
 const reportMark = "report of the phase: "
 
-// TestPhase is the child's side; by itself it does nothing.
-func TestPhase(t *testing.T) {
-	name := os.Getenv(phaseVariable)
-	if name == "" {
-		t.Skip("run by other tests")
-	}
-	size, err := strconv.ParseInt(os.Getenv(phaseSize), 10, 64)
+// phase runs one of phases, and reports.
+var phase = subprocess.Register("phase", func(t testing.TB, args []string) {
+	size, err := strconv.ParseInt(args[2], 10, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var r report
-	phases[name](t, &r, os.Getenv(phaseFolder), size)
+	phases[args[0]](t, &r, args[1], size)
 	if t.Failed() {
 		return
 	}
@@ -75,10 +63,10 @@ func TestPhase(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%s%s", reportMark, line)
-}
+})
 
 // peakMemory is the most memory that this process has had resident.
-func peakMemory(t *testing.T) int64 {
+func peakMemory(t testing.TB) int64 {
 	if runtime.GOOS != "linux" {
 		return 0
 	}

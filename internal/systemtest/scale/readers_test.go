@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	driftdb "github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
 )
 

@@ -64,7 +64,7 @@ func TestRestoreMemory(t *testing.T) {
 }
 
 // fillWide makes rows of a page each, and logs an update of every one.
-func fillWide(t *testing.T, _ *report, dir string, rows int64) {
+func fillWide(t testing.TB, _ *report, dir string, rows int64) {
 	ctx := t.Context()
 	db, err := driftdb.Open(ctx, bigConfig(t, dir))
 	systemtest.Check(t, err)
@@ -79,7 +79,7 @@ func fillWide(t *testing.T, _ *report, dir string, rows int64) {
 
 // fillUsers makes the users without DriftDB, which adopts them, takes a snapshot and
 // logs updates of users all over the table.
-func fillUsers(t *testing.T, _ *report, dir string, users int64) {
+func fillUsers(t testing.TB, _ *report, dir string, users int64) {
 	const id = "printf('018bcfe5-6800-7000-8000-%012x', ?1)"
 	ctx, cfg := t.Context(), bigConfig(t, dir)
 	c, err := sqlite.Open(cfg.Path, sqlite.Options{Synchronous: sqlite.SyncOff})
@@ -110,7 +110,7 @@ func fillUsers(t *testing.T, _ *report, dir string, users int64) {
 	systemtest.Check(t, db.Shutdown(ctx))
 }
 
-func restoreUsers(t *testing.T, r *report, dir string, _ int64) {
+func restoreUsers(t testing.TB, r *report, dir string, _ int64) {
 	cfg := bigConfig(t, dir)
 	began := time.Now()
 	whole := stage{Name: "in all"}
@@ -136,7 +136,7 @@ func restoreUsers(t *testing.T, r *report, dir string, _ int64) {
 }
 
 // cpuTime is what this process has used of the processors.
-func cpuTime(t *testing.T) time.Duration {
+func cpuTime(t testing.TB) time.Duration {
 	stat, err := os.ReadFile("/proc/self/stat")
 	if err != nil {
 		return 0

@@ -12,16 +12,14 @@ import (
 	"testing"
 	"time"
 
-	driftdb "github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
 // The environment of a process that is one version of a program.
-const (
-	versionPath   = "DRIFTDB_TEST_VERSION"
-	versionBucket = "DRIFTDB_TEST_VERSION_BUCKET"
-)
+const ()
 
 // longestWait is how long a version waits for the one before it.
 const longestWait = 30 * time.Second
@@ -76,8 +74,7 @@ type version struct {
 
 func startVersion(t *testing.T, path, bucket string) *version {
 	t.Helper()
-	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVersion$", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), versionPath+"="+path, versionBucket+"="+bucket)
+	cmd := runVersion.Command(t.Context(), path, bucket)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	systemtest.Check(t, err)
@@ -124,14 +121,11 @@ func (v *version) end() (written int, longest time.Duration) {
 	return written, longest
 }
 
-// TestVersion is a version of the program: it opens the database, writes until it is told
+// runVersion is a version of the program: it opens the database, writes until it is told
 // to end, and closes it.
-func TestVersion(t *testing.T) {
-	path := os.Getenv(versionPath)
-	if path == "" {
-		t.Skip("it is a process of TestRollingDeploy's")
-	}
-	store, err := objstore.Dir(os.Getenv(versionBucket))
+var runVersion = subprocess.Register("runVersion", func(t testing.TB, args []string) {
+	path := args[0]
+	store, err := objstore.Dir(args[1])
 	systemtest.Check(t, err)
 	told := make(chan bool)
 	go func() {
@@ -162,4 +156,4 @@ func TestVersion(t *testing.T) {
 			began = time.Now()
 		}
 	}
-}
+})

@@ -18,7 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	driftdb "github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/driftdb/driftdb-go/objstore/objstoretest"

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	driftdb "github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/objstore"
 )

@@ -82,7 +82,7 @@ func (r *takeover) run() {
 		cfg.Store = far
 	}
 	next := driftdb.Config{Name: "app", Path: filepath.Join(r.TempDir(), "b.sqlite"), Store: far, AutoRestore: true}
-	a := systemtest.Open(r, cfg)
+	a := systemtest.Open(r, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Exec(r, a, "CREATE TABLE t(n INTEGER PRIMARY KEY)")
 	systemtest.Check(r, a.Flush(ctx))
 	if r.oldDisk {

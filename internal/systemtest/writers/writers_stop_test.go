@@ -19,14 +19,8 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest/subprocess"
 	"github.com/driftdb/driftdb-go/objstore"
-)
-
-// The environment of the processes that TestStoppedWriter starts.
-const (
-	stoppedName   = "DRIFTDB_TEST_RIVAL"
-	stoppedPath   = "DRIFTDB_TEST_RIVAL_PATH"
-	stoppedBucket = "DRIFTDB_TEST_RIVAL_BUCKET"
 )
 
 // TestStoppedWriter stops a process in the middle of whatever it does, lets
@@ -110,8 +104,7 @@ type process struct {
 
 func startRival(t *testing.T, dir, name string) *process {
 	t.Helper()
-	cmd := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRivalProcess$", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), stoppedName+"="+name, stoppedPath+"="+filepath.Join(t.TempDir(), "rival.sqlite"), stoppedBucket+"="+dir)
+	cmd := runRival.Command(t.Context(), name, filepath.Join(t.TempDir(), "rival.sqlite"), dir)
 	stdin, err := cmd.StdinPipe()
 	systemtest.Check(t, err)
 	stdout, err := cmd.StdoutPipe()
@@ -192,18 +185,13 @@ func (p *process) end() error {
 	return errors.Join(err, p.lines.Err(), p.cmd.Wait())
 }
 
-// TestRivalProcess is no test: it is what those processes run. It writes and
-// syncs until its input ends, or it is told that it has lost.
-func TestRivalProcess(t *testing.T) {
-	name := os.Getenv(stoppedName)
-	if name == "" {
-		t.Skip("for another test")
-	}
-	ctx := t.Context()
-	store, err := objstore.Dir(os.Getenv(stoppedBucket))
+// runRival writes and syncs until its input ends, or it is told that it has lost.
+var runRival = subprocess.Register("runRival", func(t testing.TB, args []string) {
+	name, ctx := args[0], t.Context()
+	store, err := objstore.Dir(args[2])
 	systemtest.Check(t, err)
 	db, err := driftdb.Open(ctx, driftdb.Config{
-		Name: "app", Path: os.Getenv(stoppedPath), Store: store, AutoRestore: true,
+		Name: "app", Path: args[1], Store: store, AutoRestore: true,
 		SyncInterval: time.Millisecond, ManifestInterval: 10 * time.Millisecond, SnapshotEvery: 50,
 	})
 	systemtest.Check(t, err)
@@ -243,4 +231,4 @@ func TestRivalProcess(t *testing.T) {
 	fmt.Println("synced", db.Metrics().SyncedSequence)
 	fmt.Println("fenced")
 	<-ended
-}
+})

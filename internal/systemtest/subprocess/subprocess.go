@@ -1,0 +1,127 @@
+// Package subprocess runs functions of a test in processes of their own: ones that are
+// killed, stopped, measured or limited. Such a process is the test binary again; which
+// function it runs is told by one variable of its environment.
+//
+//	var writes = subprocess.Register("writes", func(t testing.TB, args []string) { … })
+//
+//	func TestMain(m *testing.M) { subprocess.Main(); os.Exit(m.Run()) }
+//
+//	cmd := writes.Command(t.Context(), path)
+package subprocess
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"sync/atomic"
+	"testing"
+)
+
+const variable = "DRIFTDB_TEST_SUBPROCESS"
+
+// A Func is a registered function, by its name.
+type Func string
+
+var functions = map[Func]func(t testing.TB, args []string){}
+
+// Register makes a function one that Command can start. It is called when a package is
+// initialized: each process of the test binary has to know the function.
+func Register(name Func, run func(t testing.TB, args []string)) Func {
+	if functions[name] != nil {
+		panic("there are two functions " + name)
+	}
+	functions[name] = run
+	return name
+}
+
+// Command is a process that runs the function with these arguments.
+func (f Func) Command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = f.Environ()
+	return cmd
+}
+
+// Environ is the environment that makes the test binary run the function, for a process
+// that another program starts. The arguments are those of the binary.
+func (f Func) Environ() []string { return append(os.Environ(), f.Variable()) }
+
+// Variable is the one variable that Environ adds.
+func (f Func) Variable() string { return variable + "=" + string(f) }
+
+// Main is what a package's TestMain calls first. In a process that runs a function it does
+// that and ends the process: with 0 if nothing has failed. In any other it does nothing.
+func Main() {
+	name, ok := os.LookupEnv(variable)
+	if !ok {
+		return
+	}
+	run := functions[Func(name)]
+	if run == nil {
+		fmt.Fprintf(os.Stderr, "%s=%s: there is no such function in this test binary\n", variable, name)
+		os.Exit(2)
+	}
+	_ = os.Unsetenv(variable)
+	t := &process{name: name}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	run(t, os.Args[1:])
+	t.exit()
+}
+
+// process is the test that a function sees. A failure ends the process, or makes it end
+// with 1. What it does not have, no function may call.
+type process struct {
+	testing.TB
+	name     string
+	ctx      context.Context
+	cancel   context.CancelFunc
+	cleanups []func()
+	failed   atomic.Bool
+}
+
+func (p *process) Helper()                  {}
+func (p *process) Name() string             { return p.name }
+func (p *process) Context() context.Context { return p.ctx }
+func (p *process) Cleanup(f func())         { p.cleanups = append(p.cleanups, f) }
+func (p *process) Failed() bool             { return p.failed.Load() }
+func (p *process) Fail()                    { p.failed.Store(true) }
+
+func (p *process) Log(args ...any)                 { fmt.Fprintln(os.Stderr, args...) }
+func (p *process) Logf(format string, args ...any) { p.Log(fmt.Sprintf(format, args...)) }
+
+func (p *process) Error(args ...any)                 { p.Log(args...); p.Fail() }
+func (p *process) Errorf(format string, args ...any) { p.Error(fmt.Sprintf(format, args...)) }
+
+func (p *process) FailNow()                          { p.Fail(); p.exit() }
+func (p *process) Fatal(args ...any)                 { p.Log(args...); p.FailNow() }
+func (p *process) Fatalf(format string, args ...any) { p.Fatal(fmt.Sprintf(format, args...)) }
+
+// TempDir is removed when the process ends, unless that is killed.
+func (p *process) TempDir() string {
+	dir, err := os.MkdirTemp("", "driftdb-test-")
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			p.Error(err)
+		}
+	})
+	return dir
+}
+
+// exit cleans up, as a test does when it ends.
+func (p *process) exit() {
+	p.cancel()
+	for len(p.cleanups) > 0 {
+		last := len(p.cleanups) - 1
+		cleanup := p.cleanups[last]
+		p.cleanups = slices.Delete(p.cleanups, last, last+1)
+		cleanup()
+	}
+	if p.failed.Load() {
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
