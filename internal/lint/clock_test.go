@@ -29,10 +29,11 @@ var clockUsers = map[string][]string{
 		"file/close_load_test.go TestCloseUnderLoad", "file/close_test.go TestCloseDuringTx", "file/close_test.go TestCloseInterrupts",
 		"file/close_test.go TestCloseWhileOthersHoldTheLock", "scale/rolling_test.go version.waits", "worldtest/matrix_test.go world.doze",
 		"capture/connector_test.go TestConnectorRace", "capture/connector_test.go TestTakeBackWaits",
-		"faults/faults_disk_linux_test.go full.roomAgain", "objstore/mount_test.go TestDirMountRace",
+		"faults/faults_disk_linux_test.go full.roomAgain", "objstore/mount_test.go TestDirMountRace", "file/oneuser_test.go TestOneUser",
 	},
 	"another process, which waits for a file or holds a pace": {
 		"file/child_test.go neighbour", "worldtest/child_test.go child.insert", "scale/rolling_test.go runVersion", "scale/readers_test.go TestReaders",
+		"sqlite/snapshot_test.go TestRival", "sqlite/snapshot_test.go TestSnapshotFresh",
 	},
 	"a store of a test's that is as slow as a network, or a writer that never stops": {
 		"writers/takeover_test.go Delete", "writers/takeover_test.go Get", "writers/takeover_test.go List", "writers/takeover_test.go Put",
