@@ -21,16 +21,21 @@ USERS    ?= 1000000
 ROUNDS   ?= 3
 LIES     ?= 0-5000
 PAIRS    ?= 100
+VFS_KILLS ?= 200
 RESOLVES ?= 500
 STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers big memory tables shapes fuzz kill closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
+.PHONY: check lint race bench peers big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
 	DRIFTDB_TABLES=10000 go test ./internal/systemtest/scale -run '^TestSchemaNeverStill$$' -count 1 -v -timeout 0
+
+# Reads of kept snapshots beside another process that commits and cuts the WAL.
+snapshots:
+	DRIFTDB_SNAPSHOT_ROUNDS=20000 go test ./internal/sqlite -run '^TestSnapshotFresh$$' -count 1 -v -timeout 0
 
 # Everything that CI runs.
 check:
@@ -91,6 +96,12 @@ fuzz:
 # Processes killed while they write and sync, each restored and compared.
 kill:
 	DRIFTDB_KILLS=$(KILLS) go test ./internal/systemtest/... ./cmd/driftdb -run Kill -count 1 -v -timeout 60m
+
+# The VFS beside the platform's: random histories, every write fails in turn, processes
+# that are killed.
+vfs:
+	DRIFTDB_VFS_KILLS=$(VFS_KILLS) DRIFTDB_REQUIRE_TOOLS=1 \
+		go test ./internal/vfs -rounds 300 -all -count 1 -v -timeout 0
 
 # Databases that are closed under every mixture of writers, and opened again.
 closes:

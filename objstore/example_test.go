@@ -54,5 +54,5 @@ func ExampleOpen() {
 
 	// Output:
 	// objstore: unknown parameter "region": a file URL takes none; write ? in a path as %3F
-	// objstore: the store's URL has no scheme (known: file); a folder is file:///path/to/folder
+	// objstore: the store's URL has no scheme (known: file); a folder is file:///path/to/folder, or file:///C:/path/to/folder on Windows
 }

@@ -51,7 +51,7 @@ func TestPowerLossInJournal(t *testing.T) {
 			points = append(points, at)
 		}
 	}
-	l.run(points, some(150))
+	l.run(points, some(100))
 }
 
 // TestLyingDisk: a disk that loses a WAL which it was told to sync is found out: SQLite

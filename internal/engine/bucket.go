@@ -39,7 +39,7 @@ func (o *opening) openBucket(ctx context.Context) error {
 	return nil
 }
 
-// startSync makes the engine, and starts it unless that is left to the user.
+// startSync makes the syncer, and starts it unless that is left to the user.
 func (o *opening) startSync(ctx context.Context) error {
 	if err := o.openSync(); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (o *opening) startSync(ctx context.Context) error {
 	return nil
 }
 
-// openSync makes the engine.
+// openSync makes the syncer.
 func (o *opening) openSync() (err error) {
 	o.within.Store(int64(firstTimeout))
 	db := o.DB

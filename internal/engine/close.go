@@ -45,9 +45,9 @@ func (db *DB) lastRound(ctx context.Context) error {
 }
 
 // close ends everything, in an order in which each step finds the next one still
-// alive: whoever commits, and reads, before the engine that sends what they
+// alive: whoever commits, and reads, before the sync that sends what they
 // committed; all connections before the clean-shutdown marker is written; and the
-// lock last of all. send sends what the engine has not sent by then.
+// lock last of all. send sends what sync has not sent by then.
 func (db *DB) close(send func() error) error {
 	return db.gate.Close(func() error {
 		deadline := time.Now().Add(closeGrace)

@@ -33,16 +33,8 @@ func (c Conn) Read(ctx context.Context, query string, fn func(*sqlite.Stmt) erro
 	if c.tx != nil {
 		return c.tx.statement(ctx, query, fn)
 	}
-	l, err := c.db.conns.readers.Get(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.db.conns.readers.Put(l, errReadDone)
-	if err := l.Enter(); err != nil {
-		return err
-	}
-	defer l.Leave()
-	return c.db.run(ctx, l.Conn, query, fn)
+	err := c.db.conns.readers.Read(ctx, query, func(r *sqlite.Conn) error { return c.db.run(ctx, r, query, fn) })
+	return c.db.gate.Explain(ctx, err)
 }
 
 // run runs fn with a statement of c for query.

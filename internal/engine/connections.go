@@ -13,7 +13,7 @@ import (
 )
 
 // connections are those that users read with, and those of SQL; and what all connections
-// of the database have in common, the writer's and the engine's, too.
+// of the database have in common, the writer's and the syncer's, too.
 type connections struct {
 	readers *sqlite.Pool
 	lender  lender // of the connections of sql

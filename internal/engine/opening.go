@@ -251,6 +251,7 @@ func (o *opening) openConns() (err error) {
 	}
 	db := o.DB
 	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
+	o.conns.checkpoints.Spare(o.conns.readers)
 	o.conns.lend(capture.NewConnector(o.openCaptured,
 		func() error { return db.cfg.Public(db.writer.Own()) }, func(ctx context.Context) error { return db.cfg.Public(db.writer.MayWrite(ctx)) }))
 	return nil

@@ -18,7 +18,7 @@ import (
 )
 
 // A database that is opened with Config.ReadOnly is a pool of connections that only
-// read, and nothing else: no lock, writer, engine or watch. SQLite itself lets them
+// read, and nothing else: no lock, writer, sync or watch. SQLite itself lets them
 // work beside the writer's. What would write asks for the writer, which is refused in
 // its None, and in syncable.
 

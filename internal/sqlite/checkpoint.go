@@ -75,6 +75,7 @@ type Checkpointer struct {
 	telling bool // report runs, and may itself write
 	closed  bool
 	conn    *Conn // opened by the first checkpoint
+	readers *Pool // whose snapshots are in the way; nil: none
 
 	done chan struct{}
 }
@@ -97,6 +98,26 @@ func NewCheckpointer(path string, claim func(*Conn) error, report func(error)) *
 	checkpointers.Store(cp.id, cp)
 	go cp.run()
 	return cp
+}
+
+// Spare makes the connections of p keep no snapshots while a checkpoint runs: one would be
+// in its way for as long as it is kept.
+func (cp *Checkpointer) Spare(p *Pool) {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.readers = p
+}
+
+// alone runs fn, a checkpoint, while no snapshot is kept.
+func (cp *Checkpointer) alone(fn func() error) error {
+	cp.mu.Lock()
+	p := cp.readers
+	cp.mu.Unlock()
+	if p != nil {
+		p.keepNone()
+		defer p.keepAgain()
+	}
+	return fn()
 }
 
 // Close interrupts a running checkpoint and waits for it. Connections that are
@@ -234,7 +255,7 @@ func (cp *Checkpointer) run() {
 			case cp.overdue():
 				err = cp.round()
 			case large && cp.pages.Load() == seen:
-				_, _, err = cp.conn.checkpoint(lib.SQLITE_CHECKPOINT_TRUNCATE)
+				err = cp.alone(cp.cut)
 				large = err != nil
 			}
 		}
@@ -251,9 +272,17 @@ func (cp *Checkpointer) run() {
 
 // round is one checkpoint.
 func (cp *Checkpointer) round() error {
-	r, err := cp.checkpoint()
-	cp.syncFailed(err)
-	cp.ended(r)
+	return cp.alone(func() error {
+		r, err := cp.checkpoint()
+		cp.syncFailed(err)
+		cp.ended(r)
+		return err
+	})
+}
+
+// cut gives the room of the WAL's file back.
+func (cp *Checkpointer) cut() error {
+	_, _, err := cp.conn.checkpoint(lib.SQLITE_CHECKPOINT_TRUNCATE)
 	return err
 }
 

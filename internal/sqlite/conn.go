@@ -137,16 +137,24 @@ func Named(args []driver.Value) []driver.NamedValue {
 }
 
 // Conn is one connection to a database. Only Interrupt may be called while
-// another method runs.
+// another method runs: SQLite's own mutex, which would make others wait, is off, and
+// libc's TLS never had one. A connection that is lent to a program's own code has one
+// user at a time because each use locks its [Loan]; any other belongs to one goroutine,
+// or to a lock of its owner's. Every call writes to the TLS, in Go's memory, so the race
+// detector sees two users.
 type Conn struct {
 	Driver DriverConn // statements with database/sql's semantics
 	TLS    *libc.TLS  // what SQLite's functions want as their first argument
 	DB     uintptr    // the sqlite3*
 
+	mutex uintptr // SQLite's, which the connection does without
 	cells uintptr // two pointers of C memory, for out parameters
 	cache map[string]*Stmt
 
 	onConnect func(*Registrar) error // of its options
+
+	keeps  bool   // a transaction is open for the next read; see freshen
+	keptIn uint64 // the term in which it began
 
 	checkpointer *Checkpointer
 	holds        bool // the checkpointer back
@@ -197,6 +205,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 		return nil, errors.Join(err, dc.Close())
 	}
 	c := &Conn{Driver: answeringConn{full, answers{tls}}, TLS: tls, DB: db, cache: map[string]*Stmt{}, ledger: opts.Ledger, onConnect: opts.OnConnect}
+	c.dropMutex()
 	c.cells = libc.Xcalloc(tls, 2, 8)
 	c.waitInterruptibly()
 	err = c.equip(&registrar, opts)
@@ -367,6 +376,7 @@ func (c *Conn) Close() error {
 	if c.ledger != nil {
 		c.unhook()
 	}
+	c.restoreMutex()
 	err := c.Driver.Close()
 	pagecache.Forget(c.TLS)
 	if c.holds {

@@ -15,3 +15,19 @@ func (c *Conn) Closed() bool {
 	defer c.closing.Unlock()
 	return c.closed
 }
+
+// Keeps says that c, which nobody uses, keeps a snapshot.
+func (c *Conn) Keeps() bool { return c.keeps && !c.Autocommit() }
+
+// TermLength is for how long a snapshot is kept at most.
+const TermLength = termLength
+
+// IdleConns are the connections that nobody has.
+func (p *Pool) IdleConns() (all []*Conn) {
+	p.lent.mu.Lock()
+	defer p.lent.mu.Unlock()
+	for _, c := range p.idle {
+		all = append(all, c.Conn)
+	}
+	return all
+}

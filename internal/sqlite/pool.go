@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,7 +24,10 @@ type Pool struct {
 	lent  Loans
 	idle  []idleConn     // the longest idle first; under lent.mu
 	sweep *time.Timer    // runs while there are idle ones, and calls closeIdle; under lent.mu
-	swept sync.WaitGroup // has one for the timer that runs, and one for each call
+	lapse *time.Timer    // runs while they keep snapshots, or may again, and calls nextTerm; under lent.mu
+	timed sync.WaitGroup // has one for each timer that runs, and one for each call
+
+	term term
 }
 
 type idleConn struct {
@@ -43,14 +47,41 @@ func NewPool(limit, keep int, open func() (*Conn, error)) *Pool {
 }
 
 // Get lends a connection until Put. When as many are lent as may be, it waits.
-func (p *Pool) Get(ctx context.Context) (*Loan, error) {
+func (p *Pool) Get(ctx context.Context) (*Loan, error) { return p.get(ctx, false) }
+
+// errReadDone is never seen: nobody uses the connection of a Read that has ended.
+var errReadDone = errors.New("the read has ended")
+
+// Read calls fn, which runs query and nothing else, with a connection on which query sees
+// the newest commit.
+func (p *Pool) Read(ctx context.Context, query string, fn func(*Conn) error) error {
+	l, err := p.get(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer p.Put(l, errReadDone)
+	if err := l.Enter(); err != nil {
+		return err
+	}
+	defer l.Leave()
+	if err = l.Conn.freshen(query, &p.term); err == nil {
+		err = fn(l.Conn)
+	}
+	if err != nil {
+		_ = l.Conn.giveUp() // if it cannot, Put closes the connection
+	}
+	return err
+}
+
+// get lends a connection, which may keep a snapshot if the borrower can do with that.
+func (p *Pool) get(ctx context.Context, kept bool) (*Loan, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if err := p.begin(ctx); err != nil {
 		return nil, err
 	}
-	l, err := p.lend()
+	l, err := p.lend(kept)
 	if err != nil {
 		p.end()
 		return nil, err
@@ -79,8 +110,8 @@ func (p *Pool) end() {
 	}
 }
 
-func (p *Pool) lend() (*Loan, error) {
-	if l, err := p.getIdle(); l != nil || err != nil {
+func (p *Pool) lend(kept bool) (*Loan, error) {
+	if l, err := p.getIdle(kept); l != nil || err != nil {
 		return l, err
 	}
 	l := new(Loan)
@@ -91,7 +122,7 @@ func (p *Pool) lend() (*Loan, error) {
 }
 
 // getIdle lends a connection that is there, if there is one.
-func (p *Pool) getIdle() (*Loan, error) {
+func (p *Pool) getIdle(kept bool) (*Loan, error) {
 	p.lent.mu.Lock()
 	defer p.lent.mu.Unlock()
 	if err := p.lent.Shutting(); err != nil {
@@ -103,6 +134,11 @@ func (p *Pool) getIdle() (*Loan, error) {
 	}
 	l := &Loan{Conn: p.idle[n-1].Conn}
 	p.idle = p.idle[:n-1]
+	if !kept {
+		if err := l.Conn.giveUp(); err != nil {
+			return nil, errors.Join(err, l.Conn.Close())
+		}
+	}
 	p.lent.add(l)
 	return l, nil
 }
@@ -121,28 +157,71 @@ func (p *Pool) Put(l *Loan, why error) {
 func (p *Pool) putIdle(c *Conn) bool {
 	p.lent.mu.Lock()
 	defer p.lent.mu.Unlock()
-	if p.lent.Shutting() != nil || len(p.idle) >= p.keep || !c.Autocommit() {
+	if p.lent.Shutting() != nil || len(p.idle) >= p.keep {
+		return false
+	}
+	if !c.keepsFor(&p.term) && c.giveUp() != nil || !c.keeps && !c.Autocommit() {
 		return false
 	}
 	p.idle = append(p.idle, idleConn{c, time.Now()})
-	if p.sweep == nil {
-		p.swept.Add(1)
-		p.sweep = time.AfterFunc(idleFor, p.closeIdle)
+	p.after(&p.sweep, idleFor, p.closeIdle)
+	if c.keeps || p.term.found.Load() {
+		p.after(&p.lapse, termLength, p.nextTerm)
 	}
 	return true
 }
 
+// after calls fn in a while, unless a call is coming. The caller has lent.mu, and fn sets
+// timer to nil.
+func (p *Pool) after(timer **time.Timer, while time.Duration, fn func()) {
+	if *timer == nil {
+		p.timed.Add(1)
+		*timer = time.AfterFunc(while, fn)
+	}
+}
+
+// nextTerm ends the term, and with it what idle connections keep. One that is in use finds
+// out when it is put back, or read with again.
+func (p *Pool) nextTerm() {
+	defer p.timed.Done()
+	p.lent.mu.Lock()
+	defer p.lent.mu.Unlock()
+	p.lapse = nil
+	p.endTerm(2)
+}
+
+// keepNone ends the term, and begins one in which no snapshot is kept.
+func (p *Pool) keepNone() {
+	p.lent.mu.Lock()
+	defer p.lent.mu.Unlock()
+	p.endTerm(1)
+}
+
+// keepAgain ends what keepNone began.
+func (p *Pool) keepAgain() { p.term.number.Add(1) }
+
+// endTerm goes to a later term. The caller has lent.mu.
+func (p *Pool) endTerm(later uint64) {
+	p.term.number.Add(later)
+	p.idle = slices.DeleteFunc(p.idle, func(c idleConn) bool {
+		err := c.giveUp()
+		if err != nil {
+			p.lent.errs = append(p.lent.errs, err, c.Close())
+		}
+		return err != nil
+	})
+}
+
 // closeIdle closes what has been idle for too long, and sees to the rest later.
 func (p *Pool) closeIdle() {
-	defer p.swept.Done()
+	defer p.timed.Done()
 	var old []idleConn
 	p.lent.mu.Lock()
 	for len(p.idle) > 0 && time.Since(p.idle[0].since) >= idleFor {
 		old, p.idle = append(old, p.idle[0]), p.idle[1:]
 	}
 	if p.sweep = nil; len(p.idle) > 0 {
-		p.swept.Add(1)
-		p.sweep = time.AfterFunc(idleFor-time.Since(p.idle[0].since), p.closeIdle)
+		p.after(&p.sweep, idleFor-time.Since(p.idle[0].since), p.closeIdle)
 	}
 	p.lent.mu.Unlock()
 	for _, c := range old {
@@ -167,11 +246,13 @@ func (p *Pool) Close(deadline time.Time) error {
 	p.lent.mu.Lock()
 	idle := p.idle
 	p.idle = nil
-	if p.sweep != nil && p.sweep.Stop() { // else it is being called, or was stopped before
-		p.swept.Done()
+	for _, timer := range []*time.Timer{p.sweep, p.lapse} {
+		if timer != nil && timer.Stop() { // else it is being called, or was stopped before
+			p.timed.Done()
+		}
 	}
 	p.lent.mu.Unlock()
-	p.swept.Wait()
+	p.timed.Wait()
 	for _, c := range idle {
 		errs = append(errs, c.Close())
 	}

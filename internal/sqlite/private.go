@@ -12,6 +12,21 @@ import (
 
 func (c *Conn) handle() *lib.Tsqlite3 { return cmem.At[lib.Tsqlite3](c.DB) }
 
+// dropMutex takes SQLite's mutex off the connection, as SQLITE_OPEN_NOMUTEX would have it:
+// every call, and every column of every row, locks it, and
+// the connection has one user at a time (see Conn). Close puts it back: SQLite frees it.
+func (c *Conn) dropMutex() {
+	if db := c.handle(); db.Fmutex != 0 {
+		c.mutex, db.Fmutex = db.Fmutex, 0
+	}
+}
+
+func (c *Conn) restoreMutex() {
+	if c.mutex != 0 {
+		c.handle().Fmutex = c.mutex
+	}
+}
+
 // Counters are what last_insert_rowid(), changes() and total_changes() say.
 type Counters struct{ LastRowID, Changes, TotalChanges int64 }
 
@@ -112,3 +127,23 @@ func (c *Conn) Has(s Setting) bool { return Setting(c.handle().Fflags)&s != 0 }
 
 // busyTimeout is the one of the sqlite3* db, in milliseconds; PRAGMA busy_timeout shows it.
 func busyTimeout(db uintptr) *int32 { return &cmem.At[lib.Tsqlite3](db).FbusyTimeout }
+
+// A cell is a column of the row that a statement stands on, in SQLite's memory.
+type cell = lib.Tsqlite3_value
+
+// cell returns column i, and which one of the kinds of values it has and no other: SQLite
+// may have converted it. To ask SQLite takes a call with a lock and a check for each
+// question. It is nil where SQLite must be asked: there is no row, or no such column.
+func (st *Stmt) cell(i int) (*cell, uint16) {
+	v := cmem.At[lib.TVdbe](st.p)
+	if v.FpResultRow == 0 || uint(i) >= uint(v.FnResColumn) {
+		return nil, 0
+	}
+	m := cmem.At[cell](v.FpResultRow + uintptr(i)*cmem.Size[cell]())
+	return m, m.Fflags & lib.MEM_AffMask
+}
+
+// whole says that all bytes of a TEXT or BLOB are where the cell says, as SQLite gives them.
+func whole(m *cell, kind uint16) bool {
+	return kind == lib.MEM_Str && m.Fenc == lib.SQLITE_UTF8 || kind == lib.MEM_Blob && m.Fflags&lib.MEM_Zero == 0
+}

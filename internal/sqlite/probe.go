@@ -60,7 +60,7 @@ type probe struct {
 type rowSeen struct{ nested, syncing bool }
 
 func (p *probe) run() error {
-	for _, part := range []func(){p.counters, p.joined, p.schema, p.settings, p.busy, p.pager} {
+	for _, part := range []func(){p.mutex, p.counters, p.joined, p.schema, p.settings, p.busy, p.pager, p.cells} {
 		if part(); p.err != nil {
 			return fmt.Errorf("sqlite: self-test: %w", p.err)
 		}
@@ -90,6 +90,18 @@ func (p *probe) expect(ok bool, field string) {
 	if !ok && !slices.Contains(p.wrong, field) {
 		p.wrong = append(p.wrong, field)
 	}
+}
+
+func (p *probe) mutex() {
+	is := func() uintptr { return lib.Xsqlite3_db_mutex(p.c.TLS, p.c.DB) }
+	p.c.restoreMutex()
+	had := is()
+	p.c.dropMutex()
+	p.expect(had != 0 && is() == 0, "mutex")
+	p.exec("SELECT 1")
+	p.c.restoreMutex()
+	p.expect(is() == had, "mutex")
+	p.c.dropMutex()
 }
 
 func (p *probe) counters() {
@@ -213,4 +225,41 @@ func (p *probe) pager() {
 	p.expect(!p.c.changed(), "eState")
 	p.expect(p.c.PageCount() == p.int("PRAGMA page_count"), "nPage")
 	p.exec("COMMIT")
+}
+
+// cells compares what is read of a row's memory with what SQLite says of it.
+func (p *probe) cells() {
+	st, err := p.c.Prepare("SELECT 1 << 40, -2.5, 'text', '', x'00ff', x'', NULL, zeroblob(3), group_concat(a) FROM t")
+	if err != nil {
+		p.err = err
+		return
+	}
+	defer st.Finalize()
+	if m, _ := st.cell(0); m != nil {
+		p.expect(false, "pResultRow")
+		return
+	}
+	if _, p.err = st.Step(); p.err != nil {
+		return
+	}
+	tls := p.c.TLS
+	for i := range st.ColumnCount() {
+		m, kind := st.cell(i)
+		if p.expect(m != nil, "pResultRow"); m == nil {
+			return
+		}
+		n := int32(i)
+		p.expect(st.Type(i) == int(lib.Xsqlite3_column_type(tls, st.p, n)), "mem.flags")
+		switch {
+		case kind == lib.MEM_Int:
+			p.expect(st.Int64(i) == lib.Xsqlite3_column_int64(tls, st.p, n), "mem.u")
+		case kind == lib.MEM_Real:
+			p.expect(st.Float(i) == lib.Xsqlite3_column_double(tls, st.p, n), "mem.u")
+		case whole(m, kind):
+			z := lib.Xsqlite3_column_blob(tls, st.p, n)
+			p.expect(string(st.View(i)) == string(CBytes(z, int(lib.Xsqlite3_column_bytes(tls, st.p, n)))), "mem.z")
+		}
+	}
+	m, _ := st.cell(st.ColumnCount())
+	p.expect(m == nil, "nResColumn")
 }

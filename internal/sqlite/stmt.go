@@ -255,16 +255,40 @@ func (st *Stmt) DeclType(i int) string {
 
 // Type is the storage class of column i: 1 INTEGER, 2 FLOAT, 3 TEXT, 4 BLOB,
 // 5 NULL.
-func (st *Stmt) Type(i int) int { return int(lib.Xsqlite3_column_type(st.c.TLS, st.p, int32(i))) }
+func (st *Stmt) Type(i int) int {
+	switch _, kind := st.cell(i); kind {
+	case lib.MEM_Int:
+		return lib.SQLITE_INTEGER
+	case lib.MEM_Real:
+		return lib.SQLITE_FLOAT
+	case lib.MEM_Str:
+		return lib.SQLITE_TEXT
+	case lib.MEM_Blob:
+		return lib.SQLITE_BLOB
+	case lib.MEM_Null:
+		return lib.SQLITE_NULL
+	}
+	return int(lib.Xsqlite3_column_type(st.c.TLS, st.p, int32(i)))
+}
 
 // IsNull says that column i is NULL.
 func (st *Stmt) IsNull(i int) bool { return st.Type(i) == lib.SQLITE_NULL }
 
 // Int64 is the value of column i.
-func (st *Stmt) Int64(i int) int64 { return lib.Xsqlite3_column_int64(st.c.TLS, st.p, int32(i)) }
+func (st *Stmt) Int64(i int) int64 {
+	if m, kind := st.cell(i); kind == lib.MEM_Int {
+		return *cmem.At[int64](cmem.Address(&m.Fu))
+	}
+	return lib.Xsqlite3_column_int64(st.c.TLS, st.p, int32(i))
+}
 
 // Float is the value of column i.
-func (st *Stmt) Float(i int) float64 { return lib.Xsqlite3_column_double(st.c.TLS, st.p, int32(i)) }
+func (st *Stmt) Float(i int) float64 {
+	if m, kind := st.cell(i); kind == lib.MEM_Real {
+		return *cmem.At[float64](cmem.Address(&m.Fu))
+	}
+	return lib.Xsqlite3_column_double(st.c.TLS, st.p, int32(i))
+}
 
 // Text is a copy of the value of column i. A blob gives its bytes.
 func (st *Stmt) Text(i int) string { return string(st.View(i)) }
@@ -275,6 +299,9 @@ func (st *Stmt) Blob(i int) []byte { return append([]byte{}, st.View(i)...) }
 // View is the bytes of column i, TEXT or BLOB, valid until the statement is
 // stepped or reset.
 func (st *Stmt) View(i int) []byte {
+	if m, kind := st.cell(i); whole(m, kind) {
+		return CBytes(m.Fz, int(m.Fn))
+	}
 	tls, p, n := st.c.TLS, st.p, int32(i)
 	if lib.Xsqlite3_column_type(tls, p, n) != lib.SQLITE_BLOB {
 		z := lib.Xsqlite3_column_text(tls, p, n)

@@ -67,11 +67,42 @@ func mine(w *lib.TWal) commit { return commitOf(&w.Fhdr) }
 // peek reads the shared header without a lock: from its two copies, which
 // differ while somebody writes them.
 func peek(w *lib.TWal) (last commit, ok bool) {
-	const size = 48
-	p := *cmem.At[uintptr](w.FapWiData)
-	a, b := *cmem.At[lib.TWalIndexHdr](p), *cmem.At[lib.TWalIndexHdr](p + size)
+	first, second := sharedCopies(w)
+	a, b := *first, *second
 	return commitOf(&a), a == b
 }
+
+// sharedCopies are the two copies of the header that all processes share.
+func sharedCopies(w *lib.TWal) (first, second *lib.TWalIndexHdr) {
+	p := *cmem.At[uintptr](w.FapWiData)
+	return cmem.At[lib.TWalIndexHdr](p), cmem.At[lib.TWalIndexHdr](p + cmem.Size[lib.TWalIndexHdr]())
+}
+
+// newest says that the transaction that c reads in is in the state that was committed
+// last. Whoever is committing has not returned when the header's two copies differ; and
+// if both are read before they change, the commit comes after this call.
+func (c *Conn) newest() bool {
+	w := c.wal()
+	if w == nil || w.FreadLock < 0 {
+		return false
+	}
+	first, second := sharedCopies(w)
+	return *first == w.Fhdr && *second == w.Fhdr
+}
+
+// keepable says that newest can go by the header for all that c reads: the database is in
+// WAL mode, its WAL-index is shared, and no other one is attached, of which SQLite would
+// keep a state as well.
+func (c *Conn) keepable() bool {
+	w := c.wal()
+	return w != nil && w.FbShmUnreliable == 0 && w.FexclusiveMode == lib.WAL_NORMAL_MODE &&
+		w.FpDbFd == c.pager().Ffd && c.handle().FnDb == mainAndTemp
+}
+
+const mainAndTemp = 2
+
+// mainFile is the sqlite3_file* of a database that is keepable.
+func (c *Conn) mainFile() uintptr { return c.wal().FpDbFd }
 
 // WritesMain says whether the commit that is under way has pages of main's to
 // write into the WAL. What PRAGMA journal_mode writes on its way to or from

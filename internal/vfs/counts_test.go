@@ -34,7 +34,8 @@ func TestCounts(t *testing.T) {
 			t.Logf("%-30s %-16s %s", work.name, vfs, table(made[i]))
 		}
 		if made[0][wal] != work.before || made[1][wal] != work.writes {
-			t.Errorf("%s: %d writes, and %d with our VFS; expected %d and %d", work.name, made[0][wal], made[1][wal], work.before, work.writes)
+			t.Errorf("%s: %d writes, and %d with our VFS; expected %d and %d",
+				work.name, made[0][wal], made[1][wal], work.before, work.writes)
 		}
 		delete(made[0], wal)
 		delete(made[1], wal)

@@ -17,7 +17,11 @@ var all = flag.Bool("all", false, "every write fails in turn, not every seventh"
 // then fails with that code and is undone; everything else is there, and the database is
 // sound. So it is with the platform's VFS.
 func TestWriteFails(t *testing.T) {
-	for _, vfs := range []string{plain, joined} {
+	under := []string{plain, joined}
+	if testing.Short() {
+		under = under[1:]
+	}
+	for _, vfs := range under {
 		for _, method := range []string{"write", "sync"} {
 			for _, code := range []int32{lib.SQLITE_IOERR_WRITE, lib.SQLITE_FULL} {
 				for _, goesOn := range []bool{false, true} {
@@ -27,7 +31,7 @@ func TestWriteFails(t *testing.T) {
 						case *all:
 							step = 1
 						case vfs == plain || testing.Short():
-							step = 29
+							step = 41
 						}
 						k := 1
 						for failAt(t, vfs, method, code, goesOn, k) {

@@ -88,12 +88,14 @@ func (r *raw) barrier() {
 	cmem.GoFunc[func(*libc.TLS, uintptr)](r.database.FxShmBarrier)(r.tls, r.files[0])
 }
 
+type ioFunc = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32
+
 func (r *raw) write(n int32, offset int64) int32 {
-	return cmem.GoFunc[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](r.wal.FxWrite)(r.tls, r.files[1], r.page, n, offset)
+	return cmem.GoFunc[ioFunc](r.wal.FxWrite)(r.tls, r.files[1], r.page, n, offset)
 }
 
 func (r *raw) read(n int32, offset int64) int32 {
-	return cmem.GoFunc[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](r.wal.FxRead)(r.tls, r.files[1], r.page, n, offset)
+	return cmem.GoFunc[ioFunc](r.wal.FxRead)(r.tls, r.files[1], r.page, n, offset)
 }
 
 // frame writes one behind i others.

@@ -26,7 +26,7 @@ func TestSameAsPlain(t *testing.T) {
 	}
 	rounds := *modelRounds
 	if testing.Short() {
-		rounds = min(rounds, 2)
+		rounds = min(rounds, 1)
 	}
 	for i := range uint64(rounds) {
 		t.Run(fmt.Sprint(first+i), func(t *testing.T) {
@@ -69,7 +69,8 @@ func newModel(t *testing.T, seed uint64) *model {
 		for i, vfs := range []string{plain, mirrored} {
 			m.paths[i] = filepath.Join(dir, fmt.Sprint(i))
 			pair[i] = connect(t, vfs, m.paths[i], fmt.Sprintf("psow=%d", psow), fmt.Sprintf("_pragma=page_size(%d)", page),
-				"_pragma=journal_mode(WAL)", fmt.Sprintf("_pragma=synchronous(%s)", level), fmt.Sprintf("_pragma=cache_size(%d)", cache),
+				"_pragma=journal_mode(WAL)", fmt.Sprintf("_pragma=synchronous(%s)", level),
+				fmt.Sprintf("_pragma=cache_size(%d)", cache),
 				fmt.Sprintf("_pragma=journal_size_limit(%d)", limit), "_pragma=cache_spill(20)", "_pragma=wal_autocheckpoint(200)")
 		}
 		m.pairs = append(m.pairs, pair)
@@ -124,7 +125,8 @@ func (m *model) statement() string {
 	series := fmt.Sprintf("WITH RECURSIVE n(i) AS (VALUES(%d) UNION ALL SELECT i+1 FROM n LIMIT %d)", from, rows)
 	switch m.rnd.IntN(10) {
 	case 0, 1, 2, 3:
-		return fmt.Sprintf("%s INSERT OR REPLACE INTO t SELECT i, substr(hex(zeroblob(%d)), 1, %d)||i||'-%d', i*%d %% 1000 FROM n", series, text, text, mark, mark)
+		return fmt.Sprintf("%s INSERT OR REPLACE INTO t SELECT i, substr(hex(zeroblob(%d)), 1, %d)||i||'-%d', "+
+			"i*%d %% 1000 FROM n", series, text, text, mark, mark)
 	case 4, 5, 6:
 		return fmt.Sprintf("UPDATE t SET a = a||'%d', b = %d WHERE id BETWEEN %d AND %d", mark, mark, from, from+rows)
 	case 7:
@@ -133,7 +135,8 @@ func (m *model) statement() string {
 		return fmt.Sprintf("%s INSERT INTO t SELECT i, '', 1 FROM n", series) // most of them fail, and are undone
 	}
 	if m.inside >= 0 {
-		return fmt.Sprintf("CREATE TABLE IF NOT EXISTS t%d(a); INSERT INTO t%d SELECT a FROM t WHERE b < %d", mark%5, mark%5, mark)
+		table := fmt.Sprintf("t%d", mark%5)
+		return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s(a); INSERT INTO %s SELECT a FROM t WHERE b < %d", table, table, mark)
 	}
 	between := []string{
 		"PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(FULL)", "PRAGMA wal_checkpoint(RESTART)",

@@ -47,7 +47,7 @@ func TestInTurn(t *testing.T) {
 	}
 	rounds := 15
 	if testing.Short() {
-		rounds = 3
+		rounds = 2
 	}
 	for i := range rounds {
 		c.exec("BEGIN IMMEDIATE; " + many(i*1000, 300))
@@ -83,7 +83,7 @@ func TestKilled(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("DRIFTDB_VFS_KILLS")); err == nil {
 		kills = n
 	} else if testing.Short() {
-		kills = 3
+		kills = 2
 	}
 	path := filepath.Join(t.TempDir(), "app.db")
 	connect(t, joined, path).exec("CREATE TABLE t(id INTEGER PRIMARY KEY, a, b UNIQUE); CREATE TABLE done(n, rows, first)")

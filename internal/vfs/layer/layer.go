@@ -72,7 +72,9 @@ func Register(o Options) (*VFS, error) {
 	}
 	below := cmem.At[lib.Tsqlite3_vfs](base)
 	own := align(uintptr(below.FszOsFile)) // the address of the methods below, before the state
-	v := &VFS{base: base, state: own + cmem.Size[uintptr](), size: align(o.State), hooks: o.Hooks, tables: map[made]uintptr{}}
+	v := &VFS{
+		base: base, state: own + cmem.Size[uintptr](), size: align(o.State), hooks: o.Hooks, tables: map[made]uintptr{},
+	}
 	name, err := libc.CString(o.Name)
 	if err != nil {
 		return nil, err
