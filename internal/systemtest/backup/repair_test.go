@@ -361,7 +361,7 @@ func TestRepairID(t *testing.T) {
 			systemtest.Check(t, cfg.Store.Delete(ctx, manifestOf(cfg)))
 			put(t, cfg.Store, probe, []byte("DriftDB looks whether this object can be overwritten.\n"))
 			_, err := driftdb.Repair(ctx, systemtest.BackupOf(place), c.o)
-			if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "id") {
+			if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "ID") {
 				t.Errorf("%+v: %v", c.o, err)
 			}
 			if err != nil {

@@ -256,7 +256,7 @@ func TestLaterFaults(t *testing.T) {
 		"an R-tree loses its rows":        {"CREATE VIRTUAL TABLE r USING rtree(id, a, b); INSERT INTO r VALUES(1, 1, 1)", "DELETE FROM r_rowid", `table "r": Mapping (1 -> 1) missing`},
 		"an R-tree that SQLite calls odd": {"CREATE TABLE t(a)", "CREATE VIRTUAL TABLE r USING rtree(i0, x0, CONSTRAINT x2)", `table "r": Schema corrupt`},
 		"a CHECK that was ignored":        {"CREATE TABLE t(a CHECK (a > 0))", "PRAGMA ignore_check_constraints=ON; INSERT INTO t VALUES(-1)", `table "t": CHECK constraint failed`},
-		"a parent that is gone":           {"CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(a REFERENCES p); INSERT INTO p VALUES(1); INSERT INTO t VALUES(1)", "PRAGMA foreign_keys=OFF; DELETE FROM p; PRAGMA foreign_keys=ON", `table "t": rows refer to a row`},
+		"a parent that is gone":           {"CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(a REFERENCES p); INSERT INTO p VALUES(1); INSERT INTO t VALUES(1)", "PRAGMA foreign_keys=OFF; DELETE FROM p; PRAGMA foreign_keys=ON", `table "t": rows refer to a missing row`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
