@@ -27,12 +27,13 @@ var clockUsers = map[string][]string{
 	"a moment that nobody has chosen, and the test holds whatever it is": {
 		"file/child_test.go child", "file/close_inside_test.go TestWaitingIsNoError", "file/close_load_test.go TestCloseLeavesNoDoubt",
 		"file/close_load_test.go TestCloseUnderLoad", "file/close_test.go TestCloseDuringTx", "file/close_test.go TestCloseInterrupts",
-		"file/close_test.go TestCloseWhileOthersHoldTheLock", "scale/rolling_test.go version.waits", "worldtest/matrix_test.go world.doze",
+		"file/close_test.go TestCloseWhileOthersHoldTheLock", "file/oneuser_test.go TestOneUser", "scale/rolling_test.go version.waits", "worldtest/matrix_test.go world.doze",
 		"capture/connector_test.go TestConnectorRace", "capture/connector_test.go TestTakeBackWaits",
 		"faults/faults_disk_linux_test.go full.roomAgain", "objstore/mount_test.go TestDirMountRace",
 	},
 	"another process, which waits for a file or holds a pace": {
 		"file/child_test.go neighbour", "worldtest/child_test.go child.insert", "scale/rolling_test.go runVersion", "scale/readers_test.go TestReaders",
+		"sqlite/snapshot_test.go TestRival", "sqlite/snapshot_test.go TestSnapshotFresh",
 	},
 	"a store of a test's that is as slow as a network, or a writer that never stops": {
 		"writers/takeover_test.go Delete", "writers/takeover_test.go Get", "writers/takeover_test.go List", "writers/takeover_test.go Put",
