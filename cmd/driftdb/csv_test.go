@@ -91,7 +91,7 @@ func TestCSVErrors(t *testing.T) {
 		{"\n\n", "file is empty"},
 		{"a,b\n1,2\n\n\"x\ny\",2\n3", "file:6: the row has 1 field, but the header names 2 columns"},
 		{"a\n\"1\n2", `file:3: byte 2`},
-		{"a\r1\r2\r", "has a control character; lines end with LF or CRLF"},
+		{"a\r1\r2\r", "contains a control character; lines end with LF or CRLF"},
 		{"a,\xff\n", "file:1: field 2 is not UTF-8"},
 		{"\xff\xfea\x00\n\x00", "is not UTF-8"},
 		{"a\n\x1f", ""},
@@ -108,7 +108,7 @@ func TestCSVErrors(t *testing.T) {
 func TestCSVEndlessRow(t *testing.T) {
 	endless := io.MultiReader(strings.NewReader("a\n1\n\""), iotest.DataErrReader(&repeat{"some text\n"}))
 	_, err := readAll(endless)
-	if err == nil || !strings.Contains(err.Error(), "the row that begins in line 3 is larger than 64.0 MiB") {
+	if err == nil || !strings.Contains(err.Error(), "the row that begins on line 3 is larger than 64.0 MiB") {
 		t.Fatal(err)
 	}
 }
