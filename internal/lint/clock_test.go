@@ -27,7 +27,7 @@ var clockUsers = map[string][]string{
 	"a moment that nobody has chosen, and the test holds whatever it is": {
 		"file/child_test.go child", "file/close_inside_test.go TestWaitingIsNoError", "file/close_load_test.go TestCloseLeavesNoDoubt",
 		"file/close_load_test.go TestCloseUnderLoad", "file/close_test.go TestCloseDuringTx", "file/close_test.go TestCloseInterrupts",
-		"file/close_test.go TestCloseWhileOthersHoldTheLock", "file/oneuser_test.go TestOneUser", "scale/rolling_test.go version.waits", "worldtest/matrix_test.go world.doze",
+		"file/close_test.go TestCloseWhileOthersHoldTheLock", "scale/rolling_test.go version.waits", "worldtest/matrix_test.go world.doze",
 		"capture/connector_test.go TestConnectorRace", "capture/connector_test.go TestTakeBackWaits",
 		"faults/faults_disk_linux_test.go full.roomAgain", "objstore/mount_test.go TestDirMountRace", "file/oneuser_test.go TestOneUser",
 	},
