@@ -227,6 +227,14 @@ func (st *Stmt) Each(fn func(*Stmt) error) error {
 // bound values stay.
 func (st *Stmt) Reset() { lib.Xsqlite3_reset(st.c.TLS, st.p) }
 
+// Abort undoes what the statement, which has just returned a row, has changed: a Reset
+// would commit it. In a transaction it rolls all of that back, as an interrupt does.
+func (st *Stmt) Abort() {
+	lib.Xsqlite3_interrupt(st.c.TLS, st.c.DB)
+	lib.Xsqlite3_step(st.c.TLS, st.p) // is SQLITE_INTERRUPT
+	st.Reset()
+}
+
 // Clear is Reset, and every parameter is NULL again.
 func (st *Stmt) Clear() {
 	lib.Xsqlite3_reset(st.c.TLS, st.p)
