@@ -21,12 +21,12 @@ import (
 )
 
 var (
-	// ErrDamaged says that there is a manifest, which cannot be used, and that nobody has
+	// ErrDamaged means that there is a manifest, which cannot be used, and that nobody has
 	// said that it may be replaced.
 	ErrDamaged = errors.New("the manifest is damaged")
-	// ErrNoID says that nothing tells which database's the objects are.
+	// ErrNoID means that nothing tells which database's the objects are.
 	ErrNoID = errors.New("the bucket does not tell the database's ID: pass the database's own file or its ID")
-	// ErrUnproven says that there is no point that can be restored and proven.
+	// ErrUnproven means that there is no point that can be restored and proven.
 	ErrUnproven = fmt.Errorf("%w: no point of the history can be verified", remote.ErrCorrupt)
 )
 

@@ -14,7 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/syncer"
 )
 
-// ErrNoCommon says that nobody can tell any more where the file and the bucket parted.
+// ErrNoCommon means that nobody can tell any more where the file and the bucket parted.
 var ErrNoCommon = errors.New("the point where the file and the bucket diverged is no longer known")
 
 // common finds the last point that the file and the bucket's history m have in common:

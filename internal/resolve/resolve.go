@@ -22,7 +22,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// ErrConflict says that somebody has to choose a side for conflicts. Nothing was changed.
+// ErrConflict means that somebody has to choose a side for conflicts. Nothing was changed.
 var ErrConflict = errors.New("changes in the file and in the bucket conflict")
 
 // Options say what to bring together, and who is right.

@@ -15,7 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ErrCannotCatchUp says that a database is behind its bucket and has nothing of its
+// ErrCannotCatchUp means that a database is behind its bucket and has nothing of its
 // own, but that the log alone cannot bring it up to date: a restore can, which
 // begins with a snapshot.
 var ErrCannotCatchUp = errors.New("the file is behind the bucket, and the log cannot bring it up to date")

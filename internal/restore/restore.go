@@ -21,18 +21,18 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ErrBarrier says that the log cannot be replayed across a barrier.
+// ErrBarrier means that the log cannot be replayed across a barrier.
 var ErrBarrier = apply.ErrBarrier
 
 var (
-	// ErrDamaged says that what was restored does not hold the rows that the log says,
+	// ErrDamaged means that what was restored does not hold the rows that the log says,
 	// or that SQLite finds something wrong with it that the source did not have.
 	ErrDamaged = errors.New("the restored database is damaged")
-	// ErrNoPoint says that the backup is whole, and does not have the point that
+	// ErrNoPoint means that the backup is whole, and does not have the point that
 	// was asked for: it lies between a barrier and the snapshot after that, or past the
 	// end of the history.
 	ErrNoPoint = errors.New("this point cannot be restored")
-	// ErrMissing says that this program lacks a function, a collation or a
+	// ErrMissing means that this program lacks a function, a collation or a
 	// module that the database needs.
 	ErrMissing = errors.New("something that the database needs is not registered")
 )

@@ -18,7 +18,7 @@ import (
 // of gigabytes. Two things bound that. The file never has more pages than the manifest
 // allows; and no restore takes the last of a disk's room, which others need.
 
-// ErrNoRoom says that the disk has no room for the database.
+// ErrNoRoom means that the disk has no room for the database.
 var ErrNoRoom = errors.New("there is not enough disk space")
 
 // bound keeps c's database from growing larger than m says that it can become. What it

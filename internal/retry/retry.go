@@ -133,6 +133,6 @@ func ended(ctx context.Context, err error) error {
 	return fmt.Errorf("%w; the last attempt failed: %w", ctx.Err(), err)
 }
 
-// ErrChanged says that an object was replaced while it was being read, so that what is
+// ErrChanged means that an object was replaced while it was being read, so that what is
 // left to read is of another one.
 var ErrChanged = errors.New("the object changed while it was read")
