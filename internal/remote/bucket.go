@@ -224,7 +224,7 @@ func (b *Bucket) Settle(ctx context.Context, s Stored) (Stored, error) {
 	case !s.ours(now.raw):
 		return s, b.lost()
 	case bytes.Equal(now.raw, s.raw):
-		return s, nil // and the others may still arrive
+		return s, nil // the tried swaps may still arrive
 	}
 	return now, nil
 }

@@ -8,8 +8,8 @@
 //	databases/{name}/nodes/{nodeId}/branches/{from}-{to}.e{epoch}/{unix ms}.sqlite
 //	databases/{name}/nodes/{nodeId}/probe
 //
-// Batches, snapshots and branches' manifests are written once. Only the manifest is replaced, by
-// compare-and-swap.
+// Apart from Rekey, batches, snapshots and branches' manifests are written once. Only the
+// manifest is replaced, by compare-and-swap.
 package remote
 
 import (

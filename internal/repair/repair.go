@@ -32,7 +32,7 @@ var (
 
 // Options says how to repair.
 type Options struct {
-	DatabaseID string // if the caller knows it
+	DatabaseID string // if known to the caller
 	Known      *Known // what the database's file says; nil if there is none
 	Force      bool   // replace a damaged manifest; leave out objects that no key opens
 	DryRun     bool   // write nothing

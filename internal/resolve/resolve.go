@@ -157,7 +157,7 @@ func (j *job) run(ctx context.Context) error {
 // otherWays tells what to do if the common point is gone.
 const otherWays = "A restore writes what the bucket has to another file, to compare the two by hand; Detach lets this one begin a backup of its own, under another name"
 
-// replace puts the merged file in the place of the old one.
+// replace replaces the old file with the merged one.
 func (j *job) replace() error {
 	f := j.opts.File
 	if err := j.letGo(); err != nil {

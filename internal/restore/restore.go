@@ -237,7 +237,7 @@ func strip(c *sqlite.Conn) error {
 	if err := changelog.Strip(c); err != nil {
 		return err
 	}
-	return c.Exec("PRAGMA secure_delete=OFF") // the replay has nothing to hide
+	return c.Exec("PRAGMA secure_delete=OFF") // the replay need not overwrite deleted data
 }
 
 func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position) (remote.Position, error) {
@@ -276,7 +276,7 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 
 // branched returns an error if nothing of the requested branch was usable.
 func (j *job) branched(end int64) error {
-	from := j.branch.From // 0: it is the history
+	from := j.branch.From // 0: the main history
 	if end >= from || j.to.Sequence != 0 && j.to.Sequence < from || len(j.refused) == 0 {
 		return nil
 	}
