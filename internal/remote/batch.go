@@ -13,23 +13,24 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// PutBatch stores a sealed batch, which SealBatch or EncryptBatch gave. The name is this session's
-// own. If it is taken, the object may hold the same, from an attempt whose answer was
-// lost. A whole batch that is another one was stored by a twin of this session: ErrLost.
-// Anything else is ErrTaken, and tells nothing of who writes the history.
+// PutBatch stores a sealed batch made by SealBatch or EncryptBatch. Its name belongs to
+// this session alone. If the name is taken, the object may hold the same batch, from an
+// attempt whose answer was lost. If it holds a different but intact batch, a twin of this
+// session stored it: ErrLost. Anything else is ErrTaken, and tells nothing about who
+// writes the history.
 func (b *Bucket) PutBatch(ctx context.Context, databaseID string, name Batch, sealed []byte) error {
 	key := BatchKey(b.name, name)
 	_, err := b.store.Put(ctx, key, bytes.NewReader(sealed), objstore.PutOptions{IfAbsent: true})
 	if !errors.Is(err, objstore.ErrPrecondition) {
 		return err
 	}
-	// Sealing is not deterministic, so what was sealed is compared.
+	// Sealing is not deterministic, so compare the contents.
 	ours, oursErr := b.contents(databaseID, name, bytes.NewReader(sealed))
 	if oursErr != nil {
 		return oursErr
 	}
 	var refused error
-	for range 3 { // it may be altered on its way here
+	for range 3 { // it may be corrupted in transit
 		theirs, rerr := b.contentsOf(ctx, databaseID, name)
 		switch {
 		case errors.Is(rerr, errOther):
@@ -45,7 +46,7 @@ func (b *Bucket) PutBatch(ctx context.Context, databaseID string, name Batch, se
 	return fmt.Errorf("%w: %w", ErrTaken, refused)
 }
 
-// contentsOf is contents of the object that the bucket has under name.
+// contentsOf hashes the contents of the object stored under name.
 func (b *Bucket) contentsOf(ctx context.Context, databaseID string, name Batch) (sum [sha256.Size]byte, err error) {
 	body, _, err := b.store.Get(ctx, BatchKey(b.name, name), objstore.GetOptions{})
 	if err != nil {
@@ -60,8 +61,8 @@ func (b *Bucket) contentsOf(ctx context.Context, databaseID string, name Batch) 
 	return sum, err
 }
 
-// contents is the hash of what a sealed batch holds. It is errOther if that is not a
-// whole batch of this name.
+// contents hashes the contents of a sealed batch. It returns errOther if they are not a
+// complete batch of this name.
 func (b *Bucket) contents(databaseID string, name Batch, sealed io.Reader) (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	r, err := b.teeBatch(databaseID, name, sealed, h)
@@ -83,7 +84,8 @@ func (b *Bucket) openBatch(databaseID string, name Batch, sealed io.Reader) (*ba
 	return b.teeBatch(databaseID, name, sealed, io.Discard)
 }
 
-// teeBatch opens the object of batch name, and writes to dst what is read of it.
+// teeBatch opens the object of batch name, and copies the plain bytes that are read to
+// dst.
 func (b *Bucket) teeBatch(databaseID string, name Batch, sealed io.Reader, dst io.Writer) (*batch.Reader, error) {
 	key := BatchKey(b.name, name)
 	plain, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))

@@ -16,15 +16,15 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// ErrNoBranch says that the bucket has no branch of that name.
+// ErrNoBranch means that the bucket has no branch of that name.
 var ErrNoBranch = errors.New("no such branch")
 
-// Branch is what a session has stored that is not part of the history: another
-// writer had taken the database over. It leaves the history before From.
+// Branch is what a session stored that is not part of the history, because another writer
+// had taken over the database. It leaves the history before From.
 //
-// Usually it consists of batches. Where these do not suffice, because they cross
-// a barrier or the history that they continue is not kept for as long as they
-// are, it has a snapshot of its own, and a manifest that names that.
+// Usually a branch consists of batches. They do not suffice if they cross a barrier, or
+// if the history that they continue is not kept as long as they are. The branch then has
+// its own snapshot, and a manifest that names it.
 type Branch struct {
 	NodeID   string
 	Epoch    int64
@@ -33,20 +33,20 @@ type Branch struct {
 	Bytes    int64
 	Time     time.Time // when the newest of its objects was stored
 
-	manifest string // the key of its own, if it has one
+	manifest string // key of its own manifest, if it has one
 }
 
 // ID names the branch within its database.
 func (b Branch) ID() string { return fmt.Sprintf("%s.e%d", b.NodeID, b.Epoch) }
 
-// Branches lists the branches beside the history that m describes, oldest
-// epoch first. It lists all objects.
+// Branches lists the branches beside the history that m describes, oldest epoch first. It
+// lists all of the nodes' objects.
 func (b *Bucket) Branches(ctx context.Context, m *Manifest) ([]Branch, error) {
 	objects, err := b.nodes(ctx)
 	return m.branches(objects), err
 }
 
-// nodes are the objects that all nodes have stored.
+// nodes returns all objects that nodes have stored.
 func (b *Bucket) nodes(ctx context.Context) (all []object, err error) {
 	for o, err := range b.objects(ctx) {
 		if err != nil {
@@ -57,7 +57,7 @@ func (b *Bucket) nodes(ctx context.Context) (all []object, err error) {
 	return all, nil
 }
 
-// branches finds the branches that objects, as they are listed, make by their names.
+// branches finds the branches that the names of objects, in listing order, describe.
 func (m *Manifest) branches(objects []object) []Branch {
 	found := map[string]*Branch{}
 	for _, o := range objects {
@@ -81,8 +81,8 @@ func (m *Manifest) branches(objects []object) []Branch {
 	return out
 }
 
-// belongs reports whether o is part of branch br, of which all objects listed before
-// it are known, and from which sequence on.
+// belongs reports whether o is part of branch br, and from which sequence on. br must
+// hold everything that was listed before o.
 func (m *Manifest) belongs(o object, br *Branch) (from int64, belongs bool) {
 	from, orphan := m.orphaned(o.batch)
 	switch {
@@ -91,15 +91,15 @@ func (m *Manifest) belongs(o object, br *Branch) (from int64, belongs bool) {
 	case o.kind == branchObject:
 		return from, true
 	case o.kind == branchSnapshot:
-		return from, br.manifest != "" // else it was never completed
+		return from, br.manifest != "" // without a manifest, the branch was never completed
 	case o.kind == batchObject && br.manifest != "":
 		return from, o.batch.To >= br.From
 	}
 	return from, o.kind == batchObject && !m.outlived(o.batch)
 }
 
-// add counts an object. The branch's manifest says where it begins, or else the
-// first of its batches does.
+// add counts an object. The branch begins where its manifest says, or else with the first
+// of its batches.
 func (b *Branch) add(o object, from int64) {
 	if o.kind == branchObject {
 		b.manifest = o.Key
@@ -114,9 +114,9 @@ func (b *Branch) add(o object, from int64) {
 	}
 }
 
-// orphaned reports whether o, a batch or a branch, holds something that is no part
-// of the history, and from which sequence on. What is newer than the manifest
-// belongs to a writer of whom m does not know.
+// orphaned reports whether o, a batch or a branch, holds entries that are not part of the
+// history, and from which sequence on. A session newer than the manifest belongs to a
+// writer that m does not know.
 func (m *Manifest) orphaned(o Batch) (from int64, orphan bool) {
 	if o.Epoch > m.Epoch {
 		return 0, false
@@ -129,13 +129,14 @@ func (m *Manifest) orphaned(o Batch) (from int64, orphan bool) {
 	return o.From, true
 }
 
-// outlived says that batch o ends where the history is no longer described:
-// it need be no branch, but may merely be old.
+// outlived reports whether batch o ends where m no longer describes the history. Such a
+// batch may simply be old rather than part of a branch.
 func (m *Manifest) outlived(o Batch) bool { return o.To <= m.Pruned || o.To < m.Lineage[0].From }
 
-// Branch returns a manifest for the history up to where the branch named id
-// leaves it, and the branch from there on, and what that is by its names. A manifest of the branch that cannot be
-// used is refused: then its batches make it, or another one does.
+// Branch returns a manifest that describes the history up to where the branch named id
+// leaves it, and the branch from there on. It also returns the branch as its object names
+// describe it. An unusable branch manifest is refused; the branch is then made from its
+// batches or from another manifest.
 func (b *Bucket) Branch(ctx context.Context, m *Manifest, id string) (_ *Manifest, br Branch, refused []Refusal, err error) {
 	objects, err := b.nodes(ctx)
 	if err != nil {
@@ -175,7 +176,7 @@ func (m *Manifest) branch(objects []object, id string) (Branch, error) {
 	return Branch{}, fmt.Errorf("%w: %q; there are %d: %s", ErrNoBranch, id, len(names), strings.Join(names, " "))
 }
 
-// branchManifest reads the manifest of branch id that key holds.
+// branchManifest reads the manifest of branch id stored under key.
 func (b *Bucket) branchManifest(ctx context.Context, databaseID, id, key string) (Stored, error) {
 	own, err := b.load(ctx, key)
 	if err != nil {
@@ -187,8 +188,8 @@ func (b *Bucket) branchManifest(ctx context.Context, databaseID, id, key string)
 	return own, nil
 }
 
-// onto makes br the end of the history. Nothing but the snapshots is taken for
-// confirmed: the chain has to prove the rest.
+// onto returns a copy of m in which br is the end of the history. Only the snapshots
+// count as confirmed; the chain must prove the rest.
 func (m *Manifest) onto(br Branch) *Manifest {
 	c, left := m.Clone(), br.From-1
 	c.Branch = br.ID()
@@ -213,23 +214,23 @@ func (m *Manifest) onto(br Branch) *Manifest {
 	return c
 }
 
-// Parting finds out what has become of a session that is not the writer any
-// more. Last is the manifest that it wrote last, and o what it has: its first
-// and its last change, under the node id that it stores batches with now. It
-// returns the branch that this makes, if any, and whether batches suffice for
-// it: then what they continue is kept at least as long as they are. ErrLost means
-// that the writer is a twin, a copy of the machine made while it ran: nobody can
-// tell apart what the two store under one name and epoch.
+// Parting determines what became of a session that is no longer the writer. last is the
+// last manifest it wrote. o describes what it has: its first and last change, and the
+// node id under which it now stores batches. Parting returns the branch that this makes,
+// if any, and based, which reports whether batches suffice for it because what they
+// continue is kept at least as long as they are. ErrLost means that the other writer is a
+// twin, a copy of this machine made while it ran: what the two store under one name and
+// epoch cannot be told apart.
 func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batch, exists, based bool, err error) {
 	now, err := b.Manifest(ctx)
 	for tries := 2; tries > 0 && beyond(err); tries-- {
-		now, err = b.Manifest(ctx) // it may have been altered on its way here
+		now, err = b.Manifest(ctx) // it may have been corrupted in transit
 	}
 	switch {
 	case beyond(err):
-		return o, true, false, nil // whoever can read it must find everything beside it
+		return o, true, false, nil // those who can read the manifest must find the whole branch beside it
 	case errors.Is(err, ErrNoBackup):
-		return o, false, false, nil // beside nothing, nothing can be restored
+		return o, false, false, nil // without a history beside it, a branch cannot be restored
 	case err != nil:
 		return o, false, false, err
 	case now.DatabaseID != last.DatabaseID:
@@ -241,14 +242,14 @@ func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batc
 	return o, exists, now.SnapshotKey == last.SnapshotKey && now.Pruned < o.From, nil
 }
 
-// beyond reports whether a manifest is one that this program cannot read, and others
-// may: it has another key by now, or another version.
+// beyond reports whether err means that this program cannot read the manifest but others
+// may: it has another key or a newer version.
 func beyond(err error) bool {
 	return errors.Is(err, seal.ErrKey) || errors.Is(err, ErrVersion) || errors.Is(err, seal.ErrVersion)
 }
 
-// PutBranch stores the manifest of branch o, whose end snapshot s is. ErrLost
-// means that another session has stored one under that name.
+// PutBranch stores the manifest of branch o, which ends with snapshot s. ErrLost means
+// that another session has stored one under that name.
 func (b *Bucket) PutBranch(ctx context.Context, databaseID string, o Batch, s Snapshot) error {
 	m := &Manifest{
 		Name: b.name, DatabaseID: databaseID, NodeID: o.NodeID, Epoch: o.Epoch, Nonce: rand.Text(),
@@ -275,5 +276,5 @@ func (b *Bucket) PutBranch(ctx context.Context, databaseID string, o Batch, s Sn
 	case there.ChainHead != m.ChainHead:
 		return fmt.Errorf("%w: %s is another branch's manifest", ErrLost, key)
 	}
-	return nil // an attempt whose answer was lost has stored it: with another snapshot of the same state
+	return nil // an attempt whose answer was lost stored it, with another snapshot of the same state
 }

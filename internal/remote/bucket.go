@@ -22,21 +22,21 @@ import (
 )
 
 var (
-	// ErrNoBackup says that the bucket has nothing under the name.
+	// ErrNoBackup means that the bucket has nothing under the name.
 	ErrNoBackup = errors.New("no backup found")
-	// ErrLost says that somebody else replaced the manifest, or stored an
-	// object under a name that only this session may use.
+	// ErrLost means that another process replaced the manifest, or stored an object
+	// under a name that only this session may use.
 	ErrLost = errors.New("another writer has changed the bucket")
-	// ErrTaken says that a name which only this session may use is taken by an object
-	// that no writer can have stored: it is not a batch of that name.
+	// ErrTaken means that a name reserved for this session is taken by an object that no
+	// writer can have stored: it is not a batch of that name.
 	ErrTaken = errors.New("another writer's object has the name of a batch")
-	// ErrGone says that the manifest that this writer stored is not there any
-	// more, nor another one. Nobody has taken over.
+	// ErrGone means that the manifest that this writer stored is gone and no other has
+	// replaced it. No other writer has taken over.
 	ErrGone = errors.New("the manifest is gone: was the bucket emptied, or its disk unmounted? If everything is gone, the next attempt starts a new backup; if only the manifest is gone, put it back or run driftdb repair")
 )
 
-// IsDamage reports whether err means that an object is not what it must be, or is
-// not there at all. A wrong key is no such thing.
+// IsDamage reports whether err means that an object is damaged or missing. A wrong key is
+// not damage.
 func IsDamage(err error) bool {
 	return !errors.Is(err, seal.ErrKey) &&
 		(errors.Is(err, ErrCorrupt) || errors.Is(err, seal.ErrCorrupt) || errors.Is(err, seal.ErrPlaintext))
@@ -56,15 +56,15 @@ func New(store objstore.Store, name string, opts seal.Options) *Bucket {
 	return &Bucket{store: store, name: name, opts: opts}
 }
 
-// ExplainMissing makes Manifest add to ErrNoBackup what explain returns, which may
-// use the network. It is for those whose answer the error is; a writer, for whom it is
-// a beginning, does not ask.
+// ExplainMissing makes Manifest add to ErrNoBackup what explain returns; explain may use
+// the network. Readers, to whom ErrNoBackup is the final answer, set it. A writer, for
+// which it means a new backup, does not.
 func (b *Bucket) ExplainMissing(explain func(context.Context) string) { b.missing = explain }
 
 // Name is the database's name.
 func (b *Bucket) Name() string { return b.name }
 
-// Databases lists the names that the store has.
+// Databases lists the names of the databases in the store.
 func Databases(ctx context.Context, store objstore.Store) ([]string, error) {
 	var names []string
 	for info, err := range store.List(ctx, databases, objstore.ListOptions{Folders: true}) {
@@ -83,15 +83,16 @@ type Stored struct {
 	*Manifest
 	etag  string
 	raw   []byte
-	tried [][]byte // what may have taken its place: swaps of it whose outcome is open
+	tried [][]byte // manifests of swaps with unknown outcome, which may have replaced it
 
-	// When it was stored, by the store's clock, zero if the store does not say; and
-	// when the store said so, by this machine's. Put is whether that was at once.
+	// said is when the manifest was stored, by the store's clock; zero if the store does
+	// not say. heard is when the store said so, by this machine's clock. put is set if
+	// this came with the answer to the Put itself.
 	said, heard time.Time
 	put         bool
 }
 
-// written is when the manifest was stored, by the store's clock if that says.
+// written is when the manifest was stored, by the store's clock if known.
 func (s Stored) written() time.Time {
 	if s.said.IsZero() {
 		return time.UnixMilli(s.UpdatedAt)
@@ -99,10 +100,10 @@ func (s Stored) written() time.Time {
 	return s.said
 }
 
-// Now is the time by the store's clock, as far as it is known: the time at which
-// the store has the manifest, and what has passed since it said so, however this
-// machine's clock is set meanwhile. The manifest may have been old by then, so it is
-// rather later than this. A store that tells no time has this machine's.
+// Now is the current time by the store's clock, as far as it is known: the time at which
+// the manifest was stored, plus the time elapsed since the store said so, no matter how
+// this machine's clock is set meanwhile. The manifest may already have been old then, so
+// the true time may be later. If the store gives no time, Now uses this machine's clock.
 func (s Stored) Now() time.Time {
 	if s.said.IsZero() {
 		return time.Now()
@@ -110,16 +111,16 @@ func (s Stored) Now() time.Time {
 	return s.said.Add(time.Since(s.heard))
 }
 
-// ETag tells the manifest from any other that there ever was under its key.
+// ETag distinguishes the manifest from every other that was ever stored under its key.
 func (s Stored) ETag() string { return s.etag }
 
-// Clocks returns the time of the swap that stored the manifest by the store's clock
-// and by this machine's, if the store has told.
+// Clocks returns the time of the swap that stored the manifest, by the store's clock and
+// by this machine's. known is true only if the answer to that swap gave a time.
 func (s Stored) Clocks() (store, machine time.Time, known bool) {
 	return s.said, s.heard.Round(0), s.put && !s.said.IsZero()
 }
 
-// ours reports whether raw is s, or what was to take its place.
+// ours reports whether raw is s, or a manifest that a swap tried to put in its place.
 func (s Stored) ours(raw []byte) bool {
 	return bytes.Equal(raw, s.raw) || slices.ContainsFunc(s.tried, func(t []byte) bool { return bytes.Equal(raw, t) })
 }
@@ -128,7 +129,7 @@ func (s Stored) ours(raw []byte) bool {
 func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 	stored, err := b.load(ctx, manifestKey(b.name))
 	for tries := 3; tries > 0 && errors.Is(err, retry.ErrChanged); tries-- {
-		stored, err = b.load(ctx, manifestKey(b.name)) // its writer was faster: all of the new one, then
+		stored, err = b.load(ctx, manifestKey(b.name)) // replaced while being read: read the new one
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err := fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
@@ -145,7 +146,7 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 	return stored, err
 }
 
-// load reads the manifest that key holds.
+// load reads the manifest stored under key.
 func (b *Bucket) load(ctx context.Context, key string) (Stored, error) {
 	body, info, err := b.store.Get(ctx, key, objstore.GetOptions{})
 	if err != nil {
@@ -160,13 +161,12 @@ func (b *Bucket) load(ctx context.Context, key string) (Stored, error) {
 	return Stored{Manifest: m, etag: info.ETag, raw: raw.Bytes(), said: info.ModTime.Round(0), heard: time.Now()}, nil
 }
 
-// Swap replaces the manifest that prev is with m, or creates the first one
-// when prev is zero. Every swap writes something new, so finding in the bucket
-// what it tried to write means that it succeeded, whatever the answer was.
-// ErrLost means that somebody else was faster. After any other error, ErrGone
-// among them, it is open whether m is stored, or will be when a request arrives at
-// last: go on with what was returned with the error, in the place of prev, and
-// Settle it first.
+// Swap replaces the manifest prev with m, or creates the first one if prev is zero. Every
+// swap writes something new, so if the bucket has what Swap tried to write, the swap
+// succeeded, whatever the store answered. ErrLost means that another writer was faster.
+// After any other error, including ErrGone, m may be stored already, or may still be
+// stored when a delayed request arrives. Continue with the returned Stored instead of
+// prev, and Settle it first.
 func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, error) {
 	m = m.Clone()
 	m.Nonce = rand.Text()
@@ -177,13 +177,13 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	if err != nil {
 		return prev, err
 	}
-	// One of the two conditions, always: without a manifest to replace it creates the
-	// first one, and an ETag that nobody has told is refused by the store.
+	// Always set one of the two conditions. With no manifest to replace, create the
+	// first one; the store rejects an ETag that it never issued.
 	opts := objstore.PutOptions{IfMatch: objstore.Matching(prev.etag)}
 	if prev.Manifest == nil {
 		opts = objstore.PutOptions{IfAbsent: true}
 	}
-	// Whatever the store makes of it: nobody's manifest is replaced unseen.
+	// Do not rely on the store: never replace a manifest unconditionally.
 	if err := opts.Validate(); err != nil {
 		return prev, fmt.Errorf("replace the manifest of %s: %w", b.name, err)
 	}
@@ -191,14 +191,13 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	if err == nil {
 		return Stored{Manifest: m, etag: info.ETag, raw: raw, said: info.ModTime.Round(0), heard: time.Now(), put: true}, nil
 	}
-	// The answer may have been lost on its way, also that to an earlier
-	// attempt of a retrying store.
+	// The answer may have been lost, perhaps to an earlier attempt of a retrying store.
 	prev.tried = append(slices.Clip(prev.tried), raw)
 	now, rerr := b.Manifest(ctx)
 	switch {
 	case rerr == nil && bytes.Equal(now.raw, raw):
 		return now, nil
-	case errors.Is(rerr, ErrNoBackup) && prev.Manifest != nil: // stores answer this in more than one way
+	case errors.Is(rerr, ErrNoBackup) && prev.Manifest != nil: // stores answer differently here
 		return prev, b.gone()
 	case rerr == nil && errors.Is(err, objstore.ErrPrecondition) && !prev.ours(now.raw):
 		return prev, b.lost()
@@ -208,10 +207,10 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	return prev, err
 }
 
-// Settle finds out what has become of swaps of s whose outcome is open, and
-// returns what the bucket has now: s, or what was to take its place. It makes
-// no request when there are none. ErrLost means that it is neither, and ErrGone
-// that there is nothing.
+// Settle determines the outcome of swaps of s that is still unknown, and returns the
+// manifest that the bucket has now: s or one that was to replace it. If there are no such
+// swaps, it makes no request. ErrLost means that the bucket has neither, ErrGone that it
+// has no manifest.
 func (b *Bucket) Settle(ctx context.Context, s Stored) (Stored, error) {
 	if len(s.tried) == 0 {
 		return s, nil
@@ -225,7 +224,7 @@ func (b *Bucket) Settle(ctx context.Context, s Stored) (Stored, error) {
 	case !s.ours(now.raw):
 		return s, b.lost()
 	case bytes.Equal(now.raw, s.raw):
-		return s, nil // and the others may still arrive
+		return s, nil // the tried swaps may still arrive
 	}
 	return now, nil
 }
@@ -236,29 +235,29 @@ func (b *Bucket) lost() error {
 
 func (b *Bucket) gone() error { return fmt.Errorf("%w (%s)", ErrGone, manifestKey(b.name)) }
 
-// context is what the object key is sealed with.
+// context is the sealing context of the object under key.
 func (b *Bucket) context(databaseID, key string) seal.Context {
 	return seal.Context{DatabaseID: databaseID, Name: key}
 }
 
-// SealBatch returns a writer whose contents, once it is closed, are in dst as the
-// object that is to have this key.
+// SealBatch returns a writer that seals a batch into dst. Once it is closed, dst holds
+// the object to store under key.
 func (b *Bucket) SealBatch(dst io.Writer, databaseID, key string) (io.WriteCloser, error) {
 	return seal.NewWriter(dst, b.opts, b.context(databaseID, key))
 }
 
-// CompressBatch returns a writer for a batch whose name is not known yet: what is in
-// dst once it is closed is for EncryptBatch.
+// CompressBatch returns a writer for a batch whose name is not known yet. Once it is
+// closed, pass the contents of dst to EncryptBatch.
 func (b *Bucket) CompressBatch(dst io.Writer) (io.WriteCloser, error) {
 	return seal.Compress(dst, b.opts.Compression)
 }
 
-// EncryptBatch returns the object that is to have this key.
+// EncryptBatch returns the object to store under key.
 func (b *Bucket) EncryptBatch(compressed []byte, databaseID, key string) ([]byte, error) {
 	return seal.Encrypt(compressed, b.opts.Ring, b.context(databaseID, key))
 }
 
-// Batches lists the batches of span, in the order of their names.
+// Batches lists the batches of a span, in the order of their names.
 func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
 	for o, err := range b.batches(ctx, s.NodeID, s.From) {
 		if err != nil {
@@ -271,8 +270,9 @@ func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
 	return out, nil
 }
 
-// LastEpoch is the largest epoch of which node has batches, or 0. They outlive a manifest
-// that was lost. One that no session can come to is a stranger's.
+// LastEpoch is the largest epoch for which node has batches, or 0. Batches outlive a lost
+// manifest. An epoch that no session can reach comes from a foreign object and is
+// ignored.
 func (b *Bucket) LastEpoch(ctx context.Context, node string) (last int64, err error) {
 	for o, err := range b.batches(ctx, node, 0) {
 		if err != nil {
@@ -285,7 +285,7 @@ func (b *Bucket) LastEpoch(ctx context.Context, node string) (last int64, err er
 	return last, nil
 }
 
-// batches lists those of all of node's sessions that begin at from or later.
+// batches lists the batches of all of node's sessions that begin at from or later.
 func (b *Bucket) batches(ctx context.Context, node string, from int64) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
 		folder := logFolder(b.name, node)
@@ -304,7 +304,7 @@ func (b *Bucket) batches(ctx context.Context, node string, from int64) iter.Seq2
 	}
 }
 
-// count counts the bytes that are written to it.
+// count counts the bytes written to it.
 type count int64
 
 func (c *count) Write(p []byte) (int, error) {
@@ -312,8 +312,8 @@ func (c *count) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// PutSnapshot stores a database file under key and completes s with its sizes,
-// its hash and when that was. A key that is taken is objstore.ErrPrecondition.
+// PutSnapshot stores a database file under key and fills in s with its key, sizes, hash
+// and storage time. It returns objstore.ErrPrecondition if the key is taken.
 func (b *Bucket) PutSnapshot(ctx context.Context, databaseID, key string, file io.Reader, s *Snapshot) error {
 	h, plain := sha256.New(), count(0)
 	sealed := seal.Seal(io.TeeReader(file, io.MultiWriter(h, &plain)), b.opts, b.context(databaseID, key))
@@ -331,8 +331,8 @@ func (b *Bucket) PutSnapshot(ctx context.Context, databaseID, key string, file i
 	return nil
 }
 
-// OpenSnapshot opens a snapshot's database file. Its reader fails at the end
-// when the contents are not what the manifest says.
+// OpenSnapshot opens a snapshot's database file. The reader fails, at the end at the
+// latest, if the contents are not what the manifest says.
 func (b *Bucket) OpenSnapshot(ctx context.Context, databaseID string, s Snapshot) (io.ReadCloser, error) {
 	body, _, err := b.store.Get(ctx, s.Key, objstore.GetOptions{})
 	if errors.Is(err, fs.ErrNotExist) {

@@ -5,37 +5,36 @@ import (
 	"time"
 )
 
-// Clock is what a manifest remembers of the store's clock: times in Unix ms that this
-// has said. How old something is, that clock says, not this machine's, which may be
-// set to anything. It may be wrong as well, and nobody can tell a clock that has leapt
-// from one that has stood by while nobody wrote. So none of its leaps is believed at
-// once:
+// Clock is what a manifest remembers of the store's clock, as times in Unix ms. The age
+// of an object is measured by that clock, not by this machine's, which may be set to
+// anything. The store's clock may be wrong as well, and a clock that has leapt cannot be
+// told from one that ran on while no writer was active. So no leap is believed at once:
 //
-//   - A collection goes by a time that is a quarter of the window, or a day, later
-//     than that of the one before at most. If the clock is far ahead, a part of the
-//     window is given up, not all of it.
-//   - What the clock said three collections ago is believed if it has not gone back
-//     since. So a window whose program was off for a long time catches up.
-//   - When the clock goes back, it was ahead before, or is behind now. What is stored
-//     then counts as stored at the latest time that was known, so nothing is taken for
-//     older than it is, until three collections have gone by the new time.
+//   - A collection uses a time that is at most a quarter of the window, or a day if that
+//     is more, later than the previous collection's. If the clock is far ahead, only part
+//     of the window is lost.
+//   - A time that the clock gave three collections ago is believed if the clock has not
+//     gone back since. So the window catches up after a program was off for a long time.
+//   - If the clock goes back, it either was ahead before or is behind now. Until three
+//     collections have used the new time, anything stored counts as stored at the latest
+//     time known, so nothing is taken for older than it is.
 type Clock struct {
-	At     int64   `json:"at"`             // the time that the last collection went by
-	Said   []int64 `json:"said,omitempty"` // by the clock at the last collections since it went back, oldest first
-	Latest int64   `json:"latest"`         // the latest that it has said …
-	Back   bool    `json:"back,omitempty"` // … and that it says less now
+	At     int64   `json:"at"`             // the time that the last collection used
+	Said   []int64 `json:"said,omitempty"` // clock times at the last collections since it went back, oldest first
+	Latest int64   `json:"latest"`         // the latest time that the clock gave …
+	Back   bool    `json:"back,omitempty"` // … and whether it now gives an earlier one
 }
 
 const (
-	// patience is how many collections later a time is believed.
+	// patience is after how many further collections a time is believed.
 	patience = 3
-	// exact is how far the store's clock is trusted to agree with itself: servers
-	// of one store differ by a little, and cut off what is less than a second.
+	// exact is how closely the store's clock is trusted to agree with itself: the
+	// servers of one store differ a little, and truncate to whole seconds.
 	exact = time.Minute
 )
 
-// Observe lets m know that the store's clock says now. What m says of the last
-// collection is put right if the clock was ahead then. Nothing is deleted for that.
+// Observe records that the store's clock gives the time now. If the clock was ahead at
+// the last collection, Observe corrects what m says of that. It deletes nothing.
 func (m *Manifest) Observe(now time.Time) {
 	c, ms, latest := &m.Clock, now.UnixMilli(), now.Add(exact).UnixMilli()
 	ahead := func(t int64) bool { return t > latest }
@@ -48,7 +47,7 @@ func (m *Manifest) Observe(now time.Time) {
 		c.Latest = ms
 	}
 	if c.At == 0 && len(m.Snapshots) > 0 {
-		c.At = m.Snapshots[0].storedAt() // an older program has not said
+		c.At = m.Snapshots[0].storedAt() // an older program did not record it
 	}
 	if c.At == 0 || ahead(c.At) {
 		c.At = ms
@@ -58,7 +57,7 @@ func (m *Manifest) Observe(now time.Time) {
 	}
 }
 
-// advance lets a collection begin, and returns the time that it goes by.
+// advance begins a collection and returns the time that it uses.
 func (m *Manifest) advance(now time.Time, window time.Duration) time.Time {
 	m.Observe(now)
 	c, ms := &m.Clock, now.UnixMilli()
@@ -73,7 +72,7 @@ func (m *Manifest) advance(now time.Time, window time.Duration) time.Time {
 	return time.UnixMilli(c.At)
 }
 
-// storedAt is when a snapshot was stored, by the store's clock if that has said.
+// storedAt is when a snapshot was stored, by the store's clock if known.
 func (s Snapshot) storedAt() int64 {
 	if s.Stored != 0 {
 		return s.Stored

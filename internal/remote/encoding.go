@@ -13,13 +13,12 @@ import (
 	"github.com/driftdb/driftdb-go/internal/seal"
 )
 
-// maxManifest bounds what is read of an object that calls itself a manifest, and what
-// comes out of it.
+// maxManifest bounds the size of a manifest object, and of its decompressed contents.
 const maxManifest = 64 << 20
 
-// manifestContext is what the manifest under key is sealed as. What it is stands in
-// place of the database's id, which no reader knows before: so a branch's is never
-// taken for the one that counts, nor the other way round.
+// manifestContext is the sealing context of the manifest under key. A reader does not
+// know the database's id yet, so the kind of manifest takes its place. A branch's
+// manifest therefore never passes for the main one, nor the reverse.
 func (b *Bucket) manifestContext(key string) seal.Context {
 	what := "driftdb branch v2"
 	if key == manifestKey(b.name) {
@@ -28,8 +27,8 @@ func (b *Bucket) manifestContext(key string) seal.Context {
 	return seal.Context{DatabaseID: what, Name: key}
 }
 
-// encode gives the object of m under key: with keys, sealed; without, for people. It
-// sets in m what depends on that.
+// encode returns the object for m under key: sealed if there are keys, else readable
+// text. It sets the fields of m that depend on that.
 func (b *Bucket) encode(m *Manifest, key string) ([]byte, error) {
 	m.MAC, m.Checksum = "", ""
 	if b.opts.Ring == nil {
@@ -53,7 +52,8 @@ func (b *Bucket) encode(m *Manifest, key string) ([]byte, error) {
 	return sealed.Bytes(), err
 }
 
-// listed is a copy of m with a list of snapshots, empty as it may be.
+// listed returns a copy of m whose snapshot list is not nil, so that JSON shows an empty
+// list.
 func (m *Manifest) listed() *Manifest {
 	c := *m
 	if c.Snapshots == nil {
@@ -62,7 +62,7 @@ func (m *Manifest) listed() *Manifest {
 	return &c
 }
 
-// text gives m as version 1 stores it: indented JSON with a checksum.
+// text returns m as version 1 stores it: indented JSON with a checksum.
 func (m *Manifest) text() ([]byte, error) {
 	c := m.listed()
 	plain, err := json.MarshalIndent(c, "", "  ")
@@ -74,8 +74,8 @@ func (m *Manifest) text() ([]byte, error) {
 	return append(out, '\n'), err
 }
 
-// macContext is what the MAC of a manifest of version 1 says that it is. Programs that
-// did not know version 2 have made one wherever there were keys.
+// macContext is the context of a version 1 manifest's MAC. Programs older than version 2
+// wrote such a MAC whenever there were keys.
 func (m *Manifest) macContext() string {
 	if m.Branch != "" {
 		return "driftdb branch v1"
@@ -88,7 +88,7 @@ func checksum(plain []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// decode reads the manifest's object under key to its end.
+// decode reads the manifest object under key to its end.
 func (b *Bucket) decode(key string, object io.Reader) (*Manifest, error) {
 	src := bufio.NewReader(object)
 	sealed, err := seal.Encrypted(src)
@@ -114,7 +114,7 @@ func (b *Bucket) decode(key string, object io.Reader) (*Manifest, error) {
 	return m, nil
 }
 
-// unseal reads what encode has sealed. The keys say that it is whole, and whose.
+// unseal reads what encode has sealed. The seal proves that it is whole and who wrote it.
 func (b *Bucket) unseal(key string, object io.Reader) (*Manifest, error) {
 	plain, err := seal.NewReader(object, b.opts.Ring, b.manifestContext(key))
 	if err != nil {
@@ -134,7 +134,8 @@ func (b *Bucket) unseal(key string, object io.Reader) (*Manifest, error) {
 	return m, err
 }
 
-// parseText reads a manifest of version 1. With keys, one of them must have made its MAC.
+// parseText reads a version 1 manifest. If there are keys, one of them must have made its
+// MAC.
 func (b *Bucket) parseText(object io.Reader) (*Manifest, error) {
 	content, err := io.ReadAll(object)
 	if err != nil {
@@ -156,14 +157,15 @@ func (b *Bucket) parseText(object io.Reader) (*Manifest, error) {
 	if err := b.opts.Ring.VerifyMAC(m.macContext(), plain, mac); err != nil {
 		return nil, err
 	}
-	if sum != "" && sum != checksum(plain) { // one that people have edited has none
+	if sum != "" && sum != checksum(plain) { // a manifest edited by hand has none
 		return nil, fmt.Errorf("%w: its checksum does not match", ErrCorrupt)
 	}
 	m.MAC, m.Checksum = mac, sum
 	return m, nil
 }
 
-// parseManifest reads the JSON of either version. A newer one may look like anything else.
+// parseManifest reads the JSON of either version. It checks the version first, because a
+// newer format may differ in anything else.
 func parseManifest(content []byte) (*Manifest, error) {
 	var version struct {
 		FormatVersion int `json:"formatVersion"`

@@ -13,19 +13,19 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// While a batch is being read, others are under way: leastAhead of them, which are
-// some MiB each unless a single transaction is larger, and if they are small up to
-// mostAhead. A writer that is alive stores small ones all the time, and whoever
-// follows it from afar must be faster.
+// While one batch is being read, others are fetched: leastAhead of them, which are some
+// MiB each unless a single transaction is larger, and up to mostAhead if they are small.
+// A live writer keeps storing small batches, and a distant reader that follows it must be
+// faster.
 const (
 	leastAhead = 4
 	mostAhead  = 16
 	fewBytes   = 4 << 20
-	mostBytes  = 64 << 20 // nor is more than this kept in memory, unless one object is larger
+	mostBytes  = 64 << 20 // the most kept in memory, unless one object is larger
 )
 
-// fetcher reads batches ahead of the one that is wanted now, and keeps them
-// until the walk has passed them.
+// fetcher reads batches ahead of the one that is needed now, and keeps them until the
+// walk has passed them.
 type fetcher struct {
 	b      *Bucket
 	id     string // of the database
@@ -47,7 +47,7 @@ func newFetcher(ctx context.Context, b *Bucket, databaseID string) *fetcher {
 	return f
 }
 
-// want starts to read what is not under way yet.
+// want starts reading the batches that are not being read yet.
 func (f *fetcher) want(batches ...Batch) {
 	for _, o := range batches {
 		if f.ahead[o] != nil {
@@ -62,12 +62,12 @@ func (f *fetcher) want(batches ...Batch) {
 	}
 }
 
-// passed forgets what a walk at sequence has no more use for.
+// passed drops the batches that a walk at sequence no longer needs.
 func (f *fetcher) passed(sequence int64) {
 	maps.DeleteFunc(f.ahead, func(o Batch, _ *fetched) bool { return o.To <= sequence })
 }
 
-// forget forgets the object of batch o.
+// forget drops the object of batch o.
 func (f *fetcher) forget(o Batch) { delete(f.ahead, o) }
 
 // get returns the object of batch o.
@@ -79,7 +79,7 @@ func (f *fetcher) get(o Batch) ([]byte, error) {
 	return r.data, r.err
 }
 
-// spare forgets what else is there if all of it is too much.
+// spare drops all other objects if they use too much memory together.
 func (f *fetcher) spare(o Batch) {
 	held := 0
 	for _, r := range f.ahead {
@@ -90,7 +90,7 @@ func (f *fetcher) spare(o Batch) {
 	}
 }
 
-// size is how much of r is in memory, if it has come.
+// size is how much memory r's data uses; 0 until it has arrived.
 func (r *fetched) size() int {
 	select {
 	case <-r.done:
@@ -100,10 +100,10 @@ func (r *fetched) size() int {
 	}
 }
 
-// read reads the object of batch o, and no more than the listing says that there is.
-// It goes on only when the beginning is that of the batch: of a stranger's object no
-// more is ever in memory. What is wrong with the object itself is errOther, and what
-// the store answers instead of it errUnread.
+// read reads the object of batch o, and no more of it than the listed size. It continues
+// only if the object begins as that batch does, so at most the beginning of a foreign
+// object is ever in memory. It returns errOther if the object itself is faulty, and
+// errUnread if the store did not provide it.
 func (f *fetcher) read(o Batch) ([]byte, error) {
 	key := BatchKey(f.b.name, o)
 	body, _, err := f.b.store.Get(f.ctx, key, objstore.GetOptions{})
@@ -124,7 +124,7 @@ func (f *fetcher) read(o Batch) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errOther, err)
 	}
-	// The listing may say anything: memory is taken as there are bytes.
+	// The listing may be wrong, so memory grows only with the bytes that arrive.
 	data.Grow(int(min(max(o.Size-int64(data.Len()), 0), fewBytes)) + bytes.MinRead)
 	if _, err := data.ReadFrom(src); err != nil {
 		return nil, unread(err)
@@ -135,7 +135,7 @@ func (f *fetcher) read(o Batch) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// source remembers why its reader could not go on, whatever others make of that.
+// source remembers why its reader failed, whatever error the layers above report.
 type source struct {
 	io.Reader
 	err error
@@ -149,7 +149,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// close stops what is under way and waits for it.
+// close stops the reads under way and waits for them.
 func (f *fetcher) close() {
 	f.cancel()
 	f.wg.Wait()

@@ -2,24 +2,24 @@ package remote
 
 import "errors"
 
-// attempt is to read a batch from a position on, up to a sequence.
+// attempt is reading a batch from a position up to a sequence.
 type attempt struct {
 	Batch
 	at Position
 	to int64
 }
 
-// outcome is where an attempt ended.
+// outcome is the result of an attempt.
 type outcome struct {
 	end Position
 	err error
 }
 
-// preferred drops the candidates that do not continue the history, and puts those
-// first from which the manifest's head can be reached. Normally all of them are parts
-// of one another, left over from a merge, and the widest will do. When they are not,
-// the writer's machine was cloned while it ran, both went on under one epoch, and what
-// the winner stored is what the manifest confirmed.
+// preferred drops the candidates that do not continue the history, and puts those that
+// lead to the manifest's head first. Normally the candidates overlap only because of a
+// merge, each is part of the widest, and the widest will do. Otherwise the writer's
+// machine was cloned while it ran, and both copies continued under one epoch. The
+// manifest then confirms what the winner stored.
 func (w *walk) preferred(i int, next []Batch) []Batch {
 	s := w.m.Lineage[i]
 	var able []Batch
@@ -44,8 +44,8 @@ func (w *walk) preferred(i int, next []Batch) []Batch {
 	return append(leads, rest...)
 }
 
-// agree reports whether the first of next, the widest, will do: it reaches the manifest's
-// head, or the others are parts of it.
+// agree reports whether the first and widest of next will do: it reaches the manifest's
+// head, or contains the others.
 func (w *walk) agree(s Span, next []Batch) bool {
 	widest, err := w.trial(s, next[0], w.pos, cut(s, next[0]))
 	if err != nil || widest.Sequence >= w.m.LatestSequence {
@@ -54,7 +54,7 @@ func (w *walk) agree(s Span, next []Batch) bool {
 	for _, o := range next[1:] {
 		end, err := w.trial(s, o, w.pos, cut(s, o))
 		if err != nil {
-			continue // it cannot be read now, so it is not taken either
+			continue // it is unreadable now, so it cannot be taken
 		}
 		if part, err := w.trial(s, next[0], w.pos, end.Sequence); err != nil || part != end {
 			return false
@@ -63,8 +63,8 @@ func (w *walk) agree(s Span, next []Batch) bool {
 	return true
 }
 
-// trial reads o from at on, without a sink, up to sequence to. It does so once: where
-// many batches overlap, many ways lead to the same place.
+// trial reads o from at up to sequence to, without a sink. It remembers the outcome,
+// because with many overlapping batches many paths lead to the same place.
 func (w *walk) trial(s Span, o Batch, at Position, to int64) (Position, error) {
 	key := attempt{o, at, to}
 	if r, ok := w.tried[key]; ok {
@@ -83,8 +83,8 @@ func (w *walk) trial(s Span, o Batch, at Position, to int64) (Position, error) {
 	return r.end, r.err
 }
 
-// leads reports whether some way from at through o, a batch of span i, reaches the manifest's
-// head.
+// leads reports whether some path from at through o, a batch of span i, reaches the
+// manifest's head.
 func (w *walk) leads(i int, o Batch, at Position) (found bool) {
 	key := attempt{Batch: o, at: at}
 	if found, known := w.leading[key]; known {
@@ -99,11 +99,11 @@ func (w *walk) leads(i int, o Batch, at Position) (found bool) {
 	if end.Sequence >= w.m.LatestSequence {
 		return true
 	}
-	if end.Sequence == s.To { // the one after it has to go on from there
+	if end.Sequence == s.To { // the next span continues from there
 		i++
 		s = w.m.Lineage[i]
 		if w.list(s) != nil {
-			return true // which the walk will find out
+			return true // the walk will report the error
 		}
 	}
 	for _, next := range w.candidates(w.listed[s.NodeID][s.Epoch], end.Sequence) {

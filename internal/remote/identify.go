@@ -11,24 +11,24 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Doubt is what the bucket says to an id that its database may have.
+// Doubt is how far the bucket's objects confirm a database id.
 type Doubt int
 
-// In the order of how much they are worth.
+// In increasing order of confidence.
 const (
-	Refuted Doubt = iota // no object is of such a database
-	Untold               // nothing says so, nor the contrary
-	Vouched              // objects are of this database
+	Refuted Doubt = iota // objects contradict the id
+	Untold               // nothing confirms or contradicts it
+	Vouched              // an object confirms it
 )
 
-// Vouch reports whether the bucket's objects are those of database databaseID. With keys
-// every object tells that, without only the first batch does.
+// Vouch checks whether the bucket's objects belong to database databaseID. With keys
+// every sealed object tells; without keys only the first batch does.
 func (b *Bucket) Vouch(ctx context.Context, databaseID string) (Doubt, error) {
 	objects, err := b.nodes(ctx)
 	if err != nil {
 		return Refuted, err
 	}
-	const most = 100 // objects that contradict: some may be a stranger's, hardly the first ones all
+	const most = 100 // contradicting objects; some may be foreign, but hardly all of the first ones
 	against := 0
 	for _, o := range objects {
 		if !o.sealed() || b.opts.Ring == nil && (o.kind != batchObject || o.batch.From != 1) {
@@ -50,7 +50,7 @@ func (b *Bucket) Vouch(ctx context.Context, databaseID string) (Doubt, error) {
 	return Untold, nil
 }
 
-// doubt is what one object says to databaseID.
+// doubt is what one object says about databaseID.
 func (b *Bucket) doubt(ctx context.Context, databaseID string, o object) (Doubt, error) {
 	body, _, err := b.store.Get(ctx, o.Key, objstore.GetOptions{})
 	if err != nil {
@@ -61,7 +61,7 @@ func (b *Bucket) doubt(ctx context.Context, databaseID string, o object) (Doubt,
 	if b.opts.Ring == nil {
 		r, err := b.openBatch(databaseID, o.batch, src)
 		switch {
-		case err != nil: // junk, which says nothing
+		case err != nil: // junk tells nothing
 			return Untold, src.err
 		case r.Header().Prev == batch.Genesis(databaseID):
 			return Vouched, nil
@@ -83,8 +83,8 @@ func (b *Bucket) doubt(ctx context.Context, databaseID string, o object) (Doubt,
 	return Refuted, nil
 }
 
-// DatabaseIDs are the ids that probes and branches' manifests name. Anybody may have
-// written them.
+// DatabaseIDs returns the ids that probe objects and branches' manifests name. They are
+// not authenticated.
 func (b *Bucket) DatabaseIDs(ctx context.Context) (ids []string, err error) {
 	objects, err := b.nodes(ctx)
 	if err != nil {

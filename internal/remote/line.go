@@ -11,14 +11,14 @@ import (
 	"github.com/driftdb/driftdb-go/internal/batch"
 )
 
-// line is a history that a manifest describes, the one that counts or that of a branch,
-// and what is proven of it.
+// line is a history that a manifest describes, either the main history or a branch, and
+// what has been proven of it.
 type line struct {
 	m      *Manifest
-	from   int64      // where it leaves the one that counts, if it is a branch
-	starts []Position // that are known, in their order
-	// chains has the chain at the sequences that somebody asks for, once a walk has
-	// come there: zero until then.
+	from   int64      // where it leaves the main history, if it is a branch
+	starts []Position // known positions, in order
+	// chains holds the chain at the sequences asked for; zero until a walk has passed
+	// them.
 	chains map[int64]batch.Chain
 }
 
@@ -32,14 +32,14 @@ func mainLine(m *Manifest) *line {
 	return l
 }
 
-// begin makes the states of snapshots known.
+// begin adds the positions of snapshots to the known ones.
 func (l *line) begin(snapshots []Snapshot) {
 	for _, s := range snapshots {
 		l.starts = append(l.starts, Position{s.Sequence, s.Chain})
 	}
 }
 
-// spanOf is the part of the line that batch o belongs to.
+// spanOf returns the span of the line that batch o belongs to.
 func (l *line) spanOf(o Batch) (s Span, found bool) {
 	i := slices.IndexFunc(l.m.Lineage, func(s Span) bool { return s.NodeID == o.NodeID && s.Epoch == o.Epoch })
 	if i < 0 {
@@ -49,14 +49,15 @@ func (l *line) spanOf(o Batch) (s Span, found bool) {
 	return s, o.To >= s.From && (s.To == 0 || o.From <= s.To) && o.To > l.m.Begins()
 }
 
-// ask wants to know the chain at a sequence.
+// ask requests the chain at a sequence.
 func (l *line) ask(sequence int64) {
 	if _, asked := l.chains[sequence]; !asked {
 		l.chains[sequence] = batch.Chain{}
 	}
 }
 
-// prove walks along the line. Where it is damaged, it goes on from the next snapshot.
+// prove walks along the line. Where it is damaged, prove continues from the next
+// snapshot.
 func (l *line) prove(ctx context.Context, b *Bucket) error {
 	reached := int64(-1)
 	for _, at := range l.starts {
@@ -76,13 +77,13 @@ func (l *line) prove(ctx context.Context, b *Bucket) error {
 	return nil
 }
 
-// errUnproven says that a batch is not known to be what it is called.
+// errUnproven means that a batch could not be proven to be part of the history.
 var errUnproven = errors.New("it is not part of the manifest's history, as far as that is intact")
 
-// proof is where the chain of a batch must be the one of its line.
+// proof holds two positions at which a batch must have the chain of its line.
 type proof struct{ from, to Position }
 
-// proof of o, which spanOf has found in s. Nothing less than both ends will do.
+// proof returns the proof for o, which spanOf found in s. Both ends must be known.
 func (l *line) proof(o Batch, s Span) (p proof, err error) {
 	known := func(sequence int64) bool { return l.chains[sequence] != batch.Chain{} }
 	p.from.Sequence, p.to.Sequence = o.From-1, cut(s, o)
@@ -98,14 +99,14 @@ func (l *line) proof(o Batch, s Span) (p proof, err error) {
 	return p, nil
 }
 
-// provenBatch gives the contents of a batch, and fails at its end, before it is told, if
-// they are not what is proven.
+// provenBatch reads the contents of a batch. If they are not what is proven, it fails
+// before it reports the end of the batch.
 type provenBatch struct {
 	r     *batch.Reader
-	read  *bytes.Buffer // what has been read of it and not given on
+	read  *bytes.Buffer // read from r but not yet returned
 	name  Batch
 	proof proof
-	met   int // of the two positions
+	met   int // how many of the two positions were met
 }
 
 func (b *Bucket) provenBatch(databaseID string, name Batch, sealed io.Reader, p proof) (io.Reader, error) {
@@ -127,7 +128,7 @@ func (p *provenBatch) Read(dst []byte) (int, error) {
 	return p.read.Read(dst)
 }
 
-// next reads on. io.EOF is for a batch that is the right one.
+// next reads the next record. It returns io.EOF only if the batch is proven.
 func (p *provenBatch) next() error {
 	rec, err := p.r.Next()
 	switch {
@@ -141,7 +142,7 @@ func (p *provenBatch) next() error {
 	return nil
 }
 
-// meet compares the chain at a sequence.
+// meet compares the chain at a sequence with the proof.
 func (p *provenBatch) meet(sequence int64, chain batch.Chain) error {
 	for _, want := range []Position{p.proof.from, p.proof.to} {
 		if want.Sequence != sequence {

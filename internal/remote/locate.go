@@ -10,18 +10,19 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
-// Locate finds what there was at a time (Unix ms): everything up to the last
-// transaction whose own time, by the clock of whoever committed it, is not later.
-// It returns where that ends, ErrTooOld if there is none.
+// Locate finds the state at a time (Unix ms): everything up to the last transaction whose
+// own time, by the clock of the writer that committed it, is not later. It returns where
+// that transaction ends, or ErrTooOld if there is none.
 //
-// Times may go back, so the last one is looked for from the end: what lies past the
-// manifest, then what lies behind each snapshot, the newest first. The manifest tells
-// the smallest time of each such interval, so most are passed over unread.
+// Times may go backwards, so the search for the last such transaction starts from the
+// end: first past the manifest's head, then the interval after each snapshot, newest
+// first. The manifest holds the smallest time of each interval, so most intervals are
+// skipped unread.
 //
-// If the transaction is a barrier over a range, the time may lie within that, and
-// nobody knows what there was then: the sequence that is returned lies within it, too.
+// If the transaction is a barrier over a range, the time may lie within that range, where
+// the state is unknown. The returned sequence then lies within the range, too.
 //
-// What it returns as refused lies past the manifest.
+// The refused objects that it returns lie past the manifest's head.
 func (b *Bucket) Locate(ctx context.Context, m *Manifest, at int64) (sequence int64, refused []Refusal, err error) {
 	past := finder{at: at, unconfirmed: true}
 	end, err := b.Walk(ctx, m, m.Head(), Target{}, &past)
@@ -32,7 +33,7 @@ func (b *Bucket) Locate(ctx context.Context, m *Manifest, at int64) (sequence in
 	return sequence, end.Refused, err
 }
 
-// confirmedAt is Locate for what the manifest confirms.
+// confirmedAt is Locate for the part that the manifest confirms.
 func (b *Bucket) confirmedAt(ctx context.Context, m *Manifest, at int64) (int64, error) {
 	to, earliest := m.LatestSequence, m.Earliest
 	for _, s := range slices.Backward(m.Snapshots) {
@@ -52,8 +53,8 @@ func (b *Bucket) confirmedAt(ctx context.Context, m *Manifest, at int64) (int64,
 	return 0, fmt.Errorf("%w: its first change is later", ErrTooOld)
 }
 
-// LastTime is that of the last transaction in a snapshot, or when that was taken if
-// its writer did not say.
+// LastTime is the time of the last transaction in a snapshot, or when the snapshot was
+// taken if its writer did not record that.
 func (s Snapshot) LastTime() int64 {
 	if s.Changed != 0 {
 		return s.Changed
@@ -61,8 +62,9 @@ func (s Snapshot) LastTime() int64 {
 	return s.Time
 }
 
-// find looks for the last transaction behind start, up to sequence to, that is not
-// later than at. None is earlier than earliest, if that is known. 0: there is none.
+// find looks for the last transaction after start, up to sequence to, that is not later
+// than at. None of them is earlier than earliest, if that is known. It returns 0 if there
+// is none.
 func (b *Bucket) find(ctx context.Context, m *Manifest, start Position, to, earliest, at int64) (int64, error) {
 	if to <= start.Sequence || earliest > at {
 		return 0, nil
@@ -72,13 +74,13 @@ func (b *Bucket) find(ctx context.Context, m *Manifest, start Position, to, earl
 	return f.found, err
 }
 
-// finder is a sink that notes the last transaction which is not later than at.
+// finder is a sink that records the last transaction that is not later than at.
 type finder struct {
 	at          int64
-	unconfirmed bool // no manifest names the changes: behind a barrier none of them counts
+	unconfirmed bool // no manifest confirms the changes, so none behind a barrier counts
 
 	found, pending int64
-	over, ending   bool // at such a barrier
+	over, ending   bool // whether such a barrier was reached
 }
 
 func (f *finder) Begin() error    { f.pending, f.ending = f.found, f.over; return nil }

@@ -10,23 +10,23 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Lost is what is in a manifest's place that cannot be used.
+// Lost is an unusable object in the manifest's place.
 type Lost struct {
-	Stored        // to be replaced by Swap; the zero value: nothing is there
+	Stored        // for Swap to replace; zero if nothing is there
 	Why    error  // nil: nothing is there
-	Told   string // what it said, as far as anybody can read that
-	ID     string // of the database, as it said
-	Last   int64  // its epoch
+	Told   string // what it said, as far as it is readable
+	ID     string // the database id that it gave
+	Last   int64  // the epoch that it gave
 }
 
-// ErrWhole says that the manifest is there, and needs no repair.
+// ErrWhole means that the manifest is intact and needs no repair.
 var ErrWhole = errors.New("the manifest is intact: there is nothing to repair")
 
-// Lost looks at what is in the manifest's place. ErrWhole means that it is a manifest.
+// Lost examines what is in the manifest's place. ErrWhole means that it is a manifest.
 func (b *Bucket) Lost(ctx context.Context) (Lost, error) {
 	_, err := b.Manifest(ctx)
 	for tries := 2; tries > 0 && IsDamage(err); tries-- {
-		_, err = b.Manifest(ctx) // it may have been altered on its way here
+		_, err = b.Manifest(ctx) // it may have been corrupted in transit
 	}
 	switch {
 	case err == nil:

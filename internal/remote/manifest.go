@@ -10,93 +10,94 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
-// The versions of a manifest. Text is for people; sealed are those with keys, whole.
+// The manifest's format versions: text, which people can read, and, with keys, sealed as
+// a whole.
 const textVersion, sealedVersion = 1, 2
 
 var (
-	// ErrCorrupt says that the bucket's contents contradict themselves.
+	// ErrCorrupt means that the bucket's contents contradict themselves.
 	ErrCorrupt = errors.New("the bucket's data is damaged")
-	// ErrTooOld says that the bucket does not reach back that far.
+	// ErrTooOld means that the bucket does not reach back that far.
 	ErrTooOld = errors.New("the backup does not reach back that far")
-	// ErrVersion says that a newer program wrote the bucket.
+	// ErrVersion means that a newer program wrote the bucket.
 	ErrVersion = errors.New("the bucket was written by a newer version of DriftDB; upgrade the program")
 )
 
-// Manifest is the one object that is replaced. It says who writes, up to where
-// the bucket's contents are confirmed, and whose objects make up the history.
+// Manifest is the one object that writers replace. It names the writer, how far the
+// bucket's contents are confirmed, and whose objects make up the history.
 type Manifest struct {
-	FormatVersion int    `json:"formatVersion"` // of the object that it is read from or written to
+	FormatVersion int    `json:"formatVersion"` // of the object it is read from or written to
 	Name          string `json:"dbName"`
 	DatabaseID    string `json:"databaseId"`
 	NodeID        string `json:"nodeId"` // of the writer
 	Epoch         int64  `json:"epoch"`  // of the writer's session
-	Nonce         string `json:"nonce"`  // no two manifests are alike
+	Nonce         string `json:"nonce"`  // makes every manifest unique
 
-	// Branch is the id of the branch whose manifest this is, that of the writer.
-	// It is empty in the one manifest that counts.
+	// Branch is the id of the branch, if this is a branch's manifest. It is empty in the
+	// main manifest.
 	Branch string `json:"branch,omitempty"`
 
 	LatestSequence int64       `json:"latestLogSequence"`
 	ChainHead      batch.Chain `json:"chainHead"` // after LatestSequence
 
-	// Earliest is the smallest time (Unix ms) among the changes behind the newest
-	// snapshot up to LatestSequence; 0: not known, or there are none. It may be
-	// too small, never too large.
+	// Earliest is the smallest time (Unix ms) among the changes between the newest
+	// snapshot and LatestSequence; 0 if unknown or if there are none. It may be too
+	// small, never too large.
 	Earliest int64 `json:"earliest,omitempty"`
 
 	SnapshotKey      string `json:"latestSnapshotKey,omitempty"`
 	SnapshotTime     int64  `json:"latestSnapshotTimestamp,omitempty"`
 	SnapshotSequence int64  `json:"latestSnapshotSequence,omitempty"`
 
-	// Released says that the writer has ended, and stores nothing more under its epoch.
+	// Released means that the writer has ended and stores nothing more under its epoch.
 	Released bool `json:"released,omitempty"`
 
 	Snapshots []Snapshot `json:"snapshots"`                // oldest first
 	Lineage   []Span     `json:"lineage"`                  // oldest first; the last one is the writer's
-	Pruned    int64      `json:"prunedSequence,omitempty"` // what only changes up to here need may be gone
+	Pruned    int64      `json:"prunedSequence,omitempty"` // objects needed only for changes up to here may be gone
 
-	Largest Extent `json:"largest,omitzero"` // what no restore needs more than about
+	Largest Extent `json:"largest,omitzero"` // bounds the size of a restore
 
-	PrunedAt  int64 `json:"prunedAt,omitempty"` // Unix ms, by the store's clock; when it was last looked what is too old to be kept
-	Clock     Clock `json:"clock,omitzero"`     // the store's, as far as it is known
+	PrunedAt  int64 `json:"prunedAt,omitempty"` // Unix ms, by the store's clock; time of the last retention check
+	Clock     Clock `json:"clock,omitzero"`     // what is known of the store's clock
 	UpdatedAt int64 `json:"updatedAt"`          // Unix ms, by the writer's clock
 
-	// Of version 1, over all of the above: that it is whole, or if an older program has
-	// written it with keys, by whom.
+	// Version 1 only, computed over all of the above: a checksum for integrity, or the
+	// MAC that an older program with keys has written.
 	MAC      string `json:"mac,omitempty"`
 	Checksum string `json:"checksum,omitempty"` // SHA-256
 }
 
-// Snapshot is a copy of the database as it was after Sequence.
+// Snapshot is a copy of the database after Sequence.
 type Snapshot struct {
 	Key      string      `json:"key"`
 	Sequence int64       `json:"sequence"`
 	Time     int64       `json:"timestamp"`           // Unix ms, by the writer's clock
 	Size     int64       `json:"size"`                // of the object
-	Plain    int64       `json:"plainSize,omitempty"` // of the database file, before it was sealed; 0: not known
-	SHA256   string      `json:"sha256"`              // of that file
+	Plain    int64       `json:"plainSize,omitempty"` // of the database file before sealing; 0: unknown
+	SHA256   string      `json:"sha256"`              // of the database file
 	Chain    batch.Chain `json:"chain"`               // after Sequence
 
-	// Stored is when it was stored, in Unix ms by the store's clock. Changed is the
-	// time of the last transaction in it, Earliest the smallest time among those
-	// behind the snapshot before it, both by the clocks of whoever committed them.
-	// 0 is not known, or that there are none.
+	// Stored is when the snapshot was stored, in Unix ms by the store's clock. Changed
+	// is the time of the last transaction in it. Earliest is the smallest time among the
+	// transactions since the snapshot before it. Changed and Earliest are by the clocks
+	// of the writers that committed them. 0 means unknown, or that there are none.
 	Stored   int64 `json:"stored,omitempty"`
 	Changed  int64 `json:"changed,omitempty"`
 	Earliest int64 `json:"earliest,omitempty"`
 
-	// Digests is what the writer knew of the tables after Sequence.
+	// Digests holds the table digests that the writer knew after Sequence.
 	Digests digest.Set `json:"digests,omitempty"`
 
-	// Faults is what was wrong with tables, as far as the writer has checked: for
-	// people. "" stands for the file. CheckedThrough is the last table that it has
-	// checked for this snapshot, of a file that is too large to be checked at once.
+	// Faults lists, for people, the faults of each table that the writer has found; ""
+	// stands for the file. A file too large to be checked at once is checked in parts:
+	// CheckedThrough is the last table checked for this snapshot.
 	Faults         map[string][]string `json:"faults,omitempty"`
 	CheckedThrough string              `json:"checkedThrough,omitempty"`
 }
 
-// Span is a stretch of the history and the session that wrote it. Objects of
-// other sessions, or beyond To, are not part of the history.
+// Span is a stretch of the history and the session that wrote it. Objects of other
+// sessions, or beyond To, are not part of the history.
 type Span struct {
 	NodeID string `json:"nodeId"`
 	Epoch  int64  `json:"epoch"`
@@ -114,24 +115,25 @@ func (m *Manifest) Clone() *Manifest {
 	return &c
 }
 
-// AddSnapshot makes s the newest snapshot. It was stored when m was written last at
-// the earliest, whatever the store's clock said.
+// AddSnapshot makes s the newest snapshot. Its storage time is set no earlier than the
+// latest known time of the store's clock.
 func (m *Manifest) AddSnapshot(s Snapshot) {
 	s.Stored = max(s.Stored, m.Clock.Latest)
 	m.Snapshots = append(m.Snapshots, s)
 	m.SnapshotKey, m.SnapshotTime, m.SnapshotSequence = s.Key, s.Time, s.Sequence
 }
 
-// Takeover opens a new span: from here on, what node writes under epoch counts.
-// What the previous writer stored up to at is kept, and nothing later of his.
+// Takeover opens a new span: from here on, what node writes under the new epoch counts.
+// What the previous writer stored up to at stays part of the history; anything later does
+// not.
 func (m *Manifest) Takeover(node string, at Position) {
 	m.LatestSequence, m.ChainHead = at.Sequence, at.Chain
 	m.open(node, m.Epoch+1, at.Sequence)
 }
 
-// Enter opens a span for a batch that node has stored under epoch before the manifest
-// knows of it: it holds what follows after. That may be all that the last span holds,
-// of which the batch then takes the place.
+// Enter opens a span for a batch that node stored under epoch before the manifest names
+// that session. The span begins after the change after. The batch may replace everything
+// that the last span holds; that span is then dropped.
 func (m *Manifest) Enter(node string, epoch, after int64, head Position) {
 	m.LatestSequence, m.ChainHead = head.Sequence, head.Chain
 	m.open(node, epoch, after)
@@ -142,18 +144,18 @@ func (m *Manifest) open(node string, epoch, after int64) {
 	if n := len(m.Lineage); n > 0 {
 		m.Lineage[n-1].To = after
 		if m.Lineage[n-1].From > after {
-			m.Lineage = m.Lineage[:n-1] // nothing of it is left
+			m.Lineage = m.Lineage[:n-1] // the span is empty
 		}
 	}
 	m.Lineage = append(m.Lineage, Span{NodeID: node, Epoch: epoch, From: after + 1})
 }
 
-// Counts reports whether the history has objects of the batch's session.
+// Counts reports whether b's session has a span in the lineage.
 func (m *Manifest) Counts(b Batch) bool {
 	return slices.ContainsFunc(m.Lineage, func(s Span) bool { return s.NodeID == b.NodeID && s.Epoch == b.Epoch })
 }
 
-// check refuses what no writer of ours would store.
+// check rejects a manifest that no DriftDB writer would store.
 func (m *Manifest) check(name string) error {
 	switch {
 	case m.Name != name:

@@ -10,10 +10,10 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
-// Merge stores the contents of parts, batches of one session that follow one
-// another, as one batch, and returns that. Readers prefer the widest batch, so
-// from then on nobody needs the parts. The entries are copied byte for byte:
-// the chain does not depend on where batches begin and end.
+// Merge stores the contents of parts, consecutive batches of one session, as one batch,
+// and returns it. Readers prefer the widest batch, so the parts are no longer needed. The
+// entries are copied byte for byte: the chain does not depend on where batches begin and
+// end.
 func (b *Bucket) Merge(ctx context.Context, databaseID string, parts []Batch) (Batch, error) {
 	whole := parts[0]
 	whole.To = parts[len(parts)-1].To
@@ -53,15 +53,15 @@ func (b *Bucket) merge(ctx context.Context, sealed *bytes.Buffer, databaseID str
 		maps.Copy(told, r.Trailer().Digests)
 		ahead.passed(o.To)
 	}
-	out.SetDigests(told) // as a reader of all the parts knows it
+	out.SetDigests(told) // what a reader of all the parts would know
 	if _, err := out.Close(); err != nil {
 		return err
 	}
 	return dst.Close()
 }
 
-// Covered reports whether the bucket has a batch of o's session that is wider than
-// o and holds all of it.
+// Covered reports whether batches, all of o's session, include one that is wider than o
+// and contains it.
 func Covered(batches []Batch, o Batch) bool {
 	for _, w := range batches {
 		if w.From <= o.From && w.To >= o.To && w.To-w.From > o.To-o.From {

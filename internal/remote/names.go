@@ -1,4 +1,4 @@
-// Package remote knows what a bucket means: how objects are named, what the
+// Package remote defines the contents of a bucket: how objects are named, what the
 // manifest says, whose objects count, and who may write.
 //
 //	databases/{name}/manifest.json
@@ -8,8 +8,8 @@
 //	databases/{name}/nodes/{nodeId}/branches/{from}-{to}.e{epoch}/{unix ms}.sqlite
 //	databases/{name}/nodes/{nodeId}/probe
 //
-// Batches, snapshots and branches' manifests are written once. Only the manifest is replaced, by
-// compare-and-swap.
+// Apart from Rekey, batches, snapshots and branches' manifests are written once. Only the
+// manifest is replaced, by compare-and-swap.
 package remote
 
 import (
@@ -21,17 +21,16 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// ErrName says that a database name or node id cannot be part of a key.
+// ErrName means that a database name or node id cannot be part of a key.
 var ErrName = errors.New("invalid name")
 
-// maxName keeps keys well below what stores and file systems take.
+// maxName keeps keys well below the limits of stores and file systems.
 const maxName = 128
 
 const databases = "databases/"
 
-// CheckName reports whether name can stand in a key: 1 to 128 letters, digits,
-// dots, underscores and hyphens, and neither "." nor "..". what is what the
-// caller calls it.
+// CheckName returns an error unless name can be part of a key: 1 to 128 letters, digits,
+// dots, underscores and hyphens, and neither "." nor "..". The error calls the name what.
 func CheckName(what, name string) error {
 	bad := func(why string) error {
 		return fmt.Errorf("%w: %s %q %s; use 1 to %d letters, digits, dots, underscores and hyphens", ErrName, what, name, why, maxName)
@@ -66,16 +65,15 @@ func snapshotFolder(name, node string) string { return nodeFolder(name, node) + 
 
 func branchFolder(name, node string) string { return nodeFolder(name, node) + "branches/" }
 
-// branchKey is the key of the manifest of the branch that o names.
+// branchKey is the key of branch o's manifest.
 func branchKey(name string, o Batch) string { return branchFolder(name, o.NodeID) + o.file() }
 
-// BranchSnapshotKey is the key of a snapshot, taken at the time ms, of the branch
-// that o names.
+// BranchSnapshotKey is the key of a snapshot of branch o taken at the time ms.
 func BranchSnapshotKey(name string, o Batch, ms int64) string {
 	return strings.TrimSuffix(branchKey(name, o), ".json") + "/" + strconv.FormatInt(ms, 10) + ".sqlite"
 }
 
-// Batch names one batch object, or a branch: what it holds, and whose it is.
+// Batch names a batch object or a branch: its range and the session that wrote it.
 type Batch struct {
 	NodeID   string
 	From, To int64
@@ -83,10 +81,10 @@ type Batch struct {
 	Size     int64 // of the object, when it was listed
 }
 
-// maxSequence is what twelve digits hold: names sort as numbers do.
+// maxSequence is the largest number of twelve digits, so that names sort like numbers.
 const maxSequence = 999_999_999_999
 
-// branch is the id of the branch that the batch's session has, if it has one.
+// branch is the id that a branch of the batch's session would have.
 func (b Batch) branch() string { return Branch{NodeID: b.NodeID, Epoch: b.Epoch}.ID() }
 
 func (b Batch) file() string { return fmt.Sprintf("%012d-%012d.e%d.json", b.From, b.To, b.Epoch) }
@@ -94,7 +92,7 @@ func (b Batch) file() string { return fmt.Sprintf("%012d-%012d.e%d.json", b.From
 // BatchKey is the key of batch b of database name.
 func BatchKey(name string, b Batch) string { return logFolder(name, b.NodeID) + b.file() }
 
-// ParseBatch reads the key of a batch of this database.
+// ParseBatch parses the key of a batch of this database.
 func (b *Bucket) ParseBatch(key string) (Batch, bool) {
 	o := classify(objstore.Info{Key: key}, strings.TrimPrefix(key, nodesFolder(b.name)))
 	return o.batch, o.kind == batchObject
@@ -105,12 +103,12 @@ func SnapshotKey(name, node string, ms int64) string {
 	return snapshotFolder(name, node) + strconv.FormatInt(ms, 10) + ".sqlite"
 }
 
-// maxEpoch is far above any epoch that a session takes, and far below what a number can
-// hold: no name of a stranger's leaves the sessions to come without one.
+// maxEpoch is far above any epoch that a session takes, and far below the limit of int64:
+// no foreign name can leave later sessions without an epoch.
 const maxEpoch = 1 << 53
 
-// parseBatch reads the file name of a batch. Anything else in the folder is
-// somebody else's and is passed over.
+// parseBatch parses the file name of a batch. Other files in the folder are foreign and
+// are skipped.
 func parseBatch(node, file string) (Batch, bool) {
 	b := Batch{NodeID: node}
 	rest, ok := strings.CutSuffix(file, ".json")

@@ -10,7 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// kind is what an object is by its name.
+// kind is the kind of an object, by its name.
 type kind int
 
 const (
@@ -18,24 +18,25 @@ const (
 	batchObject         // a batch
 	snapshotObject      // a snapshot of the history
 	branchObject        // the manifest of a branch
-	branchSnapshot      // the snapshot that one names
-	probeObject         // what a probe leaves
+	branchSnapshot      // the snapshot that a branch's manifest names
+	probeObject         // left by a probe
 )
 
-// object is something in a node's folder.
+// object is an object in a node's folder.
 type object struct {
 	objstore.Info
 	kind  kind
-	batch Batch // of a batch: its name; of what belongs to a branch: the branch's; of a snapshot: its node
+	batch Batch // for a batch, its name; for a branch's objects, the branch; for a snapshot, only the node
 }
 
-// sealed reports whether the object is one that has been sealed.
+// sealed reports whether the object is of a kind that is sealed in the database's
+// context.
 func (o object) sealed() bool {
 	return o.kind == batchObject || o.kind == snapshotObject || o.kind == branchSnapshot
 }
 
 // objects lists what all nodes have stored. A branch's manifest comes before its
-// snapshot, and both before the node's batches.
+// snapshot, and both come before the node's batches.
 func (b *Bucket) objects(ctx context.Context) iter.Seq2[object, error] {
 	return func(yield func(object, error) bool) {
 		folder := nodesFolder(b.name)
@@ -51,8 +52,8 @@ func (b *Bucket) objects(ctx context.Context) iter.Seq2[object, error] {
 	}
 }
 
-// Existing reads the manifest of a backup that is to be read. ErrNoBackup means that there
-// is nothing; where only the manifest is missing, that is ErrHeadless.
+// Existing reads the manifest of a backup that is to be read. ErrNoBackup means that
+// there is no backup, ErrHeadless that only its manifest is missing.
 func (b *Bucket) Existing(ctx context.Context) (Stored, error) {
 	m, err := b.Manifest(ctx)
 	if errors.Is(err, ErrNoBackup) {
@@ -63,12 +64,14 @@ func (b *Bucket) Existing(ctx context.Context) (Stored, error) {
 	return m, err
 }
 
-// ErrHeadless says that the bucket has no manifest, but what one has named.
+// ErrHeadless means that the bucket has no manifest, but has objects that a manifest
+// named.
 var ErrHeadless = fmt.Errorf("%w: the manifest is gone", ErrCorrupt)
 
-// Headless says what a bucket without a manifest has that only a manifest can put in
-// order: then there was one. It is nil if there is no such thing, or a manifest after all.
-// Batches, and snapshots taken at some time, that adrift says to be of no use do not count.
+// Headless returns an error if a bucket without a manifest has objects that only a
+// manifest can put in order, so that there must have been one. It returns nil if there
+// are none, or if there is a manifest after all. Batches and snapshots (taken at the
+// given time) for which adrift returns true do not count.
 func (b *Bucket) Headless(ctx context.Context, adrift func(o Batch, taken int64) bool) error {
 	for o, err := range b.objects(ctx) {
 		if err != nil {
@@ -95,7 +98,7 @@ func (b *Bucket) Headless(ctx context.Context, adrift func(o Batch, taken int64)
 	return nil
 }
 
-// classify reads path, the part of an object's key after the nodes' folder.
+// classify parses path, the part of an object's key after the nodes' folder.
 func classify(info objstore.Info, path string) object {
 	o := object{Info: info}
 	node, path, _ := strings.Cut(path, "/")

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// ErrRolledBack says that a backup shows less than it has shown before, or another history.
+// ErrRolledBack means that a backup has less than it had before, or another history.
 var ErrRolledBack = errors.New("the backup has gone back")
 
 // Point is what a manifest confirms: a place in the history, and the epoch of the session
-// that has confirmed it. The zero Point is before everything.
+// that confirmed it. The zero Point is before everything.
 type Point struct {
 	Position
 	Epoch int64
@@ -20,9 +20,9 @@ type Point struct {
 // Point is what m confirms.
 func (m *Manifest) Point() Point { return Point{m.Head(), m.Epoch} }
 
-// Kept is ErrRolledBack if the backup that m describes does not have a point that it has
-// confirmed before. A manifest never confirms less than one before it, whoever writes. Of
-// a point that the log no longer reaches back to, nothing else is known.
+// Kept returns ErrRolledBack if the backup that m describes lacks a point that it once
+// confirmed. No manifest, whoever writes it, confirms less than an earlier one. A point
+// before the beginning of the log cannot be checked further.
 func (b *Bucket) Kept(ctx context.Context, m *Manifest, seen Point) error {
 	gone := func(what string) error {
 		return fmt.Errorf("%w: it has confirmed change %d in epoch %d, and %s", ErrRolledBack, seen.Sequence, seen.Epoch, what)
@@ -42,7 +42,7 @@ func (b *Bucket) Kept(ctx context.Context, m *Manifest, seen Point) error {
 		goesOn, err = b.gap(ctx, m, seen.Sequence)
 	}
 	switch {
-	case errors.Is(err, errOther): // damage, which matters to whoever needs that batch
+	case errors.Is(err, errOther): // damage is for readers of that batch to report
 		return nil
 	case err == nil && !goesOn:
 		return gone("its history does not go on from there")
@@ -50,8 +50,8 @@ func (b *Bucket) Kept(ctx context.Context, m *Manifest, seen Point) error {
 	return err
 }
 
-// gap reports whether the history that m describes is damaged at sequence. If it is not, it
-// leads past it.
+// gap reports whether the history that m describes is damaged at sequence, so that it
+// does not lead past it.
 func (b *Bucket) gap(ctx context.Context, m *Manifest, sequence int64) (bool, error) {
 	l := mainLine(m)
 	i := slices.IndexFunc(l.starts, func(p Position) bool { return p.Sequence > sequence })

@@ -13,25 +13,25 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// ErrConditions says that a store does not honour the conditions of a Put, on
-// which the protection from a second writer rests.
+// ErrConditions means that a store does not honour the conditions of a Put, on which
+// fencing of a second writer depends.
 var ErrConditions = errors.New("the store does not honour conditional writes (If-Match and If-None-Match), so two writers could overwrite each other's data; use another service, or set AdvisoryFencing if there is only ever one writer")
 
-// noETag is the ETag of no object.
+// noETag is an ETag that no object has.
 const noETag = `"00000000000000000000000000000000"`
 
-// racers is how many Puts are made at once to see whether one of them wins.
+// racers is how many Puts are made at once to check that only one of them wins.
 const racers = 4
 
-// Probe finds out whether the store honours conditions: of an object, of one that is
-// uploaded in parts, and of several at the same moment. Some services answer that they
-// cannot; others ignore a condition in silence, or check it and then write, with time
-// for others in between.
+// Probe checks whether the store honours conditions: for an object, for a multipart
+// upload, and for several Puts at the same moment. Some services reject conditions.
+// Others silently ignore them, or check them and then write, which leaves time for
+// another writer in between.
 //
-// The last thing that it does is to store an object of node's own. Where that is there
-// already, an earlier probe has found all of it out, and only looks whether it is
-// still so, by two requests. It names the database: with the manifest gone, somebody
-// has to know what the other objects are sealed for.
+// Finally, Probe stores an object of the node's own. If that object already exists, an
+// earlier probe has passed; two requests then suffice to check that the store still
+// refuses a failing condition. The object names the database: if the manifest is lost,
+// this tells for which database the other objects are sealed.
 func (b *Bucket) Probe(ctx context.Context, node, databaseID string) error {
 	p := probe{b.store, nodeFolder(b.name, node) + "probe", databaseID}
 	known, err := p.known(ctx)
@@ -50,10 +50,11 @@ type probe struct {
 	id    string // of the database
 }
 
-// namesDatabase is how the line of a probe begins that names its database.
+// namesDatabase begins the line of a probe object that names its database.
 const namesDatabase = "database "
 
-// probed is the id of the database that the probe at key names; older ones name none.
+// probed is the id of the database that the probe object at key names. Older probe
+// objects name none.
 func (b *Bucket) probed(ctx context.Context, key string) (id string, err error) {
 	body, _, err := b.store.Get(ctx, key, objstore.GetOptions{})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -71,8 +72,8 @@ func (b *Bucket) probed(ctx context.Context, key string) (id string, err error) 
 	return id, errors.Join(err, body.Close())
 }
 
-// known reports whether an earlier probe was passed, and is an error if it would not be
-// any more.
+// known reports whether an earlier probe passed. It fails if the store no longer honours
+// conditions.
 func (p probe) known(ctx context.Context) (bool, error) {
 	if err := p.refuses(p.put(ctx, p.key, "", objstore.PutOptions{IfMatch: objstore.Matching(noETag)})); err != nil {
 		return false, err
@@ -87,12 +88,11 @@ func (p probe) known(ctx context.Context) (bool, error) {
 	return true, body.Close()
 }
 
-// errNobody says that a race had no winner. A store may refuse all who write at the same
-// moment, as S3 does with 409, and an answer may be lost more than once: that proves
-// nothing.
+// errNobody means that a race had no winner. That proves nothing: a store may refuse all
+// concurrent writers, as S3 does with 409, and more than one answer may be lost.
 var errNobody = errors.New("of several concurrent writes none succeeded")
 
-// all makes every attempt, several times if nothing came of it.
+// all runs every test, up to three times while races have no winner.
 func (p probe) all(ctx context.Context) (err error) {
 	for tries := 3; tries > 0; tries-- {
 		if err = p.once(ctx); !errors.Is(err, errNobody) {
@@ -102,11 +102,11 @@ func (p probe) all(ctx context.Context) (err error) {
 	return err
 }
 
-// once makes every attempt, with an object that it removes again.
+// once runs every test on an object that it deletes afterwards.
 func (p probe) once(ctx context.Context) (err error) {
 	key := p.key + "-" + rand.Text()
 	defer func() {
-		if derr := p.store.Delete(ctx, key); err == nil && !errors.Is(derr, fs.ErrPermission) { // then it stays
+		if derr := p.store.Delete(ctx, key); err == nil && !errors.Is(derr, fs.ErrPermission) { // if deleting is not permitted, the object stays
 			err = derr
 		}
 	}()
@@ -139,7 +139,7 @@ func (p probe) once(ctx context.Context) (err error) {
 	return err
 }
 
-// race makes several Puts at once, of which one has to win.
+// race makes several Puts at once, of which exactly one must win.
 func (p probe) race(ctx context.Context, key string, opts objstore.PutOptions) error {
 	var who [racers]string
 	var errs [racers]error
@@ -172,7 +172,8 @@ func (p probe) race(ctx context.Context, key string, opts objstore.PutOptions) e
 	return nil
 }
 
-// wonBy reports whether one of the racers has won, and was not told: its answer was lost.
+// wonBy returns nil if one of the racers has won although its answer was lost, and
+// errNobody if none has.
 func (p probe) wonBy(ctx context.Context, key string, who []string) error {
 	body, _, err := p.store.Get(ctx, key, objstore.GetOptions{})
 	if err != nil {
@@ -196,7 +197,7 @@ func (p probe) put(ctx context.Context, key, who string, opts objstore.PutOption
 	return err
 }
 
-// refuses is nil if err says that a condition did not hold.
+// refuses returns nil if err means that a condition did not hold.
 func (p probe) refuses(err error) error {
 	switch {
 	case errors.Is(err, objstore.ErrPrecondition):

@@ -12,19 +12,19 @@ import (
 	"github.com/driftdb/driftdb-go/internal/seal"
 )
 
-// extent is what a manifest leads to: the history that counts and the branches beside
-// it, with their snapshots and manifests.
+// extent is what a manifest leads to: the main history and the branches beside it, with
+// their snapshots and manifests.
 type extent struct {
 	m         *Manifest
 	main      *line
 	branches  []*line
-	snapshots map[string]Snapshot // by their keys
-	manifests map[string]Stored   // of branches, by their keys
-	refused   map[string]error    // what is called the manifest of a branch, and is none
+	snapshots map[string]Snapshot // by key
+	manifests map[string]Stored   // of branches, by key
+	refused   map[string]error    // objects named like a branch's manifest that are none
 }
 
-// reach finds what m leads to among objects, and proves the histories that the batches
-// among old belong to.
+// reach finds what m leads to among objects, and proves the histories that the batches in
+// old belong to.
 func (b *Bucket) reach(ctx context.Context, m *Manifest, objects, old []object) (*extent, error) {
 	r := &extent{m: m, main: mainLine(m), snapshots: map[string]Snapshot{}, manifests: map[string]Stored{}, refused: map[string]error{}}
 	if len(old) == 0 {
@@ -46,7 +46,7 @@ func (b *Bucket) reach(ctx context.Context, m *Manifest, objects, old []object) 
 	return r, r.prove(ctx, b)
 }
 
-// name notes the snapshots that a manifest names.
+// name records the snapshots that a manifest names.
 func (r *extent) name(snapshots []Snapshot) {
 	for _, s := range snapshots {
 		r.snapshots[s.Key] = s
@@ -80,7 +80,7 @@ func (b *Bucket) branchManifests(ctx context.Context, r *extent, objects []objec
 	return nil
 }
 
-// lineOf is the history that batch o belongs to, and the span of it; nil if none.
+// lineOf returns the history that batch o belongs to, and its span there; nil if none.
 func (r *extent) lineOf(o object) (*line, Span) {
 	if o.kind != batchObject {
 		return nil, Span{}
@@ -96,8 +96,8 @@ func (r *extent) lineOf(o object) (*line, Span) {
 	return nil, Span{}
 }
 
-// prove walks along the histories that somebody has asked something of: the one that
-// counts first, since the branches leave it.
+// prove walks along the histories for which a chain was asked. The main history comes
+// first, because the branches leave it.
 func (r *extent) prove(ctx context.Context, b *Bucket) error {
 	for _, l := range r.branches {
 		if len(l.chains) > 0 {
@@ -123,7 +123,7 @@ func (r *extent) prove(ctx context.Context, b *Bucket) error {
 	return nil
 }
 
-// branch is the manifest of a branch that o is.
+// branch returns the manifest of a branch that o holds.
 func (r *extent) branch(o object) (Stored, error) {
 	if own, found := r.manifests[o.Key]; found {
 		return own, nil
@@ -134,8 +134,8 @@ func (r *extent) branch(o object) (Stored, error) {
 	return Stored{}, errUnneeded
 }
 
-// proven opens o, a batch or a snapshot. What it gives fails, at its end at the latest, if
-// it is not what the manifest leads to.
+// proven opens o, a batch or a snapshot. Its reader fails, at the end at the latest, if o
+// is not what the manifest leads to.
 func (b *Bucket) proven(r *extent, o object, sealed io.Reader) (io.Reader, error) {
 	if l, s := r.lineOf(o); l != nil {
 		p, err := l.proof(o.batch, s)

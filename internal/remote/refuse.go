@@ -11,22 +11,23 @@ import (
 )
 
 var (
-	// errOther says that an object is not a batch of this history, or is damaged:
-	// another one may hold the same entries.
+	// errOther means that an object is damaged or is not a batch of this history.
+	// Another object may hold the same entries.
 	errOther = errors.New("not usable")
-	// errApart is the former of the two: the batch belongs to another history.
+	// errApart means that a batch belongs to another history. It is wrapped together
+	// with errOther.
 	errApart = errors.New("does not continue the chain")
-	// errUnread says that the store did not give the object.
+	// errUnread means that the store did not provide the object.
 	errUnread = errors.New("cannot be read")
 )
 
-// Refusal is an object that is named like a part of the history and cannot be used.
+// Refusal is an object that is named like part of the history but is unusable.
 type Refusal struct {
 	Key string
 	Why error
 }
 
-// Locked says that the object may be whole: another key, or a newer program, may open it.
+// Locked reports whether another key or a newer program may be able to open the object.
 func (r Refusal) Locked() bool {
 	for _, is := range []error{seal.ErrKey, seal.ErrVersion, batch.ErrVersion, ErrVersion} {
 		if errors.Is(r.Why, is) {
@@ -44,7 +45,7 @@ func (r Refusal) Err() error {
 	return fmt.Errorf("%w: %w", ErrCorrupt, r.Why)
 }
 
-// Warn tells log of objects that a reader has passed over.
+// Warn logs the objects that a reader has ignored.
 func Warn(log event.Log, refused []Refusal) {
 	if len(refused) > 0 {
 		log.Warn(event.ObjectsRefused, "objects in the bucket are named like parts of the backup but are not; they were ignored",
@@ -52,8 +53,8 @@ func Warn(log event.Log, refused []Refusal) {
 	}
 }
 
-// about is err with the key of the object that it is about. Errors of what reads an
-// object know its key, those of what looks at its contents do not.
+// about adds the object's key to err. Errors from reading an object already have the key;
+// errors about its contents do not.
 func about(key string, err error) error {
 	if strings.Contains(err.Error(), key) {
 		return err
@@ -61,7 +62,7 @@ func about(key string, err error) error {
 	return fmt.Errorf("%s: %w", key, err)
 }
 
-// Keys are those of refused objects.
+// Keys returns the keys of the refused objects.
 func Keys(refused []Refusal) []string {
 	var keys []string
 	for _, r := range refused {
@@ -70,9 +71,8 @@ func Keys(refused []Refusal) []string {
 	return keys
 }
 
-// refuse passes over o, where the walk is, for good. That it does not continue the
-// history here means that it never will: the chain at a later position commits to the
-// one at this.
+// refuse discards o, at the walk's position, for good. If o does not continue the history
+// here, it never will: the chain at any later position commits to the chain here.
 func (w *walk) refuse(o Batch, why error) {
 	if w.refused[o] {
 		return
@@ -82,10 +82,10 @@ func (w *walk) refuse(o Batch, why error) {
 	w.refusals = append(w.refusals, Refusal{BatchKey(w.b.name, o), why})
 }
 
-// broken is the error of a history that ends before the manifest's head.
+// broken returns the error for a history that ends before the manifest's head.
 func (w *walk) broken(s Span) error {
 	err := fmt.Errorf("%w: no batch of node %s, epoch %d continues after sequence %d", ErrCorrupt, s.NodeID, s.Epoch, w.pos.Sequence)
-	const most = 3 // one says what is wrong; there may be thousands
+	const most = 3 // a few tell what is wrong; there may be thousands
 	for i, r := range w.refusals {
 		if i == most {
 			return fmt.Errorf("%w; and %d more objects are refused", err, len(w.refusals)-most)

@@ -15,31 +15,32 @@ import (
 
 // Rekeyed counts what Rekey found.
 type Rekeyed struct {
-	Objects int // sealed ones, and manifests of branches, that the first key has sealed now
+	Objects int // sealed objects and branch manifests that are now under the first key
 	Done    int // of those, re-encrypted by this call
 	Bytes   int64
-	Left    []Refusal // what an older key has sealed, or none, and is left as it is
+	Left    []Refusal // objects under an older key, or under none, that were left as they are
 }
 
-// rekeying is how many objects are re-encrypted at once.
+// rekeying is how many objects are re-encrypted concurrently.
 const rekeying = 4
 
-// errUnneeded says that nothing that the manifest leads to needs an object.
+// errUnneeded means that an object is not needed by anything that the manifest leads to.
 var errUnneeded = errors.New("the backup does not need it")
 
-// Rekey re-encrypts under the ring's first key what an older one has encrypted:
-// what the manifest leads to, and has proven to be what the manifest says. It
-// is the only thing that replaces a batch, a snapshot or a branch's manifest, and it
-// replaces its sealing alone: the contents stay the same, and a reader who has both keys
-// does not notice. What is done already is passed over, so a Rekey that was interrupted
-// goes on where it was.
+// Rekey re-encrypts, under the ring's first key, the objects that the manifest leads to
+// and that an older key has encrypted, after proving that they are what the manifest
+// says. Only Rekey ever replaces a batch, a snapshot or a branch's manifest, and it
+// replaces only the sealing: the contents stay the same, and a reader that has both keys
+// notices nothing. Objects already under the first key are skipped, so an interrupted
+// Rekey resumes where it stopped.
 //
-// Anything else is left as it is: under the first key, somebody could put it where it
-// counts, later. What the manifest leads to and cannot be proven is an error.
+// All other objects are left as they are: sealed under the first key, an attacker could
+// later put them where they count. An object that the manifest leads to but that cannot
+// be proven is an error.
 //
-// The manifest is last: a writer that still uses the older key loses its epoch
-// then, and would otherwise go on sealing with it. If the older key has leaked, the
-// manifest is replaced in any case: nobody has replaced it since Rekey began.
+// The manifest comes last. Replacing it fences off a writer that still uses the older key
+// and would otherwise go on sealing with it. If the older key has leaked, the manifest is
+// replaced in any case; that proves that it was not replaced since Rekey began.
 func (b *Bucket) Rekey(ctx context.Context, leaked bool, progress func(Rekeyed)) (Rekeyed, error) {
 	if b.opts.Ring == nil {
 		return Rekeyed{}, fmt.Errorf("%w: no key was given; the first key encrypts, the others decrypt what is stored", seal.ErrKey)
@@ -51,7 +52,7 @@ func (b *Bucket) Rekey(ctx context.Context, leaked bool, progress func(Rekeyed))
 	if err != nil {
 		return Rekeyed{}, err
 	}
-	if err := b.Probe(ctx, m.NodeID, m.DatabaseID); err != nil { // nothing else keeps a writer's newer manifest
+	if err := b.Probe(ctx, m.NodeID, m.DatabaseID); err != nil { // only conditional writes protect a writer's newer manifest
 		return Rekeyed{}, err
 	}
 	run := &rekey{b: b, m: m.Manifest, progress: progress}
@@ -73,7 +74,7 @@ type rekey struct {
 
 	mu    sync.Mutex
 	count Rekeyed
-	old   []object // that the first key has not sealed
+	old   []object // objects not sealed by the first key
 }
 
 func (r *rekey) all(ctx context.Context) error {
@@ -91,8 +92,8 @@ func (r *rekey) all(ctx context.Context) error {
 	return r.each(ctx, r.old, func(ctx context.Context, o object) error { return r.renew(ctx, found, o) })
 }
 
-// each does it with all objects, some at once, and stops at the first error: those after
-// it are of its making.
+// each calls do for all objects, some concurrently, and stops at the first error. Later
+// errors are only its consequences.
 func (r *rekey) each(ctx context.Context, objects []object, do func(context.Context, object) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -114,7 +115,7 @@ func (r *rekey) each(ctx context.Context, objects []object, do func(context.Cont
 	return context.Cause(ctx)
 }
 
-// look finds out whether the first key has sealed o.
+// look checks whether the first key has sealed o.
 func (r *rekey) look(ctx context.Context, o object) error {
 	if o.kind == otherObject || o.kind == probeObject {
 		return nil
@@ -152,7 +153,7 @@ func (r *rekey) counted(o object, done bool) {
 	}
 }
 
-// renew seals o again, if it is what has been found, and leaves it otherwise.
+// renew reseals o if it is proven, and leaves it alone otherwise.
 func (r *rekey) renew(ctx context.Context, found *extent, o object) error {
 	err := r.b.reseal(ctx, found, o)
 	switch {
@@ -170,7 +171,7 @@ func (r *rekey) renew(ctx context.Context, found *extent, o object) error {
 	return nil
 }
 
-// damage is the error of what was left although the manifest leads to it.
+// damage is the error for objects that were left although the manifest leads to them.
 func (r *rekey) damage() error {
 	var all []error
 	for _, left := range r.count.Left {
@@ -184,8 +185,8 @@ func (r *rekey) damage() error {
 	return fmt.Errorf("everything else is re-encrypted; inspect and delete these objects, which are not what the manifest says: %w", errors.Join(all...))
 }
 
-// reseal seals o again. What is wrong with it is errOther; while it is being read nothing
-// of it is stored.
+// reseal reseals o. It returns errOther if the object itself is faulty. Nothing is stored
+// before o has been read to its end.
 func (b *Bucket) reseal(ctx context.Context, found *extent, o object) error {
 	body, info, err := b.store.Get(ctx, o.Key, objstore.GetOptions{})
 	if err != nil {
@@ -221,8 +222,8 @@ func (b *Bucket) resealed(ctx context.Context, found *extent, o object, raw io.R
 	return err
 }
 
-// resign seals the manifest of a branch again. What else somebody has laid under its name,
-// such as a manifest of former times, is left: under the new key it could be put back.
+// resign reseals a branch's manifest. Anything else stored under its name, such as a
+// former manifest, is left alone: under the new key an attacker could put it back.
 func (b *Bucket) resign(ctx context.Context, found *extent, o object, opts objstore.PutOptions) error {
 	own, err := found.branch(o)
 	if err != nil {

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// Grace is how long an object stays after nothing needs it any more: a reader
-// may have read the manifest that did.
+// Grace is how long an object is kept after nothing needs it any more. A reader may still
+// use an older manifest that needs it.
 const Grace = 24 * time.Hour
 
-// Prune takes out of m what no restore to a time within the window needs: snapshots
-// older than the newest one at its beginning, and the lineage before it. The objects
-// become garbage. The store's clock says now; Prune returns when the window begins.
+// Prune removes from m what no restore to a time within the window needs: snapshots older
+// than the newest one at the start of the window, and the lineage before that one. Their
+// objects become garbage. now is the time by the store's clock. Prune returns the start
+// of the window.
 func (m *Manifest) Prune(now time.Time, window time.Duration) (cutoff time.Time) {
 	cutoff = m.advance(now, window).Add(-window)
 	base := -1
@@ -29,27 +30,27 @@ func (m *Manifest) Prune(now time.Time, window time.Duration) (cutoff time.Time)
 	return cutoff
 }
 
-// Garbage is an object that nothing needs.
+// Garbage is an object that is not needed.
 type Garbage struct {
 	Key  string
 	Size int64
 	Why  string
 }
 
-// Garbage lists what the history that m describes has no use for: what was
-// stored before cutoff and has been pruned or belongs to a branch, and snapshots
-// that no manifest names. What was stored within the grace time before m stays, and
-// so does what a later epoch than m's has stored.
+// Garbage lists the objects that the history that m describes does not need: pruned
+// batches, and branches' manifests and snapshots, if they were stored before cutoff; and
+// snapshots that no manifest names, unless they were stored within the grace time before
+// m. It keeps batches of an epoch later than m's.
 //
-// It is derived from m and a listing alone. So nothing must be remembered,
-// and it does not matter how often, or how far, a collection of it gets.
+// The list depends only on m and a listing. Nothing must be remembered between
+// collections, and a collection may stop anywhere and run any number of times.
 func (b *Bucket) Garbage(ctx context.Context, m Stored, cutoff time.Time) ([]Garbage, error) {
 	named := map[string]bool{}
 	for _, s := range m.Snapshots {
 		named[s.Key] = true
 	}
 	graced := m.written().Add(-Grace)
-	var branch Batch // the last one that stays: its snapshot comes right after it
+	var branch Batch // the last branch that is kept; its snapshot follows right after it
 	var out []Garbage
 	for o, err := range b.objects(ctx) {
 		if err != nil {
@@ -70,20 +71,21 @@ func (b *Bucket) Garbage(ctx context.Context, m Stored, cutoff time.Time) ([]Gar
 	return out, nil
 }
 
-// Collectable lists what a collection with this window would delete if it were now; with
-// a negative one nothing. What the store's clock says now, only a writer is told: so it
-// goes by when the manifest was stored and by this machine's clock, whichever is later.
+// Collectable lists what a collection with this window would delete now; with a negative
+// window, nothing. Only a writer learns the current time of the store's clock.
+// Collectable uses the time that the manifest was stored or this machine's clock,
+// whichever is later.
 func (b *Bucket) Collectable(ctx context.Context, window time.Duration) ([]Garbage, error) {
 	m, err := b.Existing(ctx)
 	if err != nil || window < 0 {
 		return nil, err
 	}
 	now := m.Now()
-	if local := time.Now(); local.After(now) { // the manifest is older than it was when it was stored
+	if local := time.Now(); local.After(now) { // time has passed since the manifest was stored
 		now = local
 	}
-	return b.Garbage(ctx, m, m.Prune(now, window)) // of this copy of it
+	return b.Garbage(ctx, m, m.Prune(now, window)) // prunes only this copy
 }
 
-// Delete removes an object, one that is garbage.
+// Delete removes an object that is garbage.
 func (b *Bucket) Delete(ctx context.Context, key string) error { return b.store.Delete(ctx, key) }

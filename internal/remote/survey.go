@@ -17,26 +17,26 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Survey is what the nodes' folders of a bucket hold, each object proven by itself.
-// What it is to the others, only a manifest says, or who works that out.
+// Survey is what the nodes' folders of a bucket hold, each object verified on its own.
+// How the objects relate to each other takes a manifest, or a repair that works it out.
 type Survey struct {
 	Pieces    []Piece
-	Snapshots []Snapshot // with no more than a key, a time and a size
-	Branches  []Batch    // whose manifests are whole
-	Unusable  []Refusal  // named like one of the above
-	Strange   []string   // keys that no DriftDB makes
-	Last      int64      // the highest epoch that a session can have and an object has
+	Snapshots []Snapshot // only with the key, times and size from the listing
+	Branches  []Batch    // branches whose manifests are intact
+	Unusable  []Refusal  // objects named like one of the above
+	Strange   []string   // keys that DriftDB does not create
+	Last      int64      // the highest epoch of any object that a session can have
 }
 
-// Piece is a batch and the chain at its ends, and wherever in it another batch begins or
-// ends, if that is the end of a transaction.
+// Piece is a batch with the chain at both ends, and at every end of a transaction in it
+// at which another batch begins or ends.
 type Piece struct {
 	Batch
 	Marks []Position
 }
 
-// Survey reads all that the nodes have stored of database databaseID. It also notes the
-// chain at the sequences also.
+// Survey reads everything that nodes have stored of database databaseID. It also records
+// the chain at the sequences in also.
 func (b *Bucket) Survey(ctx context.Context, databaseID string, also ...int64) (Survey, error) {
 	var s Survey
 	objects, err := b.nodes(ctx)
@@ -49,7 +49,7 @@ func (b *Bucket) Survey(ctx context.Context, databaseID string, also ...int64) (
 		marks[sequence] = true
 	}
 	for _, o := range objects {
-		if o.batch.Epoch < maxEpoch/2 { // no session comes to more
+		if o.batch.Epoch < maxEpoch/2 { // no session reaches a higher epoch
 			s.Last = max(s.Last, o.batch.Epoch)
 		}
 		switch o.kind {
@@ -72,7 +72,8 @@ func (b *Bucket) Survey(ctx context.Context, databaseID string, also ...int64) (
 	return s, err
 }
 
-// refused notes that an object is of no use, unless it is the store that has failed.
+// refused records an object as unusable. It returns false if the error is the store's
+// instead.
 func (s *Survey) refused(key string, err error) bool {
 	r := Refusal{key, err}
 	if !IsDamage(err) && !errors.Is(err, errOther) && !r.Locked() {
@@ -89,7 +90,7 @@ func (b *Bucket) readPieces(ctx context.Context, databaseID string, batches []Ba
 		ahead.want(batches[i:min(i+leastAhead, len(batches))]...)
 		p, err := b.piece(ctx, databaseID, o, ahead, marks)
 		for again := 2; again > 0 && errors.Is(err, errOther); again-- {
-			p, err = b.piece(ctx, databaseID, o, ahead, marks) // it may have been altered on its way here
+			p, err = b.piece(ctx, databaseID, o, ahead, marks) // it may have been corrupted in transit
 		}
 		switch {
 		case err == nil:
@@ -103,7 +104,7 @@ func (b *Bucket) readPieces(ctx context.Context, databaseID string, batches []Ba
 	return nil
 }
 
-// piece reads a batch to its end, and notes the chain at the marks.
+// piece reads a batch to its end and records the chain at the marks.
 func (b *Bucket) piece(ctx context.Context, databaseID string, o Batch, ahead *fetcher, marks map[int64]bool) (Piece, error) {
 	p := Piece{Batch: o}
 	data, err := ahead.get(o)
@@ -143,22 +144,22 @@ func (b *Bucket) piece(ctx context.Context, databaseID string, o Batch, ahead *f
 	return p, nil
 }
 
-// snapshot is what the listing says of a snapshot.
+// snapshot returns what the listing says of a snapshot.
 func (o object) snapshot() Snapshot {
 	s := Snapshot{Key: o.Key, Size: o.Size}
 	_, file, _ := strings.Cut(o.Key, "/snapshots/")
-	s.Time, _ = strconv.ParseInt(strings.TrimSuffix(file, ".sqlite"), 10, 64) // whoever named it otherwise told no time
+	s.Time, _ = strconv.ParseInt(strings.TrimSuffix(file, ".sqlite"), 10, 64) // any other name gives no time
 	if !o.ModTime.IsZero() {
 		s.Stored = o.ModTime.UnixMilli()
 	}
 	return s
 }
 
-// Session is the id that the branch of the batch's session would have.
+// Session identifies the batch's session: the id that its branch would have.
 func (b Batch) Session() string { return b.branch() }
 
-// Unnamed writes to dst the database file of a snapshot that no manifest names, and
-// completes s with its hash and size.
+// Unnamed writes the database file of a snapshot that no manifest names to dst, and fills
+// in the file's hash and size in s.
 func (b *Bucket) Unnamed(ctx context.Context, databaseID string, s *Snapshot, dst io.Writer) error {
 	body, _, err := b.store.Get(ctx, s.Key, objstore.GetOptions{})
 	if errors.Is(err, fs.ErrNotExist) {

@@ -11,17 +11,17 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
-// Tips are where a history ends. Far is where its writer's objects stop to continue
-// the chain, and Refused those that do not. Near is what can be restored of that: it
-// ends before a barrier whose snapshot never came. A writer who has the log up to Far
-// may go on there and take the snapshot; for anybody else, what lies behind Near has
-// not happened.
+// Tips are the ends of a history. Far is where its writer's objects stop continuing the
+// chain; Refused lists those that do not continue it. Near is how far the history can be
+// restored: it ends before a barrier whose snapshot was never stored. A writer that has
+// the log up to Far may continue there and take the snapshot. For everyone else, what
+// lies between Near and Far has not happened.
 type Tips struct {
 	Far, Near Position
 	Refused   []Refusal
 }
 
-// Tips finds where the history ends that m describes.
+// Tips finds the ends of the history that m describes.
 func (b *Bucket) Tips(ctx context.Context, m *Manifest) (Tips, error) {
 	start := m.Head()
 	var look barrierSink
@@ -39,19 +39,19 @@ func (b *Bucket) Tips(ctx context.Context, m *Manifest) (Tips, error) {
 	return tips, err
 }
 
-// Head is up to where m confirms the history.
+// Head is the position up to which m confirms the history.
 func (m *Manifest) Head() Position { return Position{Sequence: m.LatestSequence, Chain: m.ChainHead} }
 
 func (m *Manifest) tooOld() error {
 	return fmt.Errorf("%w: its log begins after change %d", ErrTooOld, m.Begins())
 }
 
-// Begins is the position after which the log begins that m describes: what was
-// before is in a snapshot only.
+// Begins is the sequence after which the log of m's history begins. Earlier changes are
+// only in a snapshot.
 func (m *Manifest) Begins() int64 { return max(m.Pruned, m.Lineage[0].From-1) }
 
-// Continues reports whether the history that m describes goes on from at: whether a
-// batch that counts has the change after at, and continues the chain there.
+// Continues reports whether the history that m describes continues from at: whether a
+// batch that counts holds the change after at and continues the chain there.
 func (b *Bucket) Continues(ctx context.Context, m *Manifest, at Position) (bool, error) {
 	if at.Sequence < m.Begins() {
 		return false, m.tooOld()
@@ -62,7 +62,7 @@ func (b *Bucket) Continues(ctx context.Context, m *Manifest, at Position) (bool,
 	i := slices.IndexFunc(m.Lineage, func(s Span) bool { return s.To == 0 || s.To > at.Sequence })
 	w := newWalk(ctx, b, m, at)
 	defer w.ahead.close()
-	s := m.Lineage[i] // the last one has no end
+	s := m.Lineage[i] // there is one: the last span has no end
 	if err := w.list(s); err != nil {
 		return false, err
 	}
@@ -77,25 +77,25 @@ func (b *Bucket) Continues(ctx context.Context, m *Manifest, at Position) (bool,
 		case errors.Is(err, errApart):
 			apart = true
 		default:
-			refused = err // who knows what it continues
+			refused = err // what it continues is unknown
 		}
 	}
 	if apart && at.Sequence >= m.LatestSequence && errors.Is(refused, errOther) {
-		refused = nil // nothing: no manifest has promised it
+		refused = nil // ignore it: no manifest has promised that batch
 	}
 	return false, refused
 }
 
-// Trail remembers where the batches of one session end, as far as somebody has
-// read them: when its manifest has moved on, nobody need read them again. The zero
-// Trail remembers nothing.
+// Trail remembers where the batches of one session end, as far as they have been read.
+// When the session's manifest advances, they need not be read again. The zero Trail
+// remembers nothing.
 type Trail struct {
 	node  string
 	epoch int64
 	ends  []Position
 }
 
-// Add notes that the history that m describes has come to at.
+// Add records that the history that m describes has reached at.
 func (t *Trail) Add(m *Manifest, at Position) {
 	if t.node != m.NodeID || t.epoch != m.Epoch {
 		*t = Trail{node: m.NodeID, epoch: m.Epoch}
@@ -103,15 +103,15 @@ func (t *Trail) Add(m *Manifest, at Position) {
 	t.ends = append(t.ends, at)
 }
 
-// Leads says that the history that m describes leads to, or by way of, at: the
-// trail has come there, under an earlier manifest of the same session, and m's head
-// is on it, or further. (In the latter case a walk from at proves it.)
+// Leads reports whether the history that m describes leads to or through at: the trail
+// came to at under an earlier manifest of the same session, and m's head is on the trail
+// or beyond at. In the latter case a walk from at proves it.
 func (t *Trail) Leads(m *Manifest, at Position) bool {
 	same := t.node == m.NodeID && t.epoch == m.Epoch && slices.Contains(t.ends, at)
 	return same && (m.LatestSequence > at.Sequence || slices.Contains(t.ends, m.Head()))
 }
 
-// barrierSink remembers the first transaction that has a barrier.
+// barrierSink remembers the first transaction that contains a barrier.
 type barrierSink struct {
 	tx, pending int64
 }

@@ -14,18 +14,18 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
-// Position is a place in the history: after the transaction that ends at
+// Position is a place in the history: the end of the transaction whose last change is
 // Sequence.
 type Position struct {
 	Sequence int64
 	Chain    batch.Chain
 }
 
-// Sink receives the history, batch by batch. What Apply was given between
-// Begin and Commit is proven only by Commit; Rollback takes it back.
+// Sink receives the history batch by batch. Records passed to Apply are proven only when
+// Commit is called; Rollback undoes them.
 //
-// Commit also gets what the batch says of tables at that position, if the walk
-// took the batch to its end; otherwise nil. The chain does not cover that.
+// Commit also receives the digests of tables that the batch records for that position, if
+// the walk took the whole batch; otherwise nil. The chain does not cover these digests.
 type Sink interface {
 	Begin() error
 	Apply(*batch.Record) error
@@ -33,16 +33,14 @@ type Sink interface {
 	Rollback() error
 }
 
-// Target says where a walk ends: before the first transaction that would go
-// past it. A barrier over a range that holds the target is not left out: what
-// was asked for lies in it, and the sink has to say that it cannot be had. The
-// zero value means no limit.
+// Target is where a walk ends: before the first transaction that would go past it. A
+// barrier whose range contains the target is still given to the sink, because the sink
+// must report that the requested point cannot be restored. The zero value means no limit.
 type Target struct {
 	Sequence int64
 }
 
-// passed reports whether a record belongs to a transaction that the walk must not
-// take.
+// passed reports whether r belongs to a transaction that the walk must not take.
 func (t Target) passed(r *batch.Record) bool {
 	end := r.End()
 	if r.Entry.Op == change.Barrier {
@@ -51,17 +49,17 @@ func (t Target) passed(r *batch.Record) bool {
 	return end > t.Sequence
 }
 
-// reached reports whether a walk that is at sequence is done.
+// reached reports whether a walk that has come to sequence is done.
 func (t Target) reached(sequence int64) bool { return t.Sequence != 0 && sequence >= t.Sequence }
 
-// Walk reads the history from start, which must be the end of a transaction,
-// and gives it to sink, if there is one. It goes on past the manifest for as
-// long as the writer's objects continue the chain, and returns where it ended.
+// Walk reads the history from start, which must be the end of a transaction, and passes
+// it to sink unless sink is nil. It continues past the manifest's head for as long as the
+// writer's objects continue the chain, and returns where it ended.
 //
-// The lineage decides which objects count; the chain proves them. An object that is
-// named like one that counts, and cannot be used, is refused. Up to the manifest's
-// head another one has to take its place, else that is ErrCorrupt. Past the head
-// nobody has promised that there is anything: the history ends there.
+// The lineage decides which objects count; the chain proves them. Walk refuses an object
+// that has the name of one that counts but is unusable. Up to the manifest's head another
+// object must take its place, or Walk fails with ErrCorrupt. Past the head no manifest
+// has promised anything, so the history just ends there.
 func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target Target, sink Sink) (End, error) {
 	w := newWalk(ctx, b, m, start)
 	defer w.ahead.close()
@@ -73,12 +71,13 @@ func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target T
 	return End{w.pos, w.done || target == Target{}, w.refusals}, err
 }
 
-// maxMoves is how often a walk goes on by a later manifest. Each time it has come
-// further, or was overtaken by a session that has ended since.
+// maxMoves is how often a walk may switch to a later manifest. Each switch means that the
+// walk has advanced, or that a session which overtook it has since ended.
 const maxMoves = 20
 
-// moved goes on by the manifest that stands by now, if that is another one: a batch that
-// is missing may have been replaced by one that this names.
+// moved switches to the manifest that the bucket has now, and reports whether it is a
+// different one. A batch that is missing may have been replaced by one that the new
+// manifest names.
 func (w *walk) moved() bool {
 	if w.m.Branch != "" {
 		return false
@@ -91,8 +90,8 @@ func (w *walk) moved() bool {
 	return true
 }
 
-// End is where a walk ended, and what it refused on its way. A target that the history
-// does not reach, because it ends before it, is not Reached.
+// End is where a walk ended, and the objects it refused on the way. Reached is false if
+// the history ends before the target.
 type End struct {
 	Position
 	Reached bool
@@ -138,24 +137,24 @@ type walk struct {
 	done   bool // the target is reached
 	ahead  *fetcher
 
-	// By node and epoch, what a node's folder has from the first span on that was
-	// looked for. A folder is listed once, for all sessions of its node.
+	// By node and epoch, the batches in a node's folder, beginning with the first span
+	// that was needed. A folder is listed once, for all sessions of its node.
 	listed map[string]map[int64][]Batch
 
-	// What was found to be of no use, which is not looked at again, and what was
-	// found out about ways that the walk may take.
+	// Batches found unusable, which are not tried again, and the results of trying the
+	// paths that the walk could take.
 	refused  map[Batch]bool
 	refusals []Refusal
 	tried    map[attempt]outcome
 	leading  map[attempt]bool
 
-	// chains gets the chain at those of its sequences that the walk comes to, if it is
-	// not nil. passing are those of the batch that is being taken.
+	// If chains is not nil, the walk fills in the chain at each of its sequences that it
+	// passes. passing holds those in the batch being taken.
 	chains  map[int64]batch.Chain
 	passing []Position
 }
 
-// list sees to it that the folder of a span's node is listed.
+// list lists the folder of the span's node, unless that is already done.
 func (w *walk) list(s Span) error {
 	if w.listed[s.NodeID] != nil {
 		return nil
@@ -197,8 +196,8 @@ func (w *walk) span(i int) error {
 	return nil
 }
 
-// candidates are the batches that hold the entry after sequence and were not
-// refused, the widest first.
+// candidates returns the batches that hold the entry after sequence and have not been
+// refused, widest first.
 func (w *walk) candidates(batches []Batch, sequence int64) []Batch {
 	var out []Batch
 	for _, b := range batches {
@@ -210,8 +209,8 @@ func (w *walk) candidates(batches []Batch, sequence int64) []Batch {
 	return out
 }
 
-// predict is the way that the walk, in span i, most likely takes, as far as it is
-// listed.
+// predict returns the batches that the walk, now in span i, will most likely read next,
+// as far as they are listed.
 func (w *walk) predict(i int) (out []Batch) {
 	sequence, bytes := w.pos.Sequence, int64(0)
 	for ; i < len(w.m.Lineage); i++ {
@@ -231,20 +230,20 @@ func (w *walk) predict(i int) (out []Batch) {
 	return out
 }
 
-// step takes the first candidate that continues the chain. Past what is confirmed
-// there need be none.
+// step takes the first candidate that continues the chain. Past what the manifest
+// confirms there need not be one.
 func (w *walk) step(s Span, next []Batch, confirmed bool) (found bool, err error) {
 	var unread error
 	for _, o := range next {
 		err := w.use(s, o)
 		for again := 0; errors.Is(err, errOther) && !confirmed && again < 2; again++ {
-			w.ahead.forget(o) // it may end the history, or have been altered on its way here
+			w.ahead.forget(o) // it may end the history, or have been corrupted in transit
 			err = w.use(s, o)
 		}
 		switch {
 		case errors.Is(err, errOther):
 			w.refuse(o, err)
-		case errors.Is(err, errUnread): // another one may hold the same
+		case errors.Is(err, errUnread): // another batch may hold the same entries
 			unread = cmp.Or(unread, err)
 		default:
 			return err == nil, err
@@ -259,7 +258,7 @@ func (w *walk) step(s Span, next []Batch, confirmed bool) (found bool, err error
 	return false, nil
 }
 
-// use reads o and takes it.
+// use reads o and applies it.
 func (w *walk) use(s Span, o Batch) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
@@ -271,9 +270,8 @@ func (w *walk) use(s Span, o Batch) error {
 	return w.take(s, o, data)
 }
 
-// blame finds out who is to blame for err of the sink: it gets its records
-// before the batch's end has proven them, and a damaged batch may have told it
-// what cannot be.
+// blame decides what caused the sink's error err. The sink gets records before the end of
+// the batch has proven them, so a damaged batch may have given it impossible ones.
 func (w *walk) blame(s Span, o Batch, data []byte, limit int64, err error) error {
 	if damage := w.dry(s, o, data, limit); damage != nil {
 		return damage
@@ -281,7 +279,7 @@ func (w *walk) blame(s Span, o Batch, data []byte, limit int64, err error) error
 	return err
 }
 
-// dry is apply without a sink.
+// dry runs apply without a sink.
 func (w *walk) dry(s Span, o Batch, data []byte, limit int64) error {
 	dry := *w
 	dry.sink, dry.chains = nil, nil
@@ -289,13 +287,13 @@ func (w *walk) dry(s Span, o Batch, data []byte, limit int64) error {
 	return err
 }
 
-// take applies the part of a batch that lies after the walk's position.
+// take applies the part of the batch after the walk's position.
 func (w *walk) take(s Span, o Batch, data []byte) error {
 	limit, err := w.limit(s, o, data)
 	if err != nil {
 		return err
 	}
-	if limit <= w.pos.Sequence { // but only if this batch is what follows
+	if limit <= w.pos.Sequence { // done, provided that this batch continues the chain
 		if err := w.dry(s, o, data, cut(s, o)); err != nil {
 			return err
 		}
@@ -326,7 +324,7 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 	return nil
 }
 
-// cut is the last sequence of o that its span lets count.
+// cut is the last sequence of o that counts in its span.
 func cut(s Span, o Batch) int64 {
 	if s.To != 0 {
 		return min(o.To, s.To)
@@ -334,8 +332,8 @@ func cut(s Span, o Batch) int64 {
 	return o.To
 }
 
-// limit is the last sequence of o that this walk takes: the end of a
-// transaction, within the span and the target.
+// limit is the last sequence of o that this walk takes: the end of a transaction within
+// the span and the target.
 func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
 	limit := cut(s, o)
 	if w.target.Sequence == 0 || limit <= w.target.Sequence {
@@ -354,8 +352,8 @@ func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
 	return end, err
 }
 
-// read calls fn for each record of o until it returns false. What is wrong
-// with the batch itself is errOther.
+// read calls fn for each record of o until fn returns false. It returns errOther if the
+// batch itself is faulty.
 func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
 	r, err := w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
 	if err != nil {
@@ -378,14 +376,14 @@ func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
 	}
 }
 
-// apply gives the sink what lies between the walk's position and limit, and
-// reads the batch to its end all the same: only its trailer proves it. If limit
-// is that end, it returns the digests of the trailer as well.
+// apply passes the records between the walk's position and limit to the sink. It always
+// reads the batch to its end, because only the trailer proves the batch. If limit is that
+// end, apply also returns the trailer's digests.
 func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, digests digest.Report, err error) {
 	end = w.pos
 	head := w.m.LatestSequence
 	if head > cut(s, o) {
-		head = 0 // what lies there in this batch does not count
+		head = 0 // past cut, the batch's entries do not count
 	}
 	joined, headSeen := false, false
 	var r *batch.Reader

@@ -10,9 +10,10 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ReadFile is what the database file at path knows of its backup, which must be that of name.
+// ReadFile reads what the database file at path knows of its backup, which must be the
+// one called name.
 func ReadFile(path, name string) (_ *Known, err error) {
-	if _, err := os.Stat(path); err != nil { // SQLite's words do not say that
+	if _, err := os.Stat(path); err != nil { // SQLite's error would not say that the file is missing
 		return nil, err
 	}
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, QueryOnly: true, KeepJournal: true, Distrust: true})
@@ -20,7 +21,7 @@ func ReadFile(path, name string) (_ *Known, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	if err := c.Exec("BEGIN"); err != nil { // a program may be writing to it
+	if err := c.Exec("BEGIN"); err != nil { // another program may be writing to it
 		return nil, err
 	}
 	ours, err := changelog.Exists(c)

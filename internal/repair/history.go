@@ -8,16 +8,16 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// A history is named by where it ends: the chain there commits to every change before it.
-// So the positions that batches lead to are trees, whose roots are the beginning of the
-// database and wherever a batch continues what is gone. Which session a
-// stretch is read from makes no difference to what it holds.
+// A history is identified by its end: the chain there commits to every change before it.
+// So the positions that batches lead to form trees. Their roots are the beginning of the
+// database and every place where a batch continues something that is gone. What a stretch
+// holds does not depend on the session that it is read from.
 type forest struct {
 	into map[remote.Position][]step
-	root map[remote.Position]remote.Position // of the tree that a position is in
+	root map[remote.Position]remote.Position // the root of each position's tree
 }
 
-// step leads to a position, by way of a batch.
+// step leads to a position by way of a batch.
 type step struct {
 	from  remote.Position
 	batch remote.Batch
@@ -27,8 +27,8 @@ type step struct {
 type path struct {
 	root, end remote.Position
 	spans     []remote.Span // closed
-	node      string        // that wrote last
-	epoch     int64         // of that session
+	node      string        // the node that wrote last
+	epoch     int64         // of that node's session
 	holds     map[remote.Position]bool
 }
 
@@ -62,10 +62,10 @@ func plant(genesis remote.Position, pieces []remote.Piece) *forest {
 	return f
 }
 
-// paths are the histories that there are, one for each root, the best first. At a fork
-// that is what the latest session goes on with: it has taken over from all others, and
-// what they stored after that are branches. Those which have a manifest say themselves
-// from where on that is so.
+// paths returns the best history for each root, the best one first. At a fork that is the
+// one that the latest session continues: it has taken over from all others, and what they
+// stored afterwards are branches. A branch's manifest says itself where the branch
+// begins.
 func (f *forest) paths(branches []remote.Batch) []path {
 	left := map[string]int64{}
 	for _, br := range branches {
@@ -98,8 +98,9 @@ func better(x, y path) int {
 		strings.Compare(x.node, y.node), slices.Compare(x.end.Chain[:], y.end.Chain[:]))
 }
 
-// trace completes p with the sessions that it is read from. It stays with one for as
-// long as that has what comes before, then goes on with the latest one that does.
+// trace fills in the sessions that p is read from, from its end backwards. It stays with
+// one session for as long as that has what comes before, then prefers the latest earlier
+// one that does.
 func (f *forest) trace(p path) path {
 	p.holds = map[remote.Position]bool{p.end: true}
 	node, epoch := p.node, p.epoch
@@ -121,7 +122,7 @@ func (f *forest) trace(p path) path {
 	return p
 }
 
-// rank is how well a batch precedes what the session of node and epoch has stored.
+// rank is how well a batch precedes what the session of node and epoch stored.
 func rank(o remote.Batch, node string, epoch int64) int {
 	switch {
 	case o.NodeID == node && o.Epoch == epoch:

@@ -12,35 +12,36 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// A snapshot does not say which change is the last one in it. Its rows do: the changes
-// say what each adds to the digests of tables, and batches, where they end, say what the
-// digests are. So the digests at every other position can be worked out, forwards and
-// backwards, and those where a snapshot can belong are the ones that have its digests.
+// A snapshot does not say which change is the last one in it, but its rows tell. Each
+// change says what it adds to the digests of tables, and each batch gives the digests at
+// its end. So the digests at every other position can be computed, forwards and
+// backwards. A snapshot may belong wherever they equal its own.
 //
-// That takes two walks over the history. In both, a table's sum is relative to what it
-// was at the beginning of a stretch over which the log says all that happens to it. The
-// first walk learns what it was there, from the first batch that says what it is later.
+// This takes two walks over the history. In both, a table's sum is relative to its sum at
+// the beginning of a stretch over which the log records everything that happens to the
+// table. The first walk learns that initial sum from the first batch that gives a later
+// one.
 type locator struct {
-	tables    []string // of all snapshots, sorted
+	tables    []string // of all snapshots, sorted by name
 	snapshots []*snapshot
-	known     *Known        // by a file of the database, of one position
-	starts    []*digest.Sum // of each stretch, what the table was at its beginning; nil: not known
-	searching bool          // this is the second walk
+	known     *Known        // from the database's file, for one position
+	starts    []*digest.Sum // the table's sum at the beginning of each stretch; nil if unknown
+	searching bool          // in the second walk
 
 	state
-	ledger *digest.Ledger // relative sums of all tables
+	ledger *digest.Ledger // the tables' relative sums
 	saved  state          // before the batch
-	sums   digest.Set     // likewise
+	sums   digest.Set     // the relative sums before the batch
 	from   remote.Position
 	found  []found // in the batch
 }
 
-// state is what a batch that turns out to be of no use must not change.
+// state is what a batch that turns out to be unusable must not change.
 type state struct {
-	stretches map[string]int // of each table, the one that it is in
-	count     int            // of stretches that have begun
+	stretches map[string]int // the current stretch of each table
+	count     int            // of stretches begun
 	barriers  []int64        // sequences
-	schemas   int            // how many changes were none of rows so far
+	schemas   int            // how many schema changes and barriers so far
 }
 
 func (s state) clone() state {
@@ -54,16 +55,17 @@ type found struct {
 }
 
 // candidate is such a place: the last change in the snapshot, its time, and an earlier
-// position to walk there from.
+// position from which a walk leads there.
 type candidate struct {
 	sequence, time int64
 	from           remote.Position
-	schemas        int  // as state has them there
-	doubtful       bool // not all tables are known there: it can be no more than another place
+	schemas        int  // state.schemas at that place
+	doubtful       bool // not all tables are known there, so the place can only rule out others
 }
 
-// locate finds where on p, which m describes, each of the snapshots can belong, and where
-// barriers are. Of a history that begins with nothing, all is known there.
+// locate finds where on p, which m describes, each snapshot may belong, and where
+// barriers are. genesis means that the history begins with an empty database, where all
+// sums are known.
 func locate(ctx context.Context, b *remote.Bucket, m *remote.Manifest, p path, genesis bool, snapshots []*snapshot, known *Known) (barriers []int64, err error) {
 	tables := map[string]bool{}
 	for _, s := range snapshots {
@@ -90,9 +92,9 @@ func locate(ctx context.Context, b *remote.Bucket, m *remote.Manifest, p path, g
 	return l.barriers, err
 }
 
-// certain are the candidates at which a snapshot has the schema that it has at any place
-// where it may belong. Its rows say nothing of the schema: from a place behind a
-// statement that it does not have, a replay would leave that out and not fail.
+// certain returns the candidates that are not doubtful and whose schema agrees with every
+// doubtful one. Rows say nothing of the schema: from a place after a schema change that
+// the snapshot lacks, a replay would leave the change out without failing.
 func certain(all []candidate) (out []candidate) {
 	for _, c := range all {
 		other := slices.ContainsFunc(all, func(o candidate) bool { return o.doubtful && o.schemas != c.schemas })
@@ -152,9 +154,10 @@ func (l *locator) Apply(r *batch.Record) error {
 	return nil
 }
 
-// turn takes the tables over something that is not a change to a row. It may end a stretch,
-// begin one of a table that is empty, or give a stretch to a table of another name. What
-// it does to a set in which every table has another sum tells which.
+// turn carries the tables across an entry that is not a change to a row. Such an entry
+// may end a stretch, begin one for a table that is empty, or hand a table's stretch to
+// another name. To tell which, turn applies it to a set in which every table has a
+// different sum.
 func (l *locator) turn(e *change.Entry) {
 	marks := digest.Set{}
 	for i, table := range l.tables {
@@ -187,7 +190,7 @@ func mark(i int) (s digest.Sum) {
 
 func unmark(s digest.Sum) int { return int(binary.BigEndian.Uint64(s[:])) - 1 }
 
-// begin begins a stretch of table, in which its sum is 0 so far.
+// begin begins a stretch of table, in which its relative sum is 0 so far.
 func (l *locator) begin(table string, start *digest.Sum) digest.Sum {
 	if !l.searching {
 		l.starts = append(l.starts, start)
@@ -197,7 +200,7 @@ func (l *locator) begin(table string, start *digest.Sum) digest.Sum {
 	return digest.Sum{}
 }
 
-// arrive is at the end of a transaction.
+// arrive is called at the end of each transaction.
 func (l *locator) arrive(sequence, time int64) {
 	if !l.searching {
 		if l.known != nil && l.known.At.Sequence == sequence {
@@ -213,9 +216,9 @@ func (l *locator) arrive(sequence, time int64) {
 	}
 }
 
-// fits reports whether a snapshot can belong here: it has the digests of all tables that are
-// known. Where one is not, that is doubtful, unless somebody has said that the snapshot
-// belongs here.
+// fits reports whether a snapshot may belong here: it has the digests of all tables whose
+// sums are known. If any is unknown, the fit is doubtful, unless the snapshot itself or
+// the database's file gives this place.
 func (l *locator) fits(s *snapshot, sequence int64, sums digest.Set) (fits, doubtful bool) {
 	if s.says != nil && s.says.Sequence != sequence || s.told >= 0 && s.told != sequence {
 		return false, false
@@ -226,7 +229,7 @@ func (l *locator) fits(s *snapshot, sequence int64, sums digest.Set) (fits, doub
 		switch {
 		case start == nil:
 			doubtful = !said
-		case start.Plus(sums[table]) != s.Digests[table]: // one that is not there has no rows
+		case start.Plus(sums[table]) != s.Digests[table]: // a table missing from the snapshot has no rows
 			return false, false
 		}
 	}
@@ -244,7 +247,7 @@ func (l *locator) Commit(at remote.Position, said digest.Report) error {
 	return nil
 }
 
-// learn works out how tables began, from what they are here.
+// learn computes how tables began their stretches from their sums here.
 func (l *locator) learn(said digest.Report) {
 	sums := l.ledger.Set()
 	for table, sum := range said {

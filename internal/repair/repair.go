@@ -1,6 +1,6 @@
-// Package repair rebuilds a manifest from what a bucket has without one. It takes
-// nothing for granted: what it says of the history is proven by the chain, by digests, and
-// by a restore, and what cannot be proven is left out and named.
+// Package repair rebuilds the manifest of a bucket that has lost it. It takes nothing for
+// granted: what it says of the history is proven by the chain, by digests and by a
+// restore. What cannot be proven is left out and listed.
 package repair
 
 import (
@@ -21,31 +21,31 @@ import (
 )
 
 var (
-	// ErrDamaged says that there is a manifest, which cannot be used, and that nobody has
-	// said that it may be replaced.
+	// ErrDamaged means that there is a manifest, that it is unusable, and that its
+	// replacement has not been allowed.
 	ErrDamaged = errors.New("the manifest is damaged")
-	// ErrNoID says that nothing tells which database's the objects are.
+	// ErrNoID means that the bucket does not tell which database the objects belong to.
 	ErrNoID = errors.New("the bucket does not tell the database's ID: pass the database's own file or its ID")
-	// ErrUnproven says that there is no point that can be restored and proven.
+	// ErrUnproven means that there is no point that can be restored and proven.
 	ErrUnproven = fmt.Errorf("%w: no point of the history can be verified", remote.ErrCorrupt)
 )
 
-// Options say how to repair.
+// Options says how to repair.
 type Options struct {
-	DatabaseID string // if the caller knows it
-	Known      *Known // what a file of the database says; nil: there is none
-	Force      bool   // replace a manifest that is damaged; leave out what no key opens
+	DatabaseID string // if known to the caller
+	Known      *Known // what the database's file says; nil if there is none
+	Force      bool   // replace a damaged manifest; leave out objects that no key opens
 	DryRun     bool   // write nothing
 	OnConnect  func(*sqlite.Registrar) error
 }
 
-// Known is what a file of the database knows of its bucket.
+// Known is what the database's file knows of its bucket.
 type Known struct {
 	DatabaseID string
-	At         remote.Position // up to where the bucket has its changes
-	Digests    digest.Set      // of the tables there
+	At         remote.Position // the position up to which the bucket has its changes
+	Digests    digest.Set      // of the tables at that position
 
-	Snapshot, SnapshotSize int64 // the sequence and the object's size of the newest snapshot; -1: there is none
+	Snapshot, SnapshotSize int64 // the newest snapshot's sequence and object size; sequence -1 if there is none
 }
 
 func (k *Known) report() digest.Report {
@@ -56,20 +56,21 @@ func (k *Known) report() digest.Report {
 	return r
 }
 
-// Result is what the repair has found.
+// Result is what the repair found.
 type Result struct {
-	Manifest *remote.Manifest // as it is stored, or would be
-	Was      string           // what was in its place; empty: nothing
+	Manifest *remote.Manifest // as stored, or as it would be
+	Was      string           // what was in its place; empty if nothing
 	From     int64            // the first change whose chain is proven
-	Restored restore.Result   // of the latest point
+	Restored restore.Result   // the restore of the latest point
 	Left     []remote.Refusal // what is not part of the history, and why
 }
 
-// leap bounds how far ahead the new epoch is of every other one: its names cannot be
-// told beforehand, and whoever still writes under an old one is not met.
+// leap bounds how far the new epoch is ahead of every other one. It is chosen at random,
+// so that its names cannot be predicted and do not collide with those of a writer that
+// still uses an old epoch.
 const leap = 1 << 20
 
-// Run makes a manifest for b, and stores it unless it is a dry run.
+// Run makes a manifest for b, and stores it unless this is a dry run.
 func Run(ctx context.Context, b *remote.Bucket, o Options) (res Result, err error) {
 	lost, err := b.Lost(ctx)
 	if err != nil {
@@ -117,7 +118,7 @@ type repair struct {
 	chosen    path
 }
 
-// identify finds out which database's the objects are.
+// identify finds the id of the database that the objects belong to.
 func (r *repair) identify(ctx context.Context, damaged string) (string, error) {
 	var ids []string
 	switch {
@@ -160,7 +161,7 @@ func (r *repair) identify(ctx context.Context, damaged string) (string, error) {
 	return "", ErrNoID
 }
 
-// read reads all that there is.
+// read reads everything in the bucket.
 func (r *repair) read(ctx context.Context) (err error) {
 	var also []int64
 	if r.o.Known != nil {
@@ -177,14 +178,14 @@ func (r *repair) read(ctx context.Context) (err error) {
 		}
 	}
 	for _, l := range r.left {
-		if l.Locked() && !r.o.Force { // it may be a part of the history, or a stranger's
+		if l.Locked() && !r.o.Force { // it may be part of the history, or foreign
 			return fmt.Errorf("%s: %w; with Force, such objects are left out", l.Key, l.Why)
 		}
 	}
 	return nil
 }
 
-// choose takes the best history that has a point which can be proven.
+// choose takes the best history that has a provable point.
 func (r *repair) choose(ctx context.Context, res *Result) error {
 	genesis := remote.Position{Chain: batch.Genesis(r.id)}
 	f := plant(genesis, r.survey.Pieces)
@@ -218,7 +219,7 @@ func (r *repair) choose(ctx context.Context, res *Result) error {
 	return fmt.Errorf("%w: %s", ErrUnproven, r.why(len(paths)))
 }
 
-// why says what is missing.
+// why tells what is missing.
 func (r *repair) why(paths int) string {
 	say := fmt.Sprintf("there are %d batches and %d snapshots that can be read", len(r.survey.Pieces), len(r.snapshots))
 	if len(r.snapshots) > 0 {
@@ -227,8 +228,9 @@ func (r *repair) why(paths int) string {
 	return say
 }
 
-// rootless are positions that no batch leads to, at which a snapshot may be all that is
-// left: where the file says that the bucket is, and where snapshots say that they are.
+// rootless returns positions that no batch leads to, at which only a snapshot may be
+// left: the position that the file gives for the bucket, and those that snapshots give
+// for themselves.
 func (r *repair) rootless(f *forest) (at []remote.Position) {
 	add := func(p remote.Position) {
 		if _, known := f.root[p]; !known && !slices.Contains(at, p) && p.Sequence > 0 {
@@ -281,7 +283,8 @@ func (r *repair) describe(ctx context.Context, p path, genesis bool) (m *remote.
 	return r.manifest(p, placed), p.root.Sequence, nil
 }
 
-// before is the last change up to to that can be replayed from base: none behind a barrier.
+// before returns the last change, at most to, that can be replayed from base: the one
+// before the first barrier.
 func before(barriers []int64, base, to int64) int64 {
 	for _, b := range barriers {
 		if b > base && b <= to {
@@ -291,8 +294,8 @@ func before(barriers []int64, base, to int64) int64 {
 	return to
 }
 
-// manifest describes the history p, with these snapshots, oldest first. Its writer is a
-// session to come of the node that wrote last.
+// manifest describes the history p with the given snapshots, oldest first. Its writer is
+// a future session of the node that wrote last.
 func (r *repair) manifest(p path, snapshots []remote.Snapshot) *remote.Manifest {
 	m := &remote.Manifest{
 		Name: r.b.Name(), DatabaseID: r.id, Epoch: max(r.last, p.epoch),
@@ -306,8 +309,8 @@ func (r *repair) manifest(p path, snapshots []remote.Snapshot) *remote.Manifest 
 	return m
 }
 
-// leftovers are what is not part of the history: what cannot be used, and what nothing
-// connects with it.
+// leftovers lists what is not part of the history: unusable objects, and those that
+// nothing connects with it.
 func (r *repair) leftovers() []remote.Refusal {
 	left := r.left
 	for _, p := range r.survey.Pieces {

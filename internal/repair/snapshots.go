@@ -17,16 +17,16 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// snapshot is one that no manifest names, whose rows have been read.
+// snapshot is a snapshot that no manifest names and whose rows have been read.
 type snapshot struct {
 	remote.Snapshot
-	says       *remote.Position // by its own tables of DriftDB's; nil: it has none
-	told       int64            // its last change, by a file of the database; -1: it says nothing
-	candidates []candidate      // where it can belong, in order
+	says       *remote.Position // its position by its own DriftDB tables; nil if it has none
+	told       int64            // its last change by the database's file; -1 if that does not say
+	candidates []candidate      // where it may belong, in order
 	placed     bool
 }
 
-// look reads a snapshot. One that is damaged is left out.
+// look reads a snapshot. A damaged one is left out.
 func (r *repair) look(ctx context.Context, s remote.Snapshot) (err error) {
 	work, err := dbfile.NewTemp()
 	if err != nil {
@@ -39,7 +39,7 @@ func (r *repair) look(ctx context.Context, s remote.Snapshot) (err error) {
 	}
 	err = r.fetch(ctx, &read.Snapshot, work.Path())
 	for again := 2; again > 0 && remote.IsDamage(err); again-- {
-		err = r.fetch(ctx, &read.Snapshot, work.Path()) // it may have been altered on its way here
+		err = r.fetch(ctx, &read.Snapshot, work.Path()) // it may have been corrupted in transit
 	}
 	if err == nil {
 		err = r.open(ctx, read, work.Path())
@@ -67,7 +67,7 @@ func (r *repair) fetch(ctx context.Context, s *remote.Snapshot, path string) (er
 	return r.b.Unnamed(ctx, r.id, s, f)
 }
 
-// open reads the rows of a snapshot, and its description of itself.
+// open reads the rows of a snapshot, and what it says of itself.
 func (r *repair) open(ctx context.Context, s *snapshot, path string) (err error) {
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true, Distrust: true, OnConnect: r.o.OnConnect})
 	if err != nil {
@@ -82,7 +82,7 @@ func (r *repair) open(ctx context.Context, s *snapshot, path string) (err error)
 	if whole, err := changelog.Exists(c); err != nil || !whole {
 		return err
 	}
-	// It was taken of the live file as it is.
+	// It is an exact copy of the live file.
 	known, last, err := read(c)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (r *repair) open(ctx context.Context, s *snapshot, path string) (err error)
 	return nil
 }
 
-// Read is what the database of c says of itself and its bucket.
+// Read returns what c's database says of itself and its bucket.
 func Read(c *sqlite.Conn) (*Known, error) {
 	known, _, err := read(c)
 	return known, err
@@ -129,11 +129,11 @@ func read(c *sqlite.Conn) (*Known, remote.Position, error) {
 	}, last, err
 }
 
-// place finds the place on p of each snapshot, and returns those that have one, oldest
-// first. What a snapshot holds is proven by its digests at that place, and by a restore
-// that begins with it: up to the next one, or to the end. Of several places at which the
-// rows are the same, the first is right from which the log can be replayed: what it
-// repeats then is what the snapshot has.
+// place finds the place of each snapshot on p, and returns the snapshots that have one,
+// oldest first. A snapshot is proven by its digests at that place and by a restore from
+// it up to the next snapshot, or to the end. If the rows are the same at several places,
+// the right one is the first from which the log can be replayed: what the replay then
+// repeats is what the snapshot has.
 func (r *repair) place(ctx context.Context, p path, barriers []int64) (placed []remote.Snapshot, err error) {
 	able := slices.DeleteFunc(slices.Clone(r.snapshots), func(s *snapshot) bool { s.placed = false; return len(s.candidates) == 0 })
 	slices.SortStableFunc(able, func(x, y *snapshot) int {
@@ -152,10 +152,11 @@ func (r *repair) place(ctx context.Context, p path, barriers []int64) (placed []
 	return placed, nil
 }
 
-// most is how many places of a snapshot are tried.
+// most is how many places are tried for a snapshot.
 const most = 8
 
-// settle tries the places of s, for a restore to to or to the first barrier.
+// settle tries the places of s, restoring each time up to change to or to the first
+// barrier.
 func (r *repair) settle(ctx context.Context, p path, s *snapshot, barriers []int64, to int64) error {
 	for _, c := range s.candidates[:min(most, len(s.candidates))] {
 		at, err := r.at(ctx, p, c)
@@ -173,8 +174,8 @@ func (r *repair) settle(ctx context.Context, p path, s *snapshot, barriers []int
 	return nil
 }
 
-// misfits says that a restore has failed because of what was to be restored, and not of
-// what it was done with.
+// misfits reports whether a restore failed because of what was to be restored, and not
+// because of its environment.
 func misfits(err error) bool {
 	for _, is := range []error{restore.ErrDamaged, restore.ErrBarrier, restore.ErrNoPoint} {
 		if errors.Is(err, is) {
@@ -191,7 +192,7 @@ func misfits(err error) bool {
 	return !errors.Is(err, restore.ErrMissing)
 }
 
-// at is the position of c on p.
+// at returns the position of c on p.
 func (r *repair) at(ctx context.Context, p path, c candidate) (remote.Position, error) {
 	if c.sequence == c.from.Sequence {
 		return c.from, nil
@@ -200,7 +201,8 @@ func (r *repair) at(ctx context.Context, p path, c candidate) (remote.Position, 
 	return end.Position, err
 }
 
-// prove restores what m describes, up to a change, 0 for all, to a file that is deleted.
+// prove restores what m describes up to a change, or all of it if to is 0, to a temporary
+// file.
 func (r *repair) prove(ctx context.Context, m *remote.Manifest, to int64) (res restore.Result, err error) {
 	work, err := dbfile.NewTemp()
 	if err != nil {

@@ -14,14 +14,15 @@ import (
 	"github.com/driftdb/driftdb-go/internal/syncer"
 )
 
-// ErrNoCommon says that nobody can tell any more where the file and the bucket parted.
+// ErrNoCommon means that the point where the file and the bucket diverged can no longer
+// be determined.
 var ErrNoCommon = errors.New("the point where the file and the bucket diverged is no longer known")
 
-// common finds the last point that the file and the bucket's history m have in common:
-// the last end of a transaction at which both have the same chain.
+// common finds the last common point of the file and the bucket's history m: the last end
+// of a transaction at which both have the same chain.
 //
-// The file knows the chain of one point, and its log forward from there. What it had
-// before it began its log, it has from the bucket. So both logs are followed from the
+// The file knows the chain at one point, and its log forward from there. What it had
+// before its log began, it got from the bucket. So common follows both logs, from the
 // bucket's newest snapshot that is not past the beginning of the file's log.
 func common(ctx context.Context, b *remote.Bucket, m *remote.Manifest, f syncer.File) (at remote.Position, err error) {
 	oldest, err := f.Log.Oldest()
@@ -57,8 +58,8 @@ func common(ctx context.Context, b *remote.Bucket, m *remote.Manifest, f syncer.
 	return at, nil
 }
 
-// contain reports whether the file's own history is the one that e followed: whether it
-// has, where the books say it, the chain that they say.
+// contain reports whether the history that e followed is the file's own: whether it has
+// the chain that the books give, at the position that they give.
 func (e *ends) contain(f syncer.File) (bool, error) {
 	if acked, ok := e.at(f.Books.Acked); ok {
 		return acked.Chain == f.Books.Chain, nil
@@ -73,7 +74,7 @@ func (e *ends) contain(f syncer.File) (bool, error) {
 	return ok && known.Chain == first.Chain, err
 }
 
-// unknown is an ErrNoCommon if err says that the needed part of a log is gone.
+// unknown turns err into ErrNoCommon if it means that a needed part of a log is gone.
 func unknown(err error) error {
 	if errors.Is(err, remote.ErrTooOld) || errors.Is(err, changelog.ErrTrimmed) {
 		return fmt.Errorf("%w: %w", ErrNoCommon, err)
@@ -81,8 +82,8 @@ func unknown(err error) error {
 	return err
 }
 
-// beginning is where to begin to read m's history in order to pass sequence: at its
-// newest snapshot that is not behind that, or else at its oldest point.
+// beginning is where to start reading m's history in order to pass sequence: at its
+// newest snapshot that is not after sequence, or else at its oldest point.
 func beginning(m *remote.Manifest, sequence int64) remote.Position {
 	start := remote.Position{Chain: batch.Genesis(m.DatabaseID)}
 	for i, s := range m.Snapshots {
@@ -93,23 +94,23 @@ func beginning(m *remote.Manifest, sequence int64) remote.Position {
 	return start
 }
 
-// ends are the ends of transactions, in order, with the chain at each. As a sink it
+// ends holds the ends of transactions, in order, with the chain at each. As a sink it
 // collects those of a walk.
 type ends struct {
 	w      *batch.Writer
 	list   []remote.Position
 	places map[int64]int // by sequence
-	proven int           // how many a walk's batches have proven
+	proven int           // how many ends a walk's committed batches have proven
 }
 
-// from begins at a known position.
+// from starts at a known position.
 func from(at remote.Position) *ends {
 	e := &ends{list: []remote.Position{at}, places: map[int64]int{at.Sequence: 0}}
 	e.resume()
 	return e
 }
 
-// resume goes on from the last end.
+// resume continues from the last end.
 func (e *ends) resume() {
 	at := e.list[len(e.list)-1]
 	e.w = batch.NewWriter(io.Discard, batch.Header{NodeID: "resolve", From: at.Sequence + 1, Prev: at.Chain})
@@ -133,7 +134,7 @@ func (e *ends) at(sequence int64) (remote.Position, bool) {
 	return e.list[i], true
 }
 
-// follow goes to the end of a log.
+// follow reads a log to its end.
 func (e *ends) follow(log *changelog.Log) error {
 	return log.Each(e.list[0].Sequence+1, func(t changelog.Transaction) error {
 		if err := e.w.Begin(t.First, t.Time); err != nil {
@@ -146,7 +147,7 @@ func (e *ends) follow(log *changelog.Log) error {
 	})
 }
 
-// Begin, Apply, Commit and Rollback make it a walk's sink.
+// Begin, Apply, Commit and Rollback implement a walk's sink.
 func (e *ends) Begin() error {
 	e.proven = len(e.list)
 	e.resume()

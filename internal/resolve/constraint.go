@@ -12,7 +12,7 @@ import (
 // indexed is a column of a unique index.
 type indexed struct{ name, collation string }
 
-// uniques are the unique indexes of a table that are of columns only.
+// uniques returns the unique indexes of a table whose terms are all columns.
 func uniques(c *sqlite.Conn, table string) (out [][]indexed, err error) {
 	byIndex := map[string][]indexed{}
 	err = c.About(`SELECT i.name, coalesce(k.name, ''), k.coll FROM pragma_index_list(?1, 'main') i, pragma_index_xinfo(i.name, 'main') k
@@ -25,8 +25,9 @@ func uniques(c *sqlite.Conn, table string) (out [][]indexed, err error) {
 	return out, err
 }
 
-// equal is a condition for the rows that have in these columns what r has, other than r
-// itself; not ok if it cannot be said, or NULLs make r differ from all.
+// equal returns a condition for the rows, other than r itself, that have r's values in
+// these columns. ok is false if it cannot be expressed, or if a NULL makes r differ from
+// all rows.
 func (l *layout) equal(columns []indexed, r *row) (where string, values []change.Value, ok bool) {
 	var terms []string
 	for _, c := range columns {
@@ -51,8 +52,8 @@ type reference struct {
 	from, to      []string // columns
 }
 
-// references finds rows that refer to one that the other side has deleted, and gives
-// both the versions of one side.
+// references finds rows that refer to a row that the other side has deleted, and gives
+// both rows the versions of one side.
 func (m *merger) references() error {
 	seen := map[string]bool{}
 	for again := true; again; {
@@ -82,7 +83,7 @@ func (m *merger) references() error {
 	return nil
 }
 
-// foreignKeys are those between tables that there are.
+// foreignKeys returns the foreign keys; the parent is nil if that table does not exist.
 func (m *merger) foreignKeys() (out []reference, err error) {
 	type pair struct{ child, id, parent, from, to string }
 	var pairs []pair
@@ -122,7 +123,7 @@ func (m *merger) foreignKeys() (out []reference, err error) {
 	return out, nil
 }
 
-// written is the layout of a table as it is in the copy; nil if there is none.
+// written returns the layout of a table in the copy; nil if there is no such table.
 func (m *merger) written(table string) (*layout, error) {
 	n := 0
 	if err := m.w.About("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND lower(name) = lower(?1)", table, func(st *sqlite.Stmt) {
@@ -138,7 +139,7 @@ func (m *merger) written(table string) (*layout, error) {
 	return l, err
 }
 
-// orphans are the rows that refer to none.
+// orphans returns the rows whose parent is missing.
 func (m *merger) orphans(ref reference) (out []*row, err error) {
 	if ref.parent == nil || len(ref.from) == 0 {
 		return nil, nil
@@ -161,8 +162,8 @@ func (m *merger) orphans(ref reference) (out []*row, err error) {
 	})
 }
 
-// orphan decides about a row whose parent is missing. Where it is so on the side that
-// the row comes from, it stays.
+// orphan resolves a row whose parent is missing. If the parent is also missing on the
+// side that the row comes from, the row stays.
 func (m *merger) orphan(ref reference, child *row, seen map[string]bool) (moved bool, err error) {
 	var parent *row
 	for _, s := range []*state{m.ours, m.theirs} {
@@ -196,7 +197,7 @@ func (m *merger) orphan(ref reference, child *row, seen map[string]bool) (moved 
 	return true, m.settle(ref.parent, parent, side)
 }
 
-// parent is the row that child refers to in s; nil if there is none.
+// parent returns the row that child refers to in s; nil if there is none.
 func (m *merger) parent(s *state, ref reference, child *row) (*row, error) {
 	if s.table(ref.parent.Name) == "" {
 		return nil, nil

@@ -7,14 +7,14 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// delta is what has become of a row since the point in common.
+// delta is how a row has changed since the common point.
 type delta struct {
 	l           *layout
 	id          string // the row's identity
 	before, now *row   // nil: there was, or is, no such row
 }
 
-// row is the one that the delta's identity is that of.
+// row returns a version of the row that has the delta's identity.
 func (d *delta) row() *row {
 	if d.before != nil {
 		return d.before
@@ -22,7 +22,7 @@ func (d *delta) row() *row {
 	return d.now
 }
 
-// deltas are those of a table, in the order in which they were found.
+// deltas holds the deltas of a table, in the order in which they were found.
 type deltas struct {
 	list []*delta
 	byID map[string]*delta
@@ -33,7 +33,7 @@ func (d *deltas) add(x *delta) {
 	d.byID[x.id] = x
 }
 
-// get is the delta of a row; nil if it has none.
+// get returns the delta of a row; nil if there is none.
 func (d *deltas) get(id string) *delta {
 	if d == nil {
 		return nil
@@ -41,9 +41,9 @@ func (d *deltas) get(id string) *delta {
 	return d.byID[id]
 }
 
-// compare finds out what has become of a table's rows from one state to another. Each
-// row is looked up in the other state: that costs no memory but for what differs, and
-// SQLite decides which rows have the same key.
+// compare finds how a table's rows have changed from one state to another. It looks up
+// each row in the other state. So memory is needed only for the differences, and SQLite
+// decides which rows have the same key.
 func compare(ctx context.Context, l *layout, before, now *sqlite.Conn) (*deltas, error) {
 	out := &deltas{byID: map[string]*delta{}}
 	inBefore, err := l.finder(before)
@@ -73,7 +73,7 @@ func compare(ctx context.Context, l *layout, before, now *sqlite.Conn) (*deltas,
 		return nil, err
 	}
 	if n, err := before.Int("SELECT count(*) FROM main." + sqlite.Quote(l.Name)); err != nil || int(n) == met {
-		return out, err // none is gone
+		return out, err // no row was deleted
 	}
 	return out, l.each(before, func(r *row) error {
 		there, err := inNow(r)
@@ -87,7 +87,7 @@ func compare(ctx context.Context, l *layout, before, now *sqlite.Conn) (*deltas,
 	})
 }
 
-// all is a table's rows as deltas of an empty table.
+// all returns a table's rows as deltas from an empty table.
 func all(l *layout, now *sqlite.Conn) (*deltas, error) {
 	out := &deltas{byID: map[string]*delta{}}
 	return out, l.each(now, func(r *row) error {
@@ -96,13 +96,13 @@ func all(l *layout, now *sqlite.Conn) (*deltas, error) {
 	})
 }
 
-// Change is what has become of a row, or of the schema, on one side.
+// Change is how a row or the schema has changed on one side.
 type Change struct {
 	Table         string
 	Op            change.Op
 	Key           []change.Column
 	Before, After []change.Column
-	SQL           string // Schema: the definition; "" if there is none any more
+	SQL           string // Schema: the new definition; "" if it was dropped
 }
 
 func (d *delta) public() Change {

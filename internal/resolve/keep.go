@@ -15,10 +15,10 @@ import (
 	"github.com/driftdb/driftdb-go/internal/syncer"
 )
 
-// keep stores what c's database holds as a branch of the bucket's history, which leaves
-// it after at, and returns the branch's id. It is a snapshot: that has also what the log
-// does not say, and needs nothing else that the bucket might delete before. The node id
-// is a new one, so nobody else has stored anything under the name.
+// keep stores the contents of c's database as a branch that leaves the bucket's history
+// after at, and returns the branch's id. The branch is a snapshot: it includes what the
+// log does not record, and depends on nothing that the bucket might delete earlier. The
+// node id is new, so nothing else is stored under the name.
 func keep(ctx context.Context, b *remote.Bucket, c *sqlite.Conn, f syncer.File, at remote.Position, epoch int64, path string) (id string, err error) {
 	work, err := dbfile.NewWork(path)
 	if err != nil {
@@ -31,7 +31,7 @@ func keep(ctx context.Context, b *remote.Bucket, c *sqlite.Conn, f syncer.File, 
 	if err := strip(work.Path()); err != nil {
 		return "", err
 	}
-	end := max(f.Last, at.Sequence+1) // what others have changed is in no log, and is a change all the same
+	end := max(f.Last, at.Sequence+1) // changes by other programs are in no log, but are changes all the same
 	branch := remote.Batch{NodeID: changelog.NewNodeID(), Epoch: epoch, From: at.Sequence + 1, To: end}
 	snap := remote.Snapshot{Sequence: end, Time: time.Now().UnixMilli()}
 	if snap.Chain, err = chainAt(f); err != nil {
@@ -40,7 +40,7 @@ func keep(ctx context.Context, b *remote.Bucket, c *sqlite.Conn, f syncer.File, 
 	if snap.Changed, err = f.Log.TimeAt(f.Last); err != nil {
 		return "", err
 	}
-	file, err := os.Open(work.Path()) // beside SQLite, whose locks guard nothing here: nobody else knows of the file
+	file, err := os.Open(work.Path()) // bypassing SQLite's locks is safe: no one else knows this file
 	if err != nil {
 		return "", err
 	}
@@ -54,7 +54,7 @@ func keep(ctx context.Context, b *remote.Bucket, c *sqlite.Conn, f syncer.File, 
 	return remote.Branch{NodeID: branch.NodeID, Epoch: branch.Epoch}.ID(), nil
 }
 
-// chainAt is the chain at the end of the file's log.
+// chainAt returns the chain at the end of the file's log.
 func chainAt(f syncer.File) (batch.Chain, error) {
 	if f.Books.Acked >= f.Last {
 		return f.Books.Chain, nil
@@ -62,8 +62,8 @@ func chainAt(f syncer.File) (batch.Chain, error) {
 	return f.Log.ChainAt(f.Books.Acked, f.Books.Chain, f.Last)
 }
 
-// strip makes a copy of the live file a database that stands on its own, without our
-// tables. Nobody needs what a crash would leave of it.
+// strip makes a copy of the live file an independent database without our tables. A crash
+// may corrupt the copy; no one needs it then.
 func strip(path string) (err error) {
 	c, err := sqlite.Open(path, sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff})
 	if err != nil {

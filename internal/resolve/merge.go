@@ -9,7 +9,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Side is whose version of a row counts.
+// Side is the side whose version of a row counts.
 type Side string
 
 // The sides.
@@ -18,49 +18,49 @@ const (
 	Theirs Side = "theirs" // the bucket's
 )
 
-// Kind says why a change cannot be taken over.
+// Kind is why a change conflicts.
 type Kind string
 
 // The kinds of conflicts.
 const (
-	RowConflict    Kind = "row"         // both have changed the row, or one has and the other has deleted it
-	KeyConflict    Kind = "key"         // both have made a row with this key
-	UniqueConflict Kind = "unique"      // Other has a value that only one row may have
-	ParentConflict Kind = "foreign key" // one has a row that refers to Other, the other has deleted that
-	SchemaConflict Kind = "schema"      // the definition of one and the definition or the rows of the other
+	RowConflict    Kind = "row"         // both changed the row, or one changed it and the other deleted it
+	KeyConflict    Kind = "key"         // both inserted a row with this key
+	UniqueConflict Kind = "unique"      // Other has the same value of a UNIQUE column
+	ParentConflict Kind = "foreign key" // one side has a row that refers to Other, which the other side deleted
+	SchemaConflict Kind = "schema"      // one side's definition and the other's definition or rows
 )
 
-// Versions are a row as it was at the point in common, and as it is on both sides; nil
-// where there is no such row. Of a definition they have one column, sql.
+// Versions holds a row as it was at the common point and as it is on each side; nil where
+// there is no such row. For a definition they have one column, sql.
 type Versions struct {
 	Table              string
 	Key                []change.Column
 	Base, Ours, Theirs []change.Column
 }
 
-// Conflict is a change of the file's that does not go together with one of the bucket's.
+// Conflict is a change in the file that conflicts with one in the bucket.
 type Conflict struct {
 	Kind Kind
 	Versions
-	Other  *Versions // UniqueConflict and ParentConflict: the row that it is in conflict with
-	Choice Side      // that was made; "": none
+	Other  *Versions // UniqueConflict and ParentConflict: the other row in conflict
+	Choice Side      // the chosen side; "": none
 }
 
-// merger takes the file's changes over into a copy of the bucket's state.
+// merger applies the file's changes to a copy of the bucket's state.
 //
-// What it keeps to: of each row the copy has the version of one side, whole. A choice of
-// a side, for whatever reason, gives all the rows that the conflict is between the
-// versions of that side, which go together; so there is always an end to choosing.
+// Its invariant: of each row, the copy has one side's version, whole. Choosing a side,
+// for whatever reason, gives all rows in the conflict that side's versions, which are
+// consistent with each other. So the choosing always ends.
 type merger struct {
 	ctx                context.Context
 	base, ours, theirs *state
 	w                  *writer
 	choose             func(table string) Side
 
-	layouts     map[string]*layout // of the tables that are merged row by row, as the file has them
+	layouts     map[string]*layout // of the tables merged row by row, as in the file
 	mine, their map[string]*deltas
-	replaced    map[string]bool // tables that were taken over whole
-	settled     map[string]Side // rows of which that was decided
+	replaced    map[string]bool // tables taken over whole
+	settled     map[string]Side // rows whose side was decided
 	appended    map[string]*delta
 	finders     map[finding]func(*row) (*row, error)
 
@@ -73,8 +73,8 @@ type finding struct {
 	l *layout
 }
 
-// run merges all. Conflicts that nobody has chosen a side for leave the bucket's version
-// in place, so that those behind them are found as well.
+// run merges everything. A conflict without a chosen side leaves the bucket's version in
+// place, so that conflicts behind it are found as well.
 func (m *merger) run() error {
 	m.settled, m.appended, m.finders = map[string]Side{}, map[string]*delta{}, map[finding]func(*row) (*row, error){}
 	m.layouts, m.replaced = map[string]*layout{}, map[string]bool{}
@@ -97,8 +97,8 @@ func (m *merger) run() error {
 	return m.counters()
 }
 
-// plan finds the file's changes that are to be taken over, and the conflicts between
-// changes of one row.
+// plan finds the file's changes to apply, and the conflicts between changes to the same
+// row.
 func (m *merger) plan() (todo []*delta, err error) {
 	whole := m.contents()
 	for _, table := range sorted(m.layouts) {
@@ -127,9 +127,9 @@ func (m *merger) plan() (todo []*delta, err error) {
 	return todo, nil
 }
 
-// counterpart is what the bucket has done to the row of d; nil if nothing. Of a key that
-// both have given, SQLite decides whether it is the same: collations may take different
-// ones for equal.
+// counterpart returns what the bucket did to the row of d; nil if nothing. If both sides
+// inserted a key, SQLite decides whether it is the same one, because a collation may
+// treat different values as equal.
 func (m *merger) counterpart(d *delta) (*delta, error) {
 	t := m.their[d.l.Name].get(d.id)
 	if t != nil || d.before != nil || !d.l.keyed(d.now) {
@@ -142,7 +142,7 @@ func (m *merger) counterpart(d *delta) (*delta, error) {
 	return &delta{l: d.l, id: d.id, now: there}, nil
 }
 
-// meets reports whether d is to be taken over, where the bucket has t of the same row.
+// meets reports whether to apply d, given that the bucket has t for the same row.
 func (m *merger) meets(d, t *delta) (bool, error) {
 	switch {
 	case t == nil:
@@ -150,7 +150,7 @@ func (m *merger) meets(d, t *delta) (bool, error) {
 	case d.now.same(t.now):
 		return false, nil
 	case d.before == nil && !d.l.keyed(d.now):
-		return true, nil // a rowid that both have given; the row gets another one
+		return true, nil // both sides assigned the same rowid; the row gets another one
 	}
 	kind := RowConflict
 	if d.before == nil {
@@ -164,8 +164,8 @@ func (m *merger) meets(d, t *delta) (bool, error) {
 	return c.Choice == Ours, nil
 }
 
-// contents are virtual tables whose contents both sides have changed, and the side whose
-// contents count. Nobody but the table's module knows how its parts go together.
+// contents returns the virtual tables whose contents both sides have changed, with the
+// side whose contents count. Only the table's module knows how its parts fit together.
 func (m *merger) contents() map[string]Side {
 	whole := map[string]Side{}
 	changed := func(of map[string]*deltas) map[string]bool {
@@ -199,7 +199,7 @@ func orTheirs(s Side) Side {
 	return s
 }
 
-// conflict notes one about the row r, and about other, if that is not nil.
+// conflict records a conflict about the row r, and about other unless that is nil.
 func (m *merger) conflict(kind Kind, l *layout, r *row, ol *layout, other *row) (*Conflict, error) {
 	c := &Conflict{Kind: kind, Choice: m.choose(l.Name)}
 	var err error
@@ -213,7 +213,7 @@ func (m *merger) conflict(kind Kind, l *layout, r *row, ol *layout, other *row) 
 
 func (m *merger) versions(l *layout, r *row) (Versions, error) {
 	v := Versions{Table: l.Name, Key: l.key(r)}
-	if d := m.appended[rowKey(l, l.identity(r))]; d != nil { // its rowid is somebody else's on the other sides
+	if d := m.appended[rowKey(l, l.identity(r))]; d != nil { // in the other states another row has its rowid
 		v.Ours = l.named(d.now)
 		return v, nil
 	}
@@ -227,7 +227,7 @@ func (m *merger) versions(l *layout, r *row) (Versions, error) {
 	return v, nil
 }
 
-// in is the row of r's identity in s; nil if it has none.
+// in returns the row with r's identity in s; nil if there is none.
 func (m *merger) in(s *state, l *layout, r *row) (*row, error) {
 	if s.table(l.Name) == "" {
 		return nil, nil
@@ -243,7 +243,7 @@ func (m *merger) in(s *state, l *layout, r *row) (*row, error) {
 	return m.finders[f](r)
 }
 
-// of is the state of a side.
+// of returns the state of a side.
 func (m *merger) of(side Side) *state {
 	if side == Ours {
 		return m.ours
@@ -253,9 +253,9 @@ func (m *merger) of(side Side) *state {
 
 func rowKey(l *layout, id string) string { return l.Name + "\x00" + id }
 
-// apply takes the file's changes over. In which order they do not violate a UNIQUE,
-// nobody knows: those that do wait for the others, and where that does not help, as in
-// an exchange of two values, all that wait give theirs up first.
+// apply applies the file's changes. The order in which they violate no UNIQUE constraint
+// is unknown. Changes that violate one wait for the others. If that does not help, as
+// when two rows exchange values, all waiting rows are deleted first.
 func (m *merger) apply(todo []*delta) error {
 	var wait []*delta
 	for _, d := range todo {
@@ -296,7 +296,7 @@ func (m *merger) apply(todo []*delta) error {
 	return nil
 }
 
-// take takes one change over.
+// take applies one change.
 func (m *merger) take(d *delta) error {
 	if err := m.ctx.Err(); err != nil {
 		return err
@@ -316,7 +316,7 @@ func (m *merger) take(d *delta) error {
 	return err
 }
 
-// taken resolves that a value of d, which only one row may have, is taken.
+// taken resolves the conflict if another row has a value of d that must be unique.
 func (m *merger) taken(d *delta) error {
 	blockers, err := m.blockers(d.l, d.now, Ours)
 	if err != nil {
@@ -340,8 +340,8 @@ func (m *merger) taken(d *delta) error {
 	return m.take(d)
 }
 
-// settle gives the row of r's identity the version of a side. Rows that stand in its way
-// get theirs of that side, too: these cannot be in one another's way.
+// settle gives the row with r's identity the version of a side. Rows that block it get
+// that side's version, too; versions of one side cannot block each other.
 func (m *merger) settle(l *layout, r *row, side Side) error {
 	key := rowKey(l, l.identity(r))
 	m.settled[key] = side
@@ -383,7 +383,7 @@ func (m *merger) settle(l *layout, r *row, side Side) error {
 	return m.w.put(l, r, want)
 }
 
-// blockers are the rows that have what is UNIQUE in r, and are not as side has them.
+// blockers returns the rows that have a UNIQUE value of r and are not in side's version.
 func (m *merger) blockers(l *layout, r *row, side Side) (out []*row, err error) {
 	indexes, err := uniques(m.w.Conn.Conn, l.Name)
 	if err != nil {

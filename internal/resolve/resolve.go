@@ -1,9 +1,9 @@
-// Package resolve brings a file and a bucket that have diverged together: into one
-// history, which is the bucket's with the file's own changes on top.
+// Package resolve merges a file and a bucket that have diverged into one history: the
+// bucket's, with the file's own changes on top.
 //
-// Three states are compared: the last one in common, the file, and the bucket's latest.
-// It does not matter how a side came to its state, so what the log cannot say, or has
-// not kept, is found all the same.
+// It compares three states: the last common one, the file, and the bucket's latest. How a
+// side came to its state does not matter, so changes that the log cannot record, or no
+// longer holds, are found all the same.
 package resolve
 
 import (
@@ -22,33 +22,34 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// ErrConflict says that somebody has to choose a side for conflicts. Nothing was changed.
+// ErrConflict means that there are conflicts for which no side has been chosen. Nothing
+// was changed.
 var ErrConflict = errors.New("changes in the file and in the bucket conflict")
 
-// Options say what to bring together, and who is right.
+// Options says what to merge, and which side wins.
 type Options struct {
-	File      *dbfile.File // the place of the database, taken
+	File      *dbfile.File // the path of the database, taken (see dbfile.Take)
 	Choose    func(table string) Side
 	DryRun    bool
 	OnConnect func(*sqlite.Registrar) error
 	Progress  func(restore.Progress)
 }
 
-// Result is what was found, and done.
+// Result is what was found and done.
 type Result struct {
-	Diverged bool // else the file and the bucket go together, and nothing is to be done
+	Diverged bool // if false, the file and the bucket agree, and there is nothing to do
 
-	Common, Latest int64 // sequences: of the last change in common, of the bucket's last one
+	Common, Latest int64 // sequences of the last common change and of the bucket's last change
 	Ours, Theirs   []Change
 	Conflicts      []*Conflict
 
-	Applied  int    // how many of the file's changes the new file has
-	Branch   string // the branch that the bucket keeps what the file was as
+	Applied  int    // how many of the file's changes are in the new file
+	Branch   string // the branch under which the bucket keeps the old file's contents
 	Sequence int64  // of the new file's last change
 	Resolved bool   // the file has been replaced
 }
 
-// Undecided is how many conflicts nobody has chosen a side for.
+// Undecided is the number of conflicts for which no side has been chosen.
 func (r *Result) Undecided() (n int) {
 	for _, c := range r.Conflicts {
 		if c.Choice == "" {
@@ -65,14 +66,14 @@ type job struct {
 	c    *sqlite.Conn // to the file
 	file syncer.File
 	m    *remote.Manifest
-	at   remote.Position // the point in common
+	at   remote.Position // the common point
 	res  Result
 
 	base, theirs *dbfile.Work
 }
 
-// Run resolves a divergence. Whenever it ends, the place has the old file or the new
-// one, and before it has the new one the bucket has the old one's contents as a branch.
+// Run resolves a divergence. Whenever it ends, the path has the old file or the new one.
+// Before the new file is put there, the bucket has the old one's contents as a branch.
 func Run(ctx context.Context, b *remote.Bucket, opts Options) (_ Result, err error) {
 	j := &job{b: b, opts: opts}
 	defer func() {
@@ -90,7 +91,7 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (_ Result, err err
 	return j.res, errors.Join(err, j.close())
 }
 
-// open opens the file, which stays locked from then on.
+// open opens the file and keeps it locked from then on.
 func (j *job) open(ctx context.Context) (err error) {
 	f := j.opts.File
 	if _, err := dbfile.SetAside(f.Path()); err != nil {
@@ -101,7 +102,7 @@ func (j *job) open(ctx context.Context) (err error) {
 		f.Forget()
 		return f.Explain(err)
 	}
-	if err := j.c.KeepWAL(true); err != nil { // if nothing comes of it, the file is as it was
+	if err := j.c.KeepWAL(true); err != nil { // if the run fails, the file is left as it was
 		return err
 	}
 	j.file, err = syncer.Look(j.c, false)
@@ -153,10 +154,10 @@ func (j *job) run(ctx context.Context) error {
 	return j.replace()
 }
 
-// otherWays are what to do where the point in common is gone.
+// otherWays tells what to do if the common point is gone.
 const otherWays = "A restore writes what the bucket has to another file, to compare the two by hand; Detach lets this one begin a backup of its own, under another name"
 
-// replace puts the merged file in the place of the old one.
+// replace replaces the old file with the merged one.
 func (j *job) replace() error {
 	f := j.opts.File
 	if err := j.letGo(); err != nil {
@@ -189,8 +190,8 @@ func (j *job) close() error {
 	return err
 }
 
-// build restores what the bucket has, at the point in common and at its latest, and
-// merges the file's changes into the latter.
+// build restores the bucket at the common point and at its latest, and merges the file's
+// changes into the latter.
 func (j *job) build(ctx context.Context) (err error) {
 	if j.theirs, err = dbfile.NewWork(j.opts.File.Path()); err != nil {
 		return err
@@ -215,7 +216,8 @@ func (j *job) build(ctx context.Context) (err error) {
 	return j.merge(ctx)
 }
 
-// restore restores the bucket to a working folder, and returns the last change.
+// restore restores the bucket to a working folder, and returns the sequence of its last
+// change.
 func (j *job) restore(ctx context.Context, to *dbfile.Work, target restore.Target, finish finisher) (_ int64, err error) {
 	place, err := dbfile.Take(to.Path())
 	if err != nil {
@@ -230,8 +232,8 @@ func (j *job) restore(ctx context.Context, to *dbfile.Work, target restore.Targe
 
 type finisher = func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error
 
-// continued makes a restored database the continuation of the bucket's history, under
-// the file's own node id.
+// continued makes a restored database the continuation of the bucket's history, under the
+// file's own node id.
 func (j *job) continued(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 	id := j.file.Identity
 	if m.DatabaseID != id.DatabaseID {
@@ -244,8 +246,8 @@ func (j *job) continued(c *sqlite.Conn, m *remote.Manifest, at remote.Position, 
 	return changelog.Continue(c, id, b, last, sums)
 }
 
-// merge merges, in the working folder. What is there is of use only if all goes well and
-// every conflict is decided.
+// merge merges, in the working folder. The result is used only if all goes well and every
+// conflict is decided.
 func (j *job) merge(ctx context.Context) (err error) {
 	opts := sqlite.Options{MustExist: true, Distrust: true, Synchronous: sqlite.SyncOff, OnConnect: j.opts.OnConnect}
 	w, err := j.writer(opts)
@@ -285,7 +287,7 @@ func (j *job) merge(ctx context.Context) (err error) {
 		return errors.Join(err, w.Rollback())
 	}
 	w.After()
-	if err := m.theirs.c.Rollback(); err != nil { // which reads the same file
+	if err := m.theirs.c.Rollback(); err != nil { // it reads the same file
 		return err
 	}
 	if err := m.theirs.c.Close(); err != nil {
@@ -314,9 +316,9 @@ func (j *job) writer(opts sqlite.Options) (*writer, error) {
 	return &writer{c, map[*layout]func(*row) (*row, error){}}, c.Configure(lib.SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
 }
 
-// alone copies what the WAL has back into the merged database, which nobody else has open.
-// It stays a WAL database, as Open leaves one: to change that would change the file once
-// more after we have noted how it was left.
+// alone checkpoints the WAL into the merged database, which no other connection has open.
+// The database stays in WAL mode, as Open leaves it: changing the mode would change the
+// file again after we have recorded how it was left.
 func alone(w *writer) error {
 	busy, err := w.Int("PRAGMA wal_checkpoint(TRUNCATE)")
 	if err == nil && busy != 0 {

@@ -8,7 +8,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// diff finds out what either side has changed.
+// diff finds what each side has changed.
 func (m *merger) diff() (err error) {
 	if m.mine, err = m.changes(m.ours); err == nil {
 		m.their, err = m.changes(m.theirs)
@@ -16,7 +16,7 @@ func (m *merger) diff() (err error) {
 	return err
 }
 
-// changes is what has become of the rows of the tables that s has.
+// changes returns the changes to the rows of the tables in s.
 func (m *merger) changes(s *state) (map[string]*deltas, error) {
 	out := map[string]*deltas{}
 	for name := range s.objects {
@@ -39,7 +39,7 @@ func (m *merger) changes(s *state) (map[string]*deltas, error) {
 	return out, nil
 }
 
-// listed is what a side has changed, as users see it.
+// listed returns what a side has changed, as users see it.
 func (m *merger) listed(s *state, of map[string]*deltas) (out []Change) {
 	names := map[string]bool{}
 	for name := range s.objects {
@@ -67,7 +67,7 @@ func (m *merger) listed(s *state, of map[string]*deltas) (out []Change) {
 
 func textOf(s string) change.Value { return change.Value{Kind: change.Text, Bytes: []byte(s)} }
 
-// definition is a definition as a row.
+// definition returns a definition as a row.
 func definition(sql string) []change.Column {
 	if sql == "" {
 		return nil
@@ -75,9 +75,9 @@ func definition(sql string) []change.Column {
 	return []change.Column{{Name: "sql", Value: textOf(sql)}}
 }
 
-// definitions merges the schema, three-way by the text of each definition. Where one
-// side has changed a table's and the other its rows, the table is a conflict: a row says
-// nothing about columns that it was not made for.
+// definitions merges the schema, three-way by the text of each definition. If one side
+// changed a table's definition and the other its rows, the table is in conflict: a row
+// says nothing about columns that it was not made for.
 func (m *merger) definitions() error {
 	names := map[string]bool{}
 	for _, s := range []*state{m.base, m.ours, m.theirs} {
@@ -95,7 +95,7 @@ func (m *merger) definitions() error {
 	return m.settings()
 }
 
-// any is what any of the states has under a name.
+// any returns the object that any of the states has under a name.
 func (m *merger) any(name string) (o object) {
 	for _, s := range []*state{m.base, m.theirs, m.ours} {
 		if found, ok := s.objects[name]; ok {
@@ -105,7 +105,7 @@ func (m *merger) any(name string) (o object) {
 	return o
 }
 
-// object merges one definition, if it is of one of the kinds.
+// object merges one definition if it is one of the kinds.
 func (m *merger) object(name string, kinds []string) error {
 	o := m.any(name)
 	wanted := false
@@ -124,14 +124,15 @@ func (m *merger) object(name string, kinds []string) error {
 		}
 		return nil
 	case m.base.shadows[name]+m.ours.shadows[name]+m.theirs.shadows[name] != "":
-		return nil // it comes and goes with its virtual table
+		return nil // created and dropped with its virtual table
 	case base == ours && !(rows && m.mine[name].any()):
 		return nil
 	case base == theirs && !(rows && m.their[name].any()):
 		if err := m.adopt(o); !isUnique(err) {
 			return err
 		}
-		// A new UNIQUE index, which the bucket's rows violate: with it come the file's.
+		// The bucket's rows violate a new UNIQUE index: take the file's rows along with
+		// it.
 		o = m.ours.objects[o.table]
 	}
 	c := &Conflict{Kind: SchemaConflict, Choice: m.choose(o.table)}
@@ -144,10 +145,10 @@ func (m *merger) object(name string, kinds []string) error {
 	return m.adopt(o)
 }
 
-// any reports whether there are deltas.
+// any reports whether there are any deltas.
 func (d *deltas) any() bool { return d != nil && len(d.list) > 0 }
 
-// byRows says that a table, which both sides define alike, is merged row by row.
+// byRows marks a table that both sides define alike to be merged row by row.
 func (m *merger) byRows(name string) (err error) {
 	if m.ours.table(name) == "" {
 		return nil
@@ -156,8 +157,8 @@ func (m *merger) byRows(name string) (err error) {
 	return err
 }
 
-// adopt gives the copy what the file has under o's name, or takes it away: of a table,
-// with all that belongs to it.
+// adopt gives the copy the object that the file has under o's name, or drops it there if
+// the file has none. A table is taken with everything that belongs to it.
 func (m *merger) adopt(o object) error {
 	if m.theirs.objects[o.name].sql != "" {
 		if err := m.w.define(m.ctx, "DROP "+strings.ToUpper(o.kind)+" "+sqlite.Quote(o.name)); err != nil {
@@ -196,8 +197,7 @@ func (m *merger) adopt(o object) error {
 	return nil
 }
 
-// fill gives the tables that a virtual table keeps its contents in what the file has in
-// them.
+// fill gives a virtual table's shadow tables the file's contents.
 func (m *merger) fill(owner string) error {
 	for _, name := range sorted(m.ours.shadows) {
 		if m.ours.shadows[name] != owner {
@@ -213,7 +213,7 @@ func (m *merger) fill(owner string) error {
 	return nil
 }
 
-// copyRows puts all of the file's rows into a table that is empty.
+// copyRows copies all of the file's rows into an empty table.
 func (m *merger) copyRows(name string) error {
 	l, err := newLayout(m.ours.c, name)
 	if err != nil {
@@ -229,7 +229,7 @@ func (m *merger) copyRows(name string) error {
 	})
 }
 
-// settings merges the two numbers that programs keep in the database's header.
+// settings merges the two numbers that applications keep in the database header.
 func (m *merger) settings() error {
 	for _, name := range []string{"user_version", "application_id"} {
 		var v [3]int64

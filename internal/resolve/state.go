@@ -11,24 +11,25 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// state is one of the three states of the database: where file and bucket parted, the
-// file, the bucket. Its connection reads, in one transaction.
+// state is one of the three states of the database: the common point, the file, or the
+// bucket. Its connection reads in one transaction.
 type state struct {
 	c       *sqlite.Conn
 	objects map[string]object // tables, indexes, views and triggers, by name
-	shadows map[string]string // from tables that virtual tables keep their contents in to these
+	shadows map[string]string // from each shadow table to its virtual table
 }
 
-// object is something in the schema.
+// object is an entry of the schema.
 type object struct {
 	kind, name, table, sql string
 	virtual                bool // a virtual table
 }
 
-// usersOwn leaves out what is SQLite's and DriftDB's.
+// usersOwn excludes SQLite's and DriftDB's own tables.
 const usersOwn = `lower(name) NOT LIKE 'sqlite\_%' ESCAPE '\' AND lower(name) NOT LIKE '\_driftdb\_%' ESCAPE '\'`
 
-// read reads the schema, and fixes the state that c sees.
+// read starts a read transaction on c, which fixes the state that it sees, and reads the
+// schema.
 func read(c *sqlite.Conn) (*state, error) {
 	if err := c.Exec("BEGIN"); err != nil {
 		return nil, err
@@ -54,8 +55,8 @@ func read(c *sqlite.Conn) (*state, error) {
 	})
 }
 
-// table is an ordinary table's definition, or that of a virtual table's contents; ""
-// if the state has none of that name.
+// table returns the definition of an ordinary table or a shadow table; "" if the state
+// has none of that name.
 func (s *state) table(name string) string {
 	if o := s.objects[name]; o.kind == "table" && !o.virtual {
 		return o.sql
@@ -63,7 +64,7 @@ func (s *state) table(name string) string {
 	return ""
 }
 
-// row is a row of a table: the values of the columns that are stored, in their order.
+// row is a row of a table: the values of its stored columns, in order.
 type row struct {
 	id     int64 // its rowid, if it has one
 	values []change.Value
@@ -81,11 +82,11 @@ func (r *row) same(o *row) bool {
 	return true
 }
 
-// layout is how a table's rows are read, distinguished and written.
+// layout is how a table's rows are read, identified and written.
 //
-// Rows are distinguished by the primary key. Without one, or where one has a NULL, they
-// have only the rowid. A rowid that is not a column says nothing otherwise: two machines
-// give the same one to different rows.
+// Rows are identified by the primary key. Without one, or if it contains a NULL, they
+// have only the rowid. A rowid that is not a column has no other meaning: two machines
+// assign the same one to different rows.
 type layout struct {
 	*sqlite.Table
 	columns    []string            // quoted
@@ -116,7 +117,7 @@ func newLayout(c *sqlite.Conn, table string) (*layout, error) {
 	return l, err
 }
 
-// keyed reports whether r has a primary key to be distinguished by.
+// keyed reports whether r can be identified by a primary key.
 func (l *layout) keyed(r *row) bool {
 	if len(l.Key) == 0 {
 		return false
@@ -129,7 +130,7 @@ func (l *layout) keyed(r *row) bool {
 	return true
 }
 
-// identity tells r apart from the table's other rows.
+// identity distinguishes r from the table's other rows.
 func (l *layout) identity(r *row) string {
 	if !l.keyed(r) {
 		return string(change.AppendInt([]byte{0}, r.id))
@@ -141,7 +142,7 @@ func (l *layout) identity(r *row) string {
 	return string(b)
 }
 
-// key is what tells r apart, for people.
+// key returns what identifies r, for people.
 func (l *layout) key(r *row) []change.Column {
 	if !l.keyed(r) {
 		return []change.Column{{Name: "rowid", Value: change.Value{Kind: change.Integer, Int: r.id}}}
@@ -153,7 +154,7 @@ func (l *layout) key(r *row) []change.Column {
 	return key
 }
 
-// named is r with the names of its columns; nil if there is no row.
+// named returns r's values with the names of its columns; nil if there is no row.
 func (l *layout) named(r *row) []change.Column {
 	if r == nil {
 		return nil
@@ -165,8 +166,8 @@ func (l *layout) named(r *row) []change.Column {
 	return out
 }
 
-// selection begins a query of the rows that s has. A column that s does not have yet
-// has its default there.
+// selection returns the beginning of a query for the rows in c's database. A column that
+// does not exist there yet has its default value.
 func (l *layout) selection(c *sqlite.Conn) (string, error) {
 	there := map[string]bool{}
 	if err := c.About("SELECT name FROM pragma_table_xinfo(?1, 'main')", l.Name, func(st *sqlite.Stmt) { there[st.Text(0)] = true }); err != nil {
@@ -209,8 +210,8 @@ func valueOf(st *sqlite.Stmt, i int) change.Value {
 	return change.Value{}
 }
 
-// condition is the part of a statement that finds a row by its identity, and what to
-// bind to it, from parameter at on.
+// condition returns the part of a statement that finds a row by its identity, and the
+// values to bind, from parameter at on.
 func (l *layout) condition(r *row, at int) (string, []change.Value) {
 	if !l.keyed(r) {
 		return l.RowID + " = ?" + strconv.Itoa(at), []change.Value{{Kind: change.Integer, Int: r.id}}
@@ -219,7 +220,7 @@ func (l *layout) condition(r *row, at int) (string, []change.Value) {
 	var values []change.Value
 	for i, k := range l.Key {
 		collations := l.collations[l.Columns[k].Name]
-		if len(collations) == 0 { // the rowid by another name
+		if len(collations) == 0 { // an alias of the rowid
 			terms = append(terms, l.columns[k]+" = ?"+strconv.Itoa(at+i))
 		}
 		for _, c := range collations { // a column may be in the key twice
@@ -230,7 +231,7 @@ func (l *layout) condition(r *row, at int) (string, []change.Value) {
 	return strings.Join(terms, " AND "), values
 }
 
-// each calls fn for every row that c's database has.
+// each calls fn for every row of the table in c's database.
 func (l *layout) each(c *sqlite.Conn, fn func(*row) error) error {
 	query, err := l.selection(c)
 	if err != nil {
@@ -239,7 +240,7 @@ func (l *layout) each(c *sqlite.Conn, fn func(*row) error) error {
 	return c.Each(query, func(st *sqlite.Stmt) error { return fn(l.scanned(st)) })
 }
 
-// finder looks rows of one table up.
+// finder returns a function that looks up rows of one table.
 func (l *layout) finder(c *sqlite.Conn) (func(*row) (*row, error), error) {
 	query, err := l.selection(c)
 	if err != nil {
@@ -249,13 +250,13 @@ func (l *layout) finder(c *sqlite.Conn) (func(*row) (*row, error), error) {
 		where, values := l.condition(r, 1)
 		found, err = l.one(c, query+" WHERE "+where, values)
 		if found != nil && l.keyed(found) != l.keyed(r) {
-			return nil, err // one without a key has only the rowid in common with it
+			return nil, err // a row without a key only happens to have the same rowid
 		}
 		return found, err
 	}, nil
 }
 
-// one is the row that a query finds; nil if there is none.
+// one returns the row that a query finds; nil if there is none.
 func (l *layout) one(c *sqlite.Conn, query string, values []change.Value) (found *row, err error) {
 	st, err := c.Cached(query)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// writer writes to the copy of the bucket's state that is to become the file. All that it
-// does is captured, in one transaction. Neither triggers nor foreign keys act: what they
+// writer writes to the copy of the bucket's state that is to become the file. Everything
+// it does is captured, in one transaction. Triggers and foreign keys are off: what they
 // did is among the changes.
 type writer struct {
 	*capture.Conn
@@ -42,7 +42,7 @@ func (w *writer) define(ctx context.Context, query string) error {
 	return err
 }
 
-// put makes the row of r's identity what want is; nil: there is none then.
+// put makes the row with r's identity equal to want, or deletes it if want is nil.
 func (w *writer) put(l *layout, r, want *row) error {
 	if w.finders[l] == nil {
 		find, err := l.finder(w.Conn.Conn)
@@ -75,8 +75,8 @@ func (w *writer) put(l *layout, r, want *row) error {
 	return w.run("UPDATE "+table+" SET "+strings.Join(set, ", ")+" WHERE "+where, append(values, key...)...)
 }
 
-// add inserts a row that nothing but its rowid tells apart, under another one if that is
-// taken, and returns it.
+// add inserts a row that is identified only by its rowid, and returns the rowid. If the
+// rowid is taken, the row gets another one.
 func (w *writer) add(l *layout, r *row) (int64, error) {
 	taken, err := l.one(w.Conn.Conn, "SELECT "+l.RowID+", "+strings.Join(l.columns, ", ")+" FROM main."+sqlite.Quote(l.Name)+" WHERE "+l.RowID+" = ?1",
 		[]change.Value{{Kind: change.Integer, Int: r.id}})
@@ -102,8 +102,8 @@ func (w *writer) insert(l *layout, r *row, rowid bool) error {
 	return w.run("INSERT INTO main."+sqlite.Quote(l.Name)+"("+strings.Join(columns, ", ")+") VALUES("+marks+")", values...)
 }
 
-// counters moves the counters of AUTOINCREMENT on to where the file has them: no number
-// is given twice.
+// counters raises the AUTOINCREMENT counters to the file's, so that no number is assigned
+// twice.
 func (m *merger) counters() error {
 	for _, table := range sorted(m.layouts) {
 		if !m.layouts[table].Counted {
@@ -131,7 +131,7 @@ func (m *merger) counters() error {
 	return nil
 }
 
-// counter is what a counter stands at; -1 if there is none.
+// counter returns the value of a counter; -1 if there is none.
 func counter(c *sqlite.Conn, table string) (n int64, err error) {
 	n = -1
 	err = c.About("SELECT seq FROM main.sqlite_sequence WHERE name = ?1", table, func(st *sqlite.Stmt) { n = st.Int64(0) })

@@ -13,11 +13,11 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// Target is the point to restore: a sequence, or a time in Unix ms. The zero value is
-// the latest.
+// Target is the point to restore: a sequence, or a time in Unix ms. The zero value is the
+// latest point.
 type Target struct{ Sequence, Time int64 }
 
-// locate finds the sequence that the target means.
+// locate finds the target's sequence.
 func (j *job) locate(ctx context.Context) error {
 	j.to.Sequence = j.opts.Target.Sequence
 	if j.opts.Target.Time == 0 {
@@ -29,28 +29,28 @@ func (j *job) locate(ctx context.Context) error {
 	return err
 }
 
-// broken are the snapshots that turned out to be damaged.
+// broken records the snapshots found damaged.
 type broken struct {
 	keys []string
-	err  error // what is wrong with the first of them
+	err  error // the first one's error
 }
 
-// explain adds to an error of the log, which had to do without these snapshots,
-// why it had to.
+// explain adds to an error of the log that the log had to replace these snapshots, and
+// why.
 func (b broken) explain(err error) error {
 	if b.err == nil || !errors.Is(err, ErrBarrier) && !errors.Is(err, remote.ErrTooOld) {
 		return err
 	}
-	return fmt.Errorf("%w; and the log cannot replace it: %v", b.err, err) // damage is what it is
+	return fmt.Errorf("%w; and the log cannot replace it: %v", b.err, err) // the result counts as damage
 }
 
-// base fetches the newest snapshot that is not past the target, and returns
-// where the log goes on from there and what is known of the tables. Without one
-// the log has to go back to the first change, and an empty database is all that
-// there is to know.
+// base fetches the newest snapshot that is not past the target. It returns the position
+// where the log continues and what is known of the tables there. Without a snapshot, the
+// log must go back to the first change; the database is then empty, and nothing else is
+// known.
 //
-// A snapshot that is damaged is passed over: the log reaches back to the one
-// before it for as long as that is kept, and has to lead to the same.
+// base skips a damaged snapshot. The log still reaches back to the snapshot before it for
+// as long as that one is kept, and must lead to the same state.
 func (j *job) base(ctx context.Context) (remote.Position, digest.Set, error) {
 	for _, s := range slices.Backward(j.m.Snapshots) {
 		if j.to.Sequence != 0 && s.Sequence > j.to.Sequence {
@@ -72,7 +72,7 @@ func (j *job) base(ctx context.Context) (remote.Position, digest.Set, error) {
 	return remote.Position{Chain: batch.Genesis(j.m.DatabaseID)}, nil, nil
 }
 
-// fetch writes what a snapshot holds over the file at path.
+// fetch overwrites the file at path with a snapshot's contents.
 func (j *job) fetch(ctx context.Context, s remote.Snapshot, path string) (err error) {
 	if err := j.room.check(s.Plain); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (j *job) fetch(ctx context.Context, s remote.Snapshot, path string) (err er
 	}
 	defer func() {
 		if err = errors.Join(err, f.Close()); err != nil {
-			err = errors.Join(err, os.Truncate(path, 0)) // the log may have to begin with nothing
+			err = errors.Join(err, os.Truncate(path, 0)) // the log may have to begin with an empty file
 		}
 	}()
 	_, err = io.Copy(f, &progressReader{r: body, report: func(n int64) { j.progress(Fetching, n, 0) }})

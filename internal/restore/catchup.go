@@ -15,39 +15,40 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ErrCannotCatchUp says that a database is behind its bucket and has nothing of its
-// own, but that the log alone cannot bring it up to date: a restore can, which
+// ErrCannotCatchUp means that a database is behind its bucket and has no changes of its
+// own, but that the log alone cannot bring it up to date. A restore can, because it
 // begins with a snapshot.
 var ErrCannotCatchUp = errors.New("the file is behind the bucket, and the log cannot bring it up to date")
 
 var errReplay = errors.New("a change cannot be replayed")
 
-// CatchUp repeats on a database that is open what the bucket has beyond it, batch
-// by batch: each is verified, repeated and accounted for in one transaction, so
-// that readers see whole batches, and a death leaves the file at the end of one.
+// CatchUp replays on an open database what the bucket has beyond it, batch by batch. Each
+// batch is verified, replayed and recorded in one transaction. Readers thus see whole
+// batches, and a crash leaves the file at the end of one.
 type CatchUp struct {
 	Bucket   *remote.Bucket
 	Manifest *remote.Manifest
-	// Conn is a connection that nobody else uses or will use again, with
-	// synchronous=FULL.
+	// Conn is a connection with synchronous=FULL that is used for nothing else, then or
+	// later.
 	Conn *sqlite.Conn
-	// From is where the database is: the end of its log, all of which the bucket has.
+	// From is the database's position: the end of its log, all of which is in the
+	// bucket.
 	From remote.Position
-	// Digests are those that the file has, and Known those after From.
+	// Digests holds the digests in the file, and Known those after From.
 	Digests changelog.Digests
 	Known   digest.Set
-	// Books are what the file has to say when it has come to at.
+	// Books returns the books to write to the file when it reaches at.
 	Books func(at remote.Position) changelog.Books
-	// StandBack keeps the database's writers from it until release is called.
+	// StandBack blocks the database's writers until release is called.
 	StandBack func(context.Context) (release func(), err error)
-	// Moved is called when a batch is committed, before the writers go on.
+	// Moved is called when a batch is committed, before the writers are released.
 	Moved func(changelog.Books, changelog.Digests)
 }
 
-// Run goes to the end of what can be restored, and returns what that is. After an
-// error the database is at the end of some batch. ErrCannotCatchUp means that it
-// cannot get further like this; changelog.ErrOvertaken that there are changes of its
-// own now.
+// Run replays up to the last restorable point and returns the position reached. After an
+// error the database is at the end of some batch. ErrCannotCatchUp means that it cannot
+// advance further this way; changelog.ErrOvertaken means that the database now has
+// changes of its own.
 func (u CatchUp) Run(ctx context.Context) (_ remote.Position, err error) {
 	path, err := u.Conn.Text("SELECT file FROM pragma_database_list WHERE name = 'main'")
 	if err != nil {
@@ -70,7 +71,7 @@ func (u CatchUp) Run(ctx context.Context) (_ remote.Position, err error) {
 	err = s.walk(ctx)
 	switch {
 	case err == nil:
-	case ctx.Err() != nil: // which may look like an interrupt of SQLite's
+	case ctx.Err() != nil: // the error may look like SQLite's interrupt
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	case errors.Is(err, errReplay), errors.Is(err, ErrBarrier), errors.Is(err, remote.ErrTooOld), remote.IsDamage(err):
 		err = fmt.Errorf("%w: after change %d: %w", ErrCannotCatchUp, s.at.Sequence, missing(err))
@@ -80,7 +81,7 @@ func (u CatchUp) Run(ctx context.Context) (_ remote.Position, err error) {
 	return s.at, err
 }
 
-// forward is the sink that a database which is open goes forward with.
+// forward is the sink that replays batches on the open database.
 type forward struct {
 	CatchUp
 	ctx     context.Context
@@ -88,7 +89,7 @@ type forward struct {
 	proof   *proof
 	at      remote.Position
 	time    int64
-	barrier int64 // where the log could not be repeated
+	barrier int64 // where the log could not be replayed
 	release func()
 	grown   func(error) error
 }
@@ -98,7 +99,7 @@ func (s *forward) walk(ctx context.Context) error {
 	if !errors.Is(err, ErrBarrier) || s.barrier <= s.Manifest.LatestSequence {
 		return err
 	}
-	// Nothing from there on is confirmed: its snapshot never came.
+	// Nothing from the barrier on is confirmed: its snapshot was never stored.
 	if before := s.barrier - 1; before > s.at.Sequence {
 		_, err = s.Bucket.Walk(ctx, s.Manifest, s.at, remote.Target{Sequence: before}, s)
 		return err
@@ -140,7 +141,7 @@ func (s *forward) Apply(rec *batch.Record) error {
 	return nil
 }
 
-// passes says that err is of the moment: another time the same may go well.
+// passes reports whether err is temporary, so that the same call may succeed later.
 func passes(err error) bool {
 	return !errors.Is(err, apply.ErrForged) && (sqlite.IsFull(err) || sqlite.IsBusy(err) || sqlite.IsInterrupted(err))
 }

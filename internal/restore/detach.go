@@ -9,7 +9,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Detach makes the database at path a free copy, such as Run writes.
+// Detach makes the database at path an independent copy, like one that Run writes.
 func Detach(path string) (err error) {
 	file, err := dbfile.Take(path)
 	if err != nil {
@@ -25,8 +25,9 @@ func Detach(path string) (err error) {
 		return file.Explain(err)
 	}
 	defer func() { err = errors.Join(err, file.Unhold(), c.Close()) }()
-	// First the WAL goes, for good. It would make a file that is ours into one that is
-	// not, and be taken for another database's if this ends in between.
+	// First remove the WAL for good. Otherwise it would hold the change that makes our
+	// file an independent one, and if this ended half-way the WAL would be taken for
+	// another database's.
 	if err := rollbackMode(c); err != nil {
 		return fmt.Errorf("detach %s: %w", file.Path(), err)
 	}
@@ -36,7 +37,7 @@ func Detach(path string) (err error) {
 	return nil
 }
 
-// rollbackMode brings what is in c's WAL into the file, and ends the WAL.
+// rollbackMode checkpoints c's WAL into the file and removes it.
 func rollbackMode(c *sqlite.Conn) error {
 	mode, err := c.Text("PRAGMA journal_mode=DELETE")
 	if sqlite.IsBusy(err) || err == nil && mode != "delete" {

@@ -13,19 +13,18 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// What SQLite finds wrong with a restored file is either the source's, and then the
-// file must have it, or it came about on the way, and then the file is not what was
-// backed up.
+// A fault that SQLite finds in a restored file is either the source's, and then the file
+// must have it, or it arose on the way, and then the file is not what was backed up.
 //
-// Most faults follow from what the tables hold: a row that breaks a constraint, a
-// missing parent, a search index that does not fit its text. The digests prove that to
-// be the source's. What a program cannot read is a matter of that program. The trees of
-// pages remain, of tables and of indexes: no digest covers them. A fault of theirs is
-// the source's if the snapshot has it, whose hash proves that it is the source's file.
-// What is replayed on top may spread such a fault within its table, as it did in the
-// source, and no further.
+// Most faults follow from the contents of the tables: a row that breaks a constraint, a
+// missing parent, a search index that does not fit its text. The digests prove that these
+// are the source's. What a program cannot read depends on that program. This leaves the
+// b-trees of tables and indexes, which no digest covers. A fault in one of them is the
+// source's if the snapshot has it, whose hash proves that it is the source's file.
+// Replaying changes on top may spread such a fault within its table, as it did in the
+// source, but no further.
 
-// judge is ErrDamaged if a restored file has a fault that was not the source's.
+// judge returns ErrDamaged if a restored file has a fault that was not the source's.
 func (j *job) judge(ctx context.Context, found check.Report) error {
 	doubtful := slices.DeleteFunc(slices.Clone(found.Faults), func(f check.Fault) bool { return !structural(f) || j.told(f) })
 	if len(doubtful) == 0 {
@@ -46,16 +45,15 @@ func (j *job) judge(ctx context.Context, found check.Report) error {
 
 func structural(f check.Fault) bool { return f.Kind == check.Damage || f.Kind == check.Index }
 
-// told says that the snapshot's writer has found this very fault, too.
+// told reports whether the snapshot's writer found this very fault, too.
 func (j *job) told(f check.Fault) bool {
 	return j.from != nil && slices.Contains(j.from.Faults[f.Table], f.What)
 }
 
-// spreads says that a file with the fault from may come to have the other one by
-// changes of its rows.
+// spreads reports whether changes to rows can turn the fault from into the fault to.
 func spreads(from, to check.Fault) bool {
 	switch from.Kind {
-	case check.Damage: // of the list of free pages, if it is not a table's: any may be taken from it
+	case check.Damage: // damage without a table is the freelist's, from which any table may take pages
 		return from.Table == to.Table || from.Table == ""
 	case check.Index:
 		return from.Table == to.Table && to.Kind == check.Index
@@ -63,7 +61,7 @@ func spreads(from, to check.Fault) bool {
 	return false
 }
 
-// source is what is wrong with the snapshot that the replay began with.
+// source returns the faults of the snapshot that the replay began with.
 func (j *job) source(ctx context.Context) (_ []check.Fault, err error) {
 	if j.from == nil {
 		return nil, nil
@@ -85,8 +83,8 @@ func (j *job) source(ctx context.Context) (_ []check.Fault, err error) {
 	return r.Faults, damaged(err)
 }
 
-// damaged says of an error that the data is, if it says so itself: SQLite finds that the
-// file contradicts itself, or the log has what no log can have.
+// damaged wraps err in ErrDamaged if it means that the data is damaged: SQLite finds that
+// the file contradicts itself, or the log has an impossible entry.
 func damaged(err error) error {
 	if sqlite.IsNotDatabase(err) || errors.Is(err, apply.ErrForged) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)

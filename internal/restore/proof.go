@@ -12,16 +12,15 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// proof follows what the log says of tables: from the snapshot's digests, or
-// from nothing at all, over every change that is replayed. What the writer knew
-// at the end of a batch has to agree, and so have the tables of the finished
-// file.
+// proof tracks the tables' digests through every change that is replayed, starting with
+// the snapshot's digests or with nothing. The digests must agree with what the writer
+// recorded at the end of a batch, and with the tables of the finished file.
 type proof struct {
 	*digest.Ledger
 	saved digest.Set // before the batch
 }
 
-// newProof starts with what is known of the tables before the replay.
+// newProof starts with the digests known before the replay.
 func newProof(known digest.Set) *proof {
 	set := digest.Set{}
 	maps.Copy(set, known)
@@ -31,7 +30,7 @@ func newProof(known digest.Set) *proof {
 func (p *proof) begin()    { p.saved = maps.Clone(p.Set()) }
 func (p *proof) rollback() { p.Replace(p.saved) }
 
-// agree compares with what the writer knew at the end of a batch.
+// agree compares the digests with the writer's at the end of a batch.
 func (p *proof) agree(sequence int64, said digest.Report) error {
 	if len(said) == 0 {
 		return nil
@@ -42,8 +41,8 @@ func (p *proof) agree(sequence int64, said digest.Report) error {
 	return nil
 }
 
-// verify compares with the tables of the finished file, as far as this program can
-// read them, and returns how many of them it could compare.
+// verify compares the digests with the tables of the finished file, as far as this
+// program can read them, and returns how many tables it compared.
 func (p *proof) verify(found check.Report, sequence int64) (tables int, err error) {
 	known := maps.Clone(p.Set())
 	for table := range found.Unread {
@@ -55,7 +54,7 @@ func (p *proof) verify(found check.Report, sequence int64) (tables int, err erro
 	return len(known), nil
 }
 
-// signs are what SQLite says when it lacks something that a schema names.
+// signs are SQLite's messages for something missing that a schema names.
 var signs = []struct{ what, sign string }{
 	{"function", "no such function: "},
 	{"function", "unknown function: "},
@@ -63,8 +62,8 @@ var signs = []struct{ what, sign string }{
 	{"module", "no such module: "},
 }
 
-// missing explains an error by which SQLite says that it lacks what the program
-// that wrote the database had registered.
+// missing explains an error by which SQLite reports that it lacks something that the
+// program that wrote the database had registered.
 func missing(err error) error {
 	sqliteErr, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {

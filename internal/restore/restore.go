@@ -1,4 +1,4 @@
-// Package restore builds a database from a bucket: a snapshot, and the log
+// Package restore builds a database from a bucket: a snapshot and the log
 // after it, replayed and proven before the file is put in its place.
 package restore
 
@@ -21,84 +21,82 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ErrBarrier says that the log cannot be replayed across a barrier.
+// ErrBarrier means that the log cannot be replayed across a barrier.
 var ErrBarrier = apply.ErrBarrier
 
 var (
-	// ErrDamaged says that what was restored does not hold the rows that the log says,
-	// or that SQLite finds something wrong with it that the source did not have.
+	// ErrDamaged means that the restored database does not hold the rows that the log
+	// says, or that SQLite finds a fault in it that the source did not have.
 	ErrDamaged = errors.New("the restored database is damaged")
-	// ErrNoPoint says that the backup is whole, and does not have the point that
-	// was asked for: it lies between a barrier and the snapshot after that, or past the
-	// end of the history.
+	// ErrNoPoint means that the backup is intact but does not have the requested point:
+	// it lies between a barrier and the next snapshot, or past the end of the history.
 	ErrNoPoint = errors.New("this point cannot be restored")
-	// ErrMissing says that this program lacks a function, a collation or a
-	// module that the database needs.
+	// ErrMissing means that this program lacks a function, a collation or a module that
+	// the database needs.
 	ErrMissing = errors.New("something that the database needs is not registered")
 )
 
-// Options say what to restore, and to where.
+// Options says what to restore, and where to.
 type Options struct {
-	File      *dbfile.File // the place of the new database, taken
-	Overwrite bool         // what is there
+	File      *dbfile.File // the path of the new database, taken (see dbfile.Take)
+	Overwrite bool         // an existing database
 	Target    Target
-	Branch    string           // empty: the history
-	Seen      remote.Point     // that the backup is known to have had
-	Manifest  *remote.Manifest // of a history that is yet to be proven; nil: what the bucket has
+	Branch    string           // empty: the main history
+	Seen      remote.Point     // a point that the backup is known to have had
+	Manifest  *remote.Manifest // of a history yet to be proven; nil: the bucket's manifest
 	Progress  func(Progress)
 	OnConnect func(*sqlite.Registrar) error // of the connection to the new file
-	// Finish is called with the proven database, its position, the time of its
-	// last change (Unix ms) and its tables' digests before the file is put in
-	// its place.
+	// Finish is called before the file is put in place, with the proven database, its
+	// position, the time of its last change (Unix ms) and its tables' digests.
 	Finish func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error
 }
 
-// Stage says what a restore is doing.
+// Stage is what a restore is doing.
 type Stage string
 
-// The stages, in their order.
+// The stages, in order.
 const (
 	Fetching  Stage = "snapshot" // Done and Total are bytes
 	Replaying Stage = "replay"   // Done and Total are sequence numbers
 	Checking  Stage = "check"    // Done and Total are rows
 )
 
-// Progress is how far a restore has come.
+// Progress is how far a restore has got.
 type Progress struct {
 	Stage       Stage
-	Done, Total int64 // Total is 0 when it is not known
+	Done, Total int64 // Total is 0 if unknown
 }
 
 // Result describes what was restored.
 type Result struct {
 	Sequence int64
-	Time     int64 // Unix ms of the last transaction; 0 when it has none
+	Time     int64 // Unix ms, of the last transaction; 0 if there is none
 	Rows     int64
 	Bytes    int64
-	Tables   int // that were compared with digests
-	// Damaged are the keys of snapshots that could not be used. An older one and
-	// the log after it, or the whole log, have given the same.
+	Tables   int // how many were compared with digests
+	// Damaged holds the keys of snapshots that were unusable. An older snapshot and the
+	// log after it, or the whole log, gave the same result.
 	Damaged []string
-	// Refused are objects that are named like a part of the history, and cannot be
-	// used. What a manifest confirms was there without them; the history ended before
-	// those behind that.
+	// Refused lists unusable objects that are named like part of the history. Up to the
+	// manifest's head, nothing was missing without them; past it, the history ended
+	// before them.
 	Refused []remote.Refusal
-	// Confirmed is what the manifest confirms: of the history, also if a branch was
+	// Confirmed is what the manifest of the main history confirms, even if a branch was
 	// restored.
 	Confirmed remote.Point
-	// Aside are the new names of files that lay beside the place and belonged to no
-	// database there.
+	// Aside holds the new names of files that lay beside the database but did not belong
+	// to it.
 	Aside []string
-	// ForeignKeyViolations is how many rows refer to a missing row.
-	// SQLite lets a source have them while foreign_keys is off, so they are no
-	// damage: the restored database is what the source was.
+	// ForeignKeyViolations is how many rows refer to a missing row. SQLite lets a source
+	// have them while foreign_keys is off, so they are not damage: the restored database
+	// is what the source was.
 	ForeignKeyViolations int64
-	// Faults is what is wrong with the database, as it was with the source, and what of
-	// it this program cannot read.
+	// Faults lists the faults that the database has because the source had them, and
+	// what this program cannot read of it.
 	Faults []string
 }
 
-// Log warns of what the restore has done without, or put aside.
+// Log warns of objects that the restore ignored and files that it set aside.
 func (r Result) Log(log event.Log) {
 	if len(r.Damaged) > 0 {
 		log.Warn(event.SnapshotDamaged, "snapshots in the bucket are damaged; an older one, or the log, replaced them; a new one is needed", "damaged", r.Damaged)
@@ -109,9 +107,9 @@ func (r Result) Log(log event.Log) {
 	}
 }
 
-// Run restores the bucket's database to opts.File. A file that is there already
-// is fs.ErrExist, unless it may be overwritten. Until it succeeds there is
-// nothing in the place, or what was there before.
+// Run restores the bucket's database to opts.File. If a file already exists there, Run
+// fails with fs.ErrExist unless it may overwrite it. Until Run succeeds, the path has
+// what was there before, or nothing.
 func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err error) {
 	if err := opts.File.Free(opts.Overwrite); err != nil {
 		return res, err
@@ -157,12 +155,12 @@ type job struct {
 	to     remote.Target // of the walk
 	file   string
 	room   *room
-	from   *remote.Snapshot // that the replay began with, if it did not begin with nothing
+	from   *remote.Snapshot // that the replay began with; nil if it began with an empty database
 	last   int64            // time of the last transaction
 	proof  *proof
 	broken broken
 
-	branch  remote.Branch // that is restored, if it is one
+	branch  remote.Branch // the restored branch, if it is one
 	refused []remote.Refusal
 }
 
@@ -196,7 +194,7 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 			err = context.Cause(ctx)
 		}
 	}()
-	// Journal in a file: in memory it would hold every page that a batch changes.
+	// Journal to a file: a journal in memory would hold every page that a batch changes.
 	if err := c.Exec("PRAGMA journal_mode=DELETE"); err != nil {
 		return res, err
 	}
@@ -229,8 +227,8 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	return res, err
 }
 
-// strip drops DriftDB's own tables from a snapshot that was taken of the live
-// file as it is.
+// strip drops DriftDB's own tables from a snapshot that is an exact copy of the live
+// file.
 func strip(c *sqlite.Conn) error {
 	found, err := changelog.Exists(c)
 	if err != nil || !found {
@@ -239,7 +237,7 @@ func strip(c *sqlite.Conn) error {
 	if err := changelog.Strip(c); err != nil {
 		return err
 	}
-	return c.Exec("PRAGMA secure_delete=OFF") // the replay has nothing to hide
+	return c.Exec("PRAGMA secure_delete=OFF") // the replay need not overwrite deleted data
 }
 
 func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position) (remote.Position, error) {
@@ -251,7 +249,7 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 	sink := &sink{ctx: ctx, c: c, r: r, job: j}
 	end, err := j.b.Walk(ctx, j.m, start, j.to, sink)
 	if errors.Is(err, ErrBarrier) && sink.barrier > j.m.LatestSequence {
-		// Nothing from there on is confirmed: its snapshot never came.
+		// Nothing from the barrier on is confirmed: its snapshot was never stored.
 		j.refuse(end.Refused)
 		end, err = j.b.Walk(ctx, j.m, end.Position, remote.Target{Sequence: sink.barrier - 1}, sink)
 	} else if errors.Is(err, ErrBarrier) {
@@ -276,16 +274,16 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 	return end.Position, nil
 }
 
-// branched is an error if nothing of the branch that was asked for could be used.
+// branched returns an error if nothing of the requested branch was usable.
 func (j *job) branched(end int64) error {
-	from := j.branch.From // 0: it is the history
+	from := j.branch.From // 0: the main history
 	if end >= from || j.to.Sequence != 0 && j.to.Sequence < from || len(j.refused) == 0 {
 		return nil
 	}
 	return fmt.Errorf("branch %s has nothing usable: %w", j.opts.Branch, j.refused[len(j.refused)-1].Err())
 }
 
-// behind tells what lies behind the end of the history, if it cannot be used.
+// behind tells what lies after the end of the history, if that is unusable.
 func (j *job) behind() string {
 	if len(j.refused) == 0 {
 		return ""
@@ -293,7 +291,7 @@ func (j *job) behind() string {
 	return fmt.Sprintf(": what is behind cannot be used (%v)", j.refused[len(j.refused)-1].Err())
 }
 
-// refuse notes what a walk refused. Two of them may meet the same.
+// refuse records what a walk refused. Two walks may refuse the same object.
 func (j *job) refuse(refused []remote.Refusal) {
 	for _, r := range refused {
 		if !slices.ContainsFunc(j.refused, func(o remote.Refusal) bool { return o.Key == r.Key }) {
@@ -302,13 +300,13 @@ func (j *job) refuse(refused []remote.Refusal) {
 	}
 }
 
-// MisfitError says that a change could not be repeated: it does not fit what is there, or
-// SQLite has failed.
+// MisfitError means that a change could not be replayed: it does not fit the database's
+// contents, or SQLite failed.
 type MisfitError struct{ error }
 
 func (e MisfitError) Unwrap() error { return e.error }
 
-// sink applies each batch in a transaction of its own.
+// sink applies each batch in its own transaction.
 type sink struct {
 	ctx  context.Context
 	c    *sqlite.Conn
@@ -361,11 +359,11 @@ func (s *sink) Rollback() error {
 	return s.c.Exec("ROLLBACK")
 }
 
-// check proves the file: what is wrong with it was wrong with the source, and its
-// tables hold what the log says. It also counts the rows, and returns the digests.
+// check verifies the file: any fault in it was the source's, and its tables hold what the
+// log says. It also counts the rows, and returns the digests.
 func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Result) (digest.Set, error) {
 	j.progress(Checking, 0, 0)
-	// The replay needed to ignore constraints.
+	// The replay had to ignore constraints.
 	if err := c.Exec("PRAGMA ignore_check_constraints=OFF"); err != nil {
 		return nil, err
 	}
@@ -382,20 +380,21 @@ func (j *job) check(ctx context.Context, c *sqlite.Conn, sequence int64, res *Re
 	return found.Digests, err
 }
 
-// The page caches of the connections that build and check a file: 48 MiB together.
-// SQLite's checks look up each row in each index; who reads the rows reads them once.
+// The page caches of the connections that build and check a file, 48 MiB together.
+// SQLite's checks look up each row in each index; reading the rows goes through them
+// once.
 const (
 	builderCacheKiB = 44 << 10
 	readerCacheKiB  = 4 << 10
 )
 
-// another opens the restored file once more, to be read beside the first connection,
-// which has committed all that it has written.
+// another opens the restored file a second time, for reading beside the first connection,
+// which has committed all its writes.
 func (j *job) another() (*sqlite.Conn, error) {
 	return new(sqlite.Driver).Open(j.file, sqlite.Options{MustExist: true, KeepJournal: true, QueryOnly: true, Distrust: true, CacheKiB: readerCacheKiB, OnConnect: j.opts.OnConnect})
 }
 
-// TimeOf is ms as a time.
+// TimeOf converts Unix ms to a time; 0 is the zero time.
 func TimeOf(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}

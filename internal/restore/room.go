@@ -14,15 +14,15 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// What a bucket holds may be made to grow: a batch of a few kilobytes can have an index
-// of gigabytes. Two things bound that. The file never has more pages than the manifest
-// allows; and no restore takes the last of a disk's room, which others need.
+// The contents of a bucket can be made to expand: a batch of a few kilobytes can lead to
+// an index of gigabytes. Two things limit that. The file never has more pages than the
+// manifest allows, and a restore never takes the last space on a disk, which others need.
 
-// ErrNoRoom says that the disk has no room for the database.
+// ErrNoRoom means that the disk has no room for the database.
 var ErrNoRoom = errors.New("there is not enough disk space")
 
-// bound keeps c's database from growing larger than m says that it can become. What it
-// returns tells when that was the reason for an error of the replay.
+// bound keeps c's database from growing beyond what m says it can need. explain tells
+// whether that limit caused an error of the replay.
 func bound(c *sqlite.Conn, m *remote.Manifest, r *room) (explain func(error) error, err error) {
 	size, err := c.Int("PRAGMA main.page_size")
 	if err != nil {
@@ -41,25 +41,25 @@ func bound(c *sqlite.Conn, m *remote.Manifest, r *room) (explain func(error) err
 		switch {
 		case !sqlite.IsFull(err):
 			return err
-		case m.Largest == remote.Extent{} || !r.has(limit*size): // so the disk was full before that
+		case m.Largest == remote.Extent{} || !r.has(limit*size): // the disk was full before the limit
 			return fmt.Errorf("%w: %w", ErrNoRoom, err)
 		}
 		return fmt.Errorf("%w: the database grows beyond %d MiB, but its manifest says that it never had more than %d pages: %w",
 			apply.ErrForged, (limit+has)*size>>20, m.Largest.Pages, err)
-	}, c.Exec(fmt.Sprintf("PRAGMA main.max_page_count=%d", limit+has)) // what it has already was bounded as a snapshot
+	}, c.Exec(fmt.Sprintf("PRAGMA main.max_page_count=%d", limit+has)) // the pages it has already were bounded as a snapshot
 }
 
 const (
 	// maxPages is how many pages SQLite lets a database have.
 	maxPages = 1<<32 - 2
-	// Of the room that it finds on a disk a restore leaves to others what reserve says,
-	// or a share if there is little.
+	// A restore leaves reserve bytes of a disk's free space to others, or 1/share of it
+	// if that is less.
 	reserve, share = 16 << 20, 8
-	// lookEvery is how often it looks.
+	// lookEvery is how often the free space is checked.
 	lookEvery = 100 * time.Millisecond
 )
 
-// room is the room on the disks of a new file, and of what SQLite sorts.
+// room is the free space on the disks of the new file and of SQLite's temporary files.
 type room struct {
 	folders [2]string
 	leave   [2]int64
@@ -74,7 +74,7 @@ func newRoom(path string) *room {
 	return r
 }
 
-// has reports whether there is room for size bytes on both disks.
+// has reports whether both disks have room for size bytes.
 func (r *room) has(size int64) bool {
 	for _, folder := range r.folders {
 		if free, known := dbfile.FreeSpace(folder); known && free < size {
@@ -84,7 +84,7 @@ func (r *room) has(size int64) bool {
 	return true
 }
 
-// check is ErrNoRoom if the file may not grow by size bytes.
+// check returns ErrNoRoom if the file may not grow by size bytes.
 func (r *room) check(size int64) error {
 	for i, folder := range r.folders {
 		free, known := dbfile.FreeSpace(folder)
@@ -96,8 +96,8 @@ func (r *room) check(size int64) error {
 	return nil
 }
 
-// watch ends the context that it returns when a restore takes the last room. The caller
-// calls done with the restore's error, which it explains.
+// watch returns a context that ends when the disk space left falls to the reserve. The
+// caller passes the restore's error to done, which explains it.
 func (r *room) watch(ctx context.Context) (_ context.Context, done func(error) error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	ended := make(chan struct{})

@@ -10,12 +10,12 @@ import (
 
 type hurry struct{}
 
-// Hurried returns a context for anyone who would rather know at once that there is no way
-// to the store: with it, an endpoint that refuses the connection, or has no address, is
-// not tried again. What a store answers still is.
+// Hurried returns a context for callers that prefer to know at once that the store is
+// unreachable. With it, an endpoint that refuses the connection or has no address is not
+// retried. Errors that a store answers with still are.
 func Hurried(ctx context.Context) context.Context { return context.WithValue(ctx, hurry{}, true) }
 
-// hopeless reports whether err ends an undertaking of somebody in a hurry.
+// hopeless reports whether err ends an operation under a Hurried context.
 func hopeless(ctx context.Context, err error) bool {
 	if ctx.Value(hurry{}) == nil {
 		return false

@@ -10,8 +10,8 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Advisory returns s for stores that do not honour conditions: it looks before it
-// writes. That finds a second writer most of the time, and not when both write at once.
+// Advisory returns s for stores that do not honour conditions: it looks before it writes.
+// That detects a second writer most of the time, but not when both write at once.
 func Advisory(s objstore.Store) objstore.Store { return advisory{s} }
 
 type advisory struct{ objstore.Store }

@@ -10,19 +10,19 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// enough is how many bytes have to arrive between two breaks for the second to
-// count as the first again: a large object may break often, a hopeless one may
-// not go on byte by byte.
+// enough is how many bytes must arrive between two breaks for the second one to count as
+// a first one again. A large object may break often, but a hopeless one must not continue
+// byte by byte.
 const enough = 1 << 20
 
-// body is an object's body that continues by range where it broke.
+// body is an object's body that resumes by range where it broke.
 type body struct {
 	ctx   context.Context // of the Get, for the requests that continue it
 	store *store
 	key   string
 	etag  string
 
-	part    io.ReadCloser // nil while there is none to read from
+	part    io.ReadCloser // nil if there is none to read from
 	next    int64         // offset in the object of the next byte
 	left    int64         // bytes to come
 	arrived int64         // since the last break
@@ -58,7 +58,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
-// note sorts the error of a part: the end, a break to continue after, or final.
+// note classifies the error of a part: the end, a break to resume after, or final.
 func (b *body) note(err error) {
 	switch {
 	case err == nil:
@@ -67,7 +67,7 @@ func (b *body) note(err error) {
 	case err == io.EOF:
 		b.err = io.EOF
 	case b.left <= 0:
-		b.err = err // all bytes are here; it says that they are wrong
+		b.err = err // all bytes have arrived; the error says that they are wrong
 	default:
 		b.broken = err
 	}
@@ -79,7 +79,7 @@ func (b *body) resume() error {
 		b.tries = retry.Attempts{Policy: b.store.policy}
 	}
 	b.arrived = 0
-	_ = b.closePart() // it broke; it has nothing to add
+	_ = b.closePart() // it broke already; its error adds nothing
 	for {
 		if err := b.tries.Again(b.ctx, b.broken); err != nil {
 			return fmt.Errorf("get %q: the body ended early at byte %d: %w", b.key, b.next, err)
@@ -109,8 +109,8 @@ func (b *body) closePart() error {
 
 var errBodyClosed = errors.New("read of a closed body")
 
-// Close closes the part that is open. It does not report a break that Read has
-// reported or mended.
+// Close closes the part that is open. It does not report a break that Read has already
+// reported or recovered from.
 func (b *body) Close() error {
 	if b.err == nil || b.err == io.EOF {
 		b.err = errBodyClosed

@@ -12,20 +12,20 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// silence is how long a store may say nothing until what it says next is doubted.
+// silence is how long a store may stay silent before its next answer is doubted.
 const silence = 5 * time.Minute
 
-// Doubting returns s for a program whose network may change between two requests:
-// to a captive portal, say, or a proxy with a cache. An answer to a Put without an
-// ETag is none. After a failure, and after silence, the object that was put is looked
-// at before its Put has succeeded; then, too, it may be there although Put fails.
+// Doubting returns s for a program whose network may change between two requests: to a
+// captive portal, say, or a proxy with a cache. An answer to a Put without an ETag counts
+// as none. After a failure, or after silence, a Put succeeds only once the object that it
+// stored has been looked at; the object may then exist although Put fails.
 func Doubting(s objstore.Store) objstore.Store { return &doubting{Store: s} }
 
 type doubting struct {
 	objstore.Store
 
 	mu     sync.Mutex
-	proven time.Time // when the store was last known to be there, by the monotonic clock; zero: not since it failed
+	proven time.Time // when the store last proved to be there, by the monotonic clock; zero: not since the last failure
 }
 
 func (d *doubting) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
@@ -46,10 +46,10 @@ func (d *doubting) Get(ctx context.Context, key string, opts objstore.GetOptions
 	return body, info, err
 }
 
-// look compares what the store has with what it said that it has stored.
+// look compares what the store has with what it claims to have stored.
 func (d *doubting) look(ctx context.Context, put objstore.Info) error {
 	body, got, err := d.Store.Get(ctx, put.Key, objstore.GetOptions{Length: 1})
-	if errors.Is(err, fs.ErrNotExist) { // which is a reason to put it again
+	if errors.Is(err, fs.ErrNotExist) { // a transient error, so that it is put again
 		return fmt.Errorf("put %q: the store confirmed the object but does not have it", put.Key)
 	}
 	if err != nil {
@@ -59,7 +59,7 @@ func (d *doubting) look(ctx context.Context, put objstore.Info) error {
 		return err
 	}
 	if got.Size != put.Size || got.ETag != put.ETag {
-		// Or somebody has replaced it meanwhile: whoever reads it finds out.
+		// Or another writer has replaced it meanwhile; its readers will find out.
 		return fmt.Errorf("put %q: %w: the store confirmed %d bytes as %s but has %d bytes as %s",
 			put.Key, objstore.ErrPrecondition, put.Size, put.ETag, got.Size, got.ETag)
 	}
@@ -72,8 +72,8 @@ func (d *doubting) doubts() bool {
 	return d.proven.IsZero() || time.Since(d.proven) > silence
 }
 
-// note remembers how a request has ended. What only the store itself says, such as
-// that a condition does not hold, proves it as well as success.
+// note records how a request ended. An answer that only the store itself gives, such as
+// that a condition does not hold, proves its presence as well as success does.
 func (d *doubting) note(err error) {
 	proof := err == nil || errors.Is(err, objstore.ErrPrecondition) || errors.Is(err, fs.ErrNotExist)
 	d.mu.Lock()

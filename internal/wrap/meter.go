@@ -11,19 +11,19 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Meter counts what goes to a store, and knows whether it answers.
+// Meter counts the requests to a store, and records whether it answers.
 type Meter struct {
 	objstore.Store
-	Requests, Bytes atomic.Int64 // Bytes are those that were sent
+	Requests, Bytes atomic.Int64 // Bytes counts those sent
 
-	Heard   atomic.Bool // the store has answered, if only that it refuses
-	Failing atomic.Bool // the last request got no answer, or one that may pass
+	Heard   atomic.Bool // the store has answered, even if with a refusal
+	Failing atomic.Bool // the last request got no answer, or a transient error
 
-	Silent bool // it did not answer the session before this one; set before the first request
+	Silent bool // the store did not answer the previous session; set before the first request
 }
 
-// note remembers whether a request was answered. One that its own caller gave up tells
-// nothing.
+// note records whether a request was answered. A request that its own caller gave up
+// tells nothing.
 func (m *Meter) note(ctx context.Context, err error) {
 	if retry.Transient(err) {
 		if ctx.Err() == nil || errors.Is(context.Cause(ctx), errSilent) {
@@ -35,7 +35,7 @@ func (m *Meter) note(ctx context.Context, err error) {
 	m.Failing.Store(false)
 }
 
-// Put counts the request, and the bytes that are sent.
+// Put counts the request and the bytes sent.
 func (m *Meter) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
 	m.Requests.Add(1)
 	counted := &countedReader{body, &m.Bytes}
@@ -59,7 +59,7 @@ func (m *Meter) Get(ctx context.Context, key string, opts objstore.GetOptions) (
 	return body, info, err
 }
 
-// List counts one request: what a store makes of it is its own affair.
+// List counts one request, however many the store makes of it.
 func (m *Meter) List(ctx context.Context, prefix string, opts objstore.ListOptions) iter.Seq2[objstore.Info, error] {
 	m.Requests.Add(1)
 	return func(yield func(objstore.Info, error) bool) {

@@ -11,8 +11,9 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Prompt returns s, given up when it does not answer: each request has to get on within
-// a while, however many there are and however much they move.
+// Prompt returns s with requests given up when the store does not answer. Each request
+// must make progress within a period, however many there are and however much data they
+// move.
 func Prompt(s objstore.Store, within func() time.Duration) objstore.Store { return prompt{s, within} }
 
 type prompt struct {
@@ -22,7 +23,7 @@ type prompt struct {
 
 var errSilent = errors.New("the store does not answer")
 
-// patience is how long a request may still be silent.
+// patience tracks how long a request may stay silent.
 type patience struct {
 	within time.Duration
 	timer  *time.Timer
@@ -45,7 +46,7 @@ func (w *patience) end() {
 	w.cancel(nil)
 }
 
-// explain adds to the error of a request why it was given up.
+// explain adds to a request's error why it was given up.
 func (w *patience) explain(err error) error {
 	if cause := context.Cause(w.ctx); err != nil && errors.Is(cause, errSilent) {
 		return fmt.Errorf("%w: %w", cause, err)
@@ -91,7 +92,7 @@ func (p prompt) Delete(ctx context.Context, key string) error {
 	return w.explain(p.Store.Delete(w.ctx, key))
 }
 
-// promptBody is the body of an object, which may not be silent for long either.
+// promptBody is the body of an object, which may not stay silent for long either.
 type promptBody struct {
 	io.ReadCloser
 	w *patience

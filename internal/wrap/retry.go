@@ -1,6 +1,5 @@
-// Package wrap has what comes between the engine and an object store: what repeats
-// requests, counts them, looks before it writes, doubts what is answered, or gives up on
-// silence.
+// Package wrap has the layers between the engine and an object store: they retry
+// requests, count them, look before they write, doubt answers, or give up on silence.
 package wrap
 
 import (
@@ -15,15 +14,15 @@ import (
 
 // Retry returns s with its operations retried under p.
 //
-//   - Put is retried if the body is an [io.Seeker], from where the body stood;
-//     otherwise it is tried once. A failure to read or seek the body is not
-//     retried. Beware: when the answer to a Put that took effect is lost, its
-//     retry finds the object there. A Put with a condition then fails with
-//     [objstore.ErrPrecondition] although it was this very call that wrote.
-//     It cannot tell; callers compare what is stored with what they wrote.
-//   - Get is retried, and so is its body: when it breaks, the rest is fetched
-//     by range, provided that the object's ETag is still the same (else
-//     ErrChanged). ctx bounds the body too.
+//   - Put is retried if the body is an [io.Seeker], from where the body stood; otherwise
+//     it is tried once. A failure to read or seek the body is not retried. Beware: if the
+//     answer to a Put that took effect is lost, its retry finds the object there. A Put
+//     with a condition then fails with [objstore.ErrPrecondition] although this very call
+//     wrote the object. Put cannot tell; callers compare what is stored with what they
+//     wrote.
+//   - Get is retried, and so is its body: when it breaks, the rest is fetched by range,
+//     provided that the object's ETag is still the same (else ErrChanged). ctx bounds the
+//     body too.
 //   - List continues after the last key it yielded. Each Info is yielded once.
 //   - Delete is retried.
 func Retry(s objstore.Store, p retry.Policy) objstore.Store {
@@ -63,7 +62,7 @@ func (s *store) Put(ctx context.Context, key string, body io.Reader, opts objsto
 	return info, err
 }
 
-// watchedReader remembers that reading failed: the fault is not the store's.
+// watchedReader records that reading failed: then the fault is not the store's.
 type watchedReader struct {
 	r   io.Reader
 	err error
@@ -92,7 +91,7 @@ func (s *store) Get(ctx context.Context, key string, opts objstore.GetOptions) (
 
 func (s *store) List(ctx context.Context, prefix string, opts objstore.ListOptions) iter.Seq2[objstore.Info, error] {
 	return func(yield func(objstore.Info, error) bool) {
-		opts := opts // one sequence may be ranged over again
+		opts := opts // a sequence may be ranged over more than once
 		a := retry.Attempts{Policy: s.policy}
 		for {
 			more, failure := s.listOn(ctx, prefix, &opts, &a, yield)
@@ -107,8 +106,8 @@ func (s *store) List(ctx context.Context, prefix string, opts objstore.ListOptio
 	}
 }
 
-// listOn lists until the store fails, and moves opts behind what it yielded.
-// It returns false when there is no more to list, or nobody who wants it.
+// listOn lists until the store fails, and advances opts past what it yielded. It returns
+// false when there is no more to list, or the consumer stopped.
 func (s *store) listOn(ctx context.Context, prefix string, opts *objstore.ListOptions, a *retry.Attempts, yield func(objstore.Info, error) bool) (bool, error) {
 	for info, err := range s.inner.List(ctx, prefix, *opts) {
 		if err != nil {
