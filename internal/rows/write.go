@@ -240,8 +240,8 @@ func (r *Repository[T]) insertion(row []schema.Value) schema.Statement {
 	return r.table.Insert(row)
 }
 
-// insert runs an insertion and reads back what is stored. Where that can only be the row
-// itself it is read first: one that cannot be read is not written.
+// insert runs an insertion and returns the stored row in created. If that can only be row
+// itself, insert decodes it first, so that a row that cannot be read is not written.
 func (r *Repository[T]) insert(st *sqlite.Stmt, query schema.Statement, row []schema.Value, created *T) error {
 	query.Bind(st)
 	if st.ColumnCount() == 0 {
