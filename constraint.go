@@ -51,7 +51,7 @@ func (e *SchemaError) Error() string {
 	return "driftdb: " + place(e.Table, e.Column) + e.Reason
 }
 
-// place names a table and a column in front of a message.
+// place formats a table and a column as the prefix of a message.
 func place(table, column string) string {
 	switch {
 	case table != "" && column != "":
@@ -64,7 +64,7 @@ func place(table, column string) string {
 	return ""
 }
 
-// schemaError returns nil if err is something else.
+// schemaError converts a *schema.Error, and returns nil for any other error.
 func schemaError(table string, err error) error {
 	e, ok := errors.AsType[*schema.Error](err)
 	if !ok {
@@ -77,7 +77,8 @@ func schemaError(table string, err error) error {
 	return &out
 }
 
-// constraintError returns nil if err is something else. Table may be "".
+// constraintError converts a constraint violation, and returns nil for any other error.
+// table may be "".
 func constraintError(table string, err error) error {
 	v := rows.ViolationOf(table, err)
 	if v == nil {

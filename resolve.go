@@ -167,7 +167,7 @@ func (cfg ResolveConfig) resolve(ctx context.Context) (resolve.Result, error) {
 	return backup.Resolve(ctx, c, cfg.Path, resolve.Options{DryRun: cfg.DryRun, Choose: cfg.side, Progress: progress(cfg.OnProgress)})
 }
 
-// side is who is right about a table.
+// side returns the side that wins conflicts in a table.
 func (cfg ResolveConfig) side(table string) resolve.Side {
 	if side, ok := cfg.Tables[table]; ok {
 		return resolve.Side(side)
