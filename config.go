@@ -177,7 +177,7 @@ type RetryPolicy struct {
 	BaseDelay, MaxDelay time.Duration // negative is an error
 }
 
-// Compression says how uploads are compressed.
+// Compression is the method by which uploads are compressed.
 type Compression int
 
 // The compression methods.

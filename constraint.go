@@ -8,7 +8,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/schema"
 )
 
-// ConstraintError says that a row violates a constraint of its table. The statement
+// ConstraintError reports that a row violates a constraint of its table. The statement
 // changed nothing.
 type ConstraintError struct {
 	Table  string // "" if SQLite does not say, and no repository knows
@@ -17,7 +17,7 @@ type ConstraintError struct {
 	Err    error // SQLite's own error
 }
 
-// ConstraintKind says what kind of constraint a row violates.
+// ConstraintKind is the kind of constraint that a row violates.
 type ConstraintKind string
 
 // The kinds of constraints.
@@ -38,8 +38,8 @@ func (e *ConstraintError) Error() string {
 // Unwrap returns SQLite's error.
 func (e *ConstraintError) Unwrap() error { return e.Err }
 
-// SchemaError says what does not fit a schema: a definition that is invalid or that the
-// table cannot follow, a column that does not exist, a value of the wrong type. No SQL
+// SchemaError describes what does not fit a schema: a definition that is invalid or that
+// the table cannot follow, a column that does not exist, a value of the wrong type. No SQL
 // was run.
 type SchemaError struct {
 	Table, Column string // "" if it is not about one

@@ -169,7 +169,7 @@ func failAt(table string, err error) error {
 
 // publicOf returns the public errors that err means but does not match yet.
 func publicOf(err error) (as []error) {
-	if errors.Is(err, syncer.ErrUnsent) && !errors.Is(err, ErrUnsent) { // in addition to any other
+	if errors.Is(err, syncer.ErrUnsent) && !errors.Is(err, ErrUnsent) { // besides any other
 		as = append(as, ErrUnsent)
 	}
 	if other := explanation(err); other != nil && !errors.Is(err, other) {
@@ -188,7 +188,8 @@ func explanation(err error) error {
 	switch code := sqlite.Code(err); {
 	case code&0xff == lib.SQLITE_READONLY:
 		return ErrReadOnly
-	case sqlite.IsNotDatabase(err) && code != lib.SQLITE_CORRUPT_VTAB: // CORRUPT_VTAB: the rows of a virtual table are not what a statement expects
+	// A virtual table returns CORRUPT_VTAB if its rows are not what a statement expects.
+	case sqlite.IsNotDatabase(err) && code != lib.SQLITE_CORRUPT_VTAB:
 		return ErrCorrupt
 	}
 	return nil

@@ -30,8 +30,8 @@ import (
 // even on a network file system, if it has file locks or hard links. A Put writes a
 // temporary file, syncs it, moves it into place, and syncs the folder. It creates an
 // object with a hard link; replacing and deleting take a file lock. On some file systems
-// and in some versions of Windows, an object cannot be replaced or deleted while somebody
-// reads it: that is retried for 2 seconds. Lock and temporary files are in the folder
+// and in some versions of Windows, an object cannot be replaced or deleted while a reader
+// has it open: that is retried for 2 seconds. Lock and temporary files are in the folder
 // ".objstore", which the first Put creates; what a crash leaves there is removed after a
 // day. Files and folders are accessible only to their owner (modes 0600 and 0700).
 //

@@ -32,7 +32,7 @@ type identity struct {
 // check returns an error unless root is the same folder as at the first check. It also
 // learns a mark that another process has made since.
 func (id *identity) check(root *os.Root) error {
-	known := id.known() // taken before reading, so that a mark made in between is not taken for a different one
+	known := id.known() // before readMark: a mark made in between is not a different one
 	mark, err := readMark(root)
 	if known != "" {
 		return compare(root, known, mark, err)

@@ -114,8 +114,9 @@ func Open(ctx context.Context, cfg Config) (*Backup, error) {
 // means that there is no store.
 func Of(bucket *remote.Bucket, cfg Config) *Backup { return &Backup{cfg: cfg, bucket: bucket} }
 
-// elsewhere is asked when a bucket has no backup under the configured prefix. It returns a
-// hint if there is one under the other common prefix, with how to name that prefix, or "".
+// elsewhere returns a hint for a bucket that has no backup under the configured prefix:
+// that there is one under the other common prefix, and how to name that prefix. It returns
+// "" if there is none.
 func elsewhere(ctx context.Context, store objstore.Store, name string) string {
 	other, at := s3store.Elsewhere(store)
 	if other == nil {

@@ -54,7 +54,7 @@ func (o *opening) startSync(ctx context.Context) error {
 	if o.refreshing {
 		return nil
 	}
-	if o.cfg.RefuseTakeover && o.compared != nil { // other nodes with RefuseTakeover now see that the name is taken
+	if o.cfg.RefuseTakeover && o.compared != nil { // others that refuse now see that the name is taken
 		if err := o.judge(ctx, o.uplink.sync.TakeOver(ctx, checkTimeout)); err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (o *opening) openSync() (err error) {
 			return sqlite.Open(db.path, opts)
 		},
 		Reader: func() (*sqlite.Conn, error) {
-			if err := db.foreign.CheckFile(); err != nil { // a snapshot of two files mixed is useless
+			if err := db.foreign.CheckFile(); err != nil { // never snapshot a mixture of two files
 				return nil, err
 			}
 			opts := db.options()

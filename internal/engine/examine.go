@@ -19,7 +19,7 @@ type found struct {
 	nothing bool               // no file, or one that holds no database content
 	adopted changelog.Adopted  // whether DriftDB knows the database …
 	id      changelog.Identity // … and its identity, if so
-	traces  foreign.Traces     // of earlier writers, taken before the first connection was opened
+	traces  foreign.Traces     // of earlier writers, read before first was opened
 }
 
 // examine looks at what is there and changes nothing: it must be a database, and belong to

@@ -26,7 +26,7 @@ import (
 // in it and then drops it, so no function that outlives Open may use it.
 type opening struct {
 	*DB
-	refreshing bool      // only brings the file up to date: starts no new database, and sends nothing
+	refreshing bool      // only brings the file up to date, and sends nothing
 	lockUntil  time.Time // when Open stops waiting for others to release their locks
 
 	direct *remote.Bucket // the bucket without retries, because Open does not wait long
@@ -34,7 +34,7 @@ type opening struct {
 
 	first    *sqlite.Conn       // examines the file; later becomes the log's connection
 	found    found              // before Open changed anything
-	compared *syncer.Comparison // of found with the bucket; nil: the bucket did not answer, or was not asked
+	compared *syncer.Comparison // of found with the bucket; nil: no answer, or not asked
 	restored bool               // Open has restored the file
 	clock    clock
 }

@@ -47,8 +47,8 @@ func (u *uplink) sendLast(log event.Log, within time.Duration, round func(contex
 }
 
 // noteSilence records in the file whether the bucket has been silent, if that has changed.
-// It first gives up any upload under way. Without the note, the next session only waits
-// longer than necessary, or less long.
+// It can stop sync first, because whatever is under way has been given up by then. Without
+// the note, the next session only waits longer than necessary, or less long.
 func (u *uplink) noteSilence(log event.Log) {
 	heard := u.meter.Heard.Load()
 	if news := heard && u.meter.Silent || !heard && !u.meter.Silent && u.meter.Failing.Load(); !news {

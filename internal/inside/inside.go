@@ -2,9 +2,9 @@
 // So a call that would wait for its own caller can return an error instead of hanging.
 //
 // It examines the stack itself: Call goes through functions of this package that spell the
-// number of its place. That costs Call some nanoseconds, and Here some microseconds. (The
-// number of the goroutine would have to be known beforehand, and costs more the deeper the
-// stack is.)
+// number of its place. That costs Call some nanoseconds, and Here some microseconds.
+// (Comparing goroutine numbers instead would require knowing one beforehand, and getting
+// it costs more the deeper the stack is.)
 package inside
 
 import (

@@ -24,7 +24,7 @@ func (s *store) Get(ctx context.Context, key string, opts objstore.GetOptions) (
 	}
 	in := &s3.GetObjectInput{Range: rangeHeader(opts)}
 	in.Bucket, in.Key = s.object(key)
-	if s.checksums && in.Range == nil { // some servers answer a range with the checksum of the whole object
+	if s.checksums && in.Range == nil { // some servers send the whole object's checksum with a range
 		in.ChecksumMode = types.ChecksumModeEnabled
 	}
 	out, err := s.client.GetObject(ctx, in)

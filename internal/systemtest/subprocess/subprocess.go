@@ -1,6 +1,6 @@
-// Package subprocess runs functions of a test in processes of their own: ones that are
-// killed, stopped, measured or limited. Such a process is the test binary again; which
-// function it runs is told by one variable of its environment.
+// Package subprocess runs functions of a test in separate processes, which can be killed,
+// stopped, measured or limited. Such a process runs the test binary again; an environment
+// variable tells it which function to run.
 //
 //	var writes = subprocess.Register("writes", func(t testing.TB, args []string) { … })
 //
