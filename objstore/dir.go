@@ -41,11 +41,11 @@ import (
 // A file system cannot hold every key. A Put returns an error that wraps
 // [errors.ErrUnsupported] for a key whose first element is ".objstore", that has an
 // element that is too long (usually over 255 bytes) or that Windows reserves or changes
-// (such as "NUL", "a:b" or "a."), and for "x" or "x/y" if the other one exists. If the file system
-// treats "A" and "a" as the same name, so does the store. Symbolic links are followed
-// only if they stay inside the folder, and are not listed. Anything that is not a file,
-// such as a pipe, is not listed either, and a Get of it returns an error at once. In
-// ".objstore", links are refused.
+// (such as "NUL", "a:b" or "a."), and for "x" or "x/y" if the other one exists. If the
+// file system treats "A" and "a" as the same name, so does the store. Symbolic links are
+// followed only if they stay inside the folder, and are not listed. Anything that is not
+// a file, such as a pipe, is not listed either, and a Get of it returns an error at once.
+// In ".objstore", links are refused.
 func Dir(path string) (Store, error) {
 	if path == "" {
 		return nil, errors.New("objstore: the store's folder has no path")

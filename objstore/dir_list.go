@@ -119,7 +119,7 @@ func (w *walk) file(e entry) error {
 	}
 	fi, err := e.Info()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // deleted while we walked
+		return nil // deleted during the walk
 	}
 	if err != nil {
 		return err
