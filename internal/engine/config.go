@@ -114,7 +114,7 @@ func (c Config) Problems(known ...error) []error {
 // problems are what is wrong with a configuration.
 type problems []error
 
-// when adds a problem if is holds.
+// when adds a problem if the condition is true.
 func (p *problems) when(is bool, format string, args ...any) {
 	if is {
 		*p = append(*p, fmt.Errorf(format, args...))

@@ -52,7 +52,7 @@ func Main(m *testing.M) {
 	if os.Getenv("DRIFTDB_CANARY") == "" {
 		os.Exit(m.Run())
 	}
-	_ = os.Unsetenv("DRIFTDB_CANARY") // each test checks its own subprocesses
+	_ = os.Unsetenv("DRIFTDB_CANARY") // subprocesses are left to their tests
 	canaries = &canarySuite{known: map[string]bool{}}
 	all := &slog.HandlerOptions{Level: slog.LevelDebug - 4, AddSource: true}
 	canaries.log = slog.New(slog.NewMultiHandler(slog.NewTextHandler(canaries, all), slog.NewJSONHandler(canaries, all)))
@@ -162,7 +162,7 @@ func (s *canarySuite) search(t testing.TB, folder string, store objstore.Store) 
 	}
 }
 
-// Traces are the traces of the secrets to look for, by their first two bytes.
+// Traces holds the traces of the secrets to look for, indexed by their first two bytes.
 type Traces struct{ by [1 << 16][]trace }
 
 // trace is a quarter of a secret in one spelling. Anything that contains half of a secret

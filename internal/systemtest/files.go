@@ -78,8 +78,8 @@ func readOrNone(path string) ([]byte, error) {
 	return data, err
 }
 
-// MemoryDir returns a folder in memory if there is one, because long random tests would
-// spend most of their time waiting for fsync.
+// MemoryDir returns a folder that is in memory where possible, because long random tests
+// would spend most of their time waiting for fsync.
 func MemoryDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "driftdb-test-")

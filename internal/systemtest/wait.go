@@ -44,6 +44,6 @@ func InGoroutine(fn func() error) <-chan error {
 	return done
 }
 
-// Beside reports whether its caller runs in the look at the bucket that a database with
-// ManualSync takes in the background of Open. No step of a test waits for that.
+// Beside reports whether its caller runs in the check of the bucket that Open makes in the
+// background with ManualSync. No step of a test waits for that.
 func Beside() bool { return bytes.Contains(debug.Stack(), []byte("(*Syncer).Glance")) }

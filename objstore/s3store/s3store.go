@@ -135,7 +135,7 @@ func (cfg Config) Problems() []error {
 // problems are the faults of a configuration.
 type problems []error
 
-// when adds a problem if is holds.
+// when adds a problem if the condition is true.
 func (p *problems) when(is bool, format string, args ...any) {
 	if is {
 		*p = append(*p, fmt.Errorf(format, args...))
