@@ -72,8 +72,8 @@ func Break(s objstore.Store, hook Hook) *Faulty {
 	return &Faulty{inner: s, hook: hook, tries: make(map[Call]int)}
 }
 
-// SetHook replaces the hook, for a fault that begins or ends during a test. Calls are
-// counted on.
+// SetHook replaces the hook, for a fault that begins or ends during a test. The counts of
+// calls continue.
 func (f *Faulty) SetHook(hook Hook) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

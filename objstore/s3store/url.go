@@ -65,7 +65,7 @@ func (cfg *Config) setParameter(name, value string) error {
 			cfg.DisableChecksums = !on
 		}
 	default:
-		// The value is left out: it may be a secret in the wrong place.
+		// The message leaves the value out: it may be a secret in the wrong place.
 		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: %s)", name, parameters)
 	}
 	return nil
