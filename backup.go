@@ -76,7 +76,7 @@ func OpenBackup(ctx context.Context, cfg BackupConfig) (*Backup, error) {
 // store, keys and retries, and also works after Close.
 func (db *DB) Backup() *Backup { return &Backup{db.engine.Backup()} }
 
-// open is the backup that cfg names, of which nothing has been read yet.
+// open returns the backup that cfg names, without reading anything yet.
 func (cfg BackupConfig) open(ctx context.Context) (*Backup, error) {
 	c, err := cfg.internal()
 	if err != nil {
@@ -89,7 +89,8 @@ func (cfg BackupConfig) open(ctx context.Context) (*Backup, error) {
 	return &Backup{b}, nil
 }
 
-// internal is cfg as the packages below take it. The error is about its keys.
+// internal converts cfg to the form that the internal packages take. The error is about
+// its keys.
 func (cfg BackupConfig) internal() (backup.Config, error) {
 	ring, err := seal.ParseKeys(cfg.EncryptionKeys)
 	out := backup.Config{Name: cfg.Name, Store: cfg.Store, Keys: ring, Retry: retry.Policy(cfg.Retry)}

@@ -60,7 +60,7 @@ func (c Column) Index() Column {
 	return c
 }
 
-// columns is the schema with the columns that every table has.
+// columns returns the schema's columns after those that every table has.
 func (s Schema) columns() []schema.Column {
 	cols := schema.Base()
 	for _, c := range s {

@@ -177,7 +177,7 @@ type RetryPolicy struct {
 	BaseDelay, MaxDelay time.Duration // negative is an error
 }
 
-// Compression says how uploads are compressed.
+// Compression is the method by which uploads are compressed.
 type Compression int
 
 // The compression methods.
@@ -186,8 +186,8 @@ const (
 	CompressionNone                    // uncompressed
 )
 
-// engine is c as the engine takes it, which fills in the defaults and finds the problems
-// that are not in the error.
+// engine converts c to the engine's form. The error lists the problems that the engine
+// cannot find; the engine finds the rest and fills in the defaults.
 func (c Config) engine() (engine.Config, error) {
 	var problems []error
 	backup, err := BackupConfig{Name: c.Name, S3: c.S3, Store: c.Store, EncryptionKeys: c.EncryptionKeys, Retry: c.Retry, OnConnect: c.OnConnect}.internal()

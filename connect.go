@@ -26,7 +26,7 @@ type Function struct {
 	Name string
 	Args int // how many; -1: any number. A name may have one function for each number
 
-	// Deterministic says that the same arguments always give the same result. SQLite
+	// Deterministic declares that the same arguments always give the same result. SQLite
 	// requires it for functions in indexes, generated columns and the WHERE of partial
 	// indexes.
 	Deterministic bool

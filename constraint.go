@@ -8,7 +8,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/schema"
 )
 
-// ConstraintError says that a row violates a constraint of its table. The statement
+// ConstraintError reports that a row violates a constraint of its table. The statement
 // changed nothing.
 type ConstraintError struct {
 	Table  string // "" if SQLite does not say, and no repository knows
@@ -17,7 +17,7 @@ type ConstraintError struct {
 	Err    error // SQLite's own error
 }
 
-// ConstraintKind says what kind of constraint a row violates.
+// ConstraintKind is the kind of constraint that a row violates.
 type ConstraintKind string
 
 // The kinds of constraints.
@@ -38,8 +38,8 @@ func (e *ConstraintError) Error() string {
 // Unwrap returns SQLite's error.
 func (e *ConstraintError) Unwrap() error { return e.Err }
 
-// SchemaError says what does not fit a schema: a definition that is invalid or that the
-// table cannot follow, a column that does not exist, a value of the wrong type. No SQL
+// SchemaError describes what does not fit a schema: a definition that is invalid or that
+// the table cannot follow, a column that does not exist, a value of the wrong type. No SQL
 // was run.
 type SchemaError struct {
 	Table, Column string // "" if it is not about one
@@ -51,7 +51,7 @@ func (e *SchemaError) Error() string {
 	return "driftdb: " + place(e.Table, e.Column) + e.Reason
 }
 
-// place names a table and a column in front of a message.
+// place formats a table and a column as the prefix of a message.
 func place(table, column string) string {
 	switch {
 	case table != "" && column != "":
@@ -64,7 +64,7 @@ func place(table, column string) string {
 	return ""
 }
 
-// schemaError returns nil if err is something else.
+// schemaError converts a *schema.Error, and returns nil for any other error.
 func schemaError(table string, err error) error {
 	e, ok := errors.AsType[*schema.Error](err)
 	if !ok {
@@ -77,7 +77,8 @@ func schemaError(table string, err error) error {
 	return &out
 }
 
-// constraintError returns nil if err is something else. Table may be "".
+// constraintError converts a constraint violation, and returns nil for any other error.
+// table may be "".
 func constraintError(table string, err error) error {
 	v := rows.ViolationOf(table, err)
 	if v == nil {

@@ -86,8 +86,8 @@ type notFoundError struct{}
 func (notFoundError) Error() string        { return "driftdb: no such row" }
 func (notFoundError) Is(target error) bool { return target == sql.ErrNoRows }
 
-// public are the errors of the packages below, in the order in which they
-// are looked for: a wrong key explains what also looks like damage.
+// public maps the errors of internal packages to public ones, in the order of the search:
+// a wrong key explains what also looks like damage.
 var public = []struct{ is, as error }{
 	{seal.ErrKey, ErrKey},
 	{syncer.ErrFenced, ErrFenced},
@@ -128,14 +128,15 @@ var public = []struct{ is, as error }{
 
 const ours = "driftdb: "
 
-// failure is an error as users get it.
+// failure is an error as users see it.
 type failure struct {
-	table string // "": it is about none in particular
+	table string // "": about no table in particular
 	err   error
-	as    []error // the public errors that it is, too
+	as    []error // the public errors that it also matches
 }
 
-// Error begins with "driftdb: ", and has that once, whoever has put it there.
+// Error begins with "driftdb: ", and contains that only once, even if a wrapped error has
+// it already.
 func (f *failure) Error() string {
 	said := strings.TrimPrefix(f.err.Error(), ours)
 	return ours + place(f.table, "") + strings.ReplaceAll(said, ": "+ours, ": ")
@@ -143,12 +144,12 @@ func (f *failure) Error() string {
 
 func (f *failure) Unwrap() []error { return append([]error{f.err}, f.as...) }
 
-// fail is err as users get it. Every error that the package returns comes from here or
-// from failAt, where it is made comparable with the public errors; one that has been
-// here before stays as it is.
+// fail converts err for users. Every error that the package returns goes through fail or
+// failAt, which makes it match the public errors. An error that has been converted before
+// stays as it is.
 func fail(err error) error { return failAt("", err) }
 
-// failAt is fail for work on a table.
+// failAt is fail for an operation on a table.
 func failAt(table string, err error) error {
 	if err == nil {
 		return nil
@@ -166,9 +167,9 @@ func failAt(table string, err error) error {
 	return &failure{table, err, as}
 }
 
-// publicOf are the public errors that err is, and does not say yet.
+// publicOf returns the public errors that err means but does not match yet.
 func publicOf(err error) (as []error) {
-	if errors.Is(err, syncer.ErrUnsent) && !errors.Is(err, ErrUnsent) { // whatever else it is
+	if errors.Is(err, syncer.ErrUnsent) && !errors.Is(err, ErrUnsent) { // besides any other
 		as = append(as, ErrUnsent)
 	}
 	if other := explanation(err); other != nil && !errors.Is(err, other) {
@@ -177,7 +178,7 @@ func publicOf(err error) (as []error) {
 	return as
 }
 
-// explanation is the public error that explains err best, or nil.
+// explanation returns the public error that explains err best, or nil.
 func explanation(err error) error {
 	for _, p := range public {
 		if errors.Is(err, p.is) {
@@ -187,13 +188,14 @@ func explanation(err error) error {
 	switch code := sqlite.Code(err); {
 	case code&0xff == lib.SQLITE_READONLY:
 		return ErrReadOnly
-	case sqlite.IsNotDatabase(err) && code != lib.SQLITE_CORRUPT_VTAB: // which a virtual table says of rows that are not what a statement takes them for
+	// A virtual table returns CORRUPT_VTAB if its rows are not what a statement expects.
+	case sqlite.IsNotDatabase(err) && code != lib.SQLITE_CORRUPT_VTAB:
 		return ErrCorrupt
 	}
 	return nil
 }
 
-// failing is seq with its errors as fail makes them.
+// failing yields the same as seq, with errors converted by fail.
 func failing[V any](seq iter.Seq2[V, error], fail func(error) error) iter.Seq2[V, error] {
 	return func(yield func(V, error) bool) {
 		for v, err := range seq {

@@ -116,7 +116,7 @@ const (
 	EventDiskFull EventKind = "sync.disk_full"
 	// EventDiverged: the file and the bucket have diverged (ErrDiverged): see Resolve.
 	EventDiverged EventKind = "sync.diverged"
-	// EventEpochRenewed: somebody else stored an object where the next batch belongs.
+	// EventEpochRenewed: another program stored an object where the next batch belongs.
 	EventEpochRenewed EventKind = "sync.epoch_renewed"
 	// EventEpochTaken: from now on, this session writes to the bucket.
 	EventEpochTaken EventKind = "sync.epoch_taken"

@@ -36,13 +36,13 @@ func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]Garbag
 }
 
 // CollectGarbage deletes objects that nothing needs any more from the bucket, and returns
-// how many and how large they were. This also happens about once a day while the database
-// syncs. What one collection finds too old, the next one deletes, at least a day later:
-// until then somebody may still be reading it. CollectGarbage flushes first, and uses the
-// network. Where Flush would wait for itself, CollectGarbage returns an error too.
+// their number and total size. This also happens about once a day while the database
+// syncs. What one collection finds too old, the next one deletes, at least a day later,
+// because a reader may still need it until then. CollectGarbage flushes first, and uses
+// the network. Where Flush would wait for itself, CollectGarbage returns an error too.
 //
-// Age is measured by the store's clock. In case that is wrong, a collection gives up no
-// more than a quarter of Config.Retention, or a day, at a time.
+// Age is measured by the store's clock. In case that clock is wrong, a collection gives up
+// no more than a quarter of Config.Retention, or a day, at a time.
 func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err error) {
 	objects, bytes, err = db.engine.CollectGarbage(ctx)
 	return objects, bytes, fail(err)

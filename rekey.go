@@ -41,8 +41,8 @@ func (b *Backup) Rekey(ctx context.Context, progress func(RekeyResult)) (RekeyRe
 // it with a new key before the old one, and afterwards open the databases with the new
 // key alone. From then on, nothing encrypted with the old key is accepted: it is ErrKey.
 //
-// The manifest is replaced last, and only if nobody else has replaced it in the meantime.
-// Otherwise RekeyAfterLeak returns an error: somebody is still writing to the backup.
+// The manifest is replaced last, and only if no other writer has replaced it meanwhile.
+// Otherwise RekeyAfterLeak returns an error: a writer is still active.
 //
 // It cannot undo what happened before. Whoever had the key could read everything in the
 // bucket, and still can in copies and in versions that the store keeps. Whoever could

@@ -113,7 +113,7 @@ func (r *Repository[T]) many(vs []T, err error) ([]T, error) { return vs, r.fail
 
 func (r *Repository[T]) number(n int64, err error) (int64, error) { return n, r.fail(err) }
 
-// fail is err as users get it.
+// fail converts err for users, and names the column that a CHECK is about.
 func (r *Repository[T]) fail(err error) error {
 	t := r.rows.Table()
 	err = failAt(t.Name, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Side says whose version of a row [Resolve] takes.
+// Side is the side whose version of a row [Resolve] takes.
 type Side string
 
 // The sides of a divergence.
@@ -20,7 +20,7 @@ const (
 	Theirs Side = "theirs" // the bucket's
 )
 
-// ConflictKind says why a change in the file and one in the bucket conflict.
+// ConflictKind is the reason why a change in the file and one in the bucket conflict.
 type ConflictKind string
 
 // The kinds of conflicts.
@@ -83,7 +83,7 @@ type ResolveConfig struct {
 
 // ResolveResult describes a divergence, and what was done about it.
 type ResolveResult struct {
-	// Diverged says that each side has changes that the other lacks. If it is false,
+	// Diverged is set if each side has changes that the other lacks. If it is not,
 	// there is nothing to resolve: Open brings the file up to date, or sends what it has.
 	Diverged bool
 
@@ -129,7 +129,7 @@ type ResolveResult struct {
 // (Backup.Info lists it, RestoreOptions.Branch restores it), which is kept for
 // Config.Retention like everything else. However Resolve ends, even in a crash, the file
 // is either the old or the new one, and you can call Resolve again. It writes nothing to
-// the old file, and takes no epoch: if somebody else sends changes before the next Open
+// the old file, and takes no epoch: if another writer sends changes before the next Open
 // of the new file has sent its own, the two have diverged again, and you have to call
 // Resolve again.
 //
@@ -167,7 +167,7 @@ func (cfg ResolveConfig) resolve(ctx context.Context) (resolve.Result, error) {
 	return backup.Resolve(ctx, c, cfg.Path, resolve.Options{DryRun: cfg.DryRun, Choose: cfg.side, Progress: progress(cfg.OnProgress)})
 }
 
-// side is who is right about a table.
+// side returns the side that wins conflicts in a table.
 func (cfg ResolveConfig) side(table string) resolve.Side {
 	if side, ok := cfg.Tables[table]; ok {
 		return resolve.Side(side)

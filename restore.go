@@ -34,7 +34,7 @@ type RestoreConfig struct {
 	OnProgress func(Progress)
 }
 
-// parts are the backup that cfg names, and the rest of it.
+// parts returns the backup that cfg names, and the rest of cfg as options.
 func (cfg RestoreConfig) parts(ctx context.Context) (*Backup, RestoreOptions, error) {
 	b, err := BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, OnConnect: cfg.OnConnect}.open(ctx)
 	return b, RestoreOptions{
@@ -202,7 +202,7 @@ func Verify(ctx context.Context, cfg RestoreConfig) (VerifyResult, error) {
 // are in the file. No program may have the file open (ErrLocked). Detach uses no network.
 func Detach(path string) error { return fail(restore.Detach(path)) }
 
-// restored is what run has restored by o.
+// restored calls run with o converted, and converts its result.
 func (b *Backup) restored(o RestoreOptions, run func(restore.Options) (restore.Result, error)) (RestoreResult, error) {
 	began := time.Now()
 	internal, err := o.internal()
@@ -210,7 +210,7 @@ func (b *Backup) restored(o RestoreOptions, run func(restore.Options) (restore.R
 		return RestoreResult{}, fail(fmt.Errorf("restore %s: %w", b.b.Name(), err))
 	}
 	res, err := run(internal)
-	if err != nil && res.Bytes == 0 { // no file was made
+	if err != nil && res.Bytes == 0 { // no file was created
 		return RestoreResult{}, fail(err)
 	}
 	out := restoreResult(res)

@@ -36,7 +36,7 @@ type S3Config struct {
 	DisableChecksums bool
 }
 
-// bucket is the configuration of the store.
+// bucket converts c to the store's configuration.
 func (c S3Config) bucket() s3store.Config {
 	return s3store.Config{
 		Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix,

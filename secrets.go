@@ -7,18 +7,18 @@ import (
 	"slices"
 )
 
-// Configurations hold secrets, and end up in logs. However they are printed, keys and
-// passwords are not; a program that wants to keep one reads the fields.
+// Configurations hold secrets and end up in logs, so no way of printing one shows its keys
+// and passwords. A program that wants to store them reads the fields.
 
 // withoutSecrets prints v, which has no secrets and no methods.
 func withoutSecrets(f fmt.State, verb rune, v any) { fmt.Fprintf(f, fmt.FormatString(f, verb), v) }
 
-// logged is a configuration as logs get it.
+// logged returns a configuration as a log value.
 func logged(v fmt.Formatter) slog.Value { return slog.StringValue(fmt.Sprintf("%+v", v)) }
 
 const hidden = "(hidden)"
 
-// hide is keys with as many that say nothing.
+// hide returns a placeholder for each key.
 func hide(keys []string) []string { return slices.Repeat([]string{hidden}, len(keys)) }
 
 // Format implements [fmt.Formatter]: no verb prints a key or a password.

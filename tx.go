@@ -49,7 +49,8 @@ func (tx *Tx) Savepoint(ctx context.Context, fn func(*Tx) error) error {
 	return passOn(tx.tx.Savepoint(ctx, func() error { return fn(tx) }))
 }
 
-// passOn is own, the error of a user's function, as it is, and err as users get it.
+// passOn returns own, the error of a user's function, unchanged, joined with err converted
+// for users.
 func passOn(own, err error) error {
 	switch {
 	case own == nil:

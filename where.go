@@ -35,10 +35,10 @@ type Where map[string]any
 // every row. Use it alone: adding a condition to it is an error.
 var All = Where{everything: allRows{}}
 
-// everything is the key of All; no column has an empty name.
+// everything is the key in All. No column has an empty name.
 const everything = ""
 
-// allRows is the value of All. Nobody else can make one.
+// allRows is the value in All. Code outside this package cannot create one.
 type allRows struct{}
 
 // Ops maps operators to their operands; all of them must hold. The operators are $gt $gte
@@ -116,10 +116,10 @@ func Or(ws ...Where) Where { return Where{schema.OrKey: ws} }
 // compares with a NULL. Every row matches either w or Not(w).
 func Not(w Where) Where { return Where{schema.NotKey: w} }
 
-// terms takes a Where apart.
+// terms parses a Where.
 func (w Where) terms() ([]schema.Term, error) { return schema.Where(w).Terms(known) }
 
-// narrow is terms for statements that change rows.
+// narrow is terms for statements that change rows: an empty Where is an error.
 func (w Where) narrow() ([]schema.Term, error) {
 	if len(w) == 0 {
 		return nil, ErrEmptyWhere
@@ -127,7 +127,7 @@ func (w Where) narrow() ([]schema.Term, error) {
 	return w.terms()
 }
 
-// known is v as the schema knows it, if it has a type of this package.
+// known converts v to a type of package schema if it has one of this package's types.
 func known(v any) any {
 	switch v := v.(type) {
 	case Where:

@@ -30,8 +30,8 @@ import (
 // even on a network file system, if it has file locks or hard links. A Put writes a
 // temporary file, syncs it, moves it into place, and syncs the folder. It creates an
 // object with a hard link; replacing and deleting take a file lock. On some file systems
-// and in some versions of Windows, an object cannot be replaced or deleted while somebody
-// reads it: that is retried for 2 seconds. Lock and temporary files are in the folder
+// and in some versions of Windows, an object cannot be replaced or deleted while a reader
+// has it open: that is retried for 2 seconds. Lock and temporary files are in the folder
 // ".objstore", which the first Put creates; what a crash leaves there is removed after a
 // day. Files and folders are accessible only to their owner (modes 0600 and 0700).
 //
@@ -41,11 +41,11 @@ import (
 // A file system cannot hold every key. A Put returns an error that wraps
 // [errors.ErrUnsupported] for a key whose first element is ".objstore", that has an
 // element that is too long (usually over 255 bytes) or that Windows reserves or changes
-// (such as "NUL", "a:b" or "a."), and for "x" or "x/y" if the other one exists. If the file system
-// treats "A" and "a" as the same name, so does the store. Symbolic links are followed
-// only if they stay inside the folder, and are not listed. Anything that is not a file,
-// such as a pipe, is not listed either, and a Get of it returns an error at once. In
-// ".objstore", links are refused.
+// (such as "NUL", "a:b" or "a."), and for "x" or "x/y" if the other one exists. If the
+// file system treats "A" and "a" as the same name, so does the store. Symbolic links are
+// followed only if they stay inside the folder, and are not listed. Anything that is not
+// a file, such as a pipe, is not listed either, and a Get of it returns an error at once.
+// In ".objstore", links are refused.
 func Dir(path string) (Store, error) {
 	if path == "" {
 		return nil, errors.New("objstore: the store's folder has no path")
@@ -71,17 +71,17 @@ type dir struct {
 	etags    etagCache
 	sweep    sync.Once
 
-	// turn is the part of the lock that holds between the goroutines of this
-	// store; the lock file does the rest. Whoever has both may use settled:
-	// folders that were made and synced, so that a Put need not do it again.
+	// turn is the part of the lock between goroutines of this store; the lock file is the
+	// part between processes. The holder of both may use settled: the folders that were
+	// created and synced, so that a Put need not do it again.
 	turn    chan struct{}
 	settled map[string]bool
 }
 
-// open opens the folder again for each call: then a Store needs no Close, and a
-// disk that was unmounted is noticed. What the call does it does through this
-// one handle, which has been checked: whatever is mounted or unmounted at the
-// path in the meantime, nothing lands in another folder.
+// open opens the folder again for each call, so that a Store needs no Close, and an
+// unmounted disk is noticed. The call does everything through this one handle, which has
+// been checked: whatever is mounted or unmounted at the path meanwhile, nothing lands in
+// another folder.
 func (d *dir) open() (*os.Root, error) {
 	root, err := d.openPath()
 	if err != nil {
@@ -96,7 +96,7 @@ func (d *dir) open() (*os.Root, error) {
 func (d *dir) openPath() (*os.Root, error) {
 	root, err := os.OpenRoot(d.path)
 	if missing(err) {
-		// It must not look like a missing object, which is not news.
+		// This must not look like a missing object, which is an ordinary answer.
 		return nil, fmt.Errorf("%w: the folder %s does not exist; create it (mkdir -p), or mount its disk", ErrNoBucket, d.path)
 	}
 	if err != nil {
@@ -128,7 +128,8 @@ func (d *dir) begin(ctx context.Context, key string) (*os.Root, error) {
 func (d *dir) failed(op, key string, err error) error {
 	if op == "put" && missing(err) {
 		if _, isBody := errors.AsType[*bodyError](err); !isBody {
-			// Something of the store's own; it must not read as "no such object".
+			// One of the store's own files is missing; this must not read as "no such
+			// object".
 			err = errors.New(err.Error())
 		}
 	}
@@ -138,7 +139,7 @@ func (d *dir) failed(op, key string, err error) error {
 	return fmt.Errorf("%s %.100q in the folder %s: %w", op, key, d.path, err)
 }
 
-// bodyError is an error of the reader that a Put was given.
+// bodyError is an error of the reader passed to Put.
 type bodyError struct{ error }
 
 func (e *bodyError) Error() string { return "copy the body: " + e.error.Error() }
@@ -165,8 +166,8 @@ func (d *dir) put(ctx context.Context, key string, body io.Reader, opts PutOptio
 		return Info{}, err
 	}
 	temp, info, err := spool(ctx, root, body)
-	// After a rename there is nothing to remove, and what cannot be removed
-	// now is swept later.
+	// After a rename there is nothing to remove. A file that cannot be removed now is
+	// swept later.
 	defer func() { _ = root.Remove(temp) }()
 	if err != nil {
 		return Info{}, err
@@ -216,7 +217,7 @@ func (d *dir) admit(ctx context.Context, root *os.Root, key string, opts PutOpti
 	case err != nil:
 		return err
 	case fi.IsDir():
-		// An empty folder is what a crash left, not a key with a slash.
+		// An empty folder is left over from a crash; it is not a key with a slash.
 		if root.Remove(key) != nil {
 			return fmt.Errorf("%w: %s is a folder with objects in it; a file system cannot have both", errors.ErrUnsupported, key)
 		}
@@ -275,7 +276,7 @@ func (d *dir) get(ctx context.Context, key string, opts GetOptions) (io.ReadClos
 	return body, info, nil
 }
 
-// section is the part of f that opts selects; closing it closes f.
+// section returns the part of f that opts selects; closing it closes f.
 func (d *dir) section(ctx context.Context, key string, f *os.File, opts GetOptions) (io.ReadCloser, Info, error) {
 	fi, err := f.Stat()
 	if err != nil {
@@ -326,14 +327,14 @@ func (d *dir) delete(ctx context.Context, key string) error {
 	return syncFolder(root, d.prune(root, path.Dir(key)))
 }
 
-// missing reports whether err means that no object is there: none of this name,
-// or none can be since "x" of "x/y" is a file.
+// missing reports whether err means that there is no such object: no file has this name,
+// or none can, because the "x" in "x/y" is a file.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// isPrivate reports whether key lies in the store's own folder, also where the
-// file system ignores case.
+// isPrivate reports whether key is in the store's own folder. It ignores case, because the
+// file system may.
 func isPrivate(key string) bool {
 	first, _, _ := strings.Cut(key, "/")
 	return strings.EqualFold(first, privateDir)

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// busyLimit is how long a file may be in use before giving up: a reader
-	// of an object is done in less, and other writers wait meanwhile.
+	// busyLimit is how long to retry while a file is in use. A reader of an object needs
+	// less, and other writers wait meanwhile.
 	busyLimit = 2 * time.Second
-	// busyPause is waited before the second try; it doubles, up to busyPauseMax.
+	// busyPause is the pause before the second try; it doubles, up to busyPauseMax.
 	busyPause    = 2 * time.Millisecond
 	busyPauseMax = 200 * time.Millisecond
 )
 
-// untilFree does something to a file, and does it again for a while if it is
-// refused because somebody has the file open.
+// untilFree calls do, and retries for a while if it is refused because another process has
+// the file open.
 func untilFree(ctx context.Context, do func() error) error {
 	began := time.Now()
 	for wait := busyPause; ; wait = min(2*wait, busyPauseMax) {

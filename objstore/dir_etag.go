@@ -14,14 +14,14 @@ const (
 	cacheFrom = 1 << 20
 	// cacheMax bounds the number of ETags remembered.
 	cacheMax = 1024
-	// settleTime is how old a file must be before its time says that it has
-	// not changed: the clocks of file systems tick slowly, and a number of a
-	// replaced file may be given to a new one.
+	// settleTime is how old a file must be before an unchanged time means unchanged
+	// content: file systems' clocks are coarse, and a new file may get the inode number of
+	// the one it replaced.
 	settleTime = 2 * time.Second
 )
 
-// etagCache remembers the ETags of large files, for reading one in ranges
-// would hash all of it each time.
+// etagCache remembers the ETags of large files, because reading one in ranges would
+// otherwise hash all of it for each range.
 type etagCache struct {
 	mu    sync.Mutex
 	known map[string]knownETag
@@ -32,7 +32,7 @@ type knownETag struct {
 	etag string
 }
 
-// of returns the ETag of an open file. It does not move its offset.
+// of returns the ETag of an open file, and leaves the file's offset alone.
 func (c *etagCache) of(ctx context.Context, key string, f *os.File) (string, error) {
 	fi, err := f.Stat()
 	if err != nil {

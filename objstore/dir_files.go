@@ -17,18 +17,18 @@ const (
 	tempDir    = privateDir + "/tmp"
 	lockFile   = privateDir + "/lock"
 
-	// tempAge is how long a temporary file must have been left alone before it
-	// counts as the leftover of a crash.
+	// tempAge is how long a temporary file must be untouched before it counts as left over
+	// from a crash.
 	tempAge = 24 * time.Hour
-	// lockPoll is how often the file lock is tried: it is held for a few
+	// lockPoll is how often to try the file lock. The lock is held for only a few
 	// milliseconds, and waiting for it must end with the context.
 	lockPoll = time.Millisecond
 )
 
 func newTempName() string { return tempDir + "/" + rand.Text() }
 
-// prepare makes the store's own folder, with the mark in it, and, once per
-// store, clears it.
+// prepare creates the store's own folder with the mark in it, and sweeps it once per
+// store.
 func (d *dir) prepare(ctx context.Context, root *os.Root) error {
 	for _, name := range []string{privateDir, tempDir} {
 		if err := ownFolder(root, name); err != nil {
@@ -42,8 +42,8 @@ func (d *dir) prepare(ctx context.Context, root *os.Root) error {
 	return nil
 }
 
-// ownFolder makes a folder of the store's own. A link is none, wherever it leads: what
-// is swept there would be objects.
+// ownFolder creates one of the store's own folders. It refuses a link, wherever it leads,
+// because sweep would remove objects there.
 func ownFolder(root *os.Root, name string) error {
 	err := root.Mkdir(name, 0o700)
 	if !errors.Is(err, fs.ErrExist) {
@@ -56,9 +56,9 @@ func ownFolder(root *os.Root, name string) error {
 	return err
 }
 
-// sweep removes temporary files that nobody has written to for a day. It is
-// housekeeping, so nothing stops it or comes of its failure: a leftover does no
-// harm but for its space, may be gone already, or may belong to somebody else.
+// sweep removes temporary files that have not been written to for a day. It is
+// housekeeping, so it ignores errors: a leftover costs only space, may be gone already, or
+// may belong to another user.
 func sweep(root *os.Root) {
 	entries, _ := readDir(root, tempDir)
 	for _, e := range entries {
@@ -68,9 +68,9 @@ func sweep(root *os.Root) {
 	}
 }
 
-// lock takes the lock that every change of names is made under. The lock file
-// is opened by way of root, as everything else: by its path it might be that of
-// another folder, which excludes nobody.
+// lock takes the lock under which every change of names is made. The lock file is opened
+// through root, like everything else: its path might lead to another folder, whose lock
+// would exclude no other user of this one.
 func (d *dir) lock(ctx context.Context, root *os.Root) (unlock func(), err error) {
 	select {
 	case d.turn <- struct{}{}:
@@ -83,15 +83,15 @@ func (d *dir) lock(ctx context.Context, root *os.Root) (unlock func(), err error
 		return nil, fmt.Errorf("lock the folder: %w", err)
 	}
 	return func() {
-		_ = file.Close() // which unlocks it
+		_ = file.Close() // also releases the lock
 		<-d.turn
 	}, nil
 }
 
-// lockedFile opens the lock file and waits until it has the lock. It is opened
-// again each time, and locks of two open files exclude each other also within a
-// process. It is opened for writing since some file systems, such as NFS, lock
-// no other.
+// lockedFile opens the lock file and waits until it has the lock. It opens the file anew
+// each time: locks of two open files exclude each other even within one process. It opens
+// it for writing, because some file systems, such as NFS, do not lock files opened for
+// reading.
 func lockedFile(ctx context.Context, root *os.Root) (*os.File, error) {
 	file, err := openOwn(root, lockFile, os.O_RDWR|os.O_CREATE)
 	if err != nil {
@@ -111,7 +111,7 @@ func lockedFile(ctx context.Context, root *os.Root) (*os.File, error) {
 	}
 }
 
-// pause waits, or returns the error of a context that ends before.
+// pause waits for d, or returns the error of ctx if that ends first.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -128,7 +128,7 @@ func pause(ctx context.Context, d time.Duration) error {
 func (d *dir) publish(ctx context.Context, root *os.Root, temp, key string, create bool) error {
 	err := d.place(ctx, root, temp, key, create)
 	if missing(err) {
-		// Another process has deleted a folder since it was settled.
+		// Another process has deleted a folder that was settled.
 		clear(d.settled)
 		err = d.place(ctx, root, temp, key, create)
 	}
@@ -145,9 +145,9 @@ func (d *dir) place(ctx context.Context, root *os.Root, temp, key string, create
 	return move(ctx, root, temp, key, create)
 }
 
-// move gives the temporary file its name. A hard link never replaces anything,
-// so that creating is safe even where file locks do not work. On a file system
-// without hard links the rename is as good: we hold the lock and have looked.
+// move gives the temporary file its name. A hard link never replaces anything, so creating
+// is safe even where file locks do not work. On a file system without hard links a rename
+// is as good, because the caller holds the lock and has checked the name.
 func move(ctx context.Context, root *os.Root, temp, key string, create bool) error {
 	if create {
 		err := root.Link(temp, key)
@@ -161,7 +161,7 @@ func move(ctx context.Context, root *os.Root, temp, key string, create bool) err
 	return untilFree(ctx, func() error { return root.Rename(temp, key) })
 }
 
-// settle makes a folder and those above it, and syncs the parent of each.
+// settle creates a folder and its ancestors, and syncs the parent of each.
 func (d *dir) settle(root *os.Root, folder string) error {
 	if folder == "." || d.settled[folder] {
 		return nil
@@ -180,7 +180,7 @@ func (d *dir) settle(root *os.Root, folder string) error {
 	if err != nil {
 		return err
 	}
-	// An existing folder too: whoever made it may have died before the sync.
+	// This includes an existing folder: its creator may have died before the sync.
 	if err := syncFolder(root, parent); err != nil {
 		return err
 	}
@@ -188,15 +188,15 @@ func (d *dir) settle(root *os.Root, folder string) error {
 	return nil
 }
 
-// prune removes folder and those above it while they are empty, and returns
-// the lowest one that stays. The caller holds the lock.
+// prune removes folder and its ancestors as long as they are empty, and returns the lowest
+// one that stays. The caller holds the lock.
 func (d *dir) prune(root *os.Root, folder string) string {
 	for ; folder != "."; folder = path.Dir(folder) {
 		fi, err := root.Lstat(folder)
 		if err == nil && !fi.IsDir() {
 			break // a symbolic link is the user's
 		}
-		// The usual failure is that it is not empty. Any other does no harm:
+		// Usually this fails because the folder is not empty. Other failures do no harm:
 		// an empty folder is not listed.
 		if err := root.Remove(folder); err != nil && !missing(err) {
 			break
@@ -215,8 +215,8 @@ func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
 	return entries, errors.Join(err, f.Close())
 }
 
-// openAtOnce opens a file or a folder for reading. Where somebody has put a pipe, it
-// waits for nobody to write to that; see regular.
+// openAtOnce opens a file or folder for reading. If it is a pipe, the open does not wait
+// for a writer; see regular.
 func openAtOnce(root *os.Root, name string) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|nonBlock, 0)
 	if errors.Is(err, syscall.ENXIO) {
@@ -225,7 +225,7 @@ func openAtOnce(root *os.Root, name string) (*os.File, error) {
 	return f, err
 }
 
-// openOwn opens one of the store's own files: a regular one, and no link to another.
+// openOwn opens one of the store's own files, which must be a regular file.
 func openOwn(root *os.Root, name string, flag int) (*os.File, error) {
 	f, err := root.OpenFile(name, flag|nonBlock, 0o600)
 	if err != nil {
@@ -247,8 +247,9 @@ func openOwn(root *os.Root, name string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-// regular refuses what has a name in the folder and holds no bytes: a pipe, a socket,
-// a device. It is not missing, so that nobody takes a backup for one that never was.
+// regular refuses anything in the folder that holds no bytes, such as a pipe, a socket or
+// a device. The error is not "missing", so that no caller concludes that there never was a
+// backup.
 func regular(name string, fi fs.FileInfo) error {
 	if !fi.Mode().IsRegular() {
 		return fmt.Errorf("%w: %s is not a regular file (%v): remove it", errors.ErrUnsupported, name, fi.Mode())

@@ -15,29 +15,29 @@ import (
 const (
 	// markFile holds the folder's mark, a random id.
 	markFile = privateDir + "/id"
-	// markMax bounds what is read of a mark; ours have 26 bytes.
+	// markMax bounds how much of a mark is read; DriftDB's have 26 bytes.
 	markMax = 128
 )
 
-// identity is how a store knows its folder again: by its mark, and by device
-// and inode as long as it has none. The path does not tell: where a disk was
-// unmounted, it leads to another folder, which is empty. Device and inode tell
-// no more than that, for they may change when the disk is mounted again.
+// identity is how a store recognizes its folder: by its mark, or by device and inode as
+// long as there is no mark. The path alone is not enough: after a disk is unmounted, it
+// leads to another, empty folder. Device and inode do not replace the mark, because they
+// may change when the disk is mounted again.
 type identity struct {
 	mu     sync.Mutex
 	mark   string      // empty until the folder is known to have one
 	folder os.FileInfo // nil until the first check
 }
 
-// check reports whether root is the folder that it was at the first check, and
-// learns the mark that others have made in it since.
+// check returns an error unless root is the same folder as at the first check. It also
+// learns a mark that another process has made since.
 func (id *identity) check(root *os.Root) error {
-	known := id.known() // before reading: a mark made in between is no other one
+	known := id.known() // before readMark: a mark made in between is not a different one
 	mark, err := readMark(root)
 	if known != "" {
 		return compare(root, known, mark, err)
 	}
-	if err != nil && !errors.Is(err, fs.ErrPermission) { // of those who may only read the objects
+	if err != nil && !errors.Is(err, fs.ErrPermission) { // of users who may only read the objects
 		return err
 	}
 	folder, err := root.Stat(".")
@@ -53,15 +53,16 @@ func (id *identity) check(root *os.Root) error {
 	return nil
 }
 
-// isFolder reports whether folder is the one of the first check, or this is it.
+// isFolder reports whether folder is the one of the first check. The first call is that
+// check.
 func (id *identity) isFolder(folder os.FileInfo) bool {
 	id.mu.Lock()
 	defer id.mu.Unlock()
 	if id.folder == nil {
 		id.folder = folder
 	}
-	// On Windows the first comparison looks up the id of the file, so the first
-	// check has to make one.
+	// On Windows the first comparison looks up the file's ID, so the first check must
+	// compare, too.
 	return os.SameFile(id.folder, folder)
 }
 
@@ -77,8 +78,7 @@ func (id *identity) learn(mark string) {
 	id.mark = mark
 }
 
-// compare compares the mark that root has, or the error of reading it, with
-// the one that is known.
+// compare compares root's mark, or the error of reading it, with the known mark.
 func compare(root *os.Root, known, mark string, err error) error {
 	switch {
 	case err != nil:
@@ -91,7 +91,7 @@ func compare(root *os.Root, known, mark string, err error) error {
 	return nil
 }
 
-// replacedError says that a folder is another one, and how that shows.
+// replacedError means that the folder is a different one, and tells how that was seen.
 type replacedError struct{ folder, how string }
 
 func (e *replacedError) Error() string {
@@ -100,7 +100,7 @@ func (e *replacedError) Error() string {
 
 func (e *replacedError) Unwrap() error { return ErrFolderReplaced }
 
-// readMark returns the mark of a folder, which is empty if there is none.
+// readMark returns the mark of a folder, or "" if there is none.
 func readMark(root *os.Root) (string, error) {
 	f, err := openOwn(root, markFile, os.O_RDONLY)
 	if missing(err) {
@@ -116,14 +116,14 @@ func readMark(root *os.Root) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// sign makes the folder's mark if it has none. From then on that is what the
-// store knows it by.
+// sign marks the folder if it has no mark. From then on the store identifies it by the
+// mark.
 func (d *dir) sign(ctx context.Context, root *os.Root) error {
 	if d.identity.known() != "" {
 		return nil
 	}
-	// Two processes may be here: the lock lets one of them make the mark, and
-	// where locks do not work, the hard link does.
+	// Two processes may get here. The lock lets one of them make the mark; where locks do
+	// not work, the hard link does.
 	unlock, err := d.lock(ctx, root)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (d *dir) sign(ctx context.Context, root *os.Root) error {
 	return nil
 }
 
-// makeMark writes a mark, on disk when it returns, unless there is one.
+// makeMark writes a mark durably, unless there is one.
 func makeMark(ctx context.Context, root *os.Root) error {
 	temp, _, err := spool(ctx, root, strings.NewReader(rand.Text()+"\n"))
 	defer func() { _ = root.Remove(temp) }()

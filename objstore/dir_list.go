@@ -30,7 +30,7 @@ func (d *dir) List(ctx context.Context, prefix string, opts ListOptions) iter.Se
 	}
 }
 
-// errStop ends a walk whose consumer has had enough.
+// errStop ends a walk when the consumer wants no more.
 var errStop = errors.New("stop")
 
 // walk lists the files below a folder in the byte order of their keys.
@@ -42,8 +42,8 @@ type walk struct {
 	yield  func(Info, error) bool
 }
 
-// entry is a file or folder on the way; key is that of its first object's
-// start, so a folder's ends with a slash.
+// entry is a file or folder in the walk. key is the file's key, or the prefix that the
+// keys in the folder share, which ends with a slash.
 type entry struct {
 	key string
 	fs.DirEntry
@@ -71,8 +71,8 @@ func (w *walk) folder(base string) error {
 	return nil
 }
 
-// read returns what is wanted of a folder, in the order of keys: "a-b" comes
-// before "a/b", though the folder "a" comes before the file "a-b".
+// read returns the wanted entries of a folder in the order of their keys: "a-b" comes
+// before "a/b", although the folder "a" comes before the file "a-b".
 func (w *walk) read(base string) ([]entry, error) {
 	if err := w.ctx.Err(); err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (w *walk) read(base string) ([]entry, error) {
 	}
 	all, err := readDir(w.root, name)
 	if missing(err) {
-		return nil, nil // deleted while we walked, or never there
+		return nil, nil // deleted during the walk, or never there
 	}
 	if err != nil {
 		return nil, err
@@ -105,10 +105,10 @@ func (w *walk) read(base string) ([]entry, error) {
 	return wanted, nil
 }
 
-// skipped reports whether StartAfter leaves nothing of key.
+// skipped reports whether StartAfter excludes key, with everything in it.
 func (w *walk) skipped(key string, isDir bool) bool {
 	if isDir && !w.opts.Folders && strings.HasPrefix(w.opts.StartAfter, key) {
-		return false // it points into this folder
+		return false // StartAfter is in this folder
 	}
 	return key <= w.opts.StartAfter
 }
@@ -119,7 +119,7 @@ func (w *walk) file(e entry) error {
 	}
 	fi, err := e.Info()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // deleted while we walked
+		return nil // deleted during the walk
 	}
 	if err != nil {
 		return err

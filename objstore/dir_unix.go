@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nonBlock makes an open return at once where there is a pipe that nobody writes to.
+// nonBlock makes opening a pipe without a writer return at once.
 const nonBlock = unix.O_NONBLOCK
 
-// tryLock takes the lock of an open file if nobody has it.
+// tryLock takes the lock of an open file if it is free.
 func tryLock(f *os.File) (locked bool, err error) {
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -29,9 +29,8 @@ func tryLock(f *os.File) (locked bool, err error) {
 	return lockErr == nil, lockErr
 }
 
-// inUse reports whether err may mean that somebody has the file open. POSIX does
-// not care, but SMB, FUSE and other file systems do, and each says it in its
-// own way.
+// inUse reports whether err may mean that another process has the file open. POSIX allows
+// that, but SMB, FUSE and other file systems do not, and each reports it differently.
 func inUse(err error) bool {
 	return errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ETXTBSY) || errors.Is(err, syscall.EACCES)
 }
@@ -45,10 +44,10 @@ func syncFolder(root *os.Root, name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// nameable says whether each element of key keeps its name.
+// nameable reports whether each element of key keeps its name.
 func nameable(string) bool { return true }
 
-// cannotHold says whether the file system has refused a name for good.
+// cannotHold reports whether the file system has refused a name permanently.
 func cannotHold(err error) bool {
 	return errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.EILSEQ)
 }

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// nonBlock is nothing: folders hold no pipes.
+// nonBlock is zero: folders hold no pipes on Windows.
 const nonBlock = 0
 
-// tryLock takes the lock of an open file if nobody has it.
+// tryLock takes the lock of an open file if it is free.
 func tryLock(f *os.File) (locked bool, err error) {
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -31,9 +31,9 @@ func tryLock(f *os.File) (locked bool, err error) {
 	return lockErr == nil, lockErr
 }
 
-// inUse reports whether err may mean that somebody has the file open. Windows says
-// it in many ways; ERROR_ACCESS_DENIED is also that of a file that is gone as
-// soon as its last reader is.
+// inUse reports whether err may mean that another process has the file open. Windows
+// reports that in many ways. ERROR_ACCESS_DENIED also stands for a deleted file that
+// disappears as soon as its last reader closes it.
 func inUse(err error) bool {
 	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) ||
 		errors.Is(err, windows.ERROR_ACCESS_DENIED) ||
@@ -42,12 +42,12 @@ func inUse(err error) bool {
 		errors.Is(err, windows.ERROR_DELETE_PENDING)
 }
 
-// syncFolder does nothing: Windows has no way to sync a folder, and NTFS
-// writes changes of names to its journal in order.
+// syncFolder does nothing: Windows cannot sync a folder, and NTFS journals changes of
+// names in order.
 func syncFolder(*os.Root, string) error { return nil }
 
-// nameable says whether each element of key keeps its name: Windows drops dots and spaces
-// at the end of one.
+// nameable reports whether each element of key keeps its name: Windows drops dots and
+// spaces at the end of an element.
 func nameable(key string) bool {
 	for element := range strings.SplitSeq(key, "/") {
 		if strings.HasSuffix(element, ".") || strings.HasSuffix(element, " ") {
@@ -57,8 +57,8 @@ func nameable(key string) bool {
 	return true
 }
 
-// cannotHold says whether the file system has refused a name for good. EINVAL is what
-// os.Root.Rename says of a name that is too long.
+// cannotHold reports whether the file system has refused a name permanently.
+// os.Root.Rename returns EINVAL for a name that is too long.
 func cannotHold(err error) bool {
 	return errors.Is(err, windows.ERROR_INVALID_NAME) ||
 		errors.Is(err, syscall.EINVAL) ||

@@ -71,7 +71,7 @@ func (o GetOptions) Validate() error {
 	return nil
 }
 
-// span cuts the range down to an object of size bytes.
+// span clips the range to an object of size bytes.
 func (o GetOptions) span(size int64) (offset, length int64) {
 	offset = min(o.Offset, size)
 	length = size - offset

@@ -91,7 +91,7 @@ func (m *mem) get(ctx context.Context, key string, opts GetOptions) (io.ReadClos
 	return io.NopCloser(withContext(ctx, part)), obj.info, nil
 }
 
-// List yields what was there when the iteration began.
+// List yields the objects that existed when the iteration began.
 func (m *mem) List(ctx context.Context, prefix string, opts ListOptions) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		folder := ""

@@ -117,18 +117,18 @@ type Info struct {
 }
 
 var (
-	// ErrPrecondition says that the condition of a Put did not hold.
+	// ErrPrecondition means that the condition of a Put did not hold.
 	ErrPrecondition = errors.New("objstore: precondition failed")
-	// ErrNoBucket says that the bucket or folder itself does not exist.
+	// ErrNoBucket means that the bucket or folder itself does not exist.
 	ErrNoBucket = errors.New("objstore: no such bucket")
-	// ErrUnreachable says that no connection to the service could be made: its name does
+	// ErrUnreachable means that no connection to the service could be made: its name does
 	// not resolve, nothing listens there, or there is no network. It may be transient.
 	ErrUnreachable = errors.New("objstore: the service cannot be reached")
-	// ErrFolderReplaced says that a folder is not the one that was there when the store
+	// ErrFolderReplaced means that a folder is not the one that was there when the store
 	// was opened, usually because its disk is not mounted. It wraps ErrNoBucket. See Dir.
 	ErrFolderReplaced = fmt.Errorf("%w: the folder was replaced", ErrNoBucket)
-	// ErrNoETag says that a Put has an IfMatch condition with an empty ETag.
+	// ErrNoETag means that a Put has an IfMatch condition with an empty ETag.
 	ErrNoETag = errors.New("objstore: the condition to match has no ETag")
-	// ErrInvalidKey says that a key does not have the form that ValidKey requires.
+	// ErrInvalidKey means that a key does not have the form that ValidKey requires.
 	ErrInvalidKey = errors.New("objstore: invalid key")
 )

@@ -82,7 +82,7 @@ func openFile(_ context.Context, u *url.URL) (Store, error) {
 	return Dir(path)
 }
 
-// filePath is the path that a file URL means on an operating system.
+// filePath returns the path that a file URL names on the operating system goos.
 func filePath(u *url.URL, goos string) (string, error) {
 	if u.Opaque != "" || !strings.HasPrefix(u.Path, "/") {
 		return "", errors.New("objstore: a file URL needs an absolute path with three slashes: file:///path/to/folder")

@@ -26,8 +26,8 @@ func (c contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// fullReader turns an end that comes too early into an error. A file that
-// somebody else cuts while it is read would otherwise look complete.
+// fullReader turns an early end into an error. Otherwise a file that another process
+// truncates during reading would look complete.
 type fullReader struct {
 	r    io.Reader
 	left int64
@@ -42,9 +42,10 @@ func (f *fullReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// fileBody is the body of a Get of Dir. It closes its file at the end, not only when it is
-// closed itself: then whoever puts anew what is being read can replace the object on
-// Windows, too: not every file system there lets a file go that is open.
+// fileBody is the body of a Get of Dir. It closes its file at the end of the content, not
+// only in Close. On Windows, some file systems do not let an open file be replaced, and
+// this way a caller that has read an object to its end can replace it before closing the
+// body.
 type fileBody struct {
 	fullReader
 	file  *os.File
@@ -72,10 +73,10 @@ func (b *fileBody) Close() error {
 	return b.file.Close()
 }
 
-// eTag computes the ETag that Dir and Mem give to content.
+// eTag computes the ETags of Dir and Mem.
 type eTag struct{ hash.Hash }
 
 func newETag() eTag { return eTag{sha256.New()} }
 
-// String cuts the hash to 128 bits, which is plenty and keeps conditions short.
+// String truncates the hash to 128 bits, which is plenty and keeps conditions short.
 func (e eTag) String() string { return hex.EncodeToString(e.Sum(nil)[:16]) }

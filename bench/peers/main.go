@@ -1,7 +1,8 @@
-// Peers measures DriftDB beside better-sqlite3, which is SQLite in C, and beside the SQLite
-// driver that DriftDB uses, by hand. All do the same work in turn, each time in a process
-// of its own and on a new file, so that a machine whose speed drifts slows all of them.
-// It prints the medians and writes them, and a chart of them, to the folder -docs.
+// Peers measures DriftDB beside better-sqlite3, which is SQLite in C, and beside plain use
+// of the SQLite driver that DriftDB uses. All do the same work in turn, each time in a
+// separate process and on a new file, so that a machine whose speed drifts slows all of
+// them alike. It prints the medians, and writes them and a chart of them to the folder
+// -docs.
 //
 // It needs Node.js and npm, which install better-sqlite3: see the Makefile's target peers.
 package main
@@ -20,8 +21,8 @@ import (
 	"time"
 )
 
-// The sides. better-sqlite3 plain, which logs nothing, is what the others are compared with;
-// work that it cannot do, because it has no goroutines, is compared with plainGo.
+// The sides. The baseline is better-sqlite3 plain, which logs nothing. Work that it cannot
+// do, because it has no goroutines, is compared with plainGo.
 const (
 	sideOurs   = "DriftDB"
 	sideSynced = "DriftDB, syncing"
@@ -34,7 +35,7 @@ var sides = []string{sideOurs, sideSynced, sidePlain, sideLogged, plainGo}
 
 func inJavaScript(side string) bool { return side == sidePlain || side == sideLogged }
 
-// work is a kind of work: how often it is done in a round, and what it is called.
+// work is a kind of work: its name, its description, and how often it is done in a round.
 type work struct {
 	name, text string
 	n          int
@@ -121,7 +122,7 @@ func inProcess(name, work string, n int) (took time.Duration, err error) {
 	return took, err
 }
 
-// rates are operations per second, one for each round, by work and side.
+// rates are operations per second for each round, by work and side.
 type rates map[string]map[string][]float64
 
 // measure lets the sides take turns, in an order that changes with each round.
@@ -176,7 +177,8 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// ratio is the median of the rounds' ratios, a / b. 0: one of them was not measured.
+// ratio returns the median of the rounds' ratios a/b, or 0 if one of them was not
+// measured.
 func (r rates) ratio(work, a, b string) float64 {
 	of, by := r[work][a], r[work][b]
 	if len(of) == 0 || len(of) != len(by) {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// table is the rates as Markdown.
+// table returns the rates as a Markdown table.
 func (r rates) table() string {
 	var b strings.Builder
 	b.WriteString("| operations or rows per second |")
@@ -55,13 +55,13 @@ const (
 	groupMargin = 16
 )
 
-// bars are what the chart shows of each work.
+// bars are the sides that the chart shows for each kind of work.
 var bars = []struct{ side, colour string }{
 	{sideOurs, "#2563eb"}, {sideSynced, "#93c5fd"}, {sideLogged, "#f59e0b"}, {plainGo, "#a8a29e"},
 }
 
-// chart is the rates as SVG: bars beside a line, which is better-sqlite3 plain, or
-// database/sql where that has no figure.
+// chart returns the rates as SVG: bars, with a line for the plain better-sqlite3 or, where
+// it has no figure, for database/sql.
 func (r rates) chart() string {
 	longest := 1.0
 	for _, w := range works {
@@ -102,7 +102,7 @@ func (r rates) chart() string {
 		"<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n%s</svg>\n", chartWidth+40, y+32, b.String())
 }
 
-// base is what the work's bars are compared with.
+// base returns the side that the work's bars are compared with.
 func base(w work) string {
 	if w.concurrent() {
 		return plainGo

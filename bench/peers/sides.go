@@ -15,13 +15,13 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// filledRows is how many users there are before those works that need some.
+// filledRows is the number of users that exist before work that needs some.
 const filledRows = 20_000
 
-// bulkRows is how many users a bulk load writes in a transaction.
+// bulkRows is the number of users that a bulk load writes in a transaction.
 const bulkRows = 10_000
 
-// stride takes the rows in an order that no cache foresees; it has no factor in common
+// stride visits the rows in an order that no cache predicts; it has no factor in common
 // with filledRows.
 const stride = 7919
 
@@ -36,7 +36,8 @@ type side interface {
 	close() error
 }
 
-// measure does n operations (rows of a bulk load and of ranges) and returns how long they took.
+// measure does n operations (rows, for a bulk load and for ranges) and returns how long
+// they took.
 func measure(s side, work string, n int) (time.Duration, error) {
 	var ids []string
 	if work == "update" || work == "lookup" || work == "range" {
@@ -82,7 +83,7 @@ func perform(s side, work string, n int, ids []string) error {
 	return fmt.Errorf("there is no work %q", work)
 }
 
-// spread calls do(0) to do(n-1) on so many goroutines and returns an error of theirs.
+// spread calls do(0) to do(n-1) on this many goroutines, and returns one of their errors.
 func spread(goroutines, n int, do func(i int) error) error {
 	errs := make(chan error, goroutines)
 	var all sync.WaitGroup
@@ -112,7 +113,7 @@ func newUser(i int) user {
 	return user{Name: "Alice", Email: fmt.Sprintf("user%d@example.com", i), Age: i % 100}
 }
 
-// ours is DriftDB: its changes are captured, and with a store they are uploaded, too.
+// ours is DriftDB: its changes are captured and, with a store, uploaded.
 type ours struct {
 	db    *driftdb.DB
 	users *driftdb.Repository[user]
@@ -184,7 +185,7 @@ func (o *ours) span(age int) (int, error) {
 
 func (o *ours) close() error { return o.db.Close() }
 
-// plain is the same SQLite driver under database/sql, by hand.
+// plain is the same SQLite driver, used directly through database/sql.
 type plain struct {
 	db                                 *sql.DB
 	insertRow, updateRow, byID, byAges *sql.Stmt
@@ -219,7 +220,8 @@ func openPlain(folder string) (side, error) {
 	return p, nil
 }
 
-// values makes what a repository makes by itself, too: an id and times.
+// values returns a row's columns, including the id and times that a repository generates
+// by itself.
 func values(i int) (id string, args []any) {
 	now, u := time.Now().UnixMilli(), newUser(i)
 	id = uuid.Must(uuid.NewV7()).String()

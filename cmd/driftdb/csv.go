@@ -17,7 +17,7 @@ type csvReader struct {
 	line   int // where the last record began
 }
 
-// newCSVReader reads the header, which has to name the columns.
+// newCSVReader reads the header, which must name the columns.
 func newCSVReader(name string, text io.Reader) (*csvReader, error) {
 	c := &csvReader{name: name, r: csv.NewReader(&exactReader{src: text, line: 1})}
 	c.r.FieldsPerRecord = -1 // next has a better error

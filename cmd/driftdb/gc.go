@@ -89,7 +89,7 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 	if err != nil {
 		return err
 	}
-	// Also before a collection: opening a database starts a backup where there
+	// This comes before a collection too: opening a database starts a backup where there
 	// is none, and a mistyped store must not get one.
 	garbage, err := b.Garbage(ctx, o.retention)
 	if err != nil {

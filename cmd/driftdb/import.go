@@ -123,13 +123,13 @@ func (a *app) runImport(ctx context.Context, o *importOptions, file string) (err
 	return a.reportImport(ctx, imported{Database: o.name, Table: o.table, Rows: rows}, db, time.Since(began))
 }
 
-// askTimeout bounds the wait for the bucket, after which the import goes on
-// without it.
+// askTimeout bounds the wait for the bucket; after it the import continues without the
+// bucket.
 const askTimeout = 5 * time.Second
 
-// askBucket checks, before a row is read, that the bucket exists and that the
-// credentials and keys are right. A bucket that does not answer is no error:
-// writing works offline.
+// askBucket checks, before any row is read, that the bucket exists and that the
+// credentials and keys are right. A bucket that does not answer is no error: writing works
+// offline.
 func (a *app) askBucket(ctx context.Context, at driftdb.BackupConfig) error {
 	bounded, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -159,8 +159,8 @@ func (a *app) warn(e driftdb.Event) {
 	a.stderr.Printf("warning: %s\n", text)
 }
 
-// finish uploads the rest and closes the database. With any error it says what
-// became of the rows. An interrupted import no longer waits for the bucket.
+// finish uploads the rest and closes the database. With any error it reports what became
+// of the rows. An interrupted import no longer waits for the bucket.
 func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, rows int64, err error) error {
 	if ctx.Err() != nil {
 		return errors.Join(fmt.Errorf("interrupted: %s in %s; the rest is uploaded when the database is opened again: %w",
@@ -181,7 +181,7 @@ func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, rows int6
 	return errors.Join(err, sent)
 }
 
-// are is a number of rows and its verb.
+// are formats a number of rows with its verb.
 func are(rows int64) string {
 	switch rows {
 	case 0:

@@ -37,8 +37,8 @@ func (a *app) keys() ([]string, error) {
 	return keys, nil
 }
 
-// warnOfReaders warns if users other than the owner may read or write the key file.
-// On Windows the mode does not tell; a pipe cannot be read again.
+// warnOfReaders warns if users other than the owner may read or write the key file. It
+// skips Windows, where the mode does not tell, and pipes, which cannot be read again.
 func (a *app) warnOfReaders() {
 	info, err := os.Stat(a.keyFile)
 	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" {

@@ -106,7 +106,7 @@ func (l *loader) insert(ctx context.Context, tx *driftdb.Tx, batch []record) err
 	return nil
 }
 
-// insertion is the statement that inserts this many rows.
+// insertion returns the statement that inserts this many rows.
 func (l *loader) insertion(rows int) string {
 	row := "(?" + strings.Repeat(",?", len(l.csv.header)-1) + ")"
 	return "INSERT INTO main." + quote(l.table) + " (" + l.columns("") + ") VALUES " + row + strings.Repeat(","+row, rows-1)

@@ -133,7 +133,7 @@ func (a *app) rekey(ctx context.Context, cfg driftdb.BackupConfig, leaked bool) 
 // afterLeak restores with the first key alone, compares the result with the database in
 // file, if there is one, and prints what is left to do.
 func (a *app) afterLeak(ctx context.Context, cfg driftdb.BackupConfig, file string) (err error) {
-	folder, err := os.MkdirTemp("", "driftdb-rekey-") // of this user alone
+	folder, err := os.MkdirTemp("", "driftdb-rekey-") // accessible only to this user
 	if err != nil {
 		return err
 	}

@@ -81,9 +81,8 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// interruptible reads until ctx ends, even from a pipe that nobody writes to.
-// A read still waiting by then is left behind: only the end of the process
-// ends it.
+// interruptible reads until ctx ends, even from a pipe without a writer. A read that is
+// still waiting then is abandoned, and ends only with the process.
 type interruptible struct {
 	ctx  context.Context
 	r    io.Reader

@@ -187,7 +187,7 @@ func (a *app) reportStatus(list []databaseStatus) error {
 	return nil
 }
 
-// line is a row of the table.
+// line returns the row of the table.
 func (s databaseStatus) line() []string {
 	if s.backupStatus == nil {
 		what := "unreadable"

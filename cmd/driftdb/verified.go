@@ -27,19 +27,19 @@ type verified struct {
 	Database   string    `json:"database"`
 	DatabaseID string    `json:"databaseId"`
 	Sequence   int64     `json:"sequence"`
-	VerifiedAt time.Time `json:"verifiedAt,omitzero"` // zero: it was damaged since
+	VerifiedAt time.Time `json:"verifiedAt,omitzero"` // zero: found damaged since
 
 	Seen   driftdb.Confirmation `json:"seen"`
 	SeenAt time.Time            `json:"seenAt,omitzero"`
 }
 
-// verifiedOf names the backup; nothing is known about it yet.
+// verifiedOf identifies the backup; nothing is known about it yet.
 func verifiedOf(storeURL string, b driftdb.BackupInfo) verified {
 	return verified{Store: storePlace(storeURL), Database: b.Name, DatabaseID: b.DatabaseID}
 }
 
-// storePlace is the part of a store's URL that says where the store is, not how to
-// reach it. So it holds no credentials, even if the URL does.
+// storePlace returns the part of a store's URL that says where the store is, without how
+// to reach it. So it holds no credentials, even if the URL does.
 func storePlace(storeURL string) string {
 	u, err := url.Parse(storeURL)
 	if err != nil {
@@ -53,7 +53,7 @@ func storePlace(storeURL string) string {
 	return place.String()
 }
 
-// prefixOf is the prefix of an s3 URL without a path.
+// prefixOf returns the prefix of an s3 URL without a path.
 func prefixOf(u *url.URL) string {
 	if u.Scheme != "s3" {
 		return ""
@@ -71,7 +71,7 @@ func (v verified) file() (string, error) {
 	return filepath.Join(dir, "driftdb", fmt.Sprintf("verified-%x.json", sum[:16])), nil
 }
 
-// recall fills in when the backup was verified, if that is known.
+// recall fills in when the backup was last verified, if that is known.
 func (v *verified) recall() {
 	file, err := v.file()
 	if err != nil {
@@ -124,7 +124,7 @@ func (v verified) damaged() error {
 	}
 	file, err := v.file()
 	if err != nil {
-		return nil // it was never remembered
+		return nil // it was never stored
 	}
 	if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -41,8 +41,8 @@ func (a *app) runVerify(ctx context.Context, p place) error {
 	if err != nil {
 		return err
 	}
-	// Read before the verification: if another backup takes its place meanwhile,
-	// that one must not count as verified.
+	// Read before the verification: if another backup takes this one's place meanwhile,
+	// the other one must not count as verified.
 	info, err := b.Info(ctx)
 	if err != nil {
 		return err

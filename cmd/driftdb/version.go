@@ -42,7 +42,7 @@ func thisBuild() build {
 	return b
 }
 
-// String is the build on one line.
+// String formats the build on one line.
 func (b build) String() string {
 	s := "driftdb " + b.Version
 	if b.Commit != "" {

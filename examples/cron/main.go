@@ -1,10 +1,11 @@
-// Command cron proves that a backup can be restored, as a nightly job does. It restores the
-// backup to a file and asks that what only this program knows: whether the data makes
-// sense. It remembers how far the backup was; one that has gone back since is an error.
+// Command cron proves that a backup can be restored, as a nightly job does. It restores
+// the backup to a file and checks what only this program knows: whether the data makes
+// sense. It remembers how far the backup had got, and fails if the backup has gone back
+// since.
 //
 //	cron -name notes -store /mnt/backup -out last-night.sqlite -seen seen.json
 //
-// Run it on another machine than the one that writes, and let cron mail what it prints.
+// Run it on another machine than the one that writes, and let cron mail its output.
 package main
 
 import (

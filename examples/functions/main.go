@@ -30,7 +30,7 @@ func register(_ context.Context, r *driftdb.Registrar) error {
 	)
 }
 
-// median is the aggregate at work, for one group of rows.
+// median is the state of the aggregate for one group of rows.
 type median struct{ values []int64 }
 
 // Step takes the next row's argument; NULL does not count.
@@ -45,7 +45,7 @@ func (m *median) Step(args []any) error {
 	return nil
 }
 
-// Inverse takes back the argument of the oldest row in a window.
+// Inverse removes the argument of the oldest row in a window.
 func (m *median) Inverse(args []any) error {
 	if args[0] != nil {
 		m.values = m.values[1:]
@@ -53,7 +53,7 @@ func (m *median) Inverse(args []any) error {
 	return nil
 }
 
-// Value is the median so far.
+// Value returns the median so far.
 func (m *median) Value() (any, error) {
 	if len(m.values) == 0 {
 		return nil, nil

@@ -1,6 +1,6 @@
 // Command notes keeps notes in a database that survives the loss of its machine. Each run
-// opens the database, does one thing and closes it, and Close sends what was written. With
-// the file gone, the next run fetches it from the store first.
+// opens the database, does one thing and closes it, and Close sends what was written. If
+// the file is gone, the next run first fetches it from the store.
 //
 //	notes -db notes.sqlite -store /mnt/backup add Buy milk
 //	notes -db notes.sqlite -store /mnt/backup list
@@ -45,7 +45,7 @@ func run(ctx context.Context, path, folder string, args []string) (err error) {
 	}
 	defer func() {
 		closed := db.Close()
-		if errors.Is(closed, driftdb.ErrUnsent) { // we are offline: the next run sends it
+		if errors.Is(closed, driftdb.ErrUnsent) { // offline: the next run sends it
 			fmt.Fprintln(os.Stderr, "notes: saved here, not in the store yet:", closed)
 			closed = nil
 		}

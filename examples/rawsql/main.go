@@ -1,5 +1,6 @@
 // Command rawsql writes with database/sql alone: transactions, a trigger, a constraint.
-// Whatever commits is captured, also what the trigger does; what is rolled back is not.
+// Whatever commits is captured, including what the trigger does; what is rolled back is
+// not.
 //
 //	rawsql -db bank.sqlite -store /mnt/backup alice bob 30
 package main

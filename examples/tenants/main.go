@@ -1,8 +1,8 @@
 // Command tenants gives each customer a database of its own: one process, many files, one
-// store. Nobody's query can reach another customer's rows, and each customer can be
-// restored, moved or deleted alone.
+// store. No query can reach another customer's rows, and each customer can be restored,
+// moved or deleted alone.
 //
-// It reads lines of "customer amount" and prints the balance of each customer in it.
+// It reads lines of "customer amount" and prints the balance of each customer in them.
 //
 //	tenants -dir data -store /mnt/backup < payments.txt
 package main
@@ -25,7 +25,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Tenants opens databases when they are first asked for. Many goroutines may use it.
+// Tenants opens each database on first use. Many goroutines can use it.
 type Tenants struct {
 	dir   string
 	store objstore.Store
@@ -36,11 +36,11 @@ type Tenants struct {
 
 type tenant struct {
 	mu sync.Mutex
-	db *driftdb.DB // nil until it is asked for
+	db *driftdb.DB // nil until the first use
 }
 
-// DB is the database of one customer. The first call opens it; calls for other customers do
-// not wait for that.
+// DB returns the database of one customer. The first call opens it; calls for other
+// customers do not wait for that.
 func (t *Tenants) DB(ctx context.Context, name string) (*driftdb.DB, error) {
 	if !filepath.IsLocal(name) || filepath.Base(name) != name {
 		return nil, fmt.Errorf("%q is no customer's name", name)

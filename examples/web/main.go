@@ -1,9 +1,9 @@
 // Command web is a service whose database is a file beside it. Requests read and write it
 // in this process; the backup follows in the background.
 //
-// The service is its database's one writer. In a deploy the new version waits until the old
-// one has closed the database: for the file's lock on the same disk, for the store's word on
-// another one.
+// The service is the only writer of its database. In a deployment the new version waits
+// until the old one has closed the database: on the same disk for the file's lock, on
+// another disk for the old writer's release in the store.
 //
 //	web -addr :8080 -db web.sqlite -store /mnt/backup
 package main

@@ -1,5 +1,5 @@
-// Package backup knows how a backup is reached, and what can be done with it without the
-// database: a handle has one client of the store, and one policy of retries.
+// Package backup knows how to reach a backup, and what can be done with it without the
+// database. A Backup has one client of the store, and one retry policy.
 package backup
 
 import (
@@ -22,11 +22,11 @@ import (
 	"github.com/driftdb/driftdb-go/objstore/s3store"
 )
 
-// ErrNoStore says that no store is configured.
+// ErrNoStore means that no store is configured.
 var ErrNoStore = errors.New("there is no store; set S3 or Store in the configuration")
 
-// Config says where a backup is, and how it is read. S3 is a pointer, and Keys has no
-// other form than a ring's, so that printing a Config shows no secret.
+// Config says where a backup is, and how it is read. S3 is a pointer, and Keys only exists
+// as a ring, so printing a Config shows no secret.
 type Config struct {
 	Name string // of the database in the bucket
 
@@ -39,7 +39,7 @@ type Config struct {
 	OnConnect func(context.Context, *sqlite.Registrar) error // nil: nothing
 }
 
-// Connect is OnConnect for connections, or nil. It gets ctx.
+// Connect returns OnConnect bound to ctx, in the form that connections take, or nil.
 func (c Config) Connect(ctx context.Context) func(*sqlite.Registrar) error {
 	if c.OnConnect == nil {
 		return nil
@@ -47,8 +47,7 @@ func (c Config) Connect(ctx context.Context) func(*sqlite.Registrar) error {
 	return func(r *sqlite.Registrar) error { return c.OnConnect(ctx, r) }
 }
 
-// Client makes the store's client: the one that there is of it. It is nil if no store is
-// configured.
+// Client returns the client of the configured store, or nil if none is configured.
 func (c Config) Client(ctx context.Context) (objstore.Store, error) {
 	if c.S3 == nil {
 		return c.Store, nil
@@ -56,7 +55,7 @@ func (c Config) Client(ctx context.Context) (objstore.Store, error) {
 	return s3store.New(ctx, *c.S3)
 }
 
-// Retries is the policy of retries with its defaults.
+// Retries returns the retry policy with its defaults filled in.
 func (c Config) Retries() retry.Policy {
 	d := retry.Default()
 	return retry.Policy{
@@ -65,7 +64,7 @@ func (c Config) Retries() retry.Policy {
 	}
 }
 
-// store is the client, for a backup without a database: there has to be one.
+// store is Client for a backup without a database, which must have a store.
 func (c Config) store(ctx context.Context) (objstore.Store, error) {
 	switch {
 	case c.S3 == nil && c.Store == nil:
@@ -97,7 +96,7 @@ func List(ctx context.Context, cfg Config) ([]string, error) {
 	return remote.Databases(ctx, cfg.retrying(store))
 }
 
-// Open is the backup that cfg names, of which nothing has been read yet.
+// Open returns the backup that cfg names, without reading anything yet.
 func Open(ctx context.Context, cfg Config) (*Backup, error) {
 	if err := remote.CheckName("Name", cfg.Name); err != nil {
 		return nil, err
@@ -111,12 +110,13 @@ func Open(ctx context.Context, cfg Config) (*Backup, error) {
 	return b, nil
 }
 
-// Of is the backup in bucket, which is nil if there is none, with the name, log and
-// functions of cfg.
+// Of returns the backup in bucket, with the name, log and functions of cfg. A nil bucket
+// means that there is no store.
 func Of(bucket *remote.Bucket, cfg Config) *Backup { return &Backup{cfg: cfg, bucket: bucket} }
 
-// elsewhere says if a bucket without a backup under the prefix that was asked has one
-// under the other common prefix, and how to name that.
+// elsewhere returns a hint for a bucket that has no backup under the configured prefix:
+// that there is one under the other common prefix, and how to name that prefix. It returns
+// "" if there is none.
 func elsewhere(ctx context.Context, store objstore.Store, name string) string {
 	other, at := s3store.Elsewhere(store)
 	if other == nil {
@@ -129,7 +129,7 @@ func elsewhere(ctx context.Context, store objstore.Store, name string) string {
 	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL, at.Prefix)
 }
 
-// Name is the database's in the bucket.
+// Name returns the database's name in the bucket.
 func (b *Backup) Name() string { return b.cfg.Name }
 
 // Exists reads the manifest once, to find out whether there is a backup that this program
@@ -142,7 +142,7 @@ func (b *Backup) Exists(ctx context.Context) error {
 	return err
 }
 
-// Info is what a manifest and a listing say of a backup.
+// Info is what the manifest and a listing tell about a backup.
 type Info struct {
 	Manifest *remote.Manifest
 	Branches []remote.Branch
@@ -167,7 +167,7 @@ func (b *Backup) Info(ctx context.Context) (info Info, err error) {
 	return info, err
 }
 
-// Garbage lists the objects that a collection would delete if it ran now.
+// Garbage lists the objects that garbage collection would delete now.
 func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]remote.Garbage, error) {
 	if b.bucket == nil {
 		return nil, ErrNoStore
@@ -175,7 +175,7 @@ func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]remote
 	return b.bucket.Collectable(ctx, retention)
 }
 
-// Rekey re-encrypts what older keys have encrypted.
+// Rekey re-encrypts what is encrypted with older keys.
 func (b *Backup) Rekey(ctx context.Context, leaked bool, progress func(remote.Rekeyed)) (remote.Rekeyed, error) {
 	if b.bucket == nil {
 		return remote.Rekeyed{}, ErrNoStore
@@ -191,7 +191,7 @@ func (b *Backup) Rekey(ctx context.Context, leaked bool, progress func(remote.Re
 	return res, err
 }
 
-// Changes yields what q selects of b, oldest first, each as convert has made it.
+// Changes yields the changes of b that q selects, oldest first, each converted by convert.
 func Changes[T any](ctx context.Context, b *Backup, q history.Query, convert func(history.Change) T) iter.Seq2[T, error] {
 	if b.bucket == nil {
 		return func(yield func(T, error) bool) {

@@ -14,7 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/restore"
 )
 
-// checkPath checks where a file is to be made, or replaced.
+// checkPath checks the path of a file that is to be created or replaced.
 func checkPath(path string) error {
 	if path == "" || path == ":memory:" {
 		return errors.New("Path must name a file")
@@ -22,7 +22,7 @@ func checkPath(path string) error {
 	return nil
 }
 
-// Restore makes a file at path of what o selects.
+// Restore creates a file at path from what o selects.
 func (b *Backup) Restore(ctx context.Context, path string, o restore.Options) (restore.Result, error) {
 	if b.bucket == nil {
 		return restore.Result{}, ErrNoStore
@@ -47,8 +47,8 @@ func (b *Backup) restore(ctx context.Context, path string, o restore.Options) (_
 	return restore.Run(ctx, b.bucket, o)
 }
 
-// Verify restores to a temporary file, and deletes that. A snapshot that a restore had to
-// do without is an error.
+// Verify restores to a temporary file, and deletes it. It returns an error if the restore
+// had to skip a snapshot.
 func (b *Backup) Verify(ctx context.Context, o restore.Options) (_ restore.Result, err error) {
 	work, err := dbfile.NewTemp()
 	if err != nil {
@@ -63,8 +63,8 @@ func (b *Backup) Verify(ctx context.Context, o restore.Options) (_ restore.Resul
 	return res, err
 }
 
-// Repair rebuilds a manifest. It knows what the database's own file says, if file names
-// one.
+// Repair rebuilds a manifest. If file names the database's own file, Repair uses what the
+// file records, too.
 func Repair(ctx context.Context, cfg Config, file string, o repair.Options) (repair.Result, error) {
 	res, err := runRepair(ctx, cfg, file, o)
 	if err != nil {
@@ -87,7 +87,7 @@ func runRepair(ctx context.Context, cfg Config, file string, o repair.Options) (
 	return repair.Run(ctx, b.bucket, o)
 }
 
-// Resolve makes one history of the file at path and the bucket.
+// Resolve merges the file at path and the bucket into one history.
 func Resolve(ctx context.Context, cfg Config, path string, o resolve.Options) (resolve.Result, error) {
 	res, err := runResolve(ctx, cfg, path, o)
 	if err != nil {
@@ -112,7 +112,7 @@ func runResolve(ctx context.Context, cfg Config, path string, o resolve.Options)
 	if res, err = resolve.Run(ctx, b.bucket, o); err != nil || !res.Resolved {
 		return res, err
 	}
-	// The clean-shutdown marker is that of the old file. Without one of the new file's, Open
-	// would take it for one that another program has put there, and store a snapshot.
+	// The clean-shutdown marker belongs to the old file. If the new file had none, Open
+	// would think that another program put it there, and store a snapshot.
 	return res, foreign.MarkClean(o.File)
 }

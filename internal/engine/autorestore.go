@@ -14,7 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/syncer"
 )
 
-// restoreMissing gets the database from the bucket if there is none here.
+// restoreMissing restores the database from the bucket if there is none here.
 func (o *opening) restoreMissing(ctx context.Context) error {
 	if o.refreshing && !o.found.nothing && o.found.adopted != changelog.Known {
 		return errors.New("the file has not been opened with DriftDB before, so it cannot be compared with the bucket")
@@ -37,7 +37,7 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 	return o.examine(ctx)
 }
 
-// restore replaces the file, if there is one, by what the bucket has.
+// restore creates the file from the bucket, replacing any that exists.
 func (o *opening) restore(ctx context.Context, node string) error {
 	res, err := restore.Run(ctx, o.uplink.bucket, restore.Options{File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect,
 		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
@@ -56,18 +56,18 @@ func (o *opening) restore(ctx context.Context, node string) error {
 	return nil
 }
 
-// maxRestores is how often Open restores a file because others, who were faster,
-// have left it behind.
+// maxRestores limits how often Open restores the file again because another writer has
+// moved the bucket ahead of it meanwhile.
 const maxRestores = 5
 
-// outdated says that Open failed with a file that the bucket is ahead of, which has
-// nothing of its own: the log cannot bring it up to date, or it was restored just
-// now, and another writer has taken over from before that.
+// outdated reports whether Open failed because the bucket is ahead of a file that has no
+// changes of its own: either the bucket's log cannot bring the file up to date, or the
+// file was restored just now and another writer had taken over at an earlier point.
 func (o *opening) outdated(err error) bool {
 	return errors.Is(err, restore.ErrCannotCatchUp) || o.restored && errors.Is(err, syncer.ErrDiverged)
 }
 
-// startAnew replaces such a file by what the bucket has, and starts with that.
+// startAnew replaces such a file with what the bucket holds, and starts again.
 func (o *opening) startAnew(ctx context.Context, cause error) error {
 	node := o.cfg.NodeID
 	if node == "" {

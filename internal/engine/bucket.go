@@ -19,14 +19,14 @@ import (
 
 // What Open does with the bucket.
 
-// openBucket makes the way to the bucket.
+// openBucket creates the client of the bucket.
 func (o *opening) openBucket(ctx context.Context) error {
 	store, err := o.cfg.Client(ctx)
 	if err != nil || store == nil {
 		return err
 	}
 	opts := seal.Options{Compression: o.cfg.Compression, Ring: o.cfg.Keys}
-	o.cfg.S3, o.cfg.Keys = nil, nil // the bucket has them, and nobody else
+	o.cfg.S3, o.cfg.Keys = nil, nil // from here on only the bucket holds the secrets
 	if o.cfg.AdvisoryFencing {
 		store = wrap.Advisory(store)
 	}
@@ -39,7 +39,7 @@ func (o *opening) openBucket(ctx context.Context) error {
 	return nil
 }
 
-// startSync makes the syncer, and starts it unless that is left to the user.
+// startSync creates the syncer, and starts it unless the user syncs manually.
 func (o *opening) startSync(ctx context.Context) error {
 	if err := o.openSync(); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (o *opening) startSync(ctx context.Context) error {
 	if o.refreshing {
 		return nil
 	}
-	if o.cfg.RefuseTakeover && o.compared != nil { // whoever refuses as well sees from now on that the name is taken
+	if o.cfg.RefuseTakeover && o.compared != nil { // others that refuse now see that the name is taken
 		if err := o.judge(ctx, o.uplink.sync.TakeOver(ctx, checkTimeout)); err != nil {
 			return err
 		}
@@ -63,7 +63,7 @@ func (o *opening) startSync(ctx context.Context) error {
 	return nil
 }
 
-// openSync makes the syncer.
+// openSync creates the syncer.
 func (o *opening) openSync() (err error) {
 	o.within.Store(int64(firstTimeout))
 	db := o.DB
@@ -77,7 +77,7 @@ func (o *opening) openSync() (err error) {
 			return sqlite.Open(db.path, opts)
 		},
 		Reader: func() (*sqlite.Conn, error) {
-			if err := db.foreign.CheckFile(); err != nil { // a snapshot of a mixture is none
+			if err := db.foreign.CheckFile(); err != nil { // never snapshot a mixture of two files
 				return nil, err
 			}
 			opts := db.options()
@@ -96,15 +96,15 @@ func (o *opening) openSync() (err error) {
 	return err
 }
 
-// How long Open waits for an answer of the bucket on whether the file is up to date, or
-// a file that DriftDB has never seen belongs there. As long as there are answers, Open
-// goes on: the file may have to be brought up to date.
+// How long Open waits for the bucket to answer: firstTimeout for a file that DriftDB has
+// never seen, checkTimeout to find out whether a known file is up to date. As long as
+// answers arrive, Open continues, because the file may have to be brought up to date.
 const (
 	checkTimeout = 600 * time.Millisecond
 	firstTimeout = 3 * time.Second
 )
 
-// ask returns the bucket for a question about what was found.
+// ask returns the bucket with the timeout that fits what was found.
 func (o *opening) ask() *remote.Bucket {
 	patience := firstTimeout
 	if o.first != nil && o.found.adopted == changelog.Known {
@@ -114,8 +114,8 @@ func (o *opening) ask() *remote.Bucket {
 	return o.direct
 }
 
-// compareBucket compares what was found with the bucket, if that answers. It
-// changes neither.
+// compareBucket compares what was found with the bucket, if the bucket answers. It changes
+// neither.
 func (o *opening) compareBucket(ctx context.Context) error {
 	o.compared = nil
 	if o.uplink.bucket == nil || o.cfg.ManualSync {
@@ -135,7 +135,8 @@ func (o *opening) compareBucket(ctx context.Context) error {
 	return o.judge(ctx, err)
 }
 
-// described is what the file says of itself; nothing, if it is new to DriftDB.
+// described returns what the file records about itself, or nothing if the file is new to
+// DriftDB.
 func (o *opening) described() (syncer.File, error) {
 	if o.first == nil || o.found.adopted != changelog.Known {
 		return syncer.File{}, nil
@@ -147,17 +148,18 @@ func (o *opening) described() (syncer.File, error) {
 	return syncer.Look(o.first, unchanged)
 }
 
-// joinBucket does what the comparison asks for: it brings the file up to date.
+// joinBucket acts on the comparison: it brings the file up to date.
 func (o *opening) joinBucket(ctx context.Context) error {
-	if o.compared == nil { // it did not answer
+	if o.compared == nil { // the bucket did not answer
 		o.uplink.sync.CheckLater()
 		return nil
 	}
 	return o.judge(ctx, o.uplink.sync.Check(ctx, o.compared))
 }
 
-// judge is an error that the bucket has given while Open compares the file with it.
-// Only what somebody has to decide keeps the database from being opened.
+// judge filters an error from comparing the file with the bucket during Open. Only an
+// error that needs a decision by the user, or a newer version of the program, keeps the
+// database from opening.
 func (o *opening) judge(ctx context.Context, err error) error {
 	switch {
 	case err == nil, ctx.Err() != nil:
@@ -170,7 +172,7 @@ func (o *opening) judge(ctx context.Context, err error) error {
 	return nil
 }
 
-// newer says that a newer version has written what err is about.
+// newer reports whether err is about something that a newer version wrote.
 func newer(err error) bool {
 	return errors.Is(err, changelog.ErrVersion) || errors.Is(err, remote.ErrVersion) || errors.Is(err, batch.ErrVersion) || errors.Is(err, seal.ErrVersion)
 }

@@ -8,16 +8,16 @@ import (
 	"github.com/driftdb/driftdb-go/internal/event"
 )
 
-// Changes get the time that this machine's clock shows, right or wrong, and a restore
-// to a time finds them by it. So whoever sees that the clock is behind what the log
-// already has says so, once a session. The engine compares it with the store's.
+// Changes are stamped with the time of this machine's clock, right or wrong, and a restore
+// to a time finds them by that stamp. So DriftDB warns, once a session, when the clock is
+// behind the last change in the log. The syncer compares the clock with the store's.
 
-// clock is what a session has said of this machine's clock.
+// clock records which warnings about this machine's clock a session has given.
 type clock struct {
-	told bool // that it is behind
+	told bool // warned that the clock is behind
 }
 
-// behind tells that now is earlier than the time of the change before.
+// behind warns that now is earlier than the time of the previous change.
 func (c *clock) behind(log event.Log, now, before time.Time) {
 	if c.told {
 		return
@@ -27,7 +27,7 @@ func (c *clock) behind(log event.Log, now, before time.Time) {
 		"clock", now.UTC(), "change", before.UTC())
 }
 
-// check compares the clock with the changes when they are opened.
+// check compares the clock with the last change when the log is opened.
 func (c *clock) check(log event.Log, changes *changelog.Log) error {
 	last, err := changes.LastTime()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/capture"
 )
 
-// closeGrace is for how long Close lets go on what runs: a statement, a shared
-// commit, the function of a Tx.
+// closeGrace is how long Close lets running work finish: a statement, a shared commit, or
+// the function of a Tx.
 const closeGrace = 500 * time.Millisecond
 
 // lastBusyTimeout is how long Close waits for another program's lock before it
@@ -26,7 +26,8 @@ func (db *DB) Close() error {
 	return db.close(func() error { return db.uplink.sendLast(db.cfg.Log, db.cfg.CloseTimeout, db.lastRound) })
 }
 
-// Shutdown is Close that sends what is pending until ctx ends, whether or not sync runs.
+// Shutdown is like Close, but sends what is pending until ctx ends, whether or not sync
+// runs.
 func (db *DB) Shutdown(ctx context.Context) error {
 	if err := db.waitsForItself("Shutdown"); err != nil {
 		return err
@@ -34,9 +35,9 @@ func (db *DB) Shutdown(ctx context.Context) error {
 	return db.close(func() error { return db.lastRound(ctx) })
 }
 
-// lastRound sends what is pending, what another program has committed among it.
+// lastRound sends what is pending, including what another program has committed.
 func (db *DB) lastRound(ctx context.Context) error {
-	release, err := db.writer.StandBack(ctx) // which notices that
+	release, err := db.writer.StandBack(ctx) // notices other programs' commits
 	if err == nil {
 		release()
 		err = db.uplink.sync.Leave(ctx)
@@ -44,10 +45,10 @@ func (db *DB) lastRound(ctx context.Context) error {
 	return err
 }
 
-// close ends everything, in an order in which each step finds the next one still
-// alive: whoever commits, and reads, before the sync that sends what they
-// committed; all connections before the clean-shutdown marker is written; and the
-// lock last of all. send sends what sync has not sent by then.
+// close shuts everything down, in an order in which each step still has what it needs:
+// writers and readers end before sync, which sends what they committed; all connections
+// close before the clean-shutdown marker is written; and the lock is released last. send
+// sends what sync has not sent by then.
 func (db *DB) close(send func() error) error {
 	return db.gate.Close(func() error {
 		deadline := time.Now().Add(closeGrace)
@@ -65,9 +66,9 @@ func (db *DB) close(send func() error) error {
 	})
 }
 
-// release frees whatever of an open database there is.
+// release closes whatever parts of the database are open.
 func (db *DB) release() error {
-	errs := []error{db.conns.close()} // before the marker says how the file is left
+	errs := []error{db.conns.close()} // before the marker records the state of the file
 	if db.writer != nil {
 		errs = append(errs, db.writer.Close(func(c *capture.Conn) error {
 			err := c.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds()))
@@ -84,12 +85,12 @@ func (db *DB) release() error {
 	return errors.Join(errs...)
 }
 
-// giveUp gives the file's place to others.
+// giveUp releases the file's place to other processes.
 func (db *DB) giveUp() error {
 	return errors.Join(db.foreign.SetWALAside(), db.file.Release())
 }
 
-// waitsForItself refuses a call from where it would wait for its own caller.
+// waitsForItself returns an error where the call would wait for its own caller.
 func (db *DB) waitsForItself(call string) error {
 	switch {
 	case db.writer.Inside():

@@ -14,10 +14,10 @@ import (
 // Memory is the Path of a database that is not kept.
 const Memory = ":memory:"
 
-// Config says what to open. Its fields, and those of the embedded Config, mean what those
-// of the same names in the root's Config do; the zero value is the default.
+// Config says what to open. Its fields, and those of the embedded Config, mean the same as
+// the fields of those names in the root package's Config; a zero value means the default.
 type Config struct {
-	backup.Config // the way to the bucket, what it is called there, and who hears of events
+	backup.Config // the bucket, the database's name in it, and the receiver of events
 
 	Path, NodeID string
 
@@ -38,8 +38,8 @@ type Config struct {
 	CacheBytes int64
 	MaxReaders int
 
-	// Public makes an error one that users know. It is for errors that get to them by
-	// other ways than as the result of a call of ours: by database/sql, or kept.
+	// Public converts an error to its public form. It is for errors that reach users other
+	// than as the result of a call to this package: through database/sql, or stored.
 	Public func(error) error
 }
 
@@ -56,7 +56,7 @@ const (
 	batchBytes              = 8 << 20
 )
 
-// normalize checks c and fills in the defaults. Its error has a line for each problem.
+// normalize checks c and fills in the defaults. Its error has one line for each problem.
 func (c Config) normalize() (Config, error) {
 	if err := errors.Join(c.Problems()...); err != nil {
 		return c, err
@@ -72,7 +72,7 @@ func (c Config) normalize() (Config, error) {
 	return c, nil
 }
 
-// defaulted gives a field that is not set its default.
+// defaulted sets a field that is unset to its default.
 func defaulted[T comparable](field *T, instead T) {
 	var unset T
 	if *field == unset {
@@ -80,8 +80,8 @@ func defaulted[T comparable](field *T, instead T) {
 	}
 }
 
-// Problems finds all that is wrong with c, beside what is known to be wrong with what goes
-// to the store. A line names the field, and what it may be.
+// Problems returns everything that is wrong with c, and the problems already known about
+// what goes to the store. Each line names the field and its valid values.
 func (c Config) Problems(known ...error) []error {
 	var p problems
 	p = append(p, remote.CheckName("Name", c.Name))
@@ -114,14 +114,14 @@ func (c Config) Problems(known ...error) []error {
 // problems are what is wrong with a configuration.
 type problems []error
 
-// when notes a problem if it is there.
+// when adds a problem if the condition is true.
 func (p *problems) when(is bool, format string, args ...any) {
 	if is {
 		*p = append(*p, fmt.Errorf(format, args...))
 	}
 }
 
-// checkStore finds what is wrong with the place to sync with, and what goes there.
+// checkStore checks the store to sync with, and what goes there.
 func (c Config) checkStore(p *problems) {
 	none := c.S3 == nil && c.Store == nil
 	if c.S3 != nil {

@@ -12,23 +12,23 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Conn is what statements run on: a database, or a transaction on it.
+// Conn is where statements run: a database, or a transaction on it.
 type Conn struct {
 	db *DB
-	tx *Tx // nil: outside of transactions
+	tx *Tx // nil: outside a transaction
 }
 
-// Conn is the database as what statements run on.
+// Conn returns a Conn that runs statements on the database.
 func (db *DB) Conn() Conn { return Conn{db: db} }
 
-// Conn is the transaction as what statements run on.
+// Conn returns a Conn that runs statements in the transaction.
 func (tx *Tx) Conn() Conn { return Conn{db: tx.db, tx: tx} }
 
-// Within says whether it is a transaction.
+// Within reports whether c is a transaction.
 func (c Conn) Within() bool { return c.tx != nil }
 
-// Read runs fn with a statement for query, on a connection that only reads, or
-// on the transaction's own.
+// Read runs fn with a statement for query, on a read-only connection or on the
+// transaction's own.
 func (c Conn) Read(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
 	if c.tx != nil {
 		return c.tx.statement(ctx, query, fn)
@@ -52,10 +52,10 @@ func (db *DB) run(ctx context.Context, c *sqlite.Conn, query string, fn func(*sq
 	return db.gate.Explain(ctx, fn(st))
 }
 
-// Write runs fn in a transaction on the writer, or in a savepoint of the
-// transaction: all of it happens, or nothing. It may share its commit with
-// others, and then be run again: fn's only effects are on the database and on
-// results of its caller's.
+// Write runs fn in a transaction on the writer, or in a savepoint of the transaction: all
+// of it happens, or nothing. Outside a transaction it may share its commit with others,
+// and fn may then run again, so fn must have no effects except on the database and on its
+// caller's results.
 func (c Conn) Write(ctx context.Context, fn func(*capture.Conn) error) error {
 	if c.tx == nil {
 		return c.db.writer.Do(ctx, false, fn)
@@ -77,8 +77,8 @@ func (c Conn) WriteOne(ctx context.Context, query string, fn func(*sqlite.Stmt) 
 	return c.db.writer.Do(ctx, true, func(w *capture.Conn) error { return c.db.run(ctx, w.Conn, query, fn) })
 }
 
-// Named turns arguments into what the driver binds. A bool is 0 or 1, and a
-// time.Time is Unix milliseconds, as repositories store them.
+// Named converts arguments to what the driver binds. A bool becomes 0 or 1, and a
+// time.Time Unix milliseconds, as repositories store them.
 func Named(args []any) ([]driver.NamedValue, error) {
 	out := make([]driver.NamedValue, len(args))
 	for i, arg := range args {

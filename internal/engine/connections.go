@@ -12,11 +12,11 @@ import (
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
-// connections are those that users read with, and those of SQL; and what all connections
-// of the database have in common, the writer's and the syncer's, too.
+// connections holds the connections that users read with and those of database/sql, and
+// what all connections of the database share, including the writer's and the syncer's.
 type connections struct {
 	readers *sqlite.Pool
-	lender  lender // of the connections of sql
+	lender  lender // of the connections behind sql
 	sql     *sql.DB
 
 	cache       *pagecache.Budget
@@ -24,7 +24,7 @@ type connections struct {
 	onConnect   func(*sqlite.Registrar) error // what the program registers, or nil
 }
 
-// lender gives database/sql its connections, and takes them back.
+// lender hands connections to database/sql, and takes them back.
 type lender interface {
 	driver.Connector
 	OldestRead() time.Duration
@@ -32,26 +32,27 @@ type lender interface {
 	Recall(deadline time.Time) error
 }
 
-// lend opens SQL's connections by l.
+// lend makes l the source of database/sql's connections.
 func (c *connections) lend(l lender) {
 	c.lender, c.sql = l, sql.OpenDB(l)
 	c.sql.SetConnMaxIdleTime(time.Minute)
 }
 
-// oldestRead is the age of the oldest read of the program's own.
+// oldestRead returns the age of this program's oldest open read.
 func (c *connections) oldestRead() time.Duration {
 	return max(c.readers.OldestRead(), c.lender.OldestRead())
 }
 
-// shut ends all use of the connections, but for statements that run. database/sql passes
-// on why, so that public has made that an error which users know.
+// shut ends all use of the connections, except for running statements. database/sql passes
+// the reason on to users, so public first converts it to a public error.
 func (c *connections) shut(public func(error) error) {
 	c.lender.Shut(public(writer.ErrClosed))
 	c.readers.Shut(writer.ErrClosed)
 }
 
-// recall takes back every connection that somebody has, and what others has: all at
-// once, since they wait for each other's locks.
+// recall takes back every connection in use, and runs others, which takes back further
+// ones. All of this happens at the same time, because the connections wait for each
+// other's locks.
 func (c *connections) recall(deadline time.Time, others func() error) error {
 	var all sync.WaitGroup
 	var lent, readers error
@@ -62,7 +63,7 @@ func (c *connections) recall(deadline time.Time, others func() error) error {
 	return errors.Join(lent, readers, err)
 }
 
-// close closes whatever of them there is.
+// close closes whichever connections are open.
 func (c *connections) close() error {
 	var errs []error
 	if c.sql != nil {

@@ -7,16 +7,16 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// errReadDone is never seen: nobody uses a reader that was put back.
+// errReadDone is never seen, because no code uses a reader that was put back.
 var errReadDone = errors.New("the read has ended")
 
-// Cursor is a query whose rows are handed out one by one. Between two of them the
-// caller's code runs, and meanwhile the connection may be taken away, or the
-// transaction end: the cursor is kept by the loan of its connection.
+// Cursor is a query whose rows are handed out one by one. The caller's code runs between
+// two rows, and meanwhile the connection may be taken away or the transaction may end. So
+// the loan of the connection keeps the cursor, and closes it in that case.
 type Cursor struct {
 	db   *DB
 	ctx  context.Context
-	tx   *Tx // nil: the connection is the cursor's
+	tx   *Tx // nil: the cursor has a connection of its own
 	loan *sqlite.Loan
 	kept sqlite.Kept
 	st   *sqlite.Stmt
@@ -54,7 +54,7 @@ func (c Conn) Open(ctx context.Context, query string, bind func(*sqlite.Stmt)) (
 	return cur, nil
 }
 
-// use runs fn, which uses the connection.
+// use runs fn while the cursor has the use of its connection.
 func (cur *Cursor) use(fn func() error) error {
 	if cur.tx != nil {
 		return cur.db.gate.Explain(cur.ctx, cur.loan.InTx(cur.ctx, fn))
@@ -69,7 +69,7 @@ func (cur *Cursor) use(fn func() error) error {
 	return cur.db.gate.Explain(cur.ctx, fn())
 }
 
-// Next reads a row by decode, or says that there are no more.
+// Next decodes the next row, or returns false if there are no more.
 func (cur *Cursor) Next(decode func(*sqlite.Stmt) error) (row bool, err error) {
 	err = cur.use(func() error {
 		if row, err = cur.st.Step(); err != nil || !row {
@@ -80,7 +80,7 @@ func (cur *Cursor) Next(decode func(*sqlite.Stmt) error) (row bool, err error) {
 	return row && err == nil, err
 }
 
-// End ends the query, and gives a connection of its own back.
+// End ends the query, and returns the connection if it is the cursor's own.
 func (cur *Cursor) End() {
 	if cur.loan.Enter() == nil {
 		_ = cur.loan.Drop(&cur.kept)
@@ -94,8 +94,8 @@ func (cur *Cursor) End() {
 	}
 }
 
-// Close is called when the connection is needed no more, by the cursor or by
-// whoever takes the connection away.
+// Close is called when the connection is no longer needed: by the cursor, or by the code
+// that takes the connection away.
 func (cur *Cursor) Close() error {
 	cur.stop()
 	cur.st.Release()

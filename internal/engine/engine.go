@@ -1,6 +1,6 @@
 // Package engine knows how the parts of an open database work together: in which order
-// they are opened and closed, and which connections there are. What users see of it is
-// the root package's business, which converts their configuration and the errors.
+// they open and close, and which connections there are. What users see of it is the root
+// package's business, which converts their configuration and the errors.
 package engine
 
 import (
@@ -26,8 +26,8 @@ type DB struct {
 	path string
 	id   changelog.Identity
 
-	file    *dbfile.File   // nil, as the two below: it is only read
-	foreign *foreign.Watch // whether anybody else writes it
+	file    *dbfile.File   // nil, like the two below, if the database is read-only
+	foreign *foreign.Watch // watches for other programs' writes
 	hub     *capture.Shared
 
 	gate   *writer.Gate
@@ -56,8 +56,8 @@ func newDB(ctx context.Context, cfg Config) *DB {
 	return db
 }
 
-// options are those of every connection that writes. None but the first may make
-// the file, and each has to be one to the file that the first has locked.
+// options returns the options of every connection that writes. Such a connection never
+// creates the file, and must open the same file that the first connection locked.
 func (db *DB) options() sqlite.Options {
 	return sqlite.Options{
 		BusyTimeout: db.cfg.BusyTimeout, Cache: db.conns.cache, CacheKiB: int(db.cfg.CacheBytes >> 13), ForeignKeys: true, Checkpointer: db.conns.checkpoints, Ledger: db.foreign.Ledger(),
@@ -65,7 +65,7 @@ func (db *DB) options() sqlite.Options {
 	}
 }
 
-// openReader opens a connection that only reads.
+// openReader opens a read-only connection.
 func (db *DB) openReader(opts sqlite.Options) (*sqlite.Conn, error) {
 	opts.QueryOnly, opts.Ledger = true, nil
 	c, err := sqlite.Open(db.path, opts)
@@ -78,7 +78,7 @@ func (db *DB) openReader(opts sqlite.Options) (*sqlite.Conn, error) {
 	return nil, db.file.Explain(err)
 }
 
-// openCaptured opens a captured connection for SQL.
+// openCaptured opens a connection whose changes are captured, for database/sql.
 func (db *DB) openCaptured() (*capture.Conn, error) {
 	c, err := capture.Open(db.path, db.options(), db.hub)
 	if err != nil {
@@ -87,14 +87,14 @@ func (db *DB) openCaptured() (*capture.Conn, error) {
 	return c, nil
 }
 
-// takeOver takes the database over from another node that may be writing. It waits for
+// takeOver takes the database over from another node, which may be writing. It waits for
 // the bucket as long as Open does.
 func (db *DB) takeOver(ctx context.Context) error {
 	return db.uplink.sync.TakeOver(ctx, checkTimeout)
 }
 
-// exclusive runs fn, which makes a commit of our own to the log, while the writer
-// stands back. The wait for another program's lock ends with ctx.
+// exclusive runs fn, which makes an internal commit to the log, while the writer stands
+// back. Waiting for another program's lock ends with ctx.
 func (db *DB) exclusive(ctx context.Context, fn func() error) error {
 	release, err := db.writer.StandBack(ctx)
 	if err != nil {
@@ -119,22 +119,22 @@ func (db *DB) Exec(ctx context.Context, script string, args []any) (sql.Result, 
 	return res, nil
 }
 
-// SQL is the database for database/sql.
+// SQL returns the database as a *sql.DB.
 func (db *DB) SQL() *sql.DB { return db.conns.sql }
 
-// Path is the file's, as it was configured.
+// Path returns the path of the file as it was configured.
 func (db *DB) Path() string { return db.cfg.Path }
 
-// NodeID is the ID under which this copy writes to the bucket.
+// NodeID returns the ID under which this copy writes to the bucket.
 func (db *DB) NodeID() string { return db.id.NodeID }
 
-// Backup is what the bucket holds of the database.
+// Backup returns what the bucket holds of the database.
 func (db *DB) Backup() *backup.Backup { return backup.Of(db.uplink.bucket, db.cfg.Config) }
 
-// CacheUsed is how many bytes the page caches of the connections take.
+// CacheUsed returns the size of the connections' page caches in bytes.
 func (db *DB) CacheUsed() int64 { return db.conns.cache.Used() }
 
-// Sequence is the number of the last committed change.
+// Sequence returns the number of the last committed change.
 func (db *DB) Sequence() int64 {
 	if db.cfg.ReadOnly {
 		return db.readSequence()
@@ -142,7 +142,7 @@ func (db *DB) Sequence() int64 {
 	return db.hub.Sequence()
 }
 
-// Check has SQLite check the whole file, and returns ErrDamaged with what is wrong.
+// Check has SQLite check the whole file, and returns ErrDamaged with the faults it finds.
 func (db *DB) Check(ctx context.Context) error {
 	var wrong []string
 	err := db.Conn().Read(ctx, "PRAGMA integrity_check(10)", func(st *sqlite.Stmt) error {
@@ -159,11 +159,11 @@ func (db *DB) Check(ctx context.Context) error {
 	return err
 }
 
-// size is the number of bytes that the database has on disk.
+// size returns the size of the database on disk, including the WAL.
 func (db *DB) size() int64 { return sizeOf(db.path) + sizeOf(db.path+"-wal") }
 
-// sizeOf is the size of a file; of one that is not there, 0. Stat, unlike open,
-// leaves SQLite's locks alone.
+// sizeOf returns the size of a file, or 0 if there is none. Unlike open, stat leaves
+// SQLite's locks alone.
 func sizeOf(path string) int64 {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -2,14 +2,14 @@ package engine
 
 import "errors"
 
-// The engine's own errors. What the parts say is passed on.
+// The engine's own errors. Errors of its parts are passed on.
 var (
-	// ErrReadOnly says that a write was tried where only reads are possible.
+	// ErrReadOnly means that a write was attempted where only reads are possible.
 	ErrReadOnly = errors.New("this connection only reads; write through Exec, Tx or a repository")
-	// ErrOpenedReadOnly says the same of a whole database.
+	// ErrOpenedReadOnly means the same for a whole database.
 	ErrOpenedReadOnly = errors.New("the database was opened with Config.ReadOnly; open it without to write, or to use the bucket")
-	// ErrDamaged says that the file is damaged, or is no database.
+	// ErrDamaged means that the file is damaged, or is not a database.
 	ErrDamaged = errors.New("data is damaged")
-	// ErrReplaced says that another file has taken the place of the one that was opened.
+	// ErrReplaced means that another file has taken the place of the one that was opened.
 	ErrReplaced = errors.New("the database file is not the one that was opened")
 )

@@ -13,18 +13,17 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// found is what Open finds in the file's place before it changes anything.
+// found is what Open finds at the path before it changes anything.
 type found struct {
-	there   bool               // a file
-	nothing bool               // in it that anybody has put into a database
-	adopted changelog.Adopted  // what the database is to us …
-	id      changelog.Identity // … and whose it is, if it is ours
-	traces  foreign.Traces     // of whoever wrote there, before the first connection was opened
+	there   bool               // there is a file
+	nothing bool               // no file, or one that holds no database content
+	adopted changelog.Adopted  // whether DriftDB knows the database …
+	id      changelog.Identity // … and its identity, if so
+	traces  foreign.Traces     // of earlier writers, read before first was opened
 }
 
-// examine looks at what is there and changes nothing: it has to be a database,
-// and to belong to this name. o.first stays open to it, with a lock on the file
-// itself.
+// examine looks at what is there and changes nothing: it must be a database, and belong to
+// this name. o.first stays open on it, with a lock on the file itself.
 func (o *opening) examine(ctx context.Context) error {
 	there, empty, err := o.file.There()
 	if err != nil {
@@ -54,7 +53,7 @@ func (o *opening) examine(ctx context.Context) error {
 	return notDatabase(o.inspect())
 }
 
-// judgeWAL sets a WAL aside that does not belong to the file.
+// judgeWAL sets aside a WAL that does not belong to the file.
 func (o *opening) judgeWAL(ctx context.Context) error {
 	belongs, err := o.found.traces.WALBelongs(ctx, o.first)
 	if err != nil || belongs {
@@ -73,8 +72,7 @@ func (o *opening) judgeWAL(ctx context.Context) error {
 	return o.look()
 }
 
-// look opens the first connection. It changes nothing, also when it is closed
-// again.
+// look opens the first connection. Neither opening nor closing it changes anything.
 func (o *opening) look() (err error) {
 	o.first, err = sqlite.Open(o.path, sqlite.Options{
 		MustExist: true, KeepJournal: true, BusyTimeout: o.cfg.BusyTimeout, Claim: o.file.Hold,
@@ -100,7 +98,7 @@ func (o *opening) letGo() error {
 	return errors.Join(o.file.Unhold(), first.Close())
 }
 
-// inspect reads what the database says of itself.
+// inspect reads what the database records about itself.
 func (o *opening) inspect() (err error) {
 	if o.found.adopted, o.found.id, err = changelog.Inspect(o.first); err != nil {
 		return err
@@ -111,7 +109,7 @@ func (o *opening) inspect() (err error) {
 	if o.found.adopted == changelog.Known {
 		return changelog.Check(o.first)
 	}
-	// Its page size says nothing: a backup may take the place of such a file.
+	// The page size does not count as content: a backup may take the place of such a file.
 	own, err := o.first.Int("SELECT EXISTS (SELECT 1 FROM main.sqlite_schema) OR user_version <> 0 OR application_id <> 0 FROM pragma_user_version, pragma_application_id")
 	o.found.nothing = own == 0
 	return err
@@ -124,14 +122,14 @@ func notDatabase(err error) error {
 	return err
 }
 
-// rehearse finds out whether a file that is new to DriftDB can be adopted: it makes
-// our tables, and rolls that back while the file still has the journal mode that it
-// came with.
+// rehearse finds out whether a file that is new to DriftDB can be adopted: it creates
+// DriftDB's tables, and rolls that back while the file still has its original journal
+// mode.
 //
-// Our tables go into free pages, if it has any, and with auto_vacuum other pages are
-// moved. What a damaged file says of these cannot be believed, and pages that are in
-// use would be overwritten; so all of it is looked through first. Without either our
-// tables go to the file's end, and only the schema has to be whole.
+// The new tables go into free pages, if there are any, and with auto_vacuum other pages
+// move. A damaged file may list pages in use as free, and those would be overwritten; so
+// the whole file is checked first. Without free pages and auto_vacuum the tables go to the
+// end of the file, and only the schema must be intact.
 func (o *opening) rehearse(ctx context.Context) (err error) {
 	if o.found.adopted == changelog.Known {
 		return nil
@@ -170,11 +168,12 @@ func (o *opening) rehearse(ctx context.Context) (err error) {
 	return err
 }
 
-// checkLength refuses a file that ends before its last page does. SQLite reads the rest as
-// zeros, and the next page that is written behind it makes that so for good. Only a WAL may
-// be about to complete it. One without a byte is what SQLite leaves of a database whose
-// first page was just being written when the power went; the page that it counts is the one
-// that this transaction would begin with.
+// checkLength refuses a file that ends before its last page. SQLite reads the missing part
+// as zeros, and makes that permanent when it writes the next page behind it. A WAL may be
+// about to complete the file, so the check is skipped if there is one. An empty file
+// passes too: SQLite leaves one if the power fails while it writes a database's first
+// page, and the page that SQLite counts in it is the one that this transaction would begin
+// with.
 func (o *opening) checkLength() error {
 	whole, err := o.first.Int("SELECT page_count * page_size FROM pragma_page_count('main'), pragma_page_size('main')")
 	if err != nil || sizeOf(o.path+"-wal") > 0 {
@@ -186,7 +185,7 @@ func (o *opening) checkLength() error {
 	return nil
 }
 
-// setAside keeps SQLite from taking what lies beside the file for the file's own.
+// setAside keeps SQLite from using files beside the database that do not belong to it.
 func (o *opening) setAside() error {
 	aside, err := dbfile.SetAside(o.path)
 	if len(aside) > 0 {

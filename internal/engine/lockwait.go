@@ -9,14 +9,15 @@ import (
 	"github.com/driftdb/driftdb-go/internal/syncer"
 )
 
-// How often Open looks again whether somebody else has let go: of the file, which costs
-// next to nothing, and of the name in the bucket, which costs a request.
+// How often Open checks again whether another process has released the file, which costs
+// next to nothing, or the name in the bucket, which costs a request.
 const (
 	lookAtFile   = 10 * time.Millisecond
 	lookAtBucket = 500 * time.Millisecond
 )
 
-// waitFor calls try every so often until it is no longer busy, or Config.LockWait is over.
+// waitFor calls try at intervals of pause until it no longer fails with busy, or
+// Config.LockWait is over.
 func (o *opening) waitFor(ctx context.Context, busy error, pause time.Duration, try func() error) error {
 	for {
 		err := try()
@@ -38,9 +39,9 @@ func (o *opening) waitFor(ctx context.Context, busy error, pause time.Duration, 
 	}
 }
 
-// awaitRelease waits until no other node writes the database, if Open may not take it
-// over: before anything is restored that Open then refuses. What the bucket does not
-// answer now, the first upload finds out.
+// awaitRelease waits, if Open may not take the database over, until no other node writes
+// it. It comes before restoring, so that Open does not restore something that it then
+// refuses. If the bucket does not answer now, the first upload finds out.
 func (o *opening) awaitRelease(ctx context.Context) error {
 	if !o.cfg.RefuseTakeover || o.cfg.ManualSync || o.uplink.bucket == nil {
 		return nil

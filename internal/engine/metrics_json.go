@@ -10,7 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/schema"
 )
 
-// secondsSuffix ends the JSON names of durations: a number alone would not say of what.
+// secondsSuffix ends the JSON names of durations: a number alone has no unit.
 const secondsSuffix = "Seconds"
 
 // jsonName is a field's name in JSON.
@@ -43,7 +43,7 @@ func (m Metrics) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. An error keeps its text, and no more.
+// UnmarshalJSON implements [json.Unmarshaler]. An error keeps only its text.
 func (m *Metrics) UnmarshalJSON(b []byte) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(b, &fields); err != nil {

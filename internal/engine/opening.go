@@ -22,24 +22,24 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// opening is what matters only while Open runs, which puts the parts of a DB together and
-// then drops it: no function that stays may use it.
+// opening is the state that matters only while Open runs. Open assembles the parts of a DB
+// in it and then drops it, so no function that outlives Open may use it.
 type opening struct {
 	*DB
-	refreshing bool      // the file is only brought up to date: it starts nothing new, and sends nothing
-	lockUntil  time.Time // when it waits no longer for others to let go
+	refreshing bool      // only brings the file up to date, and sends nothing
+	lockUntil  time.Time // when Open stops waiting for others to release their locks
 
-	direct *remote.Bucket // the bucket without retries: Open does not wait long
-	within *atomic.Int64  // how long it may be silent
+	direct *remote.Bucket // the bucket without retries, because Open does not wait long
+	within *atomic.Int64  // how long the bucket may be silent, in nanoseconds
 
-	first    *sqlite.Conn       // which looks at the file; later the log's
-	found    found              // before it changed anything
-	compared *syncer.Comparison // of that with the bucket; nil: it did not answer, or was not asked
-	restored bool               // it has made the file
+	first    *sqlite.Conn       // examines the file; later becomes the log's connection
+	found    found              // before Open changed anything
+	compared *syncer.Comparison // of found with the bucket; nil: no answer, or not asked
+	restored bool               // Open has restored the file
 	clock    clock
 }
 
-// open returns the database when it is open.
+// open opens the database and returns it.
 func (o *opening) open(ctx context.Context) (*DB, error) {
 	if err := o.run(ctx); err != nil {
 		if ctx.Err() != nil && sqlite.Stopped(err) {
@@ -48,7 +48,7 @@ func (o *opening) open(ctx context.Context) (*DB, error) {
 		if o.file != nil {
 			err = o.file.Explain(err)
 		}
-		if sqlite.Code(err) == lib.SQLITE_READONLY { // and this user may write it
+		if sqlite.Code(err) == lib.SQLITE_READONLY { // although this user may write the file
 			err = fmt.Errorf("SQLite only reads this file: its header asks for a later version to write it (%v)", err)
 		}
 		return nil, errors.Join(o.cfg.Public(o.explain(err)), o.disconnect(), o.abandon())
@@ -56,8 +56,8 @@ func (o *opening) open(ctx context.Context) (*DB, error) {
 	return o.DB, nil
 }
 
-// explain is err with the path that was to be opened. What has failed at the file itself
-// has named it already.
+// explain adds the path to err, unless err already names it, as errors of the file itself
+// do.
 func (o *opening) explain(err error) error {
 	path := o.path
 	if path == "" {
@@ -81,7 +81,7 @@ func (o *opening) run(ctx context.Context) error {
 		File: o.file, Private: o.cfg.Path == Memory, Snapshots: o.uplink.bucket != nil, Log: o.cfg.Log, Public: o.cfg.Public,
 	})
 	err := o.start(ctx)
-	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(o.lockUntil) { // another one was faster
+	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(o.lockUntil) { // another node was faster
 		if err = o.disconnect(); err == nil {
 			err = o.start(ctx)
 		}
@@ -99,9 +99,9 @@ func (o *opening) run(ctx context.Context) error {
 	return nil
 }
 
-// start opens what is in the place, or begins it. Up to adopt nothing is written
-// there but what a restore puts in an empty place: what fails before has left all
-// as it was.
+// start opens the database that is there, or begins a new one. Before adopt it writes
+// nothing except a restore into an empty place, so an earlier failure leaves everything as
+// it was.
 func (o *opening) start(ctx context.Context) error {
 	if err := o.examine(ctx); err != nil {
 		return err
@@ -133,13 +133,13 @@ func (o *opening) start(ctx context.Context) error {
 	return o.startSync(ctx)
 }
 
-// takeFile finds the file's place and keeps other writers out of it.
+// takeFile resolves the file's path and locks out other writers.
 func (o *opening) takeFile(ctx context.Context) (err error) {
 	take := func() (*dbfile.File, error) { return dbfile.Take(o.cfg.Path) }
 	if o.cfg.Path == Memory {
-		// A file in a private folder, so that it has readers beside its writer, a
-		// log and snapshots like any other. SQLite's own memory databases have none
-		// of that: a reader stops the writer there.
+		// Memory uses a file in a private folder, so that it has readers beside its
+		// writer, a log and snapshots like any other database. SQLite's own in-memory
+		// databases have none of these: a reader blocks the writer there.
 		take = dbfile.TakeTemp
 	}
 	if err := o.waitFor(ctx, dbfile.ErrLocked, lookAtFile, func() (err error) {
@@ -155,7 +155,7 @@ func (o *opening) takeFile(ctx context.Context) (err error) {
 	return nil
 }
 
-// disconnect closes what has been opened and is not gone on with.
+// disconnect closes everything that was opened and will not be used further.
 func (o *opening) disconnect() error {
 	if o.uplink.sync != nil {
 		o.uplink.sync.Close()
@@ -169,7 +169,7 @@ func (o *opening) disconnect() error {
 	return err
 }
 
-// abandon removes what a failed Open has made.
+// abandon removes what a failed Open has created.
 func (o *opening) abandon() error {
 	if o.file == nil {
 		return nil
@@ -177,7 +177,7 @@ func (o *opening) abandon() error {
 	return o.file.Abandon()
 }
 
-// adopt makes the file DriftDB's, if it is not yet.
+// adopt makes the file a DriftDB database, if it is not one yet.
 func (o *opening) adopt(ctx context.Context) (err error) {
 	if o.first == nil {
 		if err := o.setAside(); err != nil {
@@ -197,7 +197,7 @@ func (o *opening) adopt(ctx context.Context) (err error) {
 	o.conns.checkpoints = sqlite.NewCheckpointer(o.path, o.file.Admit, func(err error) {
 		log.Warn(event.CheckpointFailed, "the WAL could not be copied back into the database; it grows until that works", "error", err)
 	})
-	// The first connection goes on as the log's.
+	// The first connection becomes the log's.
 	opts := o.options()
 	opts.Synchronous = sqlite.SyncFull
 	if err := errors.Join(o.first.KeepWAL(false), o.first.Reconfigure(opts)); err != nil {
@@ -214,7 +214,7 @@ func (o *opening) adopt(ctx context.Context) (err error) {
 	return nil
 }
 
-// identify makes our tables if they are missing, and compares names.
+// identify creates DriftDB's tables if they are missing, and compares names.
 func (o *opening) identify(c *sqlite.Conn) error {
 	adopted, err := changelog.Init(c, o.cfg.NodeID)
 	if err != nil {
@@ -238,7 +238,7 @@ func (o *opening) openConns() (err error) {
 	if o.uplink.logs, err = changelog.Open(o.first); err != nil {
 		return err
 	}
-	o.first = nil // it is closed with the log
+	o.first = nil // closed with the log
 	c, err := o.openCaptured()
 	if err != nil {
 		return err

@@ -17,16 +17,15 @@ import (
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
-// A database that is opened with Config.ReadOnly is a pool of connections that only
-// read, and nothing else: no lock, writer, sync or watch. SQLite itself lets them
-// work beside the writer's. What would write asks for the writer, which is refused in
-// its None, and in syncable.
+// A database opened with Config.ReadOnly is a pool of read-only connections and nothing
+// else: no lock, writer, sync or watch. SQLite itself lets them work beside the writer.
+// Whatever would write is refused, by writer.None and by syncable.
 
 // openReadOnly opens the file for reading only.
 func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
 	err := o.refresh(ctx)
 	if err == nil {
-		err = o.openBucket(ctx) // of which Changes and Backup read
+		err = o.openBucket(ctx) // for Changes and Backup
 	}
 	if err == nil {
 		err = o.openReaders()
@@ -42,9 +41,9 @@ func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
 	return nil, fmt.Errorf("open %s for reading: %w", o.cfg.Path, err)
 }
 
-// refresh fetches the file, or brings it up to date, if that is wanted and possible. It
-// is an Open of the same file that does not begin to send, and never writes a change of
-// its own, so that it takes no epoch.
+// refresh fetches the file, or brings it up to date, if that is configured and possible.
+// It opens the same file without starting to send and without writing a change of its own,
+// so it takes no epoch.
 func (o *opening) refresh(ctx context.Context) error {
 	if !o.cfg.AutoRestore {
 		return nil
@@ -65,7 +64,7 @@ func (o *opening) refresh(ctx context.Context) error {
 	return nil
 }
 
-// openReaders opens the connections. The first one is opened now: it tells whether the
+// openReaders opens the connections. It opens the first one now, to find out whether the
 // file can be read.
 func (o *opening) openReaders() error {
 	path, err := dbfile.Resolve(o.cfg.Path)
@@ -90,7 +89,7 @@ func (o *opening) openReaders() error {
 	return o.readIdentity()
 }
 
-// readIdentity reads whose file it is. One that DriftDB has never seen is nobody's.
+// readIdentity reads the file's identity. A file that DriftDB has never seen has none.
 func (o *opening) readIdentity() error {
 	l, err := o.conns.readers.Get(context.Background())
 	if err != nil {
@@ -104,7 +103,8 @@ func (o *opening) readIdentity() error {
 	return notDatabase(err)
 }
 
-// openReadOnlyConn opens a connection to file, and to no other in its place.
+// openReadOnlyConn opens a connection to file, and fails if another file has taken its
+// place.
 func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 	c, err := sqlite.Open(db.path, sqlite.Options{
 		ReadOnly: true, QueryOnly: true, BusyTimeout: db.cfg.BusyTimeout, OnConnect: db.conns.onConnect,
@@ -116,8 +116,8 @@ func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The last one that is closed must not take away the WAL of a writer that was killed.
-	// Where there was none, SQLite leaves an empty one, and a -shm.
+	// Closing the last connection must not delete the WAL of a writer that was killed. If
+	// there was no WAL, SQLite leaves an empty one and a -shm.
 	err = c.KeepWAL(true)
 	if now, gone := os.Stat(db.path); err == nil && (gone != nil || !os.SameFile(file, now)) {
 		err = fmt.Errorf("%w: %s; close the database and open it again", ErrReplaced, db.path)
@@ -128,8 +128,8 @@ func (db *DB) openReadOnlyConn(file fs.FileInfo) (*sqlite.Conn, error) {
 	return c, nil
 }
 
-// readSequence reads the number of the last change from the log; 0 if there is none, and
-// if it cannot be read, which is logged.
+// readSequence reads the number of the last change from the log. It returns 0 if there is
+// none, or if the log cannot be read, which it logs.
 func (db *DB) readSequence() int64 {
 	last, err := db.lastInLog()
 	if err != nil && !errors.Is(err, writer.ErrClosed) {

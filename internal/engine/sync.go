@@ -36,7 +36,8 @@ func (db *DB) CollectGarbage(ctx context.Context) (objects int, bytes int64, err
 	return db.uplink.sync.Collect(ctx)
 }
 
-// settled returns when the log has what others have committed, if there can be the call.
+// settled makes the log include what other programs have committed, or returns an error if
+// the call is not possible.
 func (db *DB) settled(ctx context.Context, call string) error {
 	if err := db.syncable(call); err != nil {
 		return err
@@ -44,7 +45,7 @@ func (db *DB) settled(ctx context.Context, call string) error {
 	return db.writer.With(ctx, db.foreign.Notice)
 }
 
-// syncable says why there cannot be the call, which waits for the sync.
+// syncable returns an error if a call that waits for sync is not possible.
 func (db *DB) syncable(call string) error {
 	if err := db.waitsForItself(call); err != nil {
 		return err
@@ -67,8 +68,8 @@ func (db *DB) StartSync() {
 	}
 }
 
-// StopSync stops syncing in the background. It does not wait for that in a handler of
-// events, which sync may be waiting for.
+// StopSync stops syncing in the background. In an event handler it does not wait for sync
+// to stop, because sync may be waiting for the handler.
 func (db *DB) StopSync() {
 	if db.uplink.sync == nil {
 		return
@@ -79,7 +80,7 @@ func (db *DB) StopSync() {
 	}
 }
 
-// Metrics describe an open database; the root's Metrics says what each of them is.
+// Metrics describe an open database; the root package's Metrics documents each field.
 type Metrics struct {
 	IsRunning      bool
 	PendingChanges int64
@@ -115,7 +116,7 @@ func (db *DB) Metrics() Metrics {
 	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal")}
 	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes
 	m.OldestRead = db.conns.oldestRead()
-	// A closed database has no log to measure, and nobody to tell.
+	// The error is dropped: a closed database has no log to measure.
 	log, _ := db.measureLog(context.Background())
 	m.LogSizeBytes = log.Bytes
 	if db.cfg.ReadOnly {
@@ -141,12 +142,12 @@ func (db *DB) Metrics() Metrics {
 	return m
 }
 
-// History is where the committed changes are read.
+// History returns the source of the committed changes.
 func (db *DB) History() history.Log {
 	return history.Log{Read: db.readLog, Await: db.awaitChange, Bucket: db.uplink.bucket, Logger: db.cfg.Log}
 }
 
-// readLog lends a connection that has begun to read.
+// readLog runs fn on a connection in a read transaction.
 func (db *DB) readLog(ctx context.Context, fn func(*sqlite.Conn) error) (err error) {
 	l, err := db.conns.readers.Get(ctx)
 	if err != nil {
@@ -164,12 +165,11 @@ func (db *DB) readLog(ctx context.Context, fn func(*sqlite.Conn) error) (err err
 	return fn(l.Conn)
 }
 
-// changesPoll is how often it is looked whether more has been committed, while somebody
-// waits for changes. That costs no statement but in a database that is open for reading
-// only.
+// changesPoll is the interval at which awaitChange checks whether more has been committed.
+// A check runs a statement only if the database is opened read-only.
 const changesPoll = 50 * time.Millisecond
 
-// awaitChange waits until the change sequence has been committed.
+// awaitChange waits until the change with this sequence has been committed.
 func (db *DB) awaitChange(ctx context.Context, sequence int64) error {
 	ticks := time.NewTicker(changesPoll)
 	defer ticks.Stop()

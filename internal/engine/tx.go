@@ -16,12 +16,12 @@ import (
 // goroutine at a time may use it.
 type Tx struct {
 	db   *DB
-	w    *writer.Tx   // nil: it only reads
-	loan *sqlite.Loan // of its connection: ends with the transaction
+	w    *writer.Tx   // nil: a read transaction
+	loan *sqlite.Loan // of the connection; ends with the transaction
 }
 
-// Tx runs fn in a transaction. It returns fn's own error, which users get as it is, or
-// another one.
+// Tx runs fn in a transaction. It returns fn's own error as own, which users get
+// unchanged, or any other error as err.
 func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) (own, err error) {
 	own, err = db.writer.Tx(ctx, func(w *writer.Tx) error { return fn(&Tx{db: db, w: w, loan: w.Loan()}) })
 	if own != nil {
@@ -30,7 +30,7 @@ func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) (own, err error) {
 	return nil, err
 }
 
-// ReadTx runs fn in a read-only transaction, and returns what Tx does.
+// ReadTx runs fn in a read-only transaction. Its results are as Tx's.
 func (db *DB) ReadTx(ctx context.Context, fn func(*Tx) error) (own, err error) {
 	l, err := db.conns.readers.Get(ctx)
 	if err != nil {
@@ -41,7 +41,7 @@ func (db *DB) ReadTx(ctx context.Context, fn func(*Tx) error) (own, err error) {
 	if err := l.Enter(); err != nil {
 		return nil, err
 	}
-	// The view begins with the first thing that is read.
+	// SQLite takes its snapshot at the first read.
 	err = l.Conn.Exec("BEGIN; SELECT 1 FROM main.sqlite_schema LIMIT 1")
 	l.Leave()
 	if err != nil {
@@ -63,8 +63,9 @@ func (tx *Tx) endRead(stop func()) {
 	}
 }
 
-// passOn is the error of a user's function; but that of a statement which was
-// interrupted is none of the user's, and is what has interrupted it.
+// passOn returns the error of a user's function as it is. The error of an interrupted
+// statement is not the user's own, though: passOn replaces it with the cause of the
+// interruption.
 func (db *DB) passOn(ctx context.Context, own error) (_, err error) {
 	if sqlite.Stopped(own) || errors.Is(own, sqlite.ErrTxLost) {
 		return nil, db.gate.Explain(ctx, own)
@@ -92,7 +93,7 @@ func (tx *Tx) Exec(ctx context.Context, script string, args []any) (res sql.Resu
 	return res, nil
 }
 
-// execReading is Exec on a connection that only reads.
+// execReading is Exec on a read-only connection.
 func (tx *Tx) execReading(ctx context.Context, script string, args []driver.NamedValue) (res driver.Result, err error) {
 	c := tx.loan.Conn
 	for script, _, _ = strings.Cut(script, "\x00"); ; {
@@ -117,7 +118,7 @@ func (tx *Tx) execReading(ctx context.Context, script string, args []driver.Name
 }
 
 // Savepoint runs fn in a nested part of the transaction. It returns fn's own error, which
-// users get as it is, and that of the savepoint itself.
+// users get unchanged, and the error of the savepoint itself.
 func (tx *Tx) Savepoint(ctx context.Context, fn func() error) (own, err error) {
 	if tx.w == nil {
 		return nil, ErrReadOnly
@@ -127,7 +128,7 @@ func (tx *Tx) Savepoint(ctx context.Context, fn func() error) (own, err error) {
 	return own, errors.Join(stopped, err)
 }
 
-// statement runs fn with a statement of the transaction's connection.
+// statement runs fn with a statement on the transaction's connection.
 func (tx *Tx) statement(ctx context.Context, query string, fn func(*sqlite.Stmt) error) error {
 	err := tx.loan.InTx(ctx, func() error {
 		if tx.w != nil {

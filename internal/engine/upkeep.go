@@ -10,16 +10,17 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// upkeep is what is looked after now and then while a database is open, beside writes by
-// others: on the goroutine of its foreign.Watch, which owns all that is here.
+// upkeep is the periodic work while a database is open, apart from watching for other
+// programs' writes. It runs on the goroutine of the foreign.Watch, which owns all of its
+// fields.
 type upkeep struct {
 	db     *DB
 	cap    *changelog.Cap
 	clock  clock
-	warned time.Duration // age of the oldest read when it was last warned of
+	warned time.Duration // age of the oldest read at the last warning
 }
 
-// round does what is due.
+// round does the work that is due.
 func (u *upkeep) round(ctx context.Context) {
 	if err := u.capLog(ctx); err != nil && ctx.Err() == nil && !u.db.gate.IsShut() {
 		u.db.cfg.Log.Warn(event.LogUnbounded, "the unsent log could not be bounded; it grows until that works", "error", err)
@@ -27,7 +28,7 @@ func (u *upkeep) round(ctx context.Context) {
 	u.warnOfRead()
 }
 
-// tell tells what was found in commits, which cannot tell.
+// tell reports what was found during commits, which cannot log it themselves.
 func (u *upkeep) tell() {
 	if s := u.db.hub.Setback(); s != nil {
 		u.clock.behind(u.db.cfg.Log, time.UnixMilli(s.Time), time.UnixMilli(s.Before))
@@ -38,7 +39,7 @@ func (u *upkeep) tell() {
 	}
 }
 
-// capLog gives the unsent log up when it has outgrown its limit.
+// capLog gives up the unsent log when it has outgrown its limit.
 func (u *upkeep) capLog(ctx context.Context) error {
 	db := u.db
 	if !u.cap.Due(db.hub.Logged()) {
@@ -63,7 +64,7 @@ func (u *upkeep) capLog(ctx context.Context) error {
 	return nil
 }
 
-// measureLog reads how large the log is.
+// measureLog reads the size of the log.
 func (db *DB) measureLog(ctx context.Context) (size changelog.Size, err error) {
 	acked := db.uplink.acked()
 	err = db.Conn().Read(ctx, changelog.SizeQuery, func(st *sqlite.Stmt) error {
@@ -73,16 +74,16 @@ func (db *DB) measureLog(ctx context.Context) (size changelog.Size, err error) {
 	return size, err
 }
 
-// oldRead is the age from which on a read that keeps the WAL from being cut is
-// warned of.
+// oldRead is the age at which a read that keeps the WAL from being truncated causes a
+// warning.
 const oldRead = time.Minute
 
-// warnOfRead warns of a read that lasts while the WAL outgrows its limit: once, and
-// again whenever its age has doubled.
+// warnOfRead warns of a read that stays open while the WAL outgrows its limit: once, and
+// again whenever the read's age has doubled.
 func (u *upkeep) warnOfRead() {
 	age, size := u.db.conns.oldestRead(), sizeOf(u.db.path+"-wal")
 	if age < u.warned {
-		u.warned = 0 // that one has ended
+		u.warned = 0 // that read has ended
 	}
 	if size <= sqlite.WALLimit || age < max(oldRead, 2*u.warned) {
 		return

@@ -14,8 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/wrap"
 )
 
-// uplink is what brings the log to the bucket, and the way there. Without a store it has
-// the log only.
+// uplink sends the log to the bucket. Without a store it has the log only.
 type uplink struct {
 	logs   *changelog.Log
 	sync   *syncer.Syncer
@@ -23,10 +22,10 @@ type uplink struct {
 	meter  *wrap.Meter // of the store
 }
 
-// lastWords is how long Close lets a bucket answer that did not do so lately.
+// lastWords is how long Close waits for a bucket that has not answered lately.
 const lastWords = 300 * time.Millisecond
 
-// sendLast sends what is pending at Close, by round, within a time.
+// sendLast calls round to send what is pending at Close, within a time limit.
 func (u *uplink) sendLast(log event.Log, within time.Duration, round func(context.Context) error) error {
 	if within < 0 || !u.sync.Status().Running {
 		return nil
@@ -34,7 +33,7 @@ func (u *uplink) sendLast(log event.Log, within time.Duration, round func(contex
 	away := u.meter.Failing.Load() || u.meter.Silent && !u.meter.Heard.Load()
 	if away {
 		within = min(within, lastWords)
-		u.sync.Stop() // it may be waiting before it tries again
+		u.sync.Stop() // it may be waiting to retry
 	}
 	ctx, cancel := context.WithTimeoutCause(retry.Hurried(context.Background()), within,
 		fmt.Errorf("the bucket did not answer within %s", within))
@@ -47,9 +46,9 @@ func (u *uplink) sendLast(log event.Log, within time.Duration, round func(contex
 	return err
 }
 
-// noteSilence notes in the file whether the bucket has been silent, if that is news. What
-// is under way is given up by now. Without the note, the next session only waits longer
-// than it has to, or less long.
+// noteSilence records in the file whether the bucket has been silent, if that has changed.
+// It can stop sync first, because whatever is under way has been given up by then. Without
+// the note, the next session only waits longer than necessary, or less long.
 func (u *uplink) noteSilence(log event.Log) {
 	heard := u.meter.Heard.Load()
 	if news := heard && u.meter.Silent || !heard && !u.meter.Silent && u.meter.Failing.Load(); !news {
@@ -63,7 +62,7 @@ func (u *uplink) noteSilence(log event.Log) {
 	}
 }
 
-// acked is the last sequence that the bucket has, as far as this session knows.
+// acked returns the last sequence that the bucket has, as far as this session knows.
 func (u *uplink) acked() int64 {
 	if u.sync == nil {
 		return 0
@@ -71,7 +70,7 @@ func (u *uplink) acked() int64 {
 	return u.sync.Status().Acked
 }
 
-// giveUpLog puts a barrier in the place of the unsent log. commit commits it.
+// giveUpLog replaces the unsent log with a barrier, which commit commits.
 func (u *uplink) giveUpLog(ctx context.Context, reason string, commit func(func() error) error) (through int64, err error) {
 	if u.sync != nil {
 		return u.sync.Collapse(ctx, reason)

@@ -1,11 +1,10 @@
-// Package inside tells whether a call comes from inside another one, on the same
-// goroutine. A call that would wait for its own caller can so be refused, where
-// it would hang.
+// Package inside tells whether a call comes from inside another one on the same goroutine.
+// So a call that would wait for its own caller can return an error instead of hanging.
 //
-// The stack itself is asked: a call leads through functions of ours that spell
-// the number of its place. That costs some nanoseconds; only who asks pays, some
-// microseconds. (The number of a goroutine would have to be known beforehand, and
-// costs more the deeper the stack is.)
+// It examines the stack itself: Call goes through functions of this package that spell the
+// number of its place. That costs Call some nanoseconds, and Here some microseconds.
+// (Comparing goroutine numbers instead would require knowing one beforehand, and getting
+// it costs more the deeper the stack is.)
 package inside
 
 import (
@@ -14,18 +13,18 @@ import (
 	"sync/atomic"
 )
 
-// Place is something that calls can be inside of.
+// Place identifies calls that others can be inside of.
 type Place uint64
 
 var places atomic.Uint64
 
-// New returns a place of its own.
+// New returns a new, distinct place.
 func New() Place { return Place(places.Add(1)) }
 
-// Call calls fn inside of p.
+// Call calls fn inside p.
 func (p Place) Call(fn func()) { begin(uint64(p), fn) }
 
-// Here reports whether the caller runs inside of p.
+// Here reports whether the caller runs inside p.
 func (p Place) Here() bool {
 	var pcs [64]uintptr
 	var read uint64
@@ -49,8 +48,8 @@ func (p Place) Here() bool {
 	}
 }
 
-// begin spells n, the lowest digit first: who looks back finds the highest one
-// first, and begin at the end.
+// begin spells n, the lowest digit first. Reading the stack from its top yields the highest
+// digit first, and begin last.
 //
 //go:noinline
 func begin(n uint64, fn func()) { spell(n, fn) }
@@ -63,8 +62,8 @@ func spell(n uint64, fn func()) {
 	digit(int(n&15))(n>>4, fn)
 }
 
-// spelled are the functions that a number is spelled with, by their addresses;
-// -1 is begin.
+// spelled maps the addresses of the functions that spell a number to their digits; -1 is
+// begin.
 var spelled = func() map[uintptr]int {
 	m := map[uintptr]int{reflect.ValueOf(begin).Pointer(): -1}
 	for i := range 16 {

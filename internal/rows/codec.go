@@ -6,8 +6,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/schema"
 )
 
-// codec moves rows of a table, all columns in the table's order, to and from
-// a T. It is safe for concurrent use.
+// codec converts rows of a table, with all columns in the table's order, from and to a T.
+// It is safe for concurrent use.
 type codec[T any] interface {
 	encode(v *T, row []schema.Value) error
 	decode(row schema.Row, v *T) error

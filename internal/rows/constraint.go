@@ -8,7 +8,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Kind says what kind of constraint a row violates.
+// Kind is the kind of constraint that a row violates.
 type Kind string
 
 // The kinds of constraints.
@@ -21,10 +21,10 @@ const (
 	Datatype   Kind = "datatype"
 )
 
-// Violation is what SQLite says of a row that violates a constraint.
+// Violation describes how a row violates a constraint, as far as SQLite tells.
 type Violation struct {
-	Table  string // "" if it does not say, and nobody knows
-	Column string // several are separated by ", "; "" if it does not say
+	Table  string // "" if unknown
+	Column string // several are separated by ", "; "" if unknown
 	Kind   Kind
 }
 
@@ -39,8 +39,8 @@ var kinds = map[int]Kind{
 	lib.SQLITE_CONSTRAINT_DATATYPE:   Datatype,
 }
 
-// ViolationOf is the violation that err is, or nil. Table is the one that was written to,
-// and may be "".
+// ViolationOf returns the violation that err reports, or nil. table is the table that was
+// written to, or "".
 func ViolationOf(table string, err error) *Violation {
 	code := sqlite.Code(err)
 	kind, ok := kinds[code]
@@ -54,11 +54,11 @@ func ViolationOf(table string, err error) *Violation {
 	return v
 }
 
-// failed comes before what a constraint is about, in SQLite's words.
+// failed precedes the subject of the constraint in SQLite's messages.
 const failed = " constraint failed: "
 
-// locate reads what SQLite says after the last colon: "users.email", or
-// several of that, or an index that is on expressions.
+// locate parses the part of SQLite's message after failed: "users.email", or a list of
+// such names, or an index on expressions.
 func (v *Violation) locate(msg string) {
 	_, what, ok := strings.Cut(msg, failed)
 	if !ok || strings.HasPrefix(what, "index ") {
@@ -79,13 +79,13 @@ func (v *Violation) locate(msg string) {
 	v.Column = strings.Join(columns, ", ")
 }
 
-// Said is what SQLite says of a violation, without what is in front of the same in other
-// words.
+// Said returns SQLite's message about a violation, without the leading words that callers
+// replace with their own.
 func Said(err error) string {
 	return strings.TrimPrefix(err.Error(), strings.TrimPrefix(failed, " "))
 }
 
-// Expression is that of the CHECK which err says is violated.
+// Expression returns the expression of the CHECK that err reports as violated.
 func Expression(err error) string {
 	_, expression, _ := strings.Cut(err.Error(), failed)
 	return expression

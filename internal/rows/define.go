@@ -9,13 +9,13 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Definitions are the tables that were defined since a database was opened.
+// Definitions holds the tables that were defined since a database was opened.
 type Definitions struct {
 	mu     sync.Mutex
 	tables map[string]*schema.Table // by name in lower case
 }
 
-// define checks a definition against the others and against the table of db.
+// define checks a definition against the other definitions and against the table in db.
 func (d *Definitions) define(ctx context.Context, db *engine.DB, name string, columns []schema.Column) (*schema.Table, error) {
 	t, err := schema.New(name, columns)
 	if err != nil {
@@ -41,7 +41,8 @@ func (d *Definitions) define(ctx context.Context, db *engine.DB, name string, co
 	return t, nil
 }
 
-// migrate looks first: a table that is up to date takes no write lock.
+// migrate brings the table up to date. It looks first, so a table that is already up to
+// date takes no write lock.
 func migrate(ctx context.Context, db *engine.DB, t *schema.Table) error {
 	ddl, err := pending(ctx, db.Conn(), t)
 	if err != nil || len(ddl) == 0 {
@@ -65,7 +66,8 @@ func migrate(ctx context.Context, db *engine.DB, t *schema.Table) error {
 	return err
 }
 
-// refusal turns the failure of a unique index into what it means.
+// refusal turns the failure to create a unique index into an error that says what it
+// means.
 func refusal(err error) error {
 	if v := ViolationOf("", err); v != nil && v.Kind == Unique {
 		return &schema.Error{Column: v.Column, Reason: "it is to be unique, but some of the rows that are there have equal values"}
@@ -73,7 +75,7 @@ func refusal(err error) error {
 	return err
 }
 
-// pending is the DDL that t's table needs.
+// pending returns the DDL that t's table needs.
 func pending(ctx context.Context, at engine.Conn, t *schema.Table) ([]string, error) {
 	have, err := inspect(ctx, at, t.Name)
 	if err != nil {
@@ -89,7 +91,7 @@ const (
 		FROM pragma_index_list(?, 'main') AS l, pragma_index_info(l.name, 'main') AS i ORDER BY l.seq, i.seqno`
 )
 
-// inspect reads what the database knows about a table.
+// inspect reads the definition of a table from the database.
 func inspect(ctx context.Context, at engine.Conn, table string) (have schema.Existing, err error) {
 	rows := func(query string, fn func(*sqlite.Stmt)) {
 		if err != nil {

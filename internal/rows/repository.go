@@ -14,7 +14,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// ErrNotFound says that no row matches.
+// ErrNotFound means that no row matches.
 var ErrNotFound = errors.New("no such row")
 
 // Repository reads and writes the rows of one table as values of type T. It is safe for
@@ -25,7 +25,8 @@ type Repository[T any] struct {
 	codec codec[T]
 }
 
-// OfStruct returns a repository for the struct T on a table of db, which it makes match.
+// OfStruct returns a repository for the struct T on a table of db, and brings the table up
+// to date.
 func OfStruct[T any](ctx context.Context, db *engine.DB, defined *Definitions, table string) (*Repository[T], error) {
 	t := reflect.TypeFor[T]()
 	if t.Kind() != reflect.Struct {
@@ -42,7 +43,7 @@ func OfStruct[T any](ctx context.Context, db *engine.DB, defined *Definitions, t
 	return &Repository[T]{db.Conn(), tab, structCodec[T]{plan}}, nil
 }
 
-// OfMap returns a repository for maps on a table of db, which it makes match.
+// OfMap returns a repository for maps on a table of db, and brings the table up to date.
 func OfMap[T ~map[string]any](ctx context.Context, db *engine.DB, defined *Definitions, table string, columns []schema.Column) (*Repository[T], error) {
 	tab, err := defined.define(ctx, db, table, columns)
 	if err != nil {
@@ -51,18 +52,19 @@ func OfMap[T ~map[string]any](ctx context.Context, db *engine.DB, defined *Defin
 	return &Repository[T]{db.Conn(), tab, mapCodec[T]{tab}}, nil
 }
 
-// In returns the same repository in a transaction.
+// In returns the same repository within a transaction.
 func (r *Repository[T]) In(tx *engine.Tx) *Repository[T] {
 	return &Repository[T]{tx.Conn(), r.table, r.codec}
 }
 
-// Table is the definition of the table.
+// Table returns the definition of the table.
 func (r *Repository[T]) Table() *schema.Table { return r.table }
 
-// Filter is what rows must match, or why nothing can.
+// Filter returns the conditions that rows must match, or an error if the conditions are
+// invalid.
 type Filter func() ([]schema.Term, error)
 
-// Query says which rows to find, and in which order.
+// Query selects rows and their order.
 type Query struct {
 	Where         Filter
 	OrderBy       []schema.Order
@@ -198,10 +200,9 @@ func (r *Repository[T]) first(ctx context.Context, s schema.Statement) (v T, fou
 
 func notFound(id string) error { return fmt.Errorf("id %q: %w", id, ErrNotFound) }
 
-// now is the time of a write, in the unit of createdAt and updatedAt.
+// now returns the time of a write, in the unit of createdAt and updatedAt.
 func now() int64 { return time.Now().UnixMilli() }
 
-// newID makes the id of a row. Must does not panic: the only thing that can
-// fail is the system's source of randomness, and Go ends the program itself
-// when that does.
+// newID returns a new row ID. Must cannot panic: only the system's source of randomness
+// can fail, and then Go itself ends the program.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

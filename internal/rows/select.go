@@ -11,8 +11,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/writer"
 )
 
-// Select runs a query on at and returns its rows as values of type R: a struct, M, or
-// something with one value.
+// Select runs a query on at and returns its rows as values of type R: a struct, M, or a
+// type that holds a single value.
 func Select[R any, M ~map[string]any](ctx context.Context, at engine.Conn, query string, args []any) ([]R, error) {
 	values := make([]schema.Value, len(args))
 	for i, arg := range args {
@@ -32,7 +32,7 @@ func Select[R any, M ~map[string]any](ctx context.Context, at engine.Conn, query
 			return &schema.Error{Reason: fmt.Sprintf("the query has %d parameters, but %d arguments are given", n, len(values))}
 		}
 		schema.Bind(st, 1, values)
-		// Step first: it may compile the query anew and change its columns.
+		// Step first: it may recompile the query and change its columns.
 		row, err := st.Step()
 		if err != nil {
 			return err
@@ -56,7 +56,7 @@ func Select[R any, M ~map[string]any](ctx context.Context, at engine.Conn, query
 	return rows, nil
 }
 
-// decoder returns how the rows of st are read into an R.
+// decoder returns a function that reads a row of st into an R.
 func decoder[R any, M ~map[string]any](st *sqlite.Stmt) (func(*R) error, error) {
 	names := make([]string, st.ColumnCount())
 	for i := range names {

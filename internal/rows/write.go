@@ -56,18 +56,18 @@ func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
 	return created, nil
 }
 
-// errIgnored is better than a row that was never stored.
+// errIgnored keeps Create from returning a row that was never stored.
 var errIgnored = errors.New("the table ignored a new row: it says ON CONFLICT IGNORE, or a trigger RAISE(IGNORE)")
 
-// maxRowsPerInsert and maxParams bound a statement that creates several rows.
-// More rows would not be faster; SQLite allows 32766 parameters.
+// maxRowsPerInsert and maxParams bound a statement that creates several rows. More rows
+// would not make it faster; SQLite allows 32766 parameters.
 const (
 	maxRowsPerInsert = 64
 	maxParams        = 2048
 )
 
-// createSome creates the first rows with one statement and returns how many.
-// The numbers are powers of two, so that few statements are ever compiled.
+// createSome creates the first of rows with one statement and returns how many. The counts
+// are powers of two, so that few different statements are compiled.
 func (r *Repository[T]) createSome(c *capture.Conn, rows [][]schema.Value, created []T) (int, error) {
 	complete := 0
 	for complete < min(len(rows), maxRowsPerInsert) && r.table.Complete(rows[complete]) {
@@ -108,7 +108,7 @@ func (r *Repository[T]) createSome(c *capture.Conn, rows [][]schema.Value, creat
 	return n, nil
 }
 
-// Update sets columns of the rows that match, and returns how many rows that were.
+// Update sets columns of the rows that match, and returns the number of these rows.
 func (r *Repository[T]) Update(ctx context.Context, w Filter, s map[string]any) (int64, error) {
 	terms, err := w()
 	if err != nil {
@@ -140,7 +140,7 @@ func (r *Repository[T]) UpdateByID(ctx context.Context, id string, s map[string]
 	return result(updated, err)
 }
 
-// Delete removes the rows that match, and returns how many rows that were.
+// Delete removes the rows that match, and returns the number of these rows.
 func (r *Repository[T]) Delete(ctx context.Context, w Filter) (int64, error) {
 	terms, err := w()
 	if err != nil {
@@ -201,8 +201,8 @@ func (r *Repository[T]) Upsert(ctx context.Context, w Filter, s map[string]any) 
 	return result(stored, err)
 }
 
-// seeded is the row that Upsert creates. A struct's other fields are zero, as
-// they are for Create.
+// seeded returns the row that Upsert creates. A struct's other fields are zero, as they
+// are in Create.
 func (r *Repository[T]) seeded(s map[string]any, terms []schema.Term, at int64) ([]schema.Value, error) {
 	row := make([]schema.Value, len(r.table.Columns))
 	if err := r.table.EncodeRecord(s, row); err != nil {
@@ -221,7 +221,7 @@ func (r *Repository[T]) seeded(s map[string]any, terms []schema.Term, at int64) 
 	return row, nil
 }
 
-// row is v as values, with what every row has.
+// row returns v as values, with the id and times that every row has.
 func (r *Repository[T]) row(v *T, at int64) ([]schema.Value, error) {
 	row := make([]schema.Value, len(r.table.Columns))
 	if err := r.codec.encode(v, row); err != nil {
@@ -231,8 +231,8 @@ func (r *Repository[T]) row(v *T, at int64) ([]schema.Value, error) {
 	return row, nil
 }
 
-// insertion is the statement that creates row. It asks for the row back only
-// where the database has something to add: RETURNING costs.
+// insertion returns the statement that creates row. It asks for the stored row only where
+// the database adds something, because RETURNING is slow.
 func (r *Repository[T]) insertion(row []schema.Value) schema.Statement {
 	if r.table.Complete(row) {
 		return schema.Statement{SQL: r.table.InsertComplete(1), Args: row}
@@ -240,8 +240,8 @@ func (r *Repository[T]) insertion(row []schema.Value) schema.Statement {
 	return r.table.Insert(row)
 }
 
-// insert runs an insertion and reads back what is stored. Where that can only be the row
-// itself it is read first: one that cannot be read is not written.
+// insert runs an insertion and returns the stored row in created. If that can only be row
+// itself, insert decodes it first, so that a row that cannot be read is not written.
 func (r *Repository[T]) insert(st *sqlite.Stmt, query schema.Statement, row []schema.Value, created *T) error {
 	query.Bind(st)
 	if st.ColumnCount() == 0 {
@@ -256,10 +256,10 @@ func (r *Repository[T]) insert(st *sqlite.Stmt, query schema.Statement, row []sc
 	return err
 }
 
-// returned reads the first row that a write returns, and runs it to its end,
-// where a deferred failure would show.
+// returned reads the first row that a write returns, and then runs the statement to its
+// end, where a deferred failure would show.
 //
-// A row that cannot be read, or whose type panics, was not written: all or nothing.
+// If the row cannot be read, or its type panics, the write is undone: all or nothing.
 func (r *Repository[T]) returned(st *sqlite.Stmt, v *T) (found bool, err error) {
 	row, err := st.Step()
 	if err != nil || !row {
@@ -293,7 +293,7 @@ func (r *Repository[T]) change(ctx context.Context, query schema.Statement) (int
 	return n, nil
 }
 
-// result is v, or the zero T with an error.
+// result returns v, or the zero T with an error.
 func result[T any](v T, err error) (T, error) {
 	if err != nil {
 		var none T

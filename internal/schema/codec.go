@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// codec moves one Go type into a Value and out of a Row. What can be known
-// about the type is decided when the codec is made, not per row.
+// codec converts one Go type to a Value and back from a Row. Whatever depends only on the
+// type is decided when the codec is created, not for each row.
 type codec struct {
 	typ      Type
 	nullable bool
@@ -25,7 +25,7 @@ var (
 	errNull = errors.New("it is NULL, which the Go type cannot hold: use a pointer or sql.Null")
 )
 
-// codecOf is the codec of a field's type: a plain one, a pointer to one, or a
+// codecOf returns the codec of a field's type: a plain type, a pointer to one, or a
 // sql.Null of one.
 func codecOf(t reflect.Type) (codec, error) {
 	if t.Kind() == reflect.Pointer {
@@ -39,8 +39,7 @@ func codecOf(t reflect.Type) (codec, error) {
 	return plainCodec(t)
 }
 
-// plainCodec is the codec of a type that is stored as one value and never as
-// NULL.
+// plainCodec returns the codec of a type that is stored as one value, never as NULL.
 func plainCodec(t reflect.Type) (codec, error) {
 	switch t.Kind() {
 	case reflect.String:
@@ -206,8 +205,8 @@ func pointerCodec(t reflect.Type, inner codec) codec {
 	}
 }
 
-// isNull reports whether t is sql.Null[T] or one of its elder brothers, which
-// are all a value followed by Valid.
+// isNull reports whether t is sql.Null[T] or one of its older, specific forms such as
+// sql.NullString. All of them are a value followed by Valid.
 func isNull(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && t.PkgPath() == "database/sql" &&
 		strings.HasPrefix(t.Name(), "Null") && t.NumField() == 2 && t.Field(1).Name == "Valid"
@@ -241,7 +240,7 @@ func jsonCodec(t reflect.Type) codec {
 		nullable: t.Kind() == reflect.Pointer,
 		encode:   func(v reflect.Value) (Value, error) { return marshal(v.Interface()) },
 		decode: func(row Row, i int, v reflect.Value) error {
-			v.SetZero() // Unmarshal would merge into what is there
+			v.SetZero() // Unmarshal would merge into the old value
 			if row.Type(i) == KindNull && t.Kind() == reflect.Pointer {
 				return nil
 			}
@@ -253,7 +252,7 @@ func jsonCodec(t reflect.Type) codec {
 	}
 }
 
-// want refuses a value of another kind.
+// want returns an error if a value is not of this kind.
 func want(row Row, i, kind int) error {
 	got := row.Type(i)
 	if got == kind {
@@ -265,7 +264,7 @@ func want(row Row, i, kind int) error {
 	return fmt.Errorf("it holds %s, not %s", kindNames[got], kindNames[kind])
 }
 
-// readInt reads an INTEGER, or a REAL that is one.
+// readInt reads an INTEGER, or a REAL that is a whole number.
 func readInt(row Row, i int) (int64, error) {
 	if row.Type(i) == KindReal {
 		if n, ok := whole(row.Float(i)); ok {

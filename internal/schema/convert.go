@@ -10,15 +10,14 @@ import (
 	"time"
 )
 
-// maxExact is the largest magnitude up to which every whole number is a
-// float64 of its own. Beyond it, a number that came through a float64 (JSON
-// without UseNumber) may have lost its last digits.
+// maxExact is the largest magnitude up to which a float64 represents every whole number
+// exactly. Beyond it, a number that came through a float64 (JSON without UseNumber) may
+// have lost its last digits.
 const maxExact = 1 << 53
 
-// convert makes the value of a column of type t out of v: a basic Go value of
-// any named type, a pointer to one (nil is NULL), a driver.Valuer such as
-// sql.Null, or what encoding/json decodes. The error is a reason, without
-// table or column.
+// convert converts v to a value for a column of type t. v is a basic Go value of any named
+// type, a pointer to one (nil is NULL), a driver.Valuer such as sql.Null, or what
+// encoding/json decodes. The error is a reason, without table or column.
 func (t Type) convert(v any) (Value, error) {
 	if t == JSON {
 		return marshal(v)
@@ -48,8 +47,7 @@ func (t Type) convert(v any) (Value, error) {
 	return Value{}, fmt.Errorf("a %T does not fit %s", v, t.describe())
 }
 
-// whole returns f as an integer if it is one and surely the one that was
-// meant.
+// whole returns f as an integer, if f is a whole number that is exact as a float64.
 func whole(f float64) (int64, bool) {
 	if f != math.Trunc(f) || math.Abs(f) > maxExact {
 		return 0, false
@@ -57,14 +55,14 @@ func whole(f float64) (int64, bool) {
 	return int64(f), true
 }
 
-// Arg is the value that stands for v as an argument of a statement of the
-// user's own. Booleans are 0 and 1, a time is in Unix milliseconds.
+// Arg converts v to an argument of a user's own statement. Booleans become 0 and 1, and
+// times Unix milliseconds.
 func Arg(v any) (Value, error) {
 	val, _, err := natural(v)
 	return val, err
 }
 
-// natural is v as SQLite stores it, and the column type that it is made for.
+// natural returns v as SQLite stores it, and the column type that corresponds to v's type.
 func natural(v any) (Value, Type, error) {
 	switch v := v.(type) {
 	case nil:
@@ -128,7 +126,7 @@ func naturalKind(v any) (Value, Type, error) {
 
 func blob(b []byte) Value {
 	if b == nil {
-		b = []byte{} // a nil slice is an empty blob: only nil itself is NULL
+		b = []byte{} // a nil slice is an empty blob; only an untyped nil is NULL
 	}
 	return Value{Kind: KindBlob, Blob: b}
 }
@@ -140,7 +138,7 @@ func real64(f float64) (Value, error) {
 	return Value{Kind: KindReal, Real: f}, nil
 }
 
-// millis is t in Unix milliseconds; what is finer is cut off.
+// millis returns t in Unix milliseconds, truncated.
 func millis(t time.Time) (Value, error) {
 	ms := t.UnixMilli()
 	if d := t.Sub(time.UnixMilli(ms)); d < 0 || d >= time.Millisecond {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Create is the DDL of a table that does not exist yet: the table, then its
-// indexes, one statement each.
+// Create returns the DDL for a new table: one statement for the table, then one for each
+// index.
 func (t *Table) Create() []string {
 	var b strings.Builder
 	b.WriteString("CREATE TABLE " + t.quoted + " (\n")
@@ -31,8 +31,8 @@ func (t *Table) Create() []string {
 	return ddl
 }
 
-// definition is a column's DDL without the name and without UNIQUE, which is
-// an index of its own: ALTER TABLE cannot add it otherwise.
+// definition returns a column's DDL without its name and without UNIQUE. Uniqueness is a
+// separate index, because ALTER TABLE cannot add a column that is UNIQUE.
 func (c Column) definition() string {
 	def := c.Type.SQL()
 	if c.Required {
@@ -44,23 +44,23 @@ func (c Column) definition() string {
 	return def
 }
 
-// indexes is the DDL of a column's indexes. The names have a dot, so that
-// those of two tables hardly ever meet (a_b and c, a and b_c); if they do,
-// CREATE INDEX fails and says so.
+// indexes returns the DDL of a column's indexes. Their names contain dots, so that the
+// names of two tables' indexes hardly ever clash (as those of a_b and c, and of a and b_c,
+// would). If they do, CREATE INDEX fails with a message.
 func (t *Table) indexes(c Column) []string {
 	create := func(kind, suffix string) string {
 		return "CREATE " + kind + " " + quote(t.Name+"."+c.Name+"."+suffix) + " ON " + t.quoted + " (" + c.quoted + ")"
 	}
 	switch {
 	case c.Unique:
-		return []string{create("UNIQUE INDEX", "unique")} // serves as Index, too
+		return []string{create("UNIQUE INDEX", "unique")} // also serves as Index
 	case c.Index:
 		return []string{create("INDEX", "index")}
 	}
 	return nil
 }
 
-// literal is v as SQL text.
+// literal returns v as SQL text.
 func literal(v Value) (string, error) {
 	switch v.Kind {
 	case KindInteger:
@@ -78,7 +78,8 @@ func literal(v Value) (string, error) {
 	return "", errors.New("a column without a default already gets NULL: leave the default out")
 }
 
-// realLiteral always has a point or an exponent, or SQLite reads an INTEGER.
+// realLiteral formats f with a point or an exponent; without either, SQLite would read an
+// INTEGER.
 func realLiteral(f float64) string {
 	if math.IsInf(f, 0) {
 		return strconv.FormatFloat(math.Copysign(9, f), 'f', -1, 64) + "e999"

@@ -1,14 +1,14 @@
-// Package schema knows what a table looks like from both sides: as a Go
-// struct or a list of columns, and as SQL. It turns one into the other: DDL
-// that creates a table or brings it up to date, the values of a row from and
-// to Go, and the text of the statements that repositories run.
+// Package schema knows what a table looks like from both sides: as a Go struct or a list
+// of columns, and as SQL. It converts between them: DDL that creates a table or brings it
+// up to date, the values of a row from and to Go, and the text of the statements that
+// repositories run.
 //
-// It never touches a database. Statements are handed out as text with their
-// arguments; rows and parameters are reached through Row and Binder.
+// It never touches a database. It returns statements as text with their arguments, and
+// reaches rows and parameters through Row and Binder.
 //
-// Two rules hold everywhere. Names in a statement come from the Table and are
-// quoted; values are bound. And whatever does not fit the schema is an *Error
-// before there is a statement.
+// Two rules hold everywhere. Names in a statement come from the Table and are quoted;
+// values are bound. And anything that does not fit the schema is an *Error before a
+// statement is built.
 package schema
 
 import (
@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// Error says what does not fit a schema. Table and Column are empty where the
-// error is about neither.
+// Error describes something that does not fit a schema. Table and Column are empty if the
+// error concerns neither.
 type Error struct {
 	Table, Column, Reason string
 }

@@ -29,13 +29,12 @@ type ExistingIndex struct {
 	Columns         []string
 }
 
-// Reconcile compares the schema with the table as it is, and returns the DDL
-// that brings the table up to date; none if there is nothing to do. It only
-// ever adds: columns that are nullable or have a default, and indexes. What
-// would need more is an *Error.
+// Reconcile compares the schema with the existing table, and returns the DDL that brings
+// the table up to date, if it needs any. It only ever adds nullable columns, columns with
+// a default, and indexes. Any other difference is an *Error.
 //
-// It also notes the defaults that only the table has, so it is called before
-// any other use of t, and not concurrently.
+// It also records the defaults that only the table has, so it must be called before any
+// other use of t, and not concurrently.
 func (t *Table) Reconcile(with Existing) ([]string, error) {
 	if with.Type == "" {
 		return t.Create(), nil
@@ -77,7 +76,7 @@ func (t *Table) Reconcile(with Existing) ([]string, error) {
 	return ddl, nil
 }
 
-// mismatch says why a column of the table cannot serve as c; "" if it can.
+// mismatch returns the reason why a column of the table cannot serve as c, or "".
 func (c Column) mismatch(e ExistingColumn) string {
 	switch a := affinity(e.Type); {
 	case e.Hidden != 0:
@@ -94,7 +93,7 @@ func (c Column) mismatch(e ExistingColumn) string {
 	return ""
 }
 
-// indexed reports whether the table already has what c asks for.
+// indexed reports whether the table already has the index that c asks for.
 func (e Existing) indexed(c Column) bool {
 	switch {
 	case c.Unique:
@@ -119,7 +118,7 @@ func (e Existing) unique(column string) bool {
 	return false
 }
 
-// identifies reports whether the column id names at most one row.
+// identifies reports whether a value of the column id identifies at most one row.
 func (e Existing) identifies() bool {
 	keys, isKey := 0, false
 	for _, c := range e.Columns {
@@ -155,8 +154,8 @@ func affinity(declared string) string {
 	return "NUMERIC"
 }
 
-// fits reports whether a column of affinity a keeps values of type t as they
-// are. An affinity of BLOB keeps everything.
+// fits reports whether a column of affinity a stores values of type t unchanged. BLOB
+// affinity stores everything unchanged.
 func (t Type) fits(a string) bool {
 	switch t {
 	case Integer, Boolean, Time:
@@ -170,7 +169,7 @@ func (t Type) fits(a string) bool {
 	}
 }
 
-// plainDefault takes off what makes two spellings of a default differ.
+// plainDefault normalizes the spelling of a default, for comparison.
 func plainDefault(sql string) string {
 	s := strings.TrimSpace(sql)
 	for strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")") {

@@ -5,30 +5,32 @@ import (
 	"fmt"
 )
 
-// Where is what users write: columns with conditions, and groups of other Wheres.
+// Where is a condition as users write it: columns with conditions, and groups of other
+// Wheres.
 type Where map[string]any
 
 // Ops maps operators to their operands.
 type Ops map[string]any
 
-// All is the only condition of the Where that means every row. It has no column.
+// All is the condition of the Where that matches every row. It has no column, and stands
+// alone.
 type All struct{}
 
-// The keys of a Where that stand for no column.
+// The keys of a Where that are not columns.
 const (
 	OrKey  = "$or"
 	AndKey = "$and"
 	NotKey = "$not"
 )
 
-// parser takes a Where apart. known is a value of a type that only the caller knows, as
-// one of those here: a Where, a list of them, Ops, All, or the terms of one column.
+// parser parses a Where. known converts a value of one of the caller's types to a type of
+// this package: a Where, a list of them, Ops, All, or the terms of one column.
 type parser struct{ known func(any) any }
 
-// Terms takes w apart: all of them must hold.
+// Terms parses w into terms, all of which must hold.
 func (w Where) Terms(known func(any) any) ([]Term, error) { return parser{known}.terms(w, 0) }
 
-// terms takes a Where apart that is in so many others.
+// terms parses a Where that is nested this deep in others.
 func (p parser) terms(w Where, depth int) ([]Term, error) {
 	if p.isAll(w) {
 		return nil, nil
@@ -77,7 +79,7 @@ func (p parser) appendColumn(terms []Term, column string, condition any) ([]Term
 	return terms, nil
 }
 
-// appendTo appends a term without a column for each operator.
+// appendTo appends one term, still without a column, for each operator.
 func (o Ops) appendTo(terms []Term) ([]Term, error) {
 	for name, operand := range o {
 		if name == "$exists" {
@@ -110,11 +112,10 @@ func (p parser) isAll(w Where) bool {
 	return ok
 }
 
-// maxNesting is how deep a Where may lie in others: SQLite compiles no expression that
-// is nested without end.
+// maxNesting is how deep Wheres may be nested: SQLite limits the depth of an expression.
 const maxNesting = 32
 
-// appendGroups appends what key has as its condition.
+// appendGroups appends the terms for key ($or, $and or $not) and its condition.
 func (p parser) appendGroups(terms []Term, key string, condition any, depth int) ([]Term, error) {
 	if key == NotKey {
 		w, ok := p.asWhere(condition)
@@ -148,8 +149,8 @@ func (p parser) appendGroups(terms []Term, key string, condition any, depth int)
 	return terms, nil
 }
 
-// group is what a Where within key, which is at depth, asks for. An empty one would hold for
-// every row, which nobody can have meant there.
+// group parses a Where that is the condition of key, at this depth. An empty Where is an
+// error: it would match every row, which cannot be meant there.
 func (p parser) group(w Where, key string, depth int) ([]Term, error) {
 	if len(w) == 0 {
 		return nil, &Error{Reason: key + " has an empty Where, which would hold for every row"}
@@ -163,7 +164,7 @@ func (p parser) group(w Where, key string, depth int) ([]Term, error) {
 	return p.terms(w, depth+1)
 }
 
-// asWhere takes a Where, or what JSON makes of one.
+// asWhere accepts a Where, or a Where decoded from JSON.
 func (p parser) asWhere(v any) (Where, bool) {
 	switch v := p.known(v).(type) {
 	case Where:
@@ -174,7 +175,7 @@ func (p parser) asWhere(v any) (Where, bool) {
 	return nil, false
 }
 
-// asWheres takes a list of Wheres, or what JSON makes of one.
+// asWheres accepts a list of Wheres, or such a list decoded from JSON.
 func (p parser) asWheres(v any) ([]Where, bool) {
 	var list []Where
 	switch v := p.known(v).(type) {

@@ -1,7 +1,7 @@
 package schema
 
-// EncodeRecord fills values, one per column, from the fields of a record.
-// Absent fields are Absent; a field that is not a column is an *Error.
+// EncodeRecord fills values, one per column, from the fields of a record. A missing field
+// becomes Absent; a field that is not a column is an *Error.
 func (t *Table) EncodeRecord(record map[string]any, values []Value) error {
 	clear(values)
 	for name, v := range record {
@@ -16,9 +16,9 @@ func (t *Table) EncodeRecord(record map[string]any, values []Value) error {
 	return nil
 }
 
-// DecodeRecord makes a record of a row that has the table's columns in order.
-// Booleans are bool; times are int64, in milliseconds. A value of another type
-// than its column's (SQLite allows it) is kept as it is.
+// DecodeRecord converts a row that has the table's columns in order to a record. Booleans
+// are bool; times are int64, in milliseconds. A value of another type than its column's,
+// which SQLite allows, is kept as it is.
 func (t *Table) DecodeRecord(row Row) map[string]any {
 	record := make(map[string]any, len(t.Columns))
 	for i, c := range t.Columns {
@@ -35,13 +35,13 @@ func recordValue(row Row, i int, boolean bool) any {
 	return v
 }
 
-// Records is how rows of some query become records.
+// Records is the plan for converting a query's rows to records.
 type Records struct {
 	names    []string
 	booleans []bool
 }
 
-// RecordsOf returns the plan for a result with these columns, of which some
+// RecordsOf returns the plan for a result with these columns. booleans marks those that
 // were declared BOOLEAN.
 func RecordsOf(names []string, booleans []bool) (*Records, error) {
 	if err := distinct(names); err != nil {
@@ -50,7 +50,7 @@ func RecordsOf(names []string, booleans []bool) (*Records, error) {
 	return &Records{names, booleans}, nil
 }
 
-// Decode makes a record of a row.
+// Decode converts a row to a record.
 func (r *Records) Decode(row Row) map[string]any {
 	record := make(map[string]any, len(r.names))
 	for i, name := range r.names {

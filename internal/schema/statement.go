@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Statement is SQL with its arguments. Equal shapes have equal texts, so that
-// the text serves as the key of a cache.
+// Statement is SQL with its arguments. Statements of the same shape have the same text, so
+// the text can be the key of a cache.
 type Statement struct {
 	SQL  string
 	Args []Value
@@ -15,14 +15,14 @@ type Statement struct {
 // Bind binds the arguments.
 func (s Statement) Bind(b Binder) { Bind(b, 1, s.Args) }
 
-// Query says which rows to select, in which order.
+// Query selects rows and their order.
 type Query struct {
 	Terms         []Term
 	OrderBy       []Order
 	Limit, Offset int // 0 is none
 }
 
-// Select reads the rows that match, all columns in the table's order.
+// Select selects the rows that match, with all columns in the table's order.
 func (t *Table) Select(q Query) (Statement, error) {
 	var s Statement
 	var sql strings.Builder
@@ -60,7 +60,7 @@ func (t *Table) limit(s *Statement, sql *strings.Builder, limit, offset int) err
 		return nil
 	}
 	if limit == 0 {
-		limit = -1 // SQLite knows no OFFSET without a LIMIT
+		limit = -1 // SQLite has no OFFSET without LIMIT
 	}
 	sql.WriteString(" LIMIT ?")
 	s.Args = append(s.Args, integer(int64(limit)))
@@ -71,7 +71,7 @@ func (t *Table) limit(s *Statement, sql *strings.Builder, limit, offset int) err
 	return nil
 }
 
-// SelectByID reads one row.
+// SelectByID selects one row.
 func (t *Table) SelectByID(id string) Statement {
 	return Statement{t.selectByID, []Value{text(id)}}
 }
@@ -97,9 +97,8 @@ func (t *Table) filtered(verb string, terms []Term) (Statement, error) {
 	return s, nil
 }
 
-// Update sets columns of the rows that match, and updatedAt to now (Unix
-// milliseconds) unless it is set, too. With returning it yields the rows as
-// they are then.
+// Update sets columns of the rows that match. It also sets updatedAt to now (Unix
+// milliseconds), unless set contains it. With returning it yields the updated rows.
 func (t *Table) Update(set map[string]any, now int64, terms []Term, returning bool) (Statement, error) {
 	args, columns, err := t.assignments(set, now)
 	if err != nil {
@@ -118,8 +117,8 @@ func (t *Table) Update(set map[string]any, now int64, terms []Term, returning bo
 	return s, nil
 }
 
-// UpdateByID sets columns of one row, as Update does, and yields the row as it
-// is then. Texts are kept by the columns that they set.
+// UpdateByID sets columns of one row, as Update does, and yields the updated row. It
+// caches the texts by the columns they set.
 func (t *Table) UpdateByID(set map[string]any, now int64, id string) (Statement, error) {
 	args, columns, err := t.assignments(set, now)
 	if err != nil {
@@ -136,8 +135,8 @@ func (t *Table) UpdateByID(set map[string]any, now int64, id string) (Statement,
 	return Statement{sql.String(), args}, nil
 }
 
-// assignments are the values to set, in the table's order, and the indexes of
-// their columns, a byte or more each: a key for what is made of them.
+// assignments returns the values to set, in the table's order, and the indexes of their
+// columns, encoded as a string of one rune each: the key of a cache.
 func (t *Table) assignments(set map[string]any, now int64) (args []Value, columns string, err error) {
 	values := make([]Value, len(t.Columns), len(t.Columns)+1)
 	if err := t.EncodeRecord(set, values); err != nil {
@@ -162,7 +161,7 @@ func (t *Table) assignments(set map[string]any, now int64) (args []Value, column
 	return args, key.String(), nil
 }
 
-// assign writes the beginning of an UPDATE of these columns.
+// assign writes the beginning of an UPDATE that sets these columns.
 func (t *Table) assign(sql *strings.Builder, columns string) {
 	sql.WriteString("UPDATE " + t.quoted + " SET ")
 	first := true
@@ -175,8 +174,8 @@ func (t *Table) assign(sql *strings.Builder, columns string) {
 	}
 }
 
-// Stamp fills in what every row has, where it is not given: the id from newID,
-// the times from now (Unix milliseconds).
+// Stamp fills in the columns that every row has where they have no value: the id from
+// newID, the times from now (Unix milliseconds).
 func (t *Table) Stamp(row []Value, newID func() string, now int64) {
 	if id := &row[t.id]; id.Kind == KindAbsent || id.Kind == KindText && id.Text == "" {
 		*id = text(newID())
@@ -188,8 +187,8 @@ func (t *Table) Stamp(row []Value, newID func() string, now int64) {
 	}
 }
 
-// Seed fills the absent values of a row to create with what equality terms ask
-// for, so that the created row is one that they find.
+// Seed fills absent values of a new row from the equality terms, so that these terms match
+// the row.
 func (t *Table) Seed(row []Value, terms []Term) error {
 	for _, term := range terms {
 		if term.Op != Eq {
@@ -209,8 +208,8 @@ func (t *Table) Seed(row []Value, terms []Term) error {
 	return nil
 }
 
-// Complete reports whether the row as it will be stored is known from its
-// values alone: no absent one gets a default from the database.
+// Complete reports whether the values alone determine the row as it will be stored: no
+// absent value gets a default from the database.
 func (t *Table) Complete(row []Value) bool {
 	for i, v := range row {
 		if v.Kind == KindAbsent && t.defaults[i] {
@@ -220,8 +219,7 @@ func (t *Table) Complete(row []Value) bool {
 	return true
 }
 
-// Insert creates a row and leaves absent values to the database. It yields the
-// row as it is stored.
+// Insert creates a row and leaves absent values to the database. It yields the stored row.
 func (t *Table) Insert(row []Value) Statement {
 	var names, params []string
 	var s Statement
@@ -237,8 +235,8 @@ func (t *Table) Insert(row []Value) Statement {
 	return s
 }
 
-// InsertComplete is the SQL that creates n complete rows; the parameters are
-// their values, row by row.
+// InsertComplete returns the SQL that creates n complete rows. Its parameters are their
+// values, row by row.
 func (t *Table) InsertComplete(n int) string {
 	if n == 1 {
 		return t.insert
@@ -246,8 +244,8 @@ func (t *Table) InsertComplete(n int) string {
 	return t.insert + strings.Repeat(", "+t.rowParams, n-1)
 }
 
-// Fill replaces absent values, but those for which the database has a default,
-// by the values of another row.
+// Fill replaces absent values with the values of another row, except where the database
+// has a default.
 func (t *Table) Fill(row, from []Value) {
 	for i := range row {
 		if row[i].Kind == KindAbsent && !t.defaults[i] {

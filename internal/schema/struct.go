@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Struct is how a struct type is stored: its columns, in the order of its
-// fields with embedded structs flattened, and how values move.
+// Struct is how a struct type is stored: its columns, in the order of its fields with
+// embedded structs flattened, and how to convert values.
 type Struct struct {
 	Columns []Column
 	fields  []field
@@ -19,13 +19,13 @@ type field struct {
 	codec
 	name     string
 	index    []int // as in reflect.Value.FieldByIndex
-	omitZero bool  // a zero value is left to the column's default
+	omitZero bool  // the column's default replaces a zero value
 }
 
 var structs sync.Map // reflect.Type -> *Struct
 
-// StructOf returns the plan of a struct type, which is made once per type. The
-// error is an *Error without a table.
+// StructOf returns the plan of a struct type, created once per type. The error is an
+// *Error without a table.
 func StructOf(t reflect.Type) (*Struct, error) {
 	if s, ok := structs.Load(t); ok {
 		return s.(*Struct), nil
@@ -47,7 +47,7 @@ func StructOf(t reflect.Type) (*Struct, error) {
 	return s, nil
 }
 
-// add appends the fields of t, which lies at index in the outermost struct.
+// add appends the fields of t, which is at index in the outermost struct.
 func (s *Struct) add(t reflect.Type, index []int) error {
 	for i := range t.NumField() {
 		sf := t.Field(i)
@@ -72,7 +72,7 @@ func (s *Struct) add(t reflect.Type, index []int) error {
 	return nil
 }
 
-// flattens reports whether an embedded field is a group of fields, not a value.
+// flattens reports whether an embedded field is a group of fields rather than a value.
 func flattens(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && t != timeType && !isNull(t)
 }
@@ -107,7 +107,7 @@ func (s *Struct) addField(sf reflect.StructField, tag string, at []int) error {
 	return nil
 }
 
-// Encode fills values, one per column, from the struct v. What is left to the
+// Encode fills values, one per column, from the struct v. A value that is left to the
 // column's default is Absent.
 func (s *Struct) Encode(v reflect.Value, values []Value) error {
 	for i := range s.fields {
@@ -138,12 +138,12 @@ func (s *Struct) Decode(row Row, v reflect.Value) error {
 	return nil
 }
 
-// Result is how rows of some query fill a struct.
+// Result is the plan for reading a query's rows into a struct.
 type Result struct {
 	fields []*field // by column
 }
 
-// Result matches the columns of a query with the struct's fields by name.
+// Result matches the columns of a query to the struct's fields by name.
 func (s *Struct) Result(columns []string) (*Result, error) {
 	if err := distinct(columns); err != nil {
 		return nil, err
@@ -159,8 +159,8 @@ func (s *Struct) Result(columns []string) (*Result, error) {
 	return r, nil
 }
 
-// Decode fills the struct v, which must be addressable. Fields without a
-// column keep their value.
+// Decode fills the struct v, which must be addressable. Fields without a column keep their
+// values.
 func (r *Result) Decode(row Row, v reflect.Value) error {
 	for i, f := range r.fields {
 		if err := f.decode(row, i, v.FieldByIndex(f.index)); err != nil {
@@ -170,7 +170,8 @@ func (r *Result) Decode(row Row, v reflect.Value) error {
 	return nil
 }
 
-// distinct refuses a result in which one column would overwrite another.
+// distinct returns an error if two columns of a result have the same name, because one
+// would overwrite the other.
 func distinct(columns []string) error {
 	seen := make(map[string]bool, len(columns))
 	for _, name := range columns {
@@ -190,7 +191,7 @@ func (f *field) isZero(v reflect.Value) bool {
 	return v.IsZero()
 }
 
-// Scalar is how a single value that is no struct is read.
+// Scalar is the plan for reading a single value that is not a struct.
 type Scalar struct{ codec codec }
 
 // ScalarOf returns the plan of a type that fits into one column.
@@ -210,5 +211,5 @@ func (s Scalar) Decode(row Row, v reflect.Value) error {
 	return nil
 }
 
-// IsStruct reports whether t is read field by field, not as one value.
+// IsStruct reports whether t is read field by field rather than as one value.
 func IsStruct(t reflect.Type) bool { return flattens(t) }

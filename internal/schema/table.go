@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// Type says what a column stores.
+// Type is the type of a column.
 type Type int
 
 // The types of columns. Time and JSON are only made from struct fields.
@@ -70,8 +70,8 @@ func Base() []Column {
 	}
 }
 
-// Table is a checked list of columns with the statements that depend on
-// nothing else. It is immutable, except that Reconcile completes it.
+// Table is a checked list of columns, with the statements that depend on nothing else. It
+// is immutable, except that Reconcile completes it.
 type Table struct {
 	Name    string
 	Columns []Column
@@ -80,21 +80,19 @@ type Table struct {
 	byName                   map[string]int
 	id, createdAt, updatedAt int
 
-	// defaults marks the columns to which the database gives a value of its
-	// own when none is given.
+	// defaults marks the columns for which the database has a default.
 	defaults []bool
 
 	list       string // the quoted columns, with commas
 	selectAll  string // SELECT list FROM table
 	selectByID string
-	insert     string // with all columns
+	insert     string // for all columns
 	rowParams  string // (?,?,…) for one row
 
 	updates sync.Map // texts of UpdateByID
 }
 
-// New checks the name and the columns of a table. The columns must include
-// those of Base.
+// New checks the name and the columns of a table. The columns must include those of Base.
 func New(name string, columns []Column) (*Table, error) {
 	t := &Table{
 		Name:    name,
@@ -164,10 +162,10 @@ func (t *Table) statements() {
 	t.insert = "INSERT INTO " + t.quoted + " (" + t.list + ") VALUES " + t.rowParams
 }
 
-// Key is the same for all names that SQLite takes for the table's.
+// Key is the same for all names that SQLite treats as the table's name.
 func (t *Table) Key() string { return fold(t.Name) }
 
-// Agrees reports, as an error, in what two definitions of one table differ.
+// Agrees returns an error that says how two definitions of one table differ, or nil.
 func (t *Table) Agrees(with *Table) error {
 	const again = "the table is already defined in this program, "
 	for _, c := range t.Columns {
@@ -202,8 +200,8 @@ func (t *Table) column(name string) (int, error) {
 	return 0, t.fail(name, "no such column")
 }
 
-// OnlyColumnIn returns the column that an expression names, if it names one
-// column only: the one that a CHECK without a name of its own is about.
+// OnlyColumnIn returns the column that an expression names, if it names exactly one. That
+// is the column that an unnamed CHECK is about.
 func (t *Table) OnlyColumnIn(expression string) string {
 	only := ""
 	words := strings.FieldsFunc(expression, func(r rune) bool {
@@ -227,7 +225,7 @@ func (t *Table) fail(column, reason string) *Error {
 	return &Error{Table: t.Name, Column: column, Reason: reason}
 }
 
-// checkTableName refuses names that SQLite or DriftDB keep for themselves.
+// checkTableName refuses names that SQLite or DriftDB reserve.
 func checkTableName(name string) error {
 	reason := nameProblem(name)
 	for _, reserved := range []string{"_driftdb", "sqlite_"} {
@@ -251,13 +249,13 @@ func nameProblem(name string) string {
 	return ""
 }
 
-// quote makes an identifier of any name without NUL.
+// quote quotes any name without NUL as an identifier.
 func quote(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
 
-// fold maps names that SQLite takes for the same, which ignores the case of
-// ASCII letters only, to one.
+// fold maps all names that SQLite treats as equal to one name. SQLite ignores the case of
+// ASCII letters only.
 func fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {

@@ -11,15 +11,14 @@ import (
 	"unicode"
 )
 
-// LowerCamel is the column name of a field without a tag: UserID is userId,
-// HTTPPort is httpPort.
+// LowerCamel returns the column name of a field without a tag: userId for UserID, httpPort
+// for HTTPPort.
 func LowerCamel(name string) string {
 	from := []rune(name)
 	to := slices.Clone(from)
 	to[0] = unicode.ToLower(from[0])
 	for i := 1; i < len(from); i++ {
-		// A capital goes on with a word when one precedes it and no small
-		// letter follows.
+		// A capital continues a word if one precedes it and no small letter follows.
 		beforeSmall := i+1 < len(from) && unicode.IsLower(from[i+1])
 		if unicode.IsUpper(from[i-1]) && !beforeSmall {
 			to[i] = unicode.ToLower(from[i])
@@ -35,8 +34,8 @@ type tagOptions struct {
 	def                           string
 }
 
-// parseTag reads name,unique,index,omitzero,json,default=… A default that has
-// a comma in it is put in single quotes, doubled inside.
+// parseTag parses name,unique,index,omitzero,json,default=… A default that contains a
+// comma is put in single quotes; quotes inside it are doubled.
 func parseTag(tag string) (tagOptions, error) {
 	var o tagOptions
 	o.name, tag, _ = strings.Cut(tag, ",")
@@ -88,9 +87,8 @@ func cutDefault(s string) (def, rest string, err error) {
 	return "", "", errors.New("the quoted default has no end")
 }
 
-// parseDefault reads the default of a struct tag: a number, true or false, a
-// time in RFC 3339 or Unix milliseconds, JSON, or the text or bytes as they
-// are.
+// parseDefault parses the default in a struct tag: a number, true or false, a time in RFC
+// 3339 or Unix milliseconds, JSON, or the text or bytes as they are.
 func (t Type) parseDefault(s string) (any, error) {
 	var v any
 	var err error

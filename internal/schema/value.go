@@ -1,6 +1,6 @@
 package schema
 
-// Kinds of values, as SQLite numbers them. Absent is ours: no value is given,
+// Kinds of values, as SQLite numbers them. Absent is DriftDB's own: no value is given, and
 // the column's default applies.
 const (
 	KindAbsent  = 0
@@ -14,7 +14,7 @@ const (
 // kindNames are for messages.
 var kindNames = [...]string{"nothing", "INTEGER", "REAL", "TEXT", "BLOB", "NULL"}
 
-// Value is one SQLite value. Only the field that Kind names counts.
+// Value is one SQLite value. Only the field that Kind names is used.
 type Value struct {
 	Kind int
 	Int  int64
@@ -75,8 +75,8 @@ type Row interface {
 	Blob(i int) []byte
 }
 
-// Tuple is a Row of values in memory. Reading back what was just bound gives
-// the row as it is stored, without asking the database.
+// Tuple is a Row of values in memory. It decodes the values just bound as the stored row,
+// without asking the database.
 type Tuple []Value
 
 // Type is the kind of column i; an absent value reads as NULL.
@@ -99,7 +99,7 @@ func (t Tuple) Text(i int) string { return t[i].Text }
 // Blob is a copy of the BLOB in column i.
 func (t Tuple) Blob(i int) []byte { return append([]byte{}, t[i].Blob...) }
 
-// any is the value in column i as int64, float64, string, []byte or nil.
+// anyOf returns the value in column i as int64, float64, string, []byte or nil.
 func anyOf(row Row, i int) any {
 	switch row.Type(i) {
 	case KindInteger:

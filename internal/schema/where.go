@@ -14,7 +14,7 @@ import (
 // Operator compares a column with a value.
 type Operator int
 
-// The operators. Eq and Ne take nil, which stands for NULL.
+// The operators. Eq and Ne accept nil, which means NULL.
 const (
 	Eq Operator = iota + 1
 	Ne
@@ -32,15 +32,15 @@ const (
 )
 
 var operators = [...]struct{ name, sql string }{
-	Eq: {"equality", " = ?"}, Ne: {"$ne", " IS NOT ?"}, // unlike <>, true for a NULL
+	Eq: {"equality", " = ?"}, Ne: {"$ne", " IS NOT ?"}, // unlike <>, IS NOT is true for a NULL
 	Gt: {"$gt", " > ?"}, Gte: {"$gte", " >= ?"}, Lt: {"$lt", " < ?"}, Lte: {"$lte", " <= ?"},
 	In: {"$in", ""}, Like: {"$like", " LIKE ?"},
-	NotIn:   {"$nin", " IS NOT TRUE"}, // of $in: true for a NULL, as $ne is
+	NotIn:   {"$nin", " IS NOT TRUE"}, // applied to $in: true for a NULL, like $ne
 	Between: {"$between", " BETWEEN ? AND ?"},
 	Or:      {"$or", ""}, Not: {"$not", " IS NOT TRUE"},
 }
 
-// ParseOperator reads an operator on a column that begins with a dollar sign.
+// ParseOperator parses a column's operator, which begins with a dollar sign.
 func ParseOperator(s string) (Operator, bool) {
 	for op := Ne; op <= Between; op++ {
 		if operators[op].name == s {
@@ -50,17 +50,17 @@ func ParseOperator(s string) (Operator, bool) {
 	return 0, false
 }
 
-// Term is one condition: on a column or, with Or and Not, on the row as a whole. The
-// value of In and NotIn is a slice, that of Between one of two.
+// Term is one condition: on a column or, with Or and Not, on the row as a whole. The value
+// of In and NotIn is a slice; the value of Between is a slice of two.
 type Term struct {
 	Column string
 	Op     Operator
 	Value  any
-	Groups [][]Term // of Or and Not: none is empty, and all terms of one must hold
+	Groups [][]Term // for Or and Not: no group is empty, and all terms of a group must hold
 }
 
-// maxTerms bounds the conditions of a statement: SQLite compiles no expression whose
-// tree is deeper than 1000, and has 32766 parameters.
+// maxTerms bounds the conditions of a statement: SQLite compiles no expression tree deeper
+// than 1000, and allows 32766 parameters.
 const maxTerms = 500
 
 // Order is one key of an ORDER BY.
@@ -81,7 +81,7 @@ func (t *Table) where(s *Statement, sql *strings.Builder, terms []Term) error {
 	return t.all(s, sql, terms)
 }
 
-// count is how many conditions there are, with those in groups.
+// count returns the number of conditions, including those in groups.
 func count(terms []Term) int {
 	n := len(terms)
 	for _, term := range terms {
@@ -92,8 +92,8 @@ func count(terms []Term) int {
 	return n
 }
 
-// all appends terms, all of which must hold. They are put into one order, so that a
-// condition has one text, and is compiled once, however it was written.
+// all appends terms, all of which must hold. It sorts them, so that a condition always has
+// the same text and is compiled once, however it was written.
 func (t *Table) all(s *Statement, sql *strings.Builder, terms []Term) error {
 	type placed struct {
 		Term
@@ -131,11 +131,11 @@ func (t *Table) all(s *Statement, sql *strings.Builder, terms []Term) error {
 	return nil
 }
 
-// groups appends a term of groups.
+// groups appends an Or or Not term.
 func (t *Table) groups(s *Statement, sql *strings.Builder, term Term) error {
 	sql.WriteByte('(')
 	if len(term.Groups) == 0 {
-		sql.WriteString("FALSE") // none of nothing holds
+		sql.WriteString("FALSE") // an empty list of alternatives never holds
 	}
 	for i, group := range term.Groups {
 		if i > 0 {
@@ -150,7 +150,7 @@ func (t *Table) groups(s *Statement, sql *strings.Builder, term Term) error {
 	return nil
 }
 
-// condition appends one comparison. The error is a reason.
+// condition appends one comparison. The error is a reason, without table or column.
 func (c *Column) condition(s *Statement, sql *strings.Builder, op Operator, v any) error {
 	if !c.Type.allows(op) {
 		return fmt.Errorf("%s does not apply to %s", operators[op].name, c.Type.describe())
@@ -191,8 +191,8 @@ func (c *Column) condition(s *Statement, sql *strings.Builder, op Operator, v an
 	return nil
 }
 
-// operand is the value to compare with; a pattern is text even where the
-// column's own values are not taken as text, which is JSON.
+// operand returns the value to compare with. A pattern is plain text, even for a JSON
+// column, whose own values are converted differently.
 func (c *Column) operand(op Operator, v any) (Value, error) {
 	if op == Like {
 		return Text.convert(v)
@@ -200,8 +200,8 @@ func (c *Column) operand(op Operator, v any) (Value, error) {
 	return c.Type.convert(v)
 }
 
-// allows reports whether op means something for a type: booleans and JSON have
-// no order, and a pattern needs text.
+// allows reports whether op makes sense for a type: booleans and JSON have no order, and a
+// pattern needs text.
 func (t Type) allows(op Operator) bool {
 	switch op {
 	case Gt, Gte, Lt, Lte, Between:
@@ -212,9 +212,9 @@ func (t Type) allows(op Operator) bool {
 	return true
 }
 
-// members is the SQL for "is one of". The list is one JSON parameter, so that
-// a list of any length is the same statement and meets no limit on parameters.
-// Text and blobs travel in hex, which carries any bytes.
+// members returns the SQL for "is one of". The list is a single JSON parameter, so a list
+// of any length has the same statement and never meets the limit on parameters. Text and
+// blobs are encoded in hex, which can hold any bytes.
 func (t Type) members() string {
 	switch t {
 	case Text, JSON:
@@ -226,7 +226,7 @@ func (t Type) members() string {
 	}
 }
 
-// list is the parameter of members.
+// list returns the parameter for members.
 func (t Type) list(op Operator, v any) (Value, error) {
 	values, err := t.elements(op, v)
 	if err != nil {
@@ -242,7 +242,7 @@ func (t Type) list(op Operator, v any) (Value, error) {
 	return text(string(append(b, ']'))), nil
 }
 
-// elements are the values in the operand of an operator that takes a list.
+// elements returns the values in the operand of an operator that takes a list.
 func (t Type) elements(op Operator, v any) ([]Value, error) {
 	name, rv := operators[op].name, reflect.ValueOf(v)
 	if _, bytes := v.([]byte); bytes || rv.Kind() != reflect.Slice && rv.Kind() != reflect.Array {

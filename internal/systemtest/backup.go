@@ -10,7 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
-// Sequences are those of changes that must be read without an error.
+// Sequences returns the sequences of changes, which must be readable without an error.
 func Sequences(t testing.TB, changes iter.Seq2[driftdb.Change, error]) (out []int64) {
 	t.Helper()
 	for c, err := range changes {
@@ -22,7 +22,7 @@ func Sequences(t testing.TB, changes iter.Seq2[driftdb.Change, error]) (out []in
 	return out
 }
 
-// BackupOf is the backup that a restore is from.
+// BackupOf returns the configuration of the backup that cfg restores.
 func BackupOf(cfg driftdb.RestoreConfig) driftdb.BackupConfig {
 	return driftdb.BackupConfig{Name: cfg.Name, S3: cfg.S3, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys, OnConnect: cfg.OnConnect}
 }
@@ -37,27 +37,27 @@ func inBackup[R any](ctx context.Context, cfg driftdb.BackupConfig, call func(*d
 	return call(b)
 }
 
-// InfoOf is Backup.Info.
+// InfoOf opens a backup and calls Backup.Info.
 func InfoOf(ctx context.Context, cfg driftdb.BackupConfig) (driftdb.BackupInfo, error) {
 	return inBackup(ctx, cfg, func(b *driftdb.Backup) (driftdb.BackupInfo, error) { return b.Info(ctx) })
 }
 
-// Rekey is Backup.Rekey.
+// Rekey opens a backup and calls Backup.Rekey.
 func Rekey(ctx context.Context, cfg driftdb.BackupConfig, progress func(driftdb.RekeyResult)) (driftdb.RekeyResult, error) {
 	return inBackup(ctx, cfg, func(b *driftdb.Backup) (driftdb.RekeyResult, error) { return b.Rekey(ctx, progress) })
 }
 
-// RekeyAfterLeak is Backup.RekeyAfterLeak.
+// RekeyAfterLeak opens a backup and calls Backup.RekeyAfterLeak.
 func RekeyAfterLeak(ctx context.Context, cfg driftdb.BackupConfig) (driftdb.RekeyResult, error) {
 	return inBackup(ctx, cfg, func(b *driftdb.Backup) (driftdb.RekeyResult, error) { return b.RekeyAfterLeak(ctx, nil) })
 }
 
-// GarbageOf is Backup.Garbage.
+// GarbageOf opens a backup and calls Backup.Garbage.
 func GarbageOf(ctx context.Context, cfg driftdb.BackupConfig, retention time.Duration) ([]driftdb.GarbageObject, error) {
 	return inBackup(ctx, cfg, func(b *driftdb.Backup) ([]driftdb.GarbageObject, error) { return b.Garbage(ctx, retention) })
 }
 
-// ChangesOf is Backup.Changes.
+// ChangesOf opens a backup and calls Backup.Changes.
 func ChangesOf(ctx context.Context, cfg driftdb.BackupConfig, q driftdb.ChangeQuery) iter.Seq2[driftdb.Change, error] {
 	return func(yield func(driftdb.Change, error) bool) {
 		b, err := driftdb.OpenBackup(ctx, cfg)
@@ -69,7 +69,8 @@ func ChangesOf(ctx context.Context, cfg driftdb.BackupConfig, q driftdb.ChangeQu
 	}
 }
 
-// Elsewhere is the same database on another disk, restored from the bucket.
+// Elsewhere returns the configuration of the same database on another disk, restored from
+// the bucket.
 func Elsewhere(t testing.TB, cfg driftdb.Config) driftdb.Config {
 	cfg.Path, cfg.AutoRestore = filepath.Join(t.TempDir(), "elsewhere.sqlite"), true
 	return cfg

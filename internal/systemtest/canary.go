@@ -26,9 +26,9 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// canaries looks for the secrets of all tests of a run, when DRIFTDB_CANARY is set: those
-// that databases are opened with. It searches the tests' folders and buckets as they are
-// when a test ends, and all that the process has printed and logged. It is nil otherwise.
+// canaries searches for the secrets with which a run's tests open databases. It searches
+// the tests' folders and buckets as they are when a test ends, and everything that the
+// process has printed and logged. It is nil unless DRIFTDB_CANARY is set.
 var canaries *canarySuite
 
 type canarySuite struct {
@@ -40,7 +40,7 @@ type canarySuite struct {
 	log      *slog.Logger
 }
 
-// KeyOf is a key that nothing else looks like.
+// KeyOf returns a key that resembles nothing else.
 func KeyOf(name string) string {
 	sum := sha256.Sum256([]byte("driftdb test key " + name))
 	return hex.EncodeToString(sum[:])
@@ -52,7 +52,7 @@ func Main(m *testing.M) {
 	if os.Getenv("DRIFTDB_CANARY") == "" {
 		os.Exit(m.Run())
 	}
-	_ = os.Unsetenv("DRIFTDB_CANARY") // a test's other processes are a test's own affair
+	_ = os.Unsetenv("DRIFTDB_CANARY") // subprocesses are left to their tests
 	canaries = &canarySuite{known: map[string]bool{}}
 	all := &slog.HandlerOptions{Level: slog.LevelDebug - 4, AddSource: true}
 	canaries.log = slog.New(slog.NewMultiHandler(slog.NewTextHandler(canaries, all), slog.NewJSONHandler(canaries, all)))
@@ -73,14 +73,14 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Write notes output.
+// Write records output.
 func (s *canarySuite) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.out.Write(p)
 }
 
-// tee notes what is written to f from now on, and returns what f was.
+// tee records what is written to *f from now on, and returns the previous *f.
 func (s *canarySuite) tee(f **os.File, copying *sync.WaitGroup) *os.File {
 	was := *f
 	r, w, err := os.Pipe()
@@ -92,7 +92,7 @@ func (s *canarySuite) tee(f **os.File, copying *sync.WaitGroup) *os.File {
 	return was
 }
 
-// add makes secret one to look for.
+// add adds a secret to look for.
 func (s *canarySuite) add(name, secret string) {
 	if s == nil || len(secret) < 16 || secret == strings.Repeat(secret[:2], len(secret)/2) {
 		return
@@ -105,8 +105,8 @@ func (s *canarySuite) add(name, secret string) {
 	}
 }
 
-// opened is told of each database that a test opens. It returns the configuration with a
-// logger that tells everything, if there is none.
+// opened is called for each database that a test opens. If cfg has no logger, it returns
+// cfg with one that logs everything.
 func (s *canarySuite) opened(t testing.TB, cfg driftdb.Config) driftdb.Config {
 	if s == nil {
 		return cfg
@@ -118,7 +118,7 @@ func (s *canarySuite) opened(t testing.TB, cfg driftdb.Config) driftdb.Config {
 		s.add("an S3 secret", cfg.S3.SecretAccessKey)
 		s.add("a session token", cfg.S3.SessionToken)
 	}
-	folder := filepath.Dir(t.TempDir()) // which has all of the test's
+	folder := filepath.Dir(t.TempDir()) // which contains all of the test's folders
 	t.Cleanup(func() { s.search(t, folder, cfg.Store) })
 	if cfg.Logger == nil {
 		cfg.Logger = s.log
@@ -126,7 +126,7 @@ func (s *canarySuite) opened(t testing.TB, cfg driftdb.Config) driftdb.Config {
 	return cfg
 }
 
-// search looks at all files of a test, and at the objects of its bucket.
+// search searches all files of a test, and the objects in its bucket.
 func (s *canarySuite) search(t testing.TB, folder string, store objstore.Store) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +138,7 @@ func (s *canarySuite) search(t testing.TB, folder string, store objstore.Store) 
 	}
 	_ = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
-			data, _ := os.ReadFile(path) // it may be gone, or not ours to read
+			data, _ := os.ReadFile(path) // it may be gone, or not readable by this user
 			look(path, data)
 		}
 		return nil
@@ -150,7 +150,7 @@ func (s *canarySuite) search(t testing.TB, folder string, store objstore.Store) 
 	defer cancel()
 	for info, err := range store.List(ctx, "", objstore.ListOptions{}) {
 		if err != nil {
-			return // a store of the test's that fails
+			return // a test's store that fails on purpose
 		}
 		body, _, err := store.Get(ctx, info.Key, objstore.GetOptions{})
 		if err != nil {
@@ -162,13 +162,15 @@ func (s *canarySuite) search(t testing.TB, folder string, store objstore.Store) 
 	}
 }
 
-// Traces are those of the secrets to look for, by their first two bytes.
+// Traces holds the traces of the secrets to look for, indexed by their first two bytes.
 type Traces struct{ by [1 << 16][]trace }
 
-// trace is a quarter of a secret in one spelling. Whatever has half of a secret has one.
+// trace is a quarter of a secret in one spelling. Anything that contains half of a secret
+// contains at least one of its quarters.
 type trace struct{ name, text string }
 
-// AddAll adds a secret as it is given, and as what it is.
+// AddAll adds a secret as it is given, in capitals, and as the bytes that its hex digits
+// stand for.
 func (s *Traces) AddAll(name, secret string) {
 	s.add(name, secret)
 	s.add(name+" in capitals", strings.ToUpper(secret))
@@ -187,14 +189,14 @@ func (s *Traces) add(name, secret string) {
 	}
 }
 
-// spellings are the ways in which bytes are written, whatever is around them.
+// spellings returns the ways in which bytes may be written, whatever surrounds them.
 func spellings(b []byte) []string {
 	all := []string{
 		string(b), strings.Trim(strconv.Quote(string(b)), `"`), url.QueryEscape(string(b)),
 		hex.EncodeToString(b), strings.ToUpper(hex.EncodeToString(b)), fmt.Sprintf("% x", b), strings.Trim(fmt.Sprint(b), "[]"),
 		strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", b), "[]byte{"), "}"),
 	}
-	for shift := range 3 { // base64 of something longer that has b in it
+	for shift := range 3 { // base64 of something longer that contains b
 		bits := append(make([]byte, shift), b...)
 		from, to := (8*shift+5)/6, 8*len(bits)/6
 		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
@@ -204,7 +206,7 @@ func spellings(b []byte) []string {
 	return all
 }
 
-// Find returns what is to be said of secrets in data.
+// Find returns a description of each trace of a secret in data.
 func (s *Traces) Find(place string, data []byte) (found []string) {
 	for i := range max(len(data)-1, 0) {
 		for _, trace := range s.by[binary.BigEndian.Uint16(data[i:])] {

@@ -11,14 +11,14 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
-// Events keeps what a database tells.
+// Events collects the events of a database.
 type Events struct {
 	Mu   sync.Mutex
 	List []driftdb.Event
 	more chan struct{}
 }
 
-// Listen makes a database tell its events.
+// Listen collects the events of the database that cfg opens.
 func Listen(cfg *driftdb.Config) *Events {
 	e := &Events{more: make(chan struct{}, 1)}
 	cfg.OnEvent = func(ev driftdb.Event) {
@@ -33,7 +33,7 @@ func Listen(cfg *driftdb.Config) *Events {
 	return e
 }
 
-// Wait returns an event of the kind when there is one.
+// Wait waits for an event of this kind and returns it.
 func (e *Events) Wait(t testing.TB, kind driftdb.EventKind) driftdb.Event {
 	t.Helper()
 	late := time.After(patience)
@@ -53,21 +53,21 @@ func (e *Events) Wait(t testing.TB, kind driftdb.EventKind) driftdb.Event {
 	}
 }
 
-// Teller lets a test run code where a database tells of something: in OnEvent, or
-// in the handler of a Logger.
+// Teller lets a test run code where a database reports an event: in OnEvent, or in the
+// handler of a Logger.
 type Teller struct {
 	mu   sync.Mutex
 	once func(e driftdb.Event)
 }
 
-// Set sets what the next event runs, once.
+// Set sets the function that the next event runs, once.
 func (w *Teller) Set(fn func(e driftdb.Event)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.once = fn
 }
 
-// Tell tells of an event.
+// Tell receives an event.
 func (w *Teller) Tell(e driftdb.Event) {
 	w.mu.Lock()
 	fn := w.once
@@ -78,16 +78,16 @@ func (w *Teller) Tell(e driftdb.Event) {
 	}
 }
 
-// Enabled is that of a slog.Handler.
+// Enabled implements slog.Handler.
 func (w *Teller) Enabled(context.Context, slog.Level) bool { return true }
 
-// WithAttrs is that of a slog.Handler.
+// WithAttrs implements slog.Handler.
 func (w *Teller) WithAttrs([]slog.Attr) slog.Handler { return w }
 
-// WithGroup is that of a slog.Handler.
+// WithGroup implements slog.Handler.
 func (w *Teller) WithGroup(string) slog.Handler { return w }
 
-// Handle is that of a slog.Handler.
+// Handle implements slog.Handler.
 func (w *Teller) Handle(_ context.Context, r slog.Record) error {
 	w.Tell(driftdb.Event{Message: r.Message})
 	return nil

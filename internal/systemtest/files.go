@@ -30,14 +30,14 @@ func CopyClosed(t testing.TB, cfg driftdb.Config) driftdb.Config {
 	return cfg
 }
 
-// CloneDisk copies a database that is in use, as a crash would leave it.
-// Opening its files beside SQLite drops the locks that SQLite has on them, which
-// guard it from other processes: there are none.
+// CloneDisk copies a database that is in use, as a crash would leave it. Opening and
+// closing the files drops SQLite's locks on them, which protect them from other processes;
+// here there are none.
 func CloneDisk(from, to string) error {
 	for range 1000 {
-		// A checkpoint may move pages from the WAL to the file meanwhile. That
-		// does no harm while the WAL still has them, that is, until it begins
-		// anew, with another salt in its header.
+		// A checkpoint may move pages from the WAL to the file meanwhile. That does no
+		// harm while the WAL still has them, that is, until the WAL restarts with another
+		// salt in its header.
 		before, err := readOrNone(from + "-wal")
 		if err != nil {
 			return err
@@ -57,7 +57,7 @@ func CloneDisk(from, to string) error {
 	return errors.New("the WAL never came to rest")
 }
 
-// CopyFile copies a file and its time, which says whether anybody has written.
+// CopyFile copies a file and its time, which tells whether the file was written to.
 func CopyFile(from, to string) error {
 	info, err := os.Stat(from)
 	if err != nil {
@@ -78,8 +78,8 @@ func readOrNone(path string) ([]byte, error) {
 	return data, err
 }
 
-// MemoryDir is a folder that is not on a disk, where there is one: long random
-// tests would wait for fsync most of their time.
+// MemoryDir returns a folder that is in memory where possible, because long random tests
+// would spend most of their time waiting for fsync.
 func MemoryDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "driftdb-test-")
@@ -94,7 +94,7 @@ func MemoryDir(t testing.TB) string {
 	return dir
 }
 
-// Exists says whether there is a file.
+// Exists reports whether there is a file.
 func Exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
@@ -108,9 +108,9 @@ func NeedsCopies(t testing.TB) {
 	}
 }
 
-// CopyDisk makes a copy of a machine's disk while it runs, as a snapshot of its
-// volume would be. Another process has to do it: to open a file of SQLite's and
-// to close it ends the locks that this one has on it.
+// CopyDisk copies a database's files while the database is in use, as a snapshot of the
+// volume would. Another process must do that: opening and closing one of SQLite's files
+// would drop this process's locks on it.
 func CopyDisk(ctx context.Context, from, to string) error {
 	for _, suffix := range []string{"", "-wal"} {
 		if !Exists(from + suffix) {

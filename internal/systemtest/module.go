@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// ModuleRoot is the folder of this module's go.mod: the first one from the working folder
-// upwards. Tests run in their package's folder.
+// ModuleRoot returns the folder of this module's go.mod: the nearest one from the working
+// folder upwards. Tests run in their package's folder.
 func ModuleRoot() (string, error) {
 	folder, err := os.Getwd()
 	for err == nil {
@@ -22,7 +22,7 @@ func ModuleRoot() (string, error) {
 	return "", err
 }
 
-// ReadDoc is the text of a file of the module, with the line ends of Unix.
+// ReadDoc returns the text of a file of the module, with Unix line ends.
 func ReadDoc(t testing.TB, name string) string {
 	t.Helper()
 	root, err := ModuleRoot()

@@ -1,6 +1,6 @@
-// Package systemtest has what tests of the whole system share: they open databases that are
-// compared with a restore of their backup when the test ends, read and alter buckets, listen
-// to events and wait for the background. The tests are in the packages below it.
+// Package systemtest has what tests of the whole system share: they open databases that
+// are compared with a restore of their backup when the test ends, read and alter buckets,
+// listen to events, and wait for background work. The tests are in the packages below it.
 package systemtest
 
 import (
@@ -17,7 +17,8 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Config is a database of its own, with a store in memory and manual syncing.
+// Config returns the configuration of a new database, with a store in memory and manual
+// syncing.
 func Config(t testing.TB) driftdb.Config {
 	t.Helper()
 	return driftdb.Config{Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite"), Store: objstore.Mem(), ManualSync: true}
@@ -28,15 +29,14 @@ type Option func(*ending)
 
 type ending struct{ with error }
 
-// Ends says that the database cannot be flushed when the test ends, and why: it was fenced,
-// it has diverged, it is closed for good. It is an error if it can be. Ends(nil) is as if it
-// was not there.
+// Ends declares that the database cannot be flushed when the test ends, and with which
+// error: it was fenced, has diverged, or is closed for good. If the flush succeeds, the
+// test fails. Ends(nil) has no effect.
 func Ends(with error) Option { return func(e *ending) { e.with = with } }
 
-// Open opens a database. When the test ends, it is flushed, restored from its
-// store, and both sides must be equal. There is no way around that but a configuration
-// without a store, and Ends. TestOpenCompares sees to it that tests open their databases
-// here.
+// Open opens a database. When the test ends, the database is flushed and restored from its
+// store, and the two must be equal. The only ways around that are a configuration without
+// a store, and Ends. TestOpenCompares ensures that tests open their databases here.
 func Open(t testing.TB, cfg driftdb.Config, options ...Option) *driftdb.DB {
 	t.Helper()
 	var end ending
@@ -61,8 +61,8 @@ func Open(t testing.TB, cfg driftdb.Config, options ...Option) *driftdb.DB {
 	return db
 }
 
-// RestoreAndCompare flushes a database and compares a restore with it. One that was
-// closed is opened once more for that. What it cannot compare is an error.
+// RestoreAndCompare flushes a database and compares a restore with it. If the database was
+// closed, it is opened once more for that. It returns an error if it cannot compare them.
 func RestoreAndCompare(db *driftdb.DB, cfg driftdb.Config, dir string) error {
 	ctx := context.Background()
 	err := db.Flush(ctx)
@@ -70,7 +70,7 @@ func RestoreAndCompare(db *driftdb.DB, cfg driftdb.Config, dir string) error {
 		if _, err := os.Stat(cfg.Path); err != nil {
 			return err
 		}
-		cfg.ManualSync, cfg.OnEvent = false, nil // Open tells of a file that the bucket is ahead of
+		cfg.ManualSync, cfg.OnEvent = false, nil // Open would report a file that the bucket is ahead of
 		if db, err = driftdb.Open(ctx, cfg); err == nil {
 			defer db.Close()
 			db.StopSync()
@@ -96,8 +96,8 @@ func RestoreAndCompare(db *driftdb.DB, cfg driftdb.Config, dir string) error {
 	return dbtest.Compare(file[0], restored)
 }
 
-// wroteNothing is nil if nothing was ever written to a database that has no backup. An
-// error is what a capture that records nothing comes to.
+// wroteNothing returns nil if nothing was ever written to a database that has no backup.
+// It returns an error if capture has recorded nothing although something was written.
 func wroteNothing(ctx context.Context, db *driftdb.DB) error {
 	const objects = `SELECT name FROM sqlite_schema WHERE name NOT LIKE '\_driftdb\_%' ESCAPE '\' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`
 	there, err := driftdb.Select[string](ctx, db, objects)

@@ -20,9 +20,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/s3test"
 )
 
-// S3Gate stands before a real S3 server and has accounts and policies, which
-// that has not: it takes any key, refuses what a test wants refused, and passes
-// the rest on under the server's own account.
+// S3Gate stands in front of a real S3 server and adds accounts and policies, which that
+// server lacks: it accepts any key, refuses what a test wants refused, and passes the rest
+// on under the server's own account.
 type S3Gate struct {
 	Server *s3test.Server
 	Url    string
@@ -38,13 +38,13 @@ type S3Request struct {
 	IsList    bool
 }
 
-// S3Refusal is an answer with one of S3's error codes.
+// S3Refusal is a response with one of S3's error codes.
 type S3Refusal struct {
 	Status int
 	Code   string
 }
 
-// NewS3Gate makes a bucket on the server, and a gate before it.
+// NewS3Gate creates a bucket on the server, and a gate in front of it.
 func NewS3Gate(t testing.TB, server *s3test.Server) *S3Gate {
 	t.Helper()
 	target, err := url.Parse(server.Endpoint)
@@ -71,7 +71,7 @@ func NewS3Gate(t testing.TB, server *s3test.Server) *S3Gate {
 	return g
 }
 
-// Refuse sets what the gate does not let through; nil is nothing.
+// Refuse sets the rule for what the gate refuses; a nil rule refuses nothing.
 func (g *S3Gate) Refuse(rule func(S3Request) *S3Refusal) {
 	if rule == nil {
 		rule = func(S3Request) *S3Refusal { return nil }
@@ -79,7 +79,8 @@ func (g *S3Gate) Refuse(rule func(S3Request) *S3Refusal) {
 	g.rule.Store(&rule)
 }
 
-// Config is a database in the bucket behind the gate. Nothing is retried.
+// Config returns the configuration of a database in the bucket behind the gate. Nothing is
+// retried.
 func (g *S3Gate) Config(t testing.TB) driftdb.Config {
 	return driftdb.Config{
 		Name: "app", Path: filepath.Join(t.TempDir(), "app.sqlite"), ManualSync: true, Retry: driftdb.RetryPolicy{MaxRetries: -1},
@@ -89,7 +90,7 @@ func (g *S3Gate) Config(t testing.TB) driftdb.Config {
 	}
 }
 
-// sign replaces a request's signature by one of the server's own account.
+// sign replaces a request's signature with one by the server's own account.
 func (g *S3Gate) sign(r *http.Request) error {
 	for _, name := range []string{"Authorization", "X-Amz-Security-Token"} {
 		r.Header.Del(name)
@@ -106,7 +107,7 @@ func (g *S3Gate) request(r *http.Request) S3Request {
 	return S3Request{Request: r, AccessKey: accessKey, key: key, IsList: key == ""}
 }
 
-// IsMissing says whether there is no object of the request's key.
+// IsMissing reports whether there is no object under the request's key.
 func (g *S3Gate) IsMissing(t testing.TB, r S3Request) bool {
 	_, err := g.Server.Client(t).HeadObject(r.Context(), &s3.HeadObjectInput{Bucket: &g.Bucket, Key: &r.key})
 	return err != nil

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Setting is a number that the environment may set, for the long form of a test.
+// Setting returns a number that the environment may set for the long form of a test.
 func Setting(t testing.TB, name string, normal int) int {
 	t.Helper()
 	s := os.Getenv(name)

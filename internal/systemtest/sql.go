@@ -15,13 +15,13 @@ func Check(b testing.TB, err error) {
 	}
 }
 
-// LoadRow is a row of a test of many writers.
+// LoadRow is a row in tests with many writers.
 type LoadRow struct {
 	driftdb.Base
 	N int64 `db:",unique"`
 }
 
-// Person is what random tests write through repositories.
+// Person is the row that random tests write through repositories.
 type Person struct {
 	driftdb.Base
 	Name  string
@@ -40,7 +40,7 @@ func Some(t testing.TB, db *driftdb.DB, table string, n int) {
 	}
 }
 
-// Count is how many rows a table has.
+// Count returns the number of rows in a table.
 func Count(t testing.TB, db *driftdb.DB, table string) int64 {
 	t.Helper()
 	n, err := driftdb.Select[int64](t.Context(), db, "SELECT count(*) FROM "+table)
@@ -58,7 +58,7 @@ func Exec(t testing.TB, db *driftdb.DB, query string, args ...any) {
 	}
 }
 
-// OpenError is what Open says.
+// OpenError returns the error of Open. It closes the database if there is none.
 func OpenError(t testing.TB, cfg driftdb.Config) error {
 	db, err := driftdb.Open(t.Context(), cfg)
 	if err == nil {
@@ -92,7 +92,7 @@ func MustRead(t testing.TB, cfg driftdb.Config) *driftdb.DB {
 	return db
 }
 
-// Define is driftdb.Define, which must succeed.
+// Define calls driftdb.Define, which must succeed.
 func Define[T any](tb testing.TB, db *driftdb.DB, table string) *driftdb.Repository[T] {
 	tb.Helper()
 	repo, err := driftdb.Define[T](tb.Context(), db, table)
@@ -102,7 +102,7 @@ func Define[T any](tb testing.TB, db *driftdb.DB, table string) *driftdb.Reposit
 	return repo
 }
 
-// Must is a value that comes without an error.
+// Must returns v, and panics if there is an error.
 func Must[V any](v V, err error) V {
 	if err != nil {
 		panic(err)
@@ -110,5 +110,5 @@ func Must[V any](v V, err error) V {
 	return v
 }
 
-// ErrorOf is the error of a call of which nothing else is wanted.
+// ErrorOf returns the error of a call and drops its other result.
 func ErrorOf[V any](_ V, err error) error { return err }

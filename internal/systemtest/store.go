@@ -11,10 +11,10 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Bucket is what a store holds.
+// Bucket is the contents of a store: keys and bodies.
 type Bucket map[string][]byte
 
-// BucketOf is what a store holds.
+// BucketOf returns the contents of a store.
 func BucketOf(t testing.TB, store objstore.Store) Bucket {
 	t.Helper()
 	all := Bucket{}
@@ -27,7 +27,7 @@ func BucketOf(t testing.TB, store objstore.Store) Bucket {
 	return all
 }
 
-// Store is a store in memory that holds the same.
+// Store returns a store in memory with the contents of b.
 func (b Bucket) Store(t testing.TB) objstore.Store {
 	t.Helper()
 	store := objstore.Mem()
@@ -38,7 +38,7 @@ func (b Bucket) Store(t testing.TB) objstore.Store {
 	return store
 }
 
-// Read is the content of an object.
+// Read returns the content of an object.
 func Read(t testing.TB, store objstore.Store, key string) []byte {
 	t.Helper()
 	body, _, err := store.Get(t.Context(), key, objstore.GetOptions{})
@@ -48,7 +48,7 @@ func Read(t testing.TB, store objstore.Store, key string) []byte {
 	return data
 }
 
-// Keys are those of all objects of a store.
+// Keys returns the keys of all objects in a store.
 func Keys(t testing.TB, store objstore.Store) []string {
 	t.Helper()
 	var out []string
@@ -64,7 +64,7 @@ func Keys(t testing.TB, store objstore.Store) []string {
 // TheManifest is the key of the manifest of the database "app".
 const TheManifest = "databases/app/manifest.json"
 
-// Batches are the keys of the batches in a store.
+// Batches returns the keys of the batches in a store.
 func Batches(t testing.TB, store objstore.Store) []string {
 	return slices.DeleteFunc(Keys(t, store), func(k string) bool { return !strings.Contains(k, "/logs/") })
 }

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// patience is how long tests wait for what must happen, on a machine that is busy.
+// patience is how long tests on a busy machine wait for something that must happen.
 const patience = 2 * time.Minute
 
-// Within fails the test if fn does not return soon.
+// Within fails the test if fn does not return within patience.
 func Within(t testing.TB, what string, fn func()) {
 	t.Helper()
 	done := make(chan bool)
@@ -27,7 +27,7 @@ func Within(t testing.TB, what string, fn func()) {
 	}
 }
 
-// Eventually waits for something that the background does.
+// Eventually waits until background work makes ok true.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -37,13 +37,13 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// InGoroutine calls fn beside the test, and returns where its error comes out.
+// InGoroutine calls fn in a goroutine, and returns the channel that receives its error.
 func InGoroutine(fn func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- fn() }()
 	return done
 }
 
-// Beside says whether it is called by the look at the bucket that a database with
-// ManualSync takes beside Open: no step waits for that.
+// Beside reports whether its caller runs in the check of the bucket that Open makes in the
+// background with ManualSync. No step of a test waits for that.
 func Beside() bool { return bytes.Contains(debug.Stack(), []byte("(*Syncer).Glance")) }

@@ -6,15 +6,15 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// Bar shows progress on a terminal. A nil one shows nothing.
+// Bar shows progress on a terminal. A nil Bar shows nothing.
 type Bar struct {
 	bar   *progressbar.ProgressBar
 	what  string
 	total int64
 }
 
-// Bar starts a bar if s is a terminal, and is nil otherwise. A total of -1 means that
-// it is not known.
+// Bar starts a bar if s is a terminal, and returns nil otherwise. A total of -1 means that
+// it is unknown.
 func (s *Screen) Bar(what string, total int64) *Bar {
 	if !s.terminal {
 		return nil
@@ -29,15 +29,15 @@ func (s *Screen) Bar(what string, total int64) *Bar {
 	return &Bar{bar, what, total}
 }
 
-// Set shows that done of total has been done. A bar that cannot be drawn is no
-// reason to fail.
+// Set shows that done of total is complete. It ignores errors, since a bar that cannot be
+// drawn is no reason to fail.
 func (b *Bar) Set(what string, done, total int64) {
 	if b == nil {
 		return
 	}
 	if total != b.total {
 		b.total = total
-		b.bar.Reset() // one that was full would show nothing any more
+		b.bar.Reset() // a bar that was full shows nothing more
 		b.bar.ChangeMax64(total)
 	}
 	if what != b.what {
@@ -50,7 +50,7 @@ func (b *Bar) Set(what string, done, total int64) {
 	_ = b.bar.Set64(done)
 }
 
-// Stop takes the bar away.
+// Stop removes the bar.
 func (b *Bar) Stop() {
 	if b != nil {
 		_ = b.bar.Finish()

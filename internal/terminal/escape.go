@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// Escape returns s on one line that commands no terminal: what is not printed as a
-// character of its own is written as in a Go string, such as \n, \x1b or \u202e. So are
-// all that a terminal obeys, that change the order of others, or that nobody sees.
+// Escape returns s on one line that cannot control a terminal. Characters that are not
+// printable are written as in a Go string, such as \n, \x1b or \u202e. These include all
+// characters that a terminal obeys, that reorder other characters, or that are invisible.
 func Escape(s string) string {
 	return replaceHidden(s, func(r rune, bytes string) string {
 		if r == utf8.RuneError && len(bytes) == 1 {
@@ -20,8 +20,8 @@ func Escape(s string) string {
 	})
 }
 
-// escapeJSON does the same to a line of JSON, which still says the same: outside of
-// strings JSON has none of them, and encoding/json leaves no bytes that are not UTF-8.
+// escapeJSON does the same for a line of JSON, without changing its meaning: outside
+// strings JSON has none of these characters, and encoding/json leaves no invalid UTF-8.
 func escapeJSON(s string) string {
 	return replaceHidden(s, func(r rune, _ string) string {
 		if r >= 1<<16 {
@@ -32,7 +32,7 @@ func escapeJSON(s string) string {
 	})
 }
 
-// replaceHidden replaces what is not printed. with gets a character and its bytes.
+// replaceHidden replaces unprintable characters. with gets a character and its bytes.
 func replaceHidden(s string, with func(r rune, bytes string) string) string {
 	var b strings.Builder
 	done := 0
@@ -51,8 +51,8 @@ func replaceHidden(s string, with func(r rune, bytes string) string) string {
 	return b.String() + s[done:]
 }
 
-// Lines is an error's text, a line for each of the errors that it joins. Line ends
-// within one of them are escaped.
+// Lines returns an error's text, with one line for each of the errors that it joins. Line
+// breaks within one error are escaped.
 func Lines(err error) []string {
 	text := err.Error()
 	for {
@@ -67,7 +67,7 @@ func Lines(err error) []string {
 	}
 }
 
-// joined are the lines of errors that errors.Join has made one of.
+// joined returns the lines of errors that errors.Join has joined.
 func joined(text string, errs []error) (lines []string) {
 	var texts []string
 	for _, err := range errs {

@@ -1,5 +1,5 @@
-// Package terminal prints what strangers have written: what a bucket or a database
-// holds must not command a terminal, nor look like a line of the program's own.
+// Package terminal prints untrusted text: the contents of a bucket or a database must not
+// control the terminal, nor look like a line of the program's own.
 package terminal
 
 import (
@@ -16,9 +16,9 @@ import (
 	"golang.org/x/term"
 )
 
-// Screen is where a program prints: a terminal, a file or a pipe. It is no io.Writer,
-// so that all text comes through Printf, and all else through JSON. Its methods may be
-// called at the same time.
+// Screen is where a program prints: a terminal, a file or a pipe. It is not an io.Writer,
+// so that all text goes through Printf, and everything else through JSON. Its methods can
+// be called concurrently.
 type Screen struct {
 	w        io.Writer
 	terminal bool
@@ -32,12 +32,12 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Format is what Printf prints as it is. Being a type of its own, it takes the
-// program's constants, and no text that was made at run time.
+// Format is a format that Printf does not escape. As a type of its own it accepts the
+// program's constants, but no string built at run time.
 type Format string
 
-// Printf prints format as fmt does, and escapes what it makes of each argument: a line
-// ends where the format says so.
+// Printf prints format as fmt does, but escapes the text of each argument, so that only
+// the format can break a line.
 func (s *Screen) Printf(format Format, args ...any) error {
 	escaped := make([]any, len(args))
 	for i, arg := range args {
@@ -47,7 +47,7 @@ func (s *Screen) Printf(format Format, args ...any) error {
 	return err
 }
 
-// stranger formats as its value, escaped.
+// stranger formats like its value, but escaped.
 type stranger struct{ value any }
 
 func (s stranger) Format(f fmt.State, verb rune) {
@@ -66,14 +66,14 @@ func (s *Screen) JSON(v any) error {
 	return err
 }
 
-// Buffered returns a screen that prints to s when flush is called, or there is much to
-// print. It is no terminal, and for one goroutine.
+// Buffered returns a screen that prints to s when flush is called or its buffer is full.
+// It is not a terminal, and only one goroutine may use it.
 func (s *Screen) Buffered() (b *Screen, flush func() error) {
 	w := bufio.NewWriter(s.w)
 	return &Screen{w: w}, w.Flush
 }
 
-// Align returns lines in which the cells of rows stand below each other.
+// Align returns rows as lines whose cells are aligned in columns.
 func Align(rows [][]string) ([]string, error) {
 	var table bytes.Buffer
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
@@ -90,7 +90,7 @@ func Align(rows [][]string) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(table.String(), "\n"), "\n"), err
 }
 
-// lockedWriter keeps apart the lines of those who print at the same time.
+// lockedWriter keeps lines apart that goroutines print at the same time.
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer

@@ -20,14 +20,14 @@ const (
 	Delete Op = "delete"
 )
 
-// Tally is what was asked of a store by one operation.
+// Tally counts the calls of one operation.
 type Tally struct {
 	Calls  int   // one for each call, and for each started iteration of a List
 	Errors int   // calls that returned an error
-	Bytes  int64 // of the bodies that Put took and Get handed out
+	Bytes  int64 // of the bodies that Put read and Get returned
 }
 
-// Counting wraps a store and counts what is asked of it.
+// Counting wraps a store and counts the calls of it.
 type Counting struct {
 	inner objstore.Store
 
@@ -40,7 +40,7 @@ func Count(s objstore.Store) *Counting {
 	return &Counting{inner: s, tallies: make(map[Op]Tally)}
 }
 
-// Tally returns the count of one operation so far.
+// Tally returns the counts of one operation so far.
 func (c *Counting) Tally(op Op) Tally {
 	c.mu.Lock()
 	defer c.mu.Unlock()

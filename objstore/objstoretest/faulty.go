@@ -14,7 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// ErrInjected is in every error that a [Faulty] store makes up.
+// ErrInjected is wrapped by every error that a [Faulty] store injects.
 var ErrInjected = errors.New("injected fault")
 
 // Call is a call that is about to be made.
@@ -34,21 +34,21 @@ const (
 	None Kind = iota
 	// Fail makes the call fail before it has any effect.
 	Fail
-	// Lose lets the call take effect, and loses the answer.
+	// Lose lets the call take effect, and loses the response.
 	Lose
-	// Cut ends the body after At bytes with io.ErrUnexpectedEOF: what a Get
-	// hands out, or what a Put is given, which then stores nothing. A List
-	// fails after At entries. A Delete fails.
+	// Cut ends the body after At bytes with io.ErrUnexpectedEOF: the body that a Get
+	// returns, or that a Put reads, which then stores nothing. A List fails after At
+	// entries. A Delete fails.
 	Cut
-	// Flip inverts the lowest bit of byte At of the body, in silence: what a
-	// Get hands out, or what a Put stores. It does nothing to other calls.
+	// Flip silently inverts the lowest bit of byte At of the body that a Get returns or a
+	// Put stores. It does nothing to other calls.
 	Flip
 )
 
 // Fault is what happens to a call. The zero value lets it through.
 type Fault struct {
 	Kind  Kind
-	Err   error         // of Fail and Lose, default a 503; see Status
+	Err   error         // for Fail and Lose; default a 503, see Status
 	At    int64         // for Cut and Flip; nothing happens if the body is shorter
 	Delay time.Duration // waited before anything else, unless the context ends
 }
@@ -56,7 +56,7 @@ type Fault struct {
 // Hook decides what happens to a call. It may be called concurrently.
 type Hook func(Call) Fault
 
-// Faulty wraps a store and lets calls go wrong as its hook says.
+// Faulty wraps a store and injects the faults that its hook returns.
 type Faulty struct {
 	inner objstore.Store
 
@@ -66,14 +66,14 @@ type Faulty struct {
 	tries map[Call]int // by Op and Key
 }
 
-// Break returns a store that asks hook before it passes a call on to s. A nil
-// hook lets everything through.
+// Break returns a store that asks hook before it passes a call on to s. A nil hook lets
+// every call through.
 func Break(s objstore.Store, hook Hook) *Faulty {
 	return &Faulty{inner: s, hook: hook, tries: make(map[Call]int)}
 }
 
-// SetHook replaces the hook, for a fault that begins or ends during a test.
-// The counts of calls go on.
+// SetHook replaces the hook, for a fault that begins or ends during a test. The counts of
+// calls continue.
 func (f *Faulty) SetHook(hook Hook) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -197,7 +197,7 @@ func (f *Faulty) Delete(ctx context.Context, key string) error {
 
 var errCut = fmt.Errorf("%w: %w", ErrInjected, io.ErrUnexpectedEOF)
 
-// body does to r what the fault says.
+// body applies the fault to r.
 func (f Fault) body(r io.Reader) io.Reader {
 	at := int64(0)
 	switch f.Kind {
@@ -228,9 +228,9 @@ func (f Fault) body(r io.Reader) io.Reader {
 	return r
 }
 
-// Status is the error by which a store tells of an answer with this HTTP
-// status: 404 no such object, 401 and 403 permission, 412 precondition, 501
-// unsupported; any other is transient.
+// Status returns the error that a store returns for a response with this HTTP status: 404
+// no such object, 401 and 403 permission, 412 precondition, 501 unsupported; any other is
+// transient.
 func Status(code int) error {
 	var kind error
 	switch code {

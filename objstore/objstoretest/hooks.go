@@ -17,8 +17,8 @@ func On(n int, fault Fault) Hook {
 	}
 }
 
-// From applies a fault to the nth call and all after it: a cable that is
-// pulled, or a process that has died.
+// From applies a fault to the nth call and all later ones, like a pulled cable or a dead
+// process.
 func From(n int, fault Fault) Hook {
 	return func(c Call) Fault {
 		if c.N >= n {
@@ -28,7 +28,7 @@ func From(n int, fault Fault) Hook {
 	}
 }
 
-// Only asks hook about the calls of one operation.
+// Only asks hook about the calls of one operation and lets others through.
 func Only(op Op, hook Hook) Hook {
 	return func(c Call) Fault {
 		if c.Op == op {
@@ -38,7 +38,7 @@ func Only(op Op, hook Hook) Hook {
 	}
 }
 
-// First asks each hook in turn, and takes the first fault.
+// First asks each hook in turn, and returns the first fault.
 func First(hooks ...Hook) Hook {
 	return func(c Call) Fault {
 		for _, hook := range hooks {
@@ -50,17 +50,17 @@ func First(hooks ...Hook) Hook {
 	}
 }
 
-// transient are the statuses that a [Seeded] fault answers with.
+// transient are the statuses of the errors that [Seeded] injects.
 var transient = []int{
 	http.StatusConflict, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
 }
 
-// Seeded lets calls go wrong at random, with a probability of rate (0 to 1):
-// they fail with a transient error, take effect and lose the answer, or have
-// their bodies cut. What a patient caller does again, it gets in the end.
+// Seeded injects random faults with a probability of rate (0 to 1): calls fail with a
+// transient error, take effect and lose the response, or have their bodies cut. A caller
+// that keeps retrying succeeds in the end.
 //
-// Whether and how a call goes wrong depends on the seed, its Op, Key and Try
-// alone, not on the order of concurrent calls.
+// Whether and how a call fails depends only on the seed and the call's Op, Key and Try,
+// not on the order of concurrent calls.
 func Seeded(seed uint64, rate float64) Hook {
 	return func(c Call) Fault {
 		h := fnv.New64a()

@@ -1,6 +1,6 @@
-// Package objstoretest tests implementations of [objstore.Store] and what is
-// built on them: [Run] is the suite that every store has to pass, [Counting]
-// counts what a program asks of a store, and [Faulty] misbehaves on purpose.
+// Package objstoretest tests implementations of [objstore.Store] and code built on them:
+// [Run] is the suite that every store must pass, [Counting] counts a program's calls of a
+// store, and [Faulty] misbehaves on purpose.
 package objstoretest
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// Run checks that a store keeps every promise of [objstore.Store]. Each part
-// of the suite calls open for a store of its own, which must be empty.
+// Run checks that a store keeps every promise of [objstore.Store]. Each part of the suite
+// calls open for its own store, which must be empty.
 func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 	for _, part := range []struct {
 		name string
@@ -49,14 +49,14 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 	}
 }
 
-// store is a Store with the test's short forms.
+// store is a Store with shorthands for tests.
 type store struct {
 	t *testing.T
 	objstore.Store
 }
 
 func (s store) put(key, body string, opts objstore.PutOptions) (objstore.Info, error) {
-	// A reader that can do no more than read, as a pipe.
+	// A reader that can only read, like a pipe.
 	return s.Put(s.t.Context(), key, iotest.OneByteReader(strings.NewReader(body)), opts)
 }
 
@@ -102,7 +102,7 @@ func wantError(t *testing.T, what string, err, want error) {
 	}
 }
 
-// noise is n bytes that do not repeat, the same on each run.
+// noise returns n bytes that do not repeat, the same on each run.
 func noise(n int) []byte {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{1}).Read(b)
@@ -228,9 +228,9 @@ func testRanges(t *testing.T, s store) {
 }
 
 func testLarge(t *testing.T, s store) {
-	// Past two parts of 8 MiB, and no multiple of anything.
+	// More than two parts of 8 MiB, and not a multiple of anything.
 	body := noise(16<<20 + 12345)
-	// Neither a Seeker nor a WriterTo: a store has to take it as it comes.
+	// Neither a Seeker nor a WriterTo: a store must take the stream as it comes.
 	stream := func() io.Reader { return struct{ io.Reader }{bytes.NewReader(body)} }
 	info, err := s.Put(t.Context(), "large", stream(), objstore.PutOptions{IfAbsent: true})
 	if err != nil || info.Size != int64(len(body)) {
@@ -282,7 +282,7 @@ func testDelete(t *testing.T, s store) {
 	s.wantBody("d/g", "2")
 	s.wantKeys("", objstore.ListOptions{}, "d/g")
 	s.wantKeys("d/", objstore.ListOptions{Folders: true}, "d/g")
-	// A name that was a folder's may become an object's, and back.
+	// A folder's name may become an object's, and back.
 	s.mustPut("d/e", "3")
 	s.wantBody("d/e", "3")
 	if err := s.Delete(t.Context(), "d/e"); err != nil {

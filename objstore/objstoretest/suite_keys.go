@@ -72,7 +72,7 @@ func testCanceled(t *testing.T, s store) {
 		t.Fatal(err)
 	}
 	cancel()
-	// What has arrived may still be read, but not be taken for the whole.
+	// What has arrived may still be read, but must not be taken for the whole.
 	if got, err := io.ReadAll(body); err == nil && string(got) != "as it was" {
 		t.Errorf("reading after the end of ctx: %q, %v", got, err)
 	}

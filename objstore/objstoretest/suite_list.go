@@ -11,7 +11,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// keys lists, checking what every entry must be.
+// keys lists, and checks what every entry must satisfy.
 func (s store) keys(prefix string, opts objstore.ListOptions) []string {
 	s.t.Helper()
 	var keys []string
@@ -34,7 +34,7 @@ func (s store) wantKeys(prefix string, opts objstore.ListOptions, want ...string
 	}
 }
 
-// listed is what List has to yield, by its definition.
+// listed returns what List must yield, by its definition.
 func listed(keys []string, prefix string, opts objstore.ListOptions) []string {
 	var out []string
 	for _, key := range slices.Sorted(slices.Values(keys)) {
@@ -51,7 +51,7 @@ func listed(keys []string, prefix string, opts objstore.ListOptions) []string {
 	return slices.Compact(out)
 }
 
-// tree has what goes wrong in a walk by file names: the folder "b" comes
+// tree contains the cases that a walk by file names gets wrong: the folder "b" comes
 // before the file "b-c", but "b/a" comes after it.
 var tree = []string{
 	"a", "b-c", "b-c.d", "b/a-a/x", "b/a-b", "b/a/x", "b/a/y/z", "b/a0", "b/b/c/d/e", "b/c",
@@ -113,7 +113,7 @@ func testListFolders(t *testing.T, s store) {
 }
 
 func testListMany(t *testing.T, s store) {
-	// More than one page of any store: the limit of S3 is 1000.
+	// More than one page of any store: S3's limit is 1000.
 	var keys []string
 	for i := range 1050 {
 		keys = append(keys, fmt.Sprintf("many/%02d/%04d", i%3, i))

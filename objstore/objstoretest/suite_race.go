@@ -26,8 +26,8 @@ func race(n int, fn func(i int)) {
 	wg.Wait()
 }
 
-// wantOneWinner lets many try to write a key under the same condition: one
-// succeeds, all others are told, and its body is the one that is there.
+// wantOneWinner lets many goroutines write a key under the same condition. One must
+// succeed, the others must be refused, and the winner's body must be the one stored.
 func (s store) wantOneWinner(key string, opts objstore.PutOptions) {
 	s.t.Helper()
 	const racers = 24
@@ -43,7 +43,7 @@ func (s store) wantOneWinner(key string, opts objstore.PutOptions) {
 		case errors.Is(err, objstore.ErrPrecondition):
 			refused.Add(1)
 		default:
-			// A store may ask to try again, as S3 does with its 409.
+			// A store may ask for a retry, as S3 does with its 409.
 			transient.Add(1)
 			s.t.Logf("neither won nor lost: %v", err)
 		}
@@ -88,8 +88,8 @@ func testRaceReplace(t *testing.T, s store) {
 	s.wantBody("counter", strconv.Itoa(workers*each))
 }
 
-// testRaceDelete lets objects come and go in one folder: making and removing
-// the folder must not get in the way of each other.
+// testRaceDelete creates and deletes objects in one folder: creating and removing the
+// folder must not interfere with each other.
 func testRaceDelete(t *testing.T, s store) {
 	race(8, func(i int) {
 		key := "come/and/go/" + strconv.Itoa(i)
@@ -116,8 +116,8 @@ func testRaceDelete(t *testing.T, s store) {
 	s.wantKeys("", objstore.ListOptions{})
 }
 
-// putAgain repeats a Put that fails with an error that may be transient: a
-// server may answer so while it removes the folder.
+// putAgain repeats a Put that fails with a possibly transient error, which a server may
+// return while it removes the folder.
 func (s store) putAgain(key, body string) error {
 	for try := 1; ; try++ {
 		_, err := s.put(key, body, objstore.PutOptions{})

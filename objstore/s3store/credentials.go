@@ -14,32 +14,32 @@ import (
 )
 
 const (
-	// renewPause is how long the AWS configuration is not read again when it
-	// has brought nothing new: a key that is wrong is wrong at each request.
+	// renewPause is how long to wait before reading the AWS configuration again after it
+	// brought nothing new: a wrong key fails every request.
 	renewPause = 5 * time.Second
-	// renewTimeout bounds reading it, which may ask services for credentials.
+	// renewTimeout bounds reading the configuration, which may ask services for
+	// credentials.
 	renewTimeout = 10 * time.Second
 )
 
-// outdated are the codes by which servers say that other credentials are
-// needed, be it that these have expired or that they are no longer known.
+// outdated are the codes with which servers ask for other credentials, because these have
+// expired or are no longer known.
 var outdated = []string{
 	"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken",
 	"InvalidAccessKeyId", "XAdminUserNotFound", // versitygw's word for the same
 }
 
-// renewal hands out the credentials of the AWS configuration. It reads that
-// again when a server does not take them, and then makes the request once more:
-// the SDK reads the keys of a file only once, and a file is where other
-// programs put new ones.
+// renewal provides the credentials of the AWS configuration. When a server refuses them,
+// it reads the configuration again and repeats the request. The SDK reads the keys in a
+// file only once, but other programs put new keys there.
 type renewal struct {
 	load func(context.Context) (aws.CredentialsProvider, error)
 
 	mu      sync.Mutex
 	current aws.CredentialsProvider
 
-	// turn lets one request at a time renew. Whoever has it may use fruitless:
-	// when the configuration was read last without bringing anything new.
+	// turn lets one request at a time renew. Its holder may use fruitless: when the
+	// configuration was last read without bringing anything new.
 	turn      chan struct{}
 	fruitless time.Time
 }
@@ -48,7 +48,8 @@ func newRenewal(first aws.CredentialsProvider, load func(context.Context) (aws.C
 	return &renewal{load: load, current: first, turn: make(chan struct{}, 1)}
 }
 
-// usedKey is the context's key for where Retrieve notes what it has returned.
+// usedKey is the context key of the variable in which Retrieve records the credentials it
+// has returned.
 type usedKey struct{}
 
 // Retrieve implements [aws.CredentialsProvider].
@@ -60,8 +61,8 @@ func (r *renewal) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return creds, err
 }
 
-// install makes r a step on the way of each request, outside of the SDK's own
-// retries, so that the request is signed again.
+// install adds r to the steps of each request, outside the SDK's own retries, so that the
+// repeated request is signed again.
 func (r *renewal) install(stack *middleware.Stack) error {
 	return stack.Finalize.Insert(r, "Retry", middleware.Before)
 }
@@ -89,9 +90,8 @@ func isOutdated(err error) bool {
 	return ok && slices.Contains(outdated, api.ErrorCode())
 }
 
-// renew reports whether there are other credentials than those that were used.
-// Of many requests that were refused at once, one reads the configuration, and
-// all others find what that has brought.
+// renew reports whether there are other credentials than the ones used. When many requests
+// are refused at once, one of them reads the configuration, and the others use its result.
 func (r *renewal) renew(ctx context.Context, used aws.Credentials) bool {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
@@ -124,7 +124,7 @@ func (r *renewal) provider() aws.CredentialsProvider {
 	return r.current
 }
 
-// isOther reports whether a provider has other keys than those that were used.
+// isOther reports whether a provider has other keys than the ones used.
 func isOther(ctx context.Context, provider aws.CredentialsProvider, used aws.Credentials) bool {
 	creds, err := provider.Retrieve(ctx)
 	return err == nil && (creds.AccessKeyID != used.AccessKeyID ||

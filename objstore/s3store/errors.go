@@ -59,8 +59,8 @@ func (e *Error) Error() string {
 // Unwrap returns the sentinel, or nil if the error may be transient.
 func (e *Error) Unwrap() error { return e.kind }
 
-// failed describes the error of a request. absent is the kind of error that it
-// is when the server says that there is no such object.
+// failed describes the error of a request. absent is the error's kind if the server says
+// that there is no such object.
 func (s *store) failed(ctx context.Context, op, key string, err, absent error) *Error {
 	e := &Error{Op: op, Bucket: s.bucket, Key: s.prefix + key, message: err.Error()}
 	if ctx.Err() != nil {
@@ -74,7 +74,7 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 	}
 	if page, ok := errors.AsType[*impostor](err); ok {
 		e.Status, e.message = 0, page.Error()
-		return e // of no kind: the store has not spoken
+		return e // without a kind: the store did not answer
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		e.Code, e.message = api.ErrorCode(), api.ErrorMessage()
@@ -94,8 +94,8 @@ func (s *store) failed(ctx context.Context, op, key string, err, absent error) *
 	return e
 }
 
-// unsentMessage is what kept a request from its answer: without what the SDK says of an
-// answer that never came, and without the URL, which has the bucket and the key again.
+// unsentMessage describes why a request got no response. It leaves out what the SDK says
+// about the missing response, and the URL, which repeats the bucket and the key.
 func unsentMessage(err error) string {
 	u, ok := errors.AsType[*url.Error](err)
 	if !ok {
@@ -108,15 +108,15 @@ func unsentMessage(err error) string {
 	return message
 }
 
-// classify finds the sentinel and the advice that belong to the server's
-// answer. bucketRegion is the bucket's if the server told it.
+// classify sets the sentinel and the hint for the server's response. bucketRegion is the
+// bucket's region if the server sent it.
 func (e *Error) classify(bucketRegion, region string) {
 	switch {
 	case e.Status == 0:
 		e.hint = "check the endpoint, the network, and that there are credentials"
 	case bucketRegion != "" && bucketRegion != region && e.Status < 500 && e.Status != http.StatusForbidden,
 		e.Status == http.StatusMovedPermanently:
-		// In this region, that is.
+		// There is no such bucket in this region.
 		e.kind = objstore.ErrNoBucket
 		e.hint = fmt.Sprintf("the bucket is not in region %s; set its own region", region)
 		if bucketRegion != "" {
@@ -132,15 +132,14 @@ func (e *Error) classify(bucketRegion, region string) {
 	}
 }
 
-// byCode is classify for the codes that say more than the status.
+// byCode is classify for codes that say more than the status.
 func (e *Error) byCode() bool {
 	switch e.Code {
 	case "NoSuchKey":
 		e.kind = fs.ErrNotExist
 	case "NotFound":
-		// The SDK's word for a 404 without a body, as HEAD has. Any other comes
-		// from something that is not S3, a proxy perhaps, and says nothing about
-		// the object.
+		// The SDK's code for a 404 without a body, as for HEAD. Otherwise it comes from
+		// something other than S3, perhaps a proxy, and says nothing about the object.
 		if e.Op == "head" {
 			e.kind = fs.ErrNotExist
 		}
@@ -155,25 +154,25 @@ func (e *Error) byCode() bool {
 		e.kind = objstore.ErrNoBucket
 		e.hint = "create the bucket, or correct its name or the endpoint"
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		// Whoever issues them may have new ones for the next try.
-	case "InvalidObjectState": // with a 403, but nobody's rights are missing
+		// The issuer may have new credentials at the next try.
+	case "InvalidObjectState": // with a 403, although no permission is missing
 		e.kind = fs.ErrPermission
 		e.hint = "the object was moved to an archive, by a rule of the bucket perhaps; restore it from there to read it"
-	case "AuthorizationHeaderMalformed": // as a rule because of the region that is in it
+	case "AuthorizationHeaderMalformed": // usually because of the region in it
 		e.kind = objstore.ErrNoBucket
 		e.hint = "set the bucket's own region"
 	case "RequestTimeTooSkewed":
 		e.kind = fs.ErrPermission
 		e.hint = "this machine's clock is wrong; set it"
 	case "ConditionalRequestConflict", "OperationAborted":
-		// Another write was under way; only the next try tells who won.
+		// Another write was under way; only the next try shows which one won.
 	default:
 		return false
 	}
 	return true
 }
 
-// advice is what to do about an error of which the server has not said it.
+// advice returns what to do about an error if the server has not said so.
 func (s *store) advice(e *Error) string {
 	switch {
 	case slices.Contains(outdated, e.Code) && s.ownKeys:
@@ -184,13 +183,13 @@ func (s *store) advice(e *Error) string {
 		return "check the credentials"
 	case e.kind != fs.ErrPermission:
 		return ""
-	case e.Code != "AccessDenied" && e.Code != "Forbidden": // the latter is the SDK's, for a HEAD
+	case e.Code != "AccessDenied" && e.Code != "Forbidden": // the latter is the SDK's code for HEAD
 		return "check the credentials and what their policy allows on this bucket"
 	}
 	return "check that the policy allows " + s.rights(e.Op)
 }
 
-// rights are what a policy has to allow for a request.
+// rights returns what a policy must allow for a request.
 func (s *store) rights(op string) string {
 	switch op {
 	case "list":

@@ -9,9 +9,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// extras are what a bucket may demand of each object that is put into it. They
-// go with the request that makes the object, a PutObject or the
-// CreateMultipartUpload; S3 refuses them in others.
+// extras are what a bucket may require of each object. They go with the request that
+// creates the object, a PutObject or CreateMultipartUpload; S3 refuses them in other
+// requests.
 type extras struct {
 	encryption types.ServerSideEncryption
 	kmsKey     *string
@@ -37,7 +37,7 @@ func (e extras) toUpload(in *s3.CreateMultipartUploadInput) {
 	in.ServerSideEncryption, in.SSEKMSKeyId, in.StorageClass = e.encryption, e.kmsKey, e.class
 }
 
-// byKMS reports whether a KMS key is used, so that its policy has a say.
+// byKMS reports whether a KMS key is used, whose policy then applies.
 func (e extras) byKMS() bool {
 	return e.encryption == types.ServerSideEncryptionAwsKms || e.encryption == types.ServerSideEncryptionAwsKmsDsse
 }
@@ -46,7 +46,8 @@ var (
 	encryptions = []types.ServerSideEncryption{
 		types.ServerSideEncryptionAes256, types.ServerSideEncryptionAwsKms, types.ServerSideEncryptionAwsKmsDsse,
 	}
-	// archives must be restored by hand, for hours, before they can be read.
+	// Objects in archives must first be restored by hand, which takes hours, before they
+	// can be read.
 	archives = []types.StorageClass{types.StorageClassGlacier, types.StorageClassDeepArchive}
 )
 

@@ -15,17 +15,17 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// A program is not always answered by the store that it has asked: the page of a
-// captive portal and a proxy's error page come with status 200, too, and the SDK
-// would make of them an object that is stored, or a bucket that is empty. So an
-// answer counts only if it has what the store's own must have.
+// A response does not always come from the store: the page of a captive portal, or a
+// proxy's error page, may also have status 200, and the SDK would read it as a stored
+// object or an empty bucket. So a response counts only if it has what the store's own
+// response must have.
 
-// impostor is an answer that did not come from an object store. It says nothing
-// about the object, and may be another one the next time.
+// impostor is a response that did not come from an object store. It says nothing about the
+// object, and the next response may be genuine.
 type impostor struct {
 	status  int
 	kind    string // the media type
-	missing string // what the answer should have had
+	missing string // what the response should have had
 }
 
 func (e *impostor) Error() string {
@@ -36,7 +36,7 @@ func (e *impostor) Error() string {
 	return fmt.Sprintf("the answer (%s) is not that of an object store: %s; has a captive portal, a proxy or a web server answered in its place?", what, e.missing)
 }
 
-// genuine checks the answer to every request before the SDK reads it.
+// genuine checks the response to every request before the SDK reads it.
 func genuine(stack *middleware.Stack) error {
 	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("DriftDBGenuine",
 		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
@@ -51,33 +51,33 @@ func genuine(stack *middleware.Stack) error {
 		}), middleware.After) // closest to the wire
 }
 
-// roots are the elements that the bodies of successful answers have. An upload that
-// is being completed may yet be told to have failed.
+// roots are the root elements of successful responses' bodies. Completing an upload may
+// still report a failure with status 200.
 var roots = map[string][]string{
 	"CreateMultipartUpload":   {"InitiateMultipartUploadResult"},
 	"CompleteMultipartUpload": {"CompleteMultipartUploadResult", "Error"},
 	"ListObjectsV2":           {"ListBucketResult"},
 }
 
-// tagged are the operations whose successful answers name the object's ETag.
+// tagged are the operations whose successful responses carry the object's ETag.
 var tagged = map[string]bool{"PutObject": true, "UploadPart": true, "GetObject": true, "HeadObject": true}
 
-// redirects are the statuses by which portals send a browser to their page, and the one
-// that answers only a condition on a read, of which there is none. A store that has its
-// bucket elsewhere says 301 or 307.
+// redirects are the statuses with which portals send a browser to their page, and the one
+// that answers only a conditional read, which DriftDB does not use. A store whose bucket
+// is elsewhere sends 301 or 307.
 var redirects = map[int]bool{http.StatusFound: true, http.StatusSeeOther: true, http.StatusNotModified: true}
 
-// doubt returns an error if the answer cannot be a store's.
+// doubt returns an error if the response cannot come from a store.
 func doubt(op string, answer *smithyhttp.Response) error {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	e := &impostor{status: answer.StatusCode, kind: kind}
 	switch {
-	case kind == "text/html" && answer.ContentLength != 0: // some stores call an empty body so
+	case kind == "text/html" && answer.ContentLength != 0: // some stores send this type with an empty body
 		e.missing = "it is a page for people"
 	case redirects[answer.StatusCode]:
 		e.missing = "it sends the program elsewhere, or to a copy of its own"
 	case answer.StatusCode >= 300:
-		return nil // the SDK reads the error, and knows codes
+		return nil // the SDK reads the error and its code
 	case answer.StatusCode != http.StatusOK && op != "DeleteObject" && op != "AbortMultipartUpload" &&
 		(op != "GetObject" || answer.StatusCode != http.StatusPartialContent):
 		e.missing = "no store answers this request with that status"
@@ -92,12 +92,12 @@ func doubt(op string, answer *smithyhttp.Response) error {
 	return e
 }
 
-// peeked is how much of a body is looked at to find its root element.
+// peeked is how many bytes of a body are examined to find its root element.
 const peeked = 1024
 
-// begins reports whether the body is an XML document with one of the elements, and
-// leaves the body as it was. What a store sends to keep the connection alive before
-// it, blanks, is passed over.
+// begins reports whether the body is an XML document with one of these root elements, and
+// leaves the body unread. It skips the blanks that a store sends first to keep the
+// connection alive.
 func begins(answer *smithyhttp.Response, elements []string) bool {
 	r := bufio.NewReaderSize(answer.Body, peeked)
 	for {

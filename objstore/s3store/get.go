@@ -24,7 +24,7 @@ func (s *store) Get(ctx context.Context, key string, opts objstore.GetOptions) (
 	}
 	in := &s3.GetObjectInput{Range: rangeHeader(opts)}
 	in.Bucket, in.Key = s.object(key)
-	if s.checksums && in.Range == nil { // some servers answer a range with the sum of the whole
+	if s.checksums && in.Range == nil { // some servers send the whole object's checksum with a range
 		in.ChecksumMode = types.ChecksumModeEnabled
 	}
 	out, err := s.client.GetObject(ctx, in)
@@ -38,8 +38,8 @@ func (s *store) Get(ctx context.Context, key string, opts objstore.GetOptions) (
 	return s.opened(ctx, key, opts, out)
 }
 
-// rangeHeader returns nil for a whole object, whose checksum the SDK verifies;
-// that of a range it cannot.
+// rangeHeader returns nil for a whole object. The SDK verifies the checksum of a whole
+// object, but cannot verify that of a range.
 func rangeHeader(opts objstore.GetOptions) *string {
 	switch {
 	case opts.Length > 0:
@@ -50,7 +50,7 @@ func rangeHeader(opts objstore.GetOptions) *string {
 	return nil
 }
 
-// getNothing is a Get past the end of the object.
+// getNothing answers a Get past the end of the object.
 func (s *store) getNothing(ctx context.Context, key string) (io.ReadCloser, objstore.Info, error) {
 	info, err := s.head(ctx, key)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *store) getNothing(ctx context.Context, key string) (io.ReadCloser, objs
 	return io.NopCloser(bytes.NewReader(nil)), info, nil
 }
 
-// head returns what the store says of an object.
+// head returns the store's description of an object.
 func (s *store) head(ctx context.Context, key string) (objstore.Info, error) {
 	in := &s3.HeadObjectInput{}
 	in.Bucket, in.Key = s.object(key)
@@ -70,7 +70,7 @@ func (s *store) head(ctx context.Context, key string) (objstore.Info, error) {
 	return objstore.Info{Key: key, Size: aws.ToInt64(out.ContentLength), ETag: aws.ToString(out.ETag), ModTime: aws.ToTime(out.LastModified)}, nil
 }
 
-// opened makes the answer to a Get into what was asked for.
+// opened turns the response to a Get into the part that was requested.
 func (s *store) opened(ctx context.Context, key string, opts objstore.GetOptions, out *s3.GetObjectOutput) (io.ReadCloser, objstore.Info, error) {
 	info := objstore.Info{Key: key, ETag: aws.ToString(out.ETag), ModTime: aws.ToTime(out.LastModified)}
 	b := &body{store: s, ctx: ctx, key: key, in: out.Body}
@@ -83,8 +83,8 @@ func (s *store) opened(ctx context.Context, key string, opts objstore.GetOptions
 		b.left = *out.ContentLength
 		info.Size, err = totalSize(*out.ContentRange, opts.Offset)
 	default:
-		// The whole object: as asked, or from a server that ignores ranges,
-		// as is its right.
+		// The whole object, either as requested or from a server that ignores ranges,
+		// which it may.
 		info.Size = *out.ContentLength
 		skip = min(opts.Offset, info.Size)
 		b.left = info.Size
@@ -101,7 +101,7 @@ func (s *store) opened(ctx context.Context, key string, opts objstore.GetOptions
 	return b, info, nil
 }
 
-// totalSize takes the size of the object out of "bytes 3-6/10".
+// totalSize parses the size of the object from "bytes 3-6/10".
 func totalSize(contentRange string, offset int64) (int64, error) {
 	span, total, _ := strings.Cut(strings.TrimPrefix(contentRange, "bytes "), "/")
 	first, _, _ := strings.Cut(span, "-")
@@ -112,15 +112,15 @@ func totalSize(contentRange string, offset int64) (int64, error) {
 	return size, nil
 }
 
-// body is the body of an answer. It ends with io.EOF when all of it has come,
-// and with an error when it was cut.
+// body is the body of a response. It ends with io.EOF when it is complete, and with an
+// error when it was cut off.
 type body struct {
 	store *store
 	ctx   context.Context
 	key   string
 	in    io.ReadCloser
 	left  int64 // bytes that must still come
-	spare int64 // bytes after them that nobody wants
+	spare int64 // bytes after those, which are not wanted
 }
 
 func (b *body) want(n int64) {

@@ -46,7 +46,7 @@ func (s *store) entries(page *s3.ListObjectsV2Output) []objstore.Info {
 	infos := make([]objstore.Info, 0, len(page.Contents)+len(page.CommonPrefixes))
 	for _, o := range page.Contents {
 		key := strings.TrimPrefix(aws.ToString(o.Key), s.prefix)
-		// Other programs leave keys that no Get takes, such as "folder/".
+		// Other programs leave keys that Get refuses, such as "folder/".
 		if objstore.ValidKey(key) != nil {
 			continue
 		}

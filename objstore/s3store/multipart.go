@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// partTries is how often a request of an upload in parts is made: starting
-	// all over would cost more, and the body cannot be read twice.
+	// partTries is how often to try each request of an upload in parts: starting over
+	// would cost more, and the body cannot be read twice.
 	partTries = 4
-	// firstPause is waited before the second try; it doubles.
+	// firstPause is the pause before the second try; it doubles.
 	firstPause = 250 * time.Millisecond
 	// abortTimeout bounds cleaning up after a failed upload.
 	abortTimeout = 30 * time.Second
 )
 
-// upload is an object on its way in parts.
+// upload is an upload in parts.
 type upload struct {
 	*store
 	key   string
@@ -36,7 +36,7 @@ type upload struct {
 	size  int64
 }
 
-// putParts sends what is in buf and left in body as an upload in parts.
+// putParts uploads what is in buf and the rest of body in parts.
 func (s *store) putParts(ctx context.Context, key string, buf *bytes.Buffer, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
 	u := &upload{store: s, key: key, opts: opts}
 	if err := u.create(ctx); err != nil {
@@ -123,7 +123,7 @@ func (u *upload) complete(ctx context.Context) (info objstore.Info, err error) {
 	return info, err
 }
 
-// abort removes the parts, also when ctx has ended: that may be why.
+// abort removes the parts. It works even if ctx has ended, since that may be the reason.
 func (u *upload) abort(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
@@ -134,12 +134,13 @@ func (u *upload) abort(ctx context.Context) error {
 		return err
 	})
 	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusNotFound {
-		return nil // it was completed after all, or somebody else has cleaned up
+		return nil // the upload was completed after all, or another process has cleaned up
 	}
 	return err
 }
 
-// try makes a request until it succeeds, fails for good, or has failed often.
+// try repeats a request until it succeeds, fails permanently, or has failed partTries
+// times.
 func (u *upload) try(ctx context.Context, op string, request func() error) error {
 	pause := firstPause
 	for n := 1; ; n++ {
@@ -148,7 +149,7 @@ func (u *upload) try(ctx context.Context, op string, request func() error) error
 			return nil
 		}
 		e := u.failed(ctx, op, u.key, err, whenAbsent(u.opts))
-		// A 409 asks for a new upload, and so does a 404: it is gone.
+		// A 409 asks for a new upload; so does a 404, because the upload is gone.
 		again := e.kind == nil && (e.Status == 0 || e.Status >= 500 || e.Status == http.StatusTooManyRequests)
 		if !again || n == partTries {
 			return e

@@ -24,13 +24,13 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// firstPart is the size up to which a body is sent in one request, and that of
-// the first parts of a larger one.
+// firstPart is the largest body that is sent in one request, and the size of the first
+// parts of a larger one.
 const firstPart = 8 << 20
 
-// partSize is the size of a part, by its number from 1. It doubles after each
-// 1000 parts, so that the 10,000 that S3 allows hold its largest object, 5 TiB;
-// memory stays at 8 MiB up to 8 GB, and at 64 MiB up to 120 GB.
+// partSize returns the size of a part by its number, from 1. It doubles after each 1000
+// parts, so that the 10,000 parts that S3 allows hold its largest object, 5 TiB. A part
+// takes 8 MiB of memory up to 8 GB, and 64 MiB up to 120 GB.
 func partSize(number int32) int64 { return firstPart << ((number - 1) / 1000) }
 
 func (s *store) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
@@ -49,7 +49,7 @@ func (s *store) Put(ctx context.Context, key string, body io.Reader, opts objsto
 	return s.putParts(ctx, key, &buf, body, opts)
 }
 
-// fill reads up to size bytes into buf. whole says that the body has ended.
+// fill reads up to size bytes into buf. whole is true if the body has ended.
 func fill(buf *bytes.Buffer, body io.Reader, size int64) (whole bool, err error) {
 	buf.Reset()
 	_, err = io.CopyN(buf, body, size)
@@ -79,8 +79,8 @@ func (s *store) putWhole(ctx context.Context, key string, body []byte, opts objs
 	return info, s.prove(ctx, info)
 }
 
-// isMD5 reports whether the ETag is the MD5 of the body, as it mostly is. Then only
-// somebody who has read the body can have answered.
+// isMD5 reports whether the ETag is the MD5 of the body, as it usually is. Only a server
+// that has read the body can send that.
 func isMD5(etag string, body []byte) bool {
 	if fips140.Enabled() {
 		return false // MD5 may not be used
@@ -89,8 +89,8 @@ func isMD5(etag string, body []byte) bool {
 	return strings.Trim(etag, `"`) == hex.EncodeToString(sum[:])
 }
 
-// prove asks for an object that is said to have been stored by an answer that does not
-// prove it itself: anybody between here and the store could have given that.
+// prove checks that an object was really stored, for a response that does not prove it
+// itself: any server between here and the store could have sent that response.
 func (s *store) prove(ctx context.Context, put objstore.Info) error {
 	there, err := s.head(ctx, put.Key)
 	switch {
@@ -106,7 +106,7 @@ func (s *store) prove(ctx context.Context, put objstore.Info) error {
 	return &Error{Op: "put", Bucket: s.bucket, Key: s.prefix + put.Key, message: err.Error()}
 }
 
-// conditions are the headers If-None-Match and If-Match.
+// conditions returns the headers If-None-Match and If-Match.
 func conditions(opts objstore.PutOptions) (noneMatch, match *string) {
 	if opts.IfAbsent {
 		noneMatch = aws.String("*")
@@ -117,8 +117,8 @@ func conditions(opts objstore.PutOptions) (noneMatch, match *string) {
 	return noneMatch, match
 }
 
-// whenAbsent is what it means for a Put that there is no such object: Amazon's
-// way to say that If-Match does not hold, and nothing without that.
+// whenAbsent returns what "no such object" means as the response to a Put: with IfMatch it
+// is Amazon's way to say that the condition does not hold; without, it means nothing.
 func whenAbsent(opts objstore.PutOptions) error {
 	if !opts.IfMatch.Holds("") {
 		return objstore.ErrPrecondition
@@ -126,7 +126,7 @@ func whenAbsent(opts objstore.PutOptions) error {
 	return nil
 }
 
-// checksum is the CRC-32 header of a body, or nil.
+// checksum returns the CRC-32 header of a body, or nil.
 func (s *store) checksum(body []byte) *string {
 	if !s.checksums {
 		return nil
@@ -135,8 +135,8 @@ func (s *store) checksum(body []byte) *string {
 	return aws.String(base64.StdEncoding.EncodeToString(sum))
 }
 
-// stored is the Info of what was just written. S3 does not tell the time that
-// it gives to the object, but that of its answer.
+// stored returns the Info of the object just written. S3 does not return the object's
+// time, so the time of the response stands in.
 func stored(key string, size int64, etag *string, answer middleware.Metadata) objstore.Info {
 	when, ok := awsmiddleware.GetServerTime(answer)
 	if !ok {

@@ -121,7 +121,7 @@ func (cfg Config) Problems() []error {
 	p.when((cfg.AccessKeyID == "") != (cfg.SecretAccessKey == ""),
 		"AccessKeyID and SecretAccessKey belong together; set both or neither")
 	p.when(cfg.SessionToken != "" && cfg.AccessKeyID == "", "SessionToken needs its AccessKeyID and SecretAccessKey")
-	if cfg.Endpoint != "" { // which is not repeated: it may hold a password
+	if cfg.Endpoint != "" { // messages leave it out: it may hold a password
 		u, err := url.Parse(cfg.Endpoint)
 		ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 		p.when(!ok, "Endpoint is no URL such as https://s3.example.com")
@@ -132,10 +132,10 @@ func (cfg Config) Problems() []error {
 	return p
 }
 
-// problems are what is wrong with a configuration.
+// problems are the faults of a configuration.
 type problems []error
 
-// when notes a problem if it is there.
+// when adds a problem if the condition is true.
 func (p *problems) when(is bool, format string, args ...any) {
 	if is {
 		*p = append(*p, fmt.Errorf(format, args...))
@@ -173,8 +173,8 @@ func newClient(ctx context.Context, cfg Config) (*s3.Client, error) {
 	return client, nil
 }
 
-// apply sets the options of a client. By now they hold what the environment
-// and the profile say.
+// apply sets the options of a client. They already hold the settings of the environment
+// and the profile.
 func (cfg Config) apply(o *s3.Options) {
 	if cfg.Endpoint != "" {
 		o.BaseEndpoint = aws.String(cfg.Endpoint)
@@ -187,9 +187,8 @@ func (cfg Config) apply(o *s3.Options) {
 	if cfg.ForcePathStyle != nil {
 		o.UsePathStyle = *cfg.ForcePathStyle
 	}
-	// Requests carry a CRC-32 that put.go computes. Left to itself, the SDK
-	// sends it over https as the trailer of an aws-chunked body, which many
-	// look-alikes reject.
+	// Requests carry a CRC-32 that put.go computes. By default the SDK would send it over
+	// https as the trailer of an aws-chunked body, which many compatible services reject.
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenSupported
 	if cfg.DisableChecksums {
@@ -199,9 +198,9 @@ func (cfg Config) apply(o *s3.Options) {
 	o.APIOptions = append(o.APIOptions, genuine)
 }
 
-// skewRetryer sends a request once more if the clock was wrong, for the SDK
-// knows the server's time by then. All other retrying is left to the caller,
-// so that there is one place that knows how long to wait and when to give up.
+// skewRetryer repeats a request once if this machine's clock was wrong: by then the SDK
+// knows the server's time. All other retries are left to the caller, so that one place
+// decides how long to wait and when to give up.
 type skewRetryer struct{ aws.NopRetryer }
 
 func (skewRetryer) MaxAttempts() int { return 2 }
@@ -224,7 +223,7 @@ type store struct {
 	pageSize  int32
 }
 
-// object returns the names that requests about key carry.
+// object returns the bucket and object name for requests about key.
 func (s *store) object(key string) (bucket, name *string) {
 	return aws.String(s.bucket), aws.String(s.prefix + key)
 }

@@ -7,8 +7,8 @@ import (
 	"net/url"
 )
 
-// hide returns cfg with a text in the place of the secret key and the session token, and
-// of an endpoint that has a password in its URL.
+// hide returns cfg with text in place of the secret key and the session token, and of an
+// endpoint whose URL may contain a password.
 func (cfg Config) hide(text string) Config {
 	for _, secret := range []*string{&cfg.SecretAccessKey, &cfg.SessionToken} {
 		if *secret != "" {

@@ -10,27 +10,27 @@ import (
 )
 
 const (
-	// dialTimeout bounds connecting, idleTimeout the time in which not a byte
-	// comes or goes. There is no limit for a whole request: a large body on a
-	// slow line may take as long as it needs.
+	// dialTimeout bounds connecting, and idleTimeout the time without a byte in either
+	// direction. A whole request has no limit: a large body on a slow line may take as
+	// long as it needs.
 	dialTimeout = 10 * time.Second
 	idleTimeout = time.Minute
-	// maxIdleConns is how many connections stay open for the next requests.
+	// maxIdleConns is how many idle connections are kept for later requests.
 	maxIdleConns = 16
-	// writeChunk is written at once, so that a long write on a slow line shows
-	// its progress.
+	// writeChunk is the most that one write passes on, so that a long write on a slow line
+	// shows progress.
 	writeChunk = 64 << 10
 )
 
-// newHTTPClient returns a client that the SDK can still add AWS_CA_BUNDLE to,
-// which it cannot to an *http.Client.
+// newHTTPClient returns a client to which the SDK can still add AWS_CA_BUNDLE, which it
+// cannot do with an *http.Client.
 func newHTTPClient(idle time.Duration) *awshttp.BuildableClient {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return awshttp.NewBuildableClient().
-		WithReadTimeout(0). // the SDK's own would end uploads that take longer
+		WithReadTimeout(0). // the SDK's default would end longer uploads
 		WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConnsPerHost = maxIdleConns
-			t.IdleConnTimeout = idle / 2 // before the deadline of the idle connection
+			t.IdleConnTimeout = idle / 2 // ends before the idle connection's deadline
 			t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conn, err := dialer.DialContext(ctx, network, addr)
 				if err != nil {
@@ -42,9 +42,9 @@ func newHTTPClient(idle time.Duration) *awshttp.BuildableClient {
 		})
 }
 
-// idleConn is a connection that fails when nothing has been read or written
-// for a while. Both directions share the deadline, because the answer is waited
-// for from the moment on when the request begins to be sent.
+// idleConn is a connection that fails when nothing has been read or written for a while.
+// Both directions share the deadline, because the read of the response already waits while
+// the request is being sent.
 type idleConn struct {
 	net.Conn
 	idle time.Duration

@@ -11,7 +11,7 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// open makes a store from an s3:// URL.
+// open creates a store from an s3:// URL.
 func open(ctx context.Context, u *url.URL) (objstore.Store, error) {
 	if u.Opaque != "" || u.Host == "" {
 		return nil, errors.New("s3store: the URL has no bucket; write s3://bucket/prefix")
@@ -65,7 +65,7 @@ func (cfg *Config) setParameter(name, value string) error {
 			cfg.DisableChecksums = !on
 		}
 	default:
-		// The value is not repeated: it may be a secret that is in the wrong place.
+		// The message leaves the value out: it may be a secret in the wrong place.
 		return fmt.Errorf("s3store: unknown parameter %q in the URL (known: %s)", name, parameters)
 	}
 	return nil
@@ -97,7 +97,7 @@ func (cfg Config) URL() string {
 	if cfg.DisableChecksums {
 		set("checksums", "false")
 	}
-	// Slashes and colons need no escape in a query, and URLs are read by people.
+	// Slashes and colons need no escaping in a query, and people read URLs.
 	u.RawQuery = strings.NewReplacer("%2F", "/", "%3A", ":").Replace(query.Encode())
 	return u.String()
 }
@@ -108,7 +108,7 @@ type Place struct {
 	URL    string // for objstore.Open; it has no credentials
 }
 
-// places are where databases are commonly kept: the root of the bucket, and
+// places returns the places where databases are commonly kept: the root of the bucket, and
 // DefaultPrefix.
 func (cfg Config) places() (places [2]Place) {
 	for i, prefix := range []string{"/", DefaultPrefix} {

@@ -19,21 +19,21 @@ import (
 // list is the file that lists all modules.
 const list = "THIRD_PARTY.md"
 
-// allowed are the licences that a module may be under: they ask for no more than that
-// their text is passed on.
+// allowed are the licences that a module may be under. They require no more than passing
+// on their text.
 var allowed = []string{"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "Unlicense", "blessing"}
 
-// elsewhere are licences that a module names and that are of nothing which is shipped, by
-// the module's path, file and licence.
+// elsewhere are licences that a module's files name but that apply to nothing that is
+// shipped, by the module's path, file and licence.
 var elsewhere = map[[3]string]string{
 	{"modernc.org/sqlite", "LICENSE-3RD-PARTY.md", "MPL-2.0"}: "of golang-lru, which is in its go.sum and in no program: see the file's section 3",
 }
 
-// shipped are the packages that a user's program may be built of, and the command.
+// shipped are the packages that may be part of a user's program, and the command.
 var shipped = []string{".", "./objstore/...", "./cmd/..."}
 
-// auditLicences is an error if a module of what is shipped is under a licence that is not
-// allowed, or if the list is not what it must be. With write, it writes the list.
+// auditLicences returns an error if a module that is shipped is under a licence that is
+// not allowed, or if the list is out of date. With write, it writes the list.
 func auditLicences(ctx context.Context, write bool) error {
 	folders, err := modules(ctx)
 	if err != nil {
@@ -94,8 +94,8 @@ func printTexts(ctx context.Context) error {
 	return nil
 }
 
-// modules are the modules that shipped packages are of on any system that we build for,
-// with their folders in the module cache.
+// modules returns the modules of the shipped packages on all systems that DriftDB is built
+// for, with their folders in the module cache.
 func modules(ctx context.Context) (map[string]string, error) {
 	folders := map[string]string{}
 	for _, system := range []string{"linux", "darwin", "windows"} {
@@ -126,7 +126,7 @@ type text struct {
 	body []byte
 }
 
-// textsIn returns those of the module at folder.
+// textsIn returns the licences and notices of the module in folder.
 func textsIn(folder string) (files []text, err error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -145,7 +145,7 @@ func textsIn(folder string) (files []text, err error) {
 	return files, nil
 }
 
-// judge returns the licences of a module, all of which are allowed.
+// judge returns the licences of a module, or an error if one of them is not allowed.
 func judge(module string, files []text) (found []string, err error) {
 	for _, f := range files {
 		if !licenceName.MatchString(f.name) {

@@ -1,8 +1,7 @@
-// Command audit looks at what a program that uses DriftDB gets with it: under which
-// licences that is, and whether vulnerabilities of it are known that DriftDB's code
-// reaches. It is run in its own folder:
+// Command audit checks the modules that come with DriftDB: their licences, and whether
+// DriftDB's code reaches a known vulnerability in them. Run it in its own folder:
 //
-//	go run . [-vulndb VERSION]   compares and looks
+//	go run . [-vulndb VERSION]   checks both
 //	go run . -write              writes THIRD_PARTY.md
 //	go run . -texts              prints the licences
 package main
@@ -15,7 +14,7 @@ import (
 	"os"
 )
 
-// root is the module that is looked at, seen from the folder of this one.
+// root is the module to check, relative to this one's folder.
 const root = "../.."
 
 func main() {

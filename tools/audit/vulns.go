@@ -16,21 +16,21 @@ import (
 	"golang.org/x/vuln/scan"
 )
 
-// The database of known vulnerabilities is a module, too, so it comes by way of Go's
-// module proxy, as all others do, and stays in the module cache. It has no package that
-// could be imported, so its version and hash stand here, and not in go.mod.
+// The database of known vulnerabilities is a module, too, so it comes through Go's module
+// proxy like all others, and stays in the module cache. It has no package to import, so
+// its version and hash are here instead of in go.mod.
 const (
 	database   = "golang.org/x/vulndb"
 	pinned     = "v0.0.0-20261105234957-e22db6528018"
 	pinnedHash = "h1:mfngRv0Yoh0VApsXKEN82CjD99kl7mtparN3bs3JnqI="
 )
 
-// auditVulnerabilities is an error if DriftDB's code reaches a known vulnerability of a
-// module that it is built of. Those of the standard library are told, and no error: they
-// are the toolchain's, which whoever builds a program chooses.
+// auditVulnerabilities returns an error if DriftDB's code reaches a known vulnerability in
+// one of its modules. It prints those in the standard library, but they are not an error:
+// they depend on the toolchain, which is chosen by the builder of a program.
 //
-// Without a network, and with a module cache that does not have the database, nothing is
-// known, which is told as well.
+// Without a network, and without the database in the module cache, it prints that nothing
+// was checked.
 func auditVulnerabilities(ctx context.Context, version string) error {
 	folder, err := fetch(ctx, version)
 	if errors.Is(err, errAway) {
@@ -56,7 +56,7 @@ var errAway = errors.New("the database cannot be fetched")
 // fetch returns the folder of the database in the module cache.
 func fetch(ctx context.Context, version string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", database+"@"+version)
-	cmd.Dir = os.TempDir() // go.mod of this module has nothing to say of it
+	cmd.Dir = os.TempDir() // not part of this module's go.mod
 	out, err := cmd.Output()
 	var m struct{ Version, Dir, Sum, Error string }
 	if jerr := json.Unmarshal(out, &m); jerr != nil && err == nil {
@@ -73,7 +73,7 @@ func fetch(ctx context.Context, version string) (string, error) {
 	return m.Dir, nil
 }
 
-// entry is what an index needs of a vulnerability.
+// entry holds the fields of a vulnerability that an index needs.
 type entry struct {
 	ID       string `json:"id"`
 	Modified string `json:"modified"`
@@ -84,8 +84,8 @@ type entry struct {
 	} `json:"affected"`
 }
 
-// lay lays out entries, a file each, as govulncheck wants to have a database: beside them
-// an index by module.
+// lay lays out entries, one file each, with an index by module, as govulncheck expects a
+// database to be.
 func lay(entries, layout string) error {
 	type vulnerability struct {
 		ID       string `json:"id"`
@@ -134,10 +134,10 @@ func store(path string, value any) error {
 	return errors.Join(err, os.WriteFile(path, data, 0o600))
 }
 
-// frame is a step on the way to a vulnerability.
+// frame is a step on the call path to a vulnerability.
 type frame struct{ Module, Version, Package, Function string }
 
-// search runs govulncheck, and tells what it finds.
+// search runs govulncheck, and reports its findings.
 func search(ctx context.Context, layout, version string) error {
 	where := url.URL{Scheme: "file", Path: filepath.ToSlash(layout)}
 	cmd := scan.Command(ctx, append([]string{"-C", root, "-db", where.String(), "-format", "json"}, shipped...)...)
@@ -161,7 +161,7 @@ func search(ctx context.Context, layout, version string) error {
 			return fmt.Errorf("govulncheck's answer: %w", err)
 		}
 		f := message.Finding
-		if f == nil || len(f.Trace) == 0 || f.Trace[0].Function == "" { // it is not reached
+		if f == nil || len(f.Trace) == 0 || f.Trace[0].Function == "" { // not reached
 			continue
 		}
 		found := fmt.Sprintf("%s in %s %s; fixed in %s", f.OSV, f.Trace[0].Module, f.Trace[0].Version, f.FixedVersion)

@@ -1,11 +1,10 @@
-// Command versitygw is a real S3 server for DriftDB's tests: the posix backend
-// of github.com/versity/versitygw on a loopback address.
+// Command versitygw is a real S3 server for DriftDB's tests: the posix backend of
+// github.com/versity/versitygw on a loopback address.
 //
-// It is a module and a process of its own, because the gateway has many
-// dependencies, keeps global state and changes the working directory. It
-// prints "ready" on standard output when it serves, "ready, not atomic" where
-// the file system has no extended attributes, and ends when its standard input
-// is closed, so that it never outlives the test that started it.
+// It is a separate module and process, because the gateway has many dependencies, keeps
+// global state and changes the working directory. It prints "ready" on standard output
+// when it serves, or "ready, not atomic" if the file system has no extended attributes. It
+// ends when its standard input is closed, so it never outlives the test that started it.
 package main
 
 import (
@@ -82,9 +81,9 @@ func run() error {
 	}
 }
 
-// newBackend keeps metadata in extended attributes, which change together with
-// the object. Where there are none it uses files of their own: then a reader
-// can see one object's body with another's ETag, and updates get lost.
+// newBackend keeps metadata in extended attributes, which change together with the object.
+// If there are none it uses separate files: then a reader can see one object's body with
+// another's ETag, and updates can get lost.
 func newBackend(dir string) (store backend.Backend, atomic bool, err error) {
 	objects, sidecar := filepath.Join(dir, "objects"), filepath.Join(dir, "metadata")
 	if err := errors.Join(os.MkdirAll(objects, 0o700), os.MkdirAll(sidecar, 0o700)); err != nil {
@@ -102,8 +101,8 @@ func newBackend(dir string) (store backend.Backend, atomic bool, err error) {
 	return store, false, err
 }
 
-// waitHealthy asks for a path that only this server knows, so that another
-// program on the same port is not taken for it.
+// waitHealthy requests a path that only this server knows, so that another program on the
+// same port is not mistaken for it.
 func waitHealthy(url string, done <-chan error) error {
 	client := &http.Client{
 		Timeout:   time.Second,

@@ -1,6 +1,6 @@
-// Package subprocess runs functions of a test in processes of their own: ones that are
-// killed, stopped, measured or limited. Such a process is the test binary again; which
-// function it runs is told by one variable of its environment.
+// Package subprocess runs functions of a test in separate processes, which can be killed,
+// stopped, measured or limited. Such a process runs the test binary again; an environment
+// variable tells it which function to run.
 //
 //	var writes = subprocess.Register("writes", func(t testing.TB, args []string) { … })
 //
@@ -21,13 +21,13 @@ import (
 
 const variable = "DRIFTDB_TEST_SUBPROCESS"
 
-// A Func is a registered function, by its name.
+// A Func is the name of a registered function.
 type Func string
 
 var functions = map[Func]func(t testing.TB, args []string){}
 
-// Register makes a function one that Command can start. It is called when a package is
-// initialized: each process of the test binary has to know the function.
+// Register makes a function available to Command. Call it when the package is initialized,
+// because every process of the test binary must know the function.
 func Register(name Func, run func(t testing.TB, args []string)) Func {
 	if functions[name] != nil {
 		panic("there are two functions " + name)
@@ -36,22 +36,23 @@ func Register(name Func, run func(t testing.TB, args []string)) Func {
 	return name
 }
 
-// Command is a process that runs the function with these arguments.
+// Command returns a process that runs the function with these arguments.
 func (f Func) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = f.Environ()
 	return cmd
 }
 
-// Environ is the environment that makes the test binary run the function, for a process
-// that another program starts. The arguments are those of the binary.
+// Environ returns the environment in which the test binary runs the function, for a
+// process that another program starts. The arguments are the binary's.
 func (f Func) Environ() []string { return append(os.Environ(), f.Variable()) }
 
-// Variable is the one variable that Environ adds.
+// Variable returns the variable that Environ adds.
 func (f Func) Variable() string { return variable + "=" + string(f) }
 
-// Main is what a package's TestMain calls first. In a process that runs a function it does
-// that and ends the process: with 0 if nothing has failed. In any other it does nothing.
+// Main must be the first call in a package's TestMain. In a process that runs a function,
+// it runs it and ends the process, with 0 if nothing has failed. In any other process it
+// does nothing.
 func Main() {
 	name, ok := os.LookupEnv(variable)
 	if !ok {
@@ -69,8 +70,8 @@ func Main() {
 	t.exit()
 }
 
-// process is the test that a function sees. A failure ends the process, or makes it end
-// with 1. What it does not have, no function may call.
+// process is the testing.TB that a function gets. A failure ends the process, or makes it
+// exit with 1. Functions may call only the methods that are defined here.
 type process struct {
 	testing.TB
 	name     string
@@ -97,7 +98,7 @@ func (p *process) FailNow()                          { p.Fail(); p.exit() }
 func (p *process) Fatal(args ...any)                 { p.Log(args...); p.FailNow() }
 func (p *process) Fatalf(format string, args ...any) { p.Fatal(fmt.Sprintf(format, args...)) }
 
-// TempDir is removed when the process ends, unless that is killed.
+// TempDir is removed when the process ends, unless the process is killed.
 func (p *process) TempDir() string {
 	dir, err := os.MkdirTemp("", "driftdb-test-")
 	if err != nil {
@@ -111,7 +112,7 @@ func (p *process) TempDir() string {
 	return dir
 }
 
-// exit cleans up, as a test does when it ends.
+// exit runs the cleanups, as the end of a test does.
 func (p *process) exit() {
 	p.cancel()
 	for len(p.cleanups) > 0 {
