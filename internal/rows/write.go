@@ -240,26 +240,36 @@ func (r *Repository[T]) insertion(row []schema.Value) schema.Statement {
 	return r.table.Insert(row)
 }
 
-// insert runs an insertion and reads back what is stored.
+// insert runs an insertion and reads back what is stored. Where that can only be the row
+// itself it is read first: one that cannot be read is not written.
 func (r *Repository[T]) insert(st *sqlite.Stmt, query schema.Statement, row []schema.Value, created *T) error {
 	query.Bind(st)
+	if st.ColumnCount() == 0 {
+		if err := r.codec.decode(schema.Tuple(row), created); err != nil {
+			return err
+		}
+	}
 	returned, err := r.returned(st, created)
-	if err != nil || returned {
-		return err
+	if err == nil && !returned && (st.ColumnCount() > 0 || st.Changes() == 0) {
+		err = errIgnored
 	}
-	if st.Changes() == 0 {
-		return errIgnored
-	}
-	return r.codec.decode(schema.Tuple(row), created)
+	return err
 }
 
 // returned reads the first row that a write returns, and runs it to its end,
 // where a deferred failure would show.
-func (r *Repository[T]) returned(st *sqlite.Stmt, v *T) (bool, error) {
+//
+// A row that cannot be read, or whose type panics, was not written: all or nothing.
+func (r *Repository[T]) returned(st *sqlite.Stmt, v *T) (found bool, err error) {
 	row, err := st.Step()
 	if err != nil || !row {
 		return false, err
 	}
+	defer func() {
+		if !found {
+			st.Abort()
+		}
+	}()
 	if err := r.codec.decode(st, v); err != nil {
 		return false, err
 	}

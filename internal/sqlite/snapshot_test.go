@@ -176,6 +176,25 @@ func TestSnapshotAndCheckpointer(t *testing.T) {
 	}
 }
 
+// TestCheckpointerEndsSnapshots: a checkpoint of the database's own does not wait for the
+// end of a term.
+func TestCheckpointerEndsSnapshots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // whose clock stands still: no term ends
+		f := newWALFile(t)
+		w := f.open()
+		run(t, w, "CREATE TABLE b(x); CREATE TABLE t(a)")
+		p := sqlite.NewPool(0, 4, func() (*sqlite.Conn, error) { return sqlite.Open(f.path, sqlite.Options{Checkpointer: f.cp}) })
+		defer closePool(t, p)
+		f.cp.Spare(p)
+		read(t, p, countRows)
+		f.write(w, 20) // more than the WAL has when a checkpoint begins
+		synctest.Wait()
+		if !f.copied() {
+			t.Error("a snapshot that nobody reads was in the way of the checkpoint")
+		}
+	})
+}
+
 // envRival has the file for TestRival, and envRounds the number of its commits.
 const (
 	envRival  = "DRIFTDB_RIVAL_PATH"

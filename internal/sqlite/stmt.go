@@ -226,6 +226,15 @@ func (st *Stmt) Each(fn func(*Stmt) error) error {
 // bound values stay.
 func (st *Stmt) Reset() { lib.Xsqlite3_reset(st.c.TLS, st.p) }
 
+// Abort undoes the changes of the statement, which has just returned a row: a Reset would
+// commit them. Inside a transaction it rolls the whole transaction back, as an interrupt
+// does.
+func (st *Stmt) Abort() {
+	lib.Xsqlite3_interrupt(st.c.TLS, st.c.DB)
+	lib.Xsqlite3_step(st.c.TLS, st.p) // returns SQLITE_INTERRUPT
+	st.Reset()
+}
+
 // Clear is Reset, and sets every parameter to NULL.
 func (st *Stmt) Clear() {
 	lib.Xsqlite3_reset(st.c.TLS, st.p)
