@@ -6,8 +6,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Methods are the methods of sqlite3_io_methods that a layer does itself. What is nil, or
-// what the VFS below does not have, is left as it is.
+// Methods are the methods of sqlite3_io_methods that a layer implements itself. A nil method,
+// or one that the VFS below lacks, is left as it is.
 type Methods struct {
 	Close                 func(tls *libc.TLS, f File) int32
 	Read                  func(tls *libc.TLS, f File, buf uintptr, n int32, offset int64) int32
@@ -29,7 +29,7 @@ type Methods struct {
 	Unfetch               func(tls *libc.TLS, f File, offset int64, p uintptr) int32
 }
 
-// put fills the layer's methods into a table that is a copy of the one below.
+// put puts the layer's methods into a table that is a copy of the one below.
 func (m *Methods) put(at *lib.Tsqlite3_io_methods) {
 	set(&at.FxClose, m.Close, m.Close != nil)
 	set(&at.FxRead, m.Read, m.Read != nil)
@@ -55,7 +55,7 @@ func (m *Methods) put(at *lib.Tsqlite3_io_methods) {
 	}
 }
 
-// set puts f in the place of a method that the VFS below has.
+// set replaces a method with f if the VFS below has it.
 func set[T any](method *uintptr, f T, is bool) {
 	if is {
 		put(method, f)
@@ -68,7 +68,7 @@ func put[T any](method *uintptr, f T) {
 	}
 }
 
-// Below are the methods of a file in the VFS below.
+// Below is a file's methods in the VFS below.
 type Below struct {
 	file    uintptr
 	methods *lib.Tsqlite3_io_methods
