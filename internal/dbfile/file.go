@@ -236,8 +236,8 @@ func (f *File) WALSize() (int64, error) {
 
 // CheckSize returns ErrReplaced if another program has truncated the file. If SQLite itself
 // has made the file smaller, the header says so. A running checkpoint can look like a
-// truncation, so the file must be found too short twice, with the same size; with atOnce, no
-// checkpoint is running and once is enough.
+// truncation, so a file that is not empty must be found too short twice, with the same size.
+// With atOnce, no checkpoint is running and once is enough.
 func (f *File) CheckSize(atOnce bool) error {
 	size, err := sizeOf(f.path)
 	if err != nil {

@@ -147,7 +147,8 @@ type exclusive struct {
 	handle uintptr
 }
 
-// claim locks the file before SQLite looks at the files beside this name of it.
+// claim locks the file, which may be in use under another name, before SQLite looks at the
+// files beside this one.
 func (e *exclusive) claim(c *sqlite.Conn) error {
 	handle, err := c.Handle()
 	if err != nil {

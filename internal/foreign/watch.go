@@ -160,7 +160,7 @@ func (w *Watch) run(ctx context.Context) {
 	}
 }
 
-// look checks for foreign commits, unless the writer is in use: a commit checks by itself. A
+// look checks for foreign commits, unless the writer is in use: its commit checks anyway. A
 // failure is reported once the writer is free again, because OnEvent may want to write.
 func (w *Watch) look() {
 	err := w.rounds.IfFree(func(c *capture.Conn) error { return errors.Join(w.Notice(c), w.markCut(c)) })

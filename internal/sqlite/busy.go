@@ -24,7 +24,8 @@ func (c *Conn) waitInterruptibly() {
 	*shown = timeout // keeps PRAGMA busy_timeout right
 }
 
-// busy is called the n-th time that a wanted lock is found taken. It returns 0 to give up.
+// busy is called when a wanted lock is taken; n counts its earlier calls for the same lock. It
+// returns 0 to give up.
 func busy(tls *libc.TLS, db uintptr, n int32) int32 {
 	if lib.Xsqlite3_is_interrupted(tls, db) != 0 {
 		return 0

@@ -227,8 +227,8 @@ func (cp *Checkpointer) ask() {
 
 // run keeps the WAL within its bound. While the WAL holds more than walStart, or its file is
 // large, a timer retries, whatever blocked the last attempt: the end of a read sends no
-// wake-up, least of all in another process. While a hold lasts, or checkpoints fail, run waits
-// for the hold's end or for a commit instead.
+// wake-up, least of all in another process. While a hold lasts, the timer does nothing. After
+// a failed checkpoint, only a commit or the end of a hold starts the next one.
 func (cp *Checkpointer) run() {
 	defer close(cp.done)
 	var again <-chan time.Time

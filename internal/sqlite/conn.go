@@ -60,7 +60,7 @@ type Options struct {
 	Cache *pagecache.Budget
 
 	// Claim is called before anything is read; if it returns an error, Open fails. By then the
-	// file is open and, unless MustExist is set, exists.
+	// file is open, and has been created if it was missing and MustExist is not set.
 	Claim func(*Conn) error
 
 	// OnConnect is called before the connection is opened; if it returns an error, Open fails.
