@@ -9,8 +9,8 @@ import (
 
 const accessList = "system.posix_acl_access"
 
-// keepACL gives file the access control list of old, or none if that has none: it
-// may have got one from its folder.
+// keepACL gives file the access control list of old. If old has none it removes file's, which
+// may have come from its folder.
 func keepACL(file, old string) error {
 	size, err := unix.Lgetxattr(old, accessList, nil)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {

@@ -2,7 +2,7 @@ package dbfile
 
 import "fmt"
 
-// Dangers says what about the place can cost data sooner or later.
+// Dangers returns what about the place can sooner or later cost data.
 func (f *File) Dangers() (dangers []string) {
 	if kind, unsafe := f.unsafeFileSystem(); unsafe {
 		dangers = append(dangers, fmt.Sprintf("the database is on a file system (%s) on which SQLite's WAL can break, and the database with it; keep it on a local disk", kind))

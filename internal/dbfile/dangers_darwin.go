@@ -6,8 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsafeFileSystem names the kind of file system that the database is on, if it
-// is one on which SQLite's WAL is known to break.
+// unsafeFileSystem names the database's file system if SQLite's WAL is known to break on it.
 func (f *File) unsafeFileSystem() (kind string, unsafe bool) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(f.path), &st); err != nil || st.Flags&unix.MNT_LOCAL != 0 {
@@ -16,6 +15,6 @@ func (f *File) unsafeFileSystem() (kind string, unsafe bool) {
 	return unix.ByteSliceToString(st.Fstypename[:]), true
 }
 
-// isMount reports whether the file is mounted itself, apart from its folder. Nobody
-// does that here.
+// isMount reports whether the file itself is a mount, apart from its folder. That is not done
+// on this system.
 func (f *File) isMount() bool { return false }

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsafeTypes are file systems on which two processes may not see each other's
-// locks, or not the same shared memory. SQLite's WAL needs both.
+// unsafeTypes are file systems on which two processes may not see each other's locks, or may
+// not share the same memory. SQLite's WAL needs both.
 var unsafeTypes = map[uint32]string{
 	unix.NFS_SUPER_MAGIC:  "NFS",
 	unix.SMB_SUPER_MAGIC:  "SMB",
@@ -19,8 +19,7 @@ var unsafeTypes = map[uint32]string{
 	unix.CEPH_SUPER_MAGIC: "Ceph",
 }
 
-// unsafeFileSystem names the kind of file system that the database is on, if it
-// is one on which SQLite's WAL is known to break.
+// unsafeFileSystem names the database's file system if SQLite's WAL is known to break on it.
 func (f *File) unsafeFileSystem() (kind string, unsafe bool) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(f.path), &st); err != nil {
@@ -30,7 +29,7 @@ func (f *File) unsafeFileSystem() (kind string, unsafe bool) {
 	return kind, unsafe
 }
 
-// isMount reports whether the file is mounted itself, apart from its folder.
+// isMount reports whether the file itself is a mount, apart from its folder.
 func (f *File) isMount() bool {
 	mount := func(path string) (id uint64, ok bool) {
 		var st unix.Statx_t

@@ -2,10 +2,10 @@
 
 package dbfile
 
-// unsafeFileSystem names the kind of file system that the database is on, if it
-// is one on which SQLite's WAL is known to break. Here it is not known.
+// unsafeFileSystem names the database's file system if SQLite's WAL is known to break on it.
+// On this system that is unknown.
 func (f *File) unsafeFileSystem() (kind string, unsafe bool) { return "", false }
 
-// isMount reports whether the file is mounted itself, apart from its folder. Nobody
-// does that here.
+// isMount reports whether the file itself is a mount, apart from its folder. That is not done
+// on this system.
 func (f *File) isMount() bool { return false }

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Explain adds to an error of SQLite's, which says that a file cannot be opened
-// or written, which one that is, and to anybody's whether there are too many.
+// Explain adds detail to an error. If SQLite says that a file cannot be opened or written,
+// Explain says which file; if the process or system has too many open files, it says so for
+// any error.
 func (f *File) Explain(err error) error {
 	if !sqlite.NotOpened(err) && !sqlite.IsReadOnly(err) {
 		return explainMany(err)
@@ -38,13 +39,13 @@ func (f *File) Explain(err error) error {
 	return fmt.Errorf("%w: this user cannot read and write %s (%v)", fs.ErrPermission, strings.Join(closed, ", "), err)
 }
 
-// filesOfOpen is at least how many files SQLite has open for a connection: the database,
-// its -wal and -shm, a journal or a temporary file, and for a moment the folder.
+// filesOfOpen is at least the number of files that SQLite has open for a connection: the
+// database, its -wal and -shm, a journal or a temporary file, and for a moment the folder.
 const filesOfOpen = 5
 
-// explainMany names the limit if err says that no more files may be opened. SQLite does
-// not say why it could not open one: what it had opened until then is closed by now, so
-// it takes as many to know.
+// explainMany names the limit if err means that no more files may be opened. SQLite does not
+// say why it could not open a file, and what it had opened until then is closed by now: so the
+// check opens as many files itself.
 func explainMany(err error) error {
 	if why := limitOf(err); why != 0 {
 		return tooMany(why, err)
@@ -63,7 +64,7 @@ func explainMany(err error) error {
 	return err
 }
 
-// limitOf is the limit to open files that err has met; 0 if it is about another thing.
+// limitOf is the limit on open files that err reports, or 0 if it is another error.
 func limitOf(err error) unix.Errno {
 	for _, limit := range []unix.Errno{unix.EMFILE, unix.ENFILE} {
 		if errors.Is(err, limit) {
@@ -73,7 +74,7 @@ func limitOf(err error) unix.Errno {
 	return 0
 }
 
-// limitError has been explained.
+// limitError is an error that has been explained.
 type limitError struct {
 	limit unix.Errno
 	err   error

@@ -1,10 +1,9 @@
-// Package dbfile knows the file that a database is in: which one a path means,
-// whether it is still the same, who may use it, what lies beside it, and how it
-// is replaced. Nothing else makes, renames or removes anything there.
+// Package dbfile manages a database's file: which file a path means, whether it is still the
+// same, who may use it, what lies beside it, and how it is replaced. No other package creates,
+// renames or removes anything there.
 //
-// Other programs live in the same folders. So nothing is removed that is not
-// ours by its name, its contents and its lock, and nothing is replaced that
-// cannot be put back.
+// Other programs use the same folders. So dbfile removes only what its name, its contents and
+// its lock show to be ours, and replaces nothing that cannot be put back.
 package dbfile
 
 import (
@@ -18,32 +17,32 @@ import (
 )
 
 var (
-	// ErrNotFile says that a path names something that is not a regular file.
+	// ErrNotFile means that a path names something other than a regular file.
 	ErrNotFile = errors.New("not a regular file")
-	// ErrNotOurs says that a file or folder which DriftDB keeps beside a database is
-	// somebody else's, or is a file of another name, too.
+	// ErrNotOurs means that a file or folder that DriftDB keeps beside a database belongs to
+	// someone else, or has another name as well.
 	ErrNotOurs = errors.New("not a DriftDB file")
 )
 
-// File is a database's place, taken by this process.
+// File is a database's place, claimed by this process.
 type File struct {
 	path string
 	lock *lock
-	temp *Work    // the folder that it is alone in, of a file that is not kept
-	made []string // folders and files that were not there before, in the order in which they were made
+	temp *Work    // the working folder of a file that is not kept
+	made []string // folders and files that were created, in order of creation
 
-	old     ID      // of the file that was there when Free said that it may be replaced
-	handle  uintptr // of SQLite's, while it is locked
-	held    ID      // the file behind it
+	old     ID      // the file that Free found and allowed to be replaced
+	handle  uintptr // SQLite's handle, while it is locked
+	held    ID      // the file behind handle
 	watched identities
-	size    int64 // that the database had when it was looked at last
-	short   int64 // that it had when it was too short last
+	size    int64 // the database's size at the last check
+	short   int64 // its size when it was last found too short
 }
 
-// Take takes the place that path means: it resolves path, makes the folders on
-// the way and locks the name. A place that another process has, or another File
-// of this one, is ErrLocked; something that is not a regular file is ErrNotFile.
-// The file itself need not be there.
+// Take claims the place that path means: it resolves path, creates missing folders and locks
+// the name. If another process, or another File of this one, has the place, the error is
+// ErrLocked; if path names something other than a regular file, it is ErrNotFile. The file
+// itself need not exist.
 func Take(path string) (*File, error) {
 	f, err := takePlace(path)
 	return f, explainMany(err)
@@ -78,8 +77,8 @@ func takePlace(path string) (*File, error) {
 // Path is the resolved path.
 func (f *File) Path() string { return f.path }
 
-// checkRegular refuses what must not be opened, replaced or removed as a file:
-// a device, a pipe, a socket, a folder.
+// checkRegular rejects what must not be opened, replaced or removed as a file: a device, a
+// pipe, a socket, a folder.
 func checkRegular(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -111,7 +110,7 @@ func kindOf(mode fs.FileMode) string {
 	return "something else"
 }
 
-// makeFolders makes folder and those above it that are missing.
+// makeFolders creates folder and its missing parents.
 func (f *File) makeFolders(folder string) error {
 	info, err := os.Stat(folder)
 	switch {
@@ -134,8 +133,8 @@ func (f *File) makeFolders(folder string) error {
 	return err
 }
 
-// There reports whether there is a file, and whether it has a byte in it: SQLite
-// takes an empty one for a database with nothing in it.
+// There reports whether the file exists, and whether it is empty: SQLite takes an empty file
+// for a database with nothing in it.
 func (f *File) There() (there, empty bool, err error) {
 	info, err := os.Lstat(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -144,12 +143,12 @@ func (f *File) There() (there, empty bool, err error) {
 	return err == nil, err == nil && info.Size() == 0, err
 }
 
-// Create makes an empty file, unless there is one. It has the mode of any new file,
-// which the umask decides; whoever may write it may use its lock.
+// Create creates an empty file unless one exists. Its mode is that of any new file, as the
+// umask decides; whoever may write the file may use its lock.
 func (f *File) Create() error {
 	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if errors.Is(err, fs.ErrExist) {
-		return nil // not to be opened: that would end SQLite's locks on it
+		return nil // do not open it: closing it would end SQLite's locks on it
 	}
 	if err != nil {
 		return err
@@ -158,10 +157,9 @@ func (f *File) Create() error {
 	return errors.Join(file.Close(), f.shareLock())
 }
 
-// Hold locks the file that c has open itself, beside its name: a hard link, or a
-// file that is mounted in two places, has two names. ErrLocked says that somebody
-// has it under another one. The lock ends with Release, which comes before c is
-// closed.
+// Hold locks the file that c has open, in addition to its name: with a hard link, or a file
+// mounted in two places, one file has two names. ErrLocked means that it is in use under
+// another name. The lock ends with Release, which must come before c is closed.
 func (f *File) Hold(c *sqlite.Conn) error {
 	handle, err := c.Handle()
 	if err != nil {
@@ -185,7 +183,7 @@ func (f *File) Hold(c *sqlite.Conn) error {
 	return nil
 }
 
-// Admit is Hold for every other connection: it must be one to the held file.
+// Admit checks every other connection: it must be to the held file.
 func (f *File) Admit(c *sqlite.Conn) error {
 	handle, err := c.Handle()
 	if err != nil {
@@ -198,8 +196,8 @@ func (f *File) Admit(c *sqlite.Conn) error {
 	return err
 }
 
-// Watch remembers which files they are, the database's and those beside it. The
-// database is held, and in WAL mode.
+// Watch remembers the identities of the database file and the files beside it. The database
+// must be held and in WAL mode.
 func (f *File) Watch() error {
 	ids, err := identitiesOf(f.path)
 	if err != nil {
@@ -218,8 +216,8 @@ func (f *File) Watch() error {
 	return err
 }
 
-// Check compares the files with what Watch has remembered. ErrReplaced says what
-// has become of which. It opens nothing, and takes some microseconds.
+// Check compares the files with what Watch remembered. ErrReplaced says which file has changed
+// and how. Check opens nothing, and takes some microseconds.
 func (f *File) Check() error {
 	if f.watched == (identities{}) {
 		return nil
@@ -227,7 +225,7 @@ func (f *File) Check() error {
 	return f.watched.compare(f.path)
 }
 
-// WALSize is how many bytes the -wal has; 0 if there is none.
+// WALSize is the size of the -wal in bytes, or 0 if there is none.
 func (f *File) WALSize() (int64, error) {
 	size, err := sizeOf(f.path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -236,10 +234,10 @@ func (f *File) WALSize() (int64, error) {
 	return size, err
 }
 
-// CheckSize reports whether somebody has cut the file off: ErrReplaced. A file that
-// SQLite itself has made smaller says so in its header. While a checkpoint is under
-// way it may say too much, so it must be found twice with the same size; with
-// atOnce, nobody checkpoints.
+// CheckSize returns ErrReplaced if another program has truncated the file. If SQLite itself
+// has made the file smaller, the header says so. A running checkpoint can look like a
+// truncation, so a file that is not empty must be found too short twice, with the same size.
+// With atOnce, no checkpoint is running and once is enough.
 func (f *File) CheckSize(atOnce bool) error {
 	size, err := sizeOf(f.path)
 	if err != nil {
@@ -261,10 +259,10 @@ func (f *File) CheckSize(atOnce bool) error {
 	return fmt.Errorf("%w: %s was truncated: it has %d bytes and should have %d", ErrReplaced, f.path, f.size, max(head.Pages*int64(head.PageSize), was))
 }
 
-// Inode is the number by which the file system knows the held file.
+// Inode is the held file's inode number, or its index on Windows.
 func (f *File) Inode() uint64 { return f.held.Index }
 
-// Unhold gives up what Hold has taken.
+// Unhold releases the lock that Hold took.
 func (f *File) Unhold() error {
 	if f.handle == 0 {
 		return nil
@@ -274,11 +272,11 @@ func (f *File) Unhold() error {
 	return unlockHandle(handle)
 }
 
-// Forget is Unhold for a connection that has been closed already, by an Open that
-// failed after the claim: its lock has ended.
+// Forget is Unhold for a connection that is already closed, by an Open that failed after the
+// claim: its lock has ended with it.
 func (f *File) Forget() { f.handle = 0 }
 
-// Release gives the place up.
+// Release gives up the place.
 func (f *File) Release() error {
 	err := f.Unhold()
 	if f.lock != nil {
@@ -292,8 +290,8 @@ func (f *File) Release() error {
 	return err
 }
 
-// Abandon gives the place up and removes what was made for it, if nothing came
-// of it: the lock's file, an empty database, empty folders.
+// Abandon gives up the place and removes what was created for it if it is still unused: the
+// lock's file, an empty database, empty folders.
 func (f *File) Abandon() error {
 	for len(f.made) > 0 {
 		last := f.made[len(f.made)-1]
@@ -307,7 +305,7 @@ func (f *File) Abandon() error {
 			f.lock = nil
 			continue
 		}
-		// A folder with somebody's file in it stays.
+		// A folder that has other files in it stays.
 		_ = os.Remove(last)
 	}
 	return f.Release()

@@ -7,8 +7,9 @@ import (
 	"strconv"
 )
 
-// Behind the clean-shutdown marker, the lock's file says who has it: for the message of whoever has to
-// wait. It is what was true when the lock was taken, and proves nothing.
+// After the clean-shutdown marker, the lock's file says which process holds the lock, for the
+// message to a process that finds it locked. It was true when the lock was taken, and proves
+// nothing.
 const (
 	holderAt   = 128
 	holderSize = 96
@@ -16,8 +17,8 @@ const (
 
 var holderLine = regexp.MustCompile(`^([A-Za-z0-9._-]{1,64}) ([0-9]{1,10}) *\n$`)
 
-// sign writes into the locked file that this process has it. Where that cannot be, as on
-// a full disk, whoever waits is told less.
+// sign writes into the locked file that this process holds the lock. If it cannot, on a full
+// disk say, the message to others says less.
 func (l *lock) sign() {
 	host, err := os.Hostname()
 	if err != nil || !holderLine.MatchString(host+" 1\n") {
@@ -27,7 +28,8 @@ func (l *lock) sign() {
 	_, _ = l.file.WriteAt([]byte(line), holderAt)
 }
 
-// heldBy says who has the lock file at name, as far as it can be read.
+// heldBy describes the process that holds the lock file at name, as far as the file can be
+// read.
 func heldBy(name string) string {
 	file, err := openRegular(name, os.O_RDONLY)
 	if err != nil {

@@ -6,26 +6,25 @@ import (
 	"io/fs"
 )
 
-// ID tells files apart, whatever their names: the device and the inode, or the
-// volume and the file's index on Windows. The zero ID is that of no file.
+// ID identifies a file regardless of its names: by device and inode, or by volume and file
+// index on Windows. The zero ID is that of no file.
 type ID struct {
 	Device, Index uint64
 }
 
-// ErrReplaced says that the file at a database's path, or one that SQLite keeps
-// beside it, is not the one that was opened.
+// ErrReplaced means that the file at a database's path, or one that SQLite keeps beside it, is
+// not the one that was opened.
 var ErrReplaced = errors.New("the database file was replaced, moved, truncated or deleted while it was open")
 
-// sideSuffixes are the endings of the files that SQLite keeps beside a database.
+// sideSuffixes are the suffixes of the files that SQLite keeps beside a database.
 var sideSuffixes = []string{"-wal", "-shm", "-journal"}
 
-// watched are the endings of the files that must stay the same while the
-// database is open. Whoever removes one of them parts the connections that are
-// open from those to come: two processes then write without knowing of each
-// other.
+// watched are the suffixes of the files that must stay the same while the database is open.
+// Removing one of them separates the open connections from later ones: two processes then
+// write without knowing of each other.
 var watched = []string{"", "-wal", "-shm", lockSuffix}
 
-// identities are those of the watched files, in that order.
+// identities are the IDs of the watched files, in that order.
 type identities [4]ID
 
 func identitiesOf(path string) (ids identities, err error) {
@@ -37,7 +36,7 @@ func identitiesOf(path string) (ids identities, err error) {
 	return ids, nil
 }
 
-// compare says what has become of the files at path.
+// compare returns an error that says what has become of the files at path.
 func (was identities) compare(path string) error {
 	now, err := identitiesOf(path)
 	if err != nil {

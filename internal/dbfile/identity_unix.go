@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// identify finds out which file a path names, without opening it: that would
-// end SQLite's locks. It is called all the time, so it asks the system itself: what
-// goes through package os, the go command notes down for every test.
+// identify returns the ID of the file at path without opening it: closing it would end
+// SQLite's locks. It is called all the time, so it calls the system directly: the go command
+// records what goes through package os for every test.
 func identify(path string) (ID, error) {
 	st, err := lstat(path)
 	return ID{uint64(st.Dev), uint64(st.Ino)}, err
@@ -32,7 +32,7 @@ func lstat(path string) (st unix.Stat_t, err error) {
 	return st, nil
 }
 
-// identifyHandle finds out which file a handle of SQLite's is open to.
+// identifyHandle returns the ID of the file behind one of SQLite's handles.
 func identifyHandle(handle uintptr) (ID, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(handle), &st); err != nil {
@@ -41,8 +41,8 @@ func identifyHandle(handle uintptr) (ID, error) {
 	return ID{uint64(st.Dev), uint64(st.Ino)}, nil
 }
 
-// keepOwner gives the file at path the owner and the group of the file that it
-// is about to replace.
+// keepOwner gives the file at path the owner and the group of the file that it is about to
+// replace.
 func keepOwner(path string, old fs.FileInfo) error {
 	want, ok := old.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -61,7 +61,7 @@ func keepOwner(path string, old fs.FileInfo) error {
 	return nil
 }
 
-// mayKeepOwner says early whether keepOwner will fail.
+// mayKeepOwner returns early the error with which keepOwner would fail.
 func mayKeepOwner(path string, old fs.FileInfo) error {
 	want, ok := old.Sys().(*syscall.Stat_t)
 	if user := os.Geteuid(); ok && user != 0 && user != int(want.Uid) {

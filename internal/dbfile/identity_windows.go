@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// identify finds out which file a path names.
+// identify returns the ID of the file at path.
 func identify(path string) (ID, error) {
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
@@ -31,7 +31,7 @@ func sizeOf(path string) (int64, error) {
 	return info.Size(), nil
 }
 
-// identifyHandle finds out which file a handle of SQLite's is open to.
+// identifyHandle returns the ID of the file behind one of SQLite's handles.
 func identifyHandle(handle uintptr) (ID, error) {
 	var info windows.ByHandleFileInformation
 	if err := windows.GetFileInformationByHandle(windows.Handle(handle), &info); err != nil {
@@ -40,8 +40,7 @@ func identifyHandle(handle uintptr) (ID, error) {
 	return ID{uint64(info.VolumeSerialNumber), uint64(info.FileIndexHigh)<<32 | uint64(info.FileIndexLow)}, nil
 }
 
-// keepOwner does nothing: the folder's access control list, which is inherited,
-// counts on Windows.
+// keepOwner does nothing: on Windows the inherited access control list of the folder counts.
 func keepOwner(string, fs.FileInfo) error { return nil }
 
 func mayKeepOwner(string, fs.FileInfo) error { return nil }

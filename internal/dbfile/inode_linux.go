@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockByte is the byte that stands for the whole database: far behind the bytes
-// that SQLite locks, and behind everything that a file can hold.
+// lockByte is the byte that stands for the whole database: far beyond the bytes that SQLite
+// locks, and beyond anything that a file can hold.
 const lockByte = 1 << 62
 
-// lockHandle locks the file behind a handle of SQLite's, whatever its name: a
-// hard link and a file that is mounted twice are one database. The lock belongs to the
-// open file description: it ends with that and not, as SQLite's own, when any
-// descriptor of the process is closed.
+// lockHandle locks the file behind one of SQLite's handles, whatever its name: a hard link, or
+// a file that is mounted twice, is one database. The lock belongs to the open file
+// description: it ends with that and not, as SQLite's own locks do, when any of the process's
+// descriptors of the file is closed.
 func lockHandle(handle uintptr) error {
 	err := ofd(handle, unix.F_WRLCK)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -25,7 +25,7 @@ func lockHandle(handle uintptr) error {
 		return fmt.Errorf("%w: it cannot be opened for writing", fs.ErrPermission)
 	}
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
-		return nil // a file system without such locks: the name's lock has to do
+		return nil // a file system without such locks: the name's lock must do
 	}
 	return err
 }

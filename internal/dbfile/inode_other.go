@@ -2,9 +2,9 @@
 
 package dbfile
 
-// lockHandle does nothing: this system has no lock on a file that does not end
-// when any of the process's descriptors of it is closed. The name's lock has to
-// do, and hard links of one file are not kept apart.
+// lockHandle does nothing: on this system every lock on a file ends when any of the process's
+// descriptors of it is closed. The name's lock must do, and hard links to one file are not
+// kept apart.
 func lockHandle(uintptr) error { return nil }
 
 func unlockHandle(uintptr) error { return nil }

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockHandle locks the file behind a handle of SQLite's, whatever its name: the
-// byte that it locks lies behind everything that a file can hold.
+// lockHandle locks the file behind one of SQLite's handles, whatever its name: it locks a byte
+// beyond anything that a file can hold.
 func lockHandle(handle uintptr) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	err := windows.LockFileEx(windows.Handle(handle), flags, 0, 1, 0, lockByte())

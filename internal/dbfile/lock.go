@@ -8,29 +8,28 @@ import (
 	"path/filepath"
 )
 
-// lockSuffix is the ending of the file beside a database that says who writes it.
+// lockSuffix is the suffix of the file beside a database that says who writes it.
 const lockSuffix = "-lock"
 
-// ErrLocked says that somebody else has the database, under this name or another.
+// ErrLocked means that the database is in use elsewhere, under this name or another.
 var ErrLocked = errors.New("the database is open elsewhere")
 
-// errHeld says that a lock file is locked.
+// errHeld means that a lock file is locked.
 var errHeld = errors.New("the lock is held")
 
-// lock is a file that is locked. All that is done to it is done through the handle
-// that has the lock: whatever comes into its place later is not touched.
+// lock is a locked file. All operations on it go through the handle that has the lock: a file
+// that takes its place later is not touched.
 type lock struct{ file *os.File }
 
 // Close ends the lock.
 func (l *lock) Close() error { return l.file.Close() }
 
-// tryLock locks the file at path, which it makes for the user alone if it is
-// missing. errHeld says that somebody else has the lock. Files of those who own
-// one of trusted are not refused as a stranger's.
+// tryLock locks the file at path, which it creates for the user alone if it is missing.
+// errHeld means that the lock is taken. Files of the owners of trusted are accepted too.
 //
-// A lock file may be removed, but only by whoever has it locked: see remove. One that
-// was removed between our opening and our locking it guards nothing, so it has to be
-// the one at path afterwards.
+// A lock file may be removed, but only under its lock: see remove. A file that was removed
+// between our opening and our locking it guards nothing, so the locked file must still be the
+// one at path afterwards.
 func tryLock(path string, trusted ...fs.FileInfo) (*lock, error) {
 	for {
 		file, err := openRegular(path, os.O_RDWR|os.O_CREATE)
@@ -51,7 +50,7 @@ func tryLock(path string, trusted ...fs.FileInfo) (*lock, error) {
 	}
 }
 
-// take locks the open file, if it is one that we may write to.
+// take locks the open file if we may write to it.
 func (l *lock) take(path string, trusted []fs.FileInfo) error {
 	info, err := l.file.Stat()
 	if err != nil {
@@ -66,7 +65,7 @@ func (l *lock) take(path string, trusted []fs.FileInfo) error {
 	return lockFile(l.file)
 }
 
-// isAt reports whether path still names the file that is locked.
+// isAt reports whether path still names the locked file.
 func (l *lock) isAt(path string) (bool, error) {
 	locked, err := l.file.Stat()
 	if err != nil {
@@ -79,10 +78,10 @@ func (l *lock) isAt(path string) (bool, error) {
 	return err == nil && os.SameFile(locked, now), err
 }
 
-// openRegular opens a regular file. It follows no link in its place, and waits for
-// no pipe. A new file is for the user alone.
+// openRegular opens a regular file. It follows no link in its place, and does not block on a
+// pipe. A new file is for the user alone.
 func openRegular(path string, flag int) (*os.File, error) {
-	if err := checkRegular(path); err != nil { // says what it is
+	if err := checkRegular(path); err != nil { // its error says what the path is
 		return nil, err
 	}
 	file, err := os.OpenFile(path, flag|noFollow, 0o600)
@@ -99,8 +98,8 @@ func openRegular(path string, flag int) (*os.File, error) {
 	return file, nil
 }
 
-// lockName keeps other processes out that use the same name for the database at
-// path. made says that the lock file was not there before.
+// lockName keeps out other processes that use the same name for the database at path. made
+// reports whether the lock file was created.
 func lockName(path string) (l *lock, made bool, err error) {
 	name := path + lockSuffix
 	_, err = os.Lstat(name)
@@ -126,7 +125,7 @@ func lockName(path string) (l *lock, made bool, err error) {
 	return l, made, nil
 }
 
-// shareLock lets those use the lock of a new database who may write that.
+// shareLock lets everyone who may write a new database use its lock.
 func (f *File) shareLock() error {
 	db, err := os.Lstat(f.path)
 	if err != nil || f.lock == nil {
@@ -135,8 +134,8 @@ func (f *File) shareLock() error {
 	return f.lock.share(db, false)
 }
 
-// lockMode is the mode that the lock of a database with this mode has: whoever may
-// write the database may lock it, and nobody else can keep its writers out.
+// lockMode is the mode of the lock of a database with mode db: whoever may write the database
+// may lock it, and no one else can keep its writers out.
 func lockMode(db fs.FileMode) fs.FileMode {
 	mode := fs.FileMode(0o600)
 	if db&0o020 != 0 {
@@ -148,11 +147,12 @@ func lockMode(db fs.FileMode) fs.FileMode {
 	return mode
 }
 
-// markerAt is where the clean-shutdown marker begins: the byte before it is locked, which on Windows
-// not even we can read through another handle.
+// markerAt is the offset of the clean-shutdown marker. The byte before it is locked, and on
+// Windows not even we can read that through another handle.
 const markerAt = 1
 
-// ReadMarker fills b with the beginning of the clean-shutdown marker, which is kept in the lock's file.
+// ReadMarker fills b with the beginning of the clean-shutdown marker, which is kept in the
+// lock's file.
 func (f *File) ReadMarker(b []byte) error {
 	if f.lock == nil {
 		return fs.ErrClosed
@@ -170,5 +170,5 @@ func (f *File) WriteMarker(b []byte) error {
 	return err
 }
 
-// folderOf is what there is to know of the folder that path is in.
+// folderOf describes the folder that path is in.
 func folderOf(path string) (fs.FileInfo, error) { return os.Stat(filepath.Dir(path)) }

@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noFollow makes an open fail where there is a link, and come back at once where
-// there is a pipe.
+// noFollow makes an open fail on a link, and return at once on a pipe.
 const noFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
 // lockFile locks an open file, or returns errHeld.
@@ -33,11 +32,11 @@ func lockFile(file *os.File) error {
 	return failed
 }
 
-// openFailed is what it means that a lock file cannot be opened.
+// openFailed translates the error of opening a lock file.
 func openFailed(err error) error { return err }
 
-// remove ends the lock and removes its file, at path: first the file, while nobody else
-// can have it locked.
+// remove ends the lock and removes its file, at path. The file goes first, while no other
+// process can hold its lock.
 func (l *lock) remove(path string) error {
 	return errors.Join(os.Remove(path), l.Close())
 }
@@ -50,8 +49,8 @@ func flock(fd int) error {
 	}
 }
 
-// checkNames refuses a file that has another name: what is written to it would be
-// written to that one, whoever it belongs to.
+// checkNames rejects a file that has another name: whatever is written to it is written under
+// that name too, whoever owns it.
 func checkNames(path string, info fs.FileInfo) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
 		return fmt.Errorf("%s: %w: the file has %d names (hard links); remove this one, and it is created again",
@@ -60,9 +59,9 @@ func checkNames(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// checkOwner refuses what a stranger has put at path. Root, this user and whoever
-// owns one of trusted are no strangers; neither is the folder's owner, who could
-// replace all that is in it. Nobody is one to a trusted file that others may write.
+// checkOwner rejects a file that another user has put at path. Root, this user and the owners
+// of trusted are accepted, and so is the folder's owner, who could replace everything in it.
+// If others may write a trusted file, everyone is accepted.
 func checkOwner(path string, info fs.FileInfo, trusted ...fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -86,12 +85,12 @@ func checkOwner(path string, info fs.FileInfo, trusted ...fs.FileInfo) error {
 		path, ErrNotOurs, st.Uid)
 }
 
-// share gives the lock the mode that goes with the database's, and a new one its
-// owner and group, as far as that is allowed.
+// share gives the lock the mode that goes with the database's, and gives a new lock its owner
+// and group, as far as permitted.
 func (l *lock) share(db fs.FileInfo, made bool) error {
 	if st, ok := db.Sys().(*syscall.Stat_t); ok && made {
 		if err := l.file.Chown(int(st.Uid), int(st.Gid)); errors.Is(err, fs.ErrPermission) {
-			_ = l.file.Chown(-1, int(st.Gid)) // of a group that the user is in
+			_ = l.file.Chown(-1, int(st.Gid)) // permitted for a group that the user is in
 		} else if err != nil {
 			return err
 		}
@@ -103,5 +102,5 @@ func (l *lock) share(db fs.FileInfo, made bool) error {
 	if err := l.file.Chmod(lockMode(db.Mode())); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return nil // another user's, who shares the database with us, or a file system without modes
+	return nil // it belongs to another user who shares the database, or the file system has no modes
 }

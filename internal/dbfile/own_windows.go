@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// noFollow is nothing: there are no pipes in folders, and what a link leads to is
-// not what is in its place, which tryLock compares.
+// noFollow is 0: folders hold no pipes, and a file reached through a link is not the one at
+// the path, which tryLock compares.
 const noFollow = 0
 
 // lockFile locks the first byte of an open file, or returns errHeld.
@@ -31,8 +31,8 @@ func lockFile(file *os.File) error {
 	return failed
 }
 
-// openFailed is what it means that a lock file cannot be opened: errHeld, if whoever has
-// it is just removing it.
+// openFailed translates the error of opening a lock file: errHeld, if its holder is just
+// removing it.
 func openFailed(err error) error {
 	if errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
 		return errHeld
@@ -40,9 +40,9 @@ func openFailed(err error) error {
 	return err
 }
 
-// remove ends the lock and removes its file, at path. Windows removes no file that
-// somebody has open, as we have. So it is closed first: if somebody else opens it before
-// it is removed, it stays, and is theirs.
+// remove ends the lock and removes its file, at path. Windows does not remove an open file, so
+// it is closed first. If another process opens the file before it is removed, it stays and
+// belongs to that process.
 func (l *lock) remove(path string) error {
 	if err := l.Close(); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (l *lock) remove(path string) error {
 	return nil
 }
 
-// The folder's access control list, which is inherited, counts on Windows.
+// On Windows the inherited access control list of the folder counts.
 
 func checkNames(string, fs.FileInfo) error { return nil }
 

@@ -12,9 +12,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Free reports whether the place may get a new file: fs.ErrExist means that there is
-// one, and that it may not be overwritten. One that may be must be ours to
-// give a new file the owner of the old one. Replace takes no other than this.
+// Free reports whether the place may get a new file. fs.ErrExist means that a file is there
+// and must not be overwritten. To overwrite a file, we must be able to give the new file the
+// owner of the old one. Replace replaces only the file that Free allowed.
 func (f *File) Free(overwrite bool) error {
 	info, err := os.Lstat(f.path)
 	switch {
@@ -31,13 +31,13 @@ func (f *File) Free(overwrite bool) error {
 	if f.old, err = identify(f.path); err != nil {
 		return err
 	}
-	if f.held != (ID{}) && f.held != f.old { // it was looked at, and is another one now
+	if f.held != (ID{}) && f.held != f.old { // it was inspected before, and is another file now
 		return f.meanwhile()
 	}
 	return mayKeepOwner(f.path, info)
 }
 
-// unchanged says that what is in the place now is what Free has seen there.
+// unchanged returns an error unless the place is empty or has the file that Free saw there.
 func (f *File) unchanged() error {
 	now, err := identify(f.path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && now == f.old {
@@ -53,19 +53,15 @@ func (f *File) meanwhile() error {
 	return fmt.Errorf("%s appeared in the meantime and was left alone: %w", f.path, fs.ErrExist)
 }
 
-// Replace moves the finished database of a working folder to f's place, which Free
-// has allowed. It
-// returns the names under which files were set aside that lay there and belonged
-// to nobody.
+// Replace moves the finished database of a working folder to f's place, which Free has
+// allowed. It returns the new names of stray files in the place that it set aside.
 //
-// Whenever it ends, by success, failure or death, the place has the old database
-// with all that was in its WAL, or the new one. That is so because each step
-// leaves it whole:
+// However it ends, by success, failure or death, the place has either the old database with
+// everything in its WAL, or the new one, because each step keeps it whole:
 //
-//  1. What lies beside it and is not its own gets another name.
-//  2. SQLite's exclusive lock shows that no program has the old database open,
-//     and keeps them out. What its WAL holds is copied home, so that its -wal and
-//     -shm can go.
+//  1. Files beside it that are not its own get another name.
+//  2. SQLite's exclusive lock shows that no program has the old database open, and keeps
+//     others out. Its WAL is checkpointed, so that its -wal and -shm can go.
 //  3. One rename puts the new file in the place of the old.
 func (f *File) Replace(w *Work) (aside []string, err error) {
 	if err := syncFile(w.Path()); err != nil {
@@ -89,8 +85,8 @@ func (f *File) Replace(w *Work) (aside []string, err error) {
 	return aside, errors.Join(syncFolder(filepath.Dir(f.path)), f.shareLock())
 }
 
-// put gives the database a name that is free, and the mode of any new file: if
-// somebody else takes the name meanwhile, it is theirs.
+// put gives the database a free name, and the mode of any new file. If another program takes
+// the name meanwhile, the name stays with that program.
 func (w *Work) put(path string) error {
 	if err := os.Chmod(w.Path(), w.mode); err != nil {
 		return err
@@ -108,7 +104,7 @@ func (f *File) exchange(file string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := f.unchanged(); err != nil { // still: from here on SQLite has it locked
+	if err := f.unchanged(); err != nil { // still unchanged: from here on SQLite has it locked
 		return errors.Join(err, held.close())
 	}
 	defer func() { err = errors.Join(err, held.close()) }()
@@ -127,9 +123,9 @@ func (f *File) exchange(file string) (err error) {
 	return nil
 }
 
-// keep gives the new file what the old one has: owner, group, mode and access
-// control list. Up to then it is the user's alone, and in a folder of the user's: at
-// no moment can anybody read it who could not read the old one.
+// keep gives the new file the owner, group, mode and access control list of the old one. Until
+// then only the user can read it, in a folder of the user's: at no moment can anyone read it
+// who could not read the old one.
 func keep(file, path string) error {
 	old, err := os.Lstat(path)
 	if err != nil {
@@ -144,15 +140,15 @@ func keep(file, path string) error {
 	return os.Chmod(file, old.Mode().Perm())
 }
 
-// exclusive is a database that nobody else can use; the zero value is a file that
-// is not a database.
+// exclusive is a database that no other program can use. The zero value is a file that is not
+// a database.
 type exclusive struct {
 	c      *sqlite.Conn
 	handle uintptr
 }
 
-// claim locks the file before SQLite looks at what another name of it has beside
-// itself.
+// claim locks the file, which may be in use under another name, before SQLite looks at the
+// files beside this one.
 func (e *exclusive) claim(c *sqlite.Conn) error {
 	handle, err := c.Handle()
 	if err != nil {
@@ -165,16 +161,15 @@ func (e *exclusive) claim(c *sqlite.Conn) error {
 	return err
 }
 
-// busyTimeout is how long another program may take to let go of the file.
+// busyTimeout is how long another program may take to release the file.
 const busyTimeout = 2 * time.Second
 
-// takeExclusively takes SQLite's exclusive lock on the database at path and
-// copies home what its WAL or its journal holds. A file that is not a database has
-// nobody who uses it as one.
+// takeExclusively takes SQLite's exclusive lock on the database at path and copies its WAL or
+// journal back into it. A file that is not a database has no users of a database.
 //
-// Every program that has read a WAL database since it opened it has a lock that
-// shuts this one out. A program that has one with a rollback journal open, and
-// does nothing, has none, and cannot be noticed.
+// Every program that has read a WAL database since opening it holds a lock that blocks this
+// one. A program that has a rollback-journal database open but idle holds none, and cannot be
+// noticed.
 func takeExclusively(path string) (exclusive, error) {
 	var e exclusive
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{
@@ -199,10 +194,10 @@ func takeExclusively(path string) (exclusive, error) {
 	return exclusive{}, fmt.Errorf("lock %s before it is replaced: %w", path, err)
 }
 
-// removeSides removes what SQLite has beside the database, which has it all by
-// now. Its -wal is empty. On Windows, where a file that is open keeps its name, it
-// ends the lock first; what another program opens from then on cannot be removed, nor
-// can the database be replaced while it is open.
+// removeSides removes SQLite's files beside the database, which holds all their contents by
+// now: its -wal is empty. On Windows, where an open file keeps its name, it ends the lock
+// first. A file that another program opens after that cannot be removed, and the database
+// cannot be replaced while it is open.
 func (e *exclusive) removeSides(path string) error {
 	if e.c == nil {
 		return nil
@@ -226,8 +221,8 @@ func (e *exclusive) removeSides(path string) error {
 	return nil
 }
 
-// close ends the lock. SQLite sees that its file has lost its name, and leaves
-// alone what is beside the one that has it now.
+// close ends the lock. SQLite sees that its file has lost its name, and leaves alone the files
+// beside the file that has the name now.
 func (e *exclusive) close() error {
 	if e.c == nil {
 		return nil

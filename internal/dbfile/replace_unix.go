@@ -10,7 +10,7 @@ import (
 
 func rename(from, to string) error { return os.Rename(from, to) }
 
-// mountHint says what to do about the two failures of a rename that look odd.
+// mountHint returns advice for the two failures of a rename that look odd.
 func mountHint(err error) string {
 	switch {
 	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EXDEV):

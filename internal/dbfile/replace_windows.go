@@ -11,7 +11,7 @@ import (
 // renameWait bounds how long a scanner or a backup program may have the file open.
 const renameWait = 2 * time.Second
 
-// rename tries again while another program has the file open.
+// rename retries while another program has the file open.
 func rename(from, to string) error {
 	for deadline := time.Now().Add(renameWait); ; time.Sleep(20 * time.Millisecond) {
 		err := os.Rename(from, to)
@@ -24,6 +24,6 @@ func rename(from, to string) error {
 
 func mountHint(error) string { return "" }
 
-// syncFolder does nothing: Windows has no way to sync a folder, and NTFS writes
-// changes of names to its journal in order.
+// syncFolder does nothing: Windows cannot sync a folder, and NTFS journals name changes in
+// order.
 func syncFolder(string) error { return nil }

@@ -9,16 +9,15 @@ import (
 	"strings"
 )
 
-// maxLinks is how many links in a row are followed, as Linux does.
+// maxLinks is how many links in a row are followed: as many as Linux does.
 const maxLinks = 40
 
-// Resolve finds the file that path means: absolute, without symbolic links,
-// whether the file exists or not. One file has one resolved path, whichever of
-// its links is used, so it has one lock.
+// Resolve returns the absolute path, without symbolic links, of the file that path means,
+// whether the file exists or not. One file has one resolved path, whichever of its links is
+// used, so it has one lock.
 //
-// Folders that are missing on the way are left to be made, unless a link leads
-// into them: then a disk is not mounted, most likely, and a database must not
-// start over in its mount point.
+// Missing folders on the way are left to be created, unless a link leads into them: then most
+// likely a disk is not mounted, and a database must not start over in its mount point.
 func Resolve(path string) (string, error) {
 	link := ""
 	for range maxLinks {
@@ -48,7 +47,7 @@ func Resolve(path string) (string, error) {
 			return "", err
 		}
 		if !filepath.IsAbs(target) {
-			// Not Join: it would take "x/.." out, and x may be a link.
+			// Not Join: it would simplify "x/..", and x may be a link.
 			target = real + string(filepath.Separator) + target
 		}
 		link, path = file, target
@@ -56,7 +55,7 @@ func Resolve(path string) (string, error) {
 	return "", fmt.Errorf("%s: more than %d symbolic links in a row", path, maxLinks)
 }
 
-// split parts an absolute form of path into its folder and its last name.
+// split splits an absolute form of path into its folder and its last name.
 func split(path string) (folder, name string, err error) {
 	if !filepath.IsAbs(path) {
 		if path, err = filepath.Abs(path); err != nil {
@@ -71,8 +70,8 @@ func split(path string) (folder, name string, err error) {
 	return folder, name, nil
 }
 
-// resolveFolder follows the links of a folder. What does not exist of it yet
-// stays as it is.
+// resolveFolder follows the links of a folder. The part of it that does not exist yet stays as
+// it is.
 func resolveFolder(folder string) (string, error) {
 	real, err := filepath.EvalSymlinks(folder)
 	if !errors.Is(err, fs.ErrNotExist) {

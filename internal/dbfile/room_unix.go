@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FreeSpace is how many bytes a user may still write in folder.
+// FreeSpace is how many bytes this user may still write in folder.
 func FreeSpace(folder string) (bytes int64, known bool) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(folder, &st); err != nil {

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// FreeSpace is how many bytes a user may still write in folder.
+// FreeSpace is how many bytes this user may still write in folder.
 func FreeSpace(folder string) (bytes int64, known bool) {
 	name, err := windows.UTF16PtrFromString(folder)
 	if err != nil {

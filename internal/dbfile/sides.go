@@ -13,12 +13,11 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// SetAside gives the files beside the database at path that do not belong to it
-// another name, and returns those names. SQLite takes a -wal and a -journal for
-// the database's own, whoever made it: it would write what it holds into the
-// database, or delete it. Either would destroy something.
+// SetAside renames the files beside the database at path that do not belong to it, and returns
+// the new names. SQLite takes any -wal or -journal for the database's own: it would write the
+// contents into the database, or delete the file. Either would destroy something.
 //
-// Nobody has the database open.
+// No process has the database open.
 func SetAside(path string) ([]string, error) {
 	foreign, err := foreignSides(path)
 	if err != nil {
@@ -35,21 +34,21 @@ func SetAside(path string) ([]string, error) {
 	return moved, nil
 }
 
-// SetWALAside takes a -wal away from the database at path that is not its own, and
-// the -shm that goes with it. Nobody has the database open.
+// SetWALAside renames a -wal that does not belong to the database at path, and removes the
+// -shm that goes with it. No process has the database open.
 func SetWALAside(path string) (string, error) {
 	name, err := setAside(path + "-wal")
 	if err != nil {
 		return "", err
 	}
-	// It says where in that -wal the pages are, and nothing else.
+	// The -shm holds only where in that -wal the pages are.
 	if err := os.Remove(path + "-shm"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return name, err
 	}
 	return name, nil
 }
 
-// setAside renames a file to a name that is free.
+// setAside renames a file to a free name.
 func setAside(file string) (string, error) {
 	for at := time.Now().UnixMilli(); ; at++ {
 		name := fmt.Sprintf("%s.left-%d", file, at)
@@ -63,12 +62,12 @@ func setAside(file string) (string, error) {
 	}
 }
 
-// nameBefore is the name of a file before it was set aside.
+// nameBefore is the name that a file had before it was set aside.
 func nameBefore(name string) string { return name[:strings.LastIndex(name, ".left-")] }
 
-// foreignSides finds the files beside the database at path that it does not know
-// of. An empty one holds nothing and stays. What is not a regular file is nobody's
-// that SQLite knows: it would write through a link, and wait for a pipe.
+// foreignSides finds the files beside the database at path that do not belong to it. An empty
+// file holds nothing and stays. Something other than a regular file is never SQLite's: SQLite
+// would write through a link, and block on a pipe.
 func foreignSides(path string) (foreign []string, err error) {
 	there, empty, err := (&File{path: path}).There()
 	if err != nil {
@@ -103,13 +102,13 @@ func foreignSides(path string) (foreign []string, err error) {
 	return foreign, nil
 }
 
-// belongs reports whether the database at path may have made the file beside it.
+// belongs reports whether the database at path may have created the file beside it.
 func belongs(path, suffix string) (bool, error) {
 	switch suffix {
 	case "-wal":
 		head, err := sqlite.ReadHeader(path)
 		if sqlite.IsCorrupt(err) {
-			return true, nil // a checkpoint was cut short: the file needs it all the more
+			return true, nil // an interrupted checkpoint: the file needs its WAL all the more
 		}
 		if sqlite.IsNotDatabase(err) {
 			return false, nil
@@ -122,12 +121,13 @@ func belongs(path, suffix string) (bool, error) {
 	case "-journal":
 		return isJournal(path + suffix)
 	}
-	return true, nil // a -shm is created again by the first to come
+	return true, nil // the first connection creates a -shm again
 }
 
-// ours reports whether SQLite may write to a file that it would take for its own: one
-// that has no other name, and that no stranger has made. If it may not, and the
-// database would lose something without it, somebody has to decide.
+// ours reports whether SQLite may write to a file that it would take for its own: one with no
+// other name, and not created by another user. A file that holds pages of the database stays
+// its own despite a second name; if another user created it, ours returns an error, because
+// the user must decide.
 func ours(path, suffix string, info fs.FileInfo) (bool, error) {
 	var trusted []fs.FileInfo
 	if db, err := os.Lstat(path); err == nil {
@@ -144,7 +144,7 @@ func ours(path, suffix string, info fs.FileInfo) (bool, error) {
 	return holds, err
 }
 
-// holdsPages reports whether the database would lose something without the file beside it.
+// holdsPages reports whether the database would lose data without the file beside it.
 func holdsPages(path, suffix string) (bool, error) {
 	switch suffix {
 	case "-wal":
@@ -157,8 +157,8 @@ func holdsPages(path, suffix string) (bool, error) {
 	return false, nil
 }
 
-// walPageSize is the page size that a WAL says, or 0 if it says none: then
-// SQLite finds nothing in it.
+// walPageSize is the page size in a WAL's header, or 0 if there is none: SQLite then finds
+// nothing in the WAL.
 func walPageSize(file string) (int, error) {
 	head, err := beginning(file, 12)
 	if err != nil || len(head) < 12 || binary.BigEndian.Uint32(head)&^1 != 0x377f0682 {
@@ -167,19 +167,19 @@ func walPageSize(file string) (int, error) {
 	return int(binary.BigEndian.Uint32(head[8:])), nil
 }
 
-// journalMagic is how a rollback journal begins that has something to roll back.
+// journalMagic begins a rollback journal that has something to roll back.
 const journalMagic = "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 
-// isJournal reports whether a file is a rollback journal, or one that was ended by
-// having its beginning overwritten with zeros.
+// isJournal reports whether a file is a rollback journal, or a finished one whose beginning
+// was overwritten with zeros.
 func isJournal(file string) (bool, error) {
 	head, err := beginning(file, len(journalMagic))
 	text := string(head)
 	return strings.HasPrefix(text, journalMagic) || strings.Trim(text, "\x00") == "", err
 }
 
-// beginning reads the first n bytes of a file, or what there is of them. SQLite
-// keeps no locks on a -wal or a -journal, so that they may be opened.
+// beginning reads the first n bytes of a file, or fewer if it is shorter. SQLite keeps no
+// locks on a -wal or a -journal, so it is safe to open them.
 func beginning(file string, n int) ([]byte, error) {
 	f, err := openRegular(file, os.O_RDONLY)
 	if err != nil {
@@ -193,16 +193,16 @@ func beginning(file string, n int) ([]byte, error) {
 	return head[:n], errors.Join(err, f.Close())
 }
 
-// LeaveWAL sets the -wal aside that SQLite has left in the place after Check has
-// found another database there: it is ours, and that database is not. Our
-// connections are closed. Without any such thing it returns "".
+// LeaveWAL sets aside the -wal that SQLite has left in the place after Check has found another
+// database there: the -wal is ours, and that database is not. Our connections are closed. It
+// returns "" if there is no such -wal.
 func (f *File) LeaveWAL() (string, error) {
 	if f.watched == (identities{}) {
 		return "", nil
 	}
 	now, err := identitiesOf(f.path)
 	if err != nil || now[0] == f.watched[0] || now[1] != f.watched[1] {
-		return "", nil // what cannot be seen is no longer ours to move
+		return "", nil // a file that cannot be seen is no longer ours to move
 	}
 	if info, err := os.Lstat(f.path + "-wal"); err != nil || info.Size() == 0 {
 		return "", nil

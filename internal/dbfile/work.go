@@ -10,40 +10,37 @@ import (
 	"time"
 )
 
-// workSuffix is the ending of the folder beside a database that holds its
-// working folders. It is there only while one of them is.
+// workSuffix is the suffix of the folder beside a database that holds its working folders. The
+// folder exists only while one of them does.
 const workSuffix = "-driftdb"
 
-// A Work is a folder for files that are of no use once their maker has ended: the
-// copy that a snapshot is made from, a database that is being restored. Its
-// maker holds the lock of a file in it. One whose lock is free was left by a
-// crash, and goes when the next one is made or the database is opened.
+// A Work is a folder for files that are useless once the process that made them has ended: the
+// copy that a snapshot is made from, a database that is being restored. That process holds the
+// lock of a file in the folder. A folder whose lock is free was left by a crash, and is
+// removed when the next one is made or the database is opened.
 type Work struct {
-	dir  string // of this one
-	base string // of all of them
+	dir  string // of this folder
+	base string // the parent of all working folders
 	lock *lock
-	mode fs.FileMode // of any new file here: that of the database, where it replaces none
+	mode fs.FileMode // the mode of any new file here, which the database gets if it replaces none
 }
 
-// The names that working folders and the files in them have. Nothing else is
-// ever removed.
+// These are the names of working folders and the files in them. Nothing else is ever removed.
 const (
 	workPrefix = "work-"
 	workFile   = "database.sqlite"
 	workLock   = "lock"
 )
 
-// Path is the database in the working folder. It is there, and empty, from the
+// Path is the path of the database in the working folder. The file exists, empty, from the
 // beginning.
 func (w *Work) Path() string { return filepath.Join(w.dir, workFile) }
 
-// NewWork makes a working folder beside the database at path, on the same file
-// system.
+// NewWork creates a working folder beside the database at path, on the same file system.
 func NewWork(path string) (*Work, error) { return newWork(path + workSuffix) }
 
-// newWork makes a working folder in base. Those that were left in it go first,
-// under the lock that is needed to make one: so none is taken for a leftover
-// that is just being made.
+// newWork creates a working folder in base. It first removes leftovers, under the lock that
+// creating one needs: so a folder that is just being created is never taken for a leftover.
 func newWork(base string) (*Work, error) {
 	unlock, err := lockWorks(base)
 	if err != nil {
@@ -65,8 +62,8 @@ func newWork(base string) (*Work, error) {
 	return w, unlock()
 }
 
-// create makes the database, for the user alone, and finds out what mode it would
-// have otherwise.
+// create creates the database, for the user alone, and finds the mode that it would otherwise
+// have.
 func (w *Work) create() error {
 	f, err := os.OpenFile(w.Path(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
@@ -88,8 +85,8 @@ func (w *Work) Close() error {
 	return errors.Join(removeWork(w.dir, w.lock), unlock())
 }
 
-// removeWork removes a working folder whose lock we hold. If anything is in it
-// that is not ours, it stays.
+// removeWork removes a working folder whose lock we hold. If it holds anything that is not
+// ours, it stays.
 func removeWork(dir string, lock *lock) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -105,7 +102,7 @@ func removeWork(dir string, lock *lock) error {
 	return errors.Join(errs...)
 }
 
-// ourFile reports whether a file in a working folder is one that we put there.
+// ourFile reports whether we put the file into the working folder.
 func ourFile(e fs.DirEntry) bool {
 	if !e.Type().IsRegular() {
 		return false
@@ -125,8 +122,8 @@ func ourFile(e fs.DirEntry) bool {
 	return false
 }
 
-// sweep removes what crashes have left in base. The caller holds the lock of the
-// folder. What cannot be removed harms nobody.
+// sweep removes what crashes have left in base. The caller holds the folder's lock. What
+// cannot be removed does no harm.
 func sweep(base string) {
 	entries, err := os.ReadDir(base)
 	if err != nil {
@@ -147,7 +144,7 @@ func sweep(base string) {
 	}
 }
 
-// isWorkName reports whether os.MkdirTemp has made the name.
+// isWorkName reports whether the name was made by os.MkdirTemp.
 func isWorkName(name string) bool {
 	digits, ok := strings.CutPrefix(name, workPrefix)
 	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""
@@ -170,7 +167,7 @@ func holdsOnlyOurs(dir string) bool {
 func removeLeftovers(path string) error {
 	base := path + workSuffix
 	if _, err := os.Lstat(base); err != nil || checkBase(base) != nil {
-		return nil // what is not ours holds nothing of ours
+		return nil // a folder that is not ours holds nothing of ours
 	}
 	unlock, err := lockWorks(base)
 	if err != nil {
@@ -180,12 +177,11 @@ func removeLeftovers(path string) error {
 	return unlock()
 }
 
-// lockWait is how long another process may take to make or to remove a working
-// folder.
+// lockWait is how long another process may take to create or remove a working folder.
 const lockWait = 10 * time.Second
 
-// lockWorks makes base and takes the lock that working folders in it are made and
-// removed under. The last one to let go of an empty base removes it.
+// lockWorks creates base and takes the lock under which working folders in it are created and
+// removed. The last process to release an empty base removes it.
 func lockWorks(base string) (unlock func() error, err error) {
 	name := filepath.Join(base, workLock)
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(time.Millisecond) {
@@ -199,16 +195,16 @@ func lockWorks(base string) (unlock func() error, err error) {
 		if err == nil {
 			return func() error { return unlockWorks(base, lock) }, nil
 		}
-		// It may have been removed since it was made.
+		// base may have been removed since it was created.
 		if !errors.Is(err, errHeld) && !errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
 			return nil, err
 		}
 	}
 }
 
-// checkBase refuses what is in the place of base and is no folder of ours. A link may
-// lead to another disk, from which nothing can be renamed to here; in a stranger's
-// folder, who could exchange what is in it, nothing is secret.
+// checkBase rejects anything at base that is not a folder of ours. A link may lead to another
+// disk, and a rename from there to here is impossible; in a folder of another user, who could
+// swap its contents, nothing is secret.
 func checkBase(base string) error {
 	info, err := os.Lstat(base)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -228,7 +224,8 @@ func unlockWorks(base string, lock *lock) error {
 	if err != nil || len(entries) > 1 { // more than the lock
 		return errors.Join(err, lock.Close())
 	}
-	// Where that cannot be removed, or somebody has just come, the folder stays.
+	// If the lock's file cannot be removed, or another process has just come, the folder
+	// stays.
 	if lock.remove(filepath.Join(base, workLock)) == nil {
 		_ = os.Remove(base)
 	}

@@ -8,19 +8,19 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Traces are what was found in the file's place before the first connection was opened:
-// whoever wrote there has left them. The zero value is for a place without a file.
+// Traces are what was found in the file's place before the first connection was opened, as
+// left by whichever program wrote there last. The zero value is for a place without a file.
 type Traces struct {
 	file *dbfile.File
-	ours bool           // the file is new, and of our own making: nobody else has written it
+	ours bool           // the file is new and we made it: no other program has written it
 	tail sqlite.WALTail // the last commit in the WAL
 
 	left   marker
-	marked bool // there is a marker
+	marked bool // a marker was found
 }
 
-// Look reads the traces. No connection of this process may be open to the file. With
-// restored, it was made by this Open.
+// Look reads the traces. This process must have no connection open to the file. restored means
+// that this Open created the file.
 func (w *Watch) Look(restored bool) (Traces, error) {
 	tail, err := sqlite.ReadWAL(w.cfg.File.Path())
 	t := Traces{file: w.cfg.File, ours: restored || w.cfg.Private, tail: tail}
@@ -31,21 +31,21 @@ func (w *Watch) Look(restored bool) (Traces, error) {
 // InWAL reports whether there are commits in the WAL.
 func (t Traces) InWAL() bool { return len(t.tail.Pages) > 0 }
 
-// LostWAL reports whether the -wal has been removed that we left beside the file, with
-// more in it than the file has.
+// LostWAL reports whether the -wal that we left beside the file, with more in it than the file
+// has, has been removed.
 func (t Traces) LostWAL() bool {
 	now, err := stat(t.file.Path())
 	return t.left.open && err == nil && now == t.left.file && !t.InWAL()
 }
 
-// AsLeft reports whether the file was, when the traces were read, as we had left it. c is a
+// AsLeft reports whether, when the traces were read, the file was as we had left it. c is a
 // connection to it.
 func (t Traces) AsLeft(c *sqlite.Conn) (bool, error) {
 	if t.ours {
 		return true, nil
 	}
 	if t.file == nil {
-		return false, nil // nothing was there
+		return false, nil // there was no file
 	}
 	if t.InWAL() {
 		if t.marked && t.left.sum == t.tail.Sum {
@@ -57,11 +57,11 @@ func (t Traces) AsLeft(c *sqlite.Conn) (bool, error) {
 	return t.marked && now == t.left.file, err
 }
 
-// Begin makes the present state of the file the known one: from here on every commit of
-// ours must be on a connection with the ledger. If anybody else may have written since
-// we left the file, and proven does not say that its contents are ours all the same, a
-// barrier says so. It is committed together with what adopt does, the first change to the
-// file: were it to follow, a crash in between could hide that somebody has written.
+// Begin makes the present state of the file the known one: from here on every commit of ours
+// must be on a connection with the ledger. If another program may have written since we left
+// the file, Begin adds a barrier, unless proven says that the contents are ours all the same.
+// The barrier is committed together with adopt's work, the first change to the file: if it
+// followed later, a crash in between could hide the foreign write.
 func (w *Watch) Begin(c *sqlite.Conn, found Traces, proven bool, adopt func(*sqlite.Conn) error) (err error) {
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
@@ -98,10 +98,10 @@ func (w *Watch) unchanged(c *sqlite.Conn, found Traces) (bool, error) {
 	}
 	known, err := changelog.Exists(c)
 	if err != nil || !known {
-		return err == nil, err // it is new to us: adopted, or made
+		return err == nil, err // the file is new to us: adopted, or created
 	}
 	if !found.ours && (inWAL != found.InWAL() || inWAL && sum != found.tail.Sum) {
-		return false, nil // written to while we were looking
+		return false, nil // another program wrote while we were looking
 	}
 	w.marked = found.left.file
 	return found.AsLeft(c)

@@ -9,23 +9,24 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// After a crash there are commits in the WAL, and SQLite takes a WAL for that of
-// whatever database it lies beside. If somebody has put another file in the
-// database's place, an older copy say, the two make a mixture that nobody has ever
-// committed; the first checkpoint would write it into that file.
+// After a crash there are commits in the WAL, and SQLite takes a WAL to belong to whatever
+// database it lies beside. If another file was put in the database's place, an older copy say,
+// the two make a mixture that was never committed; the first checkpoint would write it into
+// that file.
 
-// ErrMixture says that a file was put under a WAL that belongs to another one.
+// ErrMixture means that a file was put under a WAL that belongs to another one.
 var ErrMixture = errors.New("the database file is not the one that was opened")
 
-// WALBelongs reports whether the WAL belongs to the file. It compares what the file says
-// alone with what it says by way of the WAL, which c does, and with the marker. If it
-// cannot be told, the error says what to do.
+// WALBelongs reports whether the WAL belongs to the file. It compares the file alone with the
+// file seen through the WAL, which c reads, and with the marker. If that is undecided, the
+// error says what to do.
 func (t Traces) WALBelongs(ctx context.Context, c *sqlite.Conn) (bool, error) {
 	alone, id, err := inspectAlone(t.file.Path())
 	switch {
 	case sqlite.IsNotDatabase(err), err == nil && alone == changelog.Known && id.DatabaseID == "":
-		// A checkpoint that was cut short leaves old pages and new ones: without its WAL the
-		// file is no database, or lacks the id that all of ours have. It says nothing.
+		// An interrupted checkpoint leaves a mix of old and new pages: without its WAL the
+		// file is not a database, or lacks the id that all of ours have. So the file alone
+		// proves nothing.
 		alone = changelog.Fresh
 	case err != nil:
 		return false, err
@@ -35,7 +36,7 @@ func (t Traces) WALBelongs(ctx context.Context, c *sqlite.Conn) (bool, error) {
 		return false, nil
 	}
 	if err != nil || together != changelog.Known {
-		// If the file was ours, it has become somebody else's by way of the WAL.
+		// If the file alone was ours, the WAL has turned it into another program's.
 		return alone != changelog.Known, err
 	}
 	if alone == changelog.Known && id.DatabaseID != sum.DatabaseID {
@@ -45,18 +46,18 @@ func (t Traces) WALBelongs(ctx context.Context, c *sqlite.Conn) (bool, error) {
 		return true, nil
 	}
 	if t.marked && alone == changelog.Foreign {
-		return false, nil // our WAL beside somebody's file
+		return false, nil // our WAL beside another program's file
 	}
 	return t.provenTogether(ctx, c)
 }
 
-// WithoutWAL are the traces when the WAL has been set aside.
+// WithoutWAL returns the traces as they are once the WAL has been set aside.
 func (t Traces) WithoutWAL() Traces {
 	t.tail = sqlite.WALTail{}
 	return t
 }
 
-// inspectAlone is changelog.Inspect of what the file holds without its WAL.
+// inspectAlone is changelog.Inspect for what the file holds without its WAL.
 func inspectAlone(path string) (_ changelog.Adopted, _ changelog.Identity, err error) {
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{Immutable: true})
 	if err != nil {
@@ -66,8 +67,8 @@ func inspectAlone(path string) (_ changelog.Adopted, _ changelog.Identity, err e
 	return changelog.Inspect(c)
 }
 
-// provenTogether reads all of a database of which it is not known that it is the
-// one that we had open: copied, or moved here from another disk.
+// provenTogether reads all of a database that may not be the one that we had open: it was
+// copied, or moved here from another disk.
 func (t Traces) provenTogether(ctx context.Context, c *sqlite.Conn) (bool, error) {
 	stop := c.Watch(ctx)
 	defer stop()
@@ -83,7 +84,7 @@ func (t Traces) provenTogether(ctx context.Context, c *sqlite.Conn) (bool, error
 		return false, fmt.Errorf("%w: %s is not the file that DriftDB last had open, and %s-wal does not match its log (%w). Nothing was changed. Put back the file that belongs to the -wal, or move the -wal and the -shm away to use the file as it is",
 			ErrMixture, t.file.Path(), t.file.Path(), err)
 	case errors.Is(err, ErrUnproven):
-		return true, nil // nothing speaks against it
+		return true, nil // no evidence against it
 	}
 	return err == nil, err
 }

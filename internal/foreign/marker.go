@@ -12,17 +12,17 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// marker is the clean-shutdown marker: how we left a file. It is kept in FILE-lock, and
-// stays until the file is left again; a crash in between is told by the WAL.
+// marker is the clean-shutdown marker: how we left a file. It is kept in FILE-lock, and stays
+// until the file is left again; after a crash in between, the WAL is evidence.
 type marker struct {
 	file fileStat
-	sum  uint64 // of the last commit in the WAL, which stays when another program has the file open
+	sum  uint64 // of the last commit in the WAL, which stays if another program has the file open
 
-	inode uint64 // of the file, 0 if that is not known: see dbfile.File
-	open  bool   // there was more in the WAL than in the file
+	inode uint64 // the file's inode, 0 if unknown; see dbfile.File
+	open  bool   // the WAL had more than the file
 }
 
-// fileStat is what a file's directory entry says.
+// fileStat is part of a file's metadata.
 type fileStat struct {
 	size, modified int64 // bytes; Unix ns
 }
@@ -50,8 +50,7 @@ func (m marker) String() string {
 
 func (m marker) write(f *dbfile.File) error { return f.WriteMarker([]byte(m.String() + "\n")) }
 
-// readMarker returns the marker in the lock's file. One that is missing, or was cut
-// short, is none.
+// readMarker returns the marker in the lock's file; ok is false if it is missing or truncated.
 func readMarker(f *dbfile.File) (m marker, ok bool) {
 	b := make([]byte, markerLen)
 	if err := f.ReadMarker(b); err != nil {
@@ -66,7 +65,7 @@ func readMarker(f *dbfile.File) (m marker, ok bool) {
 	return m, m.String() == string(b)
 }
 
-// MarkClean writes the marker of a file that we have made, and that nobody has opened.
+// MarkClean writes the marker of a file that we have created and that has not been opened.
 func MarkClean(f *dbfile.File) error {
 	now, err := stat(f.Path())
 	if err != nil {
@@ -75,9 +74,8 @@ func MarkClean(f *dbfile.File) error {
 	return marker{file: now}.write(f)
 }
 
-// MarkOpen writes down which file was opened. A crash may follow: then the WAL tells of
-// what was committed since, if it is the one that belongs to this file. c is the writer,
-// and the caller has it.
+// MarkOpen records which file was opened. After a crash, the WAL shows what was committed
+// since, if it belongs to this file. c is the writer, and the caller holds it.
 func (w *Watch) MarkOpen(c *capture.Conn) error {
 	if w.cfg.Private {
 		return nil
@@ -85,8 +83,8 @@ func (w *Watch) MarkOpen(c *capture.Conn) error {
 	return w.mark(c, true)
 }
 
-// Leave writes the marker, unless there is something to notice. It is called when only c,
-// the writer, is still open.
+// Leave writes the marker, unless there is a foreign write to notice. It is called when only
+// c, the writer, is still open.
 func (w *Watch) Leave(c *capture.Conn) {
 	if w.lost(w.cfg.File.CheckSize(true)) != nil {
 		w.tell()
@@ -101,8 +99,8 @@ func (w *Watch) markClean(c *capture.Conn) error {
 	if w.cfg.Private || w.CheckFile() != nil {
 		return nil
 	}
-	// Closing would do it, and change the file after we have looked at it. It
-	// waits for nobody: whoever still reads finishes it.
+	// Closing would checkpoint too, and change the file after we have looked at it. This
+	// checkpoint waits for no one: a reader that remains finishes it.
 	if err := c.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 		return err
 	}
@@ -123,8 +121,8 @@ func (w *Watch) mark(c *capture.Conn, open bool) error {
 	return errors.Join(err, c.Rollback())
 }
 
-// markCut writes the marker when a checkpoint has cut the WAL. Were we killed then, there
-// would be no commit of ours in the WAL to tell by. The caller has c, the writer.
+// markCut writes the marker when a checkpoint has truncated the WAL: if we were killed then,
+// the WAL would hold no commit of ours as evidence. The caller holds c, the writer.
 func (w *Watch) markCut(c *capture.Conn) error {
 	if size, err := w.cfg.File.WALSize(); err != nil || size > 0 {
 		return nil

@@ -13,19 +13,19 @@ import (
 )
 
 var (
-	// ErrUnproven says that a file cannot be shown to hold what its log says and
-	// nothing else.
+	// ErrUnproven means that a file cannot be shown to hold what its log says and nothing
+	// else.
 	ErrUnproven = errors.New("the file may not be as DriftDB left it")
-	// ErrAltered says that it holds something else. It is also an ErrUnproven.
+	// ErrAltered means that the file holds something else. It is also an ErrUnproven.
 	ErrAltered = fmt.Errorf("%w: its tables do not match the log", ErrUnproven)
 )
 
-// Prove shows that the tables of c's database are what its log says: the schema is
-// the one that the log knows, every table has a digest, and the rows lead to it. It
-// is for a copy of a file, of which size and time tell nothing. It reads all of it.
+// Prove verifies that the tables of c's database match its log: the schema is the one that the
+// log knows, every table has a digest, and the rows yield it. It is for a copy of a file,
+// whose size and time prove nothing. It reads all of the database.
 //
-// What it does not see is what no digest covers: PRAGMA user_version and
-// application_id, and counters of AUTOINCREMENT without a row behind them.
+// It cannot see what no digest covers: PRAGMA user_version and application_id, and
+// AUTOINCREMENT counters without a row behind them.
 func Prove(ctx context.Context, c *sqlite.Conn) (err error) {
 	if err := c.Exec("BEGIN"); err != nil {
 		return err
@@ -56,7 +56,7 @@ func Prove(ctx context.Context, c *sqlite.Conn) (err error) {
 	return covered(c, known)
 }
 
-// logged are the digests that the log leads to at its end.
+// logged returns the digests at the end of the log.
 func logged(log *changelog.Log) (digest.Set, error) {
 	books, err := log.Books()
 	if err != nil {
@@ -75,8 +75,8 @@ func logged(log *changelog.Log) (digest.Set, error) {
 	return d.Known, err
 }
 
-// covered is an ErrUnproven if there is a table of which nothing is known. Virtual
-// tables keep their contents in others, which have digests.
+// covered returns an ErrUnproven if a table has no known digest. Virtual tables keep their
+// contents in other tables, which have digests.
 func covered(c *sqlite.Conn, known digest.Set) error {
 	return c.Each(`SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
 		AND lower(name) NOT LIKE 'sqlite\_%' ESCAPE '\' AND lower(name) NOT LIKE '\_driftdb\_%' ESCAPE '\'`, func(st *sqlite.Stmt) error {

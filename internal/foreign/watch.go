@@ -1,10 +1,10 @@
-// Package foreign knows whether anybody else has written the database file.
+// Package foreign detects whether another program has written the database file.
 //
-// What another program writes to the file cannot be logged, but must be noticed: a
-// barrier says so in the log, and a snapshot follows. While the database is open, the
-// ledger knows of every commit that is ours; the next commit finds one that is not, or,
-// when nobody writes, the Watch's goroutine does. While it is closed, the clean-shutdown
-// marker beside the file says how we left it, and after a crash the WAL does.
+// What another program writes to the file cannot be logged, but must be noticed: a barrier
+// records it in the log, and a snapshot follows. While the database is open, the ledger knows
+// every commit of ours; a foreign commit is found by our next commit or, when nothing is being
+// written, by the Watch's goroutine. While the database is closed, the clean-shutdown marker
+// beside the file says how we left it, and after a crash the WAL does.
 package foreign
 
 import (
@@ -21,47 +21,47 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// The reasons of barriers.
+// These are reasons of barriers.
 const (
 	changedWhileClosed = "the file was changed while DriftDB had it closed, or cannot be shown not to have been"
 	changedSchema      = "another program changed the schema"
 )
 
-// Config is what a Watch is made of.
+// Config configures a Watch.
 type Config struct {
 	File      *dbfile.File
-	Private   bool // nobody else can find the file, and it is not kept
-	Snapshots bool // there is a bucket, which gets a snapshot after a barrier
+	Private   bool // no other program can find the file, and it is not kept
+	Snapshots bool // there is a bucket, which gets a snapshot after each barrier
 	Log       event.Log
-	Public    func(error) error // makes an error one that users know
+	Public    func(error) error // turns an error into one that users know
 }
 
 // Watch watches one database file.
 type Watch struct {
 	cfg    Config
-	ledger sqlite.Ledger // of the commits that are ours
-	marked fileStat      // in the marker; belongs to whoever has the writer
+	ledger sqlite.Ledger // of our commits
+	marked fileStat      // the file as recorded in the marker; guarded by the writer
 	hub    *capture.Shared
 
-	wake   chan struct{} // capacity 1: there is something to tell
-	done   chan struct{} // nil: it was not started
+	wake   chan struct{} // capacity 1: there is something to report
+	done   chan struct{} // nil: not started
 	cancel context.CancelFunc
-	rounds Rounds // the goroutine's
+	rounds Rounds // for the goroutine
 
-	barriers atomic.Int64 // that were committed
+	barriers atomic.Int64 // number of committed barriers
 	mu       sync.Mutex
-	reasons  []string // of those that nobody was told of yet; the same one again counts once
-	gone     error    // the file is lost, and nobody was told yet
+	reasons  []string // of barriers not reported yet; consecutive equal ones count once
+	gone     error    // the file is lost, and that is not reported yet
 }
 
-// New returns the watch of a file whose place was taken.
+// New returns the watch of a file whose place is taken.
 func New(cfg Config) *Watch { return &Watch{cfg: cfg, wake: make(chan struct{}, 1)} }
 
-// Ledger is for the connections of this database that write: see Begin.
+// Ledger returns the ledger for the connections that write this database; see Begin.
 func (w *Watch) Ledger() *sqlite.Ledger { return &w.ledger }
 
-// Attach watches the file on behalf of an open database, whose writer is c: from now on a
-// commit that finds another file in its place is refused. What has happened since Begin is
+// Attach watches the file on behalf of an open database, whose writer is c. From now on a
+// commit that finds another file in its place is refused. Foreign writes since Begin are
 // noticed.
 func (w *Watch) Attach(hub *capture.Shared, c *capture.Conn) error {
 	w.hub = hub
@@ -72,8 +72,8 @@ func (w *Watch) Attach(hub *capture.Shared, c *capture.Conn) error {
 	return c.Barrier(changedSchema, true)
 }
 
-// Notice commits a barrier if somebody else has committed. c is the writer, and the
-// caller has it. It costs next to nothing when nobody has.
+// Notice commits a barrier if another program has committed. c is the writer, and the caller
+// holds it. It costs next to nothing if there was no such commit.
 func (w *Watch) Notice(c *capture.Conn) error {
 	if c.Unmissed() || w.hub.Refused() != nil {
 		return nil
@@ -81,13 +81,13 @@ func (w *Watch) Notice(c *capture.Conn) error {
 	return c.Barrier(changedSchema, true)
 }
 
-// CheckFile reports whether the database's files are still those that were opened.
-// If they are not, whatever is committed goes into files that nobody will find
-// again: from then on writes are refused. What the log has is sent all the same,
-// but no snapshot is taken. It may be called within a commit.
+// CheckFile returns an error if the database's files are no longer the ones that were opened.
+// Anything committed then goes into files that no one will find again, so from then on writes
+// are refused. The log is still uploaded, but no snapshot is taken. CheckFile may be called
+// within a commit.
 func (w *Watch) CheckFile() error { return w.lost(w.cfg.File.Check()) }
 
-// lost refuses writes if err says that the file is not what it was.
+// lost refuses further writes if err says that the file is not what it was.
 func (w *Watch) lost(err error) error {
 	if err == nil || !errors.Is(err, dbfile.ErrReplaced) {
 		return err
@@ -103,9 +103,8 @@ func (w *Watch) lost(err error) error {
 	return err
 }
 
-// SetWALAside takes our -wal away from a database that is not ours: it was put in
-// the place of ours, and SQLite would write what the -wal holds into it. All
-// connections are closed.
+// SetWALAside renames our -wal if another database was put in the place of ours: SQLite would
+// write the -wal's contents into it. All connections are closed.
 func (w *Watch) SetWALAside() error {
 	name, err := w.cfg.File.LeaveWAL()
 	if name != "" {
@@ -114,18 +113,17 @@ func (w *Watch) SetWALAside() error {
 	return err
 }
 
-// Rounds is how the file is looked at, and what else is looked after on the goroutine that
-// does.
+// Rounds configures how often the file is checked, and what else that goroutine does.
 type Rounds struct {
 	Every  time.Duration
-	IfFree func(func(*capture.Conn) error) error // runs a function with the writer, if nobody uses that
-	Closed func() bool                           // what goes wrong from now on is not news
+	IfFree func(func(*capture.Conn) error) error // runs a function with the writer, if it is free
+	Closed func() bool                           // reports whether failures are no longer worth reporting
 
-	Do   func(context.Context) // after each look that found the file in its place
-	Tell func()                // before whatever the Watch tells, at least that often, and at the end
+	Do   func(context.Context) // called after each check that found the file in place
+	Tell func()                // called before the Watch reports, at least as often, and at the end
 }
 
-// Start starts looking now and then. It is called once, after Attach.
+// Start starts the periodic checks. It is called once, after Attach.
 func (w *Watch) Start(rounds Rounds) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.done, w.cancel, w.rounds = make(chan struct{}), cancel, rounds
@@ -135,7 +133,7 @@ func (w *Watch) Start(rounds Rounds) {
 	}()
 }
 
-// Stop ends what Start has started, and waits for it.
+// Stop stops what Start started, and waits for it.
 func (w *Watch) Stop() {
 	if w.done != nil {
 		w.cancel()
@@ -162,8 +160,8 @@ func (w *Watch) run(ctx context.Context) {
 	}
 }
 
-// look looks, unless somebody uses the writer, whose commit looks itself. What
-// went wrong is told when the writer is free again: OnEvent may want to write.
+// look checks for foreign commits, unless the writer is in use: its commit checks anyway. A
+// failure is reported once the writer is free again, because OnEvent may want to write.
 func (w *Watch) look() {
 	err := w.rounds.IfFree(func(c *capture.Conn) error { return errors.Join(w.Notice(c), w.markCut(c)) })
 	if err != nil && !sqlite.IsBusy(err) && !w.rounds.Closed() {
@@ -171,14 +169,14 @@ func (w *Watch) look() {
 	}
 }
 
-// Barriers is how many barriers were committed.
+// Barriers is the number of committed barriers.
 func (w *Watch) Barriers() int64 { return w.barriers.Load() }
 
-// Count counts a barrier of which its maker tells.
+// Count counts a barrier that its maker reports.
 func (w *Watch) Count() { w.barriers.Add(1) }
 
-// Committed counts a barrier that was committed, and has it told; "" is none. It is called
-// within the commit, so the goroutine does the telling.
+// Committed counts a committed barrier and has it reported; "" means none. It is called within
+// the commit, so the goroutine does the reporting.
 func (w *Watch) Committed(reason string) {
 	if reason == "" {
 		return
@@ -204,7 +202,7 @@ func (w *Watch) tellAll() {
 	w.tell()
 }
 
-// tell logs what nobody was told of yet.
+// tell logs what has not been reported yet.
 func (w *Watch) tell() {
 	w.mu.Lock()
 	reasons, gone := w.reasons, w.gone

@@ -6,13 +6,13 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// wrote reports whether a commit that wrote these pages was one of ours. Each of
-// ours adds a row to the log, trims it, or writes another of our tables; so it
-// has written a page at an edge of the log, or any of the others, which are
-// small, and nobody else has.
+// wrote reports whether a commit that wrote these pages was ours. Each commit of ours adds a
+// row to the log, trims it, or writes another of our tables. So it has written a page at an
+// edge of the log, or one of our other tables' pages, which are few, and no other program
+// writes those.
 //
-// Where SQLite moves pages about to make the file smaller (auto_vacuum), anybody
-// may have written our pages, and nothing can be told: wrote says no.
+// Where SQLite moves pages to shrink the file (auto_vacuum), any program may have written our
+// pages and nothing can be told, so wrote returns false.
 func wrote(c *sqlite.Conn, pages []uint32) (found bool, err error) {
 	if moves, err := c.Int("PRAGMA main.auto_vacuum"); err != nil || moves != 0 {
 		return false, err

@@ -10,41 +10,40 @@ import (
 
 const (
 	smallestSlab = 256 << 10
-	fewestSlots  = 15 // in a slab: at most a fifteenth of it is waste
-	// allocatorHead is more than libc's allocator puts before what it allocates: with
-	// it a slab fills one mapping, where a slab of a whole power of two would take
-	// twice as much.
+	fewestSlots  = 15 // in a slab, so that at most a fifteenth of it is wasted
+	// allocatorHead is more than libc's allocator puts before each allocation. With it a slab
+	// fills one mapping; a slab of a full power of two would take twice as much.
 	allocatorHead = 64
 )
 
-// slot is a page of a cache: its head, in C memory. SQLite's page is before it, and
-// what SQLite keeps of the page follows.
+// slot is the header of a cached page, in C memory. SQLite's page comes before it, and
+// SQLite's own data about the page follows.
 type slot struct {
 	buf, extra   uintptr // sqlite3_pcache_page: SQLite reads these two
 	key          uint32  // the page's number
-	unpinned     bool    // in the list of what may be evicted
+	unpinned     bool    // whether it is in the list of evictable pages
 	stamp        uint64  // the budget's clock when it was unpinned
-	chain        uintptr // the next one of the bucket, of the free list, or of what goes back
-	older, newer uintptr // in the list of what may be evicted
+	chain        uintptr // the next slot in the bucket, the free list, or the chain being freed
+	older, newer uintptr // in the list of evictable pages
 	slab         uintptr
 }
 
-// slab is C memory for many slots: its head. The slots follow.
+// slab is the header of C memory for many slots, which follow it.
 type slab struct {
-	prev, next uintptr // those of the arena with a free slot
-	free       uintptr // slots that were used before
-	used       int     // slots that a cache has
-	carved     int     // slots that were ever used: memory after them has not been touched
+	prev, next uintptr // the arena's other slabs with a free slot
+	free       uintptr // freed slots
+	used       int     // slots in use
+	carved     int     // slots ever used: the memory after them has not been touched
 }
 
-// arena allocates slots of one size. A slab without a used slot is freed at once.
+// arena allocates slots of one size. A slab with no slot in use is freed at once.
 type arena struct {
-	page, slot uintptr // bytes of a page, and of all of a slot
-	size       uintptr // of a slab
+	page, slot uintptr // bytes of a page, and of a whole slot
+	size       uintptr // bytes of a slab
 	perSlab    int
 
 	mu    sync.Mutex
-	slabs uintptr // those with a free slot
+	slabs uintptr // slabs with a free slot
 }
 
 func newArena(page, extra uintptr) *arena {
@@ -59,7 +58,7 @@ func newArena(page, extra uintptr) *arena {
 
 func align(n uintptr) uintptr { return (n + 15) &^ 15 }
 
-// get returns a slot, or 0 when there is no memory.
+// get returns a slot, or 0 if there is no memory.
 func (a *arena) get(tls *libc.TLS) uintptr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -88,7 +87,7 @@ func (a *arena) get(tls *libc.TLS) uintptr {
 	return s
 }
 
-// put takes back the slots that hang on s.
+// put takes back the chain of slots that starts at s.
 func (a *arena) put(tls *libc.TLS, s uintptr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -8,23 +8,22 @@ import (
 	"modernc.org/libc"
 )
 
-// Budget is how much memory some caches may use together. The page that is evicted
-// for another is the one that none of them has used for the longest time: a
-// connection that reads alone has nearly all of it, and one that is idle gives its
-// pages up.
+// Budget is the memory that a group of caches may use together. The page evicted for another
+// is the one that has gone unused for the longest time in any of them: a connection that reads
+// alone gets nearly all of the memory, and an idle one gives up its pages.
 //
-// used is never above limit but for pages that SQLite has pinned, which nobody may
-// evict: those a statement reads at the moment, and those a transaction has changed,
-// which SQLite writes to the WAL early when there are many.
+// used exceeds limit only for pages that SQLite has pinned, which must not be evicted: those
+// that a statement is reading, and those that a transaction has changed, which SQLite writes
+// to the WAL early when there are many.
 type Budget struct {
 	limit, used atomic.Int64  // bytes; used changes under mu
-	clock       atomic.Uint64 // counts the pages that were asked for in vain
+	clock       atomic.Uint64 // counts cache misses
 
-	mu     sync.Mutex // before a cache's
+	mu     sync.Mutex // locked before a cache's mu
 	caches []*cache
 }
 
-// New returns a budget of so many bytes.
+// New returns a budget of limit bytes.
 func New(limit int64) *Budget {
 	b := new(Budget)
 	b.limit.Store(limit)
@@ -34,10 +33,10 @@ func New(limit int64) *Budget {
 // Used is how many bytes the caches use.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
-// over says that the caches use more than they may.
+// over reports whether the caches use more than they may.
 func (b *Budget) over() bool { return b.used.Load() > b.limit.Load() }
 
-// join makes c one of the budget's caches.
+// join adds c to the budget's caches.
 func (b *Budget) join(c *cache) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -47,7 +46,7 @@ func (b *Budget) join(c *cache) {
 	c.budget = b
 }
 
-// leave ends that: nobody evicts pages of c any more.
+// leave removes c from the budget's caches: pages of c are no longer evicted for others.
 func (b *Budget) leave(c *cache) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -56,9 +55,9 @@ func (b *Budget) leave(c *cache) {
 	b.used.Add(-int64(all) * c.bytes())
 }
 
-// take returns a slot for c, a new one or another page's, or 0: there is no memory, or
-// the easy ways have come to an end. SQLite then writes some of what c's transaction
-// has changed, and asks again.
+// take returns a slot for c, new or evicted from a cache. It returns 0 if there is no memory
+// or, with easy, if too many of c's pages are pinned or no page can be evicted. SQLite then
+// writes some of the pages that c's transaction has changed, and asks again.
 func (b *Budget) take(tls *libc.TLS, c *cache, easy bool) uintptr {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,8 +87,8 @@ func (b *Budget) take(tls *libc.TLS, c *cache, easy bool) uintptr {
 	return s
 }
 
-// evict takes the page out of its cache that was not used for the longest time.
-// b.used still counts it.
+// evict removes the page that has gone unused for the longest time from its cache. b.used
+// still counts it.
 func (b *Budget) evict() (s uintptr, from *cache) {
 	for {
 		var oldest uint64
@@ -102,13 +101,13 @@ func (b *Budget) evict() (s uintptr, from *cache) {
 		if from == nil {
 			return 0, nil
 		}
-		if s = from.evict(); s != 0 { // else its owner was faster
+		if s = from.evict(); s != 0 { // otherwise its owner took it first
 			return s, from
 		}
 	}
 }
 
-// give takes back a chain of n slots that were c's.
+// give takes back a chain of n slots of c.
 func (b *Budget) give(tls *libc.TLS, c *cache, s uintptr, n int) {
 	if n == 0 {
 		return
@@ -119,7 +118,7 @@ func (b *Budget) give(tls *libc.TLS, c *cache, s uintptr, n int) {
 	c.arena.put(tls, s)
 }
 
-// resize sets the limit, and evicts what is above it.
+// resize sets the limit, and evicts pages beyond it.
 func (b *Budget) resize(tls *libc.TLS, limit int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -8,29 +8,29 @@ import (
 	"modernc.org/libc"
 )
 
-// cache has the pages of one file on one connection. SQLite calls it for one thing at
-// a time; mu is against other caches of the budget, which may evict what is unpinned.
+// cache holds the pages of one file on one connection. SQLite makes one call into it at a
+// time; mu protects it from the budget's other caches, which may evict its unpinned pages.
 type cache struct {
 	tls       *libc.TLS // the connection's
 	arena     *arena
-	purgeable bool // false: a database in memory, of which nothing can be evicted
+	purgeable bool // false: an in-memory database, whose pages cannot be evicted
 	budget    *Budget
-	own       Budget // the budget when nobody gives it one: what PRAGMA cache_size says
+	own       Budget // the budget of a connection without one: PRAGMA cache_size
 
 	mu             sync.Mutex
-	buckets        []uintptr // a power of two of them
+	buckets        []uintptr // their number is a power of two
 	n, unpinned    int
-	highest        uint32 // no page has a higher number
+	highest        uint32 // at least the highest page number in the cache
 	oldest, newest uintptr
 }
 
 const (
 	fewestBuckets = 64
-	mostSpare     = 1024 // buckets of a cache that is used again
+	mostSpare     = 1024 // buckets that a reused cache may have
 )
 
-// spare are caches that SQLite has destroyed. Many a statement makes one for a table
-// that lives as long as the statement.
+// spare holds caches that SQLite has destroyed. Many statements create a cache for a table
+// that lives only as long as the statement.
 var spare = sync.Pool{New: func() any { return &cache{buckets: make([]uintptr, fewestBuckets)} }}
 
 func newCache(tls *libc.TLS, a *arena, purgeable bool) *cache {
@@ -40,7 +40,7 @@ func newCache(tls *libc.TLS, a *arena, purgeable bool) *cache {
 	return c
 }
 
-// recycle keeps an empty cache that nobody knows any more.
+// recycle keeps an empty cache that is no longer in use.
 func (c *cache) recycle() {
 	c.tls, c.arena, c.budget = nil, nil, nil
 	if len(c.buckets) <= mostSpare {
@@ -67,11 +67,11 @@ func (c *cache) find(key uint32) uintptr {
 	return 0
 }
 
-// add files s under key, pinned.
+// add puts s under key, pinned.
 func (c *cache) add(s uintptr, key uint32) {
 	h := cmem.At[slot](s)
 	h.key, h.unpinned = key, false
-	*cmem.At[uintptr](h.extra) = 0 // so SQLite knows that it is new
+	*cmem.At[uintptr](h.extra) = 0 // tells SQLite that the page is new
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.n++; c.n > len(c.buckets) {
@@ -99,7 +99,7 @@ func (c *cache) grow() {
 	}
 }
 
-// unfile takes s out of its bucket.
+// unfile removes s from its bucket.
 func (c *cache) unfile(s uintptr, h *slot) {
 	p := c.bucket(h.key)
 	for *p != s {
@@ -108,7 +108,7 @@ func (c *cache) unfile(s uintptr, h *slot) {
 	*p = h.chain
 }
 
-// unpin makes the page one that may be evicted.
+// unpin makes the page evictable.
 func (c *cache) unpin(s uintptr, stamp uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,7 +126,7 @@ func (c *cache) unpin(s uintptr, stamp uint64) {
 	c.unpinned++
 }
 
-// pin takes the page out of what may be evicted.
+// pin removes the page from the evictable ones.
 func (c *cache) pin(h *slot) {
 	if h.older != 0 {
 		cmem.At[slot](h.older).newer = h.newer
@@ -142,7 +142,7 @@ func (c *cache) pin(h *slot) {
 	c.unpinned--
 }
 
-// remove takes the page out of the cache.
+// remove removes the page from the cache.
 func (c *cache) remove(s uintptr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,7 +158,7 @@ func (c *cache) forget(s uintptr, h *slot) {
 	c.n--
 }
 
-// evict takes the oldest unpinned page out of the cache, and returns it, or 0.
+// evict removes the oldest unpinned page from the cache and returns it, or 0.
 func (c *cache) evict() uintptr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -185,8 +185,8 @@ func (c *cache) count() (all, pinned int) {
 	return c.n, c.n - c.unpinned
 }
 
-// rekey gives the page another number. A page that has it already is taken out, and
-// returned.
+// rekey gives the page another number. If another page has that number already, rekey removes
+// and returns it.
 func (c *cache) rekey(s uintptr, key uint32) (other uintptr) {
 	if other = c.find(key); other == s {
 		return 0
@@ -202,8 +202,7 @@ func (c *cache) rekey(s uintptr, key uint32) (other uintptr) {
 	return other
 }
 
-// truncate takes all pages out whose numbers are not below limit, and returns them as
-// a chain.
+// truncate removes all pages whose numbers are limit or higher, and returns them as a chain.
 func (c *cache) truncate(limit uint32) (removed uintptr, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -212,7 +211,7 @@ func (c *cache) truncate(limit uint32) (removed uintptr, n int) {
 	}
 	buckets := len(c.buckets)
 	if span := c.highest - limit; uint64(span) < uint64(buckets) {
-		buckets = int(span) + 1 // only those of the numbers from limit on
+		buckets = int(span) + 1 // only the buckets of the numbers from limit on
 	}
 	for i := range buckets {
 		p := c.bucket(limit + uint32(i))

@@ -1,16 +1,16 @@
-// Package pagecache is SQLite's page cache: the connections of a database share one
-// budget of memory.
+// Package pagecache is a page cache for SQLite in which the connections of a database share
+// one memory budget.
 //
-// SQLite's own cache, as the driver builds it, has one lock for the process, counts
-// each connection by itself, and asks an allocator of powers of two for a little more
-// than a page: twice the memory. Here pages lie side by side in slabs, and a cache
-// that is closed gives them back slab by slab.
+// SQLite's own cache, as the driver builds it, has one lock for the whole process, counts each
+// connection separately, and asks a power-of-two allocator for slightly more than a page,
+// which takes twice the memory. Here pages lie side by side in slabs, and a closed cache gives
+// them back slab by slab.
 //
-// SQLite takes another page cache only before it is used, so the package does that in
-// its init. It must import neither the driver nor what imports it: Go initializes what
-// is ready in the order of the import paths, and so this package before the driver,
-// whose importers may use SQLite when they are initialized. Caches of connections that
-// are not DriftDB's obey PRAGMA cache_size, as SQLite's own do.
+// SQLite accepts another page cache only before its first use, so the package installs it in
+// its init. It must import neither the driver nor anything that imports the driver. Go
+// initializes packages that are ready in the order of their import paths, so it initializes
+// this package before the driver, whose importers may use SQLite in their own init. Caches of
+// connections that are not DriftDB's obey PRAGMA cache_size, as SQLite's own do.
 package pagecache
 
 import (
@@ -22,11 +22,10 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// registry has what SQLite's callbacks have to find: SQLite has one page cache for the
-// process.
+// registry holds what SQLite's callbacks must find: SQLite has one page cache per process.
 var registry = struct {
 	mu     sync.Mutex
-	caches map[*cache]bool // and keeps them alive: SQLite has only the address
+	caches map[*cache]bool // also keeps them alive: SQLite has only their addresses
 	arenas map[[2]int32]*arena
 	owners map[*libc.TLS]*Budget
 }{caches: map[*cache]bool{}, arenas: map[[2]int32]*arena{}, owners: map[*libc.TLS]*Budget{}}
@@ -39,10 +38,10 @@ func init() {
 	if methods == 0 || args == 0 {
 		return
 	}
-	defer libc.Xfree(tls, methods) // SQLite copies it
+	defer libc.Xfree(tls, methods) // SQLite copies the methods
 	defer libc.Xfree(tls, args)
-	// SQLite's own page cache is begun and ended as ever: the pager takes its buffers from
-	// it, and it has the mutex under which SQLite counts them.
+	// SQLite's own page cache is still initialized and shut down: the pager takes its buffers
+	// from it, and it has the mutex under which SQLite counts them.
 	if lib.Xsqlite3_config(tls, lib.SQLITE_CONFIG_GETPCACHE2, libc.VaList(args, methods)) != lib.SQLITE_OK {
 		return
 	}
@@ -62,14 +61,13 @@ func init() {
 		FxDestroy:   cmem.CFunc(xDestroy),
 		FxShrink:    cmem.CFunc(xShrink),
 	}
-	// Should SQLite refuse, it goes on with its own cache; Adopt says so.
+	// If SQLite refuses, it goes on with its own cache, and Adopt returns false.
 	lib.Xsqlite3_config(tls, lib.SQLITE_CONFIG_PCACHE2, libc.VaList(args, methods))
 }
 
-// Adopt makes the budget that of all caches of a connection: those it has, and those
-// it will have for temporary tables and attached files. It is called while nothing
-// runs on the connection. It returns false when SQLite uses another page cache, because
-// the program has configured one.
+// Adopt makes b the budget of all caches of a connection, including later ones for temporary
+// tables and attached files. It is called while nothing runs on the connection. It returns
+// false if SQLite uses another page cache, because the program has configured one.
 func (b *Budget) Adopt(tls *libc.TLS) (ours bool) {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
@@ -87,18 +85,19 @@ func (b *Budget) Adopt(tls *libc.TLS) (ours bool) {
 	return ours
 }
 
-// Forget is called when a connection that was adopted has been closed.
+// Forget is called when an adopted connection has been closed.
 func Forget(tls *libc.TLS) {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
 	delete(registry.owners, tls)
 }
 
-// tableBytes is what the table that finds a page has for each: two buckets, and as much
-// again that Go has not collected.
+// tableBytes is what the hash table takes for each page: two buckets, and as much again that
+// Go has not collected yet.
 const tableBytes = 32
 
-// bytes is what a page takes, with its part of its slab's head and of the table.
+// bytes is the memory that a page takes, with its share of its slab's header and of the hash
+// table.
 func (c *cache) bytes() int64 {
 	return int64(c.arena.size+allocatorHead)/int64(c.arena.perSlab) + tableBytes
 }

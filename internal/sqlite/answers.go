@@ -12,11 +12,11 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// answers makes errors of the driver's ones of ours. Everything of the driver's that
-// runs a statement goes through it: a connection, its statements, transactions and rows.
+// answers turns the driver's errors into ours. Every part of the driver that runs a statement
+// goes through it: a connection, its statements, transactions and rows.
 type answers struct{ tls *libc.TLS }
 
-// of returns err, or an *Error with err inside of it.
+// of returns err, or an *Error that wraps it.
 func (a answers) of(err error) error {
 	if err == nil {
 		return nil
@@ -25,7 +25,7 @@ func (a answers) of(err error) error {
 	if !ok {
 		return err
 	}
-	// It says "class: message (code)", where SQLite has a message of its own.
+	// The text is "class: message (code)" if SQLite has a message of its own.
 	msg := e.Error()
 	if end := strings.LastIndex(msg, " ("+strconv.Itoa(e.Code())+")"); end >= 0 {
 		msg = msg[:end]
@@ -91,7 +91,7 @@ type answeringTx struct {
 func (t answeringTx) Commit() error   { return t.of(t.Tx.Commit()) }
 func (t answeringTx) Rollback() error { return t.of(t.Tx.Rollback()) }
 
-// driverStmt is all that the driver's statements can do.
+// driverStmt is the full interface of the driver's statements.
 type driverStmt interface {
 	driver.Stmt
 	driver.StmtExecContext

@@ -7,20 +7,20 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Action is what a statement is about to be allowed to do: one of SQLite's codes
-// (SQLITE_CREATE_TABLE …), and what it does that to, as sqlite3_set_authorizer has it.
+// Action is an operation that a statement asks to perform: one of SQLite's codes
+// (SQLITE_CREATE_TABLE …) and its object, as sqlite3_set_authorizer defines them.
 type Action struct {
 	Code     int32
-	Arg, On  string // the two arguments of the code
-	Database string // main, temp, or the name of an attached one
+	Arg, On  string // the code's two arguments
+	Database string // main, temp, or the name of an attached database
 }
 
-// authorizers has the function of each connection that has one, by its sqlite3*.
+// authorizers holds the function of each connection that has one, by its sqlite3*.
 var authorizers sync.Map
 
-// Authorize lets allow judge each action of the statements that are compiled from now on,
-// also of those that SQLite and virtual tables run for others, until stop is called. What
-// it does not allow fails with SQLITE_AUTH.
+// Authorize makes allow decide on each action of the statements compiled from now until stop
+// is called, including those that SQLite and virtual tables run on behalf of other statements.
+// An action that it does not allow fails with SQLITE_AUTH.
 func (c *Conn) Authorize(allow func(Action) bool) (stop func()) {
 	authorizers.Store(c.DB, allow)
 	lib.Xsqlite3_set_authorizer(c.TLS, c.DB, CFunc(authorize), c.DB)
@@ -38,7 +38,7 @@ func authorize(_ *libc.TLS, db uintptr, code int32, arg, on, database, _ uintptr
 	return lib.SQLITE_DENY
 }
 
-// text is a string of C's, which may be none.
+// text returns a C string, or "" for NULL.
 func text(p uintptr) string {
 	if p == 0 {
 		return ""
@@ -46,9 +46,8 @@ func text(p uintptr) string {
 	return string(CString(p))
 }
 
-// distrust lets what a stranger's schema says reach nothing but the database itself: no
-// other file can be attached, functions that are not harmless cannot be called by the
-// schema, and pages are looked at twice.
+// distrust confines an untrusted schema to the database itself: no other file can be attached,
+// the schema can call only functions marked harmless, and pages are checked more strictly.
 func (c *Conn) distrust() error {
 	lib.Xsqlite3_limit(c.TLS, c.DB, lib.SQLITE_LIMIT_ATTACHED, 0)
 	if err := c.Configure(lib.SQLITE_DBCONFIG_TRUSTED_SCHEMA, false); err != nil {

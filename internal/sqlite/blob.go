@@ -7,7 +7,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// BlobWriter writes a blob that is there, with all of its length, piece by piece.
+// BlobWriter writes an existing blob, which already has its full length, piece by piece.
 type BlobWriter struct {
 	c    *Conn
 	blob uintptr // the sqlite3_blob*
@@ -19,7 +19,7 @@ type BlobWriter struct {
 // pieceSize is how much is handed to SQLite at a time.
 const pieceSize = 64 << 10
 
-// OpenBlob begins to write a blob of main at its first byte.
+// OpenBlob opens a blob of main for writing from its first byte.
 func (c *Conn) OpenBlob(table, column string, row int64) (*BlobWriter, error) {
 	names := [3]uintptr{}
 	for i, name := range []string{"main", table, column} {
@@ -38,7 +38,7 @@ func (c *Conn) OpenBlob(table, column string, row int64) (*BlobWriter, error) {
 	return &BlobWriter{c: c, blob: *out, cell: libc.Xmalloc(c.TLS, types.Size_t(pieceSize))}, nil
 }
 
-// Write writes the next bytes. Close says if it could not.
+// Write writes the next bytes. Close reports any error.
 func (w *BlobWriter) Write(b []byte) {
 	for len(b) > 0 && w.rc == lib.SQLITE_OK {
 		n := copy(CBytes(w.cell, pieceSize), b)
@@ -48,9 +48,9 @@ func (w *BlobWriter) Write(b []byte) {
 	}
 }
 
-// Close ends the writing.
+// Close closes the blob and reports any write error.
 func (w *BlobWriter) Close() error {
-	err := w.c.Err(w.rc) // before the handle's end takes it away
+	err := w.c.Err(w.rc) // before closing the handle clears it
 	libc.Xfree(w.c.TLS, w.cell)
 	if rc := lib.Xsqlite3_blob_close(w.c.TLS, w.blob); err == nil {
 		err = w.c.Err(rc)

@@ -7,13 +7,13 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// busyDelays are SQLite's own: how many milliseconds to wait before the next try
-// to get a lock. The last one is repeated.
+// busyDelays are SQLite's own: the milliseconds to wait before the next attempt to get a lock.
+// The last one repeats.
 var busyDelays = [...]int32{1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100}
 
-// waitInterruptibly gives c a busy handler that does as SQLite's own does, but
-// ends when c is interrupted: that one waits for a lock until its time is over,
-// whoever has given up meanwhile.
+// waitInterruptibly gives c a busy handler that behaves like SQLite's own but ends when c is
+// interrupted: SQLite's own waits for a lock until its timeout, even if the caller has given
+// up.
 func (c *Conn) waitInterruptibly() {
 	shown := busyTimeout(c.DB)
 	timeout := *shown
@@ -21,11 +21,11 @@ func (c *Conn) waitInterruptibly() {
 		return
 	}
 	lib.Xsqlite3_busy_handler(c.TLS, c.DB, CFunc(busy), c.DB)
-	*shown = timeout // PRAGMA busy_timeout shows it
+	*shown = timeout // keeps PRAGMA busy_timeout right
 }
 
-// busy is called when a lock is taken, for the n-th time since somebody wants it.
-// It returns 0 to give up.
+// busy is called when a wanted lock is taken; n counts its earlier calls for the same lock. It
+// returns 0 to give up.
 func busy(tls *libc.TLS, db uintptr, n int32) int32 {
 	if lib.Xsqlite3_is_interrupted(tls, db) != 0 {
 		return 0
@@ -43,13 +43,13 @@ func busy(tls *libc.TLS, db uintptr, n int32) int32 {
 	return 1
 }
 
-// Impatiently calls fn, in which c waits for no lock: it is SQLITE_BUSY at once.
+// Impatiently calls fn, during which c waits for no lock and gets SQLITE_BUSY at once.
 func (c *Conn) Impatiently(fn func()) {
 	now := busyTimeout(c.DB)
 	timeout := *now
-	*now = 0 // busy goes by it
+	*now = 0 // busy reads it
 	defer func() {
-		if *now == 0 { // fn has not set another one
+		if *now == 0 { // fn has not set another timeout
 			*now = timeout
 		}
 	}()

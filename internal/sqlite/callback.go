@@ -11,7 +11,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// callbacks has what SQLite calls by a number, for as long as it may.
+// callbacks holds the values that SQLite refers to by number, for as long as it may call them.
 var callbacks registry
 
 type registry struct {
@@ -32,13 +32,13 @@ func called[T any](id uintptr) T {
 	return v.(T)
 }
 
-// forget is the destructor of a function or a collation.
+// forget is the destructor of a function or collation.
 func forget(_ *libc.TLS, id uintptr) { callbacks.drop(id) }
 
-// transient makes SQLite copy a result before the call returns: SQLITE_TRANSIENT.
+// transient (SQLITE_TRANSIENT) makes SQLite copy a result before the call returns.
 const transient = ^uintptr(0)
 
-// running is an Aggregate, and which function it belongs to.
+// running is an Aggregate and the function that it belongs to.
 type running struct {
 	f   Function
 	agg Aggregate
@@ -75,7 +75,7 @@ func callFinal(tls *libc.TLS, ctx uintptr) {
 	callbacks.drop(id)
 }
 
-// aggregate is the evaluation that ctx belongs to, which begins with the first call.
+// aggregate returns the evaluation that ctx belongs to. The first call creates it.
 func aggregate(tls *libc.TLS, ctx uintptr) (r running, id uintptr) {
 	p := lib.Xsqlite3_aggregate_context(tls, ctx, 8)
 	if p == 0 {
@@ -105,8 +105,7 @@ func callCompare(_ *libc.TLS, id uintptr, n int32, a uintptr, m int32, b uintptr
 	return 0
 }
 
-// guarded runs fn. A panic must not unwind SQLite, which would keep its mutexes
-// for ever.
+// guarded runs fn. A panic must not unwind SQLite, which would then hold its mutexes forever.
 func guarded(tls *libc.TLS, ctx uintptr, f Function, fn func() error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -183,9 +182,9 @@ func setResult(tls *libc.TLS, ctx uintptr, v any) error {
 	return nil
 }
 
-// withBytes lends fn a copy of b in C memory.
+// withBytes calls fn with a copy of b in C memory.
 func withBytes(tls *libc.TLS, b []byte, fn func(p uintptr, n uint64)) {
-	p := libc.Xmalloc(tls, types.Size_t(len(b)+1)) // never 0 bytes: a nil pointer is NULL
+	p := libc.Xmalloc(tls, types.Size_t(len(b)+1)) // never 0 bytes: a NULL pointer means NULL
 	defer libc.Xfree(tls, p)
 	copy(CBytes(p, len(b)), b)
 	fn(p, uint64(len(b)))

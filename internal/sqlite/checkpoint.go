@@ -14,81 +14,79 @@ import (
 )
 
 const (
-	// walStart is how large a WAL grows before it is copied back into the
-	// database, in bytes. SQLite's own 1000 pages would be reached sooner here
-	// than without a log.
+	// walStart is the size in bytes at which the WAL is copied back into the database.
+	// SQLite's own default of 1000 pages would be reached sooner here than without a log.
 	walStart = 16 << 20
-	// walSlack is how much further a WAL grows before the writers wait for the
-	// copying, which then catches up.
+	// walSlack is how much further the WAL grows before writers wait for the checkpoint, which
+	// then catches up.
 	walSlack = 24 << 20
-	// WALLimit is how large the WAL grows while nothing keeps a checkpoint from its end.
+	// WALLimit bounds the WAL's size as long as nothing keeps a checkpoint from reaching its
+	// end.
 	WALLimit = walStart + walSlack
-	// walLarge is the size from which on the file does not keep its room: once
-	// nobody has written for walIdle it is cut, which takes seconds for GiBs,
-	// and no writer gets in meanwhile. As often, a checkpoint that somebody was in
-	// the way of is tried again.
+	// walLarge is the size at which the WAL's file no longer keeps its space. Once no commit
+	// has come for walIdle the file is truncated; that takes seconds for GiBs, and writers are
+	// locked out meanwhile. A blocked checkpoint is retried at the same interval.
 	walLarge = 64 << 20
 	walIdle  = time.Second
-	// walLittle is what may be left to copy when the writers are shut out, so
-	// that they do not notice.
+	// walLittle is how much may be left to copy when the writers are shut out, so that they do
+	// not notice.
 	walLittle = 1 << 20
-	// walRetry is how much is written before a checkpoint that readers were in
-	// the way of is tried again.
+	// walRetry is how much is written before a checkpoint that readers blocked is retried.
 	walRetry = 4 << 20
-	// restartTimeout is how long the last step waits for writers to let it in,
-	// and for readers of an old state to end; the writers wait with it.
+	// restartTimeout is how long the last step waits for the writers to let it in and for
+	// readers of an old snapshot to end. The writers wait with it.
 	restartTimeout = 10 * time.Millisecond
-	// maxPasses bounds one checkpoint, should the writers be faster than it.
+	// maxPasses bounds one checkpoint in case the writers are faster than it.
 	maxPasses = 20
-	// maxWait bounds the checkpoints that a writer waits for.
+	// maxWait bounds the number of checkpoints that a writer waits for.
 	maxWait = 4
 )
 
-// Checkpointer copies the WAL of a database back into its file, in the
-// background: SQLite would do it within the commit that finds the WAL large,
-// and a commit that comes after a long read transaction finds it very large.
+// Checkpointer copies the WAL of a database back into its file in the background. SQLite would
+// do it within the commit that finds the WAL large, and a commit after a long read transaction
+// finds it very large.
 //
-// It copies beside the writers, again and again, until little is left, and
-// shuts them out for that alone, so that the WAL can begin anew. While somebody
-// holds it (see Conn.HoldCheckpoints) it does nothing. A Checkpointer serves
-// all connections of a database that are opened with it in their Options.
+// It makes passes concurrently with the writers until little is left, and shuts them out only
+// for that rest, so that the WAL can restart. While a connection holds it back (see
+// Conn.HoldCheckpoints) it does nothing. A Checkpointer serves all connections of a database
+// that are opened with it in their Options.
 type Checkpointer struct {
 	path   string
-	id     uintptr // what SQLite's hook knows it by
+	id     uintptr // its id for SQLite's hook
 	claim  func(*Conn) error
 	report func(error)
 
-	failing bool // the last checkpoint has; run's own
+	failing bool // the last checkpoint failed; only run uses it
 
-	unsynced atomic.Bool // a sync of the WAL has failed: see MendWAL
+	unsynced atomic.Bool // a sync of the WAL failed; see MendWAL
 
-	pageSize atomic.Int64  // 0: no connection was opened yet
-	pages    atomic.Int64  // in the WAL, as the last commit left it
-	due      atomic.Int64  // pages from which on there is something to do …
-	limit    atomic.Int64  // … and from which on writers wait for that
+	pageSize atomic.Int64  // 0: no connection has been opened yet
+	pages    atomic.Int64  // pages in the WAL after the last commit
+	due      atomic.Int64  // pages at which a checkpoint is due …
+	limit    atomic.Int64  // … and at which writers wait for it
 	wake     chan struct{} // capacity 1
 
 	mu      sync.Mutex
-	turn    *sync.Cond // a checkpoint has ended, or none will come
-	rounds  int        // checkpoints that have ended
+	turn    *sync.Cond // signaled when a checkpoint has ended, or none will come
+	rounds  int        // checkpoints that have completed
 	holds   int
-	telling bool // report runs, and may itself write
+	telling bool // report is running, and may itself write
 	closed  bool
 	conn    *Conn // opened by the first checkpoint
-	readers *Pool // whose snapshots are in the way; nil: none
+	readers *Pool // whose snapshots block a checkpoint; nil: none
 
 	done chan struct{}
 }
 
-// SQLite's hook gets a number, not a pointer of Go's.
+// SQLite's hook gets a number, not a Go pointer.
 var (
 	checkpointers  sync.Map // id -> *Checkpointer
 	checkpointerID atomic.Uintptr
 )
 
-// NewCheckpointer starts the checkpointer of the database at path. claim is that
-// of the Options of its connection. report is called, on another goroutine, when a checkpoint fails and the one before did
-// not; the WAL grows meanwhile, and nothing is lost.
+// NewCheckpointer starts the checkpointer of the database at path. claim is the Claim option
+// of its own connection. report is called, on another goroutine, when a checkpoint fails and
+// the previous one did not; meanwhile the WAL grows, and nothing is lost.
 func NewCheckpointer(path string, claim func(*Conn) error, report func(error)) *Checkpointer {
 	cp := &Checkpointer{
 		path: path, id: checkpointerID.Add(1), claim: claim, report: report,
@@ -100,15 +98,15 @@ func NewCheckpointer(path string, claim func(*Conn) error, report func(error)) *
 	return cp
 }
 
-// Spare makes the connections of p keep no snapshots while a checkpoint runs: one would be
-// in its way for as long as it is kept.
+// Spare makes the connections of p keep no snapshots while a checkpoint runs, because a kept
+// snapshot blocks it.
 func (cp *Checkpointer) Spare(p *Pool) {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	cp.readers = p
 }
 
-// alone runs fn, a checkpoint, while no snapshot is kept.
+// alone runs fn, a checkpoint, while the pool keeps no snapshot.
 func (cp *Checkpointer) alone(fn func() error) error {
 	cp.mu.Lock()
 	p := cp.readers
@@ -120,8 +118,8 @@ func (cp *Checkpointer) alone(fn func() error) error {
 	return fn()
 }
 
-// Close interrupts a running checkpoint and waits for it. Connections that are
-// still open never checkpoint again; the last one to be closed does, as always.
+// Close interrupts a running checkpoint and waits for it. Connections that are still open no
+// longer checkpoint; the last one to be closed does, as always.
 func (cp *Checkpointer) Close() error {
 	cp.mu.Lock()
 	if cp.closed {
@@ -143,9 +141,9 @@ func (cp *Checkpointer) Close() error {
 	return cp.conn.Close()
 }
 
-// watch takes c's checkpoints over.
+// watch takes over c's checkpoints.
 func (cp *Checkpointer) watch(c *Conn) error {
-	size, err := c.Int("PRAGMA page_size") // which stays, in WAL mode
+	size, err := c.Int("PRAGMA page_size") // it cannot change in WAL mode
 	if err != nil {
 		return err
 	}
@@ -160,11 +158,11 @@ func (cp *Checkpointer) watch(c *Conn) error {
 	return nil
 }
 
-// othersPages is after how many pages the WAL of an attached database is
-// copied back: SQLite's default.
+// othersPages is the number of pages at which the WAL of an attached database is checkpointed:
+// SQLite's default.
 const othersPages = 1000
 
-// walHook is called after each commit to a WAL, when the locks are released.
+// walHook is called after each commit to a WAL, once the locks are released.
 func walHook(tls *libc.TLS, id, db, zDB uintptr, pages int32) int32 {
 	switch v, ok := checkpointers.Load(id); {
 	case !ok:
@@ -176,8 +174,8 @@ func walHook(tls *libc.TLS, id, db, zDB uintptr, pages int32) int32 {
 	return lib.SQLITE_OK
 }
 
-// committed notes how large the WAL is. The writer that finds it too large
-// waits until the checkpointer has caught up, or finds that it cannot.
+// committed records how large the WAL is. A writer that finds it too large waits until the
+// checkpointer has caught up, or has found that it cannot.
 func (cp *Checkpointer) committed(pages int64) {
 	cp.pages.Store(pages)
 	if pages < cp.due.Load() {
@@ -195,19 +193,19 @@ func (cp *Checkpointer) committed(pages int64) {
 	}
 }
 
-// comes says whether it is worth waiting for a checkpoint, up to the last of some.
-// The caller has mu.
+// comes reports whether it is worth waiting for another checkpoint, up to number last. The
+// caller holds mu.
 func (cp *Checkpointer) comes(last int) bool {
 	return cp.rounds < last && cp.holds == 0 && !cp.telling && !cp.closed
 }
 
-// expect says from how many pages on there is something to do.
+// expect sets the number of pages at which the next checkpoint is due.
 func (cp *Checkpointer) expect(pages int64) {
 	cp.due.Store(pages)
 	cp.limit.Store(pages + cp.count(walSlack))
 }
 
-// count is a number of bytes in pages.
+// count converts bytes to pages.
 func (cp *Checkpointer) count(bytes int64) int64 { return bytes / cp.pageSize.Load() }
 
 func (cp *Checkpointer) kick() {
@@ -216,7 +214,7 @@ func (cp *Checkpointer) kick() {
 	cp.ask()
 }
 
-// ask wakes the checkpointer; the caller has mu.
+// ask wakes the checkpointer. The caller holds mu.
 func (cp *Checkpointer) ask() {
 	if cp.closed {
 		return
@@ -227,14 +225,14 @@ func (cp *Checkpointer) ask() {
 	}
 }
 
-// run keeps the WAL's bound: while more is in the WAL than walStart, or its file is
-// large, a timer runs that tries again, whoever was in the way. The end of a read
-// asks for nothing, least of all one in another process. While a hold lasts, or
-// checkpoints fail, the timer waits for the hold's end or for a commit.
+// run keeps the WAL within its bound. While the WAL holds more than walStart, or its file is
+// large, a timer retries, whatever blocked the last attempt: the end of a read sends no
+// wake-up, least of all in another process. While a hold lasts, the timer does nothing. After
+// a failed checkpoint, only a commit or the end of a hold starts the next one.
 func (cp *Checkpointer) run() {
 	defer close(cp.done)
 	var again <-chan time.Time
-	var large bool // the file, since the last cut
+	var large bool // the file has been large since the last cut
 	var seen int64 // pages when the timer was set
 	for {
 		var err error
@@ -244,7 +242,7 @@ func (cp *Checkpointer) run() {
 				return
 			}
 			if cp.pages.Load() < cp.due.Load() {
-				continue // a commit of before the last checkpoint's end asked
+				continue // the wake-up came from a commit before the last checkpoint's end
 			}
 			large = large || cp.pages.Load() > cp.count(walLarge)
 			err = cp.round()
@@ -259,7 +257,7 @@ func (cp *Checkpointer) run() {
 				large = err != nil
 			}
 		}
-		if Stopped(err) || errors.Is(err, errCheckpointerClosed) { // a reader, another process, or Close
+		if Stopped(err) || errors.Is(err, errCheckpointerClosed) { // stopped by a reader, another process, or Close
 			err = nil
 		}
 		cp.tell(err)
@@ -280,13 +278,13 @@ func (cp *Checkpointer) round() error {
 	})
 }
 
-// cut gives the room of the WAL's file back.
+// cut truncates the WAL's file.
 func (cp *Checkpointer) cut() error {
 	_, _, err := cp.conn.checkpoint(lib.SQLITE_CHECKPOINT_TRUNCATE)
 	return err
 }
 
-// overdue says that more is in the WAL than a checkpoint would leave there.
+// overdue reports whether the WAL holds more than a checkpoint would leave in it.
 func (cp *Checkpointer) overdue() bool { return cp.pages.Load() >= cp.count(walStart) }
 
 func (cp *Checkpointer) held() bool {
@@ -295,7 +293,7 @@ func (cp *Checkpointer) held() bool {
 	return cp.holds > 0
 }
 
-// tell reports the first of a row of failures.
+// tell reports the first of consecutive failures.
 func (cp *Checkpointer) tell(err error) {
 	if err != nil && !cp.failing && cp.report != nil {
 		cp.setTelling(true)
@@ -318,12 +316,12 @@ var errCheckpointerClosed = errors.New("sqlite: the checkpointer is closed")
 type result int
 
 const (
-	blocked result = iota // somebody reads an old state, if only a commit that is just ending; or the disk is full
-	crowded               // the writers left no gap to shut them out in
-	renewed               // the WAL begins anew
+	blocked result = iota // a reader has an old snapshot, if only a commit that is just ending; or the disk is full
+	crowded               // the writers left no gap in which to shut them out
+	renewed               // the WAL restarts
 )
 
-// ended says when there is something to do again, and frees who waits.
+// ended sets when the next checkpoint is due, and wakes the waiting writers.
 func (cp *Checkpointer) ended(r result) {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
@@ -335,12 +333,12 @@ func (cp *Checkpointer) ended(r result) {
 	case r == renewed:
 		cp.expect(cp.count(walStart))
 	case r == crowded && !waited:
-		// One long transaction after the other leaves no gap. What is left to
-		// copy is little, so the next writer to commit waits for it.
+		// Back-to-back long transactions leave no gap. Little is left to copy, so the next
+		// writer to commit waits for it.
 		cp.limit.Store(pages)
 		cp.due.Store(pages)
 	case waited && (r == blocked || pages < cp.count(walStart+walSlack)):
-		cp.limit.Store(again) // it is no use to wait
+		cp.limit.Store(again) // waiting would not help
 		fallthrough
 	default:
 		cp.due.Store(min(again, cp.limit.Load()))
@@ -349,13 +347,13 @@ func (cp *Checkpointer) ended(r result) {
 	cp.turn.Broadcast()
 }
 
-// checkpoint copies all of the WAL and lets it begin anew.
+// checkpoint copies the whole WAL and restarts it.
 func (cp *Checkpointer) checkpoint() (result, error) {
 	c, err := cp.connect()
 	if err != nil {
 		return blocked, err
 	}
-	if cp.unsynced.Load() { // nothing goes home before its WAL is on disk
+	if cp.unsynced.Load() { // copy nothing back before its WAL is on disk
 		err := c.Exec("BEGIN IMMEDIATE")
 		if err == nil {
 			err = errors.Join(cp.mend(c), c.Rollback())
@@ -397,19 +395,19 @@ func (cp *Checkpointer) connect() (*Conn, error) {
 	return c, err
 }
 
-// checkpoint runs one checkpoint and returns how many pages the WAL had, and
-// how many of them are in the database file.
+// checkpoint runs one checkpoint and returns how many pages the WAL had, and how many of them
+// are now in the database file.
 func (c *Conn) checkpoint(mode int32) (pages, copied int64, err error) {
 	log, ckpt := c.cells, c.cells+8
 	rc := lib.Xsqlite3_wal_checkpoint_v2(c.TLS, c.DB, 0, mode, log, ckpt)
 	return int64(*cmem.At[int32](log)), int64(*cmem.At[int32](ckpt)), c.Err(rc)
 }
 
-// HoldCheckpoints keeps the database's Checkpointer, if it has one, from
-// working until c is closed, or releases them. It is for a connection that is about to read one
-// state for long: a checkpoint cannot get past that, and whoever tries wastes
-// its time. The WAL grows by all that is written meanwhile; so that it starts
-// small, there is one checkpoint first, which HoldCheckpoints waits for.
+// HoldCheckpoints keeps the database's Checkpointer, if it has one, from working until c is
+// closed or calls ReleaseCheckpoints. It is for a connection that is about to hold one read
+// transaction for long: a checkpoint cannot get past that, and an attempt is wasted work.
+// Meanwhile the WAL grows by all that is written; so that it starts small, HoldCheckpoints
+// first waits for one checkpoint.
 func (c *Conn) HoldCheckpoints() {
 	cp := c.checkpointer
 	if cp == nil || c.holds {
@@ -428,10 +426,10 @@ func (c *Conn) HoldCheckpoints() {
 	cp.turn.Broadcast()
 }
 
-// ReleaseCheckpoints ends c's hold, and returns when what has gathered in the
-// WAL is copied back, or when that cannot be, or ctx ends. c's read transaction
-// must have ended. Whoever commits with synchronous=FULL should wait for it: he
-// would have all of that WAL synced, while he keeps the others from writing.
+// ReleaseCheckpoints ends c's hold. It returns when what has accumulated in the WAL is copied
+// back, when that cannot be done, or when ctx ends. c's read transaction must have ended. A
+// writer that commits with synchronous=FULL should wait for it: its commit would sync that
+// whole WAL while it keeps other writers out.
 func (c *Conn) ReleaseCheckpoints(ctx context.Context) {
 	if !c.holds {
 		return
@@ -440,7 +438,7 @@ func (c *Conn) ReleaseCheckpoints(ctx context.Context) {
 	cp := c.checkpointer
 	cp.release()
 	defer context.AfterFunc(ctx, func() {
-		cp.mu.Lock() // so that who has just looked at ctx is waiting by now
+		cp.mu.Lock() // so that a caller that has just checked ctx is waiting by now
 		defer cp.mu.Unlock()
 		cp.turn.Broadcast()
 	})()
@@ -456,8 +454,8 @@ func (c *Conn) ReleaseCheckpoints(ctx context.Context) {
 func (cp *Checkpointer) release() {
 	cp.mu.Lock()
 	if cp.holds--; cp.holds == 0 {
-		// To copy what has gathered takes longer than usual: only writers that
-		// double it meanwhile wait.
+		// Copying what has accumulated takes longer than usual: only writers that double it
+		// meanwhile must wait.
 		pages := cp.pages.Load()
 		cp.expect(max(cp.count(walStart), pages))
 		cp.limit.Add(pages)

@@ -1,10 +1,9 @@
-// Package sqlite knows the SQLite driver: connections and their pragmas,
-// prepared statements without database/sql, result codes, and page-consistent
-// copies.
+// Package sqlite wraps the SQLite driver: connections and their pragmas, prepared statements
+// without database/sql, result codes, and page-consistent copies.
 //
-// A database file is only ever opened through SQLite. Opening and closing it
-// (or its -wal and -shm files) in any other way drops the locks that SQLite
-// holds on behalf of the whole process.
+// A database file is only ever opened through SQLite. Opening and closing it (or its -wal and
+// -shm files) in any other way drops the locks that SQLite holds on behalf of the whole
+// process.
 package sqlite
 
 import (
@@ -30,13 +29,13 @@ import (
 // corrupt a database whose writer and checkpointer raced.
 const minVersion = 3051003
 
-// Synchronous says what a commit waits for.
+// Synchronous is what a commit waits for.
 type Synchronous string
 
 // The levels of PRAGMA synchronous.
 const (
-	SyncOff    Synchronous = "OFF"    // nothing: for files that can be made again
-	SyncNormal Synchronous = "NORMAL" // a consistent file; the last commits may be lost with the power
+	SyncOff    Synchronous = "OFF"    // nothing: for files that can be recreated
+	SyncNormal Synchronous = "NORMAL" // the file stays consistent; a power loss may lose the last commits
 	SyncFull   Synchronous = "FULL"   // the commit is on disk
 )
 
@@ -44,41 +43,41 @@ const (
 type Options struct {
 	Synchronous Synchronous   // default SyncNormal
 	BusyTimeout time.Duration // default 5 s: how long to wait for another connection's lock
-	CacheKiB    int           // PRAGMA cache_size in KiB: of pages, and of a sort's memory; default SQLite's own (2 MiB)
+	CacheKiB    int           // PRAGMA cache_size in KiB, for pages and for a sort's memory; default SQLite's own (2 MiB)
 	ForeignKeys bool          // enforce foreign keys
-	QueryOnly   bool          // refuse to change anything
+	QueryOnly   bool          // refuse all changes
 	MustExist   bool          // do not create the file
-	ReadOnly    bool          // open the file for reading, whatever a PRAGMA says later
-	Exclusive   bool          // lock the file for as long as the connection is open; SQLITE_BUSY if anybody else uses it
-	Immutable   bool          // read the file alone, as if nobody could change it: no locks, no WAL, no journal
-	KeepJournal bool          // leave the journal mode as it is; default is to switch to WAL
-	Distrust    bool          // the schema may be a stranger's: it reaches nothing but the database and what OnConnect gives it
+	ReadOnly    bool          // open the file read-only; no PRAGMA can change that later
+	Exclusive   bool          // lock the file while the connection is open; SQLITE_BUSY if anyone else uses it
+	Immutable   bool          // read only the file, as if it could not change: no locks, no WAL, no journal
+	KeepJournal bool          // keep the journal mode; default is to switch to WAL
+	Distrust    bool          // the schema is untrusted: it can reach only the database and what OnConnect registers
 	Ledger      *Ledger       // counts the connection's commits; default none
 
-	// Cache is the budget for the pages of this connection and others; CacheKiB is then
-	// for sorts only. Default: the connection has CacheKiB by itself. So it has when the
-	// program has configured another page cache than DriftDB's.
+	// Cache is the page budget that this connection shares with others; CacheKiB then applies
+	// to sorts only. By default the connection has CacheKiB to itself. The same holds if the
+	// program has configured a page cache other than DriftDB's.
 	Cache *pagecache.Budget
 
-	// Claim is called before anything is read: an error of it fails Open. By then
-	// the file is open and, unless MustExist is set, made.
+	// Claim is called before anything is read; if it returns an error, Open fails. By then the
+	// file is open, and has been created if it was missing and MustExist is not set.
 	Claim func(*Conn) error
 
-	// OnConnect is called before the connection is opened: an error of it fails Open.
+	// OnConnect is called before the connection is opened; if it returns an error, Open fails.
 	OnConnect func(*Registrar) error
 
-	Checkpointer *Checkpointer // does the checkpoints; default: the commit that leaves 1000 pages or more in the WAL
+	Checkpointer *Checkpointer // runs the checkpoints; default: the commit that leaves 1000 pages or more in the WAL does
 }
 
-// Driver opens connections. Its zero value opens plain ones.
+// Driver opens connections. The zero value opens plain ones.
 type Driver struct {
 	mu      sync.Mutex
 	drv     sqlite.Driver
 	modules []module
-	more    map[module]*Driver // the same, with one module more
+	more    map[module]*Driver // the same driver with one more module
 }
 
-// plain opens connections that nothing but an OnConnect adds to.
+// plain opens connections that have only what their OnConnect adds.
 var plain Driver
 
 // Open opens the database at path, as [Driver.Open] does.
@@ -96,7 +95,7 @@ func (d *Driver) RegisterModule(name string, m vtab.Module) error {
 	return nil
 }
 
-// driverConn is what we use of the driver's own connection.
+// driverConn is the part of the driver's own connection that we use.
 type driverConn interface {
 	driver.Conn
 	driver.ExecerContext
@@ -114,7 +113,7 @@ type driverConn interface {
 // DriverConn is the driver's own connection, for database/sql; its errors are *Error.
 type DriverConn = driverConn
 
-// DriverRows is all that the driver's rows can do.
+// DriverRows is the full interface of the driver's rows.
 type DriverRows interface {
 	driver.Rows
 	driver.RowsColumnTypeDatabaseTypeName
@@ -124,10 +123,10 @@ type DriverRows interface {
 	driver.RowsColumnTypeScanType
 }
 
-// errRowsShape says that the driver's rows are not DriverRows.
+// errRowsShape means that the driver's rows do not implement DriverRows.
 var errRowsShape = errors.New("this version of modernc.org/sqlite has other rows; build with the version that DriftDB's go.mod names")
 
-// Named are args by their places, as database/sql gives them to newer methods.
+// Named returns args with their ordinals, the form that database/sql passes to newer methods.
 func Named(args []driver.Value) []driver.NamedValue {
 	out := make([]driver.NamedValue, len(args))
 	for i, v := range args {
@@ -136,41 +135,41 @@ func Named(args []driver.Value) []driver.NamedValue {
 	return out
 }
 
-// Conn is one connection to a database. Only Interrupt may be called while
-// another method runs: SQLite's own mutex, which would make others wait, is off, and
-// libc's TLS never had one. A connection that is lent to a program's own code has one
-// user at a time because each use locks its [Loan]; any other belongs to one goroutine,
-// or to a lock of its owner's. Every call writes to the TLS, in Go's memory, so the race
-// detector sees two users.
+// Conn is one connection to a database. Only Interrupt may be called while another method
+// runs: SQLite's own mutex, which would make other callers wait, is off, and libc's TLS never
+// had one. A connection that is lent to a program's own code has one user at a time because
+// each use locks its [Loan]. Any other connection belongs to one goroutine, or to a lock held
+// by its owner. Every call writes to the TLS, which is Go memory, so the race detector sees
+// two concurrent users.
 type Conn struct {
 	Driver DriverConn // statements with database/sql's semantics
-	TLS    *libc.TLS  // what SQLite's functions want as their first argument
+	TLS    *libc.TLS  // the first argument of SQLite's functions
 	DB     uintptr    // the sqlite3*
 
-	mutex uintptr // SQLite's, which the connection does without
+	mutex uintptr // SQLite's own, which is switched off
 	cells uintptr // two pointers of C memory, for out parameters
 	cache map[string]*Stmt
 
-	onConnect func(*Registrar) error // of its options
+	onConnect func(*Registrar) error // from its Options
 
-	keeps  bool   // a transaction is open for the next read; see freshen
+	keeps  bool   // a transaction stays open for the next read; see freshen
 	keptIn uint64 // the term in which it began
 
 	checkpointer *Checkpointer
-	holds        bool // the checkpointer back
+	holds        bool // whether c holds the checkpointer back
 
 	cause error // see FailedBy
 
 	ledger  *Ledger
-	before  commit // the last one before a commit of ours …
+	before  commit // the last commit before one of ours …
 	counted bool   // … which the ledger expects
 
 	closing sync.Mutex // Interrupt against Close
 	closed  bool
 }
 
-// Open opens the database at path. It creates the file unless opts say
-// otherwise, switches it to WAL and applies the pragmas.
+// Open opens the database at path. It creates the file unless opts say otherwise, switches it
+// to WAL and applies the pragmas.
 func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	if v := lib.SQLITE_VERSION_NUMBER; v < minVersion {
 		return nil, fmt.Errorf("sqlite: SQLite %s can corrupt a WAL database; 3.51.3 or later is needed", lib.SQLITE_VERSION)
@@ -218,7 +217,7 @@ func (d *Driver) Open(path string, opts Options) (*Conn, error) {
 	return c, nil
 }
 
-// equip gives a connection what it needs before its first statement, and begins.
+// equip gives a connection what it needs before its first statement, then calls begin.
 func (c *Conn) equip(r *Registrar, opts Options) error {
 	if opts.Distrust {
 		if err := c.distrust(); err != nil {
@@ -231,12 +230,12 @@ func (c *Conn) equip(r *Registrar, opts Options) error {
 	return c.begin(opts)
 }
 
-// OnConnect is that of the options with which c was opened, for another connection to
-// have what c has.
+// OnConnect returns the OnConnect option that c was opened with, so that another connection
+// can be set up the same way.
 func (c *Conn) OnConnect() func(*Registrar) error { return c.onConnect }
 
-// check reads one value through our own statements: a driver whose insides
-// are not what we think fails here, before anything depends on them.
+// check reads one value through our own statements. A driver whose internals are not what we
+// expect fails here, before anything depends on them.
 func (c *Conn) check() error {
 	n, err := c.Int("SELECT 20260101 + length(x'00ff00')")
 	if err != nil {
@@ -248,7 +247,7 @@ func (c *Conn) check() error {
 	return nil
 }
 
-// begin makes an open connection one that can be used.
+// begin makes an open connection usable.
 func (c *Conn) begin(opts Options) error {
 	if opts.Cache != nil {
 		opts.Cache.Adopt(c.TLS)
@@ -270,9 +269,9 @@ func (c *Conn) begin(opts Options) error {
 	return nil
 }
 
-// Reconfigure gives a plain connection that is idle other options: those of a
-// connection that has looked at the file, and is to go on with it. What only an
-// Open can do (BusyTimeout, MustExist, Immutable, Claim) stays as it was.
+// Reconfigure gives an idle plain connection other options. It is for a connection that has
+// inspected the file and stays in use. The options that only Open can apply (BusyTimeout,
+// MustExist, Immutable, Claim) stay as they were.
 func (c *Conn) Reconfigure(opts Options) error {
 	opts.Claim = nil
 	if err := c.begin(opts); err != nil {
@@ -289,8 +288,8 @@ func dsn(path string, o Options) (string, error) {
 		o.BusyTimeout = 5 * time.Second
 	}
 	q := url.Values{}
-	q.Set("_txlock", "immediate")   // for database/sql: one that reads first could not become a writer after another's commit
-	q.Set("_time_format", "sqlite") // the default, time.Time.String, cannot always be read again
+	q.Set("_txlock", "immediate")   // for database/sql: a transaction that reads first could not write after another connection's commit
+	q.Set("_time_format", "sqlite") // the default, time.Time.String, cannot always be parsed again
 	q.Set("_pragma", fmt.Sprintf("busy_timeout(%d)", o.BusyTimeout.Milliseconds()))
 	switch {
 	case o.Immutable:
@@ -311,10 +310,10 @@ func dsn(path string, o Options) (string, error) {
 	return fileURI(path) + "?" + q.Encode(), nil
 }
 
-// writes says that the connection can write to a file.
+// writes reports whether the connection can write to a file.
 func (o Options) writes(path string) bool { return !o.Immutable && !o.ReadOnly && path != ":memory:" }
 
-// pragmas is the script that sets a connection up. Some of it reads the file.
+// pragmas returns the script that sets up a connection. Parts of it read the file.
 func (o Options) pragmas() string {
 	if o.Synchronous == "" {
 		o.Synchronous = SyncNormal
@@ -322,13 +321,13 @@ func (o Options) pragmas() string {
 	var script strings.Builder
 	pragma := func(name string, value any) { fmt.Fprintf(&script, "PRAGMA %s=%v;", name, value) }
 	if o.Exclusive {
-		pragma("locking_mode", "EXCLUSIVE") // first: only so a WAL database locks its file, too
+		pragma("locking_mode", "EXCLUSIVE") // must come first, or a WAL database does not lock its file
 	}
 	if !o.KeepJournal && !o.Immutable && !o.ReadOnly {
 		if o.Synchronous != SyncOff {
-			// The step from a rollback journal to a WAL is a commit with the journal. With less
-			// than FULL its header may be on disk before the page in it, which replaces the
-			// first one of the file when the power goes in between.
+			// Switching from a rollback journal to WAL is itself a commit through the journal.
+			// Below FULL, the journal's header may reach the disk before the page in it; after
+			// a power loss at that moment, that page would overwrite the file's first page.
 			pragma("synchronous", SyncFull)
 		}
 		pragma("journal_mode", "WAL")
@@ -337,7 +336,7 @@ func (o Options) pragmas() string {
 	if o.CacheKiB > 0 {
 		pragma("cache_size", -o.CacheKiB)
 	}
-	pragma("temp_store", "FILE") // the page cache holds what is small; VACUUM, and the sort of a large index, must not hold it all
+	pragma("temp_store", "FILE") // the page cache holds what is small; VACUUM and the sort of a large index must not keep everything in memory
 	if o.ForeignKeys {
 		pragma("foreign_keys", "ON")
 	}
@@ -347,7 +346,7 @@ func (o Options) pragmas() string {
 	return script.String()
 }
 
-// fileURI names path so that SQLite takes no character of it for syntax.
+// fileURI returns path as a URI in which SQLite takes no character for syntax.
 func fileURI(path string) string {
 	p := filepath.ToSlash(path)
 	if filepath.IsAbs(path) && !strings.HasPrefix(p, "/") {
@@ -385,8 +384,8 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// Interrupt makes the statement that runs on c fail. It may be called from any
-// goroutine; when no statement runs it does nothing.
+// Interrupt makes the statement that is running on c fail. Any goroutine may call it. It does
+// nothing if no statement is running.
 func (c *Conn) Interrupt() {
 	c.closing.Lock()
 	defer c.closing.Unlock()
@@ -398,8 +397,8 @@ func (c *Conn) Interrupt() {
 	lib.Xsqlite3_interrupt(tls, c.DB)
 }
 
-// Watch interrupts c's statements when ctx ends. The caller calls stop when its
-// statements are done, once or more often: after that no interrupt comes.
+// Watch interrupts c's statements when ctx ends. The caller must call stop once its statements
+// are done, and may call it more than once: after stop returns, no interrupt follows.
 func (c *Conn) Watch(ctx context.Context) (stop func()) {
 	if ctx.Done() == nil {
 		return func() {}
@@ -418,7 +417,7 @@ func (c *Conn) Watch(ctx context.Context) (stop func()) {
 	}
 }
 
-// Err is the connection's last error as an *Error.
+// Err returns the connection's last error as an *Error.
 func (c *Conn) Err(rc int32) error {
 	if rc&0xff == lib.SQLITE_OK {
 		return nil
@@ -436,25 +435,25 @@ func (c *Conn) Err(rc int32) error {
 	return NewError(int(rc), msg)
 }
 
-// FailedBy says that the statement that runs is about to fail because of err, or,
-// with nil, that it is over. It is for virtual tables and hooks, of whose errors
-// SQLite passes on no more than a text.
+// FailedBy records that the running statement is about to fail because of err; nil clears that
+// once the statement is over. Virtual tables and hooks use it, because SQLite passes on only
+// the text of their errors.
 func (c *Conn) FailedBy(err error) { c.cause = err }
 
 // Configure sets one of SQLite's SQLITE_DBCONFIG switches.
 func (c *Conn) Configure(op int32, on bool) error {
-	args := libc.Xcalloc(c.TLS, 2, 8) // the variable arguments: an int in a slot of 8 bytes, and no pointer
+	args := libc.Xcalloc(c.TLS, 2, 8) // the variadic arguments: an int in a slot of 8 bytes, and a null pointer
 	defer libc.Xfree(c.TLS, args)
 	return c.Err(lib.Xsqlite3_db_config(c.TLS, c.DB, op, libc.VaList(args, libc.Bool32(on), uintptr(0))))
 }
 
-// Autocommit says that no transaction is open.
+// Autocommit reports whether no transaction is open.
 func (c *Conn) Autocommit() bool { return lib.Xsqlite3_get_autocommit(c.TLS, c.DB) != 0 }
 
-// zMain is for as long as the process lives.
+// zMain is never freed.
 var zMain, _ = libc.CString("main")
 
-// reads says that a transaction is open that has read the database and not written.
+// reads reports whether c is in a transaction that has read the database and not written.
 func (c *Conn) reads() bool {
 	return lib.Xsqlite3_txn_state(c.TLS, c.DB, zMain) == lib.SQLITE_TXN_READ
 }
@@ -462,7 +461,7 @@ func (c *Conn) reads() bool {
 // Changes is the number of rows that the last INSERT, UPDATE or DELETE changed.
 func (c *Conn) Changes() int64 { return lib.Xsqlite3_changes64(c.TLS, c.DB) }
 
-// Exec runs every statement of script to its end.
+// Exec runs every statement of script to completion.
 func (c *Conn) Exec(script string) error {
 	z, err := libc.CString(script)
 	if err != nil {
@@ -478,7 +477,7 @@ func (c *Conn) Do(statement string) error {
 	if err != nil {
 		return err
 	}
-	err = st.Run() // which resets it, and nothing is bound
+	err = st.Run() // this also resets it, and nothing is bound
 	if c.cache[statement] != st {
 		st.Finalize()
 	}
@@ -486,12 +485,12 @@ func (c *Conn) Do(statement string) error {
 	return err
 }
 
-// Rollback ends an open transaction, if there is one. An interrupt that was meant
-// for what ran before does not stop it.
+// Rollback rolls back the open transaction, if there is one. It retries if it is hit by an
+// interrupt that was meant for an earlier statement.
 func (c *Conn) Rollback() (err error) {
 	for range 100 {
 		if c.Autocommit() {
-			return nil // SQLite may have rolled back by itself meanwhile
+			return nil // SQLite may have rolled back on its own
 		}
 		if err = c.Do("ROLLBACK"); !IsInterrupted(err) {
 			break
@@ -517,7 +516,7 @@ func (c *Conn) Text(query string) (string, error) {
 	return s, err
 }
 
-// Each runs query, which is not cached, and calls fn for every row.
+// Each runs query without caching it, and calls fn for every row.
 func (c *Conn) Each(query string, fn func(*Stmt) error) error {
 	st, err := c.Prepare(query)
 	if err != nil {

@@ -8,15 +8,14 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// copyPages is how many pages a copy takes between two looks at its context.
-// The source's locks are held by its read transaction, not by the steps, so
-// the number matters to nobody else.
+// copyPages is how many pages a copy takes between two checks of its context. The source's
+// locks belong to its read transaction, not to the steps, so the number affects no other
+// connection.
 const copyPages = 256
 
-// Copy writes a page-consistent copy of c's database to the database at path,
-// which is replaced. c must be inside a read transaction, whose view is what
-// is copied: without one, every write by another process would start the copy
-// again. Writers go on meanwhile.
+// Copy writes a page-consistent copy of c's database to the database at path, replacing that.
+// c must be inside a read transaction, whose snapshot is copied: without one, every write by
+// another process would restart the copy. Writers can go on meanwhile.
 func (c *Conn) Copy(ctx context.Context, path string, progress func(done, total int64)) error {
 	dst, err := new(Driver).Open(path, Options{Synchronous: SyncOff, KeepJournal: true})
 	if err != nil {

@@ -7,15 +7,15 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Damage is what SQLite finds wrong with the pages of main: that they contradict each
-// other. It is empty if they do not. What is wrong with rows, such as a NULL in a NOT
-// NULL column, is no damage of pages, and a page that nobody uses does no harm.
+// Damage returns what SQLite finds wrong with the pages of main, namely that they contradict
+// each other; it is empty if they do not. Wrong rows, such as a NULL in a NOT NULL column, are
+// not page damage, and an unused page does no harm.
 //
-// All pages are read, or, if only the schema's are asked for, few. Where the schema needs what c does not have, such as a
-// collation, SQLite looks at nothing, and nothing is known.
+// It reads all pages, or few if schemaOnly is set. If the schema needs something that c does
+// not have, such as a collation, SQLite checks nothing, and the result is empty.
 func (c *Conn) Damage(schemaOnly bool) (damage string, err error) {
-	// Pages come first, in one answer, unused ones last of them; the rows of each
-	// table follow.
+	// Page errors come first, in one row, with unused pages last; then come the rows of each
+	// table.
 	const pages, unused = "*** in database main ***\n", ": never used"
 	check := "PRAGMA main.quick_check(1)"
 	if schemaOnly {

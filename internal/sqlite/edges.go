@@ -5,9 +5,8 @@ import (
 	"fmt"
 )
 
-// Edges returns the pages on the way from a b-tree's root to its first and to
-// its last leaf: the ones that whoever appends to the tree, or deletes from its
-// beginning, has to write.
+// Edges returns the pages on the paths from a b-tree's root to its first and last leaf: the
+// pages that appending to the tree, or deleting from its beginning, must write.
 func (c *Conn) Edges(root uint32) ([]uint32, error) {
 	pages := []uint32{root}
 	for _, child := range []func([]byte) uint32{firstChild, lastChild} {
@@ -45,9 +44,9 @@ func (c *Conn) page(number uint32) (b []byte, err error) {
 	return b, err
 }
 
-// An interior page (sqlite.org/fileformat.html, section 1.6) begins with 2 or
-// 5, has the number of its last child at 8 and the places of its cells from 12
-// on; a cell begins with the number of its child.
+// An interior page (sqlite.org/fileformat.html, section 1.6) begins with 2 or 5, has the
+// number of its last child at offset 8 and the offsets of its cells from 12 on. A cell begins
+// with the number of its child.
 func isInterior(b []byte) bool { return b[0] == 2 || b[0] == 5 }
 
 func firstChild(b []byte) uint32 {

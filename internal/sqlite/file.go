@@ -8,9 +8,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Handle is the operating system's handle of the database file that c has open:
-// for locks on it and for telling which file it is. It is SQLite's, which
-// closes it.
+// Handle returns the operating system's handle of the database file that c has open, for
+// locking the file and for identifying it. SQLite owns the handle and closes it.
 func (c *Conn) Handle() (uintptr, error) {
 	file, err := c.file(lib.SQLITE_FCNTL_FILE_POINTER)
 	if err != nil {
@@ -19,7 +18,8 @@ func (c *Conn) Handle() (uintptr, error) {
 	return handleOfFile(file), nil
 }
 
-// file is the sqlite3_file of main that a file control returns. It is open: it has methods.
+// file returns the sqlite3_file of main that a file control returns. It is open: it has
+// methods.
 func (c *Conn) file(control int32) (uintptr, error) {
 	cell := cmem.At[uintptr](c.cells)
 	*cell = 0
@@ -32,29 +32,29 @@ func (c *Conn) file(control int32) (uintptr, error) {
 	return *cell, nil
 }
 
-// KeepWAL makes the connection leave the WAL as it is when it is the last one to
-// be closed, or, with false, copy it back as always.
+// KeepWAL(true) makes the connection leave the WAL as it is when it is the last one to be
+// closed; with false, SQLite checkpoints it as always.
 func (c *Conn) KeepWAL(on bool) error {
 	return c.Configure(lib.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on)
 }
 
-// Header is what the first page of a database file says.
+// Header holds fields of the header on a database file's first page.
 type Header struct {
-	WAL      bool // its changes are in a -wal, not undone by a -journal
+	WAL      bool // changes go to a -wal, and are not undone by a -journal
 	PageSize int
 	Pages    int64 // in the file; 0 if the header does not say
 }
 
-// The fields of the header that say how many pages there are, and whether that
-// can be relied on (sqlite.org/fileformat.html, section 1.3.8).
+// These header fields hold the number of pages and whether it can be relied on
+// (sqlite.org/fileformat.html, section 1.3.8).
 const (
 	changeCounter = 24
 	pageCount     = 28
 	countValidFor = 92
 )
 
-// ReadHeader reads the header of the database at path from the file itself,
-// whatever is in files beside it. It takes no locks and changes nothing.
+// ReadHeader reads the header of the database at path from the file itself, ignoring the files
+// beside it. It takes no locks and changes nothing.
 func ReadHeader(path string) (h Header, err error) {
 	c, err := new(Driver).Open(path, Options{Immutable: true})
 	if err != nil {
@@ -72,9 +72,9 @@ func ReadHeader(path string) (h Header, err error) {
 	return h, nil
 }
 
-// NotOpened says that a file could not be opened, which SQLite says for a dozen
+// NotOpened reports whether a file could not be opened. SQLite returns that code for a dozen
 // reasons.
 func NotOpened(err error) bool { return Code(err)&0xff == lib.SQLITE_CANTOPEN }
 
-// IsReadOnly says that a file, or the folder that it is in, cannot be written.
+// IsReadOnly reports whether a file, or its folder, cannot be written.
 func IsReadOnly(err error) bool { return Code(err)&0xff == lib.SQLITE_READONLY }

@@ -7,5 +7,5 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// handleOfFile is the descriptor in SQLite's file object at p.
+// handleOfFile returns the descriptor in SQLite's file object at p.
 func handleOfFile(p uintptr) uintptr { return uintptr(cmem.At[lib.TunixFile](p).Fh) }

@@ -5,5 +5,5 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// handleOfFile is the handle in SQLite's file object at p.
+// handleOfFile returns the handle in SQLite's file object at p.
 func handleOfFile(p uintptr) uintptr { return uintptr(cmem.At[lib.TwinFile](p).Fh) }

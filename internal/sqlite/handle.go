@@ -9,12 +9,10 @@ import (
 	"modernc.org/libc"
 )
 
-// This file is the only one that looks behind the driver's public interface.
-// The driver keeps SQLite's handle and the thread state that SQLite's
-// functions want in two unexported fields; everything that the driver does not
-// offer (exact values, statements without database/sql, hooks that must not
-// allocate) is reached through them. A driver that has changed its shape is
-// refused at Open.
+// Only this file looks behind the driver's public interface. The driver keeps SQLite's handle
+// and the thread state that SQLite's functions need in two unexported fields. Everything that
+// the driver does not offer (exact values, statements without database/sql, hooks that must
+// not allocate) goes through them. Open refuses a driver whose structure has changed.
 
 var errDriverShape = errors.New("sqlite: this version of modernc.org/sqlite keeps its handle elsewhere; build with the version that DriftDB's go.mod names")
 
@@ -34,11 +32,10 @@ func handleOf(dc driver.Conn) (tls *libc.TLS, db uintptr, err error) {
 	return tls, db, nil
 }
 
-// CFunc is the address of f as SQLite's transpiled code calls it.
+// CFunc returns the address at which SQLite's transpiled code calls f.
 func CFunc[T any](f T) uintptr { return cmem.CFunc(f) }
 
-// CBytes views n bytes of C memory at p. They are valid for as long as SQLite
-// says so.
+// CBytes views n bytes of C memory at p. They are valid for as long as SQLite keeps them.
 func CBytes(p uintptr, n int) []byte { return cmem.Bytes(p, n) }
 
 // CString views the NUL-terminated bytes at p.

@@ -5,40 +5,38 @@ import (
 	"sync"
 )
 
-// Ledger counts the commits that the connections of one process make to a WAL
-// database, so that a commit of anybody else's is noticed: by the next of ours,
-// under the write lock, or by whoever looks.
+// Ledger counts the commits that the connections of one process make to a WAL database, so
+// that a foreign commit is noticed: by our next commit, under the write lock, or by any check.
 //
-// A connection takes part by Options.Ledger. SQLite's commit hook, which runs
-// under the write lock, compares the header of the WAL-index with what the
-// ledger knows, and expects the counter to be one higher afterwards. A commit
-// that fails behind the hook is taken back by the rollback hook. Whatever else
-// goes wrong, such as a WAL-index that is made anew because a process died in
-// the middle of writing it, looks like a foreign commit: there may be one
-// notice too many, not one too few.
+// A connection takes part through Options.Ledger. SQLite's commit hook, which runs under the
+// write lock, compares the header of the WAL-index with what the ledger knows, and then
+// expects the counter to be one higher. If a commit fails after the hook, the rollback hook
+// takes the count back. Anything else that goes wrong, such as a WAL-index that is rebuilt
+// because a process died while writing it, looks like a foreign commit: there may be one
+// notice too many, but not one too few.
 //
-// What was noticed is kept until it is answered: see Missed and Committed.
+// A notice is kept until it is answered: see Missed and Committed.
 type Ledger struct {
 	mu     sync.Mutex
 	on     bool
 	known  commit
-	summed bool // known.sum counts: it is not known while a commit of ours is on its way
+	summed bool // known.sum is valid: it is unknown while a commit of ours is in progress
 
-	reason   string // of the last notice
+	reason   string // reason of the last notice
 	noticed  int64
 	answered int64
-	promised int64    // the notice that the commit on its way answers, if it goes through
-	unseen   []string // reasons of commits of ours that no hook sees
+	promised int64    // the notice that the commit in progress answers if it succeeds
+	unseen   []string // reasons of our commits that no hook sees
 }
 
-// Bypassed is the reason of a notice that somebody else has committed.
+// Bypassed is the reason of a notice that another program has committed.
 const Bypassed = "another program wrote to the file"
 
 var errLedger = errors.New("sqlite: the WAL-index has another layout than 3007000; build with the version of modernc.org/sqlite that DriftDB's go.mod names")
 
-// Start makes the present state of c's database the known one. c holds the
-// write lock, and has written nothing. It returns the checksum of the last commit in the WAL, and
-// whether the WAL holds any; without a WAL nothing can be noticed.
+// Start makes the present state of c's database the known one. c holds the write lock and has
+// written nothing. Start returns the checksum of the last commit in the WAL, and whether the
+// WAL holds any commit. Without a WAL nothing can be noticed.
 func (l *Ledger) Start(c *Conn) (sum uint64, inWAL bool, err error) {
 	w := c.wal()
 	if w == nil {
@@ -53,8 +51,8 @@ func (l *Ledger) Start(c *Conn) (sum uint64, inWAL bool, err error) {
 	return l.known.sum, holds(w), nil
 }
 
-// Missed says what was noticed and is not answered yet: the reason, and a
-// number for Committed, which is 0 if there is nothing. c holds the write lock.
+// Missed returns what was noticed and is not answered yet: the reason, and a number to pass to
+// Committed, which is 0 if there is nothing. c holds the write lock.
 func (c *Conn) Missed() (reason string, notice int64) {
 	l := c.ledger
 	if l == nil {
@@ -75,7 +73,7 @@ func (l *Ledger) open() (string, int64) {
 	return l.reason, l.noticed
 }
 
-// compare looks, under the write lock, at the header that is found.
+// compare checks the header found under the write lock against the known one.
 func (l *Ledger) compare(found commit) {
 	if l.is(found) {
 		l.landed()
@@ -89,9 +87,8 @@ func (l *Ledger) compare(found commit) {
 	l.known, l.summed = found, true
 }
 
-// landed is called when the header is the one that is known. If a commit of
-// ours was on its way it has gone through, and its answer with it: who made it
-// may not have come to say so.
+// landed is called when the header is the known one. If a commit of ours was in progress, it
+// has succeeded and its notice is answered: its maker may not have called Committed.
 func (l *Ledger) landed() {
 	if !l.summed {
 		l.answered = max(l.answered, l.promised)
@@ -102,8 +99,8 @@ func (l *Ledger) is(found commit) bool {
 	return found.count == l.known.count && (!l.summed || found.sum == l.known.sum)
 }
 
-// LastSum is the checksum of the last commit in the WAL, as Ledger.Start returns
-// it. c holds the write lock.
+// LastSum is the checksum of the last commit in the WAL, as Ledger.Start returns it. c holds
+// the write lock.
 func (c *Conn) LastSum() uint64 {
 	w := c.wal()
 	if w == nil {
@@ -112,8 +109,8 @@ func (c *Conn) LastSum() uint64 {
 	return commitOf(shared(w)).sum
 }
 
-// Unmissed says whether nothing is to be noticed or answered. It takes no lock
-// of SQLite's; while a commit of ours is on its way it may say false.
+// Unmissed reports whether there is nothing to notice or answer. It takes none of SQLite's
+// locks, and may return false while a commit of ours is in progress.
 func (c *Conn) Unmissed() bool {
 	l := c.ledger
 	if l == nil {
@@ -132,8 +129,8 @@ func (c *Conn) Unmissed() bool {
 	return notice == 0
 }
 
-// Unseen is called before a statement whose commit no hook sees, which is
-// VACUUM, and done after it. What is noticed meanwhile gets this reason.
+// Unseen is called before a statement whose commit no hook sees (VACUUM), and done after it.
+// Anything noticed in between gets this reason.
 func (c *Conn) Unseen(reason string) (done func()) {
 	l := c.ledger
 	if l == nil {
@@ -149,9 +146,9 @@ func (c *Conn) Unseen(reason string) (done func()) {
 	}
 }
 
-// hook makes c's commits known to its ledger. It refuses those that come after
-// a foreign one: after a crash, the last commit would be ours, and the foreign
-// one forgotten. See IsBypassed.
+// hook makes c's commits known to its ledger. It refuses a commit of ours that follows a
+// foreign one: after a crash, the last commit would be ours, and the foreign one would be
+// forgotten. See IsBypassed.
 func (c *Conn) hook() {
 	c.Driver.RegisterCommitHook(func() int32 {
 		if c.Committing(0) {
@@ -162,16 +159,15 @@ func (c *Conn) hook() {
 	c.Driver.RegisterRollbackHook(c.rolledBack)
 }
 
-// unhook undoes hook: the driver keeps hooks by handle, and handles are used
-// again.
+// unhook undoes hook: the driver keeps hooks by handle, and handles are reused.
 func (c *Conn) unhook() {
 	c.Driver.RegisterCommitHook(nil)
 	c.Driver.RegisterRollbackHook(nil)
 }
 
-// Committing is what the commit hook does; whoever replaces the hook calls it,
-// with the notice that the commit answers, or 0. It says whether there is
-// something to answer, see Missed.
+// Committing does the work of the commit hook. Code that replaces the hook calls it with the
+// notice that the commit answers, or 0. It reports whether there is something to answer; see
+// Missed.
 func (c *Conn) Committing(notice int64) (missed bool) {
 	l, w := c.ledger, c.wal()
 	if l == nil || w == nil || !c.WritesMain() {
@@ -190,9 +186,8 @@ func (c *Conn) Committing(notice int64) (missed bool) {
 	return open != 0
 }
 
-// Committed is called when a transaction of c's has been committed, before c
-// runs another statement. The ledger learns the commit's checksum, and that the
-// notice, unless it is 0, has been answered.
+// Committed is called once a transaction of c has committed, before c runs another statement.
+// It tells the ledger the commit's checksum, and that notice, unless it is 0, is answered.
 func (c *Conn) Committed(notice int64) {
 	l, w := c.ledger, c.wal()
 	if l == nil {
@@ -209,9 +204,8 @@ func (c *Conn) Committed(notice int64) {
 	}
 }
 
-// rolledBack is the rollback hook. It takes back what Committing has counted if
-// the commit has failed since, for want of disk space say: then the header is
-// still the one from before.
+// rolledBack is the rollback hook. It takes back what Committing counted if the commit has
+// failed since then, for lack of disk space, say: the header is then still the earlier one.
 func (c *Conn) rolledBack() {
 	l, w := c.ledger, c.wal()
 	if w == nil || !c.counted {

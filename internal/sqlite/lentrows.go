@@ -2,10 +2,10 @@ package sqlite
 
 import "reflect"
 
-// LentRows are rows of a connection that can be taken back. What they say of names and
-// declared types they know without the connection; the rest is a use of it.
+// LentRows are rows of a connection that can be taken back. They know names and declared types
+// without the connection; everything else is a use of it.
 type LentRows struct {
-	DriverRows // a connection has no others
+	DriverRows // a connection has only these
 	Use        func(func() error) error
 }
 
@@ -18,7 +18,7 @@ func (r *LentRows) ColumnTypeLength(i int) (n int64, ok bool) {
 	return n, ok
 }
 
-// ColumnTypeScanType asks the connection. Without it, it is the driver's own last resort.
+// ColumnTypeScanType asks the connection. Without it, it returns the driver's own fallback.
 func (r *LentRows) ColumnTypeScanType(i int) reflect.Type {
 	t := reflect.TypeFor[string]()
 	_ = r.Use(func() error {

@@ -9,44 +9,43 @@ import (
 	"time"
 )
 
-// interruptEvery is how often a connection is interrupted that has to be given
-// back: an interrupt stops one statement, and a script has many.
+// interruptEvery is how often a connection that must be given back is interrupted: an
+// interrupt stops only one statement, and a script has many.
 const interruptEvery = 5 * time.Millisecond
 
-// Loan is a connection in the hands of somebody whose own code runs between its
-// statements: database/sql, the function of a transaction, a loop over rows. It
-// can be taken back at any moment but during a statement, and whoever goes on
-// using it is told why.
+// Loan is a connection lent to a borrower whose own code runs between its statements:
+// database/sql, the function of a transaction, a loop over rows. The lender can take it back
+// at any moment except during a statement; a borrower that goes on using it gets the reason.
 //
-// A use of the connection stands between Enter and Leave. What stays open from
-// one use to the next, such as a statement with more rows, is kept: it is closed
-// before anybody else gets the connection.
+// Every use of the connection runs between Enter and Leave. Whatever stays open from one use
+// to the next, such as a statement with more rows, is registered with Keep: it is closed
+// before the connection goes to another borrower.
 type Loan struct {
 	Conn *Conn
 
-	mu   sync.Mutex                // held during a use, and by whoever ends the loan
-	over error                     // the loan has ended: what later uses are told
+	mu   sync.Mutex                // held during a use, and while the loan is ended
+	over error                     // why the loan has ended: the error of later uses
 	kept *Kept                     // newest first
-	read atomic.Pointer[time.Time] // when the read began that is open, or the use that may be one
+	read atomic.Pointer[time.Time] // start of the open read, or of the use that may be one
 	take func(why error, letGo func()) (told, failed error)
 
-	from       *Loans // nil: it is a single one
+	from       *Loans // nil: lent by NewLoan
 	prev, next *Loan
 }
 
-// NewLoan lends c by itself. take is called when c is taken back, when nobody
-// uses it: it calls letGo, which closes what is kept, sees to c, and returns what
-// the borrower is told, and what went wrong.
+// NewLoan lends c on its own. take is called when c is taken back, while no use of it runs. It
+// calls letGo, which closes what is kept, disposes of c, and returns the error that the
+// borrower gets and any failure.
 func NewLoan(c *Conn, take func(why error, letGo func()) (told, failed error)) *Loan {
 	return &Loan{Conn: c, take: take}
 }
 
-// Enter begins a use of the connection, or says why there is none any more.
+// Enter begins a use of the connection. If the loan has ended, it returns the reason.
 func (l *Loan) Enter() error {
 	l.mu.Lock()
 	if l.over == nil && l.from != nil {
 		if why := l.from.why.Load(); why != nil {
-			l.from.failed(l.end(*why)) // whoever comes first, the lender or the borrower
+			l.from.failed(l.end(*why)) // the first to notice ends it, lender or borrower
 		}
 	}
 	if err := l.over; err != nil {
@@ -60,8 +59,8 @@ func (l *Loan) Enter() error {
 	return nil
 }
 
-// Leave ends a use. Every read begins and ends in a use, so this is where it is
-// known whether one stays open.
+// Leave ends a use. Every read begins and ends within a use, so Leave is where it is known
+// whether one stays open.
 func (l *Loan) Leave() {
 	if !l.Conn.reads() {
 		l.read.Store(nil)
@@ -69,8 +68,8 @@ func (l *Loan) Leave() {
 	l.mu.Unlock()
 }
 
-// Return ends the loan from the borrower's side. Later uses are told why. last is
-// the last use. It returns false when the connection has been taken back before.
+// Return ends the loan from the borrower's side. last runs as the last use; later uses fail
+// with why. It returns false if the connection has already been taken back.
 func (l *Loan) Return(why error, last func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,9 +85,8 @@ func (l *Loan) Return(why error, last func()) bool {
 	return true
 }
 
-// Recall takes the connection back. A statement that runs may go on until
-// deadline, and is interrupted then. It returns false when the loan has ended
-// before.
+// Recall takes the connection back. A running statement may go on until deadline, and is then
+// interrupted. It returns false if the loan had already ended.
 func (l *Loan) Recall(why error, deadline time.Time) (taken bool, failed error) {
 	l.seize(deadline)
 	defer l.mu.Unlock()
@@ -123,7 +121,7 @@ func (l *Loan) seize(deadline time.Time) {
 	interrupter.Wait()
 }
 
-// end takes the connection back; the caller holds l.mu.
+// end takes the connection back. The caller holds l.mu.
 func (l *Loan) end(why error) (failed error) {
 	if l.take != nil {
 		l.over, failed = l.take(why, l.letGo)
@@ -137,14 +135,14 @@ func (l *Loan) end(why error) (failed error) {
 	return failed
 }
 
-// Kept is something that stays open between two uses of a connection. Its zero
-// value is ready to be given to Keep.
+// Kept is something that stays open between two uses of a connection. The zero value is ready
+// to be passed to Keep.
 type Kept struct {
 	what       io.Closer
 	prev, next *Kept
 }
 
-// Keep notes that what is open. It is called during a use.
+// Keep registers what as open. It is called during a use.
 func (l *Loan) Keep(k *Kept, what io.Closer) {
 	*k = Kept{what: what, next: l.kept}
 	if k.next != nil {
@@ -153,8 +151,7 @@ func (l *Loan) Keep(k *Kept, what io.Closer) {
 	l.kept = k
 }
 
-// Drop closes what is kept. It is called during a use, and a second time does
-// nothing.
+// Drop closes what is kept. It is called during a use; a second call does nothing.
 func (l *Loan) Drop(k *Kept) error {
 	what := k.what
 	if what == nil {
@@ -172,24 +169,24 @@ func (l *Loan) Drop(k *Kept) error {
 	return what.Close()
 }
 
-// letGo closes all that is kept, the newest first: rows before their statement.
+// letGo closes everything that is kept, newest first: rows before their statement.
 func (l *Loan) letGo() {
 	for l.kept != nil {
-		_ = l.Drop(l.kept) // its statement's error was told when it ran
+		_ = l.Drop(l.kept) // its statement reported its error when it ran
 	}
 }
 
-// Loans are the connections that one lender has lent. Its zero value is ready.
+// Loans are the connections that one lender has lent. The zero value is ready to use.
 type Loans struct {
-	why     atomic.Pointer[error] // nothing is lent any more, and no use begins
+	why     atomic.Pointer[error] // if set: lending has ended, and no use begins
 	opening sync.WaitGroup        // connections that are being opened to be lent
 
-	mu     sync.Mutex // never held while waiting for a loan's
+	mu     sync.Mutex // never held while waiting for a Loan's mu
 	newest *Loan
 	errs   []error // of connections that were taken back
 }
 
-// Lend lends the connection that open makes, as what it returns.
+// Lend lends the connection that open makes, as the Loan that open returns.
 func (ls *Loans) Lend(open func() (*Loan, error)) error {
 	if err := ls.begin(); err != nil {
 		return err
@@ -205,7 +202,7 @@ func (ls *Loans) Lend(open func() (*Loan, error)) error {
 	return nil
 }
 
-// begin announces a connection. The caller calls opening.Done when it is lent.
+// begin announces a connection. The caller calls opening.Done once it is lent.
 func (ls *Loans) begin() error {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -216,7 +213,7 @@ func (ls *Loans) begin() error {
 	return nil
 }
 
-// add notes a loan; the caller holds ls.mu.
+// add registers a loan. The caller holds ls.mu.
 func (ls *Loans) add(l *Loan) {
 	l.from, l.next = ls, ls.newest
 	if l.next != nil {
@@ -247,9 +244,9 @@ func (ls *Loans) failed(err error) {
 	}
 }
 
-// OldestRead is for how long the oldest read has been open that a borrower has: a
-// statement that runs, rows that are not closed, a transaction that has read. A
-// transaction that has written is none.
+// OldestRead is the age of the oldest read that a borrower has open: a running statement, rows
+// that are not closed, or a transaction that has read. A transaction that has written does not
+// count.
 func (ls *Loans) OldestRead() (age time.Duration) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -261,8 +258,8 @@ func (ls *Loans) OldestRead() (age time.Duration) {
 	return age
 }
 
-// Shut ends the lending: nothing is lent any more, and no use of what is lent
-// begins. Whoever tries is told why. It returns false when it had been called before.
+// Shut ends the lending: nothing more is lent, and no new use of a lent connection begins;
+// each attempt gets why. It returns false if Shut had been called before.
 func (ls *Loans) Shut(why error) (first bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -277,9 +274,9 @@ func (ls *Loans) Shutting() error {
 	return nil
 }
 
-// Recall takes back all that is lent, after Shut. Statements that run may go on
-// until deadline, and are interrupted then, all of them at once: one may be
-// waiting for another's lock.
+// Recall takes back all lent connections, after Shut. Running statements may go on until
+// deadline and are then all interrupted at once, because one may be waiting for another's
+// lock.
 func (ls *Loans) Recall(deadline time.Time) error {
 	ls.opening.Wait()
 	why := *ls.why.Load()
@@ -300,11 +297,11 @@ func (ls *Loans) Recall(deadline time.Time) error {
 	return err
 }
 
-// ErrTxLost says that a transaction is over already.
+// ErrTxLost means that a transaction is already over.
 var ErrTxLost = errors.New("the transaction has been rolled back already, by SQLite after an earlier error or by a statement in it")
 
-// InTx runs fn, which uses the connection, unless the loan has ended, or the transaction
-// for which it was made, or ctx.
+// InTx runs fn, which uses the connection, unless the loan, the transaction that it was made
+// for, or ctx has ended.
 func (l *Loan) InTx(ctx context.Context, fn func() error) error {
 	if err := l.Enter(); err != nil {
 		return err
@@ -314,7 +311,7 @@ func (l *Loan) InTx(ctx context.Context, fn func() error) error {
 		return context.Cause(ctx)
 	}
 	if l.Conn.Autocommit() {
-		return ErrTxLost // or what follows would be committed one by one
+		return ErrTxLost // otherwise the statements that follow would be committed one by one
 	}
 	return fn()
 }

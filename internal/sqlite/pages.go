@@ -6,10 +6,10 @@ import (
 	"io"
 )
 
-// Pages returns c's database as the bytes of a file: its pages in order, as
-// c's read transaction sees them, read as they are asked for. The file is not
-// in WAL mode, so that it stands on its own. Until it is closed nobody else may
-// use c; what is read later than ctx lasts fails.
+// Pages returns c's database as the bytes of a file: its pages in order, as c's read
+// transaction sees them, read on demand. The file is marked as not in WAL mode, so that it
+// stands on its own. Nothing else may use c until the reader is closed. Reads fail once ctx
+// has ended.
 func (c *Conn) Pages(ctx context.Context) (io.ReadCloser, error) {
 	if c.Autocommit() {
 		return nil, errors.New("sqlite: the pages of a database are read in a transaction, or they do not belong together")
@@ -24,12 +24,12 @@ func (c *Conn) Pages(ctx context.Context) (io.ReadCloser, error) {
 type pages struct {
 	ctx   context.Context
 	st    *Stmt
-	left  []byte // of the page that the statement stands on
+	left  []byte // unread rest of the statement's current page
 	start bool   // the first page has been read
 	err   error
 }
 
-// The two bytes of a database file that say whether it is in WAL mode.
+// These two bytes of a database file hold whether it is in WAL mode.
 const (
 	writeVersion, readVersion = 18, 19
 	rollbackJournal           = 1
@@ -66,7 +66,7 @@ func (p *pages) next() {
 		p.left = p.st.View(0)
 	}
 	if !p.start && p.err == nil {
-		// The page is SQLite's; ours is a copy.
+		// The page is SQLite's memory; change a copy.
 		p.left = append([]byte(nil), p.left...)
 		p.left[writeVersion], p.left[readVersion] = rollbackJournal, rollbackJournal
 		p.start = true

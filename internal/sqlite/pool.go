@@ -9,23 +9,22 @@ import (
 	"time"
 )
 
-// idleFor is how long a connection that nobody uses stays open.
+// idleFor is how long an unused connection stays open.
 const idleFor = time.Minute
 
-// Pool lends connections, and keeps those that are not in use for a while. Without a
-// limit it opens as many as are asked for, so that a caller who holds one can always
-// have another.
+// Pool lends connections and keeps unused ones open for a while. Without a limit it opens as
+// many as are asked for, so that a caller that holds one can always get another.
 type Pool struct {
 	open func() (*Conn, error)
 	keep int
-	busy chan struct{} // has one for each that is lent; nil: there is no limit
-	shut chan struct{} // closed by Shut, for who waits
+	busy chan struct{} // holds one element per lent connection; nil: no limit
+	shut chan struct{} // closed by Shut, for callers that wait in Get
 
 	lent  Loans
-	idle  []idleConn     // the longest idle first; under lent.mu
-	sweep *time.Timer    // runs while there are idle ones, and calls closeIdle; under lent.mu
-	lapse *time.Timer    // runs while they keep snapshots, or may again, and calls nextTerm; under lent.mu
-	timed sync.WaitGroup // has one for each timer that runs, and one for each call
+	idle  []idleConn     // longest idle first; under lent.mu
+	sweep *time.Timer    // runs while connections are idle, and calls closeIdle; under lent.mu
+	lapse *time.Timer    // runs while idle connections keep snapshots, or may again, and calls nextTerm; under lent.mu
+	timed sync.WaitGroup // counts the running timers and their running calls
 
 	term term
 }
@@ -35,8 +34,8 @@ type idleConn struct {
 	since time.Time
 }
 
-// NewPool returns a pool that opens connections with open, lends up to limit of them
-// at the same time, and keeps up to keep idle ones. A limit of 0 is none.
+// NewPool returns a pool that opens connections with open, lends up to limit of them at the
+// same time, and keeps up to keep idle ones. A limit of 0 means no limit.
 func NewPool(limit, keep int, open func() (*Conn, error)) *Pool {
 	p := &Pool{open: open, keep: keep, shut: make(chan struct{})}
 	if limit > 0 {
@@ -46,14 +45,14 @@ func NewPool(limit, keep int, open func() (*Conn, error)) *Pool {
 	return p
 }
 
-// Get lends a connection until Put. When as many are lent as may be, it waits.
+// Get lends a connection until Put. It waits while the limit is reached.
 func (p *Pool) Get(ctx context.Context) (*Loan, error) { return p.get(ctx, false) }
 
-// errReadDone is never seen: nobody uses the connection of a Read that has ended.
+// errReadDone is never returned: nothing uses the connection of a Read that has ended.
 var errReadDone = errors.New("the read has ended")
 
-// Read calls fn, which runs query and nothing else, with a connection on which query sees
-// the newest commit.
+// Read calls fn with a connection on which query sees the newest commit. fn runs query and
+// nothing else.
 func (p *Pool) Read(ctx context.Context, query string, fn func(*Conn) error) error {
 	l, err := p.get(ctx, true)
 	if err != nil {
@@ -68,12 +67,12 @@ func (p *Pool) Read(ctx context.Context, query string, fn func(*Conn) error) err
 		err = fn(l.Conn)
 	}
 	if err != nil {
-		_ = l.Conn.giveUp() // if it cannot, Put closes the connection
+		_ = l.Conn.giveUp() // if that fails, Put closes the connection
 	}
 	return err
 }
 
-// get lends a connection, which may keep a snapshot if the borrower can do with that.
+// get lends a connection. With kept, it may keep a snapshot.
 func (p *Pool) get(ctx context.Context, kept bool) (*Loan, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -89,7 +88,7 @@ func (p *Pool) get(ctx context.Context, kept bool) (*Loan, error) {
 	return l, nil
 }
 
-// begin waits until one more may be lent.
+// begin waits until one more connection may be lent.
 func (p *Pool) begin(ctx context.Context) error {
 	if p.busy == nil {
 		return nil
@@ -121,7 +120,7 @@ func (p *Pool) lend(kept bool) (*Loan, error) {
 	})
 }
 
-// getIdle lends a connection that is there, if there is one.
+// getIdle lends an idle connection, if there is one.
 func (p *Pool) getIdle(kept bool) (*Loan, error) {
 	p.lent.mu.Lock()
 	defer p.lent.mu.Unlock()
@@ -143,8 +142,8 @@ func (p *Pool) getIdle(kept bool) (*Loan, error) {
 	return l, nil
 }
 
-// Put ends a loan. Whoever still uses it is told why. A connection that is still
-// inside a transaction is closed. It is called once for each Get.
+// Put ends a loan; later uses of it fail with why. A connection that is still inside a
+// transaction is closed. Put must be called once for each Get.
 func (p *Pool) Put(l *Loan, why error) {
 	l.Return(why, func() {
 		if !p.putIdle(l.Conn) {
@@ -171,8 +170,8 @@ func (p *Pool) putIdle(c *Conn) bool {
 	return true
 }
 
-// after calls fn in a while, unless a call is coming. The caller has lent.mu, and fn sets
-// timer to nil.
+// after schedules fn after the delay while, unless a call is already scheduled. The caller
+// holds lent.mu, and fn sets timer to nil.
 func (p *Pool) after(timer **time.Timer, while time.Duration, fn func()) {
 	if *timer == nil {
 		p.timed.Add(1)
@@ -180,8 +179,8 @@ func (p *Pool) after(timer **time.Timer, while time.Duration, fn func()) {
 	}
 }
 
-// nextTerm ends the term, and with it what idle connections keep. One that is in use finds
-// out when it is put back, or read with again.
+// nextTerm ends the term, and with it the snapshots of idle connections. A connection in use
+// gives up its snapshot when it is put back or read with again.
 func (p *Pool) nextTerm() {
 	defer p.timed.Done()
 	p.lent.mu.Lock()
@@ -190,17 +189,17 @@ func (p *Pool) nextTerm() {
 	p.endTerm(2)
 }
 
-// keepNone ends the term, and begins one in which no snapshot is kept.
+// keepNone ends the term and begins one in which no snapshot is kept.
 func (p *Pool) keepNone() {
 	p.lent.mu.Lock()
 	defer p.lent.mu.Unlock()
 	p.endTerm(1)
 }
 
-// keepAgain ends what keepNone began.
+// keepAgain ends the term that keepNone began.
 func (p *Pool) keepAgain() { p.term.number.Add(1) }
 
-// endTerm goes to a later term. The caller has lent.mu.
+// endTerm advances to a later term. The caller holds lent.mu.
 func (p *Pool) endTerm(later uint64) {
 	p.term.number.Add(later)
 	p.idle = slices.DeleteFunc(p.idle, func(c idleConn) bool {
@@ -212,7 +211,8 @@ func (p *Pool) endTerm(later uint64) {
 	})
 }
 
-// closeIdle closes what has been idle for too long, and sees to the rest later.
+// closeIdle closes connections that have been idle for too long, and schedules a call for the
+// rest.
 func (p *Pool) closeIdle() {
 	defer p.timed.Done()
 	var old []idleConn
@@ -229,8 +229,7 @@ func (p *Pool) closeIdle() {
 	}
 }
 
-// OldestRead is the age of the oldest read on a connection that is lent; see
-// [Loans.OldestRead].
+// OldestRead is the age of the oldest read on a lent connection; see [Loans.OldestRead].
 func (p *Pool) OldestRead() time.Duration { return p.lent.OldestRead() }
 
 // Shut ends the lending; see [Loans.Shut].
@@ -247,7 +246,7 @@ func (p *Pool) Close(deadline time.Time) error {
 	idle := p.idle
 	p.idle = nil
 	for _, timer := range []*time.Timer{p.sweep, p.lapse} {
-		if timer != nil && timer.Stop() { // else it is being called, or was stopped before
+		if timer != nil && timer.Stop() { // otherwise it is being called, or was stopped before
 			p.timed.Done()
 		}
 	}

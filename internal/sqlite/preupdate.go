@@ -5,8 +5,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// OldValue is, within a preupdate hook, the sqlite3_value of a column of the row that is
-// updated or deleted; 0 if there is none.
+// OldValue returns, within a preupdate hook, the sqlite3_value of a column of the row being
+// updated or deleted, or 0 if there is none.
 func (c *Conn) OldValue(column int) uintptr {
 	p := cmem.At[uintptr](c.cells)
 	*p = 0
@@ -14,7 +14,7 @@ func (c *Conn) OldValue(column int) uintptr {
 	return *p
 }
 
-// NewValue is the same of the row as it is going to be.
+// NewValue is OldValue for the row's new version.
 func (c *Conn) NewValue(column int) uintptr {
 	p := cmem.At[uintptr](c.cells)
 	*p = 0

@@ -14,20 +14,22 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// The self-test of private.go: in a database in memory, each field is seen to move when
-// it has to, and to say what SQLite says where a program may ask. An Open of a SQLite
-// that has changed its structs fails; nothing is recorded that would be wrong.
+// This file is the self-test of private.go. In an in-memory database, it checks that each
+// private field changes when it should, and that its value is what SQLite reports wherever a
+// program may ask. If SQLite has changed its structs, Open fails and nothing wrong is
+// recorded.
 
-// errPrivate says that SQLite's own structs are not what this version of DriftDB knows.
+// errPrivate means that SQLite's private structs are not the ones that this version of DriftDB
+// knows.
 var errPrivate = errors.New("sqlite: this version of modernc.org/sqlite keeps its state in another way; build with the version that DriftDB's go.mod names")
 
-// proven says that the test has been passed, by this process.
+// proven holds whether this process has passed the self-test.
 var proven struct {
 	sync.Mutex
 	is bool
 }
 
-// provePrivate runs the self-test unless it has been passed.
+// provePrivate runs the self-test unless it has already passed.
 func provePrivate() error {
 	proven.Lock()
 	defer proven.Unlock()
@@ -48,10 +50,10 @@ func provePrivate() error {
 	return err
 }
 
-// probe is a self-test that is under way.
+// probe is a running self-test.
 type probe struct {
 	c     *Conn
-	err   error // of SQLite's
+	err   error // SQLite's
 	wrong []string
 	rows  []rowSeen
 }
@@ -85,7 +87,7 @@ func (p *probe) int(query string) (n int64) {
 	return n
 }
 
-// expect notes that a field is not what it is taken for.
+// expect records field as wrong unless ok.
 func (p *probe) expect(ok bool, field string) {
 	if !ok && !slices.Contains(p.wrong, field) {
 		p.wrong = append(p.wrong, field)
@@ -115,7 +117,7 @@ func (p *probe) counters() {
 	p.expect(p.told() == Counters{44, 1, 3<<40 + 1} && p.c.Counters() == p.told(), "counters")
 }
 
-// told is what SQLite tells of its counters.
+// told returns the counters as SQLite's API reports them.
 func (p *probe) told() Counters {
 	tls, db := p.c.TLS, p.c.DB
 	return Counters{lib.Xsqlite3_last_insert_rowid(tls, db), lib.Xsqlite3_changes64(tls, db), lib.Xsqlite3_total_changes64(tls, db)}
@@ -144,8 +146,8 @@ func (p *probe) joined() {
 	p.expect(p.c.Joined() == 0 && !p.c.JoinedOf("fts5") && !p.c.Syncing(), "nVTrans")
 }
 
-// halfRead calls fn while the rows of another statement have been read in part: it is not
-// one that runs.
+// halfRead calls fn while the rows of another statement are only partly read: such a statement
+// must not count as running.
 func (p *probe) halfRead(fn func() []rowSeen) []rowSeen {
 	st, err := p.c.Prepare("UPDATE t SET b = b RETURNING a")
 	if err == nil {
@@ -158,7 +160,7 @@ func (p *probe) halfRead(fn func() []rowSeen) []rowSeen {
 	return fn()
 }
 
-// seen is what the hook sees while script runs.
+// seen returns what the hook sees while script runs.
 func (p *probe) seen(script string) []rowSeen {
 	p.rows = nil
 	p.exec(script)
@@ -210,7 +212,7 @@ func (p *probe) busy() {
 	p.expect(p.int("PRAGMA busy_timeout") == 2345, "busyTimeout")
 }
 
-// pager looks at what walindex.go reads of a database that has no WAL.
+// pager checks what walindex.go reads of a database that has no WAL.
 func (p *probe) pager() {
 	p.expect(p.c.wal() == nil && !p.c.WritesMain(), "pWal")
 	p.exec("BEGIN IMMEDIATE; SELECT * FROM t")
@@ -227,7 +229,7 @@ func (p *probe) pager() {
 	p.exec("COMMIT")
 }
 
-// cells compares what is read of a row's memory with what SQLite says of it.
+// cells compares what we read from a row's memory with what SQLite reports.
 func (p *probe) cells() {
 	st, err := p.c.Prepare("SELECT 1 << 40, -2.5, 'text', '', x'00ff', x'', NULL, zeroblob(3), group_concat(a) FROM t")
 	if err != nil {

@@ -9,10 +9,10 @@ import (
 	"modernc.org/sqlite/vtab"
 )
 
-// Function is a SQL function. Either Scalar or Aggregate is set.
+// Function is a SQL function. Exactly one of Scalar and Aggregate is set.
 //
-// The driver's own registration is not used: it keeps a function for as long as
-// the process lives. What is registered here ends with its connection.
+// The driver's own registration is not used, because it keeps a function for the life of the
+// process. A function registered here ends with its connection.
 type Function struct {
 	Name          string
 	Args          int // -1: any number
@@ -28,7 +28,8 @@ type Aggregate = interface {
 	Value() (any, error)
 }
 
-// Registrar collects what a connection that is about to be opened gets.
+// Registrar collects the functions, collations and modules for a connection that is about to
+// be opened.
 type Registrar struct {
 	functions  []Function
 	collations []collation
@@ -40,14 +41,14 @@ type collation struct {
 	compare func(a, b string) int
 }
 
-// module is a key of maps, so impl is comparable.
+// module is used as a map key, so impl is comparable.
 type module struct {
 	name string
 	impl vtab.Module
 }
 
-// Function gives the connection a SQL function. One of the same name and number of
-// arguments is replaced, also one of SQLite's own.
+// Function registers a SQL function. It replaces a function of the same name and number of
+// arguments, even a built-in one.
 func (r *Registrar) Function(f Function) error {
 	switch {
 	case !namable(f.Name):
@@ -61,7 +62,7 @@ func (r *Registrar) Function(f Function) error {
 	return nil
 }
 
-// Collation gives the connection a collation.
+// Collation registers a collation.
 func (r *Registrar) Collation(name string, compare func(a, b string) int) error {
 	switch {
 	case !namable(name):
@@ -73,7 +74,7 @@ func (r *Registrar) Collation(name string, compare func(a, b string) int) error 
 	return nil
 }
 
-// Module gives the connection a virtual-table module.
+// Module registers a virtual-table module.
 func (r *Registrar) Module(name string, m vtab.Module) error {
 	switch {
 	case !namable(name):
@@ -89,7 +90,7 @@ func (r *Registrar) Module(name string, m vtab.Module) error {
 	return nil
 }
 
-// isKey says whether m can be the key of a map: one that cannot panics there.
+// isKey reports whether m can be a map key; if it cannot, using it as one panics.
 func isKey(m vtab.Module) (ok bool) {
 	defer func() { ok = recover() == nil }()
 	_ = map[vtab.Module]bool{m: true}
@@ -100,8 +101,8 @@ func namable(name string) bool {
 	return name != "" && len(name) <= 255 && !strings.Contains(name, "\x00")
 }
 
-// install registers functions and collations on c. With harmless, a schema may call the
-// functions though it is not trusted: whoever registers them says what belongs to it.
+// install registers functions and collations on c. With harmless, even an untrusted schema may
+// call the functions: the program that registers them vouches for them.
 func (r *Registrar) install(c *Conn, harmless bool) error {
 	for _, f := range r.functions {
 		if err := f.install(c, harmless); err != nil {
@@ -129,7 +130,7 @@ func (f Function) install(c *Conn, harmless bool) error {
 	if harmless {
 		flags |= lib.SQLITE_INNOCUOUS
 	}
-	id := callbacks.keep(f) // SQLite calls forget when it has no use for it, also if it refuses the function
+	id := callbacks.keep(f) // SQLite calls forget when it is done with f, or refuses it
 	if f.Scalar != nil {
 		return c.Err(lib.Xsqlite3_create_function_v2(c.TLS, c.DB, name, int32(f.Args), flags, id, CFunc(callScalar), 0, 0, CFunc(forget)))
 	}
@@ -146,16 +147,15 @@ func (coll collation) install(c *Conn) error {
 	id := callbacks.keep(coll)
 	rc := lib.Xsqlite3_create_collation_v2(c.TLS, c.DB, name, lib.SQLITE_UTF8, id, CFunc(callCompare), CFunc(forget))
 	if rc != lib.SQLITE_OK {
-		callbacks.drop(id) // for a collation that it refuses SQLite does not call forget
+		callbacks.drop(id) // SQLite does not call forget for a collation that it refuses
 	}
 	return c.Err(rc)
 }
 
-// having returns the driver that has these modules beyond d's own.
+// having returns the driver that has these modules in addition to d's own.
 //
-// modernc.org/sqlite keeps a driver that has opened connections with modules for
-// as long as the process lives. So there is one for each list of modules, not one
-// for each connection.
+// modernc.org/sqlite keeps a driver that has opened connections with modules for the life of
+// the process. So there is one driver per list of modules, not one per connection.
 func (d *Driver) having(modules []module) (*Driver, error) {
 	for i, m := range modules {
 		for _, before := range modules[:i] {
@@ -172,7 +172,7 @@ func (d *Driver) having(modules []module) (*Driver, error) {
 	return d, nil
 }
 
-// plus returns the driver that has one module more than d.
+// plus returns the driver that has one more module than d.
 func (d *Driver) plus(m module) (*Driver, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

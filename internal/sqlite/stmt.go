@@ -12,8 +12,7 @@ import (
 
 // Stmt is a prepared statement. Parameters count from 1, columns from 0.
 //
-// A value that cannot be bound (too large, no such parameter) makes the next
-// Step fail.
+// A value that cannot be bound (too large, no such parameter) makes the next Step fail.
 type Stmt struct {
 	c     *Conn
 	p     uintptr
@@ -23,8 +22,8 @@ type Stmt struct {
 	inUse bool
 }
 
-// maxCached bounds a connection's statement cache; past it, statements that
-// are not in use make room.
+// maxCached bounds a connection's statement cache. When it is full, a statement that is not in
+// use makes room.
 const maxCached = 256
 
 // Prepare compiles query, which must be a single statement.
@@ -42,8 +41,8 @@ func (c *Conn) Prepare(query string) (*Stmt, error) {
 	return st, nil
 }
 
-// PrepareTail compiles the first statement of script and returns the rest.
-// The statement is nil when script holds none (spaces, comments).
+// PrepareTail compiles the first statement of script and returns the rest. The statement is
+// nil if script has none (only spaces or comments).
 func (c *Conn) PrepareTail(script string) (*Stmt, string, error) {
 	z, err := libc.CString(script)
 	if err != nil {
@@ -63,8 +62,8 @@ func (c *Conn) PrepareTail(script string) (*Stmt, string, error) {
 	return &Stmt{c: c, p: p, query: script[:n]}, script[n:], nil
 }
 
-// Cached returns a statement for query that the connection keeps compiled. The
-// caller gives it back with Release.
+// Cached returns a statement for query that the connection keeps compiled. The caller returns
+// it with Release.
 func (c *Conn) Cached(query string) (*Stmt, error) {
 	if st := c.cache[query]; st != nil && !st.inUse {
 		st.inUse = true
@@ -76,7 +75,7 @@ func (c *Conn) Cached(query string) (*Stmt, error) {
 	}
 	st.inUse = true
 	if c.cache[query] != nil {
-		return st, nil // the same query is being stepped: this one is a loner
+		return st, nil // the cached statement is in use: this one stays uncached
 	}
 	if len(c.cache) >= maxCached {
 		for q, old := range c.cache {
@@ -92,7 +91,7 @@ func (c *Conn) Cached(query string) (*Stmt, error) {
 	return st, nil
 }
 
-// Release resets st and gives it back to the connection's cache.
+// Release resets st and returns it to the connection's cache.
 func (st *Stmt) Release() {
 	st.inUse = false
 	if st.c.cache[st.query] != st {
@@ -115,10 +114,10 @@ func (st *Stmt) Handle() uintptr { return st.p }
 // SQL is the statement's text.
 func (st *Stmt) SQL() string { return st.query }
 
-// Params is the number of parameters that the statement has.
+// Params is the statement's number of parameters.
 func (st *Stmt) Params() int { return int(lib.Xsqlite3_bind_parameter_count(st.c.TLS, st.p)) }
 
-// ReadOnly says that the statement changes no database directly.
+// ReadOnly reports whether the statement changes no database directly.
 func (st *Stmt) ReadOnly() bool { return lib.Xsqlite3_stmt_readonly(st.c.TLS, st.p) != 0 }
 
 func (st *Stmt) bound(rc int32) {
@@ -227,15 +226,16 @@ func (st *Stmt) Each(fn func(*Stmt) error) error {
 // bound values stay.
 func (st *Stmt) Reset() { lib.Xsqlite3_reset(st.c.TLS, st.p) }
 
-// Abort undoes what the statement, which has just returned a row, has changed: a Reset
-// would commit it. In a transaction it rolls all of that back, as an interrupt does.
+// Abort undoes the changes of the statement, which has just returned a row: a Reset would
+// commit them. Inside a transaction it rolls the whole transaction back, as an interrupt
+// does.
 func (st *Stmt) Abort() {
 	lib.Xsqlite3_interrupt(st.c.TLS, st.c.DB)
-	lib.Xsqlite3_step(st.c.TLS, st.p) // is SQLITE_INTERRUPT
+	lib.Xsqlite3_step(st.c.TLS, st.p) // returns SQLITE_INTERRUPT
 	st.Reset()
 }
 
-// Clear is Reset, and every parameter is NULL again.
+// Clear is Reset, and sets every parameter to NULL.
 func (st *Stmt) Clear() {
 	lib.Xsqlite3_reset(st.c.TLS, st.p)
 	lib.Xsqlite3_clear_bindings(st.c.TLS, st.p)
@@ -243,11 +243,11 @@ func (st *Stmt) Clear() {
 	st.arena.reset(st.c.TLS)
 }
 
-// Changes is the number of rows that the statement has changed, if it is an
-// INSERT, UPDATE or DELETE that has just run to its end.
+// Changes is the number of rows that the statement changed. It is valid only for an INSERT,
+// UPDATE or DELETE that has just run to completion.
 func (st *Stmt) Changes() int64 { return st.c.Changes() }
 
-// ColumnCount is the number of columns that a row has.
+// ColumnCount is the number of columns in a row.
 func (st *Stmt) ColumnCount() int { return int(lib.Xsqlite3_column_count(st.c.TLS, st.p)) }
 
 // ColumnName is the name of column i.
@@ -279,7 +279,7 @@ func (st *Stmt) Type(i int) int {
 	return int(lib.Xsqlite3_column_type(st.c.TLS, st.p, int32(i)))
 }
 
-// IsNull says that column i is NULL.
+// IsNull reports whether column i is NULL.
 func (st *Stmt) IsNull(i int) bool { return st.Type(i) == lib.SQLITE_NULL }
 
 // Int64 is the value of column i.
@@ -298,13 +298,13 @@ func (st *Stmt) Float(i int) float64 {
 	return lib.Xsqlite3_column_double(st.c.TLS, st.p, int32(i))
 }
 
-// Text is a copy of the value of column i. A blob gives its bytes.
+// Text is a copy of the value of column i. A blob yields its bytes.
 func (st *Stmt) Text(i int) string { return string(st.View(i)) }
 
 // Blob is a copy of the bytes of column i; never nil.
 func (st *Stmt) Blob(i int) []byte { return append([]byte{}, st.View(i)...) }
 
-// View is the bytes of column i, TEXT or BLOB, valid until the statement is
+// View returns the bytes of column i, TEXT or BLOB. They are valid until the statement is
 // stepped or reset.
 func (st *Stmt) View(i int) []byte {
 	if m, kind := st.cell(i); whole(m, kind) {
@@ -319,17 +319,17 @@ func (st *Stmt) View(i int) []byte {
 	return CBytes(z, int(lib.Xsqlite3_column_bytes(tls, p, n)))
 }
 
-// arena is C memory for bound values: SQLite reads them from there while the
-// statement runs, without a copy of its own. Go memory will not do, since a
-// goroutine's stack moves when it grows.
+// arena is C memory for bound values: SQLite reads them from there while the statement runs,
+// without copying them. Go memory will not do, because a goroutine's stack moves when it
+// grows.
 type arena struct {
 	chunk uintptr
 	size  int
 	used  int
-	old   []uintptr // chunks that were outgrown; bound values live in them
+	old   []uintptr // outgrown chunks; bound values still live in them
 }
 
-// keep is the size of chunk that an idle statement holds on to.
+// keep is the largest chunk that an idle statement holds on to.
 const keep = 64 << 10
 
 func (a *arena) alloc(tls *libc.TLS, n int) uintptr {

@@ -10,34 +10,33 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Table is what there is to know of a table of main in order to read and write
-// its rows exactly.
+// Table describes a table of main, with what it takes to read and write its rows exactly.
 type Table struct {
 	Name    string
 	Columns []TableColumn // in table order, without generated ones
 	Width   int           // number of columns, generated ones included
 	Key     []int         // indexes of the primary key's columns, in key order
 
-	HasRowID bool   // it is not WITHOUT ROWID
-	IsKey    bool   // the rowid is the column that is the whole primary key
-	Counted  bool   // its key is AUTOINCREMENT
-	RowID    string // what the rowid is called in SQL; "" if there is none, or columns hide all of its names
+	HasRowID bool   // the table is not WITHOUT ROWID
+	IsKey    bool   // the primary key is one column, an alias of the rowid
+	Counted  bool   // the key is AUTOINCREMENT
+	RowID    string // the rowid's name in SQL; "" if there is none, or columns hide all its names
 }
 
-// TableColumn is a column that is stored.
+// TableColumn is a stored column.
 type TableColumn struct {
 	Name       string
-	Place      int  // among all of the table's columns
-	Real       bool // it has REAL affinity: on disk, 5.0 is the integer 5
-	HasDefault bool // other than NULL
+	Place      int  // index among all of the table's columns
+	Real       bool // REAL affinity: on disk, 5.0 is the integer 5
+	HasDefault bool // has a default other than NULL
 }
 
-// Table reads what main's schema says of the table name. It asks for that table alone:
-// sqlite_schema and PRAGMA table_list would be read to their ends, and to read about
-// every table would take a time that grows with the square of their number.
+// Table reads what main's schema says about the table name. It queries that table alone: a
+// query of sqlite_schema or PRAGMA table_list reads all of it, so the time to read every table
+// would grow with the square of their number.
 func (c *Conn) Table(name string) (*Table, error) {
 	t := &Table{Name: name}
-	var all []string // with generated columns
+	var all []string // including generated columns
 	integer := false
 	if err := c.About("SELECT name, hidden, pk, type, dflt_value FROM pragma_table_xinfo(?1, 'main')", name, func(st *Stmt) {
 		column, generated, pk, typ := st.Text(0), st.Int64(1) != 0, int(st.Int64(2)), st.Text(3)
@@ -58,7 +57,7 @@ func (c *Conn) Table(name string) (*Table, error) {
 	if t.Width = len(all); t.Width == 0 {
 		return nil, fmt.Errorf("there is no table %s", name)
 	}
-	// A column may be in the key twice, under two collations. It has one number.
+	// A column may occur in the key twice, under two collations, but has only one number.
 	t.Key = slices.DeleteFunc(t.Key, func(k int) bool { return k < 0 })
 	t.RowID = rowIDName(all)
 	var err error
@@ -72,8 +71,8 @@ func (c *Conn) Table(name string) (*Table, error) {
 	if len(t.Key) != 1 || !integer {
 		return t, nil
 	}
-	// "INTEGER PRIMARY KEY DESC" in a column's definition is not the rowid: such
-	// a key has an index of its own.
+	// "INTEGER PRIMARY KEY DESC" in a column definition is not the rowid: such a key has an
+	// index of its own.
 	t.IsKey = true
 	err = c.About("SELECT 1 FROM pragma_index_list(?1, 'main') WHERE origin = 'pk'", name, func(*Stmt) { t.IsKey = false })
 	if err != nil || !t.IsKey {
@@ -85,9 +84,8 @@ func (c *Conn) Table(name string) (*Table, error) {
 	return t, err
 }
 
-// VirtualTables returns main's virtual tables, by their names in upper case, from the
-// schema that SQLite has in memory. A query would read all of a large schema after each
-// of its changes.
+// VirtualTables returns the upper-cased names of main's virtual tables, from the schema that
+// SQLite has in memory. A query would read all of a large schema after each of its changes.
 func (c *Conn) VirtualTables() (map[string]bool, error) {
 	names := map[string]bool{}
 	if !c.schemaLoaded() {
@@ -99,12 +97,12 @@ func (c *Conn) VirtualTables() (map[string]bool, error) {
 	return names, nil
 }
 
-// TooWide says that a row cannot be read in one statement: its rowid is one column more
-// than SQLite allows.
+// TooWide reports whether a row cannot be read in one statement because its rowid would be one
+// column more than SQLite allows.
 func (t *Table) TooWide() bool { return t.HasRowID && !t.IsKey && len(t.Columns) >= 2000 }
 
-// hasRowID says whether a table has a rowid, which no column hides as alias. Where
-// columns hide all of its names, the list of all tables has to tell.
+// hasRowID reports whether a table has a rowid. alias is a rowid name that no column hides; if
+// columns hide all of them, only the list of all tables tells.
 func (c *Conn) hasRowID(table, alias string) (has bool, err error) {
 	if alias != "" {
 		has, _, err = c.lookUp(table, alias)
@@ -114,9 +112,9 @@ func (c *Conn) hasRowID(table, alias string) (has bool, err error) {
 	return has, err
 }
 
-// lookUp says whether table has a column of that name, or a rowid that it is a name of;
-// and whether that is AUTOINCREMENT. It goes by the schema that c has in memory, which
-// a statement before it has brought up to date.
+// lookUp reports whether table has a column of that name, or a rowid that goes by it, and
+// whether that is AUTOINCREMENT. It uses the schema that c has in memory, which an earlier
+// statement has brought up to date.
 func (c *Conn) lookUp(table, column string) (exists, counted bool, err error) {
 	var names [3]uintptr
 	for i, name := range []string{"main", table, column} {
@@ -134,9 +132,8 @@ func (c *Conn) lookUp(table, column string) (exists, counted bool, err error) {
 	return true, *auto != 0, c.Err(rc)
 }
 
-// KeyCollations are the collations of the columns of a table's primary key in the key's
-// index, by the columns' names: a column may be in the key twice. A key that is the rowid
-// has none.
+// KeyCollations returns the collations of a table's primary-key columns in the key's index, by
+// column name: a column may occur in the key twice. A key that is the rowid has none.
 func (c *Conn) KeyCollations(table string) (map[string][]string, error) {
 	all := map[string][]string{}
 	return all, c.About(`SELECT k.name, k.coll FROM pragma_index_list(?1, 'main') i, pragma_index_xinfo(i.name, 'main') k
@@ -145,7 +142,7 @@ func (c *Conn) KeyCollations(table string) (map[string][]string, error) {
 	})
 }
 
-// About runs a query with one text, such as a table's name, as its parameter.
+// About runs a query whose only parameter is a text, such as a table's name.
 func (c *Conn) About(query, table string, row func(*Stmt)) error {
 	st, err := c.Cached(query)
 	if err != nil {
@@ -156,7 +153,7 @@ func (c *Conn) About(query, table string, row func(*Stmt)) error {
 	return st.Each(func(st *Stmt) error { row(st); return nil })
 }
 
-// rowIDName is the first of the rowid's names that no column hides.
+// rowIDName returns the first rowid name that no column hides.
 func rowIDName(columns []string) string {
 	for _, name := range []string{"rowid", "_rowid_", "oid"} {
 		if !slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }) {
@@ -166,8 +163,8 @@ func rowIDName(columns []string) string {
 	return ""
 }
 
-// isReal says whether a column declared as typ has REAL affinity. The rules
-// are SQLite's, in its order.
+// isReal reports whether a column declared as typ has REAL affinity. The rules are SQLite's,
+// in SQLite's order.
 func isReal(typ string) bool {
 	has := func(s string) bool { return strings.Contains(strings.ToUpper(typ), s) }
 	if has("INT") || has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") {
@@ -176,5 +173,5 @@ func isReal(typ string) bool {
 	return has("REAL") || has("FLOA") || has("DOUB")
 }
 
-// Quote makes a name of any bytes an SQL identifier.
+// Quote returns name, which may hold any bytes, as an SQL identifier.
 func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

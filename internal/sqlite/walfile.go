@@ -10,16 +10,15 @@ import (
 	"slices"
 )
 
-// WALTail is the last commit in a WAL file. The zero value says that there is
-// none.
+// WALTail is the last commit in a WAL file. The zero value means that there is none.
 type WALTail struct {
-	Sum   uint64   // the running checksum up to its end, as Ledger.Start returns it
-	Pages []uint32 // that it wrote
+	Sum   uint64   // the running checksum at its end, as Ledger.Start returns it
+	Pages []uint32 // the pages that it wrote
 }
 
 // The WAL's format: sqlite.org/walformat.html.
 const (
-	walMagic    = 0x377f0682 // the lowest bit says that checksums read the words big-endian
+	walMagic    = 0x377f0682 // lowest bit set: checksums read the words as big-endian
 	walVersion  = 3007000
 	walHeader   = 32
 	frameHeader = 24
@@ -27,9 +26,9 @@ const (
 	maxPage     = 65536
 )
 
-// ReadWAL finds the last commit in the WAL of the database at path, as SQLite's
-// recovery would. It opens the -wal file itself, so no connection of this
-// process may be open to the database.
+// ReadWAL finds the last commit in the WAL of the database at path, as SQLite's recovery
+// would. It opens the -wal file itself, so this process must have no connection open to the
+// database.
 func ReadWAL(path string) (WALTail, error) {
 	f, err := os.Open(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -41,7 +40,7 @@ func ReadWAL(path string) (WALTail, error) {
 	defer f.Close()
 	tail, err := readWAL(bufio.NewReaderSize(f, 1<<18))
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		err = nil // a frame that was cut short is none
+		err = nil // a truncated frame does not count
 	}
 	return tail, err
 }

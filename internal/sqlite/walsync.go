@@ -6,17 +6,16 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// SyncWAL puts on disk what has been committed by now, by whichever connection, as
-// a commit with synchronous=FULL does, but without a commit: it needs no room.
+// SyncWAL puts on disk everything that any connection has committed so far, as a commit with
+// synchronous=FULL does, but without a commit: it needs no disk space.
 //
-// All connections append to the same file, so to sync it by way of one of them
-// syncs what the others have written. What is not in the WAL any more was synced
-// with the database before the WAL began anew. (A passive checkpoint would sync the
-// WAL as well, but only if it finds something to copy, which depends on who reads,
-// and it copies, for which there may be no room.) Without a WAL every commit is on
-// disk when it returns.
+// All connections append to the same file, so syncing it through one of them syncs what the
+// others have written. What is no longer in the WAL was synced with the database before the
+// WAL restarted. (A passive checkpoint would sync the WAL as well, but only if it finds
+// something to copy, which depends on the readers; and it copies, for which there may be no
+// space.) Without a WAL, every commit is on disk when it returns.
 func (c *Conn) SyncWAL() error {
-	if _, err := c.Int("SELECT count(*) FROM main.sqlite_schema"); err != nil { // the WAL is opened by the first read
+	if _, err := c.Int("SELECT count(*) FROM main.sqlite_schema"); err != nil { // the first read opens the WAL
 		return err
 	}
 	if c.wal() == nil {
@@ -30,7 +29,7 @@ func (c *Conn) SyncWAL() error {
 	return c.Err(fsync(c.TLS, file, lib.SQLITE_SYNC_NORMAL))
 }
 
-// walFile is SQLite's file object of the WAL.
+// walFile returns SQLite's file object of the WAL.
 func (c *Conn) walFile() (uintptr, *lib.Tsqlite3_io_methods, error) {
 	file, err := c.file(lib.SQLITE_FCNTL_JOURNAL_POINTER) // in WAL mode that is the WAL
 	if err != nil {
@@ -39,9 +38,9 @@ func (c *Conn) walFile() (uintptr, *lib.Tsqlite3_io_methods, error) {
 	return file, cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods), nil
 }
 
-// SyncFailed notes that err, if it is one, is that of a sync. The system may have given up
-// what it could not write, and take it for written: the next sync would succeed without it.
-// MendWAL has to come first.
+// SyncFailed records a failed sync, if err is one. The system may have dropped the pages that
+// it could not write and marked them clean: the next sync would succeed without them. MendWAL
+// must run first.
 func (c *Conn) SyncFailed(err error) {
 	if cp := c.checkpointer; cp != nil {
 		cp.syncFailed(err)
@@ -54,8 +53,8 @@ func (cp *Checkpointer) syncFailed(err error) {
 	}
 }
 
-// MendWAL writes what is in the WAL once more, as it is, and syncs it, if a sync of any
-// connection has failed. c is in a write transaction: so nobody else writes to the WAL.
+// MendWAL rewrites the WAL's contents in place and syncs them if a sync by any connection has
+// failed. c is in a write transaction, so no other connection writes to the WAL.
 func (c *Conn) MendWAL() error {
 	if c.checkpointer == nil {
 		return nil
@@ -77,7 +76,7 @@ func (cp *Checkpointer) mend(c *Conn) error {
 	return nil
 }
 
-// rewriteChunk is less than SQLite writes with one call at most.
+// rewriteChunk is less than the most that SQLite writes with one call.
 const rewriteChunk = 64 << 10
 
 func (c *Conn) rewriteWAL() error {

@@ -9,7 +9,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// The WAL's format, and the lock that writers take (sqlite.org/walformat.html).
+// This is the WAL's format, and the lock that writers take (sqlite.org/walformat.html).
 const (
 	walHeader   = 32
 	frameHeader = 24
@@ -19,44 +19,44 @@ const (
 	writeLock   = 0
 )
 
-// capacity is what SQLite's VFS for Unix writes in one call at most.
+// capacity is the most that SQLite's VFS for Unix writes in one call.
 const capacity = 128<<10 - 1
 
-// frames are those of a WAL that one connection has joined and not written yet. They are
-// there only while it has the write lock. When it gives the lock up, what is left was not
-// committed, and must not be written: others may have written there since.
+// frames are the WAL frames that one connection has joined and not written yet. They exist
+// only while it holds the write lock. When it releases the lock, the rest was not committed
+// and must not be written: another connection may have written there since.
 type frames struct {
-	wal    layer.File // while it is open
+	wal    layer.File // the WAL, while it is open
 	expect expected
 
-	buf   uintptr // capacity bytes of C memory, or none yet
+	buf   uintptr // capacity bytes of C memory, or 0 before the first use
 	n     int32   // bytes in it
-	start int64   // where they belong
+	start int64   // their offset in the file
 
-	last   int64 // where the frames of this transaction end, written or not; 0 if there is none yet
+	last   int64 // end of this transaction's frames, written or not; 0 if there is none yet
 	failed int32 // the result of the write that failed
 }
 
-// expected is what SQLite writes next, if it goes on as usual: at the end of the frames.
+// expected is what SQLite writes next, at the end of the frames, if it goes on as usual.
 type expected int32
 
 const (
-	nothing    expected = iota // to be joined, until the write lock is taken again
-	header                     // of a frame
-	page                       // the frame's
+	nothing    expected = iota // join nothing until the write lock is taken again
+	header                     // a frame's header
+	page                       // the frame's page
 	commitPage                 // the page of the last frame of a commit
 )
 
-// begin is called when the write lock is there.
+// begin is called when the write lock is taken.
 func (fr *frames) begin() { fr.expect = header }
 
-// end is called when it goes.
+// end is called when the write lock is released.
 func (fr *frames) end() {
 	fr.expect, fr.n, fr.last, fr.failed = nothing, 0, 0, lib.SQLITE_OK
 }
 
-// next says whether a write is what was expected, which is joined, and whether it
-// completes a commit.
+// next reports whether a write is the expected one, which is joined, and whether it completes
+// a commit.
 func (fr *frames) next(buf uintptr, n int32, offset int64) (commits, joins bool) {
 	if fr.failed != lib.SQLITE_OK || fr.last != 0 && fr.last != offset {
 		return false, false
@@ -83,9 +83,10 @@ func (fr *frames) next(buf uintptr, n int32, offset int64) (commits, joins bool)
 }
 
 // passed is called after a write that was not joined. If it is the header of the WAL, the
-// frames begin anew behind it. If it changes what the transaction has written (a frame
-// that is overwritten, a savepoint that is rolled back, a checksum), the transaction goes
-// on at the end of that sooner or later. Anything else is no order that is known here.
+// frames start over behind it. If it changes what the transaction has already written (an
+// overwritten frame, a savepoint that is rolled back, a checksum), the transaction sooner or
+// later goes on at the end of its frames. Any other write is out of the order known here, and
+// joining stops.
 func (fr *frames) passed(n int32, offset int64, ok bool) {
 	switch {
 	case ok && fr.expect == header && offset == 0 && n == walHeader:
@@ -96,7 +97,8 @@ func (fr *frames) passed(n int32, offset int64, ok bool) {
 	}
 }
 
-// add puts a write that joins behind the others; there is room. Without memory it does not.
+// add appends a joined write to the others; there is room for it. It returns false if there is
+// no memory.
 func (fr *frames) add(tls *libc.TLS, buf uintptr, n int32, offset int64) bool {
 	if fr.buf == 0 {
 		if fr.buf = libc.Xmalloc(tls, capacity); fr.buf == 0 {
@@ -112,12 +114,12 @@ func (fr *frames) add(tls *libc.TLS, buf uintptr, n int32, offset int64) bool {
 	return true
 }
 
-// has says whether some of these bytes of the file are among those that are not written.
+// has reports whether some of these bytes of the file are not written yet.
 func (fr *frames) has(n int32, offset int64) bool {
 	return fr.n != 0 && offset < fr.start+int64(fr.n) && offset+int64(n) > fr.start
 }
 
-// free gives back what fr has.
+// free frees fr's memory.
 func (fr *frames) free(tls *libc.TLS) {
 	libc.Xfree(tls, fr.buf)
 	fr.buf, fr.wal = 0, 0

@@ -1,10 +1,9 @@
-// Package vfs is the VFS of connections that write: it hands a commit to the system in
-// one call. SQLite writes each frame of the WAL in two, a header and a page; here they are
-// joined while they follow each other, and written when the commit is complete. The WAL's
+// Package vfs is the VFS of connections that write. It hands each commit to the system in one
+// call. SQLite writes every WAL frame in two calls, a header and a page. The VFS joins these
+// writes while they follow each other, and issues them once the commit is complete. The WAL's
 // format, and what a crash leaves of it, stay SQLite's.
 //
-// Everything else is left to the VFS that was the default one when the first connection
-// was opened.
+// Everything else goes to the VFS that was the default when the first connection was opened.
 package vfs
 
 import (
@@ -17,26 +16,26 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Name registers the VFS, once in a process, and returns its name.
+// Name registers the VFS, once per process, and returns its name.
 var Name = sync.OnceValues(func() (string, error) {
 	const name = "driftdb"
 	_, err := register(name, "")
 	return name, err
 })
 
-// joining is the VFS. What it keeps of the frames of a WAL is in the state of the
-// database's file, which SQLite opens first and closes last; the state of a WAL is the
-// layer.File of its database.
+// joining is the VFS. What it keeps about a WAL's frames is in the state of the database file,
+// which SQLite opens first and closes last. The state of a WAL is the layer.File of its
+// database.
 type joining struct {
 	*layer.VFS
 	database, wal layer.Methods
 
-	// surprised says that this SQLite announced frames that were not written yet: it does
-	// not work as it is taken to. From then on nothing is joined.
+	// surprised is set once SQLite announces frames that are not written yet: it does not work
+	// as assumed. From then on nothing is joined.
 	surprised atomic.Bool
 }
 
-// register makes the VFS over another one.
+// register registers the VFS over another one.
 func register(name, base string) (*joining, error) {
 	v := new(joining)
 	v.database = layer.Methods{Close: v.closeDatabase, ShmLock: v.shmLock, ShmBarrier: v.shmBarrier, ShmUnmap: v.shmUnmap}
@@ -60,7 +59,7 @@ func (v *joining) open(tls *libc.TLS, name uintptr, f layer.File, flags int32, o
 	case flags&lib.SQLITE_OPEN_MAIN_DB != 0:
 		return v.Attach(tls, f, &v.database)
 	case flags&lib.SQLITE_OPEN_WAL != 0:
-		database := layer.File(lib.Xsqlite3_database_file_object(tls, name)) // opened before, by the same VFS
+		database := layer.File(lib.Xsqlite3_database_file_object(tls, name)) // opened earlier, by the same VFS
 		*cmem.At[layer.File](v.State(f)) = database
 		v.at(database).wal = f
 		return v.Attach(tls, f, &v.wal)
@@ -68,14 +67,14 @@ func (v *joining) open(tls *libc.TLS, name uintptr, f layer.File, flags int32, o
 	return lib.SQLITE_OK
 }
 
-// of is what is kept of the frames of a WAL.
+// of returns the state of a WAL's frames.
 func (v *joining) of(wal layer.File) *frames { return v.at(*cmem.At[layer.File](v.State(wal))) }
 
 func (v *joining) at(database layer.File) *frames { return cmem.At[frames](v.State(database)) }
 
-// The database's file, which has the locks.
+// These are the methods of the database file, which has the locks.
 
-// shmLock sees who may write to the WAL: to have the write lock is to be the only one.
+// shmLock watches the write lock: its holder alone may write to the WAL.
 func (v *joining) shmLock(tls *libc.TLS, f layer.File, offset, n, flags int32) int32 {
 	if offset != writeLock {
 		return v.Below(f).ShmLock(tls, offset, n, flags)
@@ -91,9 +90,9 @@ func (v *joining) shmLock(tls *libc.TLS, f layer.File, offset, n, flags int32) i
 	return rc
 }
 
-// shmBarrier comes before what was put in the WAL-index takes effect. A commit has been
-// written by then. Should a SQLite tell commits in another way, then it is written here,
-// and nothing is joined any more.
+// shmBarrier comes before an update of the WAL-index takes effect. A commit has been written
+// by then. If some SQLite marks commits in another way, the frames are written here, and
+// nothing is joined from then on.
 func (v *joining) shmBarrier(tls *libc.TLS, f layer.File) {
 	if fr := v.at(f); fr.n != 0 {
 		v.surprised.Store(true)
@@ -112,7 +111,7 @@ func (v *joining) closeDatabase(tls *libc.TLS, f layer.File) int32 {
 	return v.Below(f).Close(tls)
 }
 
-// The WAL. Whatever else is done to it is done after its frames are written.
+// These are the WAL's methods. Every other operation on it first writes the joined frames.
 
 func (v *joining) write(tls *libc.TLS, f layer.File, buf uintptr, n int32, offset int64) int32 {
 	fr := v.of(f)
@@ -140,8 +139,8 @@ func (v *joining) write(tls *libc.TLS, f layer.File, buf uintptr, n int32, offse
 	return lib.SQLITE_OK
 }
 
-// flush writes what was joined. If that fails the transaction cannot commit any more:
-// every call that needs those frames fails likewise, until the write lock is given up.
+// flush writes what was joined. If that fails, the transaction can no longer commit: every
+// call that needs those frames fails likewise, until the write lock is released.
 func (v *joining) flush(tls *libc.TLS, fr *frames) int32 {
 	if fr.failed == lib.SQLITE_OK && fr.n != 0 {
 		if fr.failed = v.Below(fr.wal).Write(tls, fr.buf, fr.n, fr.start); fr.failed == lib.SQLITE_OK {

@@ -6,14 +6,14 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// The methods of an sqlite3_vfs get its address. The VFS below gets its own: a layer
-// hands on each call.
+// The methods of an sqlite3_vfs get its address. The VFS below must get its own, so a layer
+// forwards each call.
 
 type (
 	openFunc   = func(tls *libc.TLS, vfs, name, file uintptr, flags int32, outFlags uintptr) int32
 	deleteFunc = func(tls *libc.TLS, vfs, name uintptr, syncDir int32) int32
 	accessFunc = func(tls *libc.TLS, vfs, name uintptr, flags int32, out uintptr) int32
-	numberFunc = func(tls *libc.TLS, vfs uintptr, n int32, out uintptr) int32 // of a number and a place
+	numberFunc = func(tls *libc.TLS, vfs uintptr, n int32, out uintptr) int32 // takes a number and an address
 	nameFunc   = func(tls *libc.TLS, vfs, name uintptr, size int32, out uintptr) int32
 	getFunc    = func(tls *libc.TLS, vfs, a uintptr) uintptr
 	symbolFunc = func(tls *libc.TLS, vfs, handle, symbol uintptr) uintptr
@@ -26,8 +26,8 @@ type (
 
 func (v *VFS) below() *lib.Tsqlite3_vfs { return cmem.At[lib.Tsqlite3_vfs](v.base) }
 
-// forward fills in the methods of the layer's sqlite3_vfs, which is a copy of the one
-// below: what that one does not have stays away.
+// forward fills in the methods of the layer's sqlite3_vfs, which is a copy of the one below.
+// Methods that the one below lacks stay missing.
 func (v *VFS) forward(at *lib.Tsqlite3_vfs) {
 	b := v.below()
 	forwarding(v, &at.FxOpen, v.xOpen)
@@ -78,7 +78,7 @@ func (v *VFS) forward(at *lib.Tsqlite3_vfs) {
 	}
 }
 
-// forwarding puts f in the place of a method that the VFS below has.
+// forwarding replaces a method with f if the VFS below has it.
 func forwarding[T any](v *VFS, method *uintptr, f T) {
 	put(method, f)
 	v.kept = append(v.kept, f)
@@ -115,12 +115,12 @@ func (v *VFS) Open(tls *libc.TLS, name uintptr, f File, flags int32, outFlags ui
 // Delete deletes a file in the VFS below.
 func (v *VFS) Delete(tls *libc.TLS, name uintptr, syncDir int32) int32 {
 	if v.below().FxDelete == 0 {
-		return lib.SQLITE_OK // as SQLite takes it
+		return lib.SQLITE_OK // as SQLite treats a missing xDelete
 	}
 	return cmem.GoFunc[deleteFunc](v.below().FxDelete)(tls, v.base, name, syncDir)
 }
 
-// Access asks the VFS below whether a file is there.
+// Access asks the VFS below whether a file exists or is accessible.
 func (v *VFS) Access(tls *libc.TLS, name uintptr, flags int32, out uintptr) int32 {
 	return cmem.GoFunc[accessFunc](v.below().FxAccess)(tls, v.base, name, flags, out)
 }

@@ -1,10 +1,9 @@
-// Package layer puts a VFS of ours over another one. A layer does some methods itself
+// Package layer puts a VFS of ours over another one. A layer implements some methods itself
 // and leaves the rest to the VFS below, which may be a layer too.
 //
-// An open file is one object of C memory: what the VFS below keeps of the file comes
-// first, so that whoever knows that VFS finds what it looks for, and the layer's state
-// follows. The object's table of methods is a copy of the one that the VFS below has
-// given it, with the layer's own methods put in.
+// An open file is one object in C memory. The part of the VFS below comes first, so that code
+// that knows that VFS finds what it expects; the layer's state follows. The object's method
+// table is a copy of the one from the VFS below, with the layer's own methods put in.
 package layer
 
 import (
@@ -23,46 +22,46 @@ type File uintptr
 // Options of a layer.
 type Options struct {
 	Name    string
-	Base    string  // the name of the VFS below; default the default one
-	Default bool    // it is the VFS of connections that name none
-	State   uintptr // how many bytes of state each file has, zero when it is opened
+	Base    string  // the name of the VFS below; default: the default VFS
+	Default bool    // make it the VFS of connections that name none
+	State   uintptr // bytes of state for each file, zeroed when it is opened
 	Hooks   Hooks
 }
 
-// Hooks are the methods of sqlite3_vfs that a layer does itself. What is nil is done by
-// the VFS below. A method of the same name on VFS calls the VFS below.
+// Hooks are the methods of sqlite3_vfs that a layer implements itself. The VFS below handles
+// nil ones. The method of the same name on VFS calls the VFS below.
 type Hooks struct {
-	// Open opens f. It calls VFS.Open, then VFS.Attach if the layer does methods of this file.
+	// Open opens f. It calls VFS.Open, then VFS.Attach if the layer has methods for this file.
 	Open   func(tls *libc.TLS, name uintptr, f File, flags int32, outFlags uintptr) int32
 	Delete func(tls *libc.TLS, name uintptr, syncDir int32) int32
 	Access func(tls *libc.TLS, name uintptr, flags int32, out uintptr) int32
 }
 
-// VFS is a layer. It lasts as long as the process: SQLite has its address.
+// VFS is a layer. It lives as long as the process, because SQLite has its address.
 type VFS struct {
 	base  uintptr // the sqlite3_vfs below
-	state uintptr // where a file's state begins in its object
-	size  uintptr // of that
+	state uintptr // offset of a file's state in its object
+	size  uintptr // size of the state
 	hooks Hooks
-	kept  []any // the functions whose addresses the sqlite3_vfs has
+	kept  []any // keeps alive the functions whose addresses the sqlite3_vfs has
 
 	mu     sync.Mutex
 	tables map[made]uintptr
 }
 
-// made is what a table of methods was made of: as few are made as there are kinds of files.
+// made is what a method table was made from, so that there is one table per kind of file.
 type made struct {
 	base uintptr
 	own  *Methods
 }
 
-// registered are the layers: SQLite's memory keeps no Go value alive.
+// registered keeps the layers alive: a reference in SQLite's memory does not.
 var registered struct {
 	sync.Mutex
 	vfs []*VFS
 }
 
-// Register makes a layer and gives it to SQLite.
+// Register creates a layer and registers it with SQLite.
 func Register(o Options) (*VFS, error) {
 	tls := libc.NewTLS()
 	defer tls.Close()
@@ -71,7 +70,7 @@ func Register(o Options) (*VFS, error) {
 		return nil, err
 	}
 	below := cmem.At[lib.Tsqlite3_vfs](base)
-	own := align(uintptr(below.FszOsFile)) // the address of the methods below, before the state
+	own := align(uintptr(below.FszOsFile)) // offset of the address of the methods below, before the state
 	v := &VFS{
 		base: base, state: own + cmem.Size[uintptr](), size: align(o.State), hooks: o.Hooks, tables: map[made]uintptr{},
 	}
@@ -99,7 +98,7 @@ func Register(o Options) (*VFS, error) {
 
 func align(n uintptr) uintptr { return (n + 7) &^ 7 }
 
-// find is the VFS of a name, or the default one.
+// find returns the VFS with a name, or the default one.
 func find(tls *libc.TLS, name string) (uintptr, error) {
 	var z uintptr
 	if name != "" {
@@ -116,8 +115,8 @@ func find(tls *libc.TLS, name string) (uintptr, error) {
 	return p, nil
 }
 
-// Attach gives f, which VFS.Open has opened, the layer's own methods. own must not change
-// any more; a layer has few of them, and the same one for files of the same kind.
+// Attach gives f, which VFS.Open has opened, the layer's own methods. own must no longer
+// change. A layer has few Methods: files of the same kind share one.
 func (v *VFS) Attach(tls *libc.TLS, f File, own *Methods) int32 {
 	methods := &cmem.At[lib.Tsqlite3_file](uintptr(f)).FpMethods
 	v.mu.Lock()
@@ -139,18 +138,19 @@ func (v *VFS) Attach(tls *libc.TLS, f File, own *Methods) int32 {
 	return lib.SQLITE_OK
 }
 
-// State is the address of the layer's state of f.
+// State returns the address of the layer's state for f.
 func (v *VFS) State(f File) uintptr { return uintptr(f) + v.state }
 
-// methods are those of the VFS below, if the layer has its own.
+// methods points to the address of the methods of the VFS below, which is set if the layer has
+// its own.
 func (v *VFS) methods(f File) *uintptr {
 	return cmem.At[uintptr](uintptr(f) + v.state - cmem.Size[uintptr]())
 }
 
-// Attached says whether the layer has methods of its own for f.
+// Attached reports whether the layer has its own methods for f.
 func (v *VFS) Attached(f File) bool { return *v.methods(f) != 0 }
 
-// Below are the methods of f in the VFS below. The layer has methods of its own for f.
+// Below returns the methods of f in the VFS below. The layer must have its own methods for f.
 func (v *VFS) Below(f File) Below {
 	return Below{uintptr(f), cmem.At[lib.Tsqlite3_io_methods](*v.methods(f))}
 }

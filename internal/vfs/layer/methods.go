@@ -6,8 +6,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Methods are the methods of sqlite3_io_methods that a layer does itself. What is nil, or
-// what the VFS below does not have, is left as it is.
+// Methods are the methods of sqlite3_io_methods that a layer implements itself. A nil method,
+// or one that the VFS below lacks, is left as it is.
 type Methods struct {
 	Close                 func(tls *libc.TLS, f File) int32
 	Read                  func(tls *libc.TLS, f File, buf uintptr, n int32, offset int64) int32
@@ -29,7 +29,7 @@ type Methods struct {
 	Unfetch               func(tls *libc.TLS, f File, offset int64, p uintptr) int32
 }
 
-// put fills the layer's methods into a table that is a copy of the one below.
+// put puts the layer's methods into a table that is a copy of the one below.
 func (m *Methods) put(at *lib.Tsqlite3_io_methods) {
 	set(&at.FxClose, m.Close, m.Close != nil)
 	set(&at.FxRead, m.Read, m.Read != nil)
@@ -55,7 +55,7 @@ func (m *Methods) put(at *lib.Tsqlite3_io_methods) {
 	}
 }
 
-// set puts f in the place of a method that the VFS below has.
+// set replaces a method with f if the VFS below has it.
 func set[T any](method *uintptr, f T, is bool) {
 	if is {
 		put(method, f)
@@ -68,7 +68,7 @@ func put[T any](method *uintptr, f T) {
 	}
 }
 
-// Below are the methods of a file in the VFS below.
+// Below is a file's methods in the VFS below.
 type Below struct {
 	file    uintptr
 	methods *lib.Tsqlite3_io_methods
@@ -87,92 +87,92 @@ type (
 	unfetchFunc = func(*libc.TLS, uintptr, int64, uintptr) int32
 )
 
-// Close is the one of the VFS below.
+// Close calls the VFS below.
 func (b Below) Close(tls *libc.TLS) int32 {
 	return cmem.GoFunc[fileFunc](b.methods.FxClose)(tls, b.file)
 }
 
-// Read is the one of the VFS below.
+// Read calls the VFS below.
 func (b Below) Read(tls *libc.TLS, buf uintptr, n int32, offset int64) int32 {
 	return cmem.GoFunc[ioFunc](b.methods.FxRead)(tls, b.file, buf, n, offset)
 }
 
-// Write is the one of the VFS below.
+// Write calls the VFS below.
 func (b Below) Write(tls *libc.TLS, buf uintptr, n int32, offset int64) int32 {
 	return cmem.GoFunc[ioFunc](b.methods.FxWrite)(tls, b.file, buf, n, offset)
 }
 
-// Truncate is the one of the VFS below.
+// Truncate calls the VFS below.
 func (b Below) Truncate(tls *libc.TLS, size int64) int32 {
 	return cmem.GoFunc[sizeFunc](b.methods.FxTruncate)(tls, b.file, size)
 }
 
-// Sync is the one of the VFS below.
+// Sync calls the VFS below.
 func (b Below) Sync(tls *libc.TLS, flags int32) int32 {
 	return cmem.GoFunc[intFunc](b.methods.FxSync)(tls, b.file, flags)
 }
 
-// FileSize is the one of the VFS below.
+// FileSize calls the VFS below.
 func (b Below) FileSize(tls *libc.TLS, out uintptr) int32 {
 	return cmem.GoFunc[outFunc](b.methods.FxFileSize)(tls, b.file, out)
 }
 
-// Lock is the one of the VFS below.
+// Lock calls the VFS below.
 func (b Below) Lock(tls *libc.TLS, level int32) int32 {
 	return cmem.GoFunc[intFunc](b.methods.FxLock)(tls, b.file, level)
 }
 
-// Unlock is the one of the VFS below.
+// Unlock calls the VFS below.
 func (b Below) Unlock(tls *libc.TLS, level int32) int32 {
 	return cmem.GoFunc[intFunc](b.methods.FxUnlock)(tls, b.file, level)
 }
 
-// CheckReservedLock is the one of the VFS below.
+// CheckReservedLock calls the VFS below.
 func (b Below) CheckReservedLock(tls *libc.TLS, out uintptr) int32 {
 	return cmem.GoFunc[outFunc](b.methods.FxCheckReservedLock)(tls, b.file, out)
 }
 
-// FileControl is the one of the VFS below.
+// FileControl calls the VFS below.
 func (b Below) FileControl(tls *libc.TLS, op int32, arg uintptr) int32 {
 	return cmem.GoFunc[controlFunc](b.methods.FxFileControl)(tls, b.file, op, arg)
 }
 
-// SectorSize is the one of the VFS below.
+// SectorSize calls the VFS below.
 func (b Below) SectorSize(tls *libc.TLS) int32 {
 	return cmem.GoFunc[fileFunc](b.methods.FxSectorSize)(tls, b.file)
 }
 
-// DeviceCharacteristics is the one of the VFS below.
+// DeviceCharacteristics calls the VFS below.
 func (b Below) DeviceCharacteristics(tls *libc.TLS) int32 {
 	return cmem.GoFunc[fileFunc](b.methods.FxDeviceCharacteristics)(tls, b.file)
 }
 
-// ShmMap is the one of the VFS below.
+// ShmMap calls the VFS below.
 func (b Below) ShmMap(tls *libc.TLS, region, size, extend int32, out uintptr) int32 {
 	return cmem.GoFunc[shmMapFunc](b.methods.FxShmMap)(tls, b.file, region, size, extend, out)
 }
 
-// ShmLock is the one of the VFS below.
+// ShmLock calls the VFS below.
 func (b Below) ShmLock(tls *libc.TLS, offset, n, flags int32) int32 {
 	return cmem.GoFunc[shmLockFunc](b.methods.FxShmLock)(tls, b.file, offset, n, flags)
 }
 
-// ShmBarrier is the one of the VFS below.
+// ShmBarrier calls the VFS below.
 func (b Below) ShmBarrier(tls *libc.TLS) {
 	cmem.GoFunc[func(*libc.TLS, uintptr)](b.methods.FxShmBarrier)(tls, b.file)
 }
 
-// ShmUnmap is the one of the VFS below.
+// ShmUnmap calls the VFS below.
 func (b Below) ShmUnmap(tls *libc.TLS, remove int32) int32 {
 	return cmem.GoFunc[intFunc](b.methods.FxShmUnmap)(tls, b.file, remove)
 }
 
-// Fetch is the one of the VFS below.
+// Fetch calls the VFS below.
 func (b Below) Fetch(tls *libc.TLS, offset int64, n int32, out uintptr) int32 {
 	return cmem.GoFunc[fetchFunc](b.methods.FxFetch)(tls, b.file, offset, n, out)
 }
 
-// Unfetch is the one of the VFS below.
+// Unfetch calls the VFS below.
 func (b Below) Unfetch(tls *libc.TLS, offset int64, p uintptr) int32 {
 	return cmem.GoFunc[unfetchFunc](b.methods.FxUnfetch)(tls, b.file, offset, p)
 }

@@ -13,9 +13,9 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Disk watches a folder. It logs what SQLite does to the files there, and looks at each
-// operation at what the program has done to the folder without SQLite. From the log it
-// makes images: what power loss would leave. See Image.
+// Disk watches a folder. It logs what SQLite does to the files there, and at each operation
+// also checks what the program has done to the folder without SQLite. From the log it makes
+// images of what power loss would leave; see Image.
 type Disk struct {
 	dir string
 
@@ -23,14 +23,14 @@ type Disk struct {
 	ops    []Op
 	files  []*file
 	names  map[string][]version // by path in dir
-	counts map[Kind]int         // operations of SQLite's, those that failed included
+	counts map[Kind]int         // SQLite's operations, including failed ones
 
 	fault Fault
-	seen  int // operations of its kind
+	seen  int // matching operations so far
 	fired int
 }
 
-// Kind says what an Op is.
+// Kind is the kind of an Op.
 type Kind string
 
 // The kinds.
@@ -40,7 +40,7 @@ const (
 	Sync       Kind = "sync"
 	SyncFolder Kind = "sync of folder"
 	Rewrite    Kind = "rewrite" // of a whole file, by the program itself
-	Name       Kind = "name"    // a file has got a name, or lost one
+	Name       Kind = "name"    // a file has gained or lost a name
 	Note       Kind = "note"
 	Read       Kind = "read" // never in the log; for Fault
 )
@@ -48,7 +48,7 @@ const (
 // Op is an entry of the log.
 type Op struct {
 	Kind Kind
-	Path string // in the folder
+	Path string // relative to the folder
 	Note any    // of a Note
 
 	file    *file
@@ -56,7 +56,7 @@ type Op struct {
 	data    []byte
 	size    int64 // of a Truncate
 	from    int   // of a Sync: it covers all operations before this one
-	lost    bool  // fsync has failed, and what was written is never on the disk
+	lost    bool  // an fsync has failed, and the data never reaches the disk
 	modTime int64 // of the file, Unix ns
 }
 
@@ -72,21 +72,21 @@ func (o Op) String() string {
 	return fmt.Sprintf("%s %s", o.Kind, o.Path)
 }
 
-// file is a file, whatever its name.
+// file is a file, regardless of its names.
 type file struct {
 	path    string // the last name
 	info    fs.FileInfo
 	handles int
-	text    []byte // as last seen, of a file that SQLite does not have open
+	text    []byte // content when last seen, if SQLite does not have the file open
 }
 
-// version says what a name stands for, from an operation on.
+// version is what a name stands for from an operation on.
 type version struct {
 	at   int
 	file *file // nil: nothing
 }
 
-// Watch begins to watch a folder: what is in it is on disk.
+// Watch starts watching a folder. What is in it counts as synced.
 func Watch(dir string) (*Disk, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -119,15 +119,15 @@ func (d *Disk) Ops() []Op {
 	return d.ops[:len(d.ops):len(d.ops)]
 }
 
-// Counts is how many operations there were of each kind that can have a Fault.
+// Counts returns the number of operations of each kind that can have a Fault.
 func (d *Disk) Counts() map[Kind]int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return maps.Clone(d.counts)
 }
 
-// Note puts something of the test's own into the log: what happened elsewhere, and what
-// was promised to a caller, after the operations that came before.
+// Note puts an entry of the test's own into the log, after the operations so far: what
+// happened elsewhere, or what was promised to a caller.
 func (d *Disk) Note(note any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -135,7 +135,7 @@ func (d *Disk) Note(note any) {
 	d.ops = append(d.ops, Op{Kind: Note, Note: note})
 }
 
-// look notes what has been done to the folder without SQLite. The caller has mu.
+// look logs what has been done to the folder without SQLite. The caller holds mu.
 func (d *Disk) look() {
 	there := map[string]bool{}
 	_ = filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
@@ -165,7 +165,7 @@ func (d *Disk) look() {
 	}
 }
 
-// named is the file that has a name now.
+// named returns the file that has a name now.
 func (d *Disk) named(name string) *file {
 	if v := d.names[name]; len(v) > 0 {
 		return v[len(v)-1].file
@@ -173,8 +173,8 @@ func (d *Disk) named(name string) *file {
 	return nil
 }
 
-// name notes that a name stands for f from now on. A file that the program itself gives
-// another name has been synced before: dbfile.Replace does that, and not by way of SQLite.
+// name logs that a name stands for f from now on. A file that the program itself renames
+// counts as synced before: dbfile.Replace does that, and not through SQLite.
 func (d *Disk) name(name string, f *file) {
 	if f != nil && f.path != name {
 		d.ops = append(d.ops, Op{Kind: Sync, Path: f.path, file: f, from: len(d.ops)})
@@ -184,7 +184,7 @@ func (d *Disk) name(name string, f *file) {
 	d.ops = append(d.ops, Op{Kind: Name, Path: name, file: f})
 }
 
-// fileOf is the file that is at name.
+// fileOf returns the file at name.
 func (d *Disk) fileOf(name string, info fs.FileInfo) *file {
 	if f := d.named(name); f != nil && os.SameFile(f.info, info) {
 		return f
@@ -199,12 +199,12 @@ func (d *Disk) fileOf(name string, info fs.FileInfo) *file {
 	return f
 }
 
-// small is how long a file may be that is read at each look: a time stamp does not tell
-// each write from the one before.
+// small is the size up to which a file is read at each look: a time stamp does not distinguish
+// every write from the one before.
 const small = 4096
 
-// reread notes what the program has written to a file that SQLite does not have open. (To
-// open another would be harmful: its end takes SQLite's locks away.)
+// reread logs what the program has written to a file that SQLite does not have open. (Reading
+// an open one would do harm: closing it would drop SQLite's locks.)
 func (d *Disk) reread(f *file, path string, info fs.FileInfo) {
 	before := f.info
 	f.info = info
@@ -227,11 +227,11 @@ func (d *Disk) rel(path string) string {
 	return name
 }
 
-// open opens a file, and lets watch have it.
+// open opens a file and passes it to watch.
 func (d *Disk) open(path string, open func() int32, watch func(*file) int32) int32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.look() // while nothing of it is locked
+	d.look() // while SQLite has no locks on it
 	if rc := open(); rc != lib.SQLITE_OK {
 		return rc
 	}
@@ -239,7 +239,7 @@ func (d *Disk) open(path string, open func() int32, watch func(*file) int32) int
 		d.look()
 	}
 	f := d.named(d.rel(path))
-	if f == nil { // it has lost its name
+	if f == nil { // it has already lost its name
 		f = &file{path: d.rel(path)}
 	}
 	f.handles++
@@ -299,8 +299,8 @@ func (d *Disk) truncate(h *handle, size int64, truncate func() int32) int32 {
 	return rc
 }
 
-// sync covers what was written before it began; a write that comes meanwhile is not
-// promised anything.
+// sync covers what was written before it began, and promises nothing for writes that come
+// meanwhile.
 func (d *Disk) sync(h *handle, sync func() int32) int32 {
 	d.mu.Lock()
 	d.look()
@@ -332,7 +332,7 @@ func (d *Disk) sync(h *handle, sync func() int32) int32 {
 	return rc
 }
 
-// log adds an operation of SQLite's. The caller has mu.
+// log adds an operation of SQLite's. The caller holds mu.
 func (d *Disk) log(h *handle, op Op) {
 	op.file, op.Path = h.file, h.path
 	if info, err := os.Lstat(filepath.Join(d.dir, h.path)); err == nil {

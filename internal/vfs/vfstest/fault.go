@@ -9,34 +9,34 @@ import (
 // Fault makes operations fail.
 type Fault struct {
 	On    Kind   // Read, Write, Truncate or Sync
-	Of    string // how the names of the files end; "" is all
-	At    int    // the first that fails: 1 is the next one
+	Of    string // suffix of the files' names; "" means all
+	At    int    // the first operation that fails: 1 is the next one
 	Times int    // how many fail in a row
 	How   How
-	Bit   uint // the one that Flip flips, counted from the beginning of what is read, and around
+	Bit   uint // the bit that Flip flips, counted from the start of the read, modulo its length
 }
 
-// How says how an operation fails.
+// How is how an operation fails.
 type How string
 
-// The ways to fail. A sync that fails loses what was written since the last one, and the
-// next one succeeds all the same: what was written stays readable, and is gone after power
-// loss, as on Linux, whatever the file system.
+// The ways to fail. A failed sync loses what was written since the last one, and the next sync
+// succeeds all the same: what was written stays readable, and is gone after power loss. Linux
+// behaves like that on any file system.
 const (
 	EIO    How = "EIO"    // nothing is done
 	ENOSPC How = "ENOSPC" // nothing is done: the disk is full
 	Short  How = "short"  // half is written, then the disk is full
 	Torn   How = "torn"   // some sectors are written, then EIO
-	Flip   How = "flip"   // a read succeeds, with a bit that is wrong
-	Lie    How = "lie"    // a sync succeeds, and nothing has been synced
+	Flip   How = "flip"   // a read succeeds with a wrong bit
+	Lie    How = "lie"    // a sync succeeds, but nothing is synced
 )
 
-// code is SQLite's for an operation that fails.
+// code is SQLite's result code for a failed operation.
 var code = map[Kind]int32{
 	Read: lib.SQLITE_IOERR_READ, Write: lib.SQLITE_IOERR_WRITE, Truncate: lib.SQLITE_IOERR_TRUNCATE, Sync: lib.SQLITE_IOERR_FSYNC,
 }
 
-// Inject sets the fault; the zero value ends it.
+// Inject sets the fault; the zero value clears it.
 func (d *Disk) Inject(f Fault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -50,7 +50,7 @@ func (d *Disk) Fired() int {
 	return d.fired
 }
 
-// hits says whether an operation is to fail. The caller has mu.
+// hits reports whether an operation must fail. The caller holds mu.
 func (d *Disk) hits(k Kind, f *file) bool {
 	d.counts[k]++
 	if d.fault.On != k || !strings.HasSuffix(f.path, d.fault.Of) {
@@ -64,8 +64,8 @@ func (d *Disk) hits(k Kind, f *file) bool {
 	return true
 }
 
-// fails says how many of n bytes an operation still does, and the code that it returns
-// then.
+// fails returns how many of n bytes an operation still processes, and the code that it then
+// returns.
 func (d *Disk) fails(k Kind, f *file, n int) (does int, rc int32) {
 	if !d.hits(k, f) {
 		return n, lib.SQLITE_OK
@@ -81,7 +81,7 @@ func (d *Disk) fails(k Kind, f *file, n int) (does int, rc int32) {
 	return 0, code[k]
 }
 
-// read spoils what a read has returned.
+// read applies a fault to what a read has returned.
 func (d *Disk) read(f *file, b []byte, rc int32) int32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -96,8 +96,8 @@ func (d *Disk) read(f *file, b []byte, rc int32) int32 {
 	return code[Read]
 }
 
-// lose is an fsync that fails: the kernel takes the pages for clean, and never writes
-// them. The caller has mu.
+// lose simulates a failed fsync: the kernel marks the pages clean and never writes them. The
+// caller holds mu.
 func (d *Disk) lose(f *file) {
 	synced := 0
 	for _, op := range d.ops {

@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// sector is what a disk writes as a whole, or not at all.
+// sector is the unit that a disk writes as a whole, or not at all.
 const sector = 512
 
-// Subset says which part of what was not synced has reached the disk.
+// Subset selects which part of the unsynced operations has reached the disk.
 type Subset struct {
 	Rand *rand.Rand
-	// Share is how much of it, from 0 to 1.
+	// Share is the proportion, from 0 to 1.
 	Share float64
 }
 
-// took says whether one more thing has reached the disk.
+// took reports whether one more thing has reached the disk.
 func (s Subset) took() bool { return s.Share > 0 && (s.Share >= 1 || s.Rand.Float64() < s.Share) }
 
-// Image is what a folder holds after power loss: each file by its path.
+// Image is what a folder holds after power loss, with each file by its path.
 type Image map[string]Content
 
-// Content is that of a file.
+// Content is the content of a file.
 type Content struct {
 	Data    []byte
 	ModTime int64 // Unix ns
@@ -41,9 +41,9 @@ func (im Image) String() string {
 	return b.String()
 }
 
-// Image makes the image of the moment after the first at operations: what was synced is
-// there; of the rest, a subset of the sectors, each as it was at some moment since its
-// last sync, and of the names that were given and taken since the last sync of their
+// Image returns the image of the moment after the first at operations. What was synced is
+// there. Of the rest, there is a subset of the sectors, each as it was at some moment since
+// its last sync, and a subset of the names given and taken since the last sync of their
 // folder.
 func (d *Disk) Image(at int, s Subset) Image {
 	d.mu.Lock()
@@ -63,7 +63,7 @@ func (d *Disk) Image(at int, s Subset) Image {
 	return im
 }
 
-// syncedFolders is how many operations each folder's last sync covers.
+// syncedFolders returns how many operations each folder's last sync covers.
 func syncedFolders(ops []Op) map[string]int {
 	synced := map[string]int{}
 	for _, op := range ops {
@@ -74,7 +74,7 @@ func syncedFolders(ops []Op) map[string]int {
 	return synced
 }
 
-// chosen is the file that a name stands for on the disk.
+// chosen returns the file that a name stands for on the disk.
 func chosen(versions []version, at, synced int, s Subset) *file {
 	var on *file
 	for _, v := range versions {
@@ -85,8 +85,8 @@ func chosen(versions []version, at, synced int, s Subset) *file {
 	return on
 }
 
-// content replays what was done to f. A sector goes to the disk as the page cache has it
-// at that moment: with all the writes that came before.
+// content replays the operations on f. A sector reaches the disk as the page cache has it at
+// that moment, with all earlier writes.
 func (f *file) content(ops []Op, s Subset) Content {
 	synced := 0
 	for _, op := range ops {
@@ -134,14 +134,14 @@ func (f *file) content(ops []Op, s Subset) Content {
 func always() bool { return true }
 func never() bool  { return false }
 
-// put writes data at off; what is skipped is zeros.
+// put writes data at off; any gap is zeros.
 func put(b, data []byte, off int) []byte {
 	b = cut(b, max(len(b), off+len(data)))
 	copy(b[off:], data)
 	return b
 }
 
-// cut gives b a new length; what is new is zeros.
+// cut gives b a new length; any new bytes are zeros.
 func cut(b []byte, size int) []byte {
 	if size <= len(b) {
 		return b[:size]
@@ -159,7 +159,7 @@ func writeBack(disk, cache []byte, off, n int, took func() bool) []byte {
 	return disk
 }
 
-// Write makes the files in a folder.
+// Write creates the files in a folder.
 func (im Image) Write(dir string) error {
 	for name, c := range im {
 		path := filepath.Join(dir, name)

@@ -1,7 +1,7 @@
-// Package vfstest is the disk as an adversary, for tests. Install puts a VFS of ours under
-// SQLite, over the platform's own, as the default one: the code that is tested needs to
-// know nothing of it. Files in a folder that a Disk watches then do what the Disk wants;
-// all others are left alone.
+// Package vfstest simulates an adversarial disk for tests. Install puts a VFS of ours under
+// SQLite, over the platform's own, as the default one, so the tested code needs to know
+// nothing of it. Files in a folder that a Disk watches behave as the Disk decides; all others
+// are left alone.
 package vfstest
 
 import (
@@ -19,15 +19,15 @@ var (
 	open sync.Map // layer.File -> *handle, of each open file that is watched
 )
 
-// handle is an open file of SQLite's.
+// handle is a file that SQLite has open.
 type handle struct {
 	disk *Disk
 	*file
-	folder bool // the first sync is also one of the folder: SQLite's rule for journals
+	folder bool // the first sync also syncs the folder: SQLite's rule for journals
 }
 
-// Install makes the VFS SQLite's default one. It has to be called before the process
-// opens its first database; TestMain is the place.
+// Install makes the VFS SQLite's default one. It must be called before the process opens its
+// first database; TestMain is the place.
 var Install = sync.OnceValue(func() (err error) {
 	vfs, err = layer.Register(layer.Options{
 		Name: "driftdb-disk", Default: true, Hooks: layer.Hooks{Open: openFile, Delete: deleteFile},
@@ -66,7 +66,7 @@ func handleOf(f layer.File) *handle {
 	return h.(*handle)
 }
 
-// journals are the files with whose first sync SQLite syncs their folder.
+// journals are the files whose first sync makes SQLite sync their folder too.
 const journals = lib.SQLITE_OPEN_WAL | lib.SQLITE_OPEN_MAIN_JOURNAL | lib.SQLITE_OPEN_SUPER_JOURNAL
 
 func openFile(tls *libc.TLS, name uintptr, f layer.File, flags int32, outFlags uintptr) int32 {
@@ -95,7 +95,7 @@ var (
 	disks   = map[string]*Disk{} // by folder
 )
 
-// diskOf is the Disk that watches the file at path, if one does.
+// diskOf returns the Disk that watches the file at path, or nil.
 func diskOf(path string) *Disk {
 	disksMu.RLock()
 	defer disksMu.RUnlock()
