@@ -72,23 +72,25 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// copied says that all of the WAL is in the database file: only then does the
-// next writer begin it anew.
-func (f *walFile) copied() bool {
+// left is how many pages of the WAL are not in the database file yet.
+func (f *walFile) left() (pages int64) {
 	c, err := new(sqlite.Driver).Open(f.path, sqlite.Options{MustExist: true})
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	defer c.Close()
-	done := false
 	if err := c.Each("PRAGMA wal_checkpoint(NOOP)", func(st *sqlite.Stmt) error {
-		done = st.Int64(1) == st.Int64(2)
+		pages = st.Int64(1) - st.Int64(2)
 		return nil
 	}); err != nil {
 		f.t.Fatal(err)
 	}
-	return done
+	return pages
 }
+
+// copied says that all of the WAL is in the database file: only then does the
+// next writer begin it anew.
+func (f *walFile) copied() bool { return f.left() == 0 }
 
 // TestCheckpointer: a writer that never pauses does not outrun the copying.
 func TestCheckpointer(t *testing.T) {

@@ -16,9 +16,6 @@ func (c *Conn) Closed() bool {
 	return c.closed
 }
 
-// Keeps says that c, which nobody uses, keeps a snapshot.
-func (c *Conn) Keeps() bool { return c.keeps && !c.Autocommit() }
-
 // TermLength is for how long a snapshot is kept at most.
 const TermLength = termLength
 
@@ -30,4 +27,16 @@ func (p *Pool) IdleConns() (all []*Conn) {
 		all = append(all, c.Conn)
 	}
 	return all
+}
+
+// Keeping is how many idle connections keep a snapshot.
+func (p *Pool) Keeping() (n int) {
+	p.lent.mu.Lock()
+	defer p.lent.mu.Unlock()
+	for _, c := range p.idle {
+		if c.keeps && !c.Autocommit() {
+			n++
+		}
+	}
+	return n
 }

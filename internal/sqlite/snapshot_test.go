@@ -37,16 +37,6 @@ func read(t testing.TB, p *sqlite.Pool, query string) (n int64) {
 	return n
 }
 
-// keeping is how many idle connections keep a snapshot.
-func keeping(p *sqlite.Pool) (n int) {
-	for _, c := range p.IdleConns() {
-		if c.Keeps() {
-			n++
-		}
-	}
-	return n
-}
-
 // truncate is what another program does to the WAL, and says whether readers let it.
 func truncate(t testing.TB, c *sqlite.Conn) (done bool) {
 	t.Helper()
@@ -69,7 +59,7 @@ func TestSnapshotKept(t *testing.T) {
 		other := newConn(t, path)
 		check := func(after string, want int) {
 			t.Helper()
-			if got := keeping(p); got != want {
+			if got := p.Keeping(); got != want {
 				t.Errorf("after %s, %d connections keep a snapshot, want %d", after, got, want)
 			}
 		}
@@ -189,8 +179,8 @@ func TestCheckpointerEndsSnapshots(t *testing.T) {
 		read(t, p, countRows)
 		f.write(w, 20) // more than the WAL has when a checkpoint begins
 		synctest.Wait()
-		if !f.copied() {
-			t.Error("a snapshot that nobody reads was in the way of the checkpoint")
+		if left := f.left() * 4096 >> 20; left >= 16 { // what is written while it runs may be left
+			t.Errorf("a snapshot that nobody reads was in the way of the checkpoint: %d MiB are left", left)
 		}
 	})
 }
