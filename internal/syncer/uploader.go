@@ -189,8 +189,8 @@ func (u *uploader) acknowledge(ctx context.Context, p *inFlight) error {
 	return nil
 }
 
-// group is the batch as one that the next session may replace. Of a large one the log
-// need not keep what it holds.
+// group describes the batch as one that the next session may replace. It is empty for a
+// large batch, so that the log need not keep its entries.
 func (p *inFlight) group() changelog.Group {
 	if p.name.Size >= groupBelow {
 		return changelog.Group{}
@@ -198,15 +198,15 @@ func (p *inFlight) group() changelog.Group {
 	return changelog.Group{Object: p.job.Object, After: p.from.Sequence, Chain: p.from.Chain, Bytes: p.name.Size}
 }
 
-// sent tells that a batch is in the bucket.
+// sent reports that a batch is in the bucket.
 func (u *uploader) sent(p *inFlight) {
 	u.status.synced.Add(p.job.To - p.job.From + 1)
 	u.status.lastSync.Store(time.Now().UnixMilli())
 	u.event(event.BatchUploaded, "uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
 }
 
-// failed notes that a job's attempt failed, and finds out whether that means
-// that somebody else writes.
+// failed records that a job's attempt failed. If the cause shows that another writer has
+// taken over, the session is fenced.
 func (u *uploader) failed(ctx context.Context, j changelog.Job, cause error) error {
 	if errors.Is(cause, remote.ErrLost) {
 		return u.fenced(cause)
