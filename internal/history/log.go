@@ -102,7 +102,7 @@ func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, yield func(T, 
 	}
 	for c, err := range Bucket(ctx, r.log.Bucket, q, r.convert, r.log.Logger) {
 		if first && errors.Is(err, remote.ErrNoBackup) {
-			break // the bucket never had a backup
+			break // the bucket has no backup
 		}
 		if err != nil {
 			return err
