@@ -25,8 +25,9 @@ func (r *Record) End() int64 { return r.Sequence + r.Entry.Width() - 1 }
 // whole transactions with one time each, the chain from prev to head. Of the batch
 // it keeps one entry in memory.
 //
-// Only the trailer proves that a batch is whole: until [io.EOF], treat all that a
-// reader has returned as unverified. It is not safe for concurrent use.
+// Records returned before an error are those of the batch as it was stored, but only
+// the trailer proves that the batch is whole: until [io.EOF], treat them as unverified.
+// A Reader is not safe for concurrent use.
 type Reader struct {
 	lines  lines
 	scan   scanner

@@ -17,7 +17,7 @@ import (
 type File struct {
 	Identity changelog.Identity // the zero value: DriftDB has never seen the file
 	Books    changelog.Books
-	Last     int64 // the end of its log …
+	Last     int64 // the end of its log
 	Log      *changelog.Log
 
 	// Since is when the session last stored the manifest; zero if it has not.
