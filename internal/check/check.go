@@ -55,9 +55,9 @@ type Report struct {
 	Faults []Fault     // in the order of Compare, no two alike
 	Unread scan.Unread // the tables that cannot be read; each has a fault
 
-	// Checked are the tables that SQLite's checks have read. Through is the last one of
-	// them if there are others: where the next check with a Budget goes on. Whole says
-	// that all was read, and what lies between tables.
+	// Checked are the tables that SQLite's checks have read. Through is the last of them
+	// if some tables are left: the next check with a Budget continues after it. Whole
+	// means that everything was checked, including the structure between tables.
 	Checked []string
 	Through string
 	Whole   bool
