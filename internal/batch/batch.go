@@ -10,9 +10,9 @@
 //	{"sequence":2,"timestamp":1704067200000,"tx":1,"table":"users","operation":"update","rowid":1,"data":{"where":{"id":"u1"},"data":{"name":"Al"}},"before":{"name":"Alice"}}
 //	],"toSequence":2,"head":"<hex>"}
 //
-// A batch has exactly one spelling: the same transactions always give the same
-// bytes, and a [Reader] takes nothing but what a [Writer] writes, so that
-// whatever was altered on the way is noticed. testdata has frozen examples.
+// The encoding is canonical: the same transactions always give the same bytes, and a
+// [Reader] accepts only what a [Writer] writes, so that any alteration on the way is
+// noticed. testdata has frozen examples.
 //
 // Values keep their SQLite storage class. Integers within ±2^53 and finite
 // reals are numbers, a real always with a point or an exponent. What JSON
@@ -21,7 +21,7 @@
 // {"$text":"<base64>"} for text that is not UTF-8.
 //
 // prev and head are a [Chain]: they tie every transaction to all before it. The
-// trailer may also say what tables held at the end, see package digest:
+// trailer may also have the digests of tables at the end, see package digest:
 //
 //	],"toSequence":2,"digests":{"logins":null,"users":"<hex>"},"head":"<hex>"}
 package batch
@@ -41,28 +41,28 @@ const Version = 1
 // ample for a transaction of 64 MiB even if every byte must be escaped.
 const MaxEntry = 512 << 20
 
-// What a reader takes of the two lines that are no entries: ample for a name, and for
-// the digests of as many tables as a database may have in a schema of some 10 MiB.
+// The limits for the two lines that are not entries: ample for a name, and for the
+// digests of as many tables as a schema of some 10 MiB can have.
 const (
 	maxHeader  = 64 << 10
 	maxTrailer = 64 << 20
 )
 
-// maxExact bounds the integers that every JSON reader keeps exact, and with
-// them sequences and times.
+// maxExact bounds the integers that every JSON reader represents exactly, and so
+// sequences and times.
 const maxExact = 1 << 53
 
 var (
-	// ErrCorrupt says that a batch is not what a Writer wrote: damaged,
+	// ErrCorrupt means that a batch is not what a Writer wrote: it is damaged,
 	// truncated, altered, or out of order. The message has the line.
 	ErrCorrupt = errors.New("a batch is corrupt")
-	// ErrVersion says that a batch has a format version other than Version.
+	// ErrVersion means that a batch has a format version other than Version.
 	ErrVersion = errors.New("batch: unknown batch version")
-	// ErrTooLarge says that an entry is larger than MaxEntry.
+	// ErrTooLarge means that an entry is larger than MaxEntry.
 	ErrTooLarge = errors.New("batch: entry is too large")
 )
 
-// Header is what a batch says before its entries.
+// Header precedes the entries of a batch.
 type Header struct {
 	NodeID string // the node that committed the transactions; UTF-8
 	Epoch  int64  // the epoch under which the batch is uploaded
@@ -70,13 +70,13 @@ type Header struct {
 	Prev   Chain  // the chain before the first transaction
 }
 
-// Trailer is what a batch says after its entries.
+// Trailer follows the entries of a batch.
 type Trailer struct {
 	To   int64 // the sequence of the last entry
 	Head Chain // the chain after the last transaction
 
-	// Digests is what the writer knew of the tables after the last transaction;
-	// nil if it says nothing. It is not part of the chain: it can be left out,
-	// or recomputed, when batches are merged.
+	// Digests is what the writer knew about the tables after the last transaction;
+	// it may be nil. It is not part of the chain, so it can be left out, or
+	// recomputed, when batches are merged.
 	Digests digest.Report
 }

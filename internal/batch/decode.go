@@ -5,7 +5,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
-// The functions below are the mirror of those in encode.go, field by field.
+// The functions below mirror those in encode.go, field by field.
 
 // position takes what every entry starts with.
 func (s *scanner) position() position {
@@ -143,8 +143,8 @@ func (s *scanner) row(row []change.Column) []change.Column {
 	return row
 }
 
-// header takes the first line of a batch. The version is looked at before
-// anything else, because all else depends on it.
+// header takes the first line of a batch. It checks the version first, because
+// everything else depends on it.
 func (s *scanner) header() (h Header, version int64) {
 	s.lit(`{"version":`)
 	version = s.integer()

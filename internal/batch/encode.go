@@ -11,7 +11,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 )
 
-// position says where in a log an entry stands.
+// position is the place of an entry in a log.
 type position struct{ sequence, time, tx int64 }
 
 // appendEntry appends the entry's JSON object.
@@ -47,8 +47,8 @@ func appendEntry(b []byte, p position, e *change.Entry) ([]byte, error) {
 	return append(appendData(b, e), '}'), nil
 }
 
-// appendKeyNames says which columns of an inserted row are its primary key:
-// their values are among the row's.
+// appendKeyNames appends the names of an inserted row's primary key columns. Their
+// values are among the row's.
 func appendKeyNames(b []byte, key []change.Column) []byte {
 	b = append(b, `,"key":[`...)
 	for i := range key {
@@ -104,8 +104,8 @@ func isRowChange(op change.Op) bool {
 	return op == change.Insert || op == change.Update || op == change.Delete
 }
 
-// checkEntry refuses what the format has no place for, so that nothing is
-// dropped in silence.
+// checkEntry refuses what the format cannot represent, so that nothing is dropped
+// silently.
 func checkEntry(e *change.Entry) error {
 	if e.Count != 0 && (e.Op != change.Barrier || e.Count < 2) {
 		return fmt.Errorf("batch: a %s entry cannot stand for %d sequences", e.Op, e.Count)
@@ -148,7 +148,7 @@ func appendRow(b []byte, row []change.Column) []byte {
 	return append(b, '}')
 }
 
-// textPrefix starts a column name that is given in base64.
+// textPrefix starts a column name in base64.
 const textPrefix = "$text:"
 
 // appendName appends a column name. SQLite takes any bytes for a name, but the
@@ -232,7 +232,7 @@ func appendBase64(b []byte, tag string, data []byte) []byte {
 	return append(b, `"}`...)
 }
 
-// plain tells the bytes that stand for themselves in a JSON string: all but
+// plain marks the bytes that stand for themselves in a JSON string: all but
 // quotes, backslashes and control characters.
 var plain = func() (t [256]bool) {
 	for c := range t {

@@ -30,8 +30,8 @@ func newLines(src io.Reader, limit int) lines {
 	return lines{src: src, limit: limit, buf: make([]byte, readSize)}
 }
 
-// next returns the next line without its newline. The line, and what peek
-// returns, are valid until the call after.
+// next returns the next line without its newline. The line, and what peek returns,
+// are valid until the following call.
 func (l *lines) next() ([]byte, error) {
 	size := 0 // bytes known to be without a newline
 	for {
@@ -64,8 +64,8 @@ func (l *lines) next() ([]byte, error) {
 // peek returns how the next line starts: lookahead bytes, or fewer at the end.
 func (l *lines) peek() []byte { return l.buf[l.start:min(l.start+lookahead, l.end)] }
 
-// grown is the size of the next buffer: double, or what the longest line that is
-// taken needs if that is not far: then one copy less is in memory.
+// grown returns the size of the next buffer: double or, if that comes close, what the
+// longest allowed line needs, which saves one more copy in memory.
 func (l *lines) grown() int {
 	if most := l.limit + 1 + lookahead + readSize; 4*len(l.buf) >= most {
 		return most

@@ -25,9 +25,9 @@ func (r *Record) End() int64 { return r.Sequence + r.Entry.Width() - 1 }
 // whole transactions with one time each, the chain from prev to head. Of the batch
 // it keeps one entry in memory.
 //
-// What a reader returned before it found an error is of the batch as it was
-// stored, but only the trailer proves that the batch is whole: until [io.EOF],
-// treat it as unproven. It is not safe for concurrent use.
+// Records returned before an error are those of the batch as it was stored, but only
+// the trailer proves that the batch is whole: until [io.EOF], treat them as unverified.
+// A Reader is not safe for concurrent use.
 type Reader struct {
 	lines  lines
 	scan   scanner
@@ -83,14 +83,14 @@ func (r *Reader) Header() Header { return r.header }
 // its end.
 func (r *Reader) Chain() Chain { return r.roll.chain }
 
-// Trailer returns what the batch says at its end: nothing before Next has
-// returned [io.EOF].
+// Trailer returns the batch's trailer. It is empty before Next has returned
+// [io.EOF].
 func (r *Reader) Trailer() Trailer { return r.trailer }
 
 // Next returns the next entry, or [io.EOF] after the last one, once the
 // trailer has been verified. The record and all it refers to, except strings,
 // are valid until the next call. Errors wrap ErrCorrupt or what the source
-// returned, and stay.
+// returned, and are sticky.
 func (r *Reader) Next() (*Record, error) {
 	if r.err == nil {
 		r.err = r.next()

@@ -10,13 +10,13 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 )
 
-// scanner reads the JSON of one line. It is our own because encoding/json
-// would lose what matters here: the order of columns, the difference between
-// 5 and 5.0, the one spelling. It is also several times faster: a replay
-// spends its time in SQLite, not here.
+// scanner reads the JSON of one line. encoding/json would lose what matters here:
+// the order of columns, the difference between 5 and 5.0, and the canonical
+// spelling. scanner is also several times faster, so that a replay spends its time
+// in SQLite and not here.
 //
-// The first thing that does not fit is kept in want, and everything after
-// yields zero values, so that callers check once, at the end.
+// The first mismatch is kept in want. Everything after it yields zero values, so
+// that callers can check once, at the end.
 type scanner struct {
 	line []byte
 	i    int
@@ -58,7 +58,7 @@ func (s *scanner) lit(lit string) {
 	}
 }
 
-// end says that the line has to end here.
+// end requires the line to end here.
 func (s *scanner) end() {
 	if s.i != len(s.line) {
 		s.fail("the end of the line")
@@ -141,7 +141,7 @@ func byteSet(chars string) (t [256]bool) {
 	return t
 }
 
-// spelled reports whether what was taken since start is the one spelling.
+// spelled reports whether what was taken since start is the canonical spelling.
 func (s *scanner) spelled(start int, spelling []byte) bool {
 	return s.ok() && bytes.Equal(s.line[start:s.i], spelling)
 }
@@ -240,7 +240,7 @@ func (s *scanner) base64() []byte {
 	var err error
 	s.scratch, err = base64.StdEncoding.Strict().AppendDecode(s.scratch, src)
 	data := s.scratch[start:len(s.scratch):len(s.scratch)]
-	// The decoder skips carriage returns; they are not ours.
+	// The decoder skips carriage returns, which a Writer never writes.
 	if err != nil || base64.StdEncoding.EncodedLen(len(data)) != len(src) {
 		s.fail("base64")
 	}

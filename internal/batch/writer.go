@@ -12,13 +12,13 @@ import (
 	"github.com/driftdb/driftdb-go/internal/digest"
 )
 
-// flushAt is how much a Writer collects before it passes it on.
+// flushAt is how many bytes a Writer collects before it passes them on.
 const flushAt = 64 << 10
 
 var errClosed = errors.New("a batch is closed")
 
 // Writer writes one batch. Transactions are given in order, each as Begin, one
-// Add per entry, End. The first error stays: every later call returns it.
+// Add per entry, End. The first error is sticky: every later call returns it.
 //
 // A Writer keeps one entry and a small buffer in memory, whatever the size of
 // the batch. It is not safe for concurrent use.
@@ -63,8 +63,8 @@ func appendHeader(b []byte, h Header) ([]byte, error) {
 }
 
 // Begin starts a transaction. first is the sequence of its first entry, which
-// must follow the last one of the batch; time is in Unix milliseconds. Clocks are
-// set back now and then, so it may be earlier than that of the transaction before.
+// must follow the last one of the batch; time is in Unix milliseconds. It may be
+// earlier than the previous transaction's, since clocks are sometimes set back.
 func (w *Writer) Begin(first, time int64) error {
 	if w.err == nil {
 		w.err = w.begin(first, time)
@@ -164,9 +164,9 @@ func (w *Writer) end() error {
 	return nil
 }
 
-// Copy appends all transactions that r has left, byte for byte, and verifies
-// them to the end. r must continue the batch: same node, same epoch, next
-// sequence, same chain.
+// Copy appends all remaining transactions of r, byte for byte, and verifies them to
+// the end. r must continue the batch: same node, same epoch, next sequence, same
+// chain.
 func (w *Writer) Copy(r *Reader) error {
 	if w.err == nil {
 		w.err = w.copy(r)
@@ -203,11 +203,11 @@ func (w *Writer) copy(r *Reader) error {
 // Size returns the number of bytes of JSON so far, without the trailer.
 func (w *Writer) Size() int64 { return w.flushed + int64(len(w.buf)) }
 
-// Chain is the chain after the last transaction that was ended.
+// Chain returns the chain after the last transaction that was ended.
 func (w *Writer) Chain() Chain { return w.roll.chain }
 
-// SetDigests gives the trailer what is known of tables after the last
-// transaction. The report is used by Close, and not copied.
+// SetDigests sets the trailer's digests of tables after the last transaction. Close
+// uses the report, which is not copied.
 func (w *Writer) SetDigests(r digest.Report) { w.digests = r }
 
 // Close writes the trailer. The batch must have at least one transaction. It
@@ -245,7 +245,7 @@ func appendTrailer(b []byte, t Trailer) []byte {
 	return append(b, "\"}\n"...)
 }
 
-// appendDigests appends an object whose tables are in the order of their bytes.
+// appendDigests appends an object whose tables are in byte order.
 func appendDigests(b []byte, r digest.Report) []byte {
 	sep := byte('{')
 	for _, table := range slices.Sorted(maps.Keys(r)) {

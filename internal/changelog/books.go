@@ -9,41 +9,41 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Books are what the file knows of its bucket.
+// Books record what the file knows about its bucket.
 type Books struct {
 	Acked     int64       // last sequence that the bucket has
 	Chain     batch.Chain // after Acked
-	Confirmed int64       // last sequence that a manifest names
-	Barrier   int64       // last barrier among what the bucket has; 0: none
-	Snapshot  int64       // sequence of the newest snapshot; -1: there is none
-	// SnapshotBytes is the size of that snapshot, BytesSince that of the
-	// batches stored after it.
+	Confirmed int64       // last sequence that a manifest confirms
+	Barrier   int64       // last barrier that the bucket has; 0: none
+	Snapshot  int64       // sequence of the newest snapshot; -1: none
+	// SnapshotBytes is the size of that snapshot. BytesSince is the size of the batches
+	// stored after it.
 	SnapshotBytes, BytesSince int64
-	// Earliest is the smallest time (Unix ms) among the changes that the bucket has
-	// behind the newest snapshot: NoTime if there are none, 0 if it is not known.
-	// It may be too small, never too large.
+	// Earliest is the smallest time (Unix ms) among the changes that the bucket has after
+	// the newest snapshot: NoTime if there are none, 0 if it is not known. It may be too
+	// small, but never too large.
 	Earliest int64
-	// Synced is 1 once the bucket has had a manifest of this file's. If it has none
-	// then, this file may begin another backup.
+	// Synced is 1 once the bucket has had a manifest of this file. If that is gone, this
+	// file may begin another backup.
 	Synced int64
-	// Manifest is the ETag of the manifest that a session of this file stored last.
+	// Manifest is the ETag of the manifest that a session of this file last stored.
 	Manifest string
-	// Group is the batch that the next session may put its own in the place of.
+	// Group is the batch that the next session may replace.
 	Group Group
-	// Silent is when the bucket did not answer, in Unix ms; 0: it has since.
+	// Silent is when the bucket did not answer, in Unix ms; 0: it has answered since.
 	Silent int64
 }
 
-// Group is a small batch that is all that its session has stored. The log keeps what
-// it holds, so that the next session can store one batch in its place.
+// Group is a small batch, the only one that its session has stored. The log keeps its
+// entries, so that the next session can replace it by a batch that holds them as well.
 type Group struct {
-	Object string // its key; empty: there is none
-	After  int64  // the sequence that it begins behind …
-	Chain  batch.Chain
+	Object string      // its key; empty: none
+	After  int64       // the sequence before its first entry
+	Chain  batch.Chain // after that sequence
 	Bytes  int64
 }
 
-// Kept is up to where the bucket's having the log lets it be trimmed.
+// Kept returns the sequence up to which the log may be trimmed, because the bucket has it.
 func (b Books) Kept() int64 {
 	if b.Group.Object != "" {
 		return min(b.Confirmed, b.Group.After)
@@ -51,14 +51,14 @@ func (b Books) Kept() int64 {
 	return b.Confirmed
 }
 
-// NoTime is the smallest time among no changes: later than any.
+// NoTime stands for the smallest time among no changes: it is later than any time.
 const NoTime = math.MaxInt64
 
-// BarrierOpen says that no snapshot covers the last barrier: what the bucket
-// has from there on does not count yet.
+// BarrierOpen reports whether no snapshot covers the last barrier: what the bucket has
+// from there on cannot be restored yet.
 func (b Books) BarrierOpen() bool { return b.Barrier > max(b.Snapshot, 0) }
 
-// The books' numbers in _driftdb_meta.
+// More of the books' numbers in _driftdb_meta.
 const (
 	metaBarrier       = "barrier"
 	metaSnapshotBytes = "snapshot_bytes"
@@ -93,8 +93,8 @@ func (b *Books) chains() map[string]*batch.Chain {
 	return map[string]*batch.Chain{metaChain: &b.Chain, metaGroupChain: &b.Group.Chain}
 }
 
-// Check reads what whoever opens the database goes by: were it found to be damaged
-// later, something would have been written by then.
+// Check reads everything that opening the database depends on, so that damage is found
+// before anything is written.
 func Check(c *sqlite.Conn) error {
 	l := View(c)
 	_, books := l.Books()
@@ -133,8 +133,8 @@ func (l *Log) Books() (Books, error) {
 	return b, nil
 }
 
-// Save takes jobs that are done off the queue, and writes the books that they lead
-// to, and the digests next in the place of d. When it returns, all is on disk.
+// Save removes done jobs from the queue, and writes the resulting books and the digests
+// next, which replace d. When it returns, all of it is on disk.
 func (l *Log) Save(done []Job, b Books, d, next Digests) error {
 	return l.commit(func() error {
 		for _, j := range done {
@@ -149,8 +149,8 @@ func (l *Log) Save(done []Job, b Books, d, next Digests) error {
 	})
 }
 
-// Sync puts on disk what has been committed by now, where there is no room for a
-// commit that would do so.
+// Sync syncs all earlier commits to disk, when the disk has no room for a commit that
+// would do so.
 func (l *Log) Sync() error {
 	err := l.c.SyncWAL()
 	l.c.SyncFailed(err)
@@ -176,12 +176,12 @@ func writeBooks(c *sqlite.Conn, b Books) error {
 	return nil
 }
 
-// commit runs fn in a transaction. The log's connection has synchronous=FULL,
-// and a commit to a WAL puts every earlier one on disk with it: after that,
-// power loss cannot take back anything that the bucket is about to get.
+// commit runs fn in a transaction. The log's connection has synchronous=FULL, and a
+// commit in WAL mode also syncs every earlier one. After that, a power loss cannot undo
+// changes that are about to be uploaded.
 //
-// If a sync has failed, by way of any connection, then the system may have given up what
-// it was to write, and the next sync would not notice: all of it is written again first.
+// If a sync has failed on any connection, the operating system may have dropped the
+// unwritten pages, and the next sync would not notice. So commit first writes them again.
 func (l *Log) commit(fn func() error) error {
 	err := transact(l.c, func() error {
 		if err := l.c.MendWAL(); err != nil {
@@ -196,8 +196,8 @@ func (l *Log) commit(fn func() error) error {
 	return err
 }
 
-// trimStep bounds what one transaction of Trim deletes, so that a writer that
-// waits for it does not notice.
+// trimStep bounds how many rows one transaction of Trim deletes, to keep the wait of
+// other writers short.
 const trimStep = 200
 
 // Trim deletes log rows up to sequence to, a few at a time, and reports whether
@@ -220,7 +220,7 @@ func (l *Log) Trim(to int64) (more bool, err error) {
 	return more && err == nil, err
 }
 
-// Strip drops our tables: what is left is the user's database alone. With
+// Strip drops DriftDB's tables, and leaves only the user's database. It uses
 // secure_delete, so that nothing of the log stays in the free pages.
 func Strip(c *sqlite.Conn) error {
 	if err := c.Exec("PRAGMA secure_delete=ON"); err != nil {

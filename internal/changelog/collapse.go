@@ -7,14 +7,14 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Collapse puts one barrier in the place of all that the log has behind
-// sequence after, the end of a transaction, and returns the last sequence that
-// it stands for; 0 if there is nothing. Its time is the smallest of those that it
-// stands for: whoever looks for a later one must come upon it.
+// Collapse replaces everything in the log after sequence after, the end of a transaction,
+// by one barrier. It returns the last sequence that the barrier covers, or 0 if there is
+// nothing to replace. The barrier has the smallest time of what it covers, so that a
+// search for any later time reaches it.
 //
-// The commit is run by alone, which keeps writers away. It writes the barrier's row
-// and takes no time: the log, which is long, is read before. Sweep then deletes the
-// rows that lie under the barrier.
+// alone runs the commit, and keeps writers away meanwhile. The commit only writes the
+// barrier's row and is short, since the long log is read before. Sweep then deletes the
+// rows that the barrier covers.
 func (l *Log) Collapse(after int64, reason string, alone func(commit func() error) error) (through int64, err error) {
 	seen, err := l.Last()
 	if err != nil || seen <= after {
@@ -31,7 +31,7 @@ func (l *Log) Collapse(after int64, reason string, alone func(commit func() erro
 	return through, err
 }
 
-// collapse is Collapse for who knows the smallest time up to sequence seen.
+// collapse is Collapse given the smallest time up to sequence seen.
 func (l *Log) collapse(after, seen, earliest int64, reason string) (through int64, err error) {
 	err = l.commit(func() error {
 		last, err := l.Last()
@@ -65,7 +65,8 @@ func (l *Log) collapse(after, seen, earliest int64, reason string) (through int6
 	return through, err
 }
 
-// GiveUp collapses all that no bucket has, and sweeps. alone runs each of its commits.
+// GiveUp collapses everything that the bucket does not have, and sweeps. alone runs each
+// of its commits.
 func (l *Log) GiveUp(reason string, alone func(commit func() error) error) (through int64, err error) {
 	books, err := l.Books()
 	if err != nil {
@@ -81,8 +82,8 @@ func (l *Log) GiveUp(reason string, alone func(commit func() error) error) (thro
 	return through, err
 }
 
-// Sweep deletes rows that lie under a barrier from first through last, a few at
-// a time like Trim, and reports whether there are more.
+// Sweep deletes rows that a barrier from first through last covers, a few at a time like
+// Trim, and reports whether there are more.
 func (l *Log) Sweep(first, last int64) (more bool, err error) {
 	err = l.commit(func() error {
 		err := bindRun(l.c, `DELETE FROM main._driftdb_log WHERE sequence IN (

@@ -7,8 +7,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Digests are what is known of the tables as they were after Books.Acked, kept
-// in _driftdb_digest. What is Told is what a reader of the bucket knows by then.
+// Digests are the digests of the tables after Books.Acked, kept in _driftdb_digest. Known
+// are those that this file knows, Told those that a reader of the bucket knows.
 type Digests struct {
 	Known, Told digest.Set
 }
@@ -31,7 +31,7 @@ func (l *Log) Digests() (Digests, error) {
 	return d, err
 }
 
-// writeDigests writes what next says otherwise than d.
+// writeDigests writes the differences between next and d.
 func writeDigests(c *sqlite.Conn, d, next Digests) error {
 	for name := range d.Known {
 		if _, stays := next.Known[name]; stays {
@@ -59,7 +59,7 @@ func writeDigests(c *sqlite.Conn, d, next Digests) error {
 	return nil
 }
 
-// toldOf is 1 if readers know what is known of a table.
+// toldOf returns 1 if readers of the bucket know a table's current digest, else 0.
 func toldOf(d Digests, name string) int64 {
 	if sum, told := d.Told[name]; told && sum == d.Known[name] {
 		return 1

@@ -10,10 +10,10 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ErrTrimmed says that the wanted part of the log is no longer in the file.
+// ErrTrimmed means that the requested part of the log is no longer in the file.
 var ErrTrimmed = errors.New("the log has been trimmed there")
 
-// Log reads the log, and keeps the books of what the bucket has of it, on a
+// Log reads the log, and keeps the books of what the bucket has of it. It has a
 // connection of its own.
 type Log struct {
 	c      *sqlite.Conn
@@ -21,8 +21,8 @@ type Log struct {
 	shapes map[int64]*change.Shape
 }
 
-// Open returns the log of the database that c is a connection to. The Log
-// takes c over. Jobs that a crash left in the middle are pending again.
+// Open returns the log of c's database. The Log takes ownership of c. Jobs that a crash
+// interrupted become pending again.
 func Open(c *sqlite.Conn) (*Log, error) {
 	id, err := ReadIdentity(c)
 	if err != nil {
@@ -34,25 +34,25 @@ func Open(c *sqlite.Conn) (*Log, error) {
 	return &Log{c: c, id: id, shapes: map[int64]*change.Shape{}}, nil
 }
 
-// View returns the log of c's database for reading only. The caller keeps c.
+// View returns the log of c's database for reading only. The caller keeps ownership of c.
 func View(c *sqlite.Conn) *Log { return &Log{c: c, shapes: map[int64]*change.Shape{}} }
 
 // Close closes the connection.
 func (l *Log) Close() error { return l.c.Close() }
 
-// Interrupt makes a statement that runs fail, or the waiting for a lock. It may be
-// called on any goroutine.
+// Interrupt makes a running statement, or a wait for a lock, fail. It may be called on
+// any goroutine.
 func (l *Log) Interrupt() { l.c.Interrupt() }
 
-// Watch ends statements that run, and the waiting for a lock, when ctx ends. The caller
-// calls stop when its own are done.
+// Watch interrupts running statements, and waits for a lock, when ctx ends. The caller
+// must call stop when its statements are done.
 func (l *Log) Watch(ctx context.Context) (stop func()) { return l.c.Watch(ctx) }
 
-// Identity is the file's description of itself.
+// Identity returns the file's identity.
 func (l *Log) Identity() Identity { return l.id }
 
-// Largest is how many pages the file has had at most when a transaction that is logged
-// was committed, rounded up, and how large its pages are.
+// Largest returns the most pages that the file has had at the commit of a logged
+// transaction, rounded up, and the page size.
 func (l *Log) Largest() (pages, pageSize int64, err error) {
 	unpin, err := l.Pin()
 	if err != nil {
@@ -63,12 +63,12 @@ func (l *Log) Largest() (pages, pageSize int64, err error) {
 		return 0, 0, err
 	}
 	pageSize, err = l.c.Int("PRAGMA main.page_size")
-	return max(pages, 1024), pageSize, err // nothing may have been logged yet
+	return max(pages, 1024), pageSize, err // pages is 0 before anything was logged
 }
 
-// begin writes the log's first row, which has no entry that anybody reads: a
-// log is never empty, so that its numbers never start again. With barrier it
-// does have one.
+// begin writes the log's first row, whose entry is never read. It keeps the log from ever
+// being empty, so that sequences never start again. With barrier, begin also appends a
+// barrier.
 func begin(c *sqlite.Conn, sequence, now int64, barrier bool) error {
 	cookie, err := c.Int("PRAGMA main.schema_version")
 	if err != nil {
@@ -94,7 +94,7 @@ func insert(c *sqlite.Conn, sequence, now, cookie int64, data []byte) error {
 	return st.Run()
 }
 
-// Last is the number of the last entry.
+// Last returns the sequence of the last entry.
 func (l *Log) Last() (int64, error) {
 	unpin, err := l.Pin()
 	if err != nil {
@@ -104,10 +104,10 @@ func (l *Log) Last() (int64, error) {
 	return Last(l.c)
 }
 
-// Pin begins a read transaction, unless there is one. A statement that runs without is
-// recompiled when another connection has changed the schema since; where reading the
-// schema of thousands of tables takes longer than making the next change, SQLite gives
-// up with SQLITE_SCHEMA. In a transaction the schema stays what it is.
+// Pin begins a read transaction, unless one is open. Without one, SQLite recompiles a
+// statement if another connection has changed the schema. If reading the schema of
+// thousands of tables takes longer than the time between such changes, SQLite gives up
+// with SQLITE_SCHEMA. Within a transaction the schema does not change.
 func (l *Log) Pin() (unpin func(), err error) {
 	if !l.c.Autocommit() {
 		return func() {}, nil
@@ -118,7 +118,7 @@ func (l *Log) Pin() (unpin func(), err error) {
 	return func() { _ = l.c.Rollback() }, nil // nothing was written
 }
 
-// Last is the number of the last entry of the log that c's database has.
+// Last returns the sequence of the last entry in the log of c's database.
 func Last(c *sqlite.Conn) (int64, error) {
 	st, err := c.Cached("SELECT sequence + count - 1 FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1")
 	if err != nil {
@@ -135,8 +135,8 @@ func Last(c *sqlite.Conn) (int64, error) {
 	return n, nil
 }
 
-// TimeAt is when the transaction was committed that ends at sequence; 0 is before the
-// first one.
+// TimeAt returns the commit time of the transaction that ends at sequence. For sequence
+// 0, before the first transaction, it returns 0.
 func (l *Log) TimeAt(sequence int64) (at int64, err error) {
 	if sequence == 0 {
 		return 0, nil
@@ -156,15 +156,15 @@ func (l *Log) TimeAt(sequence int64) (at int64, err error) {
 	return at, err
 }
 
-// LastTime is when the last transaction was committed, in Unix milliseconds, by
-// the clock of whoever committed it. An earlier one may have a later time.
+// LastTime returns the commit time of the last transaction, in Unix milliseconds, by the
+// clock of the node that committed it. An earlier transaction may have a later time.
 func (l *Log) LastTime() (int64, error) {
 	return l.c.Int("SELECT time FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1")
 }
 
-// Earliest is the smallest time (Unix ms) among the transactions behind sequence
-// after up to sequence to: NoTime if there are none, 0 if the log does not have
-// all of them any more.
+// Earliest returns the smallest time (Unix ms) among the transactions after sequence
+// after, up to sequence to. It returns NoTime if there are none, and 0 if some of them
+// have been trimmed.
 func (l *Log) Earliest(after, to int64) (int64, error) {
 	if to <= after {
 		return NoTime, nil
@@ -190,8 +190,8 @@ func (l *Log) Earliest(after, to int64) (int64, error) {
 	return earliest, err
 }
 
-// Oldest is the number of the oldest entry that the log still has. The row
-// that a log begins with does not count.
+// Oldest returns the sequence of the oldest entry that the log still has. The row written
+// by begin does not count.
 func (l *Log) Oldest() (int64, error) {
 	unpin, err := l.Pin()
 	if err != nil {
@@ -213,14 +213,14 @@ type Transaction struct {
 	data         []byte
 }
 
-// Last is the number of the transaction's last entry.
+// Last returns the sequence of the transaction's last entry.
 func (t Transaction) Last() int64 { return t.First + t.Count - 1 }
 
-// Size is the number of bytes that the transaction takes in the log.
+// Size returns the number of bytes that the transaction takes in the log.
 func (t Transaction) Size() int { return len(t.data) }
 
-// Containing is the sequence at which the transaction begins that the entry
-// sequence is part of, or sequence itself when there is none yet.
+// Containing returns the first sequence of the transaction that contains the entry
+// sequence, or sequence itself if there is no such transaction yet.
 func (l *Log) Containing(sequence int64) (int64, error) {
 	st, err := l.c.Cached("SELECT sequence FROM main._driftdb_log WHERE sequence <= ?1 AND sequence + count > ?1 ORDER BY sequence DESC LIMIT 1")
 	if err != nil {
@@ -233,25 +233,24 @@ func (l *Log) Containing(sequence int64) (int64, error) {
 	return first, err
 }
 
-// Stop is what a callback of Each returns to end it early.
+// Stop is returned by a callback of Each to end it early.
 var Stop = errors.New("stop")
 
 // eachChunk is how many bytes of the log Each reads at a time.
 const eachChunk = 256 << 10
 
-// Each calls fn for each transaction that starts at sequence from or later, in
-// order. The transaction is valid until fn returns. ErrTrimmed means that from
-// is gone.
+// Each calls fn for each transaction that starts at sequence from or later, in order. The
+// transaction is valid until fn returns. ErrTrimmed means that from has been trimmed.
 //
-// While fn runs nothing is being read, unless the caller has begun a
-// transaction: who makes batches of a long log for seconds on end would
-// otherwise keep the WAL from beginning again, and writers make it grow.
+// No read transaction is open while fn runs, unless the caller has begun one. Otherwise
+// making batches of a long log, which takes seconds, would keep the WAL from being reset,
+// and writers would make it grow.
 func (l *Log) Each(from int64, fn func(Transaction) error) error {
 	return l.Between(from, math.MaxInt64, fn)
 }
 
-// Between is Each for the transactions that begin at sequence to or before: it does
-// not follow writers that are faster than it.
+// Between is Each for transactions that begin at sequence to or before, so that it ends
+// even if writers are faster than it is.
 func (l *Log) Between(from, to int64, fn func(Transaction) error) error {
 	var chunk []Transaction
 	var data []byte
@@ -275,8 +274,8 @@ func (l *Log) Between(from, to int64, fn func(Transaction) error) error {
 	return nil
 }
 
-// chunk appends the transactions from sequence next on to chunk, and what they
-// hold to data.
+// chunk appends some transactions, from sequence next on, to chunk, and their contents to
+// data.
 func (l *Log) chunk(next int64, chunk []Transaction, data []byte) ([]Transaction, []byte, error) {
 	unpin, err := l.Pin()
 	if err != nil {
@@ -292,7 +291,7 @@ func (l *Log) chunk(next int64, chunk []Transaction, data []byte) ([]Transaction
 	err = st.Each(func(st *sqlite.Stmt) error {
 		t := Transaction{First: st.Int64(0), Count: st.Int64(1), Time: st.Int64(2)}
 		if t.First < next {
-			return nil // Collapse has put a barrier over it
+			return nil // Collapse has replaced it by a barrier
 		}
 		if t.First != next {
 			return fmt.Errorf("%w: sequence %d was requested, %d is the oldest", ErrTrimmed, next, t.First)

@@ -20,32 +20,32 @@ type Limits struct {
 	Through int64 // no transaction that begins after this sequence; 0: no limit
 }
 
-// Start is where a batch begins, and what is known there.
+// Start is where a batch begins, and what is known at that point.
 type Start struct {
 	batch.Header
-	// Acked is the last sequence that the bucket has. A batch that repeats what others
-	// hold begins before that.
+	// Acked is the last sequence that the bucket has. A batch that repeats entries of
+	// other batches begins before that.
 	Acked int64
-	// Digests are what is known of the tables after Acked, and what a reader of the
-	// bucket knows before the batch.
+	// Digests are the digests known after Acked, and those that a reader of the bucket
+	// knows before the batch.
 	Digests
 }
 
-// Packed is what a batch holds, and what is known after it.
+// Packed describes the contents of a batch, and what is known after it.
 type Packed struct {
 	To       int64       // its last sequence
 	Chain    batch.Chain // after that
 	Earliest int64       // the smallest time in it, Unix ms; a negative one is 0
 	Known    digest.Set
-	Barrier  int64 // the last one behind Acked; 0: there is none
-	Altered  bool  // it holds, behind Acked, a barrier or a change of the schema
+	Barrier  int64 // the last barrier after Acked; 0: none
+	Altered  bool  // it has a barrier or a schema change after Acked
 }
 
-// Pack writes a batch of the transactions that follow each other from s on: up to
-// sequence to or, when to is 0, as many as the limits allow. All that there is to know of
-// a batch is found in this one pass over the log.
+// Pack writes a batch of consecutive transactions from s on, up to sequence to or, if to
+// is 0, as many as the limits allow. This single pass over the log collects everything
+// that the caller needs to know about the batch.
 //
-// The batch tells what digests are new, which is not part of its chain.
+// The batch also carries the new digests, which are not part of its chain.
 func (l *Log) Pack(w io.Writer, s Start, to int64, limits Limits) (Packed, error) {
 	p := packing{l: l, after: s.Acked, out: batch.NewWriter(w, s.Header), Packed: Packed{Known: digest.Set{}, Earliest: NoTime}}
 	maps.Copy(p.Known, s.Known)
@@ -72,7 +72,7 @@ func (l *Log) Pack(w io.Writer, s Start, to int64, limits Limits) (Packed, error
 type packing struct {
 	Packed
 	l       *Log
-	after   int64 // behind this, the digests are brought forward
+	after   int64 // digests are brought forward over entries after this sequence
 	out     *batch.Writer
 	decoder change.Decoder
 }

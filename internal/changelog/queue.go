@@ -6,20 +6,19 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Kind is what a job does.
+// Kind is the kind of a job.
 type Kind string
 
-// The jobs of the queue. Not every object needs one. A snapshot's name is free
-// until the manifest names it, so one that fails is simply taken again; a merged
-// batch holds what its parts hold, whether or not anybody ever notes that it is
-// there.
+// The kinds of jobs. Not every object needs a job. No manifest names a snapshot before it
+// is complete, so a failed one is simply taken again. A merged batch holds what its parts
+// hold, so it does no harm if it is never recorded.
 const (
 	Upload Kind = "upload" // store a batch
 	Delete Kind = "delete" // remove a batch that a merged one covers, when it is due
 )
 
-// Job is an entry of the queue: an object that is to be stored or deleted.
-// What it holds and what it is called is fixed before the first attempt.
+// Job is an entry of the queue: an object to store or delete. The object's contents and
+// name are fixed before the first attempt.
 type Job struct {
 	ID       int64
 	Kind     Kind
@@ -87,7 +86,7 @@ func (l *Log) Jobs(kind Kind) ([]Job, error) {
 	return out, err
 }
 
-// Hasten lets all jobs of a kind be due at due (Unix ms) at the latest.
+// Hasten makes all jobs of a kind due at due (Unix ms) at the latest.
 func (l *Log) Hasten(kind Kind, due int64) error {
 	return l.commit(func() error {
 		return bindRun(l.c, "UPDATE main._driftdb_queue SET due = ?2 WHERE kind = ?1 AND due > ?2", func(st *sqlite.Stmt) {
@@ -97,7 +96,7 @@ func (l *Log) Hasten(kind Kind, due int64) error {
 	})
 }
 
-// Failed notes that an attempt at j failed; the job is pending again.
+// Failed records that an attempt at j failed. The job becomes pending again.
 func (l *Log) Failed(j Job, cause error) error {
 	return l.commit(func() error {
 		st, err := l.c.Cached("UPDATE main._driftdb_queue SET status = 'pending', attempts = attempts + 1, error = ?2 WHERE id = ?1")
@@ -111,8 +110,7 @@ func (l *Log) Failed(j Job, cause error) error {
 	})
 }
 
-// Drop takes jobs off the queue: they are done, or nobody needs what they would
-// do.
+// Drop removes jobs from the queue that are done or no longer needed.
 func (l *Log) Drop(jobs []Job) error {
 	return l.commit(func() error {
 		for _, j := range jobs {

@@ -1,9 +1,9 @@
-// Package changelog knows DriftDB's own tables in a database: the log that
-// capture writes, the queue of uploads, and what the database remembers of
-// itself and of its bucket.
+// Package changelog manages DriftDB's own tables in a database: the log that capture
+// writes, the queue of uploads, and what the database records about itself and its
+// bucket.
 //
-// Everything that has to survive a crash is kept here, in the same transaction
-// as what it describes.
+// Everything that must survive a crash is kept here, and written in the same transaction
+// as the changes that it describes.
 package changelog
 
 import (
@@ -21,7 +21,7 @@ import (
 // Format is the version of these tables. A program refuses newer ones.
 const Format = 1
 
-// ErrVersion says that a newer program wrote the database.
+// ErrVersion means that a newer program wrote the database.
 var ErrVersion = errors.New("the database was written by a newer version of DriftDB; upgrade the program")
 
 const tables = `
@@ -59,44 +59,44 @@ CREATE TABLE _driftdb_meta(
 ) WITHOUT ROWID;
 `
 
-// What _driftdb_meta holds.
+// The keys of _driftdb_meta.
 const (
 	metaFormat     = "format"      // Format
-	metaDatabaseID = "database_id" // UUID, given once, never changed
+	metaDatabaseID = "database_id" // UUID, assigned once, never changed
 	metaName       = "name"        // the name in the bucket, once a store was given
-	metaNodeID     = "node_id"     // who writes this file
+	metaNodeID     = "node_id"     // the node that writes this file
 	metaStart      = "start"       // sequence after which the log of this file began
 	metaAcked      = "acked"       // last sequence that the bucket has
 	metaChain      = "chain"       // chain after it, hex
-	metaConfirmed  = "confirmed"   // last sequence that a manifest names
+	metaConfirmed  = "confirmed"   // last sequence that a manifest confirms
 	metaSnapshot   = "snapshot"    // sequence of the newest snapshot in the bucket
-	metaLargest    = "largest"     // how many pages the file has had, rounded up; written with the log
+	metaLargest    = "largest"     // the most pages the file has had, rounded up; written with the log
 )
 
-// Identity is a database file's description of itself.
+// Identity identifies a database file.
 type Identity struct {
 	DatabaseID string
 	Name       string // empty until a store was given
 	NodeID     string
 }
 
-// Exists reports whether the database already has our tables.
+// Exists reports whether the database already has DriftDB's tables.
 func Exists(c *sqlite.Conn) (bool, error) {
 	n, err := c.Int("SELECT count(*) FROM main.sqlite_schema WHERE name = '_driftdb_meta'")
 	return n > 0, err
 }
 
-// Adopted says how Init found the database.
+// Adopted is the state in which Init found the database.
 type Adopted int
 
-// How Init found the database.
+// The states in which Init may find a database.
 const (
-	Known   Adopted = iota // it has our tables
+	Known   Adopted = iota // it has DriftDB's tables
 	Fresh                  // it was empty
-	Foreign                // it has tables or settings of its own, of which the log knows nothing: a barrier stands first
+	Foreign                // it has tables or settings that are not in the log: the log begins with a barrier
 )
 
-// Inspect finds out what the database is to us, and whose it is if it has our
+// Inspect determines the state of the database, and its identity if it has DriftDB's
 // tables. It changes nothing. A database that Init would refuse is an error.
 func Inspect(c *sqlite.Conn) (Adopted, Identity, error) {
 	if enc, err := c.Text("PRAGMA encoding"); err != nil {
@@ -123,8 +123,8 @@ func Inspect(c *sqlite.Conn) (Adopted, Identity, error) {
 	return Foreign, Identity{}, nil
 }
 
-// Init makes our tables if they are missing, and checks them if they are not.
-// A node id that is not empty replaces the one that the file has.
+// Init creates DriftDB's tables if they are missing, and otherwise checks their format. A
+// non-empty node id replaces the one that the file has.
 func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
 	adopted, id, err := Inspect(c)
 	if err != nil {
@@ -141,9 +141,9 @@ func Init(c *sqlite.Conn, nodeID string) (Adopted, error) {
 	return adopted, create(c, id, b, time.Now().UnixMilli(), nil, adopted == Foreign)
 }
 
-// Continue makes c's database, which has no tables of ours, the continuation
-// of the history that a bucket has up to b.Acked, whose last change is of the
-// time last (Unix ms). sums are the digests of its tables.
+// Continue makes c's database, which does not have DriftDB's tables, the continuation of
+// the history that a bucket has up to b.Acked, whose last change was committed at last
+// (Unix ms). sums are the digests of its tables.
 func Continue(c *sqlite.Conn, id Identity, b Books, last int64, sums digest.Set) error {
 	return create(c, id, b, last, sums, false)
 }
@@ -173,7 +173,7 @@ func create(c *sqlite.Conn, id Identity, b Books, at int64, sums digest.Set, bar
 	})
 }
 
-// transact runs fn in a transaction, or in the one that is open.
+// transact runs fn in the open transaction or, if there is none, in a new one.
 func transact(c *sqlite.Conn, fn func() error) error {
 	if !c.Autocommit() {
 		return fn()
@@ -196,8 +196,8 @@ func NewNodeID() string {
 	return strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 }
 
-// CheckFormat is an ErrVersion if c's database, which has our tables, was written by
-// a newer program.
+// CheckFormat returns an ErrVersion if c's database, which must have DriftDB's tables,
+// was written by a newer program.
 func CheckFormat(c *sqlite.Conn) error {
 	v, err := metaInt(c, metaFormat)
 	if err == nil && v > Format {
@@ -242,7 +242,7 @@ func setMeta(c *sqlite.Conn, key string, value any) error {
 	return st.Run()
 }
 
-// ReadIdentity reads the file's description of itself.
+// ReadIdentity reads the file's identity.
 func ReadIdentity(c *sqlite.Conn) (id Identity, err error) {
 	if id.DatabaseID, err = metaText(c, metaDatabaseID); err != nil {
 		return id, err

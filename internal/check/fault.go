@@ -15,26 +15,26 @@ import (
 type Kind string
 
 const (
-	// Damage says that pages of the file contradict each other: rows may be lost.
+	// Damage means that pages of the file contradict each other: rows may be lost.
 	Damage Kind = "damage"
-	// Index says that an index does not have the entries that its table asks for. The
-	// rows are there; a query that uses the index may not find them.
+	// Index means that an index does not match its table. The rows are there, but a query
+	// that uses the index may not find them.
 	Index Kind = "index"
-	// Constraint says that rows break what their table's definition asks for: NOT NULL,
-	// CHECK, a type of a STRICT table.
+	// Constraint means that rows violate their table's definition: NOT NULL, CHECK, or a
+	// type of a STRICT table.
 	Constraint Kind = "constraint"
-	// ForeignKey says that rows refer to a missing row, or that a foreign key
-	// does not fit the table that it refers to.
+	// ForeignKey means that rows refer to a missing row, or that a foreign key does not
+	// match the table that it refers to.
 	ForeignKey Kind = "foreign key"
-	// Virtual says that a virtual table (FTS, R-tree) finds its own tables broken.
+	// Virtual means that a virtual table (FTS, R-tree) finds its shadow tables broken.
 	Virtual Kind = "virtual"
-	// Unreadable says that this program lacks a collation, a function, a tokenizer or a
-	// module that the table or one of its indexes needs.
+	// Unreadable means that this program lacks a collation, function, tokenizer or module
+	// that the table or one of its indexes needs.
 	Unreadable Kind = "unreadable"
 )
 
-// Fault is something that is wrong with a database. It names no rows, so the same fault
-// is the same after other rows have come or gone.
+// Fault is something that is wrong with a database. It names no rows, so it stays equal
+// when other rows are added or deleted.
 type Fault struct {
 	Kind  Kind
 	Table string // "": it belongs to none
@@ -43,8 +43,8 @@ type Fault struct {
 
 func (f Fault) String() string { return Words(f.Table, f.What) }
 
-// ByTable is what is wrong with each table that has a fault; "" stands for the file, and
-// for the faults that there is no room for.
+// ByTable returns the faults of each table that has any. "" stands for the file, and for
+// the count of the faults beyond MaxFaults.
 func ByTable(faults []Fault) map[string][]string {
 	m := map[string][]string{}
 	for _, f := range faults[:min(len(faults), MaxFaults)] {
@@ -56,15 +56,15 @@ func ByTable(faults []Fault) map[string][]string {
 	return m
 }
 
-// damaged is how the words of a Damage begin, so that it can be told by them.
+// damaged is the prefix of a Damage's text, by which Damaged recognizes it.
 const damaged = "damaged: "
 
-// Damaged says of one of ByTable's lists that there is damage in it.
+// Damaged reports whether one of ByTable's lists has damage in it.
 func Damaged(whats []string) bool {
 	return slices.ContainsFunc(whats, func(what string) bool { return strings.HasPrefix(what, damaged) })
 }
 
-// List is what ByTable says, for people.
+// List returns ByTable's result as lines for people.
 func List(byTable map[string][]string) (list []string) {
 	for _, table := range slices.Sorted(maps.Keys(byTable)) {
 		for _, what := range byTable[table] {
@@ -74,7 +74,7 @@ func List(byTable map[string][]string) (list []string) {
 	return list
 }
 
-// Words says what is wrong with a table.
+// Words describes a table's fault.
 func Words(table, what string) string {
 	if table == "" {
 		return what
@@ -87,8 +87,8 @@ func Compare(a, b Fault) int {
 	return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.What, b.What))
 }
 
-// ofMessage reads what SQLite's check has said of a table: a line, or several under a
-// heading.
+// ofMessage parses a message of SQLite's check about a table: one line, or several under
+// a heading.
 func ofMessage(table, message string) (faults []Fault) {
 	heading, rest, _ := strings.Cut(message, "\n")
 	kind := Damage
@@ -118,7 +118,7 @@ func ofLine(table, line string) Fault {
 	return f
 }
 
-// withoutRow leaves out which row of a table a line is about.
+// withoutRow removes the row number from a line.
 func withoutRow(line string) string {
 	const end = "rowid not at end-of-record for row "
 	if rest, ok := strings.CutPrefix(line, end); ok {
@@ -132,7 +132,8 @@ func withoutRow(line string) string {
 	return line
 }
 
-// signs are how the lines begin that SQLite's check says of what is not damage.
+// signs are the beginnings of lines by which SQLite's check reports faults other than
+// damage.
 var signs = []struct {
 	start string
 	kind  Kind
@@ -152,7 +153,7 @@ var signs = []struct {
 	{"unable to validate the inverted index for ", Virtual},
 }
 
-// words are SQLite's own.
+// words returns SQLite's own message.
 func words(err error) string {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Message
@@ -160,7 +161,7 @@ func words(err error) string {
 	return err.Error()
 }
 
-// names says that SQLite's words name what it lacks.
+// names reports whether SQLite's message names what is missing.
 func names(words string) bool {
 	return slices.ContainsFunc(lackings, func(s string) bool { return strings.Contains(words, s) })
 }

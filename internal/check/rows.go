@@ -10,9 +10,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// beside lets SQLite check the file while another connection reads the rows. The first
-// error of the two is the one that counts, and ends the other. Each has a run and fields
-// of the report of its own: rows writes Digests, Unread and Rows, pages all others.
+// beside runs SQLite's checks while another connection reads the rows. The first error of
+// either is returned, and ends the other. Each has its own run and its own fields of the
+// report: rows writes Digests, Unread and Rows, pages all others.
 func (r *run) beside(o Options, rep *Report) (err error) {
 	c, err := o.Open()
 	if err != nil {
@@ -42,7 +42,7 @@ func (r *run) beside(o Options, rep *Report) (err error) {
 	return context.Cause(ctx)
 }
 
-// pages lets SQLite check the file.
+// pages runs SQLite's checks of the file.
 func (r *run) pages(o Options, rep *Report) error {
 	if err := r.structure(o, rep); err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// run is a check under way.
+// run is a running check.
 type run struct {
 	ctx     context.Context
 	c       *sqlite.Conn
@@ -20,7 +20,7 @@ type run struct {
 	virtual map[string]bool // tables
 }
 
-// fail prefers the context's error to the interrupt that it has caused.
+// fail returns the context's error, if any, instead of the interrupt that it caused.
 func (r *run) fail(err error) error {
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
@@ -28,9 +28,9 @@ func (r *run) fail(err error) error {
 	return err
 }
 
-// add notes faults. A manifest can hold no other text than UTF-8. A virtual table has no
-// pages: whatever words its module finds, it is about rows of other tables, which are
-// checked by themselves.
+// add records faults, as valid UTF-8, since a manifest can hold no other text. A virtual
+// table has no pages of its own. Whatever its module reports concerns rows of other
+// tables, which are checked separately.
 func (r *run) add(faults ...Fault) {
 	for _, f := range faults {
 		if f.Kind == Damage && r.virtual[f.Table] {
@@ -43,7 +43,7 @@ func (r *run) add(faults ...Fault) {
 	}
 }
 
-// told notes what an error says of a table, if it does.
+// told records an error as a fault of a table. It returns errors that are not faults.
 func (r *run) told(table string, err error) error {
 	switch {
 	case err == nil:
@@ -59,8 +59,8 @@ func (r *run) told(table string, err error) error {
 	return nil
 }
 
-// lacks are SQLite's words for what it lacks for a table: those of a statement that
-// makes it name the thing, if there is one.
+// lacks returns SQLite's message about what is missing for a table, preferably from a
+// statement that makes SQLite name it.
 func (r *run) lacks(table string, err error) string {
 	name := sqlite.Quote(table)
 	for _, query := range []string{"SELECT DISTINCT * FROM main." + name, "SELECT 1 FROM main." + name + " WHERE " + name + " MATCH 'x'", "REINDEX main." + name} {
@@ -78,10 +78,10 @@ func (r *run) lacks(table string, err error) string {
 	return words(err)
 }
 
-// structure lets SQLite check the file: at once if there is no budget, which is the
-// only way to notice what lies between tables, such as a page that two of them share.
-// That stops after some faults, and one table that it cannot read ends it: then each
-// table is checked by itself, so that one hides nothing of another.
+// structure runs SQLite's checks. Without a budget it checks the whole file at once, the
+// only way to notice faults between tables, such as a page that two of them share. That
+// check stops after some faults, or at a table that it cannot read. So if it finds a
+// fault, each table is then checked separately, so that one hides no fault of another.
 func (r *run) structure(o Options, rep *Report) error {
 	tables, err := r.tables()
 	if err != nil {
@@ -118,7 +118,7 @@ func (r *run) structure(o Options, rep *Report) error {
 	return nil
 }
 
-// behind lets the list of tables begin behind one of them.
+// behind rotates the list of tables to begin after the table after.
 func behind(tables []string, after string) []string {
 	start, found := slices.BinarySearch(tables, after)
 	if found {
@@ -127,7 +127,7 @@ func behind(tables []string, after string) []string {
 	return slices.Concat(tables[start:], tables[:start])
 }
 
-// tables are all tables of main by name, virtual ones and SQLite's own included.
+// tables returns all tables of main by name, including virtual ones and SQLite's own.
 func (r *run) tables() (tables []string, err error) {
 	r.virtual = map[string]bool{}
 	err = r.c.Each("SELECT name, max(rootpage) FROM (SELECT name, rootpage FROM main.sqlite_schema WHERE type = 'table' UNION ALL SELECT 'sqlite_schema', 1) GROUP BY name", func(st *sqlite.Stmt) error {
@@ -150,8 +150,9 @@ func (r *run) table(name string) error {
 	return r.told(name, err)
 }
 
-// between adds the damage that the check of all tables has told of, if that of none
-// has: it lies between them. What a virtual table has said of itself does not.
+// between adds the damage that the check of the whole file has reported, if no table's own
+// check has found any: it lies between tables. It skips what a virtual table has reported
+// about itself.
 func (r *run) between(all []string) {
 	said := map[string]bool{}
 	for f := range r.found {
@@ -169,7 +170,7 @@ func (r *run) between(all []string) {
 	}
 }
 
-// messages are what a check has said, without "ok".
+// messages returns the messages of a check, without "ok".
 func (r *run) messages(pragma string) (said []string, err error) {
 	err = r.c.Each(pragma, func(st *sqlite.Stmt) error {
 		if s := st.Text(0); s != "ok" {
@@ -180,8 +181,8 @@ func (r *run) messages(pragma string) (said []string, err error) {
 	return said, err
 }
 
-// compile tells which tables lack what they are made of: a module, a function in a
-// generated column. SQLite's check passes over some of them.
+// compile records the tables for which a module, or a function in a generated column, is
+// missing. SQLite's check skips some of them.
 func (r *run) compile(tables []string) error {
 	for _, table := range tables {
 		st, err := r.c.Prepare("SELECT * FROM main." + sqlite.Quote(table))
@@ -195,9 +196,9 @@ func (r *run) compile(tables []string) error {
 	return nil
 }
 
-// references looks for rows that refer to a row that is not there. The source may have
-// them: SQLite lets them in while foreign_keys is off, and so does a replay, which must
-// not be stricter than the source was.
+// references looks for rows that refer to a missing row. The source may have them: SQLite
+// accepts them while foreign_keys is off, and so does a replay, which must not be stricter
+// than the source.
 func (r *run) references(tables []string, rep *Report) error {
 	for _, table := range tables {
 		n := int64(0)

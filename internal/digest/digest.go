@@ -1,5 +1,5 @@
-// Package digest sums up what tables hold, independently of the order of their
-// rows, so that two databases can be compared by a few bytes for each table.
+// Package digest computes digests of tables that do not depend on the order of rows, so
+// that two databases can be compared by a few bytes for each table.
 //
 // A digest is the sum, modulo 2^128, of a hash for every row and of one for
 // every cell that is not NULL:
@@ -8,14 +8,14 @@
 //	cell  H(identity ‖ column's name ‖ value)
 //
 // where H is the first 16 bytes of SHA-256, as a big-endian number. The
-// identity is what the change log addresses the row by: a zero byte and the
+// identity is how the change log addresses the row: a zero byte and the
 // rowid, or the number of the key's columns and their values. Numbers, names
-// and values are encoded as in a log row (package change), so each says where
-// it ends. An empty table has the sum zero, a column without values adds
+// and values are encoded as in a log row (package change), so each is
+// self-delimiting. An empty table has the sum zero, a column without values adds
 // nothing, and neither the table's name nor generated columns count.
 //
-// A change of a row adds and takes away a few hashes: a digest is kept up from
-// the log alone, forwards and backwards.
+// A change of a row adds and subtracts a few hashes, so a digest can be
+// maintained from the log alone, forwards and backwards.
 package digest
 
 import (
@@ -42,8 +42,8 @@ func (s Sum) MarshalText() ([]byte, error) { return s.AppendText(nil) }
 
 var errText = errors.New("a digest is 32 lower-case hex digits")
 
-// UnmarshalText implements [encoding.TextUnmarshaler]. It takes nothing but
-// what String returns.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts only what
+// String returns.
 func (s *Sum) UnmarshalText(text []byte) error {
 	var got Sum
 	if len(text) != 2*len(got) {
@@ -86,7 +86,7 @@ func (t *tally) subtract(o tally) {
 	t.hi, _ = bits.Sub64(t.hi, o.hi, borrow)
 }
 
-// hash adds H(input), or takes it away.
+// hash adds H(input), or subtracts it.
 func (t *tally) hash(input []byte, remove bool) {
 	h := sha256.Sum256(input)
 	o := tally{binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])}
@@ -97,12 +97,12 @@ func (t *tally) hash(input []byte, remove bool) {
 	}
 }
 
-// encoder says what must be hashed for a change. It keeps the identity of the
-// row that it is at, and behind it a cell.
+// encoder makes the inputs that must be hashed for a change. Its buffer holds the
+// identity of the current row, followed by a cell.
 type encoder struct{ buf []byte }
 
-// entry calls hash for every hash that a change of a row adds or takes away; to
-// revert it is the other way round.
+// entry calls hash for every hash that a change of a row adds or subtracts. With
+// revert, it exchanges the two.
 func (d *encoder) entry(e *change.Entry, revert bool, hash func(input []byte, remove bool)) {
 	if e.HasRowID {
 		d.rowID(e.RowID)
@@ -130,8 +130,7 @@ func (d *encoder) entry(e *change.Entry, revert bool, hash func(input []byte, re
 
 func (d *encoder) rowID(id int64) { d.buf = binary.AppendVarint(append(d.buf[:0], 0), id) }
 
-// key makes the values of a key the identity: those in changed, if they are
-// there.
+// key makes the values of a key the identity. Values in changed take precedence.
 func (d *encoder) key(key, changed []change.Column) {
 	d.buf = binary.AppendUvarint(d.buf[:0], uint64(len(key)))
 	for i := range key {
@@ -163,14 +162,14 @@ func (d *encoder) cells(columns []change.Column, remove bool, hash func([]byte, 
 	}
 }
 
-// Plus is the digest of the rows that two disjoint sets of rows have together.
+// Plus returns the digest of the union of two disjoint sets of rows.
 func (s Sum) Plus(o Sum) Sum {
 	t := tallyOf(s)
 	t.add(tallyOf(o))
 	return t.sum()
 }
 
-// Minus takes the rows of o away: it is what Plus adds to o to make s.
+// Minus removes the rows of o: it returns the digest that Plus adds to o to make s.
 func (s Sum) Minus(o Sum) Sum {
 	t := tallyOf(s)
 	t.subtract(tallyOf(o))

@@ -11,19 +11,18 @@ const (
 	// hashers is how many goroutines a Ledger has: two hash as fast as one
 	// reads or replays rows.
 	hashers = 2
-	// blockSize is how much they get at a time.
+	// blockSize is how many bytes a hasher gets at a time.
 	blockSize = 64 << 10
 )
 
-// Ledger is a Set that is brought forward by goroutines of its own, since the
-// hashing of a row takes about as long as reading it. It is not safe for
-// concurrent use.
+// Ledger is a Set that goroutines of its own bring forward, since hashing a row
+// takes about as long as reading it. It is not safe for concurrent use.
 type Ledger struct {
 	set    Set
 	encode encoder
-	tables map[string]int // of those whose rows changed, their place in names and tallies
+	tables map[string]int // index in names and tallies of each table whose rows changed
 	names  []string
-	block  []byte // inputs, each after its table, what to do, and its length
+	block  []byte // inputs, each preceded by its table, the operation and its length
 	work   chan []byte
 	free   chan []byte
 
@@ -34,7 +33,8 @@ type Ledger struct {
 	tallies []tally // what the blocks so far add to each table
 }
 
-// NewLedger starts from what is known, and takes the set over. Close it.
+// NewLedger returns a ledger that starts with s, and takes ownership of it. The
+// caller must Close it.
 func NewLedger(s Set) *Ledger {
 	l := &Ledger{set: s, tables: map[string]int{}, work: make(chan []byte, hashers), free: make(chan []byte, 2*hashers+1)}
 	for range hashers {
@@ -94,8 +94,8 @@ func (l *Ledger) send() {
 	}
 }
 
-// Set waits until all that was applied is in the set, and returns it. It may be
-// changed until the next call of Apply.
+// Set waits until the set includes all applied changes, and returns it. The caller
+// may modify it until the next call of Apply.
 func (l *Ledger) Set() Set {
 	l.send()
 	l.hashing.Wait()
@@ -111,7 +111,8 @@ func (l *Ledger) Set() Set {
 	return l.set
 }
 
-// Replace makes s what is known, whatever was applied. The ledger takes it over.
+// Replace discards all that was applied, and continues with s. The ledger takes
+// ownership of s.
 func (l *Ledger) Replace(s Set) {
 	l.Set()
 	l.set = s
@@ -133,7 +134,7 @@ func (l *Ledger) hasher() {
 			sums[head>>1].hash(input, head&1 != 0)
 		}
 		l.merge(sums)
-		if cap(block) <= 2*blockSize { // not one that a large value has grown
+		if cap(block) <= 2*blockSize { // do not keep a block that a large value has grown
 			select {
 			case l.free <- block[:0]:
 			default:

@@ -1,7 +1,7 @@
 package digest
 
-// schema brings the set over a statement that has changed the schema of main.
-// What is not understood may have changed anything.
+// schema brings the set forward over a statement that has changed the schema of main.
+// A statement that it does not understand may have changed anything.
 func (s Set) schema(sql string) {
 	w := words{sql}
 	understood := false
@@ -71,15 +71,15 @@ func (s Set) alter(w *words) (understood bool) {
 		}
 	case "ADD":
 		if !w.contains(changesRows) {
-			return true // every row has a NULL more, or a value that is not stored
+			return true // each row gains only a NULL, or a value that is not stored
 		}
 	}
 	s.forget(name)
 	return true
 }
 
-// changesRows reports whether a token of an added column gives its rows a value, or may
-// take their rowid its last name.
+// changesRows reports whether a token of an added column gives the rows a value, or may
+// shadow the last name of their rowid.
 func changesRows(token string, quoted bool) bool {
 	switch fold(token) {
 	case "rowid", "oid", "_rowid_":
@@ -90,7 +90,7 @@ func changesRows(token string, quoted bool) bool {
 	return false
 }
 
-// rename gives a table its new name. One that is not known may be virtual.
+// rename gives a table its new name. An unknown table may be virtual.
 func (s Set) rename(from string, w *words) (understood bool) {
 	to, ok := w.name()
 	if !ok {
@@ -108,8 +108,8 @@ func (s Set) rename(from string, w *words) (understood bool) {
 	return true
 }
 
-// find returns the digest of a table that a statement names. SQLite does not
-// tell names apart that differ only in the case of ASCII letters.
+// find returns the digest of a table that a statement names. SQLite ignores the case
+// of ASCII letters in names.
 func (s Set) find(name string) (sum Sum, known bool) {
 	if sum, known := s[name]; known {
 		return sum, true
@@ -133,8 +133,8 @@ func (s Set) forget(name string) (known bool) {
 	return known
 }
 
-// forgetVirtual drops a table that may be virtual, with the tables that it may
-// keep its contents in: their first rows, and their end, are not logged.
+// forgetVirtual drops a table that may be virtual, with its possible shadow tables,
+// whose first rows and deletion are not logged.
 func (s Set) forgetVirtual(name string, ok bool) bool {
 	s.forget(name)
 	for table := range s {
@@ -145,8 +145,8 @@ func (s Set) forgetVirtual(name string, ok bool) bool {
 	return ok
 }
 
-// same says that two names differ in the case of ASCII letters at most. It is asked for
-// every table whenever one is made.
+// same reports whether two names are equal except for the case of ASCII letters. It is
+// called for every table whenever a table is created.
 func same(a, b string) bool {
 	if len(a) != len(b) {
 		return false
@@ -166,7 +166,7 @@ func lower(c byte) byte {
 	return c
 }
 
-// fold maps ASCII letters to lower case, and leaves every other byte.
+// fold maps ASCII letters to lower case, and keeps every other byte.
 func fold(s string) string {
 	b := []byte(s)
 	for i, c := range b {

@@ -11,22 +11,21 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 )
 
-// Set is what is known of a database: the digest of each table. Of a table
-// that it does not name, nothing is known. The set of an empty database is
-// empty, and names every table that is made.
+// Set holds the known digests of a database's tables. Nothing is known about a table
+// that it does not name. The set of an empty database is empty, and gains every table
+// that is created.
 type Set map[string]Sum
 
-// Digestible reports whether a table of this name has a digest. SQLite's own
-// tables have none, since a restored database need not have the same rows
-// there; nor have DriftDB's, which are not part of what is restored, nor those
-// whose names JSON cannot hold.
+// Digestible reports whether a table of this name has a digest. SQLite's own tables
+// have none, since a restored database need not have the same rows there. DriftDB's
+// have none, since they are not restored. Nor do tables whose names JSON cannot hold.
 func Digestible(table string) bool {
 	t := fold(table)
 	return !strings.HasPrefix(t, "sqlite_") && !strings.HasPrefix(t, "_driftdb_") && utf8.ValidString(t)
 }
 
-// Apply brings the set forward over a change. What the entry may have changed
-// in a way that it does not say is forgotten.
+// Apply brings the set forward over a change. It forgets tables that the entry may
+// have changed in a way that it does not describe.
 func (s Set) Apply(e *change.Entry) {
 	switch e.Op {
 	case change.Insert, change.Update, change.Delete:
@@ -38,12 +37,11 @@ func (s Set) Apply(e *change.Entry) {
 	}
 }
 
-// ErrIrreversible says that a change cannot be walked back over.
+// ErrIrreversible means that a change cannot be reverted.
 var ErrIrreversible = errors.New("digests cannot be undone across it")
 
-// Revert takes the set back over a change: from after it to before it. Only
-// changes of rows say enough for that; others are ErrIrreversible, and leave
-// the set as it is.
+// Revert takes the set back to before a change. Only changes of rows hold enough
+// information for that. Others return ErrIrreversible, and leave the set unchanged.
 func (s Set) Revert(e *change.Entry) error {
 	switch e.Op {
 	case change.Insert, change.Update, change.Delete:
@@ -64,12 +62,12 @@ func (s Set) row(e *change.Entry, revert bool) {
 	s[e.Table] = t.sum()
 }
 
-// Report is what somebody says of tables at some point of a history: of those
-// that it names, the digest, or nil for a table of which nothing is known any
-// more. Of others it says nothing new.
+// Report holds the digests of tables at some point of a history, as a batch carries
+// them: nil for a table whose digest is no longer known. Tables that it does not name
+// are unchanged since the last report.
 type Report map[string]*Sum
 
-// Since reports what a set says otherwise than an earlier one did.
+// Since returns the differences between a set and an earlier one.
 func (s Set) Since(earlier Set) Report {
 	r := Report{}
 	for table, sum := range s {
@@ -85,7 +83,7 @@ func (s Set) Since(earlier Set) Report {
 	return r
 }
 
-// MismatchError says that a table does not hold the rows that it should.
+// MismatchError means that a table does not hold the rows that it should.
 type MismatchError struct {
 	Table     string
 	Want, Got Sum
@@ -95,9 +93,8 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("table %q does not hold the rows that it should: its digest is %s, not %s", e.Table, e.Got, e.Want)
 }
 
-// Take brings the set up to a report about the same point of the same history.
-// A *MismatchError names the first table of which both know a digest, and not
-// the same.
+// Take updates the set from a report about the same point of the same history. A
+// *MismatchError names the first table for which both have a digest and they differ.
 func (s Set) Take(r Report) error {
 	for _, table := range slices.Sorted(maps.Keys(r)) {
 		said := r[table]
@@ -113,9 +110,9 @@ func (s Set) Take(r Report) error {
 	return nil
 }
 
-// Compare compares what is known with all tables of a database, as a scan has
-// them. A *MismatchError names the first one that differs; one that is not
-// there is another error.
+// Compare compares the set with the digests of all tables of a database, from a scan.
+// A *MismatchError names the first table that differs. A missing table is another
+// error.
 func (s Set) Compare(all Set) error {
 	for _, table := range slices.Sorted(maps.Keys(s)) {
 		got, there := all[table]

@@ -2,8 +2,8 @@ package digest
 
 import "strings"
 
-// words takes a statement apart: names and keywords, quoted names without their
-// quotes, and single other characters. Comments and spaces are passed over.
+// words splits a statement into tokens: names and keywords, quoted names without their
+// quotes, and single other characters. It skips comments and spaces.
 type words struct{ rest string }
 
 // next returns the next token, "" at the end, and whether it was in quotes.
@@ -33,7 +33,8 @@ func (w *words) keyword() string {
 	return strings.ToUpper(tok)
 }
 
-// name takes [IF [NOT] EXISTS] [schema.] name; false if that is not what comes.
+// name reads [IF [NOT] EXISTS] [schema.] name. It returns false if something else
+// comes.
 func (w *words) name() (string, bool) {
 	start := *w
 	if w.keyword() != "IF" || !w.exists() {
@@ -56,7 +57,7 @@ func (w *words) exists() bool {
 	return k == "EXISTS"
 }
 
-// contains reports whether any token that is left fits.
+// contains reports whether any remaining token fits.
 func (w *words) contains(fits func(token string, quoted bool) bool) bool {
 	for w.skip(); w.rest != ""; w.skip() {
 		if fits(w.next()) {
@@ -66,7 +67,7 @@ func (w *words) contains(fits func(token string, quoted bool) bool) bool {
 	return false
 }
 
-// skip passes over spaces and comments.
+// skip skips spaces and comments.
 func (w *words) skip() {
 	for {
 		w.rest = strings.TrimLeft(w.rest, " \t\r\n\f\ufeff")
@@ -81,7 +82,7 @@ func (w *words) skip() {
 	}
 }
 
-// unquote takes a quoted token that ends with end; doubled, end is part of it.
+// unquote reads a quoted token that ends with end. A doubled end is part of the token.
 func (w *words) unquote(end byte) string {
 	var b strings.Builder
 	for i := 1; i < len(w.rest); i++ {

@@ -1,5 +1,5 @@
-// Package event knows what can happen in the background: each event has a kind, or does
-// not compile.
+// Package event defines the events that can happen in the background. Its methods require
+// a kind for each event.
 package event
 
 import (
@@ -10,43 +10,44 @@ import (
 	"time"
 )
 
-// Kind says what has happened. It begins with its scope: the part of DriftDB where it did.
+// Kind is the kind of an event. It begins with the event's scope, which is the part of
+// DriftDB where it happened.
 type Kind string
 
-// Scope is what comes before the kind's dot.
+// Scope returns the part of the kind before the dot.
 func (k Kind) Scope() string {
 	scope, _, _ := strings.Cut(string(k), ".")
 	return scope
 }
 
-// The attributes of a record that say what it is.
+// The attributes that identify a record.
 const (
 	ScopeKey = "scope"
 	KindKey  = "kind"
 )
 
-// Log makes records of events. Its zero value is of no use: see To.
+// Log makes records of events. Its zero value is not usable; see To.
 type Log struct{ handler slog.Handler }
 
-// To returns a log whose records h gets.
+// To returns a log that sends its records to h.
 func To(h slog.Handler) Log { return Log{h} }
 
-// Handler is the one that gets the records.
+// Handler returns the handler that gets the records.
 func (l Log) Handler() slog.Handler { return l.handler }
 
-// Debug logs what is not an event for anybody but a developer.
+// Debug logs an event that only concerns developers.
 func (l Log) Debug(k Kind, msg string, args ...any) { l.log(slog.LevelDebug, k, msg, args) }
 
-// Info logs what is as it should be.
+// Info logs a normal event.
 func (l Log) Info(k Kind, msg string, args ...any) { l.log(slog.LevelInfo, k, msg, args) }
 
-// Warn logs what will pass, or is to be known.
+// Warn logs a problem that may pass by itself, or that the user should know about.
 func (l Log) Warn(k Kind, msg string, args ...any) { l.log(slog.LevelWarn, k, msg, args) }
 
-// Error logs what does not pass without somebody's help.
+// Error logs a problem that needs the user.
 func (l Log) Error(k Kind, msg string, args ...any) { l.log(slog.LevelError, k, msg, args) }
 
-// log is called by one of the above, whose caller is the record's source.
+// log must be called directly by the methods above: their caller is the record's source.
 func (l Log) log(level slog.Level, k Kind, msg string, args []any) {
 	ctx := context.Background()
 	if !l.handler.Enabled(ctx, level) {

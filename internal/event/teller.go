@@ -10,7 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/inside"
 )
 
-// Event is a record as a function gets it.
+// Event is a record as it is passed to a function.
 type Event struct {
 	Time    time.Time
 	Level   slog.Level
@@ -20,9 +20,9 @@ type Event struct {
 	Attrs   map[string]any // the others
 }
 
-// Teller returns a handler that passes records on to log, if there is one, and calls
-// onEvent, if there is one. Without either, what goes wrong with the database of this
-// name goes to slog.Default().
+// Teller returns a handler that passes records on to log and calls onEvent, if they are
+// not nil. If both are nil, warnings and errors of the database of this name go to
+// slog.Default().
 func Teller(log *slog.Logger, onEvent func(Event), name string) slog.Handler {
 	h := &teller{call: onEvent, delivery: &delivery{place: inside.New()}}
 	switch {
@@ -37,7 +37,7 @@ func Teller(log *slog.Logger, onEvent func(Event), name string) slog.Handler {
 }
 
 // Inside reports whether the caller runs inside a function or a handler that a Teller has
-// called: what waits for that would wait for itself.
+// called. Waiting for that function or handler would then deadlock.
 func (l Log) Inside() bool {
 	h, ok := l.handler.(*teller)
 	return ok && h.place.Here()
@@ -51,15 +51,15 @@ type teller struct {
 	*delivery
 }
 
-// delivery is the telling. What is told runs code of the program's, which may use
-// the database and so cause further events.
+// delivery delivers events to the program's code, which may use the database and so cause
+// further events.
 type delivery struct {
 	place inside.Place // of that code
 
 	one sync.Mutex // calls come one at a time
 
 	mu    sync.Mutex
-	later []func() // events that were caused by being told of one
+	later []func() // events that were caused while one was delivered
 }
 
 func (h *teller) Enabled(ctx context.Context, l slog.Level) bool {
@@ -67,7 +67,7 @@ func (h *teller) Enabled(ctx context.Context, l slog.Level) bool {
 }
 
 func (h *teller) Handle(ctx context.Context, r slog.Record) (err error) {
-	if h.place.Here() { // told at once, it would come into the middle of the other one
+	if h.place.Here() { // do not deliver in the middle of another delivery
 		r = r.Clone()
 		h.mu.Lock()
 		h.later = append(h.later, func() { _ = h.deliver(context.WithoutCancel(ctx), r) })
@@ -105,7 +105,7 @@ func (h *teller) callOne(e Event) {
 	h.call(e)
 }
 
-// event is a record as a function gets it.
+// event converts a record into an Event.
 func (h *teller) event(r slog.Record) Event {
 	e := Event{Time: r.Time, Level: r.Level, Message: r.Message, Attrs: map[string]any{}}
 	add := func(a slog.Attr) bool {

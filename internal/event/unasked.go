@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// unasked passes warnings and errors on to slog.Default(), as it is by then: a program
-// that has set up nothing must still hear of a wrong secret. What goes on failing is
-// repeated once in a while only, since nobody has asked for it.
+// unasked passes warnings and errors on to the current slog.Default(): a program that has
+// set up no logging must still learn of a wrong secret. Persistent failures are repeated
+// only once in a while, since the program has not asked for them.
 type unasked struct {
 	with func(slog.Handler) slog.Handler // attributes and groups, nil if there are none
 	*told
 }
 
-// told is what was passed on when, by its level and message. Both are constants of
-// ours, so that there are few.
+// told records when each message was last passed on, by its level and text. Both are
+// constants of DriftDB, so there are few.
 type told struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
 
-// repeatAfter is for how long the same message is not repeated.
+// repeatAfter is how long a message is not repeated.
 const repeatAfter = time.Minute
 
 func (u unasked) Enabled(ctx context.Context, l slog.Level) bool {

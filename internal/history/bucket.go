@@ -12,12 +12,12 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// pollInterval is how often a bucket is asked for changes to come.
+// pollInterval is how often a bucket is polled for new changes.
 const pollInterval = 5 * time.Second
 
-// Bucket yields what b has of the changes that q chooses, each as convert has made it, and
-// after an error nothing more. A batch is proven before any of its changes is yielded.
-// log is warned of objects that the history has no use for.
+// Bucket yields the changes in b that q selects, each converted by convert. It ends after
+// an error. A batch is verified before any of its changes is yielded. Objects that look
+// like batches but are not part of the history are reported to log.
 func Bucket[T any](ctx context.Context, b *remote.Bucket, q Query, convert func(Change) T, log event.Log) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		r := &bucketReader[T]{b: b, query: q, convert: convert, yield: yield}
@@ -49,11 +49,11 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// errStopped ends a walk: whoever reads has had enough, or all that was asked for.
+// errStopped ends a walk: the consumer has stopped, or has all that it asked for.
 var errStopped = errors.New("no more changes are wanted")
 
-// bucketReader is the sink of a walk. It collects the changes of a batch, and yields
-// them when the batch is proven.
+// bucketReader is the sink of a walk. It collects the changes of a batch, and yields them
+// once the batch is verified.
 type bucketReader[T any] struct {
 	b       *remote.Bucket
 	query   Query
@@ -61,8 +61,8 @@ type bucketReader[T any] struct {
 	yield   func(T, error) bool
 	batch   []T
 
-	at    remote.Position // up to where it has read …
-	epoch int64           // … in the history that this session's manifest described; 0: not yet
+	at    remote.Position // how far it has read
+	epoch int64           // of the manifest that described that history; 0: none read yet
 }
 
 // read yields what the bucket has after at.
@@ -76,8 +76,8 @@ func (r *bucketReader[T]) read(ctx context.Context) ([]remote.Refusal, error) {
 	case r.epoch == 0:
 		r.at = start(m, r.query.From)
 	case r.epoch != m.Epoch && r.at.Sequence > m.LatestSequence:
-		// What was read behind the former writer's manifest may be a branch by now. That
-		// shows when the new writer has come as far.
+		// Changes read beyond the former writer's manifest may be a branch by now. That can
+		// be decided only once the new writer has come as far.
 		return nil, nil
 	case r.epoch != m.Epoch:
 		if err := r.b.Kept(ctx, m, remote.Point{Position: r.at, Epoch: r.epoch}); err != nil {
@@ -90,8 +90,8 @@ func (r *bucketReader[T]) read(ctx context.Context) ([]remote.Refusal, error) {
 	return end.Refused, err
 }
 
-// start is the latest place before the change from at which a walk can begin; for 0, the
-// first one that there is.
+// start returns the latest position before the change from at which a walk can begin or,
+// if from is 0, the first such position.
 func start(m *remote.Manifest, from int64) remote.Position {
 	at := remote.Position{Chain: batch.Genesis(m.DatabaseID)}
 	for _, s := range m.Snapshots {

@@ -12,24 +12,23 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Log is the log of an open database, and where the rest of it is.
+// Log is the log of an open database, with the bucket that has the trimmed part.
 type Log struct {
-	// Read runs fn in a read transaction: what was the oldest entry must not be trimmed
-	// meanwhile.
+	// Read runs fn in a read transaction, so that the log is not trimmed meanwhile.
 	Read func(ctx context.Context, fn func(*sqlite.Conn) error) error
 	// Await returns when the change sequence has been committed, or with an error.
 	Await func(ctx context.Context, sequence int64) error
-	// Bucket has what the log no longer has. Nil: nothing has.
+	// Bucket has what was trimmed from the log. Nil: there is no bucket.
 	Bucket *remote.Bucket
-	Logger event.Log // is warned of objects in the bucket that its history has no use for
+	Logger event.Log // gets warnings of objects that look like batches but are not in the history
 }
 
-// chunkBytes is how many bytes of the log are read at a time. Between two chunks no
-// connection is held.
+// chunkBytes is how many bytes of the log are read at a time. No connection is held
+// between two chunks.
 const chunkBytes = 1 << 20
 
-// Changes yields the changes that q chooses, each as convert has made it, and after an error
-// nothing more.
+// Changes yields the changes that q selects, each converted by convert. It ends after an
+// error.
 func Changes[T any](ctx context.Context, l Log, q Query, convert func(Change) T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		r := &logReader[T]{log: l, query: q, convert: convert, next: max(q.From, 1)}
@@ -54,10 +53,10 @@ type logReader[T any] struct {
 	log     Log
 	query   Query
 	convert func(Change) T
-	next    int64 // the change to go on with
+	next    int64 // the next change to read
 }
 
-// read yields some changes more, and reports whether there may be others.
+// read yields some more changes, and reports whether there may be others.
 func (r *logReader[T]) read(ctx context.Context, yield func(T, error) bool) (more bool, err error) {
 	var chunk []T
 	var end, oldest int64
@@ -83,10 +82,10 @@ func (r *logReader[T]) read(ctx context.Context, yield func(T, error) bool) (mor
 	return true, nil
 }
 
-// trimmed yields what lies before oldest, the first change that the log still has, from
-// the bucket.
+// trimmed yields from the bucket the changes before oldest, the first change that the log
+// still has.
 func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, yield func(T, error) bool, why error) error {
-	first := r.query.From == 0 && r.next == 1 // the first that is kept
+	first := r.query.From == 0 && r.next == 1 // start with the first change that is kept
 	if r.log.Bucket == nil {
 		if r.next = oldest; first {
 			return nil
@@ -103,7 +102,7 @@ func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, yield func(T, 
 	}
 	for c, err := range Bucket(ctx, r.log.Bucket, q, r.convert, r.log.Logger) {
 		if first && errors.Is(err, remote.ErrNoBackup) {
-			break // nothing was ever kept there
+			break // the bucket has no backup
 		}
 		if err != nil {
 			return err
@@ -116,8 +115,8 @@ func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, yield func(T, 
 	return nil
 }
 
-// chunk reads a part of the log, and says with which sequence it ends. With ErrTrimmed it
-// returns the oldest sequence that the log has.
+// chunk reads a part of the log, and returns the sequence with which it ends. With
+// ErrTrimmed it returns the oldest sequence that the log has.
 func (r *logReader[T]) chunk(ctx context.Context, c *sqlite.Conn) (out []T, end, oldest int64, err error) {
 	log := changelog.View(c)
 	if oldest, err = log.Oldest(); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 )
 
-// Change is one committed change. Its entry is valid only while the function runs that
-// gets it.
+// Change is one committed change. Its entry is valid only during the call that receives
+// it.
 type Change struct {
 	Sequence int64
 	Tx       int64 // sequence of the first change of the same transaction
@@ -21,19 +21,19 @@ type Change struct {
 	Entry    *change.Entry
 }
 
-// Query chooses changes. The zero value chooses all that are kept.
+// Query selects changes. The zero value selects all that are kept.
 type Query struct {
-	From, To int64                   // sequences, both included; 0: the first that is kept, the last
-	Table    string                  // empty: all, and what belongs to no table
+	From, To int64                   // sequences, inclusive; 0: the first that is kept, the last
+	Table    string                  // empty: all changes, including those of no table
 	Key      map[string]change.Value // only this row of Table; nil: all
 	Wait     bool                    // for changes to come
 }
 
-// past says that the changes from next on are of no interest.
+// past reports whether all changes from next on are after To.
 func (q *Query) past(next int64) bool { return q.To != 0 && next > q.To }
 
-// wants reports whether c is chosen. A key that c's table does not have is an error: it
-// would choose nothing, and nobody would notice.
+// wants reports whether q selects c. A key that c's table does not have is an error;
+// otherwise it would silently select nothing.
 func (q *Query) wants(c Change) (bool, error) {
 	e := c.Entry
 	switch {
@@ -55,11 +55,11 @@ func (q *Query) wants(c Change) (bool, error) {
 	return found, nil
 }
 
-// RowID is how a row is told from others in a table without a primary key.
+// RowID is the key name that identifies a row in a table without a primary key.
 const RowID = "rowid"
 
-// identities are what tells the row of e from the others of its table, as Key of the
-// public change has it; and after an update that, if it may be another one now.
+// identities returns the columns that identify e's row, in the form of the public change's
+// Key: before the change and, if an update may have changed them, after it.
 func identities(e *change.Entry) (was, is []change.Column) {
 	if len(e.Key) == 0 && e.HasRowID {
 		rowid := func(n int64) []change.Column {
@@ -82,7 +82,7 @@ func identities(e *change.Entry) (was, is []change.Column) {
 	return e.Key, is
 }
 
-// is reports whether key is the one that is looked for.
+// is reports whether key equals q.Key.
 func (q *Query) is(key []change.Column) (bool, error) {
 	same, found := 0, true
 	for i := range key {
@@ -115,7 +115,7 @@ func equal(a, b *change.Value) bool {
 	return a.Same(b)
 }
 
-// isInt reports whether f is n, exactly: not all that an int64 can be, a float can.
+// isInt reports whether f is exactly n: a float64 cannot represent every int64.
 func isInt(f float64, n int64) bool {
 	return f >= math.MinInt64 && f < -math.MinInt64 && int64(f) == n && f == math.Trunc(f)
 }

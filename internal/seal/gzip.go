@@ -8,28 +8,28 @@ import (
 	"github.com/klauspost/compress/gzip" // writes and opens a stream in less time than the standard library
 )
 
-// gzipLevel takes 1.2 µs for a row of the README's users table, and 36 bytes in the bucket.
-// Level 1 takes 0.7 and 41, level 6 1.4 and 35, and the standard library's level 5 2.6 and
-// 38: see docs/BENCHMARKS.md. A byte in the bucket is paid for every month, the time once.
+// gzipLevel takes 1.2 µs and 36 bytes in the bucket for a row of the README's users table.
+// Level 1 takes 0.7 µs and 41 bytes, level 6 takes 1.4 and 35, and the standard library's
+// level 5 takes 2.6 and 38; see docs/BENCHMARKS.md. Bytes in the bucket are paid for every
+// month, the time only once.
 const gzipLevel = 5
 
-// writers are gzip writers that nobody uses: to make one takes longer than to compress
-// a small batch.
+// writers pools gzip writers: making one takes longer than compressing a small batch.
 var writers = sync.Pool{New: func() any {
 	w, err := gzip.NewWriterLevel(nil, gzipLevel)
 	if err != nil {
-		panic(err) // the level is not one
+		panic(err) // the level is invalid
 	}
 	return w
 }}
 
-// gzipWriter is a gzip stream without name and time, of the same bytes everywhere.
+// gzipWriter writes a gzip stream without name and time, with the same bytes everywhere.
 type gzipWriter struct{ gz *gzip.Writer } // nil once it is closed
 
 func newGzip(w io.Writer) *gzipWriter {
 	gz := writers.Get().(*gzip.Writer)
 	gz.Reset(w)
-	gz.OS, gz.ModTime = 255, time.Unix(0, 0) // unknown, on every system; and none
+	gz.OS, gz.ModTime = 255, time.Unix(0, 0) // an unknown system, and no time
 	return &gzipWriter{gz}
 }
 
@@ -46,7 +46,7 @@ func (w *gzipWriter) Close() error {
 		return nil
 	}
 	err := w.gz.Close()
-	w.gz.Reset(io.Discard) // or the pool would keep what it wrote to
+	w.gz.Reset(io.Discard) // so that the pool does not keep the underlying writer
 	writers.Put(w.gz)
 	w.gz = nil
 	return err

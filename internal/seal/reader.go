@@ -15,9 +15,9 @@ import (
 // NewReader opens a sealed object of any form, as a stream and in bounded
 // memory. With a ring, only encrypted objects open: see ErrPlaintext.
 //
-// What is read of an encrypted object is authentic; of any object, only
-// [io.EOF] says that it is whole. Errors, here and from Read, wrap a KeyError,
-// ErrPlaintext, ErrCorrupt, or what r returned; they stay.
+// All data read from an encrypted object is authentic. Only [io.EOF] means that an
+// object, of any form, is complete. Errors, here and from Read, wrap a KeyError,
+// ErrPlaintext, ErrCorrupt, or the error that r returned. They are sticky.
 func NewReader(r io.Reader, ring *Ring, c Context) (io.Reader, error) {
 	src := &source{r: r}
 	opened, err := open(src, ring, c)
@@ -48,8 +48,7 @@ func open(src *source, ring *Ring, c Context) (io.Reader, error) {
 	return decompress(buffered)
 }
 
-// Encrypted reports whether what src will give begins like an encrypted object. It takes
-// nothing of it.
+// Encrypted reports whether src begins like an encrypted object. It consumes nothing.
 func Encrypted(src *bufio.Reader) (bool, error) {
 	start, err := src.Peek(len(magic))
 	if err != nil && err != io.EOF {
@@ -58,7 +57,7 @@ func Encrypted(src *bufio.Reader) (bool, error) {
 	return string(start) == magic, nil
 }
 
-// decrypt opens an envelope. start has its header, or what there is of it.
+// decrypt opens an encrypted object. start has its header, or what there is of it.
 func decrypt(src *bufio.Reader, start []byte, ring *Ring, c Context) (io.Reader, error) {
 	if len(start) < headerSize {
 		return nil, io.ErrUnexpectedEOF
@@ -84,7 +83,7 @@ func decrypt(src *bufio.Reader, start []byte, ring *Ring, c Context) (io.Reader,
 	return aead.NewDecryptingReader(src, associatedData(id, c))
 }
 
-// decompress opens gzip, or passes on what is plain.
+// decompress opens gzip, or passes on plain contents.
 func decompress(src *bufio.Reader) (io.Reader, error) {
 	start, err := src.Peek(sniffSize)
 	if err != nil && err != io.EOF {
@@ -96,7 +95,7 @@ func decompress(src *bufio.Reader) (io.Reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		gz.Multistream(false) // we write one member; more is not ours
+		gz.Multistream(false) // DriftDB writes a single member
 		return &oneMember{gz: gz, src: src}, nil
 	case isPlain(start):
 		return src, nil
@@ -127,7 +126,7 @@ func (m *oneMember) Read(p []byte) (int, error) {
 	}
 }
 
-// reader makes errors stay, which Tink's do not, and tells where they came from.
+// reader makes errors sticky, which Tink's are not, and explains them.
 type reader struct {
 	r       io.Reader
 	src     *source
@@ -148,8 +147,8 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, r.err
 }
 
-// source remembers the error of the store, so that a connection that broke is
-// not taken for a corrupt object.
+// source remembers the store's error, so that a broken connection is not reported
+// as a corrupt object.
 type source struct {
 	r   io.Reader
 	err error
@@ -163,7 +162,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// explain turns an error of any layer into one of ours.
+// explain turns an error of any layer into one of this package.
 func (s *source) explain(err error, c Context) error {
 	switch {
 	case s.err != nil:

@@ -2,7 +2,7 @@ package seal
 
 import "bytes"
 
-// HeaderSize is how many bytes at the start of an object tell its key.
+// HeaderSize is how many bytes at the start of an object identify its key.
 const HeaderSize = int64(headerSize)
 
 // FirstSeals reports whether an object that begins with start was encrypted with

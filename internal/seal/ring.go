@@ -16,8 +16,8 @@ import (
 
 const keySize = 32
 
-// Ring holds encryption keys. The first seals, all open. A nil Ring has no
-// keys. Nothing that prints a Ring prints its keys.
+// Ring holds encryption keys. The first one seals, all of them open. A nil Ring has
+// no keys. Printing a Ring never prints its keys.
 type Ring struct {
 	keys []key
 }
@@ -32,7 +32,7 @@ type keyID [8]byte
 
 func (id keyID) String() string { return hex.EncodeToString(id[:]) }
 
-// ParseKeys makes a ring of keys, each exactly 64 hex digits. An empty list
+// ParseKeys makes a ring from keys of exactly 64 hex digits each. An empty list
 // gives a nil ring. Errors wrap ErrKey, and say which key is wrong without
 // repeating it.
 func ParseKeys(hexKeys []string) (*Ring, error) {
@@ -81,7 +81,7 @@ func (r *Ring) KeyIDs() []string {
 	return ids
 }
 
-// find returns the key of that id, or a KeyError.
+// find returns the key with that id, or a KeyError.
 func (r *Ring) find(id keyID) (*key, error) {
 	if r != nil {
 		for i := range r.keys {
@@ -98,11 +98,11 @@ func (k *key) aead() (*subtle.AESGCMHKDF, error) {
 	return subtle.NewAESGCMHKDF(k.secret[:], "SHA256", keySize, segmentSize, headerSize)
 }
 
-// MAC returns a tag that proves to every holder of the ring's first key that
-// data was written by another one. context says what the data is, so that it
+// MAC returns a tag that proves to every holder of the ring's first key that data
+// was written by a holder of that key. context says what the data is, so that it
 // cannot be passed off as something else. A nil ring returns "".
 //
-// A tag is the key's id and an HMAC-SHA256, in hex, with a colon between.
+// A tag is the key's id and an HMAC-SHA256, in hex, separated by a colon.
 func (r *Ring) MAC(context string, data []byte) (string, error) {
 	if r == nil {
 		return "", nil

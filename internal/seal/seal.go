@@ -11,19 +11,19 @@
 //	                     then gzip or plain under Tink's streaming AEAD,
 //	                     AES256-GCM-HKDF with SHA-256 and segments of 1 MiB
 //
-// Objects of the same contents are the same bytes, but encrypted ones are not:
-// each has a salt of its own. Compare objects by what they hold.
+// Objects with the same contents have the same bytes, except encrypted ones, each
+// of which has its own salt. Compare objects by their contents.
 //
 // # What encryption protects
 //
-// Somebody who can read and write the bucket, but has no key, learns the size
+// An attacker who can read and write the bucket, but has no key, learns the size
 // of an object and the id of its key, and can delete objects or keep new ones
-// from being stored. He cannot read, alter, cut or extend one: the ciphertext
-// is authenticated to its end. He cannot put an object in another's place: the
-// database id and the object's name are authenticated with it. And he cannot
-// put one of his own there: a reader that has keys refuses what is not
-// encrypted. That also refuses objects from before encryption was switched on:
-// read those without keys, and start a new database for the encrypted ones.
+// from being stored. The attacker cannot read, alter, cut or extend an object: the
+// ciphertext is authenticated to its end. Nor can objects be exchanged: the database
+// id and the object's name are authenticated too. Nor can forged objects be added:
+// a reader that has keys refuses unencrypted objects. It also refuses objects from
+// before encryption was switched on: read those without keys, and start a new
+// database for the encrypted ones.
 //
 // Without keys, gzip's checksum finds damage but does not stop an attacker.
 package seal
@@ -34,7 +34,7 @@ import (
 	"errors"
 )
 
-// Compression says how contents are compressed.
+// Compression is how contents are compressed.
 type Compression uint8
 
 // The kinds of compression.
@@ -43,35 +43,35 @@ const (
 	None                    // the contents as they are
 )
 
-// Options say how objects are sealed.
+// Options control how objects are sealed.
 type Options struct {
 	Compression Compression // default Gzip
 	Ring        *Ring       // its first key encrypts; nil: no encryption
 }
 
-// Context says which object is sealed. Encrypted objects open only in the
-// context that they were sealed in.
+// Context identifies the object that is sealed. An encrypted object opens only in
+// the context in which it was sealed.
 type Context struct {
 	DatabaseID string
 	Name       string // the object's key in the store
 }
 
 var (
-	// ErrCorrupt says that an object is damaged, truncated, extended, altered
+	// ErrCorrupt means that an object is damaged, truncated, extended, altered
 	// or stored under another name.
 	ErrCorrupt = errors.New("seal: object is corrupt")
-	// ErrVersion says that a newer program sealed an object.
+	// ErrVersion means that a newer program sealed an object.
 	ErrVersion = errors.New("seal: the object was encrypted by a newer version of DriftDB; upgrade the program")
-	// ErrKey says that a key is missing or malformed. See KeyError.
+	// ErrKey means that a key is missing or malformed. See KeyError.
 	ErrKey = errors.New("seal: wrong or missing encryption key")
-	// ErrPlaintext says that an object is not encrypted, or a manifest not
-	// authenticated, although there are keys. Anybody with access to the
+	// ErrPlaintext means that an object is not encrypted, or a manifest not
+	// authenticated, although there are keys. Anyone with access to the
 	// bucket could have put it there.
 	ErrPlaintext = errors.New("seal: object is not encrypted, but encryption keys are set")
 )
 
-// KeyError says which key an object needs that the ring does not have. It is
-// an ErrKey.
+// KeyError names the key that an object needs and the ring does not have. It wraps
+// ErrKey.
 type KeyError struct {
 	KeyID string // 16 hex digits, see Ring.KeyIDs
 }
@@ -92,12 +92,12 @@ const (
 
 const gzipMagic = "\x1f\x8b"
 
-// plainStarts are what contents start with that are stored without
-// compression. Knowing them keeps a damaged gzip or encrypted object from
-// being taken for a plain one: no start is within one byte of another.
+// plainStarts are the possible starts of uncompressed contents. Checking them
+// keeps a damaged gzip or encrypted object from being mistaken for a plain one:
+// any two starts differ in more than one byte.
 var plainStarts = []string{`{"`, "SQLite format 3\x00"}
 
-// sniffSize is how much of an object tells what it is.
+// sniffSize is how many bytes at the start of an object determine its form.
 const sniffSize = len("SQLite format 3\x00")
 
 func isPlain(start []byte) bool {

@@ -9,7 +9,7 @@ import (
 )
 
 // NewWriter returns a writer that seals what is written to it into w. Close
-// completes the object, which cannot be opened before; it does not close w.
+// completes the object, which cannot be opened before that. It does not close w.
 // Without compression, contents must be a JSON object or a SQLite database.
 func NewWriter(w io.Writer, opts Options, c Context) (io.WriteCloser, error) {
 	var stack writeStack
@@ -29,8 +29,8 @@ func NewWriter(w io.Writer, opts Options, c Context) (io.WriteCloser, error) {
 	return &stack, nil
 }
 
-// Compress is the first half of NewWriter, for contents that have no name yet: what it
-// writes into w, once it is closed, is for Encrypt.
+// Compress is the first half of NewWriter, for contents that have no name yet. After
+// Close, w has the input for Encrypt.
 func Compress(w io.Writer, how Compression) (io.WriteCloser, error) {
 	switch how {
 	case Gzip:
@@ -41,8 +41,8 @@ func Compress(w io.Writer, how Compression) (io.WriteCloser, error) {
 	return nil, fmt.Errorf("seal: unknown compression %d", how)
 }
 
-// Encrypt is the second half: it returns the object whose compressed contents it is
-// given. Without a ring, these are the object.
+// Encrypt is the second half of NewWriter: it makes an object of compressed contents.
+// Without a ring, the compressed contents are the object.
 func Encrypt(compressed []byte, ring *Ring, c Context) ([]byte, error) {
 	if ring == nil {
 		return compressed, nil
@@ -61,7 +61,7 @@ func Encrypt(compressed []byte, ring *Ring, c Context) ([]byte, error) {
 	return sealed.Bytes(), nil
 }
 
-// encryptedMore is ample for what encryption adds to short contents.
+// encryptedMore is at least what encryption adds to short contents.
 const encryptedMore = 256
 
 // writeStack closes its writers from the top, once.
@@ -133,9 +133,9 @@ func (p *plainWriter) Close() error {
 	return p.release()
 }
 
-// Seal returns a reader of the sealed form of plain, for a store's Put. It
-// works as it is read, in bounded memory. The caller has to Close it, which
-// waits until plain is no longer read; it does not close plain.
+// Seal returns a reader of the sealed form of plain, for a store's Put. It seals
+// while it is read, in bounded memory. The caller must Close it, which waits until
+// plain is no longer read. Close does not close plain.
 func Seal(plain io.Reader, opts Options, c Context) io.ReadCloser {
 	pr, pw := io.Pipe()
 	s := &sealing{PipeReader: pr, done: make(chan struct{})}

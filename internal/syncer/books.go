@@ -10,23 +10,21 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// The books and the queue are in the file, in whose transactions they change. When
-// another program has filled the disk that cannot be; but what is committed has to
-// leave this disk all the more. So the engine goes on with what it knows in memory,
-// and writes it down with the first commit that finds room. If the process ends
-// before that, the next one, whose epoch is another, finds by comparing what this
-// one has stored.
+// The books and the queue are kept in the file, and change in its transactions. That is
+// impossible while the disk is full, which is when uploading committed changes matters
+// most. So the engine continues with the books in memory, and saves them with the first
+// commit that finds room. If the process ends before that, the next session, which has
+// another epoch, compares file and bucket to see what this one has stored.
 
-// unsaved is what the engine knows and the file does not.
+// unsaved is what the engine knows and the file does not record yet.
 type unsaved struct {
-	is      bool              // there is anything; the file's books and digests are older than ours
-	digests changelog.Digests // those that the file has
-	done    []changelog.Job   // that the queue still has
-	fixed   []changelog.Job   // uploads that it does not have
+	is      bool              // the file's books and digests are older than those in memory
+	digests changelog.Digests // as the file has them
+	done    []changelog.Job   // done jobs that are still in the queue
+	fixed   []changelog.Job   // claimed uploads that are not in the queue
 }
 
-// record makes b and d the books and digests, and takes jobs that are done off the
-// queue.
+// record saves b and d as the books and digests, and removes done jobs from the queue.
 func (s *state) record(ctx context.Context, b changelog.Books, d changelog.Digests, done ...changelog.Job) error {
 	done = slices.Concat(s.unsaved.done, done)
 	err := s.commit(ctx, func() error { return s.log.Save(done, b, s.unsaved.digests, d) })
@@ -43,7 +41,7 @@ func (s *state) record(ctx context.Context, b changelog.Books, d changelog.Diges
 	return nil
 }
 
-// keep notes what the books and the digests are now.
+// keep sets the books and the digests in memory.
 func (s *state) keep(b changelog.Books, d changelog.Digests) {
 	s.books, s.digests = b, d
 	s.status.acked.Store(b.Acked)
@@ -55,7 +53,7 @@ func (s *state) keep(b changelog.Books, d changelog.Digests) {
 	}
 }
 
-// saved notes that the file has the books, and d.
+// saved records that the file has the current books, and d.
 func (s *state) saved(d changelog.Digests) {
 	if s.unsaved.is {
 		s.event(event.DiskFreed, "the disk has space again; the file now records what was uploaded in the meantime")
@@ -63,7 +61,7 @@ func (s *state) saved(d changelog.Digests) {
 	s.unsaved = unsaved{digests: d, fixed: s.unsaved.fixed}
 }
 
-// noRoom notes that there is no room on the disk, and tells so once.
+// noRoom records that the disk is full, and reports it once.
 func (s *state) noRoom(err error) {
 	if !s.unsaved.is {
 		s.cfg.Logger.Warn(event.DiskFull, "the database's disk is full; committed changes are uploaded, and recorded in the file once there is space",
@@ -72,8 +70,8 @@ func (s *state) noRoom(err error) {
 	s.unsaved.is = true
 }
 
-// claim fixes an upload in the queue. When it returns, all that the batch is going
-// to hold is on disk.
+// claim fixes an upload in the queue. When it returns, all changes that the batch will
+// hold are on disk.
 func (s *state) claim(ctx context.Context, j changelog.Job) (changelog.Job, error) {
 	jobs := []changelog.Job{j}
 	err := s.commit(ctx, func() error { return s.log.Claim(jobs) })
@@ -88,7 +86,7 @@ func (s *state) claim(ctx context.Context, j changelog.Job) (changelog.Job, erro
 	return j, nil
 }
 
-// claimed finds the upload from sequence from that this session has fixed before.
+// claimed finds the upload from sequence from that this session has already claimed.
 func (s *state) claimed(from int64) (j changelog.Job, found bool, err error) {
 	jobs, err := s.log.Jobs(changelog.Upload)
 	if err != nil {
@@ -105,8 +103,8 @@ func (s *state) claimed(from int64) (j changelog.Job, found bool, err error) {
 	return jobs[i], true, nil
 }
 
-// dropUploads clears the queue of uploads of earlier sessions. Their names
-// carry an epoch that has ended; what they had stored is found by compare.
+// dropUploads removes the uploads of earlier sessions from the queue. Their names carry an
+// epoch that has ended. compare finds out what they stored.
 func (s *state) dropUploads(ctx context.Context) error {
 	s.unsaved.fixed = nil
 	jobs, err := s.log.Jobs(changelog.Upload)
@@ -116,9 +114,9 @@ func (s *state) dropUploads(ctx context.Context) error {
 	return s.record(ctx, s.books, s.digests, jobs...)
 }
 
-// disown is dropUploads for a session that is about to take an epoch behind that of
-// stored. Uploads under a later one have stored, if anything, what no manifest names:
-// that is deleted when the history has the same.
+// disown is dropUploads for a session that is about to take an epoch after that of
+// stored. Uploads under a later epoch can have stored only objects that no manifest
+// names. They are deleted once the history has the same entries.
 func (s *state) disown(ctx context.Context, stored remote.Stored) error {
 	jobs, err := s.log.Jobs(changelog.Upload)
 	if err != nil {
@@ -139,7 +137,7 @@ func (s *state) disown(ctx context.Context, stored remote.Stored) error {
 	return s.dropUploads(ctx)
 }
 
-// setBooks replaces the books, if they differ.
+// setBooks saves b as the books, if they differ.
 func (s *state) setBooks(ctx context.Context, b changelog.Books) error {
 	if b == s.books {
 		return nil

@@ -10,25 +10,24 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// brancher sees to it that the bucket keeps what a session has that was fenced.
+// brancher stores the changes of a fenced session in the bucket.
 type brancher struct {
 	*state
 	epoch     *epoch
 	uploads   *uploader
 	snapshots *snapshotter
 
-	branched int64 // up to where the bucket keeps it
+	branched int64 // the last sequence that was stored
 }
 
-// straggling reports whether a session that was fenced still has to see to it that
-// the bucket keeps what it has.
+// straggling reports whether this session was fenced and still has changes to store.
 func (br *brancher) straggling() bool {
 	return br.session.epoch != 0 && errors.Is(br.broken, ErrFenced) && br.branched < br.cfg.Sequence()
 }
 
-// save stores what a fenced session had not sent, in its own folder under
-// its own epoch. No history names it, so it stands in nobody's way, and nothing
-// is lost. Writes are refused by now, so there is an end to it.
+// save stores the unsent changes of a fenced session as a branch, in the session's own
+// folder and epoch. The branch is not part of the history, so it disturbs no other
+// session, and no change is lost. Writes are refused by now, so the branch is finite.
 func (br *brancher) save(ctx context.Context) error {
 	if !br.straggling() {
 		return nil
@@ -38,8 +37,8 @@ func (br *brancher) save(ctx context.Context) error {
 	}
 	branch, err := br.store(ctx)
 	if errors.Is(err, remote.ErrLost) || errors.Is(err, remote.ErrTaken) {
-		// A clone of this machine writes under the same name and epoch, or a stranger
-		// has put something there. The branch becomes that of a node of its own.
+		// A clone of this machine writes under the same name and epoch, or another program
+		// has stored an object there. Store the branch under a new node.
 		if err := br.dropUploads(ctx); err != nil {
 			return err
 		}
@@ -56,11 +55,11 @@ func (br *brancher) save(ctx context.Context) error {
 	return nil
 }
 
-// store stores the branch that this session's changes make, and returns
-// what it holds; nothing if all of them are in the history. The batches are
-// there. A snapshot joins them if some have the name of another node, if they
-// cross a barrier, which a restore can do only with that, or if what they
-// continue will not be kept as long as they are.
+// store uploads this session's changes as a branch, and returns the range that it holds:
+// none if all of them are in the history. The branch consists of the session's batches.
+// A snapshot is added if some of them have another node's name, if they cross a barrier,
+// which a restore cannot do without a snapshot, or if the history that they continue will
+// not be kept as long as they are.
 func (br *brancher) store(ctx context.Context) (remote.Batch, error) {
 	if err := br.uploads.upload(ctx, br.cfg.Sequence()); err != nil {
 		return remote.Batch{}, err
@@ -80,9 +79,9 @@ func (br *brancher) store(ctx context.Context) (remote.Batch, error) {
 	return br.standAlone(ctx, branch)
 }
 
-// standAlone stores a snapshot with a branch, so that it depends on nothing else.
+// standAlone stores a snapshot with a branch, so that the branch depends on nothing else.
 func (br *brancher) standAlone(ctx context.Context, branch remote.Batch) (_ remote.Batch, err error) {
-	f, err := br.snapshots.fix(ctx) // a commit that was on its way when writes began to be refused is in it, too
+	f, err := br.snapshots.fix(ctx) // includes a commit that was in progress when writes were first refused
 	if err != nil {
 		return branch, err
 	}

@@ -8,17 +8,17 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// Flush returns when all that was committed before the call is stored, and the
-// manifest says so.
+// Flush returns once everything committed before the call is stored and confirmed by the
+// manifest.
 func (s *Syncer) Flush(ctx context.Context) error {
 	return s.settled(ctx, request{flush: true})
 }
 
-// settled does rounds for r until all that was committed before the call is stored and
-// the manifest says so. A snapshot that others have begun is waited for only where
-// nothing counts without it.
+// settled does rounds for r until everything committed before the call is stored and
+// confirmed. It waits for a snapshot that another caller began only if the changes after
+// a barrier need it to be restorable.
 func (s *Syncer) settled(ctx context.Context, r request) error {
-	ctx, cancel := context.WithCancel(ctx) // one of its own: others may call with the same
+	ctx, cancel := context.WithCancel(ctx) // identifies this call's task: callers may share a context
 	defer cancel()
 	r.parent = ctx
 	for through := s.cfg.Sequence(); ; {
@@ -32,14 +32,14 @@ func (s *Syncer) settled(ctx context.Context, r request) error {
 	}
 }
 
-// counts reports whether all up to sequence is confirmed, and needs no snapshot that there
-// is not yet.
+// counts reports whether everything up to sequence is confirmed and needs no further
+// snapshot.
 func (s *Syncer) counts(sequence int64) bool {
 	barrier := s.status.barrier.Load()
 	return s.status.confirmed.Load() >= sequence && (barrier == 0 || barrier > sequence)
 }
 
-// step does one round for r, and returns the task that is under way then.
+// step does one round for r, and returns the task that is running afterwards.
 func (s *Syncer) step(ctx context.Context, r request) (*task, error) {
 	if err := s.acquire(ctx); err != nil {
 		return nil, err
@@ -51,8 +51,8 @@ func (s *Syncer) step(ctx context.Context, r request) (*task, error) {
 	return s.snapshots.underway(), err
 }
 
-// Snapshot stores a snapshot of all that was committed before the call. One that
-// others have begun counts if all of that is in it.
+// Snapshot stores a snapshot of everything committed before the call. One that another
+// caller began will do if it contains all of that.
 func (s *Syncer) Snapshot(ctx context.Context) (remote.Snapshot, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -63,7 +63,7 @@ func (s *Syncer) Snapshot(ctx context.Context) (remote.Snapshot, error) {
 			return snap, err
 		}
 		if t = next; t == nil {
-			continue // what it had begun was of no use
+			continue // the last task was dropped, or its snapshot is too old
 		}
 		if err := t.wait(ctx); err != nil {
 			return snap, err
@@ -71,8 +71,9 @@ func (s *Syncer) Snapshot(ctx context.Context) (remote.Snapshot, error) {
 	}
 }
 
-// stepTo does one round towards a snapshot of all up to through. It returns that, if
-// it is the one of last, a task that has ended; else the task to wait for.
+// stepTo does one round towards a snapshot of everything up to through. It returns the
+// snapshot of last, a task that has ended, if that will do. Otherwise it returns the task
+// to wait for.
 func (s *Syncer) stepTo(ctx context.Context, through int64, last *task) (snap remote.Snapshot, next *task, err error) {
 	if err := s.acquire(ctx); err != nil {
 		return snap, nil, err
@@ -80,7 +81,7 @@ func (s *Syncer) stepTo(ctx context.Context, through int64, last *task) (snap re
 	defer s.release()
 	bound, done := s.bound(ctx)
 	defer done()
-	if !last.isNamed() { // by somebody else's round
+	if !last.isNamed() { // else another caller's round has named it
 		err = s.work(bound, request{parent: ctx, flush: true, snapshot: last == nil})
 	}
 	if err == nil {
@@ -91,18 +92,17 @@ func (s *Syncer) stepTo(ctx context.Context, through int64, last *task) (snap re
 
 // request is what a caller wants beyond what a tick does.
 type request struct {
-	parent   context.Context // a task that is started for it lasts no longer
-	flush    bool            // the manifest is swapped even if that is not due
+	parent   context.Context // a task that is started for the request ends with it
+	flush    bool            // swap the manifest even if that is not due
 	snapshot bool
-	collect  bool // a collection follows, which is counted
-	leave    bool // the session ends with it
+	collect  bool // Collect follows, and counts what it deletes
+	leave    bool // the session ends with this request
 }
 
-// background says that nobody waits for it.
+// background reports whether no caller waits for the request.
 func (r request) background() bool { return !r.flush && !r.snapshot && !r.collect }
 
-// Collect deletes now what the next collection would delete, and returns how
-// much that was.
+// Collect runs garbage collection now, and returns how much it deleted.
 func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err error) {
 	if err := s.settled(ctx, request{flush: true, collect: true}); err != nil {
 		return 0, 0, err
@@ -119,18 +119,18 @@ func (s *Syncer) Collect(ctx context.Context) (objects int, bytes int64, err err
 		}
 	}
 	if s.snapshots.underway() != nil {
-		return 0, 0, nil // what that has stored is not named yet, and may be older than the grace time
+		return 0, 0, nil // its snapshot is not named yet, and may be older than the grace time
 	}
 	return s.compact.collect(ctx)
 }
 
-// Check compares the file with its bucket. It does not wait for a bucket that is away.
-// first, if there is one, is how the two were a moment ago. A file that is behind, and has
-// nothing of its own, is brought up to date. Who writes the bucket stays what it is.
+// Check compares the file with its bucket. It does not wait for an unreachable bucket.
+// first, if not nil, is a comparison made a moment ago. Check brings a file up to date
+// that is behind and has no changes of its own. It does not change the bucket's writer.
 //
-// ErrDiverged means that the file does not continue what the bucket has;
-// restore.ErrCannotCatchUp that it must be restored, and nothing in it is lost by
-// that. After other errors a later round looks again.
+// ErrDiverged means that the file does not continue the bucket's history.
+// restore.ErrCannotCatchUp means that the file must be restored, which loses nothing.
+// After other errors a later round tries again.
 func (s *Syncer) Check(ctx context.Context, first *Comparison) error {
 	if err := s.acquire(ctx); err != nil {
 		return err
@@ -139,15 +139,14 @@ func (s *Syncer) Check(ctx context.Context, first *Comparison) error {
 	return s.epoch.check(ctx, s.cfg.Direct, first)
 }
 
-// CheckLater says that nobody has compared file and bucket: the loop does it as
-// soon as the bucket answers. It is called before Start.
+// CheckLater makes the loop compare file and bucket as soon as the bucket answers. It
+// must be called before Start.
 func (s *Syncer) CheckLater() { s.epoch.checkLater() }
 
-// TakeOver gives this session an epoch before its first change, because another node
-// was the writer: what that, or another one yet, stores later would make this file
-// diverge. Whoever is at work is waited for no longer than patience, and the bucket not
-// long either: without an answer the change is made all the same, and the epoch is taken
-// with its upload.
+// TakeOver gives this session an epoch before its first change, because another node was
+// the writer: anything that another node stored later would make this file diverge.
+// TakeOver waits at most patience for the token, and not long for the bucket. If either
+// is unavailable, the change is made anyway, and its upload takes the epoch.
 func (s *Syncer) TakeOver(ctx context.Context, patience time.Duration) error {
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -173,8 +172,8 @@ func (s *Syncer) TakeOver(ctx context.Context, patience time.Duration) error {
 	return err
 }
 
-// Collapse gives up what the log has not sent: a barrier takes its place, and a
-// snapshot follows when the bucket can be reached. What jobs have fixed stays.
+// Collapse replaces the unsent part of the log with a barrier. A snapshot follows when
+// the bucket can be reached. Entries that a job has claimed stay.
 func (s *Syncer) Collapse(ctx context.Context, reason string) (through int64, err error) {
 	if err := s.acquire(ctx); err != nil {
 		return 0, err

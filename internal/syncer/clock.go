@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
-// Times of changes are those of this machine's clock, and are only looked for, never
-// compared with another clock. How old something is, the store's clock says. How long
-// something takes, the monotonic one.
+// Changes are timed by this machine's clock. Those times are only searched for, never
+// compared with another clock. Ages are measured by the store's clock, durations by the
+// monotonic clock.
 
-// skew is how far this machine's clock may be away from the store's without a word.
+// skew is how far this machine's clock may differ from the store's without a warning.
 const skew = 5 * time.Minute
 
-// compareClocks tells, once a session, when this machine's clock and the store's
-// differ.
+// compareClocks warns, once a session, if this machine's clock and the store's differ.
 func (e *epoch) compareClocks() {
 	store, machine, known := e.manifest.Clocks()
 	ahead := machine.Sub(store)

@@ -12,21 +12,20 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// compactor keeps the bucket small: it merges small batches, and deletes what nobody
-// needs any more.
+// compactor keeps the bucket small: it merges small batches and deletes garbage.
 type compactor struct {
 	*state
 	epoch *epoch
 
-	candidates []candidate     // what this session has stored and may merge
-	spare      string          // the batch that its first one has taken the place of: the next session deletes it
+	candidates []candidate     // batches that this session stored and may merge
+	spare      string          // the batch that this session's first one replaced; the next session deletes it
 	deleteNext time.Time       // when merged batches may next be deleted, by the monotonic clock
-	undone     map[string]bool // why chores fail, as told
+	undone     map[string]bool // the failures that were already reported, by cause
 }
 
-// mergeCount batches that each take less than mergeBelow bytes are merged into
-// one; as many merged ones are merged again. Each entry is so rewritten a few
-// times at most, and a restore has few objects to ask for.
+// mergeCount batches of less than mergeBelow bytes each are merged into one, and as many
+// merged batches are merged again. So each entry is rewritten only a few times, and a
+// restore reads few objects.
 const (
 	mergeCount = 64
 	mergeBelow = 256 << 10
@@ -38,8 +37,8 @@ type candidate struct {
 	tier int // how often its contents have been merged
 }
 
-// remember adds a batch to those that may be merged. A large one parts those
-// before it from those after it.
+// remember adds a batch to the candidates. Candidates must be adjacent, so a large batch
+// drops those before it.
 func (c *compactor) remember(p candidate) {
 	c.forget()
 	if p.Size >= mergeBelow {
@@ -49,16 +48,16 @@ func (c *compactor) remember(p candidate) {
 	c.candidates = append(c.candidates, p)
 }
 
-// forget leaves out what was stored under another epoch: the history may not have it.
+// forget drops candidates of other epochs: they may not be part of the history.
 func (c *compactor) forget() {
 	c.candidates = slices.DeleteFunc(c.candidates, func(p candidate) bool {
 		return p.Epoch != c.session.epoch || p.NodeID != c.session.node
 	})
 }
 
-// mergeable finds the candidates that are to become one: the oldest of the newest
-// tier, when there are enough. Only what a manifest has confirmed is merged:
-// until then it is not certain to be part of the history.
+// mergeable finds the candidates to merge: the oldest ones of the newest tier, if there
+// are enough. Only batches that a manifest has confirmed are merged; others may turn out
+// not to be part of the history.
 func (c *compactor) mergeable() (from, to int, found bool) {
 	c.forget()
 	to = len(c.candidates)
@@ -72,8 +71,8 @@ func (c *compactor) mergeable() (from, to int, found bool) {
 	return from, from + mergeCount, to-from >= mergeCount
 }
 
-// merge makes one batch of many small ones. These are deleted when nobody who
-// has listed them can still be reading.
+// merge makes one batch of many small ones. The small ones are deleted once no reader
+// that has listed them can still be reading.
 func (c *compactor) merge(ctx context.Context) error {
 	for {
 		from, to, found := c.mergeable()
@@ -89,7 +88,7 @@ func (c *compactor) merge(ctx context.Context) error {
 		}
 		whole, err := c.cfg.Bucket.Merge(ctx, c.log.Identity().DatabaseID, parts)
 		if errors.Is(err, remote.ErrTaken) {
-			c.candidates = c.candidates[from+1:] // another range has another name
+			c.candidates = c.candidates[from+1:] // without the first one, the range and so the name differ
 			continue
 		}
 		if err != nil {
@@ -108,8 +107,8 @@ func (c *compactor) merge(ctx context.Context) error {
 	}
 }
 
-// chore runs a part of tidying up. None depends on another one. That it fails is told
-// once for each cause, until it succeeds again.
+// chore runs one independent maintenance chore. A failure is reported once for each
+// cause, until the chore succeeds again.
 func (c *compactor) chore(ctx context.Context, name string, do func(context.Context) error) {
 	if ctx.Err() != nil || c.broken != nil {
 		return
@@ -117,7 +116,7 @@ func (c *compactor) chore(ctx context.Context, name string, do func(context.Cont
 	err := do(ctx)
 	cause := name
 	if errors.Is(err, fs.ErrPermission) {
-		cause = denied // whichever chore finds it
+		cause = denied // the same cause for every chore
 	}
 	switch {
 	case err == nil:
@@ -129,6 +128,6 @@ func (c *compactor) chore(ctx context.Context, name string, do func(context.Cont
 	}
 }
 
-// denied is the cause of chores that this program has not the rights for. The rounds
-// in which there is nothing to delete say nothing of it.
+// denied is the cause of failures by missing permissions. Only a successful deletion
+// clears it: a chore that finds nothing to delete proves nothing.
 const denied = "permission"

@@ -13,24 +13,23 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// File is a database file's description of itself, to be compared with its bucket.
+// File describes a database file for the comparison with its bucket.
 type File struct {
 	Identity changelog.Identity // the zero value: DriftDB has never seen the file
 	Books    changelog.Books
-	Last     int64 // the end of its log …
+	Last     int64 // the end of its log
 	Log      *changelog.Log
 
-	// Since is when the session has seen the manifest last; zero if it has not.
+	// Since is when the session last stored the manifest; zero if it has not.
 	Since time.Time
 
-	// Prove is nil if nobody but DriftDB has written to the file. Otherwise it
-	// finds out whether that can be shown; if not, its error is a foreign.ErrUnproven.
+	// Prove is nil if only DriftDB has written to the file. Otherwise it tries to prove
+	// that, and fails with foreign.ErrUnproven if it cannot.
 	Prove func(context.Context) error
 }
 
-// Look reads what the database of c says of itself. unchanged says that nobody but
-// DriftDB has written to it. c must not be used for anything else before the last
-// comparison.
+// Look reads the File of c's database. unchanged means that only DriftDB has written to
+// it. c must not be used for anything else before the last comparison.
 func Look(c *sqlite.Conn, unchanged bool) (f File, err error) {
 	if known, err := changelog.Exists(c); err != nil || !known {
 		return f, err
@@ -54,12 +53,11 @@ func Look(c *sqlite.Conn, unchanged bool) (f File, err error) {
 	return f, nil
 }
 
-// Comparison is what a file and its bucket are to each other. To make one writes
-// nothing.
+// Comparison is the relation of a file to its bucket. Making one writes nothing.
 type Comparison struct {
-	stored   remote.Stored // the manifest that was looked at
+	stored   remote.Stored // the manifest that was compared
 	relation relation
-	at       remote.Position // up to where they have the same; the file's books need not say so yet
+	at       remote.Position // up to here both have the same; the file's books may not say so yet
 	proven   bool
 	made     time.Time
 	refused  []remote.Refusal // objects past what the manifest confirms
@@ -70,42 +68,41 @@ type relation int
 const (
 	vacant relation = iota // the bucket has nothing under the name
 	ahead                  // the file has all of the bucket's history, and maybe more
-	behind                 // the bucket has all that the file has, and more
+	behind                 // the bucket has all of the file's history, and more
 )
 
-// Behind says that the bucket is ahead of the file, which has nothing of its own: a
-// Check brings it up to date.
+// Behind reports whether the bucket is ahead of a file that has no changes of its own:
+// Check brings such a file up to date.
 func (c Comparison) Behind() bool { return c.relation == behind }
 
-// Proven says that it was shown, for a file that is behind, that nobody but DriftDB
-// has written to it: its log needs no barrier.
+// Proven reports whether, for a file that is behind, it was proven that only DriftDB has
+// written to it. Its log then needs no barrier.
 func (c Comparison) Proven() bool { return c.proven }
 
-// advice is what to do when file and bucket do not belong together.
+// advice tells the user what to do when file and bucket do not belong together.
 const advice = "Nothing was overwritten. To continue the bucket's history, move the file away and open with AutoRestore; to start a new one from this file, Detach it and open it under another name"
 
-// together is what to do before that when they are one database.
+// together goes before advice when file and bucket are the same database.
 const together = "To merge both, close the file and run driftdb resolve, or call Resolve. "
 
-// errOther says that the file's history does not contain the bucket's, nor the
-// other way round.
+// errOther means that neither the file's nor the bucket's history contains the other.
 var errOther = errors.New("the bucket's history is not this file's")
 
-// Compare finds out what a file and its bucket are to each other. ErrDiverged means
-// that neither has all of the other's; restore.ErrCannotCatchUp that the bucket is
-// ahead of a file that has nothing of its own, and that only a restore can bring it
-// up to date. With exclusive, a file whose bucket has another writer is ErrHeld.
+// Compare determines how a file relates to its bucket. ErrDiverged means that neither
+// history contains the other. restore.ErrCannotCatchUp means that the bucket is ahead of
+// a file that has no changes of its own, and that only a restore can bring it up to date.
+// With exclusive, ErrHeld means that the bucket has another writer.
 func Compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool) (Comparison, error) {
 	return compare(ctx, bucket, f, exclusive, new(remote.Trail))
 }
 
-// compare is Compare for a file that may have come forward along trail.
+// compare is Compare for a file that may have been brought forward along trail.
 func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool, trail *remote.Trail) (c Comparison, err error) {
 	c.made = time.Now()
 	c.stored, err = bucket.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
-		// Where nothing is left, the file may begin the backup again. What is left may be
-		// more than this file has, or another history: a repair finds out.
+		// If nothing is left, the file may start a new backup. Objects that are left may
+		// hold more than this file, or another history; a repair determines which.
 		return Comparison{made: c.made}, bucket.Headless(ctx, f.adrift)
 	}
 	if err != nil {
@@ -128,10 +125,10 @@ func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool,
 	return c, err
 }
 
-// adrift says of an object in a bucket without a manifest that it is of no use to anybody:
-// this file's node has stored it when the bucket had been emptied already. It is a batch
-// behind what was confirmed to the file, which has what it holds, or a snapshot that the
-// session has taken since. Anything else that is left was there before.
+// adrift reports whether an object in a bucket without a manifest is useless, because
+// this file's node stored it after the bucket had been emptied. That is a batch after
+// what was confirmed to the file, whose entries the file still has, or a snapshot that
+// this session has stored since its last swap. All other objects were there before.
 func (f File) adrift(o remote.Batch, taken int64) bool {
 	switch {
 	case o.NodeID != f.Identity.NodeID || f.Books.Confirmed == 0:
@@ -142,8 +139,8 @@ func (f File) adrift(o remote.Batch, taken int64) bool {
 	return o.From > f.Books.Confirmed && o.To <= f.Last
 }
 
-// Held is an ErrHeld if the bucket has a writer on another node. An empty node is a
-// new one.
+// Held returns an ErrHeld if the bucket has a writer on another node. An empty node
+// stands for a new one.
 func Held(ctx context.Context, bucket *remote.Bucket, node string) error {
 	stored, err := bucket.Manifest(ctx)
 	if errors.Is(err, remote.ErrNoBackup) {
@@ -171,7 +168,7 @@ func held(m *remote.Manifest, node string) error {
 func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, trail *remote.Trail) error {
 	m := c.stored.Manifest
 	if m.Released && c.stored.ETag() == f.Books.Manifest && f.acked() == m.Head() {
-		c.relation, c.at = ahead, m.Head() // nobody has stored anything since this file's last session
+		c.relation, c.at = ahead, m.Head() // nothing was stored since this file's last session
 		return nil
 	}
 	if at := f.acked(); at.Sequence == f.Last && trail.Leads(m, at) {
@@ -192,13 +189,14 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 	if near.Sequence > f.Last {
 		return c.lags(ctx, bucket, f)
 	}
-	// What lies between the two, if there is anything, waits for a snapshot that
-	// may never come: to go on behind that would confirm what cannot be restored.
-	// If the file has it, it is sent again.
+	// Changes between near and far, if any, wait for a snapshot that may never come. To
+	// continue after them would confirm changes that cannot be restored. If the file has
+	// them, it sends them again.
 	c.relation, c.at = ahead, near
 	switch {
 	case far.Sequence < f.Books.Acked && len(tips.Refused) > 0:
-		// It may be there, and was altered, here or on its way here: that is no other history.
+		// The missing changes may be there, but altered in the bucket or in transit: that does
+		// not make another history.
 		return fmt.Errorf("this file uploaded changes up to %d, of which the bucket's history has only those up to %d: %w", f.Books.Acked, far.Sequence, tips.Refused[0].Err())
 	case far.Sequence < f.Books.Acked:
 		return fmt.Errorf("%w: this file uploaded changes up to %d, of which the bucket's history has only those up to %d; another writer has taken over, or the bucket is an older copy", errOther, f.Books.Acked, far.Sequence)
@@ -214,13 +212,13 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 	return f.contains(near)
 }
 
-// lags is the relation of a file whose log ends before the bucket's history does.
+// lags compares a file whose log ends before the bucket's history does.
 func (c *Comparison) lags(ctx context.Context, bucket *remote.Bucket, f File) error {
 	end, err := f.continued(ctx, bucket, c.stored.Manifest)
 	c.relation, c.at = behind, end
 	tooOld := errors.Is(err, remote.ErrTooOld)
 	switch {
-	case tooOld && f.Books.Confirmed == f.Last: // a manifest has named all of it, so the history has it
+	case tooOld && f.Books.Confirmed == f.Last: // a manifest confirmed all of it, so the history has it
 		err = fmt.Errorf("%w: %w", restore.ErrCannotCatchUp, err)
 	case tooOld:
 		return fmt.Errorf("%w: the file has changes after %d, and it is no longer known whether the bucket's history has them: %w", errOther, f.Books.Confirmed, err)
@@ -241,13 +239,13 @@ func (c *Comparison) lags(ctx context.Context, bucket *remote.Bucket, f File) er
 	return err
 }
 
-// acked is how far the file knows that the bucket is.
+// acked returns the position that the bucket has reached, as far as the file knows.
 func (f File) acked() remote.Position {
 	return remote.Position{Sequence: f.Books.Acked, Chain: f.Books.Chain}
 }
 
-// continued returns the end of the file's log. It is an errOther if the history that
-// m describes does not go on from there.
+// continued returns the end of the file's log. Its error is errOther if the history that
+// m describes does not continue from there.
 func (f File) continued(ctx context.Context, bucket *remote.Bucket, m *remote.Manifest) (end remote.Position, err error) {
 	end.Sequence = f.Last
 	if end.Chain, err = f.Log.ChainAt(f.Books.Acked, f.Books.Chain, f.Last); err != nil {
@@ -260,7 +258,7 @@ func (f File) continued(ctx context.Context, bucket *remote.Bucket, m *remote.Ma
 	return end, err
 }
 
-// contains is an errOther if the file's history does not have the bucket's up to
+// contains returns errOther if the file's history does not contain the bucket's up to
 // tip.
 func (f File) contains(tip remote.Position) error {
 	from, to := f.acked(), tip

@@ -14,14 +14,13 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// sum computes the digests of a snapshot's contents, and compares them with
-// those that the log leads to. A difference means that the log and the file do
-// not say the same: a change was not captured, or the disk has altered the file.
-// In the latter case, or where the log knows nothing of a table, the file may be no
-// whole database any more, which examine finds out. Otherwise the snapshot holds what
-// the file holds. A restore that would have to cross the gap finds the same difference
-// and fails, so nothing wrong is ever handed over; whoever is told can look for the
-// cause.
+// sum computes the digests of a snapshot's contents, and compares them with those that
+// follow from the log. A difference means that a change was not captured, or that the
+// disk has altered the file. In the latter case, or if the log has no digest of a table,
+// the file may be damaged, which examine checks. Otherwise the snapshot holds what the
+// file holds. A restore that would have to replay across the gap finds the same
+// difference and fails, so it never returns wrong contents. The logged error lets the
+// user look for the cause.
 func (p *snapshotter) sum(ctx context.Context, c *sqlite.Conn, f *fixed) error {
 	found, mismatch, err := p.examine(ctx, c, f)
 	if err != nil {
@@ -41,7 +40,7 @@ func (p *snapshotter) sum(ctx context.Context, c *sqlite.Conn, f *fixed) error {
 	return nil
 }
 
-// vouches says that the log knows of every table what it holds.
+// vouches reports whether the log has a digest for every table.
 func vouches(logged, found digest.Set) bool {
 	for table := range found {
 		if _, known := logged[table]; !known {
@@ -51,9 +50,9 @@ func vouches(logged, found digest.Set) bool {
 	return true
 }
 
-// adopt adds to what is known now the digests of a snapshot, which were true after
-// sequence, and makes b the books. Where both know a table they agree, or the snapshot
-// would not have been stored.
+// adopt adds the digests of a snapshot, which were true after sequence, to the known
+// ones, and makes b the books. Digests of the same table agree, or the snapshot would
+// not have been stored.
 func (p *snapshotter) adopt(ctx context.Context, b changelog.Books, found digest.Set, sequence int64) error {
 	known, barrier := maps.Clone(found), int64(0)
 	if b.Acked > sequence {
@@ -65,10 +64,10 @@ func (p *snapshotter) adopt(ctx context.Context, b changelog.Books, found digest
 	return p.record(ctx, b, changelog.Digests{Known: known, Told: p.digests.Told})
 }
 
-// distrust forgets what the log says of tables that hold something else, and the next
-// snapshot is stored as it is. What the batches behind that tell of those tables would
-// contradict it otherwise. No upload is fixed, whose batch would tell something else
-// than before.
+// distrust forgets the digests of tables whose contents differ from the log, so that the
+// next snapshot is stored as it is. Otherwise the digests in later batches would
+// contradict that snapshot. No upload is claimed at this point, so no batch changes that
+// may already be stored.
 func (p *snapshotter) distrust(ctx context.Context, tables []string) error {
 	known := maps.Clone(p.digests.Known)
 	for _, table := range tables {
@@ -77,10 +76,9 @@ func (p *snapshotter) distrust(ctx context.Context, tables []string) error {
 	return p.record(ctx, p.books, changelog.Digests{Known: known, Told: p.digests.Told})
 }
 
-// rescan computes the digests of tables of which none is known, such as those
-// that were altered. It reads them as they are now and takes the sums back to
-// what the bucket has. Jobs that are fixed must be done first: what they tell
-// of digests is fixed as well.
+// rescan computes the digests of tables that have none, such as altered ones. It reads
+// the tables as they are now, and reverts the sums to the state that the bucket has.
+// Claimed uploads must be done first, since the digests in their batches are fixed.
 func (p *snapshotter) rescan(ctx context.Context) (err error) {
 	if !p.unsummed || p.books.BarrierOpen() {
 		return nil
@@ -102,7 +100,7 @@ func (p *snapshotter) rescan(ctx context.Context) (err error) {
 	}
 	err = p.back(changelog.View(c), found)
 	if errors.Is(err, digest.ErrIrreversible) {
-		return nil // when that has been sent, there will be another round
+		return nil // a round after the irreversible change has been sent tries again
 	}
 	if err != nil {
 		return fmt.Errorf("undo digests to sequence %d: %w", p.books.Acked, err)
@@ -115,7 +113,7 @@ func (p *snapshotter) rescan(ctx context.Context) (err error) {
 	return p.record(ctx, p.books, changelog.Digests{Known: found, Told: p.digests.Told})
 }
 
-// back takes found from the end of the log back to what the bucket has.
+// back reverts found from the end of the log to the state that the bucket has.
 func (p *snapshotter) back(log *changelog.Log, found digest.Set) error {
 	return log.Each(p.books.Acked+1, func(t changelog.Transaction) error {
 		return log.Entries(t, func(_ int64, e *change.Entry) error { return found.Revert(e) })

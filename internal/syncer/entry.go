@@ -14,18 +14,18 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// A session stores its first batch before it has an epoch: under one that it has drawn,
-// which nobody else can have. No reader sees the batch until the swap that takes the
-// epoch confirms it. So a program that writes once and ends needs three requests, and
-// one that dies between them has stored an object that no manifest names: its job is in
-// the queue, and the next session stores the same object and goes on, or deletes it.
+// A session stores its first batch before it has an epoch, under a randomly drawn epoch
+// that no other session can have. No reader sees the batch until the swap that takes the
+// epoch confirms it. So a program that writes once and ends needs three requests. If it
+// dies between them, it leaves an object that no manifest names. Its job is in the queue,
+// and the next session stores the same object and continues, or deletes it.
 //
-// The batch of a session that has stored no other is small as a rule. The next session
-// stores one that holds its entries as well, in its place: so that many short sessions
-// leave few objects, and few spans in the manifest.
+// The only batch of a short session is usually small. The next session replaces it by one
+// that holds its entries as well, so that many short sessions leave few objects, and few
+// spans in the manifest.
 
-// groupBelow is the size up to which a batch is replaced by the next session's, in
-// bytes: what each session may have to send beside its own.
+// groupBelow is the size, in bytes, below which the next session replaces a batch. It
+// bounds how much each session must send again.
 const groupBelow = 4 << 10
 
 // entrance is where a session's first batch begins.
@@ -34,9 +34,9 @@ type entrance struct {
 	replaces changelog.Group
 }
 
-// entrances are the places where the first batch may begin, the best one first. There are
-// none if the session has to take its epoch first: the history has a writer that may be
-// alive, or does not end with what can be confirmed.
+// entrances returns the positions where the first batch may begin, the best one first.
+// There are none if the session must take its epoch first: the history has a writer that
+// may be alive, or does not end with changes that can be confirmed.
 func (u *uploader) entrances(c Comparison) (out []entrance) {
 	m, node := c.stored.Manifest, u.log.Identity().NodeID
 	if m == nil || u.unsaved.is || u.books.BarrierOpen() || m.NodeID != node && !m.Released {
@@ -53,22 +53,23 @@ func (u *uploader) entrances(c Comparison) (out []entrance) {
 	return append(out, entrance{Position: remote.Position{Sequence: u.books.Acked, Chain: u.books.Chain}})
 }
 
-// entry is how an epoch is taken with a first batch of what is pending up to target.
+// entry returns a function that takes an epoch with a first batch of the pending changes
+// up to target.
 func (u *uploader) entry(r request, target int64) entry {
 	return func(ctx context.Context, b *remote.Bucket, c Comparison) (bool, error) {
 		return u.enter(ctx, b, c, r, target)
 	}
 }
 
-// enter stores what is pending up to target as one batch, and takes the epoch with the
-// swap that confirms it. It does nothing where that cannot be.
+// enter stores the pending changes up to target as one batch, and takes the epoch with
+// the swap that confirms it. It does nothing if that is impossible.
 func (u *uploader) enter(ctx context.Context, b *remote.Bucket, c Comparison, r request, target int64) (entered bool, err error) {
 	if target <= u.books.Acked {
 		return false, nil
 	}
 	at := u.here()
 	in, d, job, err := u.admit(c, at, target)
-	if err != nil || d == nil || d.Barrier != 0 { // that needs a snapshot
+	if err != nil || d == nil || d.Barrier != 0 { // a barrier needs a snapshot
 		return false, err
 	}
 	jobs := []changelog.Job{job}
@@ -77,10 +78,10 @@ func (u *uploader) enter(ctx context.Context, b *remote.Bucket, c Comparison, r 
 		jobs = append(jobs, changelog.Job{Kind: changelog.Delete, Epoch: old.Epoch, From: old.From, To: old.To, Object: g.Object, Due: c.stored.Now().UnixMilli()})
 	}
 	if job.ID != 0 {
-		jobs = jobs[:1] // the other one is in the queue as well
+		jobs = jobs[:1] // the deletion is already in the queue too
 	} else if err := u.commit(ctx, func() error { return u.log.Claim(jobs) }); sqlite.IsFull(err) {
 		u.noRoom(err)
-		return false, nil // a batch whose job is in memory has an epoch first
+		return false, nil // a batch whose job is only in memory needs an epoch first
 	} else if err != nil {
 		return false, err
 	}
@@ -90,7 +91,7 @@ func (u *uploader) enter(ctx context.Context, b *remote.Bucket, c Comparison, r 
 	}
 	err = b.PutBatch(ctx, u.log.Identity().DatabaseID, p.name, sealed)
 	switch {
-	case errors.Is(err, remote.ErrLost), errors.Is(err, remote.ErrTaken): // a copy of this file, with this job, or a stranger
+	case errors.Is(err, remote.ErrLost), errors.Is(err, remote.ErrTaken): // a copy of this file with the same job, or another writer
 		return false, nil
 	case err != nil:
 		return false, u.failed(ctx, p.job, fmt.Errorf("upload %s: %w", p.job.Object, err))
@@ -98,14 +99,14 @@ func (u *uploader) enter(ctx context.Context, b *remote.Bucket, c Comparison, r 
 	return true, u.confirmEntry(ctx, b, c, r, in, p, jobs)
 }
 
-// admit drafts the first batch: one that an earlier attempt has claimed, or up to where a
-// new one reaches. There is none if what is pending needs more than one batch.
+// admit drafts the first batch: the one that an earlier attempt claimed, or a new one up
+// to target. There is none if the pending changes need more than one batch.
 func (u *uploader) admit(c Comparison, at cursor, target int64) (in entrance, d *draft, job changelog.Job, err error) {
 	ins := u.entrances(c)
 	if len(ins) == 0 {
 		return in, nil, job, nil
 	}
-	unpin, err := u.log.Pin() // or all that reads the log would read the schema, if that has changed
+	unpin, err := u.log.Pin() // else each read of the log would reload a changed schema
 	if err != nil {
 		return in, nil, job, err
 	}
@@ -125,7 +126,7 @@ func (u *uploader) admit(c Comparison, at cursor, target int64) (in entrance, d 
 			return in, d, jobs[i], err
 		}
 	}
-	if len(jobs) > 0 { // of a session that is over: take drops it
+	if len(jobs) > 0 { // from an ended session: take drops them
 		return in, nil, job, nil
 	}
 	h.Epoch = c.stored.Epoch + 1 + rand.Int64N(leap)
@@ -141,9 +142,9 @@ func (u *uploader) admit(c Comparison, at cursor, target int64) (in entrance, d 
 	return in, nil, job, nil
 }
 
-// confirmEntry takes the epoch of a batch that is stored, and confirms it. What that has
-// taken the place of stays until the next session does the same: a reader may still go by
-// the manifest before. What that one had left is deleted.
+// confirmEntry takes the epoch of a stored batch, and so confirms it. The batch that it
+// replaces stays until the next session's entry, since a reader may still use the
+// previous manifest. The batch that the last session's entry replaced is deleted.
 func (u *uploader) confirmEntry(ctx context.Context, b *remote.Bucket, c Comparison, r request, in entrance, p *inFlight, jobs []changelog.Job) error {
 	m, next := c.stored.Clone(), u.books
 	next.Acked, next.Chain, next.Earliest = p.next.Sequence, p.next.Chain, min(u.books.Earliest, p.next.earliest)

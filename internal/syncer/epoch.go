@@ -10,44 +10,45 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// epoch is this session's place in the history, and the manifest that says so: how an
-// epoch is taken, renewed and lost, and what the bucket confirms.
+// epoch is this session's place in the history and in the manifest. It takes, renews and
+// loses the session's epoch, and confirms what the bucket has.
 type epoch struct {
 	*state
 
-	manifest remote.Stored // as this session wrote it last; empty until it has an epoch
-	gone     bool          // it was not there when we looked
-	swapped  time.Time     // when it was swapped last
-	skewed   bool          // that the clocks differ has been told
+	manifest remote.Stored // as this session last wrote it; empty until it has an epoch
+	gone     bool          // the manifest was missing when last read
+	swapped  time.Time     // when the manifest was last swapped
+	skewed   bool          // a clock difference has been reported
 
-	compared  *Comparison // as file and bucket were when they were compared last
+	compared  *Comparison // the last comparison of file and bucket
 	unchecked bool        // Open could not compare file and bucket
-	probed    bool        // the store honours conditions
+	probed    bool        // the store is known to honour conditions
 }
 
-// won notes that the manifest is this session's, with an epoch that begins behind sequence.
+// won records that this session owns the manifest, with an epoch that begins after
+// sequence.
 func (e *epoch) won(stored remote.Stored, node string, sequence int64) {
 	e.manifest, e.session = stored, session{stored.Epoch, node}
 	e.cfg.Contest(false)
 	e.event(event.EpochTaken, "acquired an epoch", "epoch", e.session.epoch, "sequence", sequence)
 }
 
-// rename lets the session store under the name of another node.
+// rename makes the session store under another node's name.
 func (e *epoch) rename(node string) { e.session.node = node }
 
-// isGone reports whether the manifest was not there when we looked.
+// isGone reports whether the manifest was missing when last read.
 func (e *epoch) isGone() bool { return e.gone }
 
-// sinceSwap is how long ago it was swapped.
+// sinceSwap returns the time since the manifest was last swapped.
 func (e *epoch) sinceSwap() time.Duration { return time.Since(e.swapped) }
 
-// resume finds out what the bucket has, before anything is sent to one that may not be
-// there any more. When the manifest was gone, the session needs another epoch.
+// resume reads the bucket's state before anything is sent, since the manifest may be
+// gone. If it was, the session needs a new epoch.
 func (e *epoch) resume(ctx context.Context) error {
 	gone := e.gone
 	switch err := e.settle(ctx); {
 	case gone && errors.Is(err, remote.ErrGone):
-		e.manifest = remote.Stored{} // it stays away: this session starts over, as another one would
+		e.manifest = remote.Stored{} // still gone: this session starts over, as a new one would
 	case err != nil:
 		return err
 	}
@@ -57,11 +58,11 @@ func (e *epoch) resume(ctx context.Context) error {
 	return nil
 }
 
-// current is the manifest as this session wrote it last.
+// current returns the manifest as this session last wrote it.
 func (e *epoch) current() remote.Stored { return e.manifest }
 
-// probe finds out, once in a session, whether the store honours conditions. Where it
-// has the manifest that this file's last session stored, that is known.
+// probe tests, once a session, whether the store honours conditions. If the manifest is
+// still the one that this file's last session stored, that is already known.
 func (e *epoch) probe(ctx context.Context, b *remote.Bucket, c Comparison) error {
 	known := c.stored.Manifest != nil && c.stored.ETag() == e.books.Manifest
 	if e.cfg.Advisory || e.probed || known {
@@ -75,9 +76,9 @@ func (e *epoch) probe(ctx context.Context, b *remote.Bucket, c Comparison) error
 	return err
 }
 
-// take swaps the manifest to an epoch of this session's own, ahead of the last one by
-// so many. The bucket's history is known to end where the books say. After an error
-// it returns what Swap does.
+// take swaps the manifest to a new epoch for this session, which is the last epoch plus
+// ahead. The bucket's history must end where the books say. After an error, the manifest
+// that it returns is the one that Swap returned.
 func (e *epoch) take(ctx context.Context, b *remote.Bucket, stored remote.Stored, ahead int64) (_ remote.Stored, err error) {
 	id := e.log.Identity()
 	if err := e.disown(ctx, stored); err != nil {
@@ -108,10 +109,10 @@ func (e *epoch) take(ctx context.Context, b *remote.Bucket, stored remote.Stored
 	return next, e.confirmed(ctx)
 }
 
-// lastEpoch is the epoch after which the first of a bucket without a manifest comes. If
-// there was a manifest once, that is the time in Unix seconds, or what batches are left
-// tell: nobody may use an old epoch's names again, and a copy of this file may still be
-// at work under one that has no batch yet.
+// lastEpoch returns the epoch that the first epoch of a bucket without a manifest must
+// follow. If there once was a manifest, that is the larger of the time in Unix seconds
+// and the last epoch of the remaining batches: no old epoch's names may be used again,
+// and a copy of this file may still work under an epoch that has no batch yet.
 func (e *epoch) lastEpoch(ctx context.Context, b *remote.Bucket) (int64, error) {
 	last, err := b.LastEpoch(ctx, e.log.Identity().NodeID)
 	if last > 0 || e.books.Synced != 0 {
@@ -120,8 +121,8 @@ func (e *epoch) lastEpoch(ctx context.Context, b *remote.Bucket) (int64, error) 
 	return last, err
 }
 
-// releaseName says in the manifest that this session stores no more changes, if all of
-// them are confirmed. A snapshot that is under way is given up.
+// releaseName marks the manifest as released, which means that this session stores no
+// more changes, if all of them are confirmed. A running snapshot is abandoned.
 func (e *epoch) releaseName(ctx context.Context) error {
 	done := e.books.Confirmed == e.books.Acked && e.books.Acked == e.cfg.Sequence()
 	if e.session.epoch == 0 || e.manifest.Released || !done {

@@ -13,21 +13,21 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// A database larger than checkAtOnce bytes is checked in slices: at each snapshot some
-// of its tables, for checkBudget.
+// A database larger than checkAtOnce bytes is checked in slices: each snapshot checks
+// some of its tables, for about checkBudget.
 const (
 	checkAtOnce = 64 << 20
 	checkBudget = 2 * time.Second
 )
 
-// earlier is what the bucket has to say before a snapshot is added.
+// earlier is what the manifest has before a snapshot is added.
 type earlier struct {
 	snap remote.Snapshot // the newest one
-	none bool            // there is nothing that could be restored
+	none bool            // the bucket has nothing that could be restored
 }
 
-// earlier reads the manifest. A log that does not begin with the first change, or that
-// begins with a barrier, leads to nothing without a snapshot.
+// earlier reads the manifest. Without a snapshot, a log can be replayed only if it begins
+// with the first change and not with a barrier.
 func (p *snapshotter) earlier() (e earlier) {
 	m := p.epoch.current().Manifest
 	if m == nil {
@@ -41,9 +41,10 @@ func (p *snapshotter) earlier() (e earlier) {
 	return e
 }
 
-// unknown is the damage that the bucket does not have: its newest point is whole there,
-// and must not be hidden behind one that is not. Where there is no backup at all, one
-// of a damaged file has to do, and so have those after it.
+// unknown returns the damage that the newest snapshot does not have. The backup's newest
+// point is intact there, and must not be hidden by a damaged one. If there is no backup
+// at all, one of a damaged file is better than none, and so are later ones with the same
+// damage.
 func (e earlier) unknown(found check.Report) []check.Fault {
 	if e.none {
 		return nil
@@ -51,9 +52,10 @@ func (e earlier) unknown(found check.Report) []check.Fault {
 	return slices.DeleteFunc(found.Of(check.Damage), func(f check.Fault) bool { return check.Damaged(e.snap.Faults[f.Table]) })
 }
 
-// examine reads all of a fixed state: the digests of its tables, and what is wrong with
-// them, which becomes part of the snapshot. All is checked where the log does not
-// vouch for the tables. Damage that the bucket does not have is an ErrMalformed.
+// examine reads all of a fixed state. It computes the digests of the tables, and finds
+// their faults, which become part of the snapshot. If the log does not vouch for the
+// tables, all of them are checked. Damage that the last snapshot does not have is an
+// ErrMalformed.
 func (p *snapshotter) examine(ctx context.Context, c *sqlite.Conn, f *fixed) (found check.Report, mismatch error, err error) {
 	o := check.Options{After: f.before.snap.CheckedThrough}
 	size, err := c.Int("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
@@ -79,8 +81,7 @@ func (p *snapshotter) examine(ctx context.Context, c *sqlite.Conn, f *fixed) (fo
 	return found, mismatch, err
 }
 
-// differ compares what the log says with what was found in the tables that could be
-// read.
+// differ compares the log's digests with those of the tables that could be read.
 func differ(logged digest.Set, found check.Report) error {
 	readable := digest.Set{}
 	for table, sum := range logged {

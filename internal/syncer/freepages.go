@@ -8,16 +8,16 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// A database that has had rows deleted has pages that nothing uses, with what was on
-// them. A snapshot has no use for that: zeros take no room once they are compressed, and
-// what was deleted does not stay in the bucket.
+// Free pages of a database still hold what was deleted from them. In the copy for a
+// snapshot they are overwritten with zeros, which compress to almost nothing and keep
+// deleted data out of the bucket.
 
-// fewFree is up to how many free pages it is not worth to look.
+// fewFree is the number of free pages up to which wiping is not worth the effort.
 const fewFree = 16
 
-// wipe overwrites the free pages of the copy with zeros. A damaged list of free pages
-// may name some that are in use, so only pages that no b-tree has are overwritten, and
-// none if the list is not what it must be.
+// wipe overwrites the free pages of the copy with zeros. A damaged freelist may name
+// pages that are in use, so wipe overwrites only pages that belong to no b-tree, and none
+// at all if the freelist is malformed.
 func (v *copySource) wipe() error {
 	free, size, err := freePages(v.c)
 	if err != nil || len(free) == 0 {
@@ -36,9 +36,9 @@ func (v *copySource) wipe() error {
 	return errors.Join(err, f.Close())
 }
 
-// freePages returns the leaves of the list of free pages, and the size of a page;
-// nothing if there are few, or if what the file says of its pages cannot be believed.
-// With auto_vacuum there are pages that belong to neither the list nor a b-tree.
+// freePages returns the leaf pages of the freelist, and the page size. It returns no
+// pages if there are few, or if the freelist is malformed, or with auto_vacuum, which has
+// pages that belong to neither the freelist nor a b-tree.
 func freePages(c *sqlite.Conn) (free []int64, size int64, err error) {
 	var count, pages, moves int64
 	for pragma, into := range map[string]*int64{"freelist_count": &count, "page_count": &pages, "auto_vacuum": &moves, "page_size": &size} {
@@ -69,16 +69,16 @@ func freePages(c *sqlite.Conn) (free []int64, size int64, err error) {
 	return l.leaves, size, nil
 }
 
-// freelist is the list of free pages: trunks, each of which names the next one and up
-// to a page full of leaves.
+// freelist reads SQLite's freelist: trunk pages, each of which names the next trunk and
+// up to a page full of leaves.
 type freelist struct {
 	c      *sqlite.Conn
-	used   []bool // pages that are a b-tree's, or have been met
+	used   []bool // pages that belong to a b-tree, or were already met
 	leaves []int64
 	sound  bool
 }
 
-// walk follows the list, which must have count pages.
+// walk follows the freelist, which must have count pages.
 func (l *freelist) walk(count int64) error {
 	header, err := l.page(1)
 	if err != nil || len(header) < 36 {
@@ -112,7 +112,8 @@ func (l *freelist) walk(count int64) error {
 	}
 }
 
-// meet says that a page is free, as far as is known, and named for the first time.
+// meet marks a page as met. It reports whether the page may be free: it belongs to no
+// b-tree, and is met for the first time.
 func (l *freelist) meet(page int64) bool {
 	if page < 2 || page >= int64(len(l.used)) || l.used[page] {
 		return false

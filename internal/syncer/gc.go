@@ -12,8 +12,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// deleteMerged deletes the batches that merged ones have replaced, once they
-// are due. One whose replacement is gone stays.
+// deleteMerged deletes the batches that merged ones have replaced, once they are due. A
+// batch whose replacement is gone stays.
 func (c *compactor) deleteMerged(ctx context.Context) error {
 	if time.Now().Before(c.deleteNext) {
 		return nil
@@ -63,8 +63,8 @@ func (c *compactor) deleteMerged(ctx context.Context) error {
 	return c.commit(ctx, func() error { return c.log.Drop(done) })
 }
 
-// hasten lets jobs that are due later than latest be due then: the store's clock was
-// ahead when they were made.
+// hasten makes jobs due at latest that are due later: the store's clock was ahead when
+// they were created.
 func (c *compactor) hasten(ctx context.Context, jobs []changelog.Job, latest time.Time) error {
 	due := latest.UnixMilli()
 	if !slices.ContainsFunc(jobs, func(j changelog.Job) bool { return j.Due > due }) {
@@ -76,26 +76,26 @@ func (c *compactor) hasten(ctx context.Context, jobs []changelog.Job, latest tim
 	return c.commit(ctx, func() error { return c.log.Hasten(changelog.Delete, due) })
 }
 
-// pruned is how long ago it was looked last what has become too old, by the store's
-// clock; negative if that was ahead then.
+// pruned returns the time since the manifest was last pruned, by the store's clock. It is
+// negative if that clock was ahead then.
 func (c *compactor) pruned() time.Duration {
-	if c.epoch.current().PrunedAt == 0 { // it is new, and nothing is old
+	if c.epoch.current().PrunedAt == 0 { // a new manifest: nothing is old
 		return 0
 	}
 	return c.epoch.current().Now().Sub(time.UnixMilli(c.epoch.current().PrunedAt))
 }
 
-// collect deletes what the manifest has not needed since it was pruned last,
-// and prunes it again. Between two prunings the grace time passes at least, so
-// a reader who has an older manifest still finds what that names. It waits for a task:
-// what that has stored is not named yet, and may have taken longer than the grace time.
+// collect deletes objects that the manifest has not needed since it was last pruned, and
+// prunes it again. At least the grace time passes between two prunings, so a reader with
+// an older manifest still finds the objects that it names. collect must not run during a
+// task: the task's snapshot is not named yet, and may be older than the grace time.
 func (c *compactor) collect(ctx context.Context) (objects int, bytes int64, err error) {
 	if c.cfg.Retention <= 0 || c.books.BarrierOpen() {
 		return 0, 0, nil
 	}
 	switch since := c.pruned(); {
 	case since < 0:
-		return 0, 0, c.epoch.confirm(ctx, nil) // which puts it right
+		return 0, 0, c.epoch.confirm(ctx, nil) // the swap corrects the time
 	case since < remote.Grace:
 		return 0, 0, nil
 	}
@@ -108,7 +108,7 @@ func (c *compactor) collect(ctx context.Context) (objects int, bytes int64, err 
 	for _, g := range garbage {
 		err := c.remove(ctx, g.Key)
 		if errors.Is(err, fs.ErrPermission) {
-			refused = err // it is garbage all the same, and found again
+			refused = err // the next collection finds it again
 			break
 		}
 		if err != nil {
@@ -132,19 +132,19 @@ func (c *compactor) collectDue(ctx context.Context) error {
 	return err
 }
 
-// replaced reports whether the history has nothing of the session that has stored b: another
-// batch has taken its place, or it was stored ahead of an epoch that was never taken.
+// replaced reports whether the history has no batch of the session that stored b: another
+// batch has replaced it, or it was stored for an epoch that was never taken.
 func (c *compactor) replaced(b remote.Batch) bool { return !c.epoch.current().Counts(b) }
 
-// useless reports whether a batch that was replaced can be deleted: the history has what it
-// holds, and no reader may still go by the manifest before.
+// useless reports whether a replaced batch can be deleted: the history has its entries,
+// and no reader can still need it with the previous manifest.
 func (c *compactor) useless(b remote.Batch, key string) bool {
 	return key != c.spare && b.To <= c.epoch.current().LatestSequence
 }
 
-// deleteReplaced deletes the batches that others have taken the place of, and what was
-// stored ahead of epochs that nobody took, but for the one to be spared, which this
-// session's first has taken the place of. It returns the jobs that are done.
+// deleteReplaced deletes batches that others have replaced, and batches that were stored
+// for epochs that were never taken. It keeps spare, which this session's first batch has
+// replaced. It returns the jobs that are done.
 func (c *compactor) deleteReplaced(ctx context.Context, spare string) (done []changelog.Job, err error) {
 	c.spare = spare
 	jobs, err := c.log.Jobs(changelog.Delete)
@@ -153,13 +153,13 @@ func (c *compactor) deleteReplaced(ctx context.Context, spare string) (done []ch
 	}
 	for _, j := range jobs {
 		if b, ok := c.cfg.Bucket.ParseBatch(j.Object); ok && c.replaced(b) && c.useless(b, j.Object) && c.remove(ctx, j.Object) == nil {
-			done = append(done, j) // else deleteMerged tries again, and tells
+			done = append(done, j) // else deleteMerged tries again, and reports failures
 		}
 	}
 	return done, nil
 }
 
-// remove deletes an object.
+// remove deletes an object. A success clears the cause denied.
 func (c *compactor) remove(ctx context.Context, key string) error {
 	err := c.cfg.Bucket.Delete(ctx, key)
 	if err == nil {

@@ -4,9 +4,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/event"
 )
 
-// Glance looks whether the bucket is ahead of the file, and tells.
-// It is for a database that is not kept in step: nothing is changed, and nobody waits
-// for it. A bucket that does not answer says nothing. Close ends it.
+// Glance checks in the background whether the bucket is ahead of the file, and if so logs
+// a warning. It is for a database that does not sync by itself, and changes nothing. If
+// the bucket does not answer, nothing is reported. Close ends it.
 func (s *Syncer) Glance() {
 	s.glances.Go(func() {
 		stored, err := s.cfg.Direct.Manifest(s.life)

@@ -12,18 +12,18 @@ import (
 	"github.com/driftdb/driftdb-go/internal/restore"
 )
 
-// recheck does what a Check could not do, because the bucket did not answer.
+// recheck repeats a Check that the bucket did not answer.
 func (e *epoch) recheck(ctx context.Context) error {
 	return e.joined(e.join(ctx, e.cfg.Bucket, nil, nil))
 }
 
-// acquire gives this session its epoch, and may store its first batch with that. It
-// compares the file with the bucket, brings it up to date if it is behind and has
-// nothing of its own, and swaps the manifest to another epoch, also when the last
-// one was this node's own, since a copy of this disk may be running elsewhere.
+// acquire gives this session its epoch, and may store its first batch with it. It
+// compares the file with the bucket, brings it up to date if it is behind and has no
+// changes of its own, and swaps the manifest to a new epoch. It does so even if the last
+// epoch was this node's, since a copy of this disk may be running elsewhere.
 //
-// first is tried before: it may take the epoch with a first batch. The bucket is reached
-// by way of b.
+// first is tried before the plain swap: it may take the epoch with a first batch. All
+// requests go through b, except while the file is brought up to date and after that.
 func (e *epoch) acquire(ctx context.Context, b *remote.Bucket, first entry) error {
 	take := func(b *remote.Bucket, c Comparison) error {
 		if err := e.probe(ctx, b, c); err != nil {
@@ -38,26 +38,25 @@ func (e *epoch) acquire(ctx context.Context, b *remote.Bucket, first entry) erro
 	return e.joined(e.join(ctx, b, e.lately(), take))
 }
 
-// entry takes an epoch with a first batch, if that can be.
+// entry takes an epoch with a first batch, if that is possible.
 type entry func(context.Context, *remote.Bucket, Comparison) (entered bool, err error)
 
-// check compares the file with its bucket, reached by way of b, and may bring it up to
-// date. first, if there is one, is how the two were a moment ago.
+// check compares the file with its bucket through b, and may bring it up to date. first,
+// if not nil, is a comparison made a moment ago.
 func (e *epoch) check(ctx context.Context, b *remote.Bucket, first *Comparison) error {
 	err := e.join(ctx, b, first, nil)
 	e.unchecked = err != nil
 	return err
 }
 
-// checkLater says that nobody has compared file and bucket.
+// checkLater records that file and bucket have not been compared.
 func (e *epoch) checkLater() { e.unchecked = true }
 
-// mustCheck reports whether nobody has compared them yet.
+// mustCheck reports whether file and bucket still have to be compared.
 func (e *epoch) mustCheck() bool { return e.unchecked }
 
-// lately is the comparison that was made last, unless that was too long ago, or another
-// node may have stored batches since. What has become of the manifest since then, the
-// swap finds out.
+// lately returns the last comparison, unless it is too old or another node may have
+// stored batches since. The swap detects a manifest that has changed since then.
 func (e *epoch) lately() *Comparison {
 	c := e.compared
 	e.compared = nil
@@ -70,14 +69,16 @@ func (e *epoch) lately() *Comparison {
 	return c
 }
 
-// compareAgain is how old a comparison may be that an epoch is taken by.
+// compareAgain is the greatest age of a comparison that may still be used to take an
+// epoch.
 const compareAgain = time.Minute
 
-// joined is how a join ends while the database is in use: only Open can restore it.
+// joined handles the result of a join while the database is in use, when it cannot be
+// restored: only Open can do that.
 func (e *epoch) joined(err error) error {
 	switch {
 	case errors.Is(err, restore.ErrCannotCatchUp) && errors.Is(err, ErrDiverged):
-		return e.stop(err) // another Open would not find out that nothing in the file is its own
+		return e.stop(err) // a later Open could not tell that the file has no changes of its own
 	case errors.Is(err, restore.ErrCannotCatchUp):
 		return e.stop(fmt.Errorf("%w: %w. The file has no changes of its own: open it again to restore it", ErrDiverged, err))
 	}
@@ -88,21 +89,21 @@ func (e *epoch) joined(err error) error {
 	return err
 }
 
-// join brings file and bucket together: the books say how much of the log the
-// bucket has, and the file has all that the bucket has. Then take, if there is one,
+// join brings file and bucket together. Afterwards the books record how much of the log
+// the bucket has, and the file has all of the bucket's history. Then take, if not nil,
 // gives this session an epoch.
 //
-// The bucket's writer may be alive. When it, or anybody else, replaces the manifest
-// before this session does, all of this starts over from where the file is by then;
-// if that is on the way to the new manifest, or behind it, the swap follows at once.
-// What the old writer stores between the last look and the swap is left to its branch.
+// The bucket's writer may be alive. If it or another writer replaces the manifest before
+// this session does, join starts over from where the file is by then. If trail shows that
+// the file lies on the new history, the comparison reads no batches. Batches that the old
+// writer stores between the last comparison and the swap become its branch.
 func (e *epoch) join(ctx context.Context, b *remote.Bucket, first *Comparison, take func(*remote.Bucket, Comparison) error) error {
 	trail, moved := new(remote.Trail), false
 	for again := false; ; again = true {
 		c, err := e.compare(ctx, b, first, trail)
 		first = nil
 		if moved && errors.Is(err, ErrDiverged) && e.pending() == 0 {
-			// Somebody has taken over from before a batch that is in the file by now.
+			// Another writer has taken over from a point before a batch that the file now has.
 			return fmt.Errorf("%w: %w", restore.ErrCannotCatchUp, err)
 		}
 		if err != nil {
@@ -110,7 +111,7 @@ func (e *epoch) join(ctx context.Context, b *remote.Bucket, first *Comparison, t
 		}
 		e.tellRefused(c.refused)
 		if c.relation == behind {
-			b, moved = e.cfg.Bucket, true // it does answer, and it would be a pity to stop half way
+			b, moved = e.cfg.Bucket, true // the bucket does answer: use retries, so as not to stop half way
 		}
 		if err := e.reconcile(ctx, c, trail, again); errors.Is(err, changelog.ErrOvertaken) {
 			continue
@@ -131,8 +132,7 @@ func (e *epoch) join(ctx context.Context, b *remote.Bucket, first *Comparison, t
 	}
 }
 
-// compare finds out what the file and the bucket are to each other now, unless
-// first says so.
+// compare returns first if it is not nil, and otherwise compares file and bucket now.
 func (e *epoch) compare(ctx context.Context, b *remote.Bucket, first *Comparison, trail *remote.Trail) (Comparison, error) {
 	if first != nil {
 		return *first, nil
@@ -141,7 +141,7 @@ func (e *epoch) compare(ctx context.Context, b *remote.Bucket, first *Comparison
 	return compare(ctx, b, f, e.cfg.Exclusive, trail)
 }
 
-// judge gives up for good when err says that somebody has to decide.
+// judge stops syncing for good if err needs a decision by the user.
 func (e *epoch) judge(err error) error {
 	if errors.Is(err, ErrDiverged) || errors.Is(err, ErrHeld) {
 		return e.stop(err)
@@ -149,8 +149,8 @@ func (e *epoch) judge(err error) error {
 	return err
 }
 
-// tellRefused tells of objects that stand where the history would go on, and are no
-// part of it. A few are enough to know that somebody else writes into the folder.
+// tellRefused reports objects that are named like the history's next batches but are not
+// part of it. A few are enough to show that another program writes into the folder.
 func (e *epoch) tellRefused(refused []remote.Refusal) {
 	const most = 3
 	for _, r := range refused[:min(len(refused), most)] {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Start starts the loop, unless it runs.
+// Start starts the loop, unless it is running.
 func (s *Syncer) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -24,7 +24,7 @@ func (s *Syncer) Start() {
 	}(s.done)
 }
 
-// Stop ends the loop, interrupts what it is doing and waits for it.
+// Stop interrupts the loop and waits until it has ended.
 func (s *Syncer) Stop() { <-s.Halt() }
 
 // Halt is Stop without the waiting: the channel is closed when the loop has ended.
@@ -39,25 +39,25 @@ func (s *Syncer) Halt() <-chan struct{} {
 	return s.done
 }
 
-// Close stops the loop, interrupts whoever works and waits for him. Nobody
-// works afterwards.
+// Close stops the loop, interrupts all calls in progress, and waits for them. Afterwards
+// the engine does no more work.
 func (s *Syncer) Close() {
 	s.end()
 	s.glances.Wait()
 	s.Stop()
 	s.token <- struct{}{}
-	if t := s.snapshots.underway(); t != nil { // which ends with the engine; and nobody starts another one
+	if t := s.snapshots.underway(); t != nil { // its context has ended, and no other task can start
 		<-t.done
 	}
 }
 
 // loop sleeps until something is committed, waits an interval for more, and
-// ticks. While nothing is left to do no timer runs.
+// ticks. No timer runs while there is nothing to do.
 func (s *Syncer) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
-	var next time.Time // when the timer fires; zero: it does not run
+	var next time.Time // when the timer fires; zero: it is stopped
 	if s.due() {
-		next = time.Now() // what an earlier session left waits no longer
+		next = time.Now() // handle what an earlier session left at once
 	} else {
 		timer.Stop()
 	}
@@ -70,7 +70,7 @@ func (s *Syncer) loop(ctx context.Context) {
 	for {
 		wake := s.wake
 		if !next.IsZero() && time.Until(next) <= s.cfg.Interval {
-			wake = nil // that is soon enough: the writers' wake-ups need not be counted
+			wake = nil // the timer fires soon enough; ignore wake-ups by writers
 		}
 		select {
 		case <-ctx.Done():
@@ -91,8 +91,8 @@ func (s *Syncer) loop(ctx context.Context) {
 	}
 }
 
-// tick does one round of work, and returns after how long there is more to do,
-// or 0 when there is not; and the task that this loop has under way, if there is one.
+// tick does one round of work. It returns how long to wait until the next one, or 0 if
+// there is nothing to do, and the running task that this loop started, if any.
 func (s *Syncer) tick(ctx context.Context) (wait time.Duration, started *task) {
 	if err := s.acquire(ctx); err != nil {
 		return 0, nil
@@ -105,7 +105,8 @@ func (s *Syncer) tick(ctx context.Context) (wait time.Duration, started *task) {
 	return s.next(ctx, err), started
 }
 
-// next is after how long there is more to do when a tick has ended with err.
+// next returns how long to wait after a tick that ended with err, or 0 if there is nothing
+// to do.
 func (s *Syncer) next(ctx context.Context, err error) time.Duration {
 	switch {
 	case ctx.Err() != nil || s.broken != nil && !s.branch.straggling():
@@ -114,9 +115,9 @@ func (s *Syncer) next(ctx context.Context, err error) time.Duration {
 		return s.snapshots.patience()
 	case err != nil, s.pending() > 0, s.unsaved.is, s.epoch.isGone():
 		return s.cfg.Interval
-	case s.snapshots.ailing() != nil && s.books.BarrierOpen(): // what the bucket has waits for a snapshot
+	case s.snapshots.ailing() != nil && s.books.BarrierOpen(): // uploaded changes need a snapshot
 		return s.snapshots.patience()
-	case s.snapshots.underway() != nil && s.books.BarrierOpen(): // it waits for the task, whose end wakes the loop
+	case s.snapshots.underway() != nil && s.books.BarrierOpen(): // the end of the task wakes the loop
 		return 0
 	case s.unconfirmed():
 		return max(s.cfg.ManifestInterval-s.epoch.sinceSwap(), time.Millisecond)

@@ -10,9 +10,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// confirm swaps the manifest, so that it names what the bucket has; edit, if
-// there is one, changes it further. Behind a barrier nothing counts without a
-// snapshot: until edit brings that, or names less, the manifest stays before it.
+// confirm swaps the manifest, so that it confirms all acknowledged changes. edit, if not
+// nil, changes it further. Changes after a barrier cannot be restored without a snapshot:
+// until edit adds one, or confirms less, the manifest is not swapped.
 func (e *epoch) confirm(ctx context.Context, edit func(*remote.Manifest)) error {
 	if err := e.settle(ctx); err != nil {
 		return err
@@ -44,8 +44,8 @@ func (e *epoch) confirm(ctx context.Context, edit func(*remote.Manifest)) error 
 	return e.confirmed(ctx)
 }
 
-// announce lets the manifest say how large the file has been, before a batch is stored
-// that makes a replay as large.
+// announce records in the manifest how large the file has been, before a batch is stored
+// whose replay makes a restored file as large.
 func (e *epoch) announce(ctx context.Context) error {
 	m := e.manifest.Clone()
 	if err := e.measure(m); err != nil || m.Largest == e.manifest.Largest {
@@ -54,8 +54,8 @@ func (e *epoch) announce(ctx context.Context) error {
 	return e.confirm(ctx, nil)
 }
 
-// settle finds out what the bucket has when an earlier swap failed in a way
-// that leaves that open, and goes on from there.
+// settle determines the manifest's state if an earlier swap failed without a clear
+// result, and continues from there.
 func (e *epoch) settle(ctx context.Context) (err error) {
 	e.manifest, err = e.cfg.Bucket.Settle(ctx, e.manifest)
 	switch {
@@ -71,28 +71,28 @@ func (e *epoch) settle(ctx context.Context) (err error) {
 	return nil
 }
 
-// missing notes that the manifest is gone. What this session has stored behind it may
-// be in another place, such as the folder on which the bucket's disk was not mounted,
-// so nobody must rely on that. The next round looks again: when the manifest is back,
-// the session takes another epoch, and finds by comparing what there is; when it is
-// not, a new backup begins, with a snapshot if the log does not reach back far enough.
+// missing records that the manifest is gone. Batches that this session stored after it
+// may be elsewhere, such as in the mount point of an unmounted disk, so they do not
+// count. The next round looks again. If the manifest is back, the session takes another
+// epoch, and compares to see what the bucket has. If not, a new backup begins, with a
+// snapshot if the log does not reach back far enough.
 func (e *epoch) missing(ctx context.Context, gone error) error {
 	e.gone = true
 	_, err := e.stepBack(ctx)
 	return errors.Join(gone, err)
 }
 
-// confirmed writes into the books what the manifest now says.
+// confirmed brings the books up to date with the manifest.
 func (e *epoch) confirmed(ctx context.Context) error {
 	return e.setBooks(ctx, e.toldBy(e.manifest.Manifest, e.books))
 }
 
-// toldBy returns the books with what m says, which this session has just stored.
+// toldBy returns the books updated from m, which this session has just stored.
 func (e *epoch) toldBy(m *remote.Manifest, b changelog.Books) changelog.Books {
 	e.swapped = time.Now()
 	e.compareClocks()
 	b.Synced, b.Silent, b.Manifest = 1, 0, ""
-	if !e.cfg.Advisory { // else nobody knows whether the store honours conditions
+	if !e.cfg.Advisory { // else the store may not honour conditions
 		b.Manifest = e.manifest.ETag()
 	}
 	b.Confirmed, b.Earliest = m.LatestSequence, earliestIn(m)
@@ -106,7 +106,7 @@ func (e *epoch) toldBy(m *remote.Manifest, b changelog.Books) changelog.Books {
 	return b
 }
 
-// earliestIn is what the books have to know of the times that m tells.
+// earliestIn returns Books.Earliest for the changes that m confirms.
 func earliestIn(m *remote.Manifest) int64 {
 	if m.LatestSequence <= m.SnapshotSequence {
 		return changelog.NoTime
@@ -114,7 +114,7 @@ func earliestIn(m *remote.Manifest) int64 {
 	return m.Earliest
 }
 
-// told is a smallest time as a manifest tells it: of nothing, it says nothing.
+// told returns Books.Earliest as a manifest has it: 0 if there are no changes.
 func told(earliest int64) int64 {
 	if earliest == changelog.NoTime {
 		return 0

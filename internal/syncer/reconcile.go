@@ -14,7 +14,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/restore"
 )
 
-// reconcile makes file and books what the comparison asks for.
+// reconcile brings the file and the books in line with the comparison.
 func (e *epoch) reconcile(ctx context.Context, c Comparison, trail *remote.Trail, hurry bool) error {
 	switch c.relation {
 	case vacant:
@@ -25,21 +25,21 @@ func (e *epoch) reconcile(ctx context.Context, c Comparison, trail *remote.Trail
 	return e.align(ctx, c)
 }
 
-// booksAt are the books of a file whose history the bucket has up to at.
+// booksAt returns the books of a file whose history the bucket has up to at.
 func booksAt(m *remote.Manifest, at remote.Position, barrier int64) changelog.Books {
 	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(m.LatestSequence, at.Sequence), Barrier: barrier, Snapshot: -1, Synced: 1}
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 	}
-	if at.Sequence <= m.LatestSequence { // else what lies beyond may be earlier
+	if at.Sequence <= m.LatestSequence { // else the changes after it may have earlier times
 		b.Earliest = earliestIn(m)
 	}
 	return b
 }
 
-// align notes that the bucket has the file's log up to at. That may be less than
-// the books say: before a barrier that the bucket has without its snapshot. What
-// follows is sent again, and the snapshot with it.
+// align records that the bucket has the file's log up to at. That may be less than the
+// books say, if the bucket has a barrier without its snapshot: then at is before the
+// barrier, and what follows is sent again, with the snapshot.
 func (e *epoch) align(ctx context.Context, c Comparison) error {
 	m, at := c.stored.Manifest, c.at
 	known, barrier := maps.Clone(e.digests.Known), e.books.Barrier
@@ -59,7 +59,7 @@ func (e *epoch) align(ctx context.Context, c Comparison) error {
 	}
 	b.Earliest = min(beyond, earliestIn(m))
 	if at.Sequence != e.books.Acked {
-		d.Told = digest.Set{} // what those batches told is no longer known
+		d.Told = digest.Set{} // the digests in those batches are not known
 	}
 	if b == e.books {
 		return nil
@@ -67,11 +67,11 @@ func (e *epoch) align(ctx context.Context, c Comparison) error {
 	return e.record(ctx, b, d)
 }
 
-// catchUp brings the file up to date, and leaves on trail how it came there.
+// catchUp brings the file up to date, and records its way on trail.
 //
-// While it does so, a writer that is alive stores more: so it looks again for as long
-// as there is less than half as much as the time before; not in a hurry, when that
-// writer has been faster once already.
+// Meanwhile a live writer stores more. So catchUp repeats for as long as each pass finds
+// less than half as much as the pass before. With hurry, because that writer has already
+// been faster once, it does a single pass.
 func (e *epoch) catchUp(ctx context.Context, c Comparison, trail *remote.Trail, hurry bool) (err error) {
 	m, at := c.stored.Manifest, c.at
 	known, barrier := maps.Clone(e.digests.Known), e.books.Barrier
@@ -110,9 +110,9 @@ func (e *epoch) catchUp(ctx context.Context, c Comparison, trail *remote.Trail, 
 	return err
 }
 
-// startOver prepares for a bucket that has nothing: a new one, or one that has
-// been emptied. If the file does not have all of its log any more, it acts as
-// if there were a barrier: the new backup begins with a snapshot.
+// startOver prepares for an empty bucket, which is new or has been emptied. If the file's
+// log has been trimmed, startOver acts as if there were a barrier, so that the new backup
+// begins with a snapshot.
 func (e *epoch) startOver(ctx context.Context) error {
 	if e.books.Acked == 0 {
 		return nil
@@ -131,7 +131,8 @@ func (e *epoch) startOver(ctx context.Context) error {
 	return e.record(ctx, b, d)
 }
 
-// stepBack lets the books say no more than the manifest confirms.
+// stepBack resets the books to what the manifest confirms, and reports whether they said
+// more.
 func (e *epoch) stepBack(ctx context.Context) (stepped bool, err error) {
 	b := e.books
 	if b.Acked <= e.manifest.LatestSequence {

@@ -8,14 +8,14 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// leap bounds how far ahead an epoch is that follows one with a stranger's object: its
-// names cannot be told beforehand, so nobody can have taken them.
+// leap bounds by how much a randomly drawn epoch exceeds the last one. The names of its
+// batches cannot be predicted, so no other writer can have taken them.
 const leap = 1 << 20
 
 // renew gives this session, which has an epoch, another one. The swap succeeds only on
-// the manifest that this session wrote last: where somebody has taken over, it is fenced
-// like by any other swap. The span of the old epoch ends with what is confirmed; what
-// was stored behind that is sent again.
+// the manifest that this session wrote last. If another writer has taken over, the
+// session is fenced, as by any other swap. The old epoch's span ends with the confirmed
+// changes. Changes that were stored after them are sent again.
 func (e *epoch) renew(ctx context.Context) error {
 	if e.books.Acked > e.manifest.LatestSequence {
 		if err := e.confirm(ctx, nil); err != nil {
@@ -32,13 +32,13 @@ func (e *epoch) renew(ctx context.Context) error {
 	case errors.Is(err, remote.ErrGone):
 		return e.missing(ctx, err)
 	case err != nil:
-		e.manifest = now // whatever that turns out to be
+		e.manifest = now // settle finds out which it is
 	}
 	return err
 }
 
-// renewed goes on in the epoch that the manifest has: the swap of a renew, whose answer
-// was lost. What was stored meanwhile under the old one is not part of the history.
+// renewed continues in the manifest's epoch, after a renew whose swap succeeded but whose
+// response was lost. Batches stored since under the old epoch are not in the history.
 func (e *epoch) renewed(ctx context.Context) error {
 	e.session.epoch = e.manifest.Epoch
 	if err := e.dropUploads(ctx); err != nil {

@@ -8,11 +8,11 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// margin is what a copy must leave free beside a tenth of its size: the WAL
-// grows meanwhile, and other programs want to live.
+// margin is what a copy must leave free in addition to a tenth of its size: the WAL grows
+// meanwhile, and other programs need space too.
 const margin = 64 << 20
 
-// roomError says that the copy for a snapshot does not fit.
+// roomError means that the copy for a snapshot does not fit on the disk.
 type roomError struct {
 	need, free int64
 	folder     string
@@ -22,11 +22,11 @@ func (e *roomError) Error() string {
 	return fmt.Sprintf("a copy of the database needs %d MiB in %s, where %d MiB are free", e.need>>20, e.folder, e.free>>20)
 }
 
-// checkRoom is a roomError if a copy of c's database does not fit into folder.
+// checkRoom returns a roomError if a copy of c's database does not fit into folder.
 func checkRoom(c *sqlite.Conn, folder string) error {
 	free, known := dbfile.FreeSpace(folder)
 	if !known {
-		return nil // the copy itself finds out
+		return nil // the copy fails if there is no room
 	}
 	pages, err := c.Int("PRAGMA page_count")
 	if err != nil {
@@ -42,7 +42,7 @@ func checkRoom(c *sqlite.Conn, folder string) error {
 	return nil
 }
 
-// noRoom says that a copy failed because there was no room for it.
+// noRoom reports whether a copy failed for lack of disk space.
 func noRoom(err error) bool {
 	_, known := errors.AsType[*roomError](err)
 	return known || sqlite.IsFull(err) || dbfile.IsDiskFull(err)

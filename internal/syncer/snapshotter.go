@@ -15,26 +15,26 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// snapshotter takes snapshots: it decides when one is due, and finds out whether the file
-// holds what the log says.
+// snapshotter takes snapshots. It decides when one is due, and checks that the file holds
+// what the log says.
 type snapshotter struct {
 	*state
 	epoch   *epoch
 	uploads *uploader
 
-	task    *task // makes a snapshot; nil: there is none
+	task    *task // the running task; nil: none
 	ailment ailment
 }
 
-// due reports whether a snapshot must be taken now. After a barrier it
-// has to. Otherwise it is worth its upload when enough entries have passed and
-// the batches since the last one weigh at least half of it: then all snapshots
-// together cost no more than a few times the changes, whatever the database's
-// size. If none can be stored of the file as it is, a flush tries again only where
-// it would be without effect without one.
+// due reports whether a snapshot must be taken now. After a barrier it must. Otherwise it
+// is worth its upload once enough entries have passed and the batches since the last
+// snapshot have at least half its size: then all snapshots together cost no more than a
+// few times the changes, whatever the database's size. While the file's state prevents
+// snapshots, a flush tries again early only after a barrier, where it would have no
+// effect without one.
 //
-// A session that ends takes one that nothing depends on of a small file only: there may
-// not be the time for more.
+// At the end of a session, an optional snapshot is taken only of a small file: there may
+// be no time for a large one.
 func (p *snapshotter) due(r request) bool {
 	b := p.books
 	if b.BarrierOpen() {
@@ -49,11 +49,11 @@ func (p *snapshotter) due(r request) bool {
 	return every >= 0 && b.Acked-max(b.Snapshot, 0) >= every && 2*b.BytesSince >= b.SnapshotBytes && !p.ailment.waits()
 }
 
-// underway is the task that makes a snapshot, or nil.
+// underway returns the current task, or nil.
 func (p *snapshotter) underway() *task { return p.task }
 
-// needs is up to where the log may be trimmed: name and adopt read what follows a task's
-// state.
+// needs returns the sequence up to which the log may be trimmed: name and adopt read the
+// entries after the state of the task.
 func (p *snapshotter) needs() int64 {
 	if p.task == nil {
 		return math.MaxInt64
@@ -61,21 +61,21 @@ func (p *snapshotter) needs() int64 {
 	return p.task.state.snap.Sequence
 }
 
-// leaveSnapshot is the size of the largest file of which a session takes a snapshot when
-// it ends, in bytes.
+// leaveSnapshot is the size, in bytes, of the largest file of which an ending session
+// takes an optional snapshot.
 const leaveSnapshot = 8 << 20
 
-// fixed is a state of the database, and the snapshot that it is going to be.
+// fixed is a state of the database, and the snapshot that is made of it.
 type fixed struct {
-	conn    *sqlite.Conn // in a read transaction, which is the state
+	conn    *sqlite.Conn // in a read transaction that sees the state
 	snap    remote.Snapshot
-	before  earlier    // what the bucket had before it
-	logged  digest.Set // what the log says of the state's tables
-	differs []string   // the tables that hold something else, once they have been summed
+	before  earlier    // what the manifest had before it
+	logged  digest.Set // the tables' digests according to the log
+	differs []string   // the tables whose contents differ from that; set by sum
 }
 
-// fix fixes the state that the database has now, and sends what the log holds up to it:
-// then the books are those of the state, and say all that the bucket has to know of it.
+// fix pins the current state of the database, and uploads the log up to it. Afterwards
+// the books describe exactly that state.
 func (p *snapshotter) fix(ctx context.Context) (_ *fixed, err error) {
 	f := &fixed{before: p.earlier()}
 	if f.conn, f.snap.Sequence, err = p.pin(); err != nil {
@@ -90,9 +90,8 @@ func (p *snapshotter) fix(ctx context.Context) (_ *fixed, err error) {
 	return nil, errors.Join(err, f.conn.Close())
 }
 
-// picture makes a fixed state one that can be stored: it copies and sums it. It reads
-// all of the database, and needs neither the token nor the log. Whoever gets the source
-// closes it.
+// picture copies and sums a fixed state, so that it can be stored. It reads the whole
+// database, and needs neither the token nor the log. The caller must close the source.
 func (p *snapshotter) picture(ctx context.Context, f *fixed) (source, error) {
 	v, err := p.source(ctx, f.conn)
 	if err != nil {
@@ -109,8 +108,8 @@ func (p *snapshotter) picture(ctx context.Context, f *fixed) (source, error) {
 	return v, nil
 }
 
-// describe completes a state's snapshot with what is known of its sequence, up to which
-// all is acknowledged.
+// describe fills in the snapshot from the books, which must have acknowledged everything
+// up to its sequence and no more.
 func (p *snapshotter) describe(f *fixed) (err error) {
 	if p.books.Acked != f.snap.Sequence {
 		return fmt.Errorf("the log was uploaded up to %d, but the snapshot is of %d", p.books.Acked, f.snap.Sequence)
@@ -121,7 +120,7 @@ func (p *snapshotter) describe(f *fixed) (err error) {
 	return err
 }
 
-// store uploads the source under a name of its own, which key makes from a time.
+// store uploads the source under an unused name, which key makes from a time.
 func (p *snapshotter) store(ctx context.Context, v source, snap *remote.Snapshot, key func(at int64) string) error {
 	for at := snap.Time; ; at++ {
 		f, err := v.File(ctx)
@@ -131,7 +130,7 @@ func (p *snapshotter) store(ctx context.Context, v source, snap *remote.Snapshot
 		err = p.cfg.Bucket.PutSnapshot(ctx, p.log.Identity().DatabaseID, key(at), f, snap)
 		err = errors.Join(err, f.Close())
 		if errors.Is(err, objstore.ErrPrecondition) {
-			continue // the name is taken: by an attempt whose answer was lost, or a clone in the same millisecond
+			continue // the name is taken, by an attempt whose response was lost or by a clone in the same millisecond
 		}
 		return err
 	}

@@ -14,20 +14,20 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// source is one state of the database: what a snapshot stores.
+// source is one state of the database, as a snapshot stores it.
 type source interface {
-	// Conn is a connection that sees the state and changes nothing. Nobody uses
-	// it while the file is read.
+	// Conn is a connection that sees the state and changes nothing. It must not be used
+	// while the file is read.
 	Conn() *sqlite.Conn
-	// File opens the state as a database file that stands on its own. It may be
-	// opened again, to be read from the start.
+	// File opens the state as a self-contained database file. It may be called again, to
+	// read the file from the start.
 	File(ctx context.Context) (io.ReadCloser, error)
-	// Close ends the view.
+	// Close releases the state.
 	Close() error
 }
 
-// pin returns a connection that sees the database as it is now until it is closed,
-// and the sequence of the last change in it.
+// pin returns a connection that sees the current state of the database until the
+// connection is closed, and the sequence of the last change in that state.
 func (p *snapshotter) pin() (*sqlite.Conn, int64, error) {
 	c, err := p.cfg.Reader()
 	if err != nil {
@@ -41,8 +41,8 @@ func (p *snapshotter) pin() (*sqlite.Conn, int64, error) {
 	return c, sequence, nil
 }
 
-// source returns the state that c sees: as a copy beside the database, or, if that has
-// no room, live. It takes c over.
+// source returns the state that c sees, as a copy beside the database or, if there is no
+// room for a copy, live. It takes ownership of c.
 func (p *snapshotter) source(ctx context.Context, c *sqlite.Conn) (source, error) {
 	v, err := newCopySource(ctx, c, p.cfg.Path)
 	if err == nil {
@@ -61,16 +61,16 @@ func (p *snapshotter) source(ctx context.Context, c *sqlite.Conn) (source, error
 	return liveSource{c}, nil
 }
 
-// begin opens the view that c has until it is closed.
+// begin starts the read transaction that c keeps until it is closed.
 func begin(c *sqlite.Conn) (sequence int64, err error) {
 	if err := c.Exec("BEGIN"); err != nil {
 		return 0, err
 	}
-	return changelog.Last(c) // the first read is what fixes the state
+	return changelog.Last(c) // the first read fixes the snapshot that SQLite reads
 }
 
-// liveSource is the state that a read transaction sees. Its file has our tables in
-// it; a restore drops them.
+// liveSource is the state that a read transaction sees. Its file includes DriftDB's
+// tables; a restore drops them.
 type liveSource struct{ c *sqlite.Conn }
 
 func (v liveSource) Conn() *sqlite.Conn { return v.c }
@@ -78,13 +78,13 @@ func (v liveSource) Close() error       { return v.c.Close() }
 
 func (v liveSource) File(ctx context.Context) (io.ReadCloser, error) { return v.c.Pages(ctx) }
 
-// copySource is a copy of the state, without our tables, in a folder of its own.
+// copySource is a copy of the state, without DriftDB's tables, in a folder of its own.
 type copySource struct {
 	c    *sqlite.Conn
 	work *dbfile.Work
 }
 
-// newCopySource copies what c sees of the database at path.
+// newCopySource copies the state that c sees of the database at path.
 func newCopySource(ctx context.Context, c *sqlite.Conn, path string) (v *copySource, err error) {
 	if err := checkRoom(c, filepath.Dir(path)); err != nil {
 		return nil, err
@@ -103,9 +103,9 @@ func newCopySource(ctx context.Context, c *sqlite.Conn, path string) (v *copySou
 	return v, nil
 }
 
-// open makes the copy of a WAL database, which says that it is one, a file on
-// its own, and takes our tables out. Nobody needs what a crash would leave of
-// it. The copy's connection has what source has.
+// open takes the copy, whose header is that of a WAL database, out of WAL mode, and drops
+// DriftDB's tables. It uses no journal, since a copy that a crash leaves is useless
+// anyway. The copy's connection gets the same setup (OnConnect) as source.
 func (v *copySource) open(source *sqlite.Conn) (err error) {
 	v.c, err = sqlite.Open(v.work.Path(), sqlite.Options{
 		MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff, OnConnect: source.OnConnect(),
@@ -124,8 +124,8 @@ func (v *copySource) open(source *sqlite.Conn) (err error) {
 
 func (v *copySource) Conn() *sqlite.Conn { return v.c }
 
-// File opens the copy beside SQLite, whose locks on it end when that is closed:
-// nobody else knows of the file, so they guard nothing.
+// File opens the copy without SQLite. Closing it drops SQLite's locks on the file, which
+// is harmless: no other process uses the copy.
 func (v *copySource) File(context.Context) (io.ReadCloser, error) { return os.Open(v.work.Path()) }
 
 func (v *copySource) Close() error {

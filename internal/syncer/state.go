@@ -14,20 +14,20 @@ import (
 
 // state is what the parts of the engine share: the file's log, the books of what the
 // bucket has of it, and the name under which this session stores. Only record changes the
-// books. All but the status belongs to whoever holds the token.
+// books. Everything but the status may be used only by the holder of the token.
 type state struct {
 	cfg  Config
 	log  *changelog.Log
-	wake chan struct{}   // capacity 1: there may be something to do
+	wake chan struct{}   // signals that there may be something to do; capacity 1
 	life context.Context // ends with Close
 
 	books    changelog.Books
-	digests  changelog.Digests // of the tables, as they were after books.Acked
-	unsaved  unsaved           // what of all this the file has no room for
-	unsummed bool              // there may be tables of which they know nothing
+	digests  changelog.Digests // of the tables after books.Acked
+	unsaved  unsaved           // what could not be saved in the file, whose disk is full
+	unsummed bool              // there may be tables without a digest
 
 	session session
-	broken  error // why nothing is sent any more: fenced, diverged, held
+	broken  error // why syncing has stopped for good: fenced, diverged, held
 
 	status status
 }
@@ -47,13 +47,13 @@ func newState(cfg Config, life context.Context) (s *state, err error) {
 	return s, nil
 }
 
-// session is under which name batches are stored.
+// session is the epoch and node under which batches are stored.
 type session struct {
 	epoch int64 // 0: none yet
 	node  string
 }
 
-// Wake says that something was committed. It never blocks.
+// Wake signals that something was committed. It never blocks.
 func (s *state) Wake() {
 	select {
 	case s.wake <- struct{}{}:
@@ -61,41 +61,41 @@ func (s *state) Wake() {
 	}
 }
 
-// bound returns a context that ends with ctx, and with the engine.
+// bound returns a context that ends with ctx or the engine, whichever ends first.
 func (s *state) bound(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.life, func() { cancel(ErrClosed) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// mine reports whether what the bucket has of this file's log at last is from sessions of
-// the file.
+// mine reports whether the newest changes that the bucket has of this file's log were
+// stored by sessions of this file.
 func (s *state) mine() bool { return s.session.epoch != 0 || s.books.Manifest != "" }
 
-// unconfirmed reports whether sessions of this file have stored what no manifest names. What
-// others have stored, and this file has from them, is for them to confirm.
+// unconfirmed reports whether sessions of this file have stored changes that no manifest
+// confirms. Changes that this file has from other writers are theirs to confirm.
 func (s *state) unconfirmed() bool {
 	return s.books.Confirmed < s.books.Acked && s.mine()
 }
 
 func (s *state) pending() int64 { return s.cfg.Sequence() - s.books.Acked }
 
-// cursor is where a batch begins: what the books say when all before it has been
-// acknowledged.
+// cursor is where a batch begins: the state of the books once all batches before it have
+// been acknowledged.
 type cursor struct {
 	remote.Position
 	barrier  int64
 	digests  changelog.Digests
-	earliest int64 // of the times in the batch before it
+	earliest int64 // the smallest time in the batch before it
 }
 
-// here is the cursor behind all that has been acknowledged.
+// here returns the cursor after everything that has been acknowledged.
 func (s *state) here() cursor {
 	return cursor{Position: remote.Position{Sequence: s.books.Acked, Chain: s.books.Chain}, barrier: s.books.Barrier, digests: s.digests}
 }
 
-// follow goes over the log from behind sequence after up to sequence to, notes
-// the last barrier, and brings digests forward.
+// follow reads the log after sequence after, up to sequence to. It sets barrier to the
+// last barrier, and brings the digests in known forward.
 func (s *state) follow(to, after int64, barrier *int64, known digest.Set) error {
 	return s.log.Between(after+1, to, func(t changelog.Transaction) error {
 		return s.log.Entries(t, func(sequence int64, e *change.Entry) error {
@@ -111,7 +111,7 @@ func (s *state) follow(to, after int64, barrier *int64, known digest.Set) error 
 	})
 }
 
-// steps repeats a small transaction until there is no more to do.
+// steps repeats a small transaction until there is nothing left to do.
 func (s *state) steps(ctx context.Context, step func() (more bool, err error)) error {
 	for more := true; more && ctx.Err() == nil; {
 		err := s.commit(ctx, func() (err error) {
@@ -125,8 +125,8 @@ func (s *state) steps(ctx context.Context, step func() (more bool, err error)) e
 	return nil
 }
 
-// commit runs fn, which makes a commit of our own, while the database's writer
-// stands back. The wait for another program's lock ends with ctx.
+// commit runs fn, which commits to DriftDB's tables, while the database's writer stands
+// back. The wait for another program's lock ends with ctx.
 func (s *state) commit(ctx context.Context, fn func() error) error {
 	release, err := s.cfg.StandBack(ctx)
 	if err != nil {
@@ -141,8 +141,8 @@ func (s *state) commit(ctx context.Context, fn func() error) error {
 	return err
 }
 
-// stop gives up for good: what is in the bucket is somebody else's to continue.
-// The first reason is the one that counts.
+// stop ends syncing for good: this session must not continue the bucket's history. The
+// first reason is kept.
 func (s *state) stop(err error) error {
 	if s.broken == nil {
 		s.broken = err
@@ -153,13 +153,13 @@ func (s *state) stop(err error) error {
 	return err
 }
 
-// fenced ends this session's part in the history: somebody else writes it.
+// fenced stops this session because another writer has taken over the history.
 func (s *state) fenced(cause error) error {
 	return s.stop(fmt.Errorf("%w: %w. This session's changes are in this file and, if the bucket can be reached, in its branch %s. To merge them into the history, close the file and run driftdb resolve, or call Resolve",
 		ErrFenced, cause, remote.Branch{NodeID: s.session.node, Epoch: s.session.epoch}.ID()))
 }
 
-// measure brings into m how large the file has been.
+// measure records in m how large the file has been.
 func (s *state) measure(m *remote.Manifest) error {
 	pages, size, err := s.log.Largest()
 	m.Grow(remote.Extent{Pages: pages, PageSize: size})

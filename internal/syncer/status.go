@@ -17,7 +17,7 @@ type status struct {
 	acked, confirmed, synced, errors atomic.Int64
 	lastSync, lastSnapshot           atomic.Int64 // Unix ms
 	lastErr                          atomic.Pointer[error]
-	barrier                          atomic.Int64 // the last one, if it is open; else 0
+	barrier                          atomic.Int64 // the last barrier, if no snapshot covers it; else 0
 	fenced, mine, behind             atomic.Bool
 	mismatches                       atomic.Int64
 	faults                           atomic.Pointer[[]string]
@@ -30,13 +30,13 @@ type Status struct {
 	Acked, Confirmed       int64
 	Synced, Errors         int64 // of this session
 	LastSync, LastSnapshot time.Time
-	Err                    error // of the last round; nil when it went well
+	Err                    error // of the last round; nil if it succeeded
 	Fenced, Behind         bool
-	Mismatches             int64    // snapshots whose contents are not what the log says
+	Mismatches             int64    // snapshots whose contents differ from the log
 	Faults                 []string // of the newest snapshot
 }
 
-// Status says how things are.
+// Status returns the current status.
 func (s *Syncer) Status() Status {
 	st := Status{
 		Running: s.status.running.Load(),
@@ -65,8 +65,8 @@ func (s *state) event(kind event.Kind, msg string, args ...any) {
 	s.cfg.Logger.Info(kind, msg, args...)
 }
 
-// report logs a failed round: what will pass is a warning, what will not
-// without somebody's help is an error.
+// report logs a failed round: as a warning if the failure may pass by itself, as an error
+// if it needs the user.
 func (s *Syncer) report(err error) {
 	say := s.cfg.Logger.Warn
 	if s.broken != nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrMalformed) {
@@ -75,7 +75,7 @@ func (s *Syncer) report(err error) {
 	say(failure(err), "sync failed", "error", err, "pending", s.pending())
 }
 
-// failure is the kind of a failed round. What has ended the syncing comes first.
+// failure returns the event kind of a failed round. Errors that end syncing come first.
 func failure(err error) event.Kind {
 	for _, f := range []struct {
 		is   error
@@ -95,7 +95,7 @@ func failure(err error) event.Kind {
 	return event.SyncFailed
 }
 
-// tellFaults tells of what is wrong with the newest snapshot, when that has changed.
+// tellFaults reports the faults of the newest snapshot, if they have changed.
 func (s *state) tellFaults(newest remote.Snapshot) {
 	list := check.List(newest.Faults)
 	told := s.status.faults.Load()

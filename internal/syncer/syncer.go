@@ -1,15 +1,14 @@
 // Package syncer is the engine: it ships the log to the bucket in the
 // background, keeps the manifest up to date and takes snapshots.
 //
-// All work is done under one token, by the loop or by whoever calls Flush or
-// Snapshot, so a step never meets another one. What takes long of a snapshot is
-// done beside that, by a task: batches do not wait for it.
+// All work is done under one token, held by the loop or by the caller of Flush or
+// Snapshot, so no two steps run at once. The slow part of a snapshot runs outside the
+// token, in a task: batches do not wait for it.
 //
-// The [Syncer] decides when what is done. How is up to its parts: the epoch knows who
-// writes the history and what the manifest says, the uploader stores batches, the
-// snapshotter snapshots, the compactor merges and deletes, and the brancher keeps what a
-// session has that was fenced. A part asks another one by its methods; what all of them
-// know is the state.
+// The [Syncer] decides what is done when; its parts do it. The epoch knows who writes
+// the history and what the manifest says, the uploader stores batches, the snapshotter
+// takes snapshots, the compactor merges and deletes, and the brancher keeps the changes
+// of a fenced session. The parts call one another's methods and share the state.
 package syncer
 
 import (
@@ -25,59 +24,58 @@ import (
 )
 
 var (
-	// ErrFenced says that another writer has taken the database's name over.
+	// ErrFenced means that another writer has taken over the database's name.
 	ErrFenced = errors.New("another writer has taken over this database")
-	// ErrDiverged says that the bucket holds a history that this file does not
+	// ErrDiverged means that the bucket holds a history that this file does not
 	// continue.
 	ErrDiverged = errors.New("the file and the bucket have diverged")
-	// ErrHeld says that another node is the writer and that this one may not
+	// ErrHeld means that another node is the writer and that this one may not
 	// take over.
 	ErrHeld = errors.New("the database has a writer")
-	// ErrClosed says that the engine was closed before it was done.
+	// ErrClosed means that the engine was closed before it was done.
 	ErrClosed = errors.New("sync was closed")
 )
 
-// Config is what the engine needs of its database. All fields are set.
+// Config is what the engine needs from its database. All fields must be set.
 type Config struct {
 	Log    *changelog.Log
 	Bucket *remote.Bucket
-	Direct *remote.Bucket // the same for anyone who is waited for: it does not repeat what fails, nor wait long
-	Path   string         // of the database, for copies beside it
+	Direct *remote.Bucket // the same bucket for interactive calls: without retries and with short timeouts
+	Path   string         // of the database; copies are made beside it
 
-	// Sequence is the last committed one.
+	// Sequence returns the last committed sequence.
 	Sequence func() int64
 	// Reader opens a connection for a snapshot to read from.
 	Reader func() (*sqlite.Conn, error)
-	// StandBack makes the database's writer stand back until release is called, so
-	// that our commits and its own do not wait for one another in SQLite.
+	// StandBack holds the database's writer back until release is called, so that the
+	// engine's commits and the writer's do not wait for each other in SQLite.
 	StandBack func(context.Context) (release func(), err error)
-	// Writer opens a connection to bring the file up to date with, whose commits
-	// are known to be ours and on disk when they return.
+	// Writer opens a connection for bringing the file up to date. Its commits are
+	// recognized as DriftDB's own and are on disk when they return.
 	Writer func() (*sqlite.Conn, error)
-	// Advance says that the last sequence is another one: the file was brought up
-	// to date.
+	// Advance reports the new last sequence after the file was brought up to date.
 	Advance func(sequence int64)
-	// Contest reports whether the history had its last writer elsewhere: then TakeOver is to
-	// be called before anything is committed.
+	// Contest is told whether the history's last writer was another node. If so,
+	// TakeOver must be called before anything is committed.
 	Contest func(bool)
 	// Refuse makes writes fail from now on.
 	Refuse func(error)
 
 	Interval         time.Duration // between ticks while there is something to send
-	ManifestInterval time.Duration // between swaps of the manifest while nobody asks for one
-	SnapshotEvery    int64         // entries; negative: only what a barrier needs
+	ManifestInterval time.Duration // between swaps of the manifest unless a caller asks for one
+	SnapshotEvery    int64         // entries; negative: only after a barrier
 	Limits           changelog.Limits
-	Retention        time.Duration // how far back every point stays restorable; negative: all of it
+	Retention        time.Duration // how far back every point stays restorable; negative: forever
 	Exclusive        bool          // do not take over from another node
 	Advisory         bool          // the store need not honour conditions
 
 	Logger event.Log
 }
 
-// Syncer ships one database's log: it decides when what is done, and its parts do it.
+// Syncer ships one database's log. It decides what is done when; its parts do it.
 type Syncer struct {
 	*state
-	token chan struct{} // held by whoever works; the parts belong to the holder
+	token chan struct{} // held while working; only the holder may use the parts
 
 	epoch     *epoch
 	compact   *compactor
@@ -85,16 +83,16 @@ type Syncer struct {
 	snapshots *snapshotter
 	branch    *brancher
 
-	opened  int64 // the last sequence when the engine was made
+	opened  int64 // the last sequence when the engine was created
 	glances sync.WaitGroup
 	end     context.CancelFunc // ends life
 
 	mu     sync.Mutex         // Start and Halt
-	cancel context.CancelFunc // nil: the loop is not to run
+	cancel context.CancelFunc // nil: the loop should not run
 	done   chan struct{}      // closed when the last loop has ended
 }
 
-// New returns an engine that does nothing until it is started or asked.
+// New returns an engine that does nothing until it is started or called.
 func New(cfg Config) (*Syncer, error) {
 	life, end := context.WithCancel(context.Background())
 	st, err := newState(cfg, life)
@@ -112,7 +110,8 @@ func New(cfg Config) (*Syncer, error) {
 	return s, nil
 }
 
-// work is one round: upload, snapshot, manifest, trim. Its errors are noted.
+// work does one round (upload, snapshot, manifest, trim) and records its error in the
+// status.
 func (s *Syncer) work(ctx context.Context, r request) error {
 	err := s.round(ctx, r)
 	if s.broken != nil || s.epoch.isGone() {
@@ -163,10 +162,10 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 		return err
 	}
 	if s.unsaved.is {
-		return nil // nor is there room to merge and delete, or to trim the log
+		return nil // there is no disk space for merging, deleting or trimming the log either
 	}
 	s.maintain(ctx, r)
-	if s.broken != nil { // it found that somebody else writes
+	if s.broken != nil { // maintain found that another writer has taken over
 		return errors.Join(s.broken, s.branch.save(ctx))
 	}
 	if err := s.trim(ctx); err != nil || !r.leave {
@@ -175,8 +174,8 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	return s.epoch.releaseName(ctx)
 }
 
-// send stores what was committed up to target, takes a snapshot if one is due,
-// and lets the manifest tell.
+// send uploads what was committed up to target, takes a snapshot if one is due, and
+// confirms both in the manifest.
 func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 	if err := s.epoch.resume(ctx); err != nil {
 		return err
@@ -212,9 +211,9 @@ func (s *Syncer) trim(ctx context.Context) error {
 	return err
 }
 
-// maintain keeps the bucket small and the digests complete. What fails is tried
-// again with a later round: nobody waits for it. What may take long is left to
-// rounds that nobody waits for either.
+// maintain keeps the bucket small and the digests complete. A chore that fails is
+// retried in a later round. Slow chores are left to background rounds, for which no
+// caller waits.
 func (s *Syncer) maintain(ctx context.Context, r request) {
 	s.compact.chore(ctx, "merge batches", s.compact.merge)
 	s.compact.chore(ctx, "delete merged batches", s.compact.deleteMerged)

@@ -10,32 +10,32 @@ import (
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
-// task makes a snapshot beside the rounds: it copies, sums and stores a fixed state
-// of the database while batches go on. Its goroutine uses neither the token nor the
-// log. When it has ended, the next round lets the manifest name what it has stored.
+// task makes a snapshot concurrently with the rounds: it copies, sums and stores a fixed
+// state of the database while batches are uploaded. Its goroutine uses neither the token
+// nor the log. After it has ended, the next round names its snapshot in the manifest.
 //
 // There is one task at a time, so snapshots are named in the order of their sequences.
-// What the bucket had acknowledged when the task began reaches its state, and no entry
-// behind that is trimmed before it has ended.
+// When a task begins, the log has been uploaded up to its state. No later entry is
+// trimmed before the task has ended.
 type task struct {
 	ctx    context.Context // of the goroutine
-	parent context.Context // of whoever has started it and waits for it
+	parent context.Context // of the caller that started it and waits for it
 	cancel func()
-	done   chan struct{} // closed when the goroutine has ended: state and err count then
+	done   chan struct{} // closed when the goroutine has ended: state and err are valid then
 
 	state *fixed // its sequence never changes
 	err   error
 
-	// Of whoever holds the token.
-	sent    int64 // books.BytesSince at its beginning
-	dropped bool  // there is no use for it any more
-	named   bool  // by the manifest
+	// The holder of the token owns these.
+	sent    int64 // books.BytesSince when the task began
+	dropped bool  // the result is no longer wanted
+	named   bool  // the manifest names its snapshot
 }
 
-// errDropped says that a task was interrupted: nobody waits for what it does.
+// errDropped means that a task was interrupted: its result is no longer wanted.
 var errDropped = errors.New("the snapshot was abandoned")
 
-// start fixes a state of the database, and starts a task, which does not outlive parent.
+// start fixes a state of the database, and starts a task that ends with parent.
 func (p *snapshotter) start(ctx, parent context.Context) error {
 	f, err := p.fix(ctx)
 	if err != nil {
@@ -55,8 +55,8 @@ func (p *snapshotter) start(ctx, parent context.Context) error {
 	return nil
 }
 
-// makeSnapshot is what a task's goroutine does. It stores nothing if the file does not
-// hold what the log says.
+// makeSnapshot runs in a task's goroutine. It stores nothing if the file's contents differ
+// from the log.
 func (p *snapshotter) makeSnapshot(ctx context.Context, f *fixed) (err error) {
 	v, err := p.picture(ctx, f)
 	if err != nil {
@@ -75,7 +75,7 @@ func (p *snapshotter) makeSnapshot(ctx context.Context, f *fixed) (err error) {
 	return err
 }
 
-// ended says that there is a task whose goroutine has ended.
+// ended reports whether there is a task, and its goroutine has ended.
 func (t *task) ended() bool {
 	if t == nil {
 		return false
@@ -91,7 +91,8 @@ func (t *task) ended() bool {
 // isNamed reports whether the manifest names the snapshot of t.
 func (t *task) isNamed() bool { return t != nil && t.named }
 
-// snapshotOf is the snapshot that the manifest names, if it has all up to sequence.
+// snapshotOf returns the task's snapshot, if the manifest names it and it has everything
+// up to sequence.
 func (t *task) snapshotOf(sequence int64) (snap remote.Snapshot) {
 	if t.isNamed() && t.state.snap.Sequence >= sequence {
 		snap = t.state.snap
@@ -99,8 +100,8 @@ func (t *task) snapshotOf(sequence int64) (snap remote.Snapshot) {
 	return snap
 }
 
-// wait returns when the task has ended or ctx does. Who has started it waits for its
-// end in any case: with ctx it ends, too.
+// wait returns when the task or ctx has ended. If ctx is the one that started the task,
+// the task ends with it, and wait always waits for the task.
 func (t *task) wait(ctx context.Context) error {
 	if t.parent == ctx {
 		<-t.done
@@ -114,8 +115,8 @@ func (t *task) wait(ctx context.Context) error {
 	}
 }
 
-// drop interrupts a task that belongs to a history which this session does not go on
-// with. What it may have stored is garbage: no manifest names it.
+// drop interrupts a task that belongs to a history which this session no longer
+// continues. Objects that it stored are garbage: no manifest names them.
 func (p *snapshotter) drop() {
 	if p.task != nil {
 		p.task.dropped = true
@@ -123,8 +124,8 @@ func (p *snapshotter) drop() {
 	}
 }
 
-// finish ends a task whose goroutine has ended: the manifest names its snapshot. If
-// that fails, the next round tries again.
+// finish completes a task whose goroutine has ended: it names the snapshot in the
+// manifest. If that fails, the next round tries again.
 func (p *snapshotter) finish(ctx context.Context) error {
 	t := p.task
 	switch {
@@ -150,12 +151,11 @@ func (p *snapshotter) finish(ctx context.Context) error {
 	return nil
 }
 
-// name lets the manifest name a snapshot that is stored. If a barrier came after its
-// state, the manifest confirms no more than what can be restored without another
-// snapshot.
+// name adds a stored snapshot to the manifest. If a barrier came after its state, the
+// manifest confirms only what can be restored without another snapshot.
 func (p *snapshotter) name(ctx context.Context, t *task) error {
 	snap := &t.state.snap
-	if err := p.epoch.settle(ctx); err != nil { // first: it may turn out to be named already
+	if err := p.epoch.settle(ctx); err != nil { // first, since the snapshot may already be named
 		return err
 	}
 	to := remote.Position{Sequence: p.books.Acked, Chain: p.books.Chain}

@@ -25,8 +25,8 @@ type uploader struct {
 	compact *compactor
 }
 
-// ship uploads what was committed up to target. Where a stranger's object has the name
-// of a batch, the session goes on under other names.
+// ship uploads what was committed up to target. If another writer's object already has
+// the name of a batch, the session continues under a new epoch, and so with new names.
 func (u *uploader) ship(ctx context.Context, target int64) error {
 	err := u.upload(ctx, target)
 	if !errors.Is(err, remote.ErrTaken) {
@@ -40,10 +40,10 @@ func (u *uploader) ship(ctx context.Context, target int64) error {
 	return u.upload(ctx, target)
 }
 
-// pipeline is how many batches are on their way at once.
+// pipeline is how many batches are uploaded at once.
 const pipeline = 4
 
-// inFlight is a batch on its way to the bucket.
+// inFlight is a batch that is being uploaded.
 type inFlight struct {
 	job    changelog.Job
 	name   remote.Batch
@@ -52,10 +52,10 @@ type inFlight struct {
 	stored chan error
 }
 
-// upload stores the log up to target, which is the end of a transaction, or
-// further. A backlog goes up as several batches at once. They are claimed and
-// acknowledged in their order: if one fails, those behind it count for nothing,
-// and are found to be there already when their turn comes again.
+// upload stores the log up to target, which is the end of a transaction, or further. A
+// backlog is uploaded as several batches at once. They are claimed and acknowledged in
+// order: if one fails, those after it are not acknowledged, and a later upload finds
+// that they already exist.
 func (u *uploader) upload(ctx context.Context, target int64) error {
 	if err := u.epoch.announce(ctx); err != nil {
 		return err
@@ -89,8 +89,8 @@ func (u *uploader) upload(ctx context.Context, target int64) error {
 	return nil
 }
 
-// pack makes the batch after at. Its job is fixed and on disk before anything is sent:
-// after a crash, or a lost answer, the bucket can hold this range and no other.
+// pack makes the batch after at. Its job is fixed and on disk before anything is sent,
+// so that after a crash or a lost response the bucket can hold only this range.
 func (u *uploader) pack(ctx context.Context, at cursor, target int64) (*inFlight, []byte, error) {
 	d, job, err := u.draftAfter(at, target)
 	if err == nil && job.To == 0 {
@@ -102,10 +102,10 @@ func (u *uploader) pack(ctx context.Context, at cursor, target int64) (*inFlight
 	return u.seal(d, at, job)
 }
 
-// draftAfter makes the batch after at as far as that can be without its name. A job that
-// failed before in this session has its end already.
+// draftAfter makes the batch after at, except for the steps that need its name. If an
+// earlier attempt in this session failed, its job has already fixed where the batch ends.
 func (u *uploader) draftAfter(at cursor, target int64) (d *draft, job changelog.Job, err error) {
-	unpin, err := u.log.Pin() // or all that reads the log would read the schema, if that has changed
+	unpin, err := u.log.Pin() // else each read of the log would reload a changed schema
 	if err != nil {
 		return nil, job, err
 	}
@@ -117,8 +117,8 @@ func (u *uploader) draftAfter(at cursor, target int64) (d *draft, job changelog.
 	return d, job, err
 }
 
-// draft is a batch before it has a name, which says where it ends: to encrypt it needs
-// the name, all else does not.
+// draft is a batch that has no name yet. The name includes where the batch ends. Only
+// encryption needs the name.
 type draft struct {
 	changelog.Packed
 	from       remote.Position // before it
@@ -126,9 +126,10 @@ type draft struct {
 	compressed bytes.Buffer
 }
 
-// draft reads the log behind from: at, or before it, if the batch repeats what others
-// hold. It reaches up to sequence to or, when to is 0, as far as the limits allow, and
-// tells what digests are new, or then all of them.
+// draft reads the log after from. That is at, or an earlier position if the batch repeats
+// entries that other batches hold. The draft ends at sequence to or, if to is 0, where
+// the limits end it. It carries the digests that are new or, if it repeats entries, all
+// of them.
 func (u *uploader) draft(at cursor, from remote.Position, h batch.Header, to, target int64) (*draft, error) {
 	h.From, h.Prev = from.Sequence+1, from.Chain
 	start := changelog.Start{Header: h, Acked: at.Sequence, Digests: at.digests}
@@ -149,12 +150,12 @@ func (u *uploader) draft(at cursor, from remote.Position, h batch.Header, to, ta
 	return d, err
 }
 
-// jobOf is the job that d is to be claimed by.
+// jobOf returns the job that claims d.
 func (u *uploader) jobOf(d *draft) changelog.Job {
 	return changelog.Job{Kind: changelog.Upload, Epoch: d.name.Epoch, From: d.name.From, To: d.name.To, Object: remote.BatchKey(u.cfg.Bucket.Name(), d.name)}
 }
 
-// seal makes d, which was drafted at this place, the object of its job.
+// seal encrypts d, which was drafted at this cursor, into the object that job names.
 func (u *uploader) seal(d *draft, at cursor, job changelog.Job) (*inFlight, []byte, error) {
 	sealed, err := u.cfg.Bucket.EncryptBatch(d.compressed.Bytes(), u.log.Identity().DatabaseID, job.Object)
 	if err != nil {
@@ -169,7 +170,7 @@ func (u *uploader) seal(d *draft, at cursor, job changelog.Job) (*inFlight, []by
 	return &inFlight{job: job, name: d.name, from: d.from, next: next, stored: make(chan error, 1)}, sealed, nil
 }
 
-// acknowledge writes into the books that a batch is in the bucket.
+// acknowledge records in the books that a batch is in the bucket.
 func (u *uploader) acknowledge(ctx context.Context, p *inFlight) error {
 	b := u.books
 	b.Barrier, b.Acked, b.Chain = p.next.barrier, p.next.Sequence, p.next.Chain
@@ -188,8 +189,8 @@ func (u *uploader) acknowledge(ctx context.Context, p *inFlight) error {
 	return nil
 }
 
-// group is the batch as one that the next session may replace. Of a large one the log
-// need not keep what it holds.
+// group describes the batch as one that the next session may replace. It is empty for a
+// large batch, so that the log need not keep its entries.
 func (p *inFlight) group() changelog.Group {
 	if p.name.Size >= groupBelow {
 		return changelog.Group{}
@@ -197,15 +198,15 @@ func (p *inFlight) group() changelog.Group {
 	return changelog.Group{Object: p.job.Object, After: p.from.Sequence, Chain: p.from.Chain, Bytes: p.name.Size}
 }
 
-// sent tells that a batch is in the bucket.
+// sent reports that a batch is in the bucket.
 func (u *uploader) sent(p *inFlight) {
 	u.status.synced.Add(p.job.To - p.job.From + 1)
 	u.status.lastSync.Store(time.Now().UnixMilli())
 	u.event(event.BatchUploaded, "uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
 }
 
-// failed notes that a job's attempt failed, and finds out whether that means
-// that somebody else writes.
+// failed records that a job's attempt failed. If the cause shows that another writer has
+// taken over, the session is fenced.
 func (u *uploader) failed(ctx context.Context, j changelog.Job, cause error) error {
 	if errors.Is(cause, remote.ErrLost) {
 		return u.fenced(cause)

@@ -5,8 +5,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Lacks says that SQLite cannot compile a statement that reads a table: this program
-// has not registered the function, collation, tokenizer or module that the schema
-// names. SQLite does not always say so in words; but what it makes of damage, of the
-// disk or of an interrupt has a code of its own.
+// Lacks reports whether err means that SQLite cannot compile a statement that reads a
+// table, because this program has not registered a function, collation, tokenizer or
+// module that the schema names. SQLite's message does not always say so, but damage,
+// disk errors and interrupts have codes of their own.
 func Lacks(err error) bool { return sqlite.Code(err)&0xff == lib.SQLITE_ERROR }

@@ -14,21 +14,21 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Unread are the tables that cannot be read, since c lacks something that they need or
-// they are damaged, and the error of each. They have no digest.
+// Unread holds the error of each table that cannot be read, because the connection lacks
+// something that the table needs or because it is damaged. Such tables have no digest.
 type Unread map[string]error
 
-// All computes the digest of every table of main that has one. The caller has
-// opened a read transaction, or is sure that nobody writes meanwhile. It reads
-// every table once, and needs memory for the largest row and a few hundred KiB.
+// All computes the digest of every table of main that has one. The caller must have
+// opened a read transaction, or ensure that no other connection writes meanwhile. All
+// reads every table once, and needs memory for the largest row and a few hundred KiB.
 // When ctx ends it returns ctx's error.
 func All(ctx context.Context, c *sqlite.Conn) (digest.Set, error) {
 	set, _, err := Readable(ctx, c, unheard)
 	return set, err
 }
 
-// Readable is All, and says which tables have no digest because they cannot be read. It
-// calls progress now and then with the number of rows that it has read.
+// Readable is All, but also returns the tables that have no digest because they cannot be
+// read. It calls progress now and then with the number of rows read so far.
 func Readable(ctx context.Context, c *sqlite.Conn, progress func(rows int64)) (digest.Set, Unread, error) {
 	tables, err := names(c)
 	if err != nil {
@@ -47,7 +47,7 @@ func Missing(ctx context.Context, c *sqlite.Conn, known digest.Set) (digest.Set,
 	return set, err
 }
 
-// Table computes the digest of one table. One that has none is an error.
+// Table computes the digest of one table. A table that has none is an error.
 func Table(ctx context.Context, c *sqlite.Conn, name string) (digest.Sum, error) {
 	set, unread, err := scan(ctx, c, []string{name}, unheard)
 	if err == nil {
@@ -63,7 +63,7 @@ func Table(ctx context.Context, c *sqlite.Conn, name string) (digest.Sum, error)
 	return sum, nil
 }
 
-// unheard is progress that nobody wants to know.
+// unheard is a progress function that does nothing.
 func unheard(int64) {}
 
 // progressEvery is how many rows are read between two calls of progress.
@@ -111,8 +111,8 @@ func names(c *sqlite.Conn) (out []string, err error) {
 	return out, err
 }
 
-// table applies all rows of a table, and calls read for each. One whose rowid has no name has a digest
-// only as long as it is empty: its rows could not be distinguished.
+// table applies all rows of a table, and calls read for each. A table whose rowid has no
+// usable name has a digest only while it is empty: its rows could not be distinguished.
 func table(l *digest.Ledger, c *sqlite.Conn, name string, read func()) error {
 	t, err := c.Table(name)
 	if err != nil {
@@ -140,8 +140,8 @@ func table(l *digest.Ledger, c *sqlite.Conn, name string, read func()) error {
 	})
 }
 
-// selection reads the table itself: an index that has all of its columns might
-// be whole while it is not.
+// selection returns a query that reads the table itself: a covering index might be
+// intact while the table is not.
 func selection(t *sqlite.Table) string {
 	var columns []string
 	if ownRowID(t) {
@@ -153,11 +153,11 @@ func selection(t *sqlite.Table) string {
 	return "SELECT " + strings.Join(columns, ", ") + " FROM main." + sqlite.Quote(t.Name) + " NOT INDEXED"
 }
 
-// ownRowID says that the rowid is none of the columns; rows are then logged
+// ownRowID reports whether the rowid is not one of the columns. Rows are then logged
 // with it.
 func ownRowID(t *sqlite.Table) bool { return t.HasRowID && !t.IsKey }
 
-// reader makes rows into the inserts that would have been logged for them.
+// reader converts rows to the inserts that would have been logged for them.
 type reader struct {
 	c     *sqlite.Conn
 	t     *sqlite.Table
