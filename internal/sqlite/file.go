@@ -32,7 +32,7 @@ func (c *Conn) file(control int32) (uintptr, error) {
 	return *cell, nil
 }
 
-// KeepWAL(true) makes the connection leave the WAL as it is when it is the last one to be
+// KeepWAL with true makes the connection leave the WAL as it is when it is the last one to be
 // closed; with false, SQLite checkpoints it as always.
 func (c *Conn) KeepWAL(on bool) error {
 	return c.Configure(lib.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on)
