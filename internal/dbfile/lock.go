@@ -21,8 +21,9 @@ var errHeld = errors.New("the lock is held")
 // that takes its place later is not touched.
 type lock struct{ file *os.File }
 
-// Close ends the lock.
-func (l *lock) Close() error { return l.file.Close() }
+// Close ends the lock. To close the file alone would not always end it: a process that this
+// one is just starting holds a copy of every descriptor until it executes its program.
+func (l *lock) Close() error { return errors.Join(unlockFile(l.file), l.file.Close()) }
 
 // tryLock locks the file at path, which it creates for the user alone if it is missing.
 // errHeld means that the lock is taken. Files of the owners of trusted are accepted too.

@@ -23,13 +23,24 @@ func lockFile(file *os.File) error {
 		return err
 	}
 	var failed error
-	if err := conn.Control(func(fd uintptr) { failed = flock(int(fd)) }); err != nil {
+	if err := conn.Control(func(fd uintptr) { failed = flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
 		return err
 	}
 	if errors.Is(failed, unix.EWOULDBLOCK) {
 		return errHeld
 	}
 	return failed
+}
+
+// unlockFile ends the lock of an open file, whoever holds a copy of its descriptor.
+func unlockFile(file *os.File) error {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = conn.Control(func(fd uintptr) { failed = flock(int(fd), unix.LOCK_UN) })
+	return errors.Join(err, failed)
 }
 
 // openFailed translates the error of opening a lock file.
@@ -41,9 +52,9 @@ func (l *lock) remove(path string) error {
 	return errors.Join(os.Remove(path), l.Close())
 }
 
-func flock(fd int) error {
+func flock(fd, how int) error {
 	for {
-		if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EINTR) {
+		if err := unix.Flock(fd, how); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

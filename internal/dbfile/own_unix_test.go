@@ -256,3 +256,21 @@ func TestSidesOfStranger(t *testing.T) {
 		}
 	}
 }
+
+// TestLockEndsForAll: when a lock is closed it is free, even while a process that is just
+// being started holds copies of this one's descriptors.
+func TestLockEndsForAll(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "x-lock")
+	l, err := tryLock(name)
+	must(t, err)
+	conn, err := l.file.SyscallConn()
+	must(t, err)
+	child := -1
+	must(t, conn.Control(func(fd uintptr) { child, err = syscall.Dup(int(fd)) }))
+	must(t, err)
+	defer syscall.Close(child)
+	must(t, l.Close())
+	next, err := tryLock(name)
+	must(t, err)
+	must(t, next.Close())
+}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/internal/vfs/vfstest"
 )
 
@@ -41,7 +42,7 @@ func TestFaults(t *testing.T) {
 			rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 			begun, failed := time.Now(), 0
 			runs := all[:min(len(all), some(*faults)/len(scenarios))]
-			dir := memoryDir(t)
+			dir := systemtest.MemoryDir(t)
 			for _, f := range runs {
 				if err := scene.suffer(dir, f, rng); err != nil {
 					t.Errorf("%+v: %v", f, err)
@@ -160,7 +161,7 @@ func TestFailedSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	ops := w.disk.Ops()
-	c := crash{ops: ops, dir: filepath.Join(memoryDir(t), "image"), image: w.disk.Image(len(ops), vfstest.Subset{}), thorough: true}
+	c := crash{ops: ops, dir: filepath.Join(systemtest.MemoryDir(t), "image"), image: w.disk.Image(len(ops), vfstest.Subset{}), thorough: true}
 	if err := c.check(); err != nil {
 		t.Errorf("%v\nFlush had said %v", err, failed)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/internal/vfs/vfstest"
 )
 
@@ -25,7 +26,7 @@ func TestFlippedBits(t *testing.T) {
 	for _, name := range []string{"write", "checkpoint", "group commit"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			scene, dir := stage(t, scenarios[name]), memoryDir(t)
+			scene, dir := stage(t, scenarios[name]), systemtest.MemoryDir(t)
 			rng := rand.New(rand.NewPCG(*seed, 2))
 			for range some(*faults) / 8 {
 				f := vfstest.Fault{On: vfstest.Read, How: vfstest.Flip, At: 1 + rng.IntN(scene.ops[vfstest.Read]), Times: 1, Bit: uint(rng.Uint32())}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/internal/vfs/vfstest"
 )
 
@@ -119,7 +120,7 @@ func play(t *testing.T, s scenario, f vfstest.Fault) *loss {
 	}
 	w.disk.Close()
 	return &loss{
-		t: t, s: s, w: w, ops: w.disk.Ops(), dir: memoryDir(t), seen: map[[32]byte]bool{},
+		t: t, s: s, w: w, ops: w.disk.Ops(), dir: systemtest.MemoryDir(t), seen: map[[32]byte]bool{},
 		fail: func(err error) { t.Error(err) },
 	}
 }

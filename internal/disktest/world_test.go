@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
 	"github.com/driftdb/driftdb-go/internal/vfs/vfstest"
 )
 
@@ -79,7 +80,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, bucket: newBucket(), done: state{}}
-	dir := memoryDir(t)
+	dir := systemtest.MemoryDir(t)
 	w.cfg = config(dir, w.bucket)
 	return w
 }
@@ -261,19 +262,4 @@ func stateOf(db *driftdb.DB) (state, error) {
 		err = fmt.Errorf("%w: half of a transaction: %d rows that are not counted", errWrong, stray[0])
 	}
 	return s, err
-}
-
-// memoryDir is a folder that is not on a disk, where there is one.
-func memoryDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "driftdb-disktest-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
 }
