@@ -157,7 +157,7 @@ func (r *recorder) savepoint(i int) {
 
 func (r *recorder) rollbackTo(i int) {
 	r.tables.forgetShapes()
-	r.blobs.reset() // all were written after the savepoint, which logged earlier ones
+	r.blobs.reset() // all were written after the savepoint: savepoint logs earlier ones
 	r.buffer.rollbackTo(i)
 }
 
