@@ -1,5 +1,5 @@
-// Package apply knows how an entry of the log is applied to a connection. Restore
-// repeats the log with it, and capture proves with it that a table can be repeated.
+// Package apply applies entries of the log to a connection. Restore uses it to replay the
+// log, and capture uses it to prove that a table can be replayed.
 package apply
 
 import (
@@ -12,22 +12,21 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// ErrBarrier says that the log cannot be replayed across a barrier.
+// ErrBarrier is returned at a barrier: the log cannot be replayed across it.
 var ErrBarrier = errors.New("the log does not record what happened here; a snapshot is needed")
 
-// Replay repeats logged changes on a connection, exactly: the log has what
-// triggers and foreign-key actions did as changes of their own, so neither may
-// act again.
+// Replay replays logged changes on a connection exactly. The log holds the changes
+// of triggers and foreign-key actions as separate entries, so neither may act again.
 type Replay struct {
 	c       *sqlite.Conn
 	tables  map[string]*target
-	virtual map[string]bool // tables of main that are virtual, in upper case; nil: to be looked for
-	modules map[string]bool // names under which SQLite may find a virtual table that nobody has made, in upper case
+	virtual map[string]bool // main's virtual tables, in upper case; nil if not read yet
+	modules map[string]bool // module names, in upper case: some are virtual tables without CREATE
 	rows    int64
 	text    []byte // scratch for a statement's key
 }
 
-// NewReplay prepares c, which nobody else uses, for a replay.
+// NewReplay prepares c, which must not be used otherwise, for a replay.
 func NewReplay(c *sqlite.Conn) (*Replay, error) {
 	if err := c.Configure(lib.SQLITE_DBCONFIG_ENABLE_TRIGGER, false); err != nil {
 		return nil, err
@@ -42,7 +41,7 @@ func NewReplay(c *sqlite.Conn) (*Replay, error) {
 	})
 }
 
-// Rows is the number of row changes that were applied.
+// Rows returns the number of row changes that were applied.
 func (r *Replay) Rows() int64 { return r.rows }
 
 // Close frees the statements; the connection stays open.
@@ -56,7 +55,7 @@ func (r *Replay) Close() {
 	r.virtual = nil
 }
 
-// Apply repeats one change, inside the transaction that the caller has begun.
+// Apply replays one change, inside a transaction that the caller has begun.
 func (r *Replay) Apply(e *change.Entry) error {
 	switch {
 	case e.Op == change.Schema:
@@ -82,8 +81,8 @@ func (r *Replay) Apply(e *change.Entry) error {
 	return nil
 }
 
-// sequence sets or drops a counter. Replayed inserts have moved the counters
-// in their own way before.
+// sequence sets or deletes a counter. Replayed inserts may have changed it
+// differently before.
 func (r *Replay) sequence(e *change.Entry) error {
 	if e.Op != change.Delete && len(e.After) != 1 {
 		return fmt.Errorf("%s in table %s: the entry has no values", e.Op, e.Table)
@@ -92,7 +91,7 @@ func (r *Replay) sequence(e *change.Entry) error {
 		_, err := r.counter("DELETE FROM main.sqlite_sequence WHERE name = ?1", e)
 		return err
 	}
-	// Of several rows SQLite counts in the first one, and leaves the others alone.
+	// If there are several rows, SQLite uses the first one and ignores the others.
 	n, err := r.counter("UPDATE main.sqlite_sequence SET seq = ?2 WHERE rowid = (SELECT rowid FROM main.sqlite_sequence WHERE name = ?1 ORDER BY rowid LIMIT 1)", e)
 	if err == nil && n == 0 {
 		_, err = r.counter("INSERT INTO main.sqlite_sequence(name, seq) VALUES(?1, ?2)", e)
@@ -100,8 +99,8 @@ func (r *Replay) sequence(e *change.Entry) error {
 	return err
 }
 
-// counter runs a statement with the entry's name and value. It returns how many rows
-// that changed.
+// counter runs a statement with the entry's name and value. It returns the number of
+// changed rows.
 func (r *Replay) counter(query string, e *change.Entry) (int64, error) {
 	st, err := r.c.Cached(query)
 	if err != nil {
@@ -116,8 +115,8 @@ func (r *Replay) counter(query string, e *change.Entry) (int64, error) {
 	return st.Changes(), err
 }
 
-// schema repeats a statement under the settings that it had. Foreign keys stay
-// off for DROP: what the implied DELETE did is in the log.
+// schema replays a statement under its original settings. Foreign keys stay off for
+// DROP, because the effects of its implied DELETE are in the log.
 func (r *Replay) schema(e *change.Entry) error {
 	r.Close()
 	s := e.Settings
@@ -131,9 +130,9 @@ func (r *Replay) schema(e *change.Entry) error {
 		}
 	}
 	if s.LegacyAlterTable && s.ForeignKeys && !isDrop(e.SQL) {
-		// Under legacy_alter_table a rename reaches the references of other
-		// tables only with foreign keys on. The pragma would be ignored
-		// inside a transaction; the setting itself is not.
+		// With legacy_alter_table, a rename changes references in other tables
+		// only if foreign keys are on. Inside a transaction SQLite ignores the
+		// pragma, but not sqlite3_db_config.
 		if err := r.c.Configure(lib.SQLITE_DBCONFIG_ENABLE_FKEY, true); err != nil {
 			return err
 		}
@@ -145,5 +144,5 @@ func (r *Replay) schema(e *change.Entry) error {
 	return nil
 }
 
-// isDrop says that sql, which starts with its first word, is a DROP.
+// isDrop reports whether sql, which has no leading space, is a DROP.
 func isDrop(sql string) bool { return len(sql) > 4 && strings.EqualFold(sql[:4], "DROP") }

@@ -9,20 +9,20 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// A log may be a stranger's: whoever can write to the bucket can put any entry into it.
-// An entry changes main, by a row of an ordinary table or by one statement of its schema,
-// and nothing else: no other file or database, no setting, none of our own tables, and not
-// the transaction that it is part of.
+// A log is not trusted: anyone who can write to the bucket can put any entry into it. An
+// entry may only change main, by a row of an ordinary table or by one schema statement. It
+// must not change another file or database, a setting, our own tables, or the state of the
+// transaction that it is part of.
 
-// ErrForged says that an entry would do more than that.
+// ErrForged is returned for an entry that would do more than that.
 var ErrForged = errors.New("DriftDB never logs such a change, so it was not applied: the log is forged or damaged; try to restore an earlier point")
 
-// ours begins the names of our own tables, in upper case.
+// ours is the prefix of our own tables' names, in upper case.
 const ours = "_DRIFTDB_"
 
 func isOurs(name string) bool { return strings.HasPrefix(strings.ToUpper(name), ours) }
 
-// settings are what a PRAGMA of the log may set: they are part of the database's header.
+// settings are the PRAGMAs that the log may set: they are part of the database header.
 var settings = map[string]bool{"user_version": true, "application_id": true, "schema_version": true}
 
 // define runs one statement that defines or alters something in main.
@@ -48,7 +48,7 @@ func (r *Replay) define(sql string) error {
 	return err
 }
 
-// within compiles and runs sql, which is to be one statement.
+// within compiles and runs sql, which must be one statement, within bounds.
 func (r *Replay) within(bounds *Bounds, sql string) error {
 	denied := ""
 	stop := r.c.Authorize(func(a sqlite.Action) bool {
@@ -88,16 +88,16 @@ func (r *Replay) runOne(sql string) error {
 	return st.Each(func(*sqlite.Stmt) error { return nil })
 }
 
-// Bounds are what one statement of the schema may do when it is repeated. Whoever logs a
-// statement looks whether it keeps within them.
+// Bounds are what one schema statement may do when it is replayed. Capture checks them
+// before it logs the statement.
 type Bounds struct {
-	kind    string // the word that the statement begins with
+	kind    string // the statement's first word
 	virtual bool   // it makes a virtual table
 }
 
-// BoundsOf returns the bounds of a statement, unless it is of a kind that no log has. The
-// statement stands at the very beginning of sql: whoever logs it takes away what comes
-// before.
+// BoundsOf returns the bounds of a statement, unless it is of a kind that is never logged.
+// sql must begin with the statement's first word: capture strips leading spaces and
+// comments.
 func BoundsOf(sql string) (b *Bounds, ok bool) {
 	end := strings.IndexFunc(sql, func(c rune) bool { return c|32 < 'a' || c|32 > 'z' })
 	if end < 0 {
@@ -110,8 +110,8 @@ func BoundsOf(sql string) (b *Bounds, ok bool) {
 	return nil, false
 }
 
-// Allow reports whether the statement may do what a says, itself or by what SQLite and
-// virtual tables run for it.
+// Allow reports whether a is allowed, be it an action of the statement itself or of
+// statements that SQLite and virtual tables run for it.
 func (b *Bounds) Allow(a sqlite.Action) bool {
 	if b.kind == "PRAGMA" {
 		return a.Code == lib.SQLITE_PRAGMA && settings[strings.ToLower(a.Arg)] && a.On != "" && (a.Database == "main" || a.Database == "")
@@ -126,7 +126,7 @@ func (b *Bounds) Allow(a sqlite.Action) bool {
 		return a.Database == "main" && !isOurs(a.Arg) && !strings.HasPrefix(strings.ToLower(a.On), "driftdb")
 	case lib.SQLITE_ALTER_TABLE: // whose first argument is the database
 		return a.Arg == "main" && !isOurs(a.On)
-	case lib.SQLITE_SELECT: // of CREATE TABLE … AS the log has the rows; FTS and R-Tree do ask when they are made
+	case lib.SQLITE_SELECT: // CREATE TABLE … AS is logged as rows; FTS and R-Tree query when they are created
 		return b.kind != "CREATE" || b.virtual
 	case lib.SQLITE_READ, lib.SQLITE_RECURSIVE:
 		return true
@@ -135,13 +135,13 @@ func (b *Bounds) Allow(a sqlite.Action) bool {
 	case lib.SQLITE_FUNCTION:
 		return !strings.EqualFold(a.On, "load_extension") && !strings.EqualFold(a.On, "fts3_tokenizer")
 	case lib.SQLITE_PRAGMA:
-		return a.On == "" && (a.Arg == "page_size" || a.Arg == "data_version") // FTS and R-Tree ask
+		return a.On == "" && (a.Arg == "page_size" || a.Arg == "data_version") // FTS and R-Tree read them
 	}
 	return false
 }
 
-// countOurs counts what has a name of our own. Only to an ALTER the new name is not known
-// before.
+// countOurs counts the schema entries with a name of our own. It only does so for an ALTER:
+// for other statements, Allow sees the new name.
 func (r *Replay) countOurs(b *Bounds) (int64, error) {
 	if b.kind != "ALTER" {
 		return 0, nil
@@ -149,8 +149,8 @@ func (r *Replay) countOurs(b *Bounds) (int64, error) {
 	return r.c.Int("SELECT count(*) FROM main.sqlite_schema WHERE upper(substr(name, 1, 9)) = '" + ours + "'")
 }
 
-// ordinary says why rows of the table name cannot be in a log, if they cannot: they are our
-// own, or a virtual table's, which may do more with a row than to keep it.
+// ordinary returns an error if rows of the named table cannot be in a log: the table is our
+// own, or virtual, and a virtual table may do more with a row than store it.
 func (r *Replay) ordinary(name string) error {
 	if isOurs(name) {
 		return fmt.Errorf("table %s: %w", name, ErrForged)

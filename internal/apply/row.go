@@ -8,12 +8,12 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// target is a table that rows are replayed into, with its statements.
+// target is a table whose rows are replayed, with its statements.
 type target struct {
 	name       string
-	rowid      string                  // what its rowid is called here, since columns may hide a name
+	rowid      string                  // the rowid's name; columns may hide some of its names
 	collations map[string][]string     // of the primary key's columns, in its index
-	statements map[string]*sqlite.Stmt // by their kind and the columns they name: see Replay.key
+	statements map[string]*sqlite.Stmt // by operation and columns: see Replay.key
 }
 
 func (r *Replay) target(name string) (*target, error) {
@@ -47,9 +47,9 @@ func (r *Replay) target(name string) (*target, error) {
 	return t, nil
 }
 
-// row applies a row's change. A rowid that moves does so first, by itself: a
-// statement may set as many columns as a table may have, and not one more. What
-// is UNIQUE in the row stays what it was meanwhile.
+// row applies a row change. If the rowid changes, a separate statement changes it
+// first: one statement can set as many columns as a table can have, but not one
+// more. The row's UNIQUE columns keep their values until the second statement.
 func (r *Replay) row(t *target, e *change.Entry) error {
 	if e.Op != change.Update || !e.HasRowID || e.NewRowID == e.RowID {
 		return r.run(t, e)
@@ -77,12 +77,12 @@ func (r *Replay) run(t *target, e *change.Entry) error {
 	return err
 }
 
-// statistics says that the table is one of SQLite's statistics. What they say of the
-// log's own tables is not logged, so a file may have other such rows than another.
+// statistics reports whether the table is one of SQLite's statistics tables. Their rows
+// about the log's own tables are not logged, so such rows differ from file to file.
 func (t *target) statistics() bool { return strings.HasPrefix(t.name, "sqlite_stat") }
 
-// statement returns the statement for an entry, compiled once for all entries
-// that do the same to the same columns.
+// statement returns the statement for an entry. It is compiled once for all entries
+// with the same operation and columns.
 func (r *Replay) statement(t *target, e *change.Entry) (*sqlite.Stmt, error) {
 	r.key(e)
 	if st := t.statements[string(r.text)]; st != nil {
@@ -104,7 +104,7 @@ func (r *Replay) statement(t *target, e *change.Entry) (*sqlite.Stmt, error) {
 	return st, err
 }
 
-// key puts into r.text what decides the statement for an entry.
+// key puts the key of an entry's statement into r.text.
 func (r *Replay) key(e *change.Entry) {
 	r.text = append(r.text[:0], byte(e.Op), 0, 0)
 	if e.HasRowID {
@@ -149,7 +149,7 @@ func (t *target) update(e *change.Entry) string {
 		set = append(set, t.rowid+" = ?")
 	}
 	bound := len(set)
-	if len(set) == 0 { // every changed column is generated, or none changed: the row must be there
+	if len(set) == 0 { // only generated columns changed, or none: still check that the row exists
 		set = append(set, t.anyColumn(e)+" = "+t.anyColumn(e))
 	}
 	return "UPDATE main." + sqlite.Quote(t.name) + " SET " + strings.Join(set, ", ") + " WHERE " + t.where(e, bound+1)
@@ -162,10 +162,10 @@ func (t *target) anyColumn(e *change.Entry) string {
 	return sqlite.Quote(e.Key[0].Name)
 }
 
-// where addresses the entry's row: by its rowid when it has one of its own,
-// else by its primary key, which then has no NULLs. Rows are distinguished by the
-// collations of the key's index, not by those of the columns, and SQLite uses the
-// index only for its own. The first parameter is number at.
+// where returns the terms that address the entry's row: by its rowid if that is not a
+// column, else by its primary key, which then has no NULLs. The collations of the key's
+// index, not of the columns, distinguish rows, and SQLite only uses the index with its own
+// collations. The first parameter is number at.
 func (t *target) where(e *change.Entry, at int) string {
 	if e.HasRowID {
 		return fmt.Sprintf("%s = ?%d", t.rowid, at)
@@ -173,7 +173,7 @@ func (t *target) where(e *change.Entry, at int) string {
 	var terms []string
 	for i, name := range columnNames(e.Key) {
 		collations := t.collations[e.Key[i].Name]
-		if len(collations) == 0 { // the rowid by another name
+		if len(collations) == 0 { // an alias of the rowid
 			terms = append(terms, fmt.Sprintf("%s = ?%d", name, at+i))
 		}
 		for _, c := range collations { // a column may be in the key twice
@@ -183,16 +183,16 @@ func (t *target) where(e *change.Entry, at int) string {
 	if len(terms) <= sought {
 		return all(terms)
 	}
-	// IS makes one term of the rest, which is checked in the row that was found: the
-	// time to plan a statement grows with more than the square of its terms.
+	// IS turns the remaining terms into one, which SQLite checks in the row that it finds:
+	// the time to plan a statement grows faster than the square of its terms.
 	return all(terms[:sought]) + " AND (" + all(terms[sought:]) + ") IS 1"
 }
 
-// sought is how many columns of a key a row is looked up by.
+// sought is the largest number of terms by which a row is looked up.
 const sought = 16
 
-// all joins terms with AND. SQLite bounds how deep an expression is, so it is made
-// as flat as can be: a key may have as many columns as a table.
+// all joins terms with AND, as a balanced tree: SQLite limits the depth of an expression,
+// and a key may have as many columns as a table.
 func all(terms []string) string {
 	if len(terms) == 1 {
 		return terms[0]
@@ -201,7 +201,7 @@ func all(terms []string) string {
 	return "(" + all(terms[:middle]) + " AND " + all(terms[middle:]) + ")"
 }
 
-// bind binds an entry's values in the order in which its statement names them.
+// bind binds an entry's values in the order of its statement's parameters.
 func bind(st *sqlite.Stmt, e *change.Entry) {
 	at := 1
 	if e.Op == change.Insert && e.HasRowID {

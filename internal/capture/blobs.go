@@ -8,16 +8,16 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// blobs are the rows that sqlite3_blob_write has changed since the last other
-// change. The hook sees each write as a delete, without the new value: so what
-// the row held before the first one is kept, and the row is read again before
-// anything else is logged or a savepoint begins.
+// blobs holds the rows that sqlite3_blob_write has changed since the last other
+// change. The hook sees each write as a delete, without the new value. So we keep
+// the row as it was before the first write, and read it again before anything else
+// is logged or a savepoint begins.
 type blobs struct {
 	c     *sqlite.Conn
 	own   *ownStatements
 	rows  []blobRow
-	seen  map[blobKey]bool // which rows those are
-	bytes int              // of their values
+	seen  map[blobKey]bool // the keys of rows
+	bytes int              // total size of the values in rows
 }
 
 type blobKey struct {
@@ -36,14 +36,14 @@ func (b *blobs) reset() {
 	clear(b.seen)
 }
 
-// empty says that there are no rows, and size how many bytes are kept of them.
+// empty reports whether there are no rows; size returns the bytes of their values.
 func (b *blobs) empty() bool { return len(b.rows) == 0 }
 func (b *blobs) size() int   { return b.bytes }
 
-// has says whether a row is among them.
+// has reports whether a row is kept.
 func (b *blobs) has(table []byte, rowid int64) bool { return b.seen[blobKey{string(table), rowid}] }
 
-// add keeps a row before a write to one of its blobs.
+// add keeps a row as it was before a write to one of its blobs.
 func (b *blobs) add(table []byte, rowid int64, before [][]byte) {
 	row := blobRow{blobKey{string(table), rowid}, before}
 	for _, value := range before {
@@ -56,7 +56,7 @@ func (b *blobs) add(table []byte, rowid int64, before [][]byte) {
 	b.seen[row.blobKey] = true
 }
 
-// log appends the rows as updates, and forgets them.
+// log appends the rows as updates, then forgets them.
 func (b *blobs) log(to *buffer, tables *tables) error {
 	for _, row := range b.rows {
 		t, index, err := tables.find([]byte(row.table))

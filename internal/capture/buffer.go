@@ -7,19 +7,19 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// buffer has the entries of one transaction. They are in chunks: a slice that grows to
-// the limit would be copied from one to the next, and the old ones would stay in memory
-// until the collector comes.
+// buffer holds the entries of one transaction, in chunks. A single slice that grows to the
+// limit would be copied again and again, and the old arrays would stay in memory until the
+// next garbage collection.
 type buffer struct {
-	limit    int      // of bytes
+	limit    int      // in bytes
 	newest   []byte   // the newest entries
-	chunks   [][]byte // those before
+	chunks   [][]byte // earlier entries
 	chunked  int      // bytes in chunks
-	count    int64    // entries in all of these
-	barriers int64    // among them
+	count    int64    // number of entries
+	barriers int64    // number of barriers among them
 	reason   string   // of the last barrier
 	marks    []mark   // of the savepoints, outermost first
-	over     bool     // a barrier stands for the whole transaction
+	over     bool     // one barrier stands for the whole transaction
 }
 
 // mark is where a savepoint began.
@@ -28,24 +28,24 @@ type mark struct {
 	count, barriers int64
 }
 
-// chunkSize is from which length on newest becomes a chunk.
+// chunkSize is the length at which newest becomes a chunk.
 const chunkSize = 1 << 20
 
-// size is how many bytes of entries there are.
+// size returns the size of the entries in bytes.
 func (b *buffer) size() int { return b.chunked + len(b.newest) }
 
-// entries is how many there are.
+// entries returns the number of entries.
 func (b *buffer) entries() int64 { return b.count }
 func (b *buffer) empty() bool    { return b.count == 0 }
 
-// givenUp says that one barrier stands for all of the transaction.
+// givenUp reports whether one barrier stands for the whole transaction.
 func (b *buffer) givenUp() bool { return b.over }
 
-// begin returns the bytes to which an entry is appended, which add then takes. An entry
-// that is not added has not been.
+// begin returns the slice to append an entry to, for add. Without add, the entry is
+// discarded.
 func (b *buffer) begin() []byte { return b.newest }
 
-// add takes what begin returned, with one entry more.
+// add stores the slice that begin returned, with one entry appended.
 func (b *buffer) add(entry []byte) { b.addSome(entry, 1) }
 
 func (b *buffer) addSome(entries []byte, n int64) {
@@ -53,26 +53,26 @@ func (b *buffer) addSome(entries []byte, n int64) {
 	b.count += n
 }
 
-// barrier notes that the transaction holds something that the log cannot say.
+// barrier records that the transaction holds a change that the log cannot describe.
 func (b *buffer) barrier(reason string) {
 	b.add(change.AppendBarrier(b.newest, reason))
 	b.barriers++
 	b.reason = reason
 }
 
-// barred says whether there is a barrier.
+// barred reports whether there is a barrier.
 func (b *buffer) barred() bool { return b.barriers > 0 }
 
-// why is the reason of the last barrier, or "".
+// why returns the reason of the last barrier, or "".
 func (b *buffer) why() string {
 	if !b.barred() {
-		return "" // reason is that of a barrier which a ROLLBACK TO took back
+		return "" // a ROLLBACK TO may have removed the barrier that reason belongs to
 	}
 	return b.reason
 }
 
-// overflow puts newest aside when it is a chunk. It is the reason of a barrier if the
-// entries, with more bytes that will be some, are beyond the limit; or "".
+// overflow makes newest a chunk if it is long enough. It returns the reason for a barrier
+// if the entries, with more bytes that are still to be added, exceed the limit; else "".
 func (b *buffer) overflow(more int) string {
 	if len(b.newest) >= chunkSize {
 		b.chunks = append(b.chunks, b.newest)
@@ -85,7 +85,7 @@ func (b *buffer) overflow(more int) string {
 	return fmt.Sprintf("a transaction of more than %d MiB of changes", b.limit>>20)
 }
 
-// giveUp makes a barrier stand for all of the transaction.
+// giveUp replaces all entries with one barrier for the whole transaction.
 func (b *buffer) giveUp(reason string) {
 	if b.over {
 		return
@@ -96,19 +96,19 @@ func (b *buffer) giveUp(reason string) {
 	b.barrier(reason)
 }
 
-// savepoint notes where savepoint i begins.
+// savepoint records where savepoint i begins.
 func (b *buffer) savepoint(i int) {
 	for len(b.marks) <= i {
-		b.marks = append(b.marks, mark{}) // opened before we were enlisted: nothing was buffered
+		b.marks = append(b.marks, mark{}) // opened before we enlisted: nothing was buffered yet
 	}
 	b.marks = b.marks[:i+1]
 	b.marks[i] = mark{b.size(), b.count, b.barriers}
 }
 
-// rollbackTo takes back what came after savepoint i.
+// rollbackTo removes the entries that came after savepoint i.
 func (b *buffer) rollbackTo(i int) {
 	if b.over {
-		return // the barrier stays: what it stands for is not known
+		return // the barrier stays: it may stand for changes before the savepoint
 	}
 	var m mark
 	if i >= 0 && i < len(b.marks) {
@@ -120,7 +120,7 @@ func (b *buffer) rollbackTo(i int) {
 	}
 }
 
-// cutBack takes back what came after the first n bytes.
+// cutBack removes everything after the first n bytes.
 func (b *buffer) cutBack(n int) {
 	for b.chunked > n {
 		last := len(b.chunks) - 1
@@ -132,14 +132,14 @@ func (b *buffer) cutBack(n int) {
 	b.newest = b.newest[:n-b.chunked]
 }
 
-// place is one between two entries.
+// place is a position between two entries.
 type place struct{ chunks, len int }
 
-// end is the place behind the last entry.
+// end returns the place after the last entry.
 func (b *buffer) end() place { return place{len(b.chunks), len(b.newest)} }
 
-// move puts the entries from one place to the end at an earlier place. It returns false
-// if they are not in one chunk any more.
+// move moves the entries after from to the earlier place to. It returns false unless both
+// places are in the newest chunk.
 func (b *buffer) move(from, to place) bool {
 	if now := len(b.chunks); to.chunks != now || from.chunks != now {
 		return false
@@ -150,7 +150,7 @@ func (b *buffer) move(from, to place) bool {
 	return true
 }
 
-// drop empties the buffer, and keeps a small one.
+// drop empties the buffer, and keeps its memory only if that is small.
 func (b *buffer) drop() {
 	if len(b.chunks) > 0 || cap(b.newest) > chunkSize {
 		b.newest, b.chunks, b.chunked = nil, nil, 0
@@ -158,15 +158,15 @@ func (b *buffer) drop() {
 	b.newest = b.newest[:0]
 }
 
-// reset makes the buffer that of another transaction.
+// reset prepares the buffer for another transaction.
 func (b *buffer) reset() {
 	b.drop()
 	b.count, b.barriers, b.reason, b.marks, b.over = 0, 0, "", b.marks[:0], false
 }
 
 // bind sets a parameter of the statement that inserts a log row to header and all
-// entries. When that is much, the row gets room only, and fill writes it: bound at once,
-// there would be three of it in memory.
+// entries. If the entries are in chunks, it only reserves space in the row for fill to
+// write: binding them would put three copies in memory.
 func (b *buffer) bind(st *sqlite.Stmt, parameter int, header []byte) {
 	if len(b.chunks) == 0 {
 		st.BindBlobs(parameter, header, b.newest)

@@ -5,16 +5,16 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// cascade watches for a mistake. A migration that makes a table anew turns foreign keys
-// off first, or the rows of other tables go with the old one. Within a transaction that
-// PRAGMA does nothing, and SQLite does not say so.
+// cascade detects a mistake. A migration that rebuilds a table must turn foreign keys off
+// first, or dropping the old table may delete rows of other tables. Within a transaction
+// that PRAGMA has no effect, and SQLite reports no error.
 type cascade struct {
 	c      *sqlite.Conn
 	stayed bool   // PRAGMA foreign_keys=OFF had no effect in this transaction
-	table  string // the first whose rows it then changed on behalf of others
+	table  string // the first table whose rows a trigger or foreign-key action then changed
 }
 
-// ran looks whether query, which has just run, was to turn foreign keys off, and has not.
+// ran checks whether query, which has just run, tried to turn foreign keys off but did not.
 func (k *cascade) ran(query string) {
 	if name, argument := pragma(query); name != "FOREIGN_KEYS" || !argument || k.c.Autocommit() {
 		return
@@ -35,17 +35,18 @@ func says(words []string, values ...string) bool {
 	return false
 }
 
-// before comes before a statement: the transaction may have ended without us.
+// before is called before a statement: the transaction may have ended without a call to us.
 func (k *cascade) before() { k.stayed = k.stayed && !k.c.Autocommit() }
 
-// changes notes that a row of table changes because another one does.
+// changes is called before a row of table changes. It records the table if the change is
+// made by a trigger or a foreign-key action.
 func (k *cascade) changes(table []byte) {
 	if k.stayed && k.table == "" && lib.Xsqlite3_preupdate_depth(k.c.TLS, k.c.DB) > 0 {
 		k.table = string(table)
 	}
 }
 
-// committed tells of the mistake.
+// committed reports the mistake.
 func (k *cascade) committed(s *Shared) {
 	if k.table != "" {
 		s.noteCascade(k.table)

@@ -1,11 +1,11 @@
-// Package capture sees to it that every change that a connection commits is in
-// _driftdb_log, in the same transaction, whoever made it: a repository, raw SQL,
-// an ORM, a trigger, a foreign-key action.
+// Package capture ensures that every change a connection commits is in
+// _driftdb_log, in the same transaction, whatever made the change: a repository,
+// raw SQL, an ORM, a trigger, a foreign-key action.
 //
-// Rows come from SQLite's preupdate hook and are written by a virtual table's
-// xSync, which SQLite calls inside every commit: see recorder. Statements that
-// may change the schema fire no hook; they are run under the write lock and
-// logged as text: see schema.go. What cannot be logged becomes a barrier.
+// Row changes come from SQLite's preupdate hook and are written by a virtual
+// table's xSync, which SQLite calls inside every commit: see recorder. Statements
+// that may change the schema fire no hook; they run under the write lock and are
+// logged as text: see schema.go. Changes that cannot be logged become a barrier.
 package capture
 
 import (
@@ -22,20 +22,20 @@ import (
 var capturing = func() *sqlite.Driver {
 	d := new(sqlite.Driver)
 	if err := d.RegisterModule(Module, module{}); err != nil {
-		panic(err) // a driver of our own refuses its first module: a build with another driver
+		panic(err) // our own driver refused its first module: a build with another driver
 	}
 	return d
 }()
 
 // Conn is a connection whose changes are captured.
 //
-// Statements go through its driver.Conn methods, or, prepared with the
+// Statements run through its driver.Conn methods, or, if prepared with the
 // embedded Conn's methods, between Before and After.
 type Conn struct {
 	*sqlite.Conn
 	r *recorder
 
-	overtaken time.Time // when a statement could not keep up with the schema
+	overtaken time.Time // when a statement last could not keep up with schema changes
 }
 
 var (
@@ -49,7 +49,7 @@ var (
 	_ driver.Pinger             = (*Conn)(nil)
 )
 
-// Open opens a captured connection. The log's tables must be there.
+// Open opens a captured connection. The log's tables must exist.
 func Open(path string, opts sqlite.Options, shared *Shared) (*Conn, error) {
 	inner, err := capturing.Open(path, opts)
 	if err != nil {
@@ -74,18 +74,18 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.r.close()
-	c.Driver.RegisterCommitHook(nil) // the driver keeps hooks by handle, and handles are used again
+	c.Driver.RegisterCommitHook(nil) // the driver keeps hooks by handle, and handles are reused
 	lib.Xsqlite3_preupdate_hook(c.TLS, c.DB, 0, 0)
 	recorders.Delete(c.r.id)
 	byHandle.Delete(c.DB)
 	return c.Conn.Close()
 }
 
-// Before is called before a statement that was prepared outside database/sql
-// is stepped.
+// Before is called before a statement is stepped that was prepared outside
+// database/sql.
 func (c *Conn) Before() {
 	r := c.r
-	_ = r.gate.why() // of an earlier statement
+	_ = r.gate.why() // forget the refusal of an earlier statement
 	r.cascade.before()
 	c.FailedBy(nil)
 	r.join()
@@ -94,10 +94,10 @@ func (c *Conn) Before() {
 	}
 }
 
-// After is called after a statement has run. An INSERT OR IGNORE can move
-// sqlite_sequence without any row event; that is logged here, in a commit of
-// its own. Any other commit that changed pages of main without an entry gets a
-// barrier, here or in the connection's next commit.
+// After is called after a statement has run. An INSERT OR IGNORE can change
+// sqlite_sequence without a row event; After logs that in a separate commit. Any
+// other commit that changed pages of main without an entry gets a barrier, here or
+// in the connection's next commit.
 func (c *Conn) After() {
 	r := c.r
 	if !r.unlogged.pending() || !c.Autocommit() {
@@ -109,7 +109,7 @@ func (c *Conn) After() {
 		return
 	}
 	switch {
-	case r.unlogged.settle(moved): // counters that have moved are in the same commit
+	case r.unlogged.settle(moved): // the barrier's commit also logs counters that moved
 		if err := c.Barrier(unloggedPages, false); err != nil {
 			r.unlogged.postpone()
 		}
@@ -121,7 +121,7 @@ func (c *Conn) After() {
 		r.unlogged.postpone()
 		return
 	}
-	_ = c.lockMain(context.Background()) // we hold the lock, but BEGIN does not look for other connections' schema changes
+	_ = c.lockMain(context.Background()) // BEGIN has the lock, but does not check for schema changes of other connections
 	r.enlist()
 	if err := c.Exec("COMMIT"); err != nil {
 		r.unlogged.postpone()
@@ -129,14 +129,14 @@ func (c *Conn) After() {
 	}
 }
 
-// refusal is an error of the driver's for a commit that failed within: its reason
-// is one that was given to Shared.Refuse, or that our statements were interrupted.
+// refusal is the driver's error for a commit that failed in one of our callbacks, and
+// the reason: an error of Shared.mayCommit, or the interrupt of one of our statements.
 type refusal struct{ err, why error }
 
 func (r refusal) Error() string   { return r.err.Error() }
-func (r refusal) Unwrap() []error { return []error{r.why, r.err} } // the reason first: its code is the one to go by
+func (r refusal) Unwrap() []error { return []error{r.why, r.err} } // the reason first: its code counts
 
-// explain makes an error of a commit that was refused comparable with the reason.
+// explain adds the reason to the error of a commit that was refused.
 func (c *Conn) explain(err error) error {
 	why := c.r.gate.why()
 	if err == nil || why == nil {
@@ -145,14 +145,15 @@ func (c *Conn) explain(err error) error {
 	return refusal{err, why}
 }
 
-// Admit lets the connection commit, until it is called with false, also what is contested
-// by then: that was settled when the transaction began, which cannot be made again.
+// Admit allows the connection, until it is called with false, to commit even what has
+// become contested: the takeover was settled when the transaction began, and the
+// transaction cannot be run again.
 func (c *Conn) Admit(is bool) { c.r.gate.admit(is) }
 
 // rollback ends a transaction that could not be committed.
 func (c *Conn) rollback() {
 	if !c.Autocommit() {
-		_ = c.Exec("ROLLBACK") // a failure has rolled back already
+		_ = c.Exec("ROLLBACK") // if it fails, SQLite has rolled back already
 	}
 }
 
@@ -197,18 +198,18 @@ func (c *Conn) Begin() (driver.Tx, error) {
 	return c.BeginTx(context.Background(), driver.TxOptions{})
 }
 
-// Prepare is PrepareContext for callers of before database/sql had contexts.
+// Prepare is PrepareContext with a background context.
 func (c *Conn) Prepare(query string) (driver.Stmt, error) {
 	return c.PrepareContext(context.Background(), query)
 }
 
-// ResetSession is the driver's own.
+// ResetSession calls After and the driver's own ResetSession.
 func (c *Conn) ResetSession(ctx context.Context) error {
 	c.After()
 	return c.Driver.ResetSession(ctx)
 }
 
-// IsValid says whether the connection may be used again.
+// IsValid reports whether the connection may be used again.
 func (c *Conn) IsValid() bool { return c.Driver.IsValid() }
 
 // Ping checks the connection.

@@ -11,9 +11,9 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Connector opens captured connections for database/sql, and can take them all
-// back, whatever the program still holds: a sql.Conn, a transaction, prepared
-// statements, rows.
+// Connector opens captured connections for database/sql. It can take them all back
+// even if the program still holds a sql.Conn, a transaction, prepared statements
+// or rows.
 type Connector struct {
 	open     func() (*Conn, error)
 	own      func() error
@@ -26,10 +26,10 @@ var (
 	_ driver.Driver    = (*Connector)(nil)
 )
 
-// NewConnector returns a connector whose connections are opened with open. own is an
-// error if its caller holds the write lock on another connection: who would wait for
-// that lock there gets it, and does not wait for itself. mayWrite is called where a commit
-// would be, or was, ErrContested, and ends that.
+// NewConnector returns a connector that opens its connections with open. own returns an
+// error if its caller holds the write lock on another connection: a call that would wait
+// for that lock fails with it instead of deadlocking. mayWrite is called if a commit would
+// fail, or has failed, with ErrContested; it takes the database over.
 func NewConnector(open func() (*Conn, error), own func() error, mayWrite func(context.Context) error) *Connector {
 	return &Connector{open: open, own: own, mayWrite: mayWrite}
 }
@@ -50,31 +50,31 @@ func (k *Connector) Connect(context.Context) (driver.Conn, error) {
 	return s, nil
 }
 
-// Driver is the connector itself.
+// Driver returns the connector itself.
 func (k *Connector) Driver() driver.Driver { return k }
 
-// Open is for callers of Driver; the name is not looked at.
+// Open is for callers of Driver; it ignores the name.
 func (k *Connector) Open(string) (driver.Conn, error) { return k.Connect(context.Background()) }
 
-// OldestRead is the age of the oldest read on a connection; see
+// OldestRead returns the age of the oldest read on a connection; see
 // [sqlite.Loans.OldestRead].
 func (k *Connector) OldestRead() time.Duration { return k.lent.OldestRead() }
 
-// Shut is the end of all work on the connections, but for statements that run. An
-// open transaction can no longer be committed. Whoever tries is told why.
+// Shut ends all work on the connections except running statements. An open
+// transaction can no longer be committed. Later calls fail with why.
 func (k *Connector) Shut(why error) { k.lent.Shut(why) }
 
-// Recall closes all connections, after Shut. Statements that run may go on until
-// deadline, and are interrupted then. Open transactions are rolled back, and so
-// are statements that have written and whose rows have not been read to the end.
+// Recall closes all connections, after Shut. Running statements may go on until
+// deadline; then they are interrupted. Open transactions are rolled back, and so
+// are statements that have written but whose rows were not read to the end.
 func (k *Connector) Recall(deadline time.Time) error { return k.lent.Recall(deadline) }
 
-// session is a connection as database/sql has it.
+// session is a connection in the hands of database/sql.
 type session struct {
 	c        *Conn
 	loan     *sqlite.Loan
 	lent     *sqlite.Loans
-	own      func() error // as NewConnector got it
+	own      func() error // see NewConnector
 	mayWrite func(context.Context) error
 	tx       txState
 }
@@ -89,8 +89,8 @@ var (
 	_ driver.Pinger             = (*session)(nil)
 )
 
-// takeBack closes the connection. A commit of what is open is refused before
-// anything is closed: to close the rows of an INSERT ... RETURNING commits it.
+// takeBack closes the connection. It shuts the gate before it closes anything,
+// because closing the rows of an INSERT ... RETURNING would commit it.
 func (s *session) takeBack(why error, letGo func()) (told, failed error) {
 	c := s.c
 	told = why
@@ -103,8 +103,8 @@ func (s *session) takeBack(why error, letGo func()) (told, failed error) {
 	return told, c.Close()
 }
 
-// explain makes an error of a statement that was interrupted to take the
-// connection back what it is.
+// explain adds the reason given to Shut to the error of a statement that was
+// interrupted to take back the connection.
 func (s *session) explain(err error) error {
 	if why := s.lent.Shutting(); why != nil && sqlite.Stopped(err) {
 		return fmt.Errorf("%w: %w", why, err)
@@ -112,7 +112,7 @@ func (s *session) explain(err error) error {
 	return err
 }
 
-// use runs fn, which uses the connection.
+// use runs fn, which may use the connection.
 func (s *session) use(fn func() error) error {
 	if err := s.loan.Enter(); err != nil {
 		return err
@@ -130,9 +130,10 @@ func (s *session) use(fn func() error) error {
 	return s.explain(err)
 }
 
-// uncontested runs fn, which executes query. A transaction that query begins is settled
-// before that, and any other statement, which leaves nothing behind when it fails, when
-// its commit turns out to be contested: what changes nothing is not.
+// uncontested runs fn, which executes query, and takes the database over if necessary.
+// If query begins a transaction, it does so before. For any other statement it does so
+// only if the commit fails as contested, and then runs fn again: the failed statement has
+// left nothing behind, and one that changes nothing is never contested.
 func (s *session) uncontested(ctx context.Context, query string, fn func() error) error {
 	if s.tx.open {
 		return s.use(fn)
@@ -152,7 +153,7 @@ func (s *session) uncontested(ctx context.Context, query string, fn func() error
 	return s.use(fn)
 }
 
-// begins says whether a statement begins a transaction.
+// begins reports whether a statement begins a transaction.
 func begins(query string) bool {
 	switch words(query, 1)[0] {
 	case "BEGIN", "SAVEPOINT":
@@ -161,7 +162,8 @@ func begins(query string) bool {
 	return false
 }
 
-// settleRows comes before a statement whose commit comes when its rows have been read.
+// settleRows is called before a query that may write. It takes the database over first if
+// that is necessary, since such a query commits only when its rows have been read.
 func (s *session) settleRows(ctx context.Context, query string) error {
 	if s.tx.open || !s.c.r.shared.Contested() || !writesRows(query) {
 		return nil
@@ -237,12 +239,12 @@ func (s *session) Begin() (driver.Tx, error) {
 	return s.BeginTx(context.Background(), driver.TxOptions{})
 }
 
-// Prepare is PrepareContext for callers of before database/sql had contexts.
+// Prepare is PrepareContext with a background context.
 func (s *session) Prepare(query string) (driver.Stmt, error) {
 	return s.PrepareContext(context.Background(), query)
 }
 
-// ResetSession comes before each new use of a pooled connection.
+// ResetSession is called before each new use of a pooled connection.
 func (s *session) ResetSession(ctx context.Context) (err error) {
 	if s.loan.Enter() != nil {
 		return driver.ErrBadConn
@@ -253,7 +255,7 @@ func (s *session) ResetSession(ctx context.Context) (err error) {
 	return s.c.ResetSession(ctx)
 }
 
-// IsValid says whether the connection may be used again.
+// IsValid reports whether the connection may be used again.
 func (s *session) IsValid() bool {
 	if s.loan.Enter() != nil {
 		return false

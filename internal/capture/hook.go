@@ -13,7 +13,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// SQLite's callbacks know a connection by a number or by its handle.
+// SQLite's callbacks identify a connection by a number or by its handle.
 var (
 	recorders  sync.Map // id -> *recorder, for module.Create
 	byHandle   sync.Map // sqlite3* -> *recorder, for preupdate
@@ -23,8 +23,8 @@ var (
 // ours is the prefix of DriftDB's own tables.
 const ours = "_driftdb_"
 
-// preupdate is SQLite's preupdate hook: it is called before each row change,
-// and also for those made by triggers, foreign-key actions and REPLACE.
+// preupdate is SQLite's preupdate hook. It is called before each row change,
+// including those made by triggers, foreign-key actions and REPLACE.
 func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowid, newRowid int64) {
 	v, ok := byHandle.Load(db)
 	if !ok {
@@ -46,7 +46,7 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 		return
 	}
 	if bytes.HasPrefix(name, []byte("sqlite_stat")) && (r.samples != nil && string(name) == sampleTable || r.aboutOurs(op)) {
-		return // it is compared with what it was, or no data
+		return // logSamples logs these rows, or they are about our own tables
 	}
 	r.begin()
 	r.cascade.changes(name)
@@ -62,7 +62,7 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 		r.trim()
 		return
 	}
-	r.readBlobs() // before this change moves or deletes one of those rows
+	r.readBlobs() // before this change moves or deletes one of their rows
 	if string(name) == change.SequenceTable {
 		r.sequences.edit(op, &r.buffer)
 	} else {
@@ -71,18 +71,17 @@ func preupdate(tls *libc.TLS, _, db uintptr, op int32, zDB, zTable uintptr, rowi
 	r.trim()
 }
 
-// begin enlists us with the first change of a transaction.
+// begin enlists our first virtual table at the first change of a transaction.
 func (r *recorder) begin() {
 	if !r.vtabs.enlisted() {
 		r.enlist()
 	}
 }
 
-// shadow deals with rows that another virtual table writes from inside its own
-// methods: one of ours must come after it in the list of those that SQLite
-// calls at commit. Rows that
-// CREATE VIRTUAL TABLE itself makes are not logged, since its text makes them
-// again; for those it returns true.
+// shadow handles rows that another virtual table writes from its own methods: one
+// of ours must come after it in the order in which SQLite calls them at commit.
+// It returns true for rows that CREATE VIRTUAL TABLE itself writes. These are not
+// logged, because replaying the statement writes them again.
 func (r *recorder) shadow(name []byte) bool {
 	if !r.c.Nested() {
 		return false
@@ -96,8 +95,8 @@ func (r *recorder) shadow(name []byte) bool {
 	return false
 }
 
-// writable returns the table whose row is about to change. If that cannot be
-// logged it puts a barrier there, and returns nil.
+// writable returns the table whose row is about to change. If the change cannot be
+// logged, it adds a barrier and returns nil.
 func (r *recorder) writable(name []byte) (t *table, index int) {
 	t, index, err := r.tables.find(name)
 	if r.failed(err) {
@@ -139,7 +138,7 @@ func (r *recorder) row(op int32, name []byte, rowid, newRowid int64) {
 	r.buffer.add(entry)
 }
 
-// writesBlob keeps a row before a write to one of its blobs.
+// writesBlob keeps a row as it was before a write to one of its blobs.
 func (r *recorder) writesBlob(name []byte, rowid int64) {
 	if r.blobs.has(name, rowid) {
 		return

@@ -8,7 +8,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// What database/sql holds of a session: each call of it is a use of the loan.
+// The transactions, statements and rows that a session gives to database/sql. Each call
+// to one of them is a use of the loan.
 
 // lentTx is a transaction.
 type lentTx struct {
@@ -34,7 +35,7 @@ func (t lentTx) Rollback() error {
 		t.s.tx = txState{}
 		t.s.c.Admit(false)
 		if over != nil {
-			return nil // SQLite has done it
+			return nil // SQLite has rolled back already
 		}
 		return t.inner.Rollback()
 	})
@@ -98,7 +99,7 @@ type lentRows struct {
 	sqlite.LentRows
 	s     *session
 	kept  sqlite.Kept
-	ended bool // there are no more: what made them has happened
+	ended bool // all rows were read, so their statement has completed
 }
 
 // rows lends the rows of a query.
@@ -124,11 +125,11 @@ func (r *lentRows) Next(dest []driver.Value) error {
 		return err
 	}
 	err = r.s.ran("", err)
-	return r.s.explain(r.s.c.explain(err)) // a statement that returns rows may commit with the last of them
+	return r.s.explain(r.s.c.explain(err)) // a statement that returns rows may commit with the last row
 }
 
-// Close ends the rows. What wrote and was taken back before its rows had been
-// read has not happened, and this is where QueryRow learns it.
+// Close ends the rows. If the connection was taken back before all rows were read, a
+// write was rolled back, and Close returns the error: this is where QueryRow sees it.
 func (r *lentRows) Close() error {
 	if err := r.s.loan.Enter(); err != nil {
 		if r.ended {

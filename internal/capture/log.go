@@ -12,12 +12,12 @@ type logTable struct {
 	c                           *sqlite.Conn
 	own                         *ownStatements
 	last, insert, remove, large *sqlite.Stmt
-	pages                       int64 // how many main has had, as _driftdb_meta says; less, if that is not known
+	pages                       int64 // the page count noted in _driftdb_meta, or less if it is not known
 
-	// The row of this transaction. A COMMIT that found the file busy is tried again: its
-	// row, and what that says, stays the one of the first try.
+	// The row of this transaction. A COMMIT that found the file busy may be retried; its
+	// row keeps the numbers of the first try.
 	row   int64 // its sequence number once it is written, or 0
-	stamp int64 // its time, as the clock said
+	stamp int64 // its time, by the clock
 	prior int64 // the time of the transaction before it
 }
 
@@ -34,7 +34,7 @@ func (l *logTable) prepare() error {
 type logEnd struct {
 	next   int64 // the number of the next entry
 	time   int64 // of the last row
-	schema int64 // cookie of the last row; -1 if there is none
+	schema int64 // cookie of the last row; -1 if the log is empty
 }
 
 func (l *logTable) end() (end logEnd, err error) {
@@ -45,7 +45,7 @@ func (l *logTable) end() (end logEnd, err error) {
 	return end, err
 }
 
-// written says that the row is there: the commit is being tried again.
+// written reports whether the row is written already: the commit is being retried.
 func (l *logTable) written() bool { return l.row != 0 }
 
 // takeBack removes the row, if it was written.
@@ -58,12 +58,12 @@ func (l *logTable) takeBack() error {
 	return err
 }
 
-// write writes the row behind end. The time is what the clock says: if that is wrong, no
-// later transaction is dragged along.
+// write writes the row after end. It stores the time of the clock as it is, so that one
+// wrong time does not affect later transactions.
 func (l *logTable) write(end logEnd, b *buffer, header []byte) error {
 	now := time.Now().UnixMilli()
 	if l.written() {
-		end.next, now, end.time = l.row, l.stamp, l.prior // the last row may be ours
+		end.next, now, end.time = l.row, l.stamp, l.prior // the log's last row may be this one
 	}
 	st := l.insert
 	st.BindInt64(1, end.next)
@@ -80,10 +80,9 @@ func (l *logTable) write(end logEnd, b *buffer, header []byte) error {
 	return err
 }
 
-// measure notes how many pages main has now, if it never had as many, rounded up to a
-// power of two, 1024 at least: so the note is seldom written. Here nothing has been taken off the file
-// yet that auto_vacuum takes off in the commit. Whoever replays the transaction needs
-// about as many.
+// measure records the largest page count that main has had, rounded up to a power of two
+// and at least 1024, so that it seldom needs writing. auto_vacuum truncates the file later
+// in the commit; a replay of the transaction needs about as many pages as are counted here.
 func (l *logTable) measure() error {
 	now := l.c.PageCount()
 	if now <= l.pages {
@@ -95,7 +94,7 @@ func (l *logTable) measure() error {
 	return err
 }
 
-// committed tells what the connections share of the row, which has b's entries.
+// committed reports the row, which has b's entries, to the shared state.
 func (l *logTable) committed(s *Shared, b *buffer) {
 	if l.written() && !b.empty() {
 		s.timed(l.prior, l.stamp)
@@ -103,6 +102,6 @@ func (l *logTable) committed(s *Shared, b *buffer) {
 	}
 }
 
-func (l *logTable) rolledBack() { l.pages = 0 } // the note may be gone, too
+func (l *logTable) rolledBack() { l.pages = 0 } // the recorded page count may be gone, too
 
 func (l *logTable) reset() { l.row, l.stamp, l.prior = 0, 0, 0 }

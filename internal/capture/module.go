@@ -9,8 +9,8 @@ import (
 	"modernc.org/sqlite/vtab"
 )
 
-// Module is what the virtual table's module is called, in lower case. A schema has no
-// table of it: they are all in temp.
+// Module is the name of the virtual table's module, in lower case. The main schema has no
+// tables of this module; they are all in temp.
 const Module = "driftdb_capture"
 
 // module is the virtual table whose transaction methods SQLite calls inside
@@ -48,8 +48,8 @@ func (*commitVTab) Delete(int64) error                       { return nil }
 func (*commitVTab) Begin() error                             { return nil }
 func (*commitVTab) Release(int) error                        { return nil }
 
-// Sync comes to each of our tables in the order in which they joined; behind
-// the last one nothing is written any more.
+// Sync is called for each of our tables in the order in which they joined. Nothing
+// is written after the last call.
 func (t *commitVTab) Sync() error { return t.r.sync(t.i) }
 
 func (t *commitVTab) Commit() error {
@@ -66,10 +66,10 @@ func (t *commitVTab) Rollback() error {
 	return nil
 }
 
-// Savepoint notes where savepoint i begins. It comes to each enlisted table in
-// turn, and the last one's word counts: FTS5, which stands between ours,
-// flushes its index from its own xSavepoint, before the savepoint opens. The
-// outermost SAVEPOINT of a transaction has the number -1.
+// Savepoint records where savepoint i begins. SQLite calls it for each enlisted
+// table in turn, and the last call counts: an FTS5 table between ours flushes its
+// index from its own xSavepoint, before the savepoint opens. The outermost
+// SAVEPOINT of a transaction has the number -1.
 func (t *commitVTab) Savepoint(i int) error {
 	if i >= 0 && !t.r.vtabs.joinsLate(t.i) {
 		t.r.savepoint(i)

@@ -8,11 +8,11 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// txState is what a session knows of the program's transaction. SQLite may roll it back
-// by itself when a statement fails: later statements would then run, and commit, one by
-// one. They are refused until the program has ended the transaction.
+// txState is what a session knows about the program's transaction. SQLite may roll back
+// the transaction itself when a statement fails. Later statements would then run and
+// commit one by one, so they are refused until the program ends the transaction.
 type txState struct {
-	begun bool  // by BeginTx, and not ended yet
+	begun bool  // begun by BeginTx and not yet ended
 	open  bool  // a transaction was open after the last statement
 	over  error // why SQLite rolled it back
 }
@@ -22,16 +22,16 @@ func (s *session) mayRun(query string) error {
 	if s.tx.over == nil {
 		return nil
 	}
-	if !s.tx.begun && endsTransaction(query) { // SQLite says that there is none
+	if !s.tx.begun && endsTransaction(query) { // SQLite will report that none is open
 		s.tx = txState{}
 		return nil
 	}
 	return s.tx.over
 }
 
-// ran is called after a statement, with its error, which it returns. Outside of BeginTx
-// only what SQLite rolls back of its own accord counts: an ON CONFLICT ROLLBACK is then
-// the program's own wish.
+// ran is called after a statement with its error, which it returns. Outside BeginTx only
+// rollbacks that SQLite makes on its own count: an ON CONFLICT ROLLBACK is what the
+// program asked for.
 func (s *session) ran(query string, err error) error {
 	was := s.tx.open
 	s.tx.open = !s.c.Autocommit()
@@ -44,12 +44,13 @@ func (s *session) ran(query string, err error) error {
 	return err
 }
 
-// interrupted knows the driver's error, too: that of the context which has ended.
+// interrupted reports whether err is SQLite's interrupt or the error of an ended context,
+// which the driver returns instead.
 func interrupted(err error) bool {
 	return sqlite.IsInterrupted(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// endsTransaction says whether query ends the whole transaction.
+// endsTransaction reports whether query ends the whole transaction.
 func endsTransaction(query string) bool {
 	w := words(query, 3)
 	switch w[0] {

@@ -6,15 +6,15 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ownStatements runs statements of our own on the connection. Nothing of them shows: not
-// to the hook, and not in last_insert_rowid(), changes() and total_changes().
+// ownStatements runs our own statements on the connection. They are invisible: the hook
+// ignores them, and they do not affect last_insert_rowid(), changes() or total_changes().
 type ownStatements struct {
 	c        *sqlite.Conn
-	inside   bool // one of them runs
+	inside   bool // one of our statements is running
 	prepared []*sqlite.Stmt
 }
 
-// ownStatement is one that is compiled once.
+// ownStatement is a statement that is compiled once.
 type ownStatement struct {
 	st    **sqlite.Stmt
 	query string
@@ -57,10 +57,10 @@ func (o *ownStatements) run(st *sqlite.Stmt, row func(*sqlite.Stmt)) (rowid int6
 	return rowid, err
 }
 
-// active says that one of the statements runs.
+// active reports whether one of our statements is running.
 func (o *ownStatements) active() bool { return o.inside }
 
-// do calls fn, whose statements are ours.
+// do calls fn, which runs our own statements.
 func (o *ownStatements) do(fn func() error) error {
 	shown, was := o.c.Counters(), o.inside
 	o.inside = true

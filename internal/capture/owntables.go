@@ -12,10 +12,10 @@ type ownTables struct {
 	own         *ownStatements
 	shared      *Shared
 	list, last  *sqlite.Stmt
-	definitions string            // as they were read last
+	definitions string            // as last read
 	at          sqlite.SchemaMark // the state of the schema then
 	rows        int64             // the rowid of the schema's last row then
-	intact      int64             // schema cookie with which they were seen to be as they should
+	intact      int64             // schema cookie at which check last found them unaltered
 }
 
 func (o *ownTables) prepare() error {
@@ -27,8 +27,8 @@ func (o *ownTables) prepare() error {
 
 var errTampered = errors.New("capture: another program has dropped or altered _driftdb_log or another of DriftDB's own tables, so nothing can be committed; restore the database from its bucket, or Detach the file to begin a new backup")
 
-// check looks, whenever the schema has changed, whether our own tables are
-// still what they were.
+// check returns an error if our own tables were altered. It looks only if the
+// schema has changed.
 func (o *ownTables) check(cookie int64) error {
 	if o.intact == cookie {
 		return nil
@@ -44,8 +44,8 @@ func (o *ownTables) check(cookie int64) error {
 	return nil
 }
 
-// read returns the definitions of our own tables and of what belongs to them. To find them
-// the whole schema is read: once for each state of it that we have not followed.
+// read returns the definitions of our own tables and of their indexes and triggers. It
+// reads the whole schema, once for each state of it that follow has not covered.
 func (o *ownTables) read() (string, error) {
 	if o.c.SchemaMark() == o.at {
 		return o.definitions, nil
@@ -55,7 +55,7 @@ func (o *ownTables) read() (string, error) {
 	return o.definitions, err
 }
 
-// readFrom adds the definitions that lie behind row after of the schema.
+// readFrom adds the definitions that come after the given row of the schema.
 func (o *ownTables) readFrom(after int64) error {
 	o.list.BindInt64(1, after)
 	_, err := o.own.run(o.list, func(st *sqlite.Stmt) { o.definitions += st.Text(0) + ";" })
@@ -65,14 +65,14 @@ func (o *ownTables) readFrom(after int64) error {
 	if _, err := o.own.run(o.last, func(st *sqlite.Stmt) { o.rows = st.Int64(0) }); err != nil {
 		return err
 	}
-	o.at = o.c.SchemaMark() // which the statements have brought up to date
+	o.at = o.c.SchemaMark() // running the statements has brought it up to date
 	return nil
 }
 
-// follow keeps read up to date after a statement, if it was before. A statement that
-// makes something only adds rows at the end of the schema, unless the program may write
-// the schema itself. So thousands of tables are made without reading each time those
-// that are there.
+// follow brings the definitions up to date after a statement; they must have been up to
+// date before. A CREATE only adds rows at the end of the schema, unless the program may
+// write the schema itself. So creating thousands of tables does not read the whole schema
+// each time.
 func (o *ownTables) follow(statement string) error {
 	if words(statement, 1)[0] != "CREATE" || o.c.Has(sqlite.WriteSchema) || o.rows >= lastSequentialRow {
 		return nil
@@ -80,5 +80,5 @@ func (o *ownTables) follow(statement string) error {
 	return o.readFrom(o.rows)
 }
 
-// lastSequentialRow is far below where SQLite begins to give rows numbers at random.
+// lastSequentialRow is far below the rowid from which SQLite assigns rowids at random.
 const lastSequentialRow = 1 << 40

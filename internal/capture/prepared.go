@@ -11,7 +11,7 @@ type statement struct {
 	inner  driver.Stmt
 	c      *Conn
 	query  string
-	script bool // has to take the way of a script each time
+	script bool // must run as a script each time
 }
 
 var (
@@ -42,7 +42,7 @@ func (s *statement) QueryContext(ctx context.Context, args []driver.NamedValue) 
 	return rows, s.c.explain(err)
 }
 
-// asScript says that the statement cannot simply be stepped.
+// asScript reports whether the statement must run as a script rather than be stepped.
 func (s *statement) asScript() bool { return s.script || s.c.r.vtabs.aloneWritten(s.query) }
 
 // Exec is ExecContext with a background context.

@@ -14,21 +14,21 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// A table counts as replayable when it was seen to be: an empty copy of it, in
-// memory, gets a few rows, and entries for these are applied by the code that a
-// restore uses. What was proven of a table holds for each that is addressed alike.
+// Whether a table can be replayed is tested: an empty copy of it, in memory, gets a few
+// rows, and the code that a restore uses applies entries for these rows. The result holds
+// for every table whose rows are addressed in the same way.
 
-// proofs are the answers so far, for all connections of the program: by what decides
-// how a table's rows are addressed, why they cannot be; "" if they can.
+// proofs caches the results for all connections of the program. The key is a table's
+// addressing; the value says why its rows cannot be replayed, or is "" if they can.
 var proofs = struct {
 	sync.Mutex
 	why map[string]string
 }{why: map[string]string{}}
 
-// maxProofs bounds the answers that are kept.
+// maxProofs limits the number of cached results.
 const maxProofs = 10_000
 
-// unprovable says why the rows of a table cannot be replayed; "" if they can.
+// unprovable returns why the rows of a table cannot be replayed, or "" if they can.
 func unprovable(c *sqlite.Conn, own *ownStatements, t *sqlite.Table) (string, error) {
 	var key string
 	if err := own.do(func() (err error) { key, err = addressing(c, t.Name); return err }); err != nil {
@@ -56,8 +56,8 @@ func unprovable(c *sqlite.Conn, own *ownStatements, t *sqlite.Table) (string, er
 	return "the rows of table " + t.Name + " cannot be repeated: " + why, nil
 }
 
-// addressing is what decides how a table's rows are addressed and written: its
-// columns without their names, unless one is the rowid's, and its indexes.
+// addressing describes what decides how a table's rows are addressed and written: its
+// indexes and its columns, without names except those that also name the rowid.
 func addressing(c *sqlite.Conn, table string) (string, error) {
 	st, err := c.Cached(`SELECT 'c', quote(CASE WHEN lower(name) IN ('rowid', 'oid', '_rowid_') THEN lower(name) END), upper(type), "notnull", pk, hidden, dflt_value IS NULL
 		FROM pragma_table_xinfo(?1, 'main')
@@ -79,8 +79,8 @@ func addressing(c *sqlite.Conn, table string) (string, error) {
 	return b.String(), err
 }
 
-// definitions are the statements that made a table and its indexes. The schema is
-// read from its end: a new table is found at once, and its indexes are behind it.
+// definitions returns the statements that made a table and its indexes. It reads the
+// schema from its end, to find a new table at once; the indexes come after their table.
 func definitions(c *sqlite.Conn, table string) (out []string, err error) {
 	st, err := c.Prepare(`SELECT sql, type = 'table' FROM main.sqlite_schema
 		WHERE tbl_name = ?1 COLLATE NOCASE AND type IN ('table', 'index') AND sql IS NOT NULL ORDER BY rowid DESC`)
@@ -102,13 +102,13 @@ func definitions(c *sqlite.Conn, table string) (out []string, err error) {
 	}
 }
 
-// prove applies entries to a copy of a table. A copy that cannot be made, because a
-// connection of ours has not the functions or collations that it needs, or that takes
-// none of our rows, proves nothing: such a table counts as replayable.
+// prove applies entries to a copy of a table. If the copy cannot be made, because our
+// connection lacks functions or collations that it needs, or if the copy accepts none of
+// our rows, nothing is proven, and the table counts as replayable.
 func prove(table string, definition []string) error {
 	c, err := new(sqlite.Driver).Open(":memory:", sqlite.Options{KeepJournal: true})
 	if err != nil {
-		return nil // no memory, say: the next of its kind is tried again by the next program
+		return nil // out of memory, say; the next run of the program tries again
 	}
 	defer c.Close()
 	for _, sql := range definition {
@@ -118,7 +118,7 @@ func prove(table string, definition []string) error {
 	}
 	t, err := c.Table(table)
 	if err != nil || t.HasRowID && t.RowID == "" {
-		return nil // known to be lost without any proof
+		return nil // tables.read knows without a proof that its rows cannot be logged
 	}
 	r, err := apply.NewReplay(c)
 	if err != nil {
@@ -136,7 +136,7 @@ func prove(table string, definition []string) error {
 	return p.run()
 }
 
-// proof is one that is under way.
+// proof is the state of a running proof.
 type proof struct {
 	c     *sqlite.Conn
 	t     *sqlite.Table
@@ -144,11 +144,11 @@ type proof struct {
 	r     *apply.Replay
 }
 
-// samples are the values that all columns of a row get. SQLite makes of them what
-// the column's type says; rows that a constraint forbids are left out.
+// samples are the test values; each makes a row that has it in all columns. SQLite
+// converts it to the column's type; rows that violate a constraint are left out.
 var samples = []string{"NULL", "1", "'a'", "'A'", "'a '", "x'61'", "'2'", "2.5"}
 
-// typed are, by the types of STRICT tables, the values of two more rows.
+// typed holds, by the column types of STRICT tables, the values for two more rows.
 var typed = map[string][2]string{
 	"INT": {"3", "4"}, "INTEGER": {"3", "4"}, "REAL": {"3.5", "4"}, "BLOB": {"x'00'", "x''"},
 }
@@ -172,8 +172,8 @@ func (p *proof) sample() {
 	_ = p.c.Exec(insert + strings.Join(second, ", ") + ")")
 }
 
-// run deletes the rows, and repeats inserts, updates and deletes of them. After each
-// step the table has to hold what the entries say.
+// run deletes the rows and replays inserts, updates and deletes of them. It checks
+// against the entries that the table holds the expected rows.
 func (p *proof) run() error {
 	rows, err := p.rows()
 	if err != nil {
@@ -213,7 +213,7 @@ func (p *proof) run() error {
 		}
 		rows = rows[1:]
 		if len(rows) != n-1 && len(rows) != n/2 && len(rows) > 0 {
-			continue // one that took another row is found in the end
+			continue // a delete of a wrong row shows at the next check
 		}
 		if err := p.expect("delete", rows); err != nil {
 			return err
@@ -222,7 +222,8 @@ func (p *proof) run() error {
 	return nil
 }
 
-// apply applies an entry. Its error does not name the table: it is kept for others.
+// apply applies an entry. Its error does not name the table, because it is cached for
+// other tables.
 func (p *proof) apply(e *change.Entry) error {
 	if err := p.r.Apply(e); err != nil {
 		return fmt.Errorf("%s: %w", e.Op, errors.Unwrap(err))
@@ -246,7 +247,7 @@ func sameRow(a, b change.Entry) bool {
 	return a.RowID == b.RowID && slices.EqualFunc(a.After, b.After, func(x, y change.Column) bool { return x.Value.Same(&y.Value) })
 }
 
-// rows reads the table, in its own order.
+// rows reads the table in its own order.
 func (p *proof) rows() (out []change.Entry, err error) {
 	own := p.t.HasRowID && !p.t.IsKey
 	var columns []string
@@ -274,7 +275,8 @@ func (p *proof) rows() (out []change.Entry, err error) {
 	return out, err
 }
 
-// rowids reads them by themselves: a result may have as many columns as a table.
+// rowids reads the rowids separately: a table may already have as many columns as a result
+// may have.
 func (p *proof) rowids(own bool) (out []int64, err error) {
 	if !own {
 		return nil, nil
@@ -286,7 +288,7 @@ func (p *proof) rowids(own bool) (out []int64, err error) {
 	return out, err
 }
 
-// value reads a value as an entry has it.
+// value reads a column of a result as the value of an entry.
 func value(c *sqlite.Conn, st *sqlite.Stmt, i int) change.Value {
 	v := lib.Xsqlite3_column_value(c.TLS, st.Handle(), int32(i))
 	switch kind := lib.Xsqlite3_value_type(c.TLS, v); kind {
@@ -305,5 +307,5 @@ func value(c *sqlite.Conn, st *sqlite.Stmt, i int) change.Value {
 	return change.Value{}
 }
 
-// literal makes a string of any text an SQL literal.
+// literal quotes s as an SQL string literal.
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

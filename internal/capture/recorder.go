@@ -6,45 +6,48 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// recorder gathers the changes of one connection's transaction and writes them
-// into _driftdb_log within that transaction.
+// recorder collects the changes of one connection's transaction and writes them
+// to _driftdb_log within that transaction.
 //
-//	preupdate    appends an entry to the buffer; the first of a transaction enlists
-//	             our virtual table.
-//	xSync        of the last table that we enlisted writes the log row. SQLite
-//	             calls it inside every commit, whatever started that commit.
+//	preupdate    appends an entry to the buffer; the first entry of a transaction
+//	             enlists our virtual table.
+//	xSync        of the last table we enlisted writes the log row. SQLite calls
+//	             it inside every commit, no matter what started the commit.
 //	commit hook  refuses a commit whose changes have not been written: capture
 //	             fails closed.
-//	xCommit      forgets the buffer. Not xSync: a COMMIT that found the file
-//	             busy is tried again, maybe after a ROLLBACK TO.
+//	xCommit      clears the buffer. xSync must not, because a COMMIT that found
+//	             the file busy may be retried, possibly after a ROLLBACK TO.
 //
-// What each part knows is its own: the recorder says when, and ties them together.
+// Each part keeps its own state; the recorder decides when to call the parts and
+// connects them.
 type recorder struct {
 	c      *sqlite.Conn
-	id     uint64 // by which the module finds us
+	id     uint64 // by which the module finds this recorder
 	shared *Shared
 	own    ownStatements
 
-	values    values    // the row that the hook is called for
+	values    values    // encodes the row that the hook is called for
 	buffer    buffer    // the entries
-	tables    tables    // what the entries refer to
+	tables    tables    // the tables that the entries refer to
 	blobs     blobs     // incremental blob writes, not yet in the buffer
-	sequences sequences // counters of AUTOINCREMENT
-	vtabs     vtabs     // by which we take part in the transaction
-	log       logTable  // where the entries go
-	ownTables ownTables // whether DriftDB's tables are what they were
-	versions  versions  // what a statement of the schema may move
+	sequences sequences // AUTOINCREMENT counters
+	vtabs     vtabs     // our virtual tables in the transaction
+	log       logTable  // writes the log row
+	ownTables ownTables // checks that DriftDB's own tables are unaltered
+	versions  versions  // numbers that a schema statement may change
 	unlogged  unlogged  // commits without an entry
-	cascade   cascade   // a mistake with foreign keys
-	gate      gate      // whether a commit may be made
+	cascade   cascade   // detects a mistake with foreign keys
+	gate      gate      // decides whether a commit is allowed
 
 	// The transaction.
-	cookie int64 // schema cookie when we joined it
-	synced bool  // the log row is written, the commit is under way
-	notice int64 // of the ledger, which one of the barriers answers
-	fail   error // capture is broken: no commit
+	cookie int64 // schema cookie when we joined
+	synced bool  // the log row is written and the commit is in progress
+	notice int64 // the ledger's notice that one of the barriers answers
+	fail   error // capture has failed; the transaction must not be committed
 
-	samples *sampleRows // of sqlite_stat4 before a statement that runs now; nil: none runs that makes any
+	// The rows of sqlite_stat4 before the running statement; nil unless that statement
+	// makes statistics.
+	samples *sampleRows
 }
 
 func newRecorder(c *sqlite.Conn, shared *Shared) *recorder {
@@ -78,7 +81,7 @@ func (r *recorder) prepare() error {
 	return r.vtabs.create()
 }
 
-// failed notes an error without which capture could go on, and says whether it cannot.
+// failed records an error that stops capture, and reports whether capture has failed.
 func (r *recorder) failed(err error) bool {
 	if err != nil && r.fail == nil {
 		r.fail = err
@@ -86,7 +89,7 @@ func (r *recorder) failed(err error) bool {
 	return r.fail != nil
 }
 
-// mustRun runs a statement of our own without which capture cannot go on.
+// mustRun runs one of our own statements; capture has failed if it fails.
 func (r *recorder) mustRun(st *sqlite.Stmt, row func(*sqlite.Stmt)) {
 	_, err := r.own.run(st, row)
 	r.failed(err)
@@ -104,18 +107,18 @@ func (r *recorder) enlist() {
 	r.failed(r.vtabs.enlist())
 }
 
-// join is called before a statement runs. A virtual table of the user's that
-// joined the transaction behind us (FTS5) writes from its own xSync, so one of
-// ours has to come after it.
+// join is called before a statement runs. If one of the user's virtual tables has
+// joined the transaction after ours, another one of ours must join after it: such
+// a table (FTS5) writes from its own xSync.
 func (r *recorder) join() {
 	n := r.c.Joined()
 	if n > 0 {
 		r.joinPages()
 	}
 	if n == 0 && (r.vtabs.enlisted() || r.fail != nil) && r.c.Autocommit() {
-		// Nobody told us of the transaction's end: our table was dropped in it,
-		// or it failed before it took part. Within the transaction this state
-		// has to stay, and keep it from being committed.
+		// The transaction has ended without a call to us: our table was dropped
+		// in it, or capture failed before the table joined. While the transaction
+		// is open, this state must stay, so that it cannot be committed.
 		r.reset()
 	}
 	if r.vtabs.behind(n) && (r.vtabs.enlisted() || !r.c.Autocommit()) {
@@ -123,7 +126,7 @@ func (r *recorder) join() {
 	}
 }
 
-// joinPages puts a barrier into a transaction that writes pages through sqlite_dbpage.
+// joinPages adds a barrier to a transaction that writes pages through sqlite_dbpage.
 func (r *recorder) joinPages() {
 	if r.buffer.barred() || !r.unlogged.writesPages() {
 		return
@@ -141,7 +144,7 @@ func (r *recorder) trim() {
 	}
 }
 
-// giveUp stops recording this transaction: a barrier stands for all of it.
+// giveUp stops recording this transaction; one barrier stands for all of it.
 func (r *recorder) giveUp(reason string) {
 	r.buffer.giveUp(reason)
 	r.blobs.reset()
@@ -154,7 +157,7 @@ func (r *recorder) savepoint(i int) {
 
 func (r *recorder) rollbackTo(i int) {
 	r.tables.forgetShapes()
-	r.blobs.reset() // they were written after the savepoint: none was open there
+	r.blobs.reset() // all were written after the savepoint: savepoint logs earlier ones
 	r.buffer.rollbackTo(i)
 }
 
@@ -181,8 +184,8 @@ func (r *recorder) sync(i int) error {
 	return err
 }
 
-// flush writes the log row. It runs inside the commit, under the write lock,
-// so that sequence numbers follow the order of commits.
+// flush writes the log row. It runs inside the commit, under the write lock, so
+// sequence numbers follow the commit order.
 func (r *recorder) flush() error {
 	if r.failed(r.ownTables.check(r.cookie)) {
 		return r.fail
@@ -220,9 +223,9 @@ func (r *recorder) flush() error {
 	return r.log.write(end, &r.buffer, header)
 }
 
-// answer puts a barrier behind the transaction's changes if somebody else has
-// committed since the last entry: they are what they say, but on top of
-// something that the log does not have.
+// answer adds a barrier after the transaction's changes if another program has
+// committed since the last entry: the changes are right, but they are based on a
+// state that the log does not contain.
 func (r *recorder) answer() {
 	if r.unlogged.due() && !r.buffer.barred() {
 		r.buffer.barrier(unloggedPages)
@@ -232,14 +235,14 @@ func (r *recorder) answer() {
 		return
 	}
 	r.notice = notice
-	if !r.buffer.barred() { // any other is an answer as well
+	if !r.buffer.barred() { // any other barrier is an answer, too
 		r.buffer.barrier(reason)
 	}
 }
 
-// mayCommit is SQLite's commit hook; anything but 0 turns the commit into a
-// rollback. It is called after every xSync, and also when nothing of ours takes
-// part: the ledger has to know of every commit.
+// mayCommit is SQLite's commit hook; any result but 0 turns the commit into a
+// rollback. SQLite calls it after every xSync, and also when none of our tables
+// has joined: the ledger must know of every commit.
 func (r *recorder) mayCommit() int32 {
 	switch {
 	case r.gate.isShut(), r.fail != nil, !r.synced && (!r.buffer.empty() || r.vtabs.enlisted()):
@@ -263,7 +266,7 @@ func (r *recorder) committed() {
 	r.reset()
 }
 
-// rolledBack is called by xRollback. Shapes that the transaction added are gone.
+// rolledBack is called by xRollback. The shapes that the transaction added are gone.
 func (r *recorder) rolledBack() {
 	r.tables.forgetShapes()
 	r.log.rolledBack()

@@ -12,20 +12,21 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Statements that may change the schema fire no hook, and tracing them loses
-// some: when another connection has changed the schema, SQLite compiles a
-// statement anew and runs it without a trace. So such a statement is run by us,
-// under main's write lock. What was compiled is then what runs, and the schema
-// cookie before and after tells whether it did anything: IF NOT EXISTS,
-// failures, TEMP objects and attached databases drop out by themselves.
+// Statements that may change the schema fire no hook, and tracing misses some of
+// them: if another connection has changed the schema, SQLite recompiles a
+// statement and runs it without a trace. So we run such statements ourselves,
+// under main's write lock. The statement that runs is then the one that was
+// compiled, and comparing the schema cookie before and after shows whether it did
+// anything: IF NOT EXISTS, failures, TEMP objects and attached databases need no
+// special case.
 
-// version is what a schema statement may move.
+// version holds the numbers and definitions that a schema statement may change.
 type version struct {
 	schema, user, application int64
 	owned                     string // the definitions of our own tables
 }
 
-// versions reads the three numbers of it.
+// versions reads the three numbers of a version.
 type versions struct {
 	own                       *ownStatements
 	schema, user, application *sqlite.Stmt
@@ -69,11 +70,11 @@ func (c *Conn) execSchema(ctx context.Context, text string, args []driver.NamedV
 		return nil, errModule
 	}
 	if _, _, err := c.compile(text); err != nil {
-		return nil, err // without waiting for the lock
+		return nil, err // before waiting for the lock
 	}
 	c.Before()
 	own := c.Autocommit()
-	if own { // not BEGIN IMMEDIATE, which locks every attached database as well
+	if own { // not BEGIN IMMEDIATE, which would lock every attached database as well
 		if err := c.Exec("BEGIN"); err != nil {
 			return nil, err
 		}
@@ -93,8 +94,8 @@ func (c *Conn) execSchema(ctx context.Context, text string, args []driver.NamedV
 	return res, nil
 }
 
-// lockMain takes main's write lock. Its error is the driver's own, unless there
-// is no log.
+// lockMain takes main's write lock. It returns the driver's own error, unless the
+// log is missing.
 func (c *Conn) lockMain(ctx context.Context) error {
 	return c.r.own.do(func() error {
 		_, err := c.Driver.ExecContext(ctx, "DELETE FROM main._driftdb_log WHERE 0", nil)
@@ -107,11 +108,12 @@ func (c *Conn) lockMain(ctx context.Context) error {
 
 func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	r := c.r
-	first := lib.Xsqlite3_txn_state(c.TLS, c.DB, 0) != lib.SQLITE_TXN_WRITE // nothing has been written before this
+	first := lib.Xsqlite3_txn_state(c.TLS, c.DB, 0) != lib.SQLITE_TXN_WRITE // nothing was written before
 	if err := c.lockMain(ctx); err != nil {
 		if !c.Autocommit() && sqlite.Code(err) == lib.SQLITE_BUSY_SNAPSHOT {
-			// The transaction's view is too old to write main on. What fails
-			// for that, fails with the driver's own error; the rest is not ours.
+			// The transaction's snapshot is too old to write main. A statement
+			// that needs to fails with the driver's own error; any other
+			// statement does not write main, so there is nothing to log.
 			return c.Driver.ExecContext(ctx, text, args)
 		}
 		return nil, err
@@ -147,7 +149,7 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	case r.fail != nil:
 		return nil, r.fail
 	case after.owned != before.owned:
-		r.fail = errOwned // whatever the caller does next, this must not be committed
+		r.fail = errOwned // this must not be committed, whatever the caller does next
 		return nil, errOwned
 	case after != before && statistics:
 		r.logStatistics(start)
@@ -160,14 +162,15 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	return res, r.fail
 }
 
-// logSchema appends the statement, in order with the rows, if a replay may repeat it.
+// logSchema appends the statement, in order with the rows, if a replay may repeat it;
+// otherwise it adds a barrier.
 func (r *recorder) logSchema(text string, repeatable bool) {
 	if r.buffer.givenUp() {
 		return
 	}
 	if r.c.Has(sqlite.WriteSchema) && isDefinition(text) {
-		// It then leaves alone what it cannot understand, and takes names that are
-		// reserved. To repeat that would need a connection that may write the schema.
+		// SQLite then ignores schema entries that it cannot parse, and allows reserved
+		// names. A replay would need a connection that may write the schema.
 		r.buffer.barrier("the schema was changed under PRAGMA writable_schema")
 		return
 	}
@@ -187,10 +190,10 @@ func (r *recorder) logSchema(text string, repeatable bool) {
 	r.logRows(name)
 }
 
-// watchBounds watches, until outside is called, whether a statement does what no replay of
-// it would be allowed to do.
+// watchBounds watches a statement until outside is called. outside reports whether the
+// statement did anything that a replay of it would not be allowed to do.
 func (r *recorder) watchBounds(text string) (outside func() bool) {
-	if isCreateAs(text) || makesStatistics(text) { // of these the log has another text
+	if isCreateAs(text) || makesStatistics(text) { // the log gets another text for these
 		return func() bool { return false }
 	}
 	bounds, ok := apply.BoundsOf(statementText(text))
@@ -208,7 +211,7 @@ func (r *recorder) watchBounds(text string) (outside func() bool) {
 	}
 }
 
-// isDefinition says whether a schema statement makes, alters or drops something.
+// isDefinition reports whether a schema statement creates, alters or drops something.
 func isDefinition(text string) bool {
 	switch words(text, 1)[0] {
 	case "ANALYZE", "REINDEX", "PRAGMA":
@@ -217,7 +220,7 @@ func isDefinition(text string) bool {
 	return true
 }
 
-// settings reads what decides how SQLite understands the statement.
+// settings reads the settings that decide how SQLite interprets the statement.
 func (r *recorder) settings() change.Settings {
 	return change.Settings{
 		ForeignKeys:      r.c.Has(sqlite.ForeignKeys),
@@ -227,8 +230,9 @@ func (r *recorder) settings() change.Settings {
 	}
 }
 
-// newestTable is the table that CREATE TABLE … AS has just made: the last row
-// of the schema table. SQLite has put its columns into a statement of its own.
+// newestTable returns the table that CREATE TABLE … AS has just made, which is the
+// last row of the schema table. SQLite stores a statement of its own for it, which
+// lists the columns.
 func (r *recorder) newestTable() (name, sql string) {
 	st, err := r.c.Prepare("SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' ORDER BY rowid DESC LIMIT 1")
 	if err != nil {
@@ -240,8 +244,8 @@ func (r *recorder) newestTable() (name, sql string) {
 	return name, sql
 }
 
-// logRows appends an insert for every row of a table that CREATE TABLE … AS
-// made; they fired no hook.
+// logRows appends an insert for every row of a table made by CREATE TABLE … AS;
+// these rows fired no hook.
 func (r *recorder) logRows(name string) {
 	t, index, err := r.tables.find([]byte(name))
 	if r.failed(err) {
@@ -283,9 +287,9 @@ func (r *recorder) tableNames() map[string]bool {
 }
 
 // execVacuum runs VACUUM, which may renumber the rows of tables without an
-// INTEGER PRIMARY KEY, outside any transaction. It moves the schema cookie, so
-// whatever commits next, here or on another connection or after a crash, finds
-// a cookie that is not in the log and puts a barrier there.
+// INTEGER PRIMARY KEY and cannot run in a transaction. VACUUM changes the schema
+// cookie, so the next commit, be it here, on another connection or after a crash,
+// finds a cookie that is not in the log and adds a barrier.
 func (c *Conn) execVacuum(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	const reason = "VACUUM may have renumbered rows"
 	c.Before()
@@ -297,9 +301,9 @@ func (c *Conn) execVacuum(ctx context.Context, text string, args []driver.NamedV
 	return res, c.Barrier(reason, true)
 }
 
-// Barrier commits a barrier. With ifMissed it does so only when the log does
-// not tell of the database as it is: the schema is not the one that the log
-// knows, or somebody else has committed, which then is the reason.
+// Barrier commits a barrier. With ifMissed it does so only if the log does not
+// describe the database as it is: the schema is not the one in the log, or another
+// program has committed, which then becomes the reason.
 func (c *Conn) Barrier(reason string, ifMissed bool) error {
 	r := c.r
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
@@ -317,8 +321,8 @@ func (c *Conn) Barrier(reason string, ifMissed bool) error {
 		return nil
 	}
 	r.begin()
-	r.cookie = end.schema // this barrier is the answer; no second one is needed
-	if notice == 0 {      // or the commit adds it
+	r.cookie = end.schema // this barrier covers the schema change; no second one is needed
+	if notice == 0 {      // otherwise the commit adds the barrier
 		r.buffer.barrier(reason)
 	}
 	if err := r.gate.answer(func() error { return c.Exec("COMMIT") }); err != nil {
@@ -329,7 +333,7 @@ func (c *Conn) Barrier(reason string, ifMissed bool) error {
 
 var errSameFile = errors.New("the database's own file cannot be attached: changes made through the second name could not be logged")
 
-// execAttach runs ATTACH, but not of the file that is open already.
+// execAttach runs ATTACH, but detaches the file again if it is main's own.
 func (c *Conn) execAttach(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	c.Before()
 	res, err := c.Driver.ExecContext(ctx, text, args)

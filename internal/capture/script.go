@@ -10,14 +10,14 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ExecContext runs a script, statement by statement. Each statement sees all
-// of args, as with the driver itself.
+// ExecContext runs a script, statement by statement. Each statement gets all of
+// args, as with the driver itself.
 func (c *Conn) ExecContext(ctx context.Context, script string, args []driver.NamedValue) (driver.Result, error) {
 	return c.ExecChecked(ctx, script, args, func(string) error { return nil })
 }
 
-// ExecChecked is ExecContext for a script of which check has to allow each
-// statement before it is run.
+// ExecChecked is ExecContext, but calls check before it runs each statement and
+// stops at its error.
 func (c *Conn) ExecChecked(ctx context.Context, script string, args []driver.NamedValue, check func(string) error) (driver.Result, error) {
 	var result driver.Result = driver.ResultNoRows
 	for script = cString(script); ; {
@@ -67,11 +67,11 @@ func (c *Conn) execOne(ctx context.Context, text string, args []driver.NamedValu
 	return res, err
 }
 
-// lockFirst begins a transaction that has the write lock: from a statement's compilation
-// on nobody can change the schema.
+// lockFirst begins a transaction that has the write lock, so that no other connection can
+// change the schema between a statement's compilation and its run.
 const lockFirst = "BEGIN IMMEDIATE"
 
-// execWithin runs a statement that writes rows in a transaction of its own.
+// execWithin runs a statement that writes rows in its own transaction.
 func (c *Conn) execWithin(ctx context.Context, begin, text string, args []driver.NamedValue) (res driver.Result, err error) {
 	stop := c.Watch(ctx)
 	defer stop()
@@ -80,9 +80,9 @@ func (c *Conn) execWithin(ctx context.Context, begin, text string, args []driver
 	}
 	c.Before()
 	res, err = c.Driver.ExecContext(ctx, text, args)
-	if !c.Autocommit() { // also after an error: what a statement leaves then, as OR FAIL does, is meant to stay
+	if !c.Autocommit() { // also after an error: rows that OR FAIL leaves behind are meant to stay
 		c.Before()
-		shown := c.Counters() // the statement's, not those of FTS5 in the commit
+		shown := c.Counters() // those of the statement, not of FTS5's writes in the commit
 		err = errors.Join(err, c.Do("COMMIT"))
 		shown.TotalChanges = c.Counters().TotalChanges
 		c.SetCounters(shown)
@@ -94,14 +94,15 @@ func (c *Conn) execWithin(ctx context.Context, begin, text string, args []driver
 	return res, nil
 }
 
-// restlessness is for how long a connection takes the write lock before it compiles a
-// statement, once the schema changed each time that it had read it.
+// restlessness is how long a connection takes the write lock before it compiles a
+// statement, after the schema changed each time the connection had read it.
 const restlessness = time.Minute
 
-// Restless says that the schema changes faster than this connection reads it.
+// Restless reports whether the schema changes faster than this connection can read it.
 func (c *Conn) Restless() bool { return time.Since(c.overtaken) < restlessness }
 
-// Overtaken says whether err is that, and remembers it.
+// Overtaken reports whether err means that the schema changed too fast, and makes the
+// connection Restless if so.
 func (c *Conn) Overtaken(err error) bool {
 	if !sqlite.IsSchema(err) {
 		return false
@@ -110,9 +111,9 @@ func (c *Conn) Overtaken(err error) bool {
 	return true
 }
 
-// QueryContext runs a script and returns the rows that the driver would: those
-// of the last statement that has any, unless the script's very end is a
-// statement without.
+// QueryContext runs a script and returns the same rows as the driver would: those
+// of the last statement that returns rows, unless the script's very last statement
+// returns none.
 func (c *Conn) QueryContext(ctx context.Context, script string, args []driver.NamedValue) (driver.Rows, error) {
 	var kept driver.Rows
 	for script = cString(script); ; {
@@ -133,8 +134,8 @@ func (c *Conn) QueryContext(ctx context.Context, script string, args []driver.Na
 	}
 }
 
-// queryOne runs one statement of a script. It returns its rows, or kept, those
-// of an earlier one, and closes the others.
+// queryOne runs one statement of a script. It returns either its rows or kept, the
+// rows of an earlier statement, and closes the others.
 func (c *Conn) queryOne(ctx context.Context, text string, args []driver.NamedValue, kept driver.Rows, last bool) (driver.Rows, error) {
 	if kept != nil && words(text, 1)[0] == "" {
 		return kept, nil
@@ -142,12 +143,12 @@ func (c *Conn) queryOne(ctx context.Context, text string, args []driver.NamedVal
 	var rows driver.Rows
 	var err error
 	if classify(text) == plain && !c.r.vtabs.aloneWritten(text) {
-		c.After() // of an earlier query whose rows were closed since
+		c.After() // for an earlier query whose rows have been closed since
 		c.Before()
 		rows, err = c.Driver.QueryContext(ctx, text, args)
 		c.r.cascade.ran(text)
 	} else {
-		if err := closeRows(kept); err != nil { // our COMMIT would find it at work
+		if err := closeRows(kept); err != nil { // our COMMIT would find the query still running
 			return nil, err
 		}
 		kept = nil
@@ -165,9 +166,9 @@ func (c *Conn) queryOne(ctx context.Context, text string, args []driver.NamedVal
 	return kept, rows.Close()
 }
 
-// endsHere says that nothing, not even a space, comes after text's semicolon:
-// where the driver looks for another statement and finds none, it keeps the
-// rows that it has.
+// endsHere reports whether nothing, not even a space, comes after text's semicolon.
+// If something does, the driver looks for another statement, finds none, and keeps
+// the rows it has.
 func endsHere(text string) bool {
 	_, after, _ := strings.Cut(text[len(strings.TrimRight(text, "; \t\r\n\f")):], ";")
 	return after == ""
@@ -180,10 +181,10 @@ func closeRows(rows driver.Rows) error {
 	return rows.Close()
 }
 
-// next splits the first statement off script, as SQLite's parser sees it. A
-// statement that does not compile is an error here and now: by the time the
-// whole script were handed on, another connection's schema change could have
-// made it compile, and it would run unseen.
+// next splits the first statement off script, with SQLite's parser. A statement
+// that does not compile is an error right away. If we passed the rest of the script
+// on to the driver instead, another connection's schema change could make the
+// statement compile by then, and it would run unseen by capture.
 func (c *Conn) next(script string) (text, rest string, err error) {
 	if !severalStatements(script) {
 		return script, "", nil
@@ -202,8 +203,8 @@ func (c *Conn) compile(script string) (text, rest string, err error) {
 	return script[:len(script)-len(tail)], tail, nil
 }
 
-// driverError lets the driver say itself that the first statement of script
-// does not compile, so that callers see the error they know.
+// driverError compiles the first statement of script with the driver, so that
+// callers get the driver's own error.
 func (c *Conn) driverError(script string, err error) error {
 	st, derr := c.Driver.PrepareContext(context.Background(), script)
 	if derr != nil {
@@ -212,7 +213,7 @@ func (c *Conn) driverError(script string, err error) error {
 	return errors.Join(err, st.Close())
 }
 
-// cString is what SQLite sees of script: it ends at the first NUL.
+// cString returns script up to the first NUL, where SQLite stops reading it.
 func cString(script string) string {
 	script, _, _ = strings.Cut(script, "\x00")
 	return script

@@ -8,37 +8,37 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// sequences follows sqlite_sequence, the counters of AUTOINCREMENT tables.
-// SQLite moves them without a row event, and INSERT OR IGNORE or OR FAIL moves
-// them differently from what a replay of the rows would do. So a commit logs
-// every counter that has moved or whose table was written, and that there is
-// none: an OR FAIL that fails leaves rows behind without one.
+// sequences tracks sqlite_sequence, the counters of AUTOINCREMENT tables. SQLite
+// changes them without a row event, and INSERT OR IGNORE and OR FAIL change them
+// differently from a replay of the rows. So a commit logs every counter that has
+// moved or whose table was written. It also logs that a written table has no
+// counter: a failed OR FAIL can leave rows without one.
 type sequences struct {
 	c       *sqlite.Conn
 	own     *ownStatements
 	read    *sqlite.Stmt
-	at      sqlite.SchemaMark // where we looked for the table last
+	at      sqlite.SchemaMark // the state of the schema when find last looked for the table
 	rows    map[string]*counter
-	pass    int64            // counts the readings of the table
-	before  map[string]int64 // those that it had not seen, as they were before this transaction wrote anything
-	edited  bool             // by a statement of the user's, in this transaction
+	pass    int64            // counts the reads of the table
+	before  map[string]int64 // see noteBefore
+	edited  bool             // a statement of the user's edited it in this transaction
 	written map[string]bool  // AUTOINCREMENT tables with entries in this transaction
 }
 
-// counter is what a connection knows of the rows of a name.
+// counter is what a connection knows about the rows with one name.
 type counter struct {
 	name  string
 	value int64 // as this connection last saw it
-	known bool  // it did see it
-	pass  int64 // the last reading in which there was such a row
+	known bool  // value is valid
+	pass  int64 // the last read that found such a row
 }
 
-// oddSequence is the reason of a barrier.
+// oddSequence is the reason for a barrier.
 const oddSequence = "sqlite_sequence was edited and has, or had, a row that is no counter of a table: the log knows one row for a name, with a text and an integer"
 
-// find prepares the statement if there is a table to read. The first
-// AUTOINCREMENT table makes it; a rollback of that, or a VACUUM after the last
-// such table was dropped, takes it away again.
+// find prepares the statement that reads sqlite_sequence and reports whether the
+// table exists. SQLite makes it with the first AUTOINCREMENT table; a rollback of
+// that, or a VACUUM after the last such table was dropped, removes it.
 func (s *sequences) find() bool {
 	now := s.c.SchemaMark()
 	if now == s.at {
@@ -70,7 +70,7 @@ func (s *sequences) reset() {
 	clear(s.written)
 }
 
-// writes notes that an AUTOINCREMENT table has an entry.
+// writes records that an AUTOINCREMENT table has an entry.
 func (s *sequences) writes(table string) {
 	if s.written == nil {
 		s.written = map[string]bool{}
@@ -85,7 +85,7 @@ func (s *sequences) log(b *buffer) error {
 	}
 	if err := s.eachMoved(b, func(c *counter, value int64) {
 		c.value, c.known = value, true
-		s.writes(c.name) // for a COMMIT that is tried again after a ROLLBACK TO
+		s.writes(c.name) // for a COMMIT that is retried after a ROLLBACK TO
 		if !b.givenUp() {
 			b.add(change.AppendSequence(b.begin(), c.name, value))
 		}
@@ -109,16 +109,16 @@ func (s *sequences) log(b *buffer) error {
 	return nil
 }
 
-// moved says whether there is anything to log.
+// moved reports whether there are counters to log.
 func (s *sequences) moved(b *buffer) (moved bool, err error) {
 	err = s.eachMoved(b, func(*counter, int64) { moved = true })
 	return moved, err
 }
 
-// eachMoved yields the counters that are not known to be what the log says. One
-// that this connection sees for the first time is among them, unless it is all
-// that there would be to log and has not moved in this transaction: a
-// CREATE TABLE IF NOT EXISTS that finds its table is nothing to log.
+// eachMoved yields the counters that may differ from the log. That includes a
+// counter that this connection sees for the first time, unless it has not moved in
+// this transaction and there is nothing else to log: a CREATE TABLE IF NOT EXISTS
+// that finds its table logs nothing.
 func (s *sequences) eachMoved(b *buffer, fn func(c *counter, value int64)) error {
 	return s.each(func(c *counter, value int64) {
 		old, known := c.value, c.known
@@ -131,9 +131,9 @@ func (s *sequences) eachMoved(b *buffer, fn func(c *counter, value int64)) error
 	})
 }
 
-// each yields the counters: of the rows with a name, which is a text, the first
-// one, if it has an integer. SQLite moves no others. A file may have been brought with
-// more; those rows stay in it as they are.
+// each yields the counters: for each name that is text, the first row, if its value is
+// an integer. These are the only rows that SQLite changes. A file that another program made
+// may hold other rows; they stay as they are.
 func (s *sequences) each(fn func(c *counter, value int64)) error {
 	if !s.find() {
 		return nil
@@ -162,7 +162,7 @@ func (s *sequences) row(name []byte) *counter {
 	return c
 }
 
-// has says whether the last reading met name.
+// has reports whether the last read found a row for name.
 func (s *sequences) has(name string) bool {
 	c := s.rows[name]
 	return c != nil && c.pass == s.pass
@@ -174,9 +174,9 @@ func (s *sequences) forget(name string) {
 	}
 }
 
-// noteBefore remembers counters that this connection has not seen yet. The
-// transaction has just taken the write lock and has written nothing: the log
-// says what they are, or whoever moved them last is about to.
+// noteBefore keeps the values of counters that this connection has not seen yet. The
+// transaction has just taken the write lock and has written nothing, so the log holds
+// these values, or the connection that moved them last is about to log them.
 func (s *sequences) noteBefore() error {
 	s.before = nil
 	return s.each(func(c *counter, value int64) {
@@ -190,12 +190,12 @@ func (s *sequences) noteBefore() error {
 	})
 }
 
-// checkEdit puts a barrier behind an edit of sqlite_sequence that has left it in
-// a state that its entries, which are by name, do not describe.
+// checkEdit adds a barrier after an edit of sqlite_sequence that left it in a state
+// that entries cannot describe, since they address rows by name.
 func (s *sequences) checkEdit(b *buffer) error {
 	edited := s.edited
 	s.edited = false
-	if !edited || !s.find() { // a ROLLBACK TO may have taken edit and table away
+	if !edited || !s.find() { // a ROLLBACK TO may have undone the edit and the table
 		return nil
 	}
 	odd := false
@@ -211,12 +211,12 @@ func (s *sequences) checkEdit(b *buffer) error {
 	return nil
 }
 
-// edit logs what a statement of the user's did to sqlite_sequence.
+// edit logs a change to sqlite_sequence by one of the user's statements.
 func (s *sequences) edit(op int32, b *buffer) {
 	s.edited = true
 	c := s.c
 	if op != lib.SQLITE_INSERT && lib.Xsqlite3_value_type(c.TLS, c.OldValue(0)) != lib.SQLITE_TEXT {
-		b.barrier(oddSequence) // the row that goes has no entry
+		b.barrier(oddSequence) // an entry cannot address the row that goes away
 		return
 	}
 	var gone string

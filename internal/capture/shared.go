@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// DefaultLimit is how many bytes of changes one transaction may buffer: some
-// 250,000 rows of a few short columns. They are in memory beside SQLite's page
-// cache, and again when they are read for the bucket.
+// DefaultLimit is how many bytes of changes one transaction may buffer: about
+// 250,000 rows of a few short columns. They take memory in addition to SQLite's
+// page cache, and again when they are read for upload.
 const DefaultLimit = 24 << 20
 
-// Shared is what the connections of one database share.
+// Shared is the state that the connections of one database share.
 type Shared struct {
 	limit  int
 	notify func(barrier string)
 	wake   func() // see Wake
 
 	sequence atomic.Int64 // of the last committed entry
-	logged   atomic.Int64 // bytes of changes committed since this was made
+	logged   atomic.Int64 // bytes of changes committed since NewShared
 	refused  atomic.Pointer[error]
 	contest  atomic.Bool
 	setback  atomic.Pointer[Setback]
@@ -27,16 +27,16 @@ type Shared struct {
 
 	watch   func() error // see Watch
 	made    time.Time
-	watched atomic.Int64 // when watch was called last, since made
+	watched atomic.Int64 // when watch was last called, as nanoseconds since made
 
 	ownOnce sync.Once
 	own     string // definitions of our tables, as the first connection found them
 }
 
-// NewShared returns that of a database whose last entry is sequence. notify is
-// called after every commit that was logged, on the goroutine that committed,
-// with the reason of a barrier if the commit holds one; it must not block. A
-// limit of 0 is DefaultLimit.
+// NewShared returns the shared state of a database whose last entry is sequence.
+// notify is called after every logged commit, on the goroutine that committed, with
+// the reason of a barrier if the commit holds one; it must not block. A limit of 0
+// means DefaultLimit.
 func NewShared(sequence int64, limit int, notify func(barrier string)) *Shared {
 	if limit == 0 {
 		limit = DefaultLimit
@@ -46,23 +46,23 @@ func NewShared(sequence int64, limit int, notify func(barrier string)) *Shared {
 	return s
 }
 
-// buffer makes that of a connection.
+// buffer makes a connection's buffer.
 func (s *Shared) buffer() buffer { return buffer{limit: s.limit} }
 
-// Sequence is the number of the last committed entry.
+// Sequence returns the number of the last committed entry.
 func (s *Shared) Sequence() int64 { return s.sequence.Load() }
 
-// Advance says that the log ends with sequence now, by a commit that was not
-// captured: the database was brought up to date with its bucket.
+// Advance sets the last sequence number after a commit that was not captured: the
+// database was brought up to date with its bucket.
 func (s *Shared) Advance(sequence int64) { s.raise(sequence) }
 
-// Logged is how many bytes of changes have been committed so far.
+// Logged returns how many bytes of changes have been committed since NewShared.
 func (s *Shared) Logged() int64 { return s.logged.Load() }
 
 // Refuse makes every later commit that changes something fail with err.
 func (s *Shared) Refuse(err error) { s.refused.Store(&err) }
 
-// Refused is the error given to Refuse, or nil.
+// Refused returns the error given to Refuse, or nil.
 func (s *Shared) Refused() error {
 	if p := s.refused.Load(); p != nil {
 		return *p
@@ -70,33 +70,34 @@ func (s *Shared) Refused() error {
 	return nil
 }
 
-// ErrContested says that a commit was not made, and can be made again at once: the
-// history had its last writer elsewhere, and has to be taken over first.
+// ErrContested is returned for a commit that was refused because the last writer of the
+// history was another node. The history must be taken over first; then the transaction can
+// be run again at once.
 var ErrContested = errors.New("another node was the last writer of this database")
 
 // Contest makes every commit that changes something fail with ErrContested, until it is
-// called with false. Barriers that answer for what others have committed pass, and what
-// has been admitted.
+// called with false. Our own barriers and connections with Conn.Admit are exempt.
 func (s *Shared) Contest(is bool) { s.contest.Store(is) }
 
-// Contested says whether Contest was called with true last.
+// Contested reports whether Contest was last called with true.
 func (s *Shared) Contested() bool { return s.contest.Load() }
 
-// Wake makes every commit that was logged call wake, as notify is called. It is set
-// before anybody else may commit.
+// Wake makes every logged commit call wake, after notify. It must be called before other
+// connections can commit.
 func (s *Shared) Wake(wake func()) { s.wake = wake }
 
-// watchEvery is how old the watch's last word may be when a commit relies on it:
-// it takes a tenth of a commit's time.
+// watchEvery is how old the last result of watch may be for a commit to rely on it.
+// Calling watch each time would cost a tenth of a commit's time.
 const watchEvery = 100 * time.Millisecond
 
-// Watch makes commits call watch, at most every tenth of a second. An error of it
-// refuses the commit, and every later one. It is set before the first commit,
-// runs under SQLite's write lock, and must not use the database.
+// Watch makes commits call watch, at most every tenth of a second. If watch returns
+// an error, this commit and every later one are refused. Watch must be called before
+// the first commit; watch runs under SQLite's write lock and must not use the database.
 func (s *Shared) Watch(watch func() error) { s.watch = watch }
 
-// mayCommit is called within each commit that changes something. An answer, or
-// a commit that turns out to have changed nothing, contests nothing.
+// mayCommit is called within each commit that our virtual table takes part in. A
+// harmless commit cannot be contested: it changes nothing, is one of our own
+// barriers, or is admitted.
 func (s *Shared) mayCommit(harmless bool) error {
 	if err := s.Refused(); err != nil {
 		return err
@@ -118,32 +119,32 @@ func (s *Shared) mayCommit(harmless bool) error {
 	return nil
 }
 
-// Setback is a transaction whose time is earlier than that of the one before it:
-// the clock was set back in between.
+// Setback is a transaction with an earlier time than the transaction before it: the
+// clock was set back in between.
 type Setback struct{ Before, Time int64 } // Unix ms
 
-// tolerance is how far a clock may go back and count as right: such a small step
-// comes from one that is being kept right.
+// tolerance is how far a clock may go back without counting as set back: time
+// synchronization makes such small steps.
 const tolerance = time.Second
 
-// Setback is the first setback since this was made, or nil.
+// Setback returns the first setback since NewShared, or nil.
 func (s *Shared) Setback() *Setback { return s.setback.Load() }
 
-// timed looks at the time of a transaction and at that of the one before it.
+// timed compares the time of a transaction with the time of the one before it.
 func (s *Shared) timed(before, now int64) {
 	if now < before-tolerance.Milliseconds() && s.setback.Load() == nil {
 		s.setback.CompareAndSwap(nil, &Setback{Before: before, Time: now})
 	}
 }
 
-// ownTables keeps the definitions of our tables that it is given first.
+// ownTables keeps the definitions of our tables from its first call and returns them.
 func (s *Shared) ownTables(found string) string {
 	s.ownOnce.Do(func() { s.own = found })
 	return s.own
 }
 
-// raise raises the sequence. Two commits may report out of order: SQLite has
-// released the write lock by the time it tells us.
+// raise sets the sequence unless it is higher already. Two commits may report out of
+// order, because SQLite releases the write lock before it calls us.
 func (s *Shared) raise(sequence int64) {
 	for {
 		old := s.sequence.Load()
@@ -164,9 +165,9 @@ func (s *Shared) committed(sequence int64, bytes int, barrier string) {
 	}
 }
 
-// Cascaded is the table of which a transaction changed rows on behalf of another one's,
-// although PRAGMA foreign_keys=OFF had been tried in it; "" if none did since the last
-// call.
+// Cascaded returns a table whose rows a trigger or foreign-key action changed in a
+// transaction that had tried PRAGMA foreign_keys=OFF, or "" if there was none since the
+// last call.
 func (s *Shared) Cascaded() (table string) {
 	if p := s.cascaded.Swap(nil); p != nil {
 		return *p

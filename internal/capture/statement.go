@@ -2,20 +2,20 @@ package capture
 
 import "strings"
 
-// class says how a statement has to be run.
+// class is how a statement must be run.
 type class int
 
 const (
-	plain  class = iota // rows, queries, transaction control: the hooks see to it
+	plain  class = iota // rows, queries, transaction control: the hooks capture it
 	schema              // may change the schema: run under the write lock, logged as text
-	vacuum              // may renumber rowids, and cannot be part of a transaction
+	vacuum              // may renumber rowids and cannot be part of a transaction
 	attach              // may open main's file a second time
 )
 
 func classify(query string) class {
 	w := words(query, 2)
 	if writesRows(query) && strings.Contains(strings.ToLower(query), pagesTable) {
-		return schema // the barrier is in its own commit, then
+		return schema // so that its barrier is in the same commit
 	}
 	switch w[0] {
 	case "", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "SELECT", "VALUES", "EXPLAIN",
@@ -27,7 +27,7 @@ func classify(query string) class {
 		return vacuum
 	case "CREATE":
 		if w[1] == "TEMP" || w[1] == "TEMPORARY" {
-			return plain // it must not wait for main's lock
+			return plain // must not wait for main's lock
 		}
 	case "PRAGMA":
 		if !changesFile(query) {
@@ -37,8 +37,8 @@ func classify(query string) class {
 	return schema // CREATE, ALTER, DROP, ANALYZE, REINDEX, and whatever SQLite learns next
 }
 
-// writesRows says whether a statement that is plain writes rows as a whole or not at
-// all, so that a transaction around it changes nothing else.
+// writesRows reports whether a plain statement writes either all its rows or none, so that
+// a transaction around it makes no other difference.
 func writesRows(query string) bool {
 	switch words(query, 1)[0] {
 	case "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH":
@@ -47,8 +47,8 @@ func writesRows(query string) bool {
 	return false
 }
 
-// written returns the name of the table that a statement writes rows of, in upper case;
-// "" if it writes none, or what it writes is behind a WITH.
+// written returns the name of the table whose rows a statement writes, in upper case, or
+// "" if it writes none or starts with WITH.
 func written(query string) string {
 	w := words(query, 9)
 	skip := func(word string) bool {
@@ -77,7 +77,7 @@ func written(query string) string {
 	return w[0]
 }
 
-// ControlsTransaction says whether a statement begins, ends or divides a
+// ControlsTransaction reports whether a statement begins, ends or divides a
 // transaction.
 func ControlsTransaction(query string) bool {
 	switch words(query, 1)[0] {
@@ -87,19 +87,20 @@ func ControlsTransaction(query string) bool {
 	return false
 }
 
-// changesFile says whether a PRAGMA changes what a replay has to repeat.
+// changesFile reports whether a PRAGMA must run as a schema statement because it changes
+// the file.
 func changesFile(query string) bool {
 	switch name, argument := pragma(query); name {
 	case "USER_VERSION", "APPLICATION_ID", "SCHEMA_VERSION":
 		return argument
-	case "OPTIMIZE", "INCREMENTAL_VACUUM": // the latter changes pages, but nothing that a replay repeats
+	case "OPTIMIZE", "INCREMENTAL_VACUUM": // the latter changes pages, but a replay need not repeat it
 		return true
 	}
 	return false
 }
 
-// pragma returns the name of the PRAGMA that query is, without its schema, and
-// whether it has an argument.
+// pragma returns the name of the PRAGMA in query, without its schema, and whether
+// it has an argument. The name is "" if query is no PRAGMA.
 func pragma(query string) (name string, argument bool) {
 	w := words(query, 5)
 	if w[0] != "PRAGMA" {
@@ -114,8 +115,7 @@ func pragma(query string) (name string, argument bool) {
 
 // words returns the first n tokens of query in upper case: runs of letters,
 // digits and underscores, quoted names without their quotes, and single other
-// characters. Comments and leading semicolons are passed over. What is missing
-// is "".
+// characters. It skips comments and leading semicolons. Missing tokens are "".
 func words(query string, n int) []string {
 	out := make([]string, n)
 	for i := range out {
@@ -164,7 +164,7 @@ func isWord(c byte) bool {
 	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c|32 && c|32 <= 'z'
 }
 
-// skipSpace passes over spaces and comments, and semicolons if asked to.
+// skipSpace skips spaces and comments, and also semicolons if told so.
 func skipSpace(q string, semicolons bool) string {
 	for q != "" {
 		switch {
@@ -184,7 +184,7 @@ func skipSpace(q string, semicolons bool) string {
 	return q
 }
 
-// isCreateAs says whether a CREATE statement is CREATE TABLE … AS SELECT.
+// isCreateAs reports whether a statement is CREATE TABLE … AS SELECT.
 func isCreateAs(query string) bool {
 	w := words(query, 10)
 	if w[0] != "CREATE" || w[1] != "TABLE" {
@@ -200,13 +200,13 @@ func isCreateAs(query string) bool {
 	return w[1] == "AS"
 }
 
-// statementText is the statement without what comes before it. What comes behind
-// it stays: SQLite keeps some of that, such as a comment, in the text that it stores,
-// and a replay has to give it the same.
+// statementText returns the statement without leading spaces and comments. Trailing ones
+// stay: SQLite keeps some of them in the text it stores, and a replay must give it the
+// same text.
 func statementText(q string) string { return skipSpace(q, true) }
 
-// usesOurModule says whether query makes a virtual table of our own module: it would
-// take part in commits, and a restore would not know it.
+// usesOurModule reports whether query makes a virtual table of one of our own modules. Such
+// a table would take part in commits, and a restore would not know the module.
 func usesOurModule(query string) bool {
 	w := words(query, 12)
 	if w[0] != "CREATE" || w[1] != "VIRTUAL" || w[2] != "TABLE" {
@@ -222,7 +222,7 @@ func usesOurModule(query string) bool {
 	return w[1] == "USING" && strings.HasPrefix(w[2], "DRIFTDB_")
 }
 
-// severalStatements says whether script may hold more than one statement.
+// severalStatements reports whether script may hold more than one statement.
 func severalStatements(script string) bool {
 	return strings.Contains(strings.TrimRight(script, "; \t\r\n\f"), ";")
 }

@@ -9,32 +9,32 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Statistics are data: what ANALYZE finds depends on more than what the tables hold,
-// and a program may edit it. The rows of its tables fire the hook like any others, but
-// for those that it deletes from sqlite_stat4, and puts into it: that is read before and
-// afterwards.
+// Statistics are logged as data: the result of ANALYZE depends on more than the contents
+// of the tables, and a program may edit it. The rows of the statistics tables fire the
+// hook like any others, except those that ANALYZE deletes from sqlite_stat4 and inserts
+// into it. So that table is read before and after.
 
 const sampleTable = "sqlite_stat4"
 
-// makesStatistics says whether a statement fills tables that it may have to make.
+// makesStatistics reports whether a statement fills the statistics tables, which it may
+// have to create first.
 func makesStatistics(text string) bool {
 	name, _ := pragma(text)
 	return name == "OPTIMIZE" || words(text, 1)[0] == "ANALYZE"
 }
 
-// logStatistics logs that the tables of statistics were made, before their rows, which
-// are in the buffer from start on. The rows are data like any other: what ANALYZE finds
-// depends on more than what the tables hold.
+// logStatistics logs the creation of the statistics tables. Its entry goes before their
+// rows, which are in the buffer from start on.
 func (r *recorder) logStatistics(start place) {
 	end := r.buffer.end()
-	r.logSchema("ANALYZE sqlite_schema", true) // which makes them, and has no rows of its own
+	r.logSchema("ANALYZE sqlite_schema", true) // makes the tables without any rows
 	if !r.buffer.givenUp() && !r.buffer.move(end, start) {
 		r.giveUp("more statistics than are kept in one piece")
 	}
 }
 
-// aboutOurs says whether a row of statistics that is changed is about a table of ours:
-// a file has its own such rows.
+// aboutOurs reports whether the statistics row being changed is about one of our own
+// tables. Such rows are not logged: they differ from file to file.
 func (r *recorder) aboutOurs(op int32) bool {
 	of := r.c.OldValue
 	if op == lib.SQLITE_INSERT {
@@ -44,13 +44,13 @@ func (r *recorder) aboutOurs(op int32) bool {
 	return v != 0 && strings.HasPrefix(valueText(r.c.TLS, v), ours)
 }
 
-// sampleRows are the rows of sqlite_stat4, as they are inserted and as they are deleted.
+// sampleRows holds the rows of sqlite_stat4, encoded as inserts and as deletes.
 type sampleRows struct {
 	inserts, deletes []byte
 	count            int64
 }
 
-// readSamples reads the table, if there is one.
+// readSamples reads sqlite_stat4 if it exists.
 func (r *recorder) readSamples() *sampleRows {
 	s := new(sampleRows)
 	n := int64(0)
@@ -86,7 +86,7 @@ func (r *recorder) readSamples() *sampleRows {
 	return s
 }
 
-// logSamples logs what a statement has made of the table that had before.
+// logSamples logs how a statement has changed sqlite_stat4, which held before.
 func (r *recorder) logSamples(before *sampleRows) {
 	after := r.readSamples()
 	if r.buffer.givenUp() || r.fail != nil || bytes.Equal(before.inserts, after.inserts) {

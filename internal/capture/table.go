@@ -7,29 +7,29 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// table is what the hook has to know of a table.
+// table is what the hook knows about a table.
 type table struct {
 	shape   change.Shape
-	stored  []int  // the place in the table of each of the shape's columns
+	stored  []int  // the position in the table of each of the shape's columns
 	real    []bool // which of them have REAL affinity
 	filled  []bool // which of them have a default other than NULL
-	width   int    // number of columns, generated ones included
-	rowid   string // what its rowid is called in SQL; empty if it has none, or none that can be named
+	width   int    // number of columns, including generated ones
+	rowid   string // the rowid's name in SQL; empty if there is no rowid or no name for it
 	counted bool   // sqlite_sequence may have a counter for it
-	lost    string // why its rows cannot be logged; empty: they can
+	lost    string // why its rows cannot be logged; empty if they can
 	id      int64  // in _driftdb_shape; 0 until it is known
-	pending bool   // id was given in this transaction
+	pending bool   // id was assigned in this transaction
 	index   int    // in tables.used
 }
 
-// tables is what we know of main's tables, and which of them the transaction changes.
+// tables holds what we know about main's tables, and which of them the transaction changes.
 type tables struct {
 	c                   *sqlite.Conn
 	own                 *ownStatements
 	findShape, addShape *sqlite.Stmt
 	known               map[string]*table
-	at                  sqlite.SchemaMark // the state of the schema that they are known in
-	used                []*table          // the ones that the transaction's entries refer to, by index
+	at                  sqlite.SchemaMark // the state of the schema that known is valid for
+	used                []*table          // those that the transaction's entries refer to, by index
 }
 
 func (ts *tables) prepare() error {
@@ -40,7 +40,7 @@ func (ts *tables) prepare() error {
 	)
 }
 
-// find returns what we know of the table name, and its index in the transaction's list.
+// find returns what we know about the named table, and its index in the transaction's list.
 func (ts *tables) find(name []byte) (*table, int, error) {
 	if now := ts.c.SchemaMark(); now != ts.at {
 		clear(ts.known)
@@ -91,8 +91,8 @@ func (ts *tables) read(name string) (*table, error) {
 	return t, nil
 }
 
-// appendHeader appends the header of a log row: the numbers of the shapes of the tables in
-// use. It stores those shapes that are new.
+// appendHeader appends the header of a log row: the shape numbers of the tables in use. It
+// stores new shapes.
 func (ts *tables) appendHeader(b []byte) ([]byte, error) {
 	ids := make([]int64, len(ts.used))
 	for i, t := range ts.used {
@@ -106,7 +106,7 @@ func (ts *tables) appendHeader(b []byte) ([]byte, error) {
 	return change.AppendHeader(b, ids), nil
 }
 
-// number gives t the number of its shape.
+// number sets t.id to the number of its shape.
 func (ts *tables) number(t *table) error {
 	def, err := t.shape.Marshal()
 	if err != nil {
@@ -127,8 +127,8 @@ func (ts *tables) number(t *table) error {
 	return nil
 }
 
-// forgetShapes drops the numbers that this transaction gave: it may be rolling
-// back the rows that hold them.
+// forgetShapes drops the shape numbers assigned in this transaction: a rollback may
+// remove the rows that hold them.
 func (ts *tables) forgetShapes() {
 	for _, t := range ts.used {
 		if t.pending {

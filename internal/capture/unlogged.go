@@ -2,30 +2,30 @@ package capture
 
 import "github.com/driftdb/driftdb-go/internal/sqlite"
 
-// unlogged watches the commits that have no entry. One that changed pages of main is one
-// of which the log says nothing: no row event came, and no statement of the schema was
-// run. Its barrier is in that commit where it can be told before, and right behind it
-// otherwise: see After.
+// unlogged watches the commits that have no entry. If such a commit changed pages of main,
+// the log misses a change: there was no row event and no schema statement. The barrier is
+// in the same commit if the change can be recognized in time, and otherwise right after
+// it: see After.
 type unlogged struct {
 	c         *sqlite.Conn
-	unsettled bool // a commit passed by without us
+	unsettled bool // there was a commit without us that After has not dealt with
 	wrote     bool // it changed pages of main, maybe only those of counters
-	certain   bool // it changed others for certain: the next entry is a barrier
+	certain   bool // it certainly changed other pages: the next entry must be a barrier
 }
 
 // pagesTable is the virtual table through which a program may write pages.
 const pagesTable = "sqlite_dbpage"
 
-// unloggedPages is the reason of its barrier.
+// unloggedPages is the reason of the barrier.
 const unloggedPages = "pages of the database were written without a change that the log can describe"
 
-// writesPages looks for sqlite_dbpage among the virtual tables that the transaction
-// writes: that fires no hook, and other changes of the transaction may have entries.
+// writesPages reports whether the transaction writes sqlite_dbpage. That fires no hook,
+// even if other changes of the transaction have entries.
 func (u *unlogged) writesPages() bool { return u.c.JoinedOf(pagesTable) }
 
-// passed notes that a commit without an entry goes by. If it changed pages of main, a
-// counter of AUTOINCREMENT may be all that it moved, which After finds out. That does
-// not touch the first page, unless sqlite_sequence grows, nor sqlite_dbpage.
+// passed records a commit without an entry. If it changed pages of main, it may only have
+// moved an AUTOINCREMENT counter, which After finds out. Moving a counter does not change
+// the first page, unless sqlite_sequence grows, and does not use sqlite_dbpage.
 func (u *unlogged) passed() {
 	u.unsettled = true
 	if u.c.WritesMain() {
@@ -34,27 +34,28 @@ func (u *unlogged) passed() {
 	}
 }
 
-// ignoring calls fn, whose commits are ours and move no counter.
+// ignoring calls fn, whose commits are our own and move no counters.
 func (u *unlogged) ignoring(fn func()) {
 	was := u.unsettled
 	fn()
 	u.unsettled = was
 }
 
-// pending says that something is to be settled. Whoever does so takes it, and postpones
-// what has failed: the next statement's end tries again.
+// pending reports whether there is a commit to settle. The caller calls take before it
+// settles it, and postpone if that fails, so that the next After tries again.
 func (u *unlogged) pending() bool { return u.unsettled }
 func (u *unlogged) take()         { u.unsettled = false }
 func (u *unlogged) postpone()     { u.unsettled = true }
 
-// settle says whether there is a barrier to write, now that it is known whether counters
-// have moved: they are what was written, then.
+// settle reports whether a barrier must be written. moved tells whether counters have
+// moved; if so, they account for the written pages.
 func (u *unlogged) settle(moved bool) (barrier bool) {
 	u.certain = u.certain || u.wrote && !moved
 	u.wrote = false
 	return u.certain
 }
 
-// due says that the next entry has to be a barrier, and answered that one was committed.
+// due reports whether the next entry must be a barrier; answered is called when one has been
+// committed.
 func (u *unlogged) due() bool { return u.certain }
 func (u *unlogged) answered() { u.certain = false }

@@ -12,7 +12,7 @@ import (
 // values encodes the row that the preupdate hook is called for.
 type values struct {
 	c      *sqlite.Conn
-	absent uintptr // the sqlite3_value that stands for a column which a record does not reach
+	absent uintptr // the sqlite3_value that SQLite returns for a column beyond a record's end
 }
 
 func valuesOf(c *sqlite.Conn) values {
@@ -20,9 +20,9 @@ func valuesOf(c *sqlite.Conn) values {
 }
 
 // appendInsert appends an inserted row. INSERT INTO x SELECT * FROM y copies whole
-// records, and one that is older than an added column ends before it: the
-// table then shows the column's default, which the hook does not know. For
-// that it returns false.
+// records, and a record that is older than an added column ends before that column.
+// A query returns the column's default, but the hook does not see it; in that case
+// appendInsert returns false.
 func (v *values) appendInsert(b []byte, t *table, index int, rowid int64) (_ []byte, ok bool) {
 	b = change.AppendInsert(b, index, &t.shape, rowid)
 	for i, column := range t.stored {
@@ -45,8 +45,8 @@ func (v *values) appendDelete(b []byte, t *table, index int, rowid int64) []byte
 
 func (v *values) appendUpdate(b []byte, t *table, index int, rowid, newRowid int64) []byte {
 	b = change.AppendUpdate(b, index, &t.shape, rowid, newRowid)
-	// A row that gets another identity is another row to who reads the log:
-	// its entry has every column.
+	// An update that changes a row's identity looks like a different row to a
+	// reader of the log, so its entry has every column.
 	moved := t.rowid != "" && rowid != newRowid
 	for _, k := range t.shape.Key {
 		start := len(b)
@@ -76,7 +76,7 @@ func (v *values) appendUpdate(b []byte, t *table, index int, rowid, newRowid int
 	return b
 }
 
-// old is the row as it was: the encoded value of each column.
+// old returns the row as it was: the encoded value of each column.
 func (v *values) old(t *table) [][]byte {
 	row := make([][]byte, len(t.stored))
 	for i, column := range t.stored {
@@ -85,8 +85,8 @@ func (v *values) old(t *table) [][]byte {
 	return row
 }
 
-// appendColumn is appendValue for a column's value. SQLite keeps 5.0 in a
-// column of REAL affinity as the integer 5 on disk, and shows the hook that.
+// appendColumn is appendValue for a column's value. In a column of REAL affinity,
+// SQLite stores 5.0 as the integer 5, and passes the hook that integer.
 func (v *values) appendColumn(b []byte, real bool, value uintptr) []byte {
 	if real && value != 0 && lib.Xsqlite3_value_type(v.c.TLS, value) == lib.SQLITE_INTEGER {
 		return change.AppendReal(b, lib.Xsqlite3_value_double(v.c.TLS, value))
@@ -94,8 +94,8 @@ func (v *values) appendColumn(b []byte, real bool, value uintptr) []byte {
 	return appendValue(v.c.TLS, b, value)
 }
 
-// appendValue encodes the sqlite3_value at v. Text is read as bytes: no
-// conversion, no cut at a NUL.
+// appendValue encodes the sqlite3_value at v. It reads text as bytes, without
+// conversion and without stopping at a NUL.
 func appendValue(tls *libc.TLS, b []byte, v uintptr) []byte {
 	if v == 0 {
 		return change.AppendNull(b)

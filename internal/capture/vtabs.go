@@ -7,35 +7,35 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// vtabs are our virtual tables of a connection, temp._driftdb_cap0, 1, 2 …, and which of
-// them take part in the transaction. The first joins every transaction, a further one
-// comes after each virtual table of the user's that joins: such a table (FTS5) may write
-// from its own xSync, and the log row is written by the last one of ours.
+// vtabs manages a connection's own virtual tables, temp._driftdb_cap0, 1, 2 …, and tracks
+// which of them have joined the transaction. The first one joins every transaction that
+// changes something. A further one joins after each of the user's virtual tables, because
+// such a table (FTS5) may write from its own xSync, and our last one writes the log row.
 type vtabs struct {
 	c        *sqlite.Conn
 	own      *ownStatements
 	id       uint64            // of the recorder
-	insert   []*sqlite.Stmt    // insert[i] makes the i-th join
-	at       sqlite.SchemaMark // the schema for which there are enough of them
+	insert   []*sqlite.Stmt    // insert[i] makes the i-th table join
+	at       sqlite.SchemaMark // the state of the schema at the last ensure
 	users    map[string]bool   // main's virtual tables, by their names in upper case
-	joined   int               // how many of ours take part
-	position int32             // how many virtual tables in all did when the last of ours had joined
-	joining  bool              // one of ours is about to
-	making   map[string]bool   // tables before a CREATE VIRTUAL TABLE that runs now
+	joined   int               // how many of ours have joined
+	position int32             // how many virtual tables in all had joined when our last one had
+	joining  bool              // one of ours is joining now
+	making   map[string]bool   // tables that existed before the running CREATE VIRTUAL TABLE
 }
 
 // spareVTabs is how many virtual tables one transaction may create and use.
 const spareVTabs = 2
 
-// stale says that the schema may have another number of virtual tables than when ensure
-// was called last.
+// stale reports whether the schema has changed since the last call of ensure, and with it
+// maybe the number of virtual tables.
 func (v *vtabs) stale() bool { return v.c.SchemaMark() != v.at }
 
-// ensure sees to it that our virtual tables are there (PRAGMA temp_store
-// drops everything in temp) and that there are enough of them: one, one more
-// for each virtual table of main, and some spare. It is called outside
-// transactions only, since a rollback would take them away. What is missing
-// fails the commit or becomes a barrier when it is needed.
+// ensure creates our virtual tables if they are missing (PRAGMA temp_store drops
+// everything in temp) or too few: we need one, one more for each virtual table of
+// main, and some spare ones. It is only called outside transactions, since a
+// rollback would remove them. If a table is missing when it is needed, the commit
+// fails or gets a barrier.
 func (v *vtabs) ensure() {
 	defer func() { v.at = v.c.SchemaMark() }()
 	have, err := v.c.Int(`SELECT count(*) FROM temp.sqlite_schema WHERE name LIKE '\_driftdb\_cap%' ESCAPE '\'`)
@@ -56,8 +56,8 @@ func (v *vtabs) ensure() {
 	}
 }
 
-// create makes the next of our virtual tables. The module learns which
-// connection it serves from its arguments.
+// create creates the next of our virtual tables. The module's arguments identify
+// the connection it serves.
 func (v *vtabs) create() error {
 	i := len(v.insert)
 	if err := v.c.Exec(fmt.Sprintf("CREATE VIRTUAL TABLE IF NOT EXISTS temp._driftdb_cap%d USING %s(%d, %d)", i, Module, v.id, i)); err != nil {
@@ -78,13 +78,13 @@ func (v *vtabs) close() {
 	v.insert = nil
 }
 
-// enlisted says that we take part in the transaction.
+// enlisted reports whether any of our tables has joined the transaction.
 func (v *vtabs) enlisted() bool { return v.joined > 0 }
 
-// isLast says whether our i-th table is the last of ours that takes part.
+// isLast reports whether our i-th table was the last of ours to join.
 func (v *vtabs) isLast(i int) bool { return i == v.joined-1 }
 
-// exhausted says that there is none left to join.
+// exhausted reports whether none of our tables is left to join.
 func (v *vtabs) exhausted() bool { return v.joined >= len(v.insert) }
 
 // enlist makes the next of our virtual tables part of the transaction.
@@ -97,28 +97,27 @@ func (v *vtabs) enlist() error {
 	return err
 }
 
-// joinsLate says, of our i-th table, that it joins behind others: it is told then of the
-// innermost savepoint, which is older than now.
+// joinsLate reports whether our i-th table is joining after others. SQLite then calls its
+// xSavepoint for the innermost savepoint, which began earlier.
 func (v *vtabs) joinsLate(i int) bool { return v.joining && i > 0 }
 
-// behind says that one of the user's is among the first n of the transaction's virtual
-// tables, and none of ours after it.
+// behind reports whether, with n virtual tables in the transaction, one of the user's has
+// joined after our last one.
 func (v *vtabs) behind(n int32) bool { return n > v.position }
 
 func (v *vtabs) reset() { v.joined, v.position, v.making = 0, 0, nil }
 
-// beginMaking and endMaking are called before and after a CREATE VIRTUAL TABLE. It makes
-// tables that are not among those that there were, and rows of these.
+// beginMaking and endMaking are called before and after a CREATE VIRTUAL TABLE. Tables that
+// are not in the given set are made by that statement, and so are their rows.
 func (v *vtabs) beginMaking(tables map[string]bool) { v.making = tables }
 func (v *vtabs) endMaking()                         { v.making = nil }
 
-// makes says whether a table is being made by a CREATE VIRTUAL TABLE.
+// makes reports whether the running CREATE VIRTUAL TABLE is making the table.
 func (v *vtabs) makes(table []byte) bool { return v.making != nil && !v.making[string(table)] }
 
-// aloneWritten says whether a statement writes a virtual table, and is all of its
-// transaction. A table like FTS5 may put off all its own writing until the commit, when it
-// is too late for us to join: the statement needs a transaction in which one of ours can
-// still come after it.
+// aloneWritten reports whether a statement writes a virtual table outside a transaction. A
+// table like FTS5 may defer all its writes to the commit, when it is too late for us to
+// join. So the statement needs a transaction, in which one of ours can join after it.
 func (v *vtabs) aloneWritten(text string) bool {
 	if len(v.users) == 0 || !v.c.Autocommit() {
 		return false
@@ -135,7 +134,7 @@ func (v *vtabs) aloneWritten(text string) bool {
 	return false
 }
 
-// writes says whether a statement is more than a query.
+// writes reports whether a statement is more than a query.
 func writes(c *sqlite.Conn, text string) bool {
 	st, _, err := c.PrepareTail(text)
 	if err != nil || st == nil {

@@ -1,6 +1,6 @@
 package change
 
-// ValueOf is v, a value as database/sql binds them, as SQLite stores it.
+// ValueOf converts v, a value as database/sql binds it, to the value that SQLite stores.
 func ValueOf(v any) Value {
 	switch v := v.(type) {
 	case int64:
@@ -20,7 +20,7 @@ func ValueOf(v any) Value {
 	return Value{}
 }
 
-// Any is v as database/sql would scan it, and shares nothing with v.
+// Any returns v as database/sql would scan it. The result shares no memory with v.
 func (v Value) Any() any {
 	switch v.Kind {
 	case Integer:
@@ -35,7 +35,7 @@ func (v Value) Any() any {
 	return nil
 }
 
-// Map is a row by the names of its columns; nil for none.
+// Map returns a row's values by column name, or nil if row is empty.
 func Map(row []Column) map[string]any {
 	if len(row) == 0 {
 		return nil

@@ -1,5 +1,5 @@
-// Package change knows what one committed change is, and its compact binary
-// form, the data column of _driftdb_log.
+// Package change defines a committed change and its compact binary form, which is
+// stored in the data column of _driftdb_log.
 package change
 
 import (
@@ -19,8 +19,7 @@ const (
 	Blob
 )
 
-// Value is one SQLite value, exactly: text may hold NUL bytes and need not be
-// UTF-8.
+// Value is one exact SQLite value: text may hold NUL bytes and need not be UTF-8.
 type Value struct {
 	Kind  Kind
 	Int   int64   // Integer
@@ -28,7 +27,7 @@ type Value struct {
 	Bytes []byte  // Text and Blob
 }
 
-// Same reports whether both are the same value to the last bit: 5 and 5.0 are not.
+// Same reports whether v and o are the same value to the last bit: 5 and 5.0 are not.
 func (v *Value) Same(o *Value) bool {
 	return v.Kind == o.Kind && v.Int == o.Int && math.Float64bits(v.Real) == math.Float64bits(o.Real) && bytes.Equal(v.Bytes, o.Bytes)
 }
@@ -39,7 +38,7 @@ type Column struct {
 	Value Value
 }
 
-// Find returns the value of a row's column, or nil if it has none of that name.
+// Find returns the value of the named column in row, or nil if row has no such column.
 func Find(row []Column, name string) *Value {
 	for i := range row {
 		if row[i].Name == name {
@@ -49,7 +48,7 @@ func Find(row []Column, name string) *Value {
 	return nil
 }
 
-// Op says what a change did.
+// Op is the operation of a change.
 type Op uint8
 
 // The operations, with the names that batches use for them.
@@ -82,10 +81,10 @@ func ParseOp(s string) (Op, bool) {
 
 // Entry is one change: of one row, of the schema, or a barrier.
 //
-// A row is addressed by its rowid when it has one that is not itself a column
-// (HasRowID), else by Key. Key always holds the primary key's columns, as they
-// were before an update or delete and are after an insert; it is empty for a
-// table without a primary key. Generated columns are never part of an entry.
+// A row is addressed by its rowid if it has one that is not itself a column
+// (HasRowID), else by Key. Key always holds the primary key's columns, with the
+// values before an update or delete, or after an insert; it is empty for a table
+// without a primary key. Generated columns are never part of an entry.
 type Entry struct {
 	Op    Op
 	Table string
@@ -99,13 +98,13 @@ type Entry struct {
 	Before []Column // delete: the row. update: the same columns as After
 
 	SQL      string   // Schema: the statement
-	Settings Settings // Schema: what its meaning depends on
+	Settings Settings // Schema: the settings that its meaning depends on
 	Reason   string   // Barrier: why the log cannot be replayed across it
 	Count    int64    // Barrier: how many sequence numbers it stands for, if more than one; else 0
 }
 
-// Moved reports whether an update gave the row another identity: another rowid or,
-// where that is not what rows are addressed by, another key.
+// Moved reports whether an update changed the row's identity: its rowid, or its key if
+// rows are not addressed by rowid.
 func (e *Entry) Moved() bool {
 	if e.Op != Update || e.HasRowID {
 		return e.Op == Update && e.NewRowID != e.RowID
@@ -118,12 +117,12 @@ func (e *Entry) Moved() bool {
 	return false
 }
 
-// Width is how many sequence numbers the entry takes: one, unless it is a
+// Width returns how many sequence numbers the entry takes: one, unless it is a
 // barrier that stands for a range.
 func (e *Entry) Width() int64 { return max(e.Count, 1) }
 
-// Settings are the connection's settings that change what a schema statement
-// does. A replay sets them before it runs the statement.
+// Settings are the connection settings that affect what a schema statement does. A
+// replay sets them before it runs the statement.
 type Settings struct {
 	ForeignKeys      bool
 	LegacyAlterTable bool
@@ -131,12 +130,12 @@ type Settings struct {
 	DoubleQuotedDML  bool // and in triggers and views
 }
 
-// Transaction is one committed transaction. Its entries have the sequence
-// numbers First, First+1, … A barrier that stands for a range is alone in its
-// transaction, and has all of its numbers.
+// Transaction is one committed transaction. Its entries have the sequence numbers
+// First, First+1, … A barrier that stands for a range is the only entry of its
+// transaction and takes all its numbers.
 type Transaction struct {
 	First   int64
 	Count   int64
-	Time    int64 // Unix milliseconds, by the clock of whoever committed it; it may go back in a log
+	Time    int64 // Unix milliseconds, by the committing node's clock; may go back within a log
 	Entries []Entry
 }

@@ -8,29 +8,30 @@ import (
 )
 
 // SequenceTable is SQLite's table of AUTOINCREMENT counters. Its rows are
-// addressed by name, since their rowids depend on the order in which a
-// database was built: an Update sets a counter, whether or not it is there.
+// addressed by name, since their rowids depend on the order in which a database
+// was built. An Update sets a counter, whether or not it exists.
 const SequenceTable = "sqlite_sequence"
 
-// maxCount bounds a barrier's count: sequence numbers end there.
+// maxCount is the largest count of a barrier, and the limit of sequence numbers.
 const maxCount = 1 << 53
 
-// ErrMalformed says that a log row's data cannot be read.
+// ErrMalformed is returned if a log row's data cannot be decoded.
 var ErrMalformed = errors.New("malformed log row")
 
-// Decode reads the data of a log row and calls fn for each entry in order. The
-// entry and what it refers to are valid until fn returns.
+// Decode reads the data of a log row and calls fn for each entry in order. shape
+// returns the shape with a number. The entry and the memory it refers to are valid
+// until fn returns.
 func Decode(data []byte, shape func(id int64) (*Shape, error), fn func(*Entry) error) error {
 	return new(Decoder).Decode(data, shape, fn)
 }
 
-// Decoder is Decode for many rows, one after the other: it keeps the memory of entries.
+// Decoder decodes many rows, one after the other, and reuses the memory of entries.
 type Decoder struct {
 	entry  Entry
 	shapes []*Shape
 }
 
-// Decode does what the function Decode does. fn must not call it again.
+// Decode is like the function Decode. fn must not call it on the same Decoder.
 func (r *Decoder) Decode(data []byte, shape func(id int64) (*Shape, error), fn func(*Entry) error) error {
 	d := decoder{b: data}
 	if v := d.byte(); d.err == nil && v != formatVersion {
@@ -213,7 +214,7 @@ func (d *decoder) row(e *Entry, kind byte, s *Shape) {
 	}
 }
 
-// setKey takes the key's columns from a whole row.
+// setKey copies the key's columns from a whole row.
 func (e *Entry) setKey(s *Shape, row []Column) {
 	for _, i := range s.Key {
 		e.Key = append(e.Key, row[i])

@@ -11,10 +11,9 @@ import (
 //	shapes   uvarint count, then uvarint numbers of _driftdb_shape
 //	entries  up to the end
 //
-// and each entry starts with its kind, one byte, as below. A row's shape is
-// given by its index in the shapes list, rowids are signed varints, strings are
-// a uvarint length and the bytes. Rows of tables whose Shape has RowID carry a
-// rowid.
+// Each entry starts with its kind, one byte, as below. A row's shape is its uvarint
+// index in the shapes list, rowids are signed varints, and a string is a uvarint
+// length and the bytes. Only rows of tables whose Shape has RowID carry a rowid.
 const (
 	formatVersion = 1
 
@@ -25,11 +24,12 @@ const (
 	kindBarrier     = 5 // reason
 	kindSequence    = 6 // table, signed varint: sqlite_sequence has this value for it
 	kindSequenceEnd = 7 // table: sqlite_sequence has no row for it
-	kindRange       = 8 // uvarint count, from 2; reason: a barrier for so many sequence numbers
+	kindRange       = 8 // uvarint count, at least 2; reason: a barrier for count sequence numbers
 )
 
-// A value is one byte for its kind and what follows: nothing for NULL, a
-// signed varint, 8 bytes little-endian, or a length and bytes.
+// A value is one byte for its kind, followed by nothing for NULL, a signed varint
+// for INTEGER, 8 bytes little-endian for REAL, or a uvarint length and the bytes
+// for TEXT and BLOB.
 
 // AppendValue appends the encoding of v.
 func AppendValue(b []byte, v Value) []byte {
@@ -94,9 +94,9 @@ func AppendDelete(b []byte, shape int, s *Shape, rowid int64) []byte {
 	return b
 }
 
-// AppendUpdate starts an update. What follows is the old values of the key's
-// columns, a bitmap of the changed columns (bit i of byte i/8), and for each of
-// those the old and the new value.
+// AppendUpdate starts an update. The old values of the key's columns follow, then a
+// bitmap of the changed columns (bit i%8 of byte i/8), then the old and the new value
+// of each changed column.
 func AppendUpdate(b []byte, shape int, s *Shape, rowid, newRowid int64) []byte {
 	b = binary.AppendUvarint(append(b, kindUpdate), uint64(shape))
 	if s.RowID {
@@ -128,12 +128,12 @@ func AppendBarrierRange(b []byte, count int64, reason string) []byte {
 	return appendString(binary.AppendUvarint(append(b, kindRange), uint64(count)), reason)
 }
 
-// AppendSequence says that sqlite_sequence holds seq for table.
+// AppendSequence appends that sqlite_sequence holds seq for table.
 func AppendSequence(b []byte, table string, seq int64) []byte {
 	return binary.AppendVarint(appendString(append(b, kindSequence), table), seq)
 }
 
-// AppendSequenceEnd says that sqlite_sequence has no row for table.
+// AppendSequenceEnd appends that sqlite_sequence has no row for table.
 func AppendSequenceEnd(b []byte, table string) []byte {
 	return appendString(append(b, kindSequenceEnd), table)
 }

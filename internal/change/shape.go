@@ -6,18 +6,18 @@ import (
 	"unicode/utf8"
 )
 
-// Shape is what the entries of a table's rows leave out: names. Log rows refer
-// to shapes by number; _driftdb_shape keeps them, and a table that is altered
-// gets a new one, so an old log row is always read as it was written.
+// Shape holds the names that the entries of a table's rows leave out. Log rows refer
+// to shapes by their numbers in _driftdb_shape. An altered table gets a new shape, so
+// an old log row is always read as it was written.
 type Shape struct {
 	Table   string   `json:"table"`
 	Columns []string `json:"columns"` // in table order, without generated ones
 	Key     []int    `json:"key"`     // indexes of the primary key's columns, in key order
-	RowID   bool     `json:"rowid"`   // the table has a rowid that is none of its columns
+	RowID   bool     `json:"rowid"`   // the table has a rowid that is not one of its columns
 }
 
-// Marshal gives the shape's stored form. Equal shapes give equal bytes. Names
-// that are not UTF-8 are an error.
+// Marshal returns the shape's stored form. Equal shapes have equal forms. Names that
+// are not UTF-8 are an error.
 func (s *Shape) Marshal() (string, error) {
 	for _, n := range append([]string{s.Table}, s.Columns...) {
 		if !utf8.ValidString(n) {

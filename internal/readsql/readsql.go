@@ -1,5 +1,5 @@
-// Package readsql gives database/sql connections that only read, and can take them
-// back, whatever the program still holds: a sql.Conn, a transaction, statements, rows.
+// Package readsql gives database/sql read-only connections. It can take them back even
+// if the program still holds a sql.Conn, a transaction, statements or rows.
 package readsql
 
 import (
@@ -23,8 +23,7 @@ var (
 	_ driver.Driver    = (*Connector)(nil)
 )
 
-// New returns a connector whose connections are opened with open. What would write is
-// refused with refuse.
+// New returns a connector that opens its connections with open. A write fails with refuse.
 func New(open func() (*sqlite.Conn, error), refuse error) *Connector {
 	return &Connector{open: open, refuse: refuse}
 }
@@ -47,26 +46,26 @@ func (k *Connector) Connect(context.Context) (driver.Conn, error) {
 	return s, nil
 }
 
-// Driver is the connector itself.
+// Driver returns the connector itself.
 func (k *Connector) Driver() driver.Driver { return k }
 
-// Open is for callers of Driver; the name is not looked at.
+// Open is for callers of Driver; it ignores the name.
 func (k *Connector) Open(string) (driver.Conn, error) { return k.Connect(context.Background()) }
 
-// OldestRead is the age of the oldest read on a connection; see
+// OldestRead returns the age of the oldest read on a connection; see
 // [sqlite.Loans.OldestRead].
 func (k *Connector) OldestRead() time.Duration { return k.lent.OldestRead() }
 
-// Shut is the end of all work on the connections, but for statements that run. Whoever
-// goes on using one is told why.
+// Shut ends all work on the connections except running statements. Later calls fail with
+// why.
 func (k *Connector) Shut(why error) { k.lent.Shut(why) }
 
-// Recall closes all connections, after Shut. Statements that run may go on until
-// deadline, and are interrupted then.
+// Recall closes all connections, after Shut. Running statements may go on until deadline;
+// then they are interrupted.
 func (k *Connector) Recall(deadline time.Time) error { return k.lent.Recall(deadline) }
 
-// explain makes SQLite's refusal of a write what it means here, and the error of what
-// was interrupted to take its connection back why.
+// explain adds the cause to an error: refuse if SQLite refused a write, and the reason
+// given to Shut if a statement was interrupted to take back its connection.
 func (k *Connector) explain(err error) error {
 	if sqlite.IsReadOnly(err) {
 		return fmt.Errorf("%w: %w", k.refuse, err)
@@ -77,7 +76,7 @@ func (k *Connector) explain(err error) error {
 	return err
 }
 
-// session is a connection as database/sql has it. Each call is a use of the loan.
+// session is a connection in the hands of database/sql. Each call is a use of the loan.
 type session struct {
 	from  *Connector
 	loan  *sqlite.Loan
@@ -94,7 +93,7 @@ var (
 	_ driver.Pinger             = (*session)(nil)
 )
 
-// use runs fn, which uses the connection.
+// use runs fn, which may use the connection.
 func (s *session) use(fn func() error) error {
 	if err := s.loan.Enter(); err != nil {
 		return err
@@ -151,14 +150,14 @@ func (s *session) PrepareContext(ctx context.Context, query string) (driver.Stmt
 	return p, nil
 }
 
-// Prepare is PrepareContext for callers of before database/sql had contexts.
+// Prepare is PrepareContext with a background context.
 func (s *session) Prepare(query string) (driver.Stmt, error) {
 	return s.PrepareContext(context.Background(), query)
 }
 
 // BeginTx starts a transaction.
 func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx, err error) {
-	opts.ReadOnly = true // or it would ask for the write lock
+	opts.ReadOnly = true // otherwise it would ask for the write lock
 	err = s.use(func() error {
 		inner, err := s.inner.BeginTx(ctx, opts)
 		tx = transaction{inner, s}
@@ -175,7 +174,7 @@ func (s *session) Begin() (driver.Tx, error) {
 	return s.BeginTx(context.Background(), driver.TxOptions{})
 }
 
-// ResetSession comes before each new use of a pooled connection.
+// ResetSession is called before each new use of a pooled connection.
 func (s *session) ResetSession(ctx context.Context) error {
 	if s.loan.Enter() != nil {
 		return driver.ErrBadConn
@@ -184,7 +183,7 @@ func (s *session) ResetSession(ctx context.Context) error {
 	return s.inner.ResetSession(ctx)
 }
 
-// IsValid says whether the connection may be used again.
+// IsValid reports whether the connection may be used again.
 func (s *session) IsValid() bool {
 	if s.loan.Enter() != nil {
 		return false
@@ -204,7 +203,7 @@ func (s *session) Close() (err error) {
 	return err
 }
 
-// transaction is a transaction that reads.
+// transaction is a read transaction.
 type transaction struct {
 	inner driver.Tx
 	s     *session

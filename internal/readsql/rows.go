@@ -7,12 +7,12 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// rows are rows.
+// rows are the rows of a query; each call is a use of the loan.
 type rows struct {
 	sqlite.LentRows
 	s     *session
 	kept  sqlite.Kept
-	ended bool // there are no more
+	ended bool // all rows were read
 }
 
 func (r *rows) Next(dest []driver.Value) error {
@@ -21,7 +21,8 @@ func (r *rows) Next(dest []driver.Value) error {
 	return err
 }
 
-// Close ends the rows. That they were cut off is told here, where QueryRow learns it.
+// Close ends the rows. If they were cut off, it returns the error: this is where QueryRow
+// sees it.
 func (r *rows) Close() error {
 	err := r.s.use(func() error { return r.s.loan.Drop(&r.kept) })
 	if r.ended {

@@ -9,22 +9,22 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// ErrClosed says that the database is closed, or being closed.
+// ErrClosed is returned when the database is closed or closing.
 var ErrClosed = errors.New("the database is closed")
 
-// Gate is what Close shuts: from then on nobody begins anything new. There is one for
-// an open database, for those who read and those who write.
+// Gate is shut by Close; after that no new work begins. An open database has one gate,
+// shared by readers and writers.
 type Gate struct {
 	shut chan struct{}
 	once sync.Once
-	err  error // of closing
+	err  error // returned by Close
 }
 
 // NewGate returns an open gate.
 func NewGate() *Gate { return &Gate{shut: make(chan struct{})} }
 
-// Close shuts the gate and calls fn, once. A second call waits for the first, and returns
-// what that did.
+// Close shuts the gate and calls fn, once. A second call waits for the first and returns
+// its error.
 func (g *Gate) Close(fn func() error) error {
 	g.once.Do(func() {
 		close(g.shut)
@@ -33,7 +33,7 @@ func (g *Gate) Close(fn func() error) error {
 	return g.err
 }
 
-// IsShut says whether Close was called.
+// IsShut reports whether Close was called.
 func (g *Gate) IsShut() bool {
 	select {
 	case <-g.shut:
@@ -43,8 +43,8 @@ func (g *Gate) IsShut() bool {
 	}
 }
 
-// Explain makes an error of a statement that was interrupted, or whose transaction is
-// gone, what has brought that about: the context that ended, or the gate.
+// Explain returns err, or its cause if err means that a statement was interrupted or its
+// transaction was lost: ctx has ended or the gate is shut.
 func (g *Gate) Explain(ctx context.Context, err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrClosed):

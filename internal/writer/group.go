@@ -11,34 +11,33 @@ import (
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Group commit. A commit costs more than the statement that it commits, so
-// callers who find the writer taken do not wait for their turn one by one: they
-// queue their work, and whoever gets the turn next runs all of it in one
-// transaction, each piece in a savepoint of its own. A caller who finds the
-// writer free runs its own work itself, at once, without a hand-over.
+// Group commit. A commit costs more than the statement it commits, so callers
+// that find the writer busy do not take turns one by one. They queue their work,
+// and the next caller to get the turn runs all of it in one transaction, each
+// piece in its own savepoint. A caller that finds the writer free runs its own
+// work at once, without a handover.
 
-// maxGroup bounds how many pieces of work share a commit, and with it how long
-// the first of them waits.
+// maxGroup limits how many pieces of work share a commit, and so how long the
+// first of them waits.
 const maxGroup = 256
 
-// work is a piece of work that waits for the writer. It may be run more than
-// once: when somebody else's work spoils a group's transaction, the rest is run
-// again.
+// work is a piece of work that waits for the writer. It may run more than once:
+// if one piece of a group makes the transaction fail, the others run again.
 type work struct {
 	ctx    context.Context
-	single bool // one statement: no transaction is needed around it
+	single bool // fn runs one statement, which needs no transaction around it
 	fn     func(*capture.Conn) error
 
 	state    atomic.Int32 // queued, taken or cancelled
 	err      error
-	panicked any           // what fn panicked with, for its own caller
+	panicked any           // the value fn panicked with, for its own caller
 	done     chan struct{} // capacity 1
 }
 
 var errPanicked = errors.New("a write panicked")
 
-// run runs fn and makes a panic in it, such as one in a type of its caller's,
-// an error: it must not take along whoever runs the work for the caller.
+// run runs fn and turns a panic in it, such as one in a caller's type, into an
+// error, so that it does not crash the goroutine that runs the work.
 func (p *work) run(c *capture.Conn) (err error) {
 	p.panicked = nil
 	defer func() {
@@ -49,7 +48,7 @@ func (p *work) run(c *capture.Conn) (err error) {
 	return p.fn(c)
 }
 
-// result is what the caller gets, be it a panic.
+// result returns the error for the caller, or panics if fn did.
 func (p *work) result() error {
 	if p.panicked != nil {
 		panic(p.panicked)
@@ -74,7 +73,7 @@ func (q *queue) push(p *work) {
 	q.mu.Unlock()
 }
 
-// take removes up to maxGroup pieces whose callers still wait, into dst.
+// take moves up to maxGroup pieces whose callers still wait into dst.
 func (q *queue) take(dst []*work) []*work {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -90,9 +89,9 @@ func (q *queue) take(dst []*work) []*work {
 	return dst
 }
 
-// Do runs fn with the connection, in a commit of its own or one that is shared. single
-// says that fn runs one statement. fn's only effects are on the database and on results
-// of its caller's, since it may be run again.
+// Do runs fn with the connection, in its own commit or a shared one. single means that fn
+// runs one statement. fn may run more than once, so it must only affect the database and
+// its caller's results.
 func (w *Writer) Do(ctx context.Context, single bool, fn func(*capture.Conn) error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -101,7 +100,7 @@ func (w *Writer) Do(ctx context.Context, single bool, fn func(*capture.Conn) err
 		return err
 	}
 	err := w.submit(ctx, single, fn)
-	if err != nil && w.Hub.Contested() { // found out since
+	if err != nil && w.Hub.Contested() { // discovered since MayWrite
 		if err := w.MayWrite(ctx); err != nil {
 			return err
 		}
@@ -125,7 +124,7 @@ func (w *Writer) submit(ctx context.Context, single bool, fn func(*capture.Conn)
 		case <-p.done:
 			return p.result()
 		case w.turn <- struct{}{}:
-			// Those whom the last commit has woken are about to queue again.
+			// Callers woken by the last commit are about to queue again.
 			runtime.Gosched()
 			w.runQueued()
 			w.leave()
@@ -133,7 +132,7 @@ func (w *Writer) submit(ctx context.Context, single bool, fn func(*capture.Conn)
 			if p.state.CompareAndSwap(queued, cancelled) {
 				return waiting(ctx)
 			}
-			<-p.done // it is being run, and is interrupted
+			<-p.done // it is running and will be interrupted
 			return p.result()
 		case <-w.Gate.shut:
 			if p.state.CompareAndSwap(queued, cancelled) {
@@ -145,7 +144,7 @@ func (w *Writer) submit(ctx context.Context, single bool, fn func(*capture.Conn)
 	}
 }
 
-// runQueued runs what has queued up. The caller has the turn.
+// runQueued runs the queued work. The caller has the turn.
 func (w *Writer) runQueued() {
 	w.group = w.queue.take(w.group[:0])
 	switch n := len(w.group); {
@@ -162,10 +161,10 @@ func (w *Writer) runQueued() {
 	clear(w.group)
 }
 
-// together runs a group in one transaction. When the transaction as a whole
-// fails it returns false: it left nothing behind, and each piece has to be run
-// alone to find out whose fault it was. A constraint that is checked at COMMIT
-// only is an example, a caller who gives up half way is another.
+// together runs a group in one transaction. It returns false if the transaction
+// as a whole fails, for example because of a deferred constraint or a caller that
+// gives up midway. Nothing was committed then, and each piece must run alone to
+// find out which one failed.
 func (w *Writer) together(group []*work) bool {
 	if w.Gate.IsShut() {
 		for _, p := range group {
@@ -193,7 +192,7 @@ func (w *Writer) together(group []*work) bool {
 	return true
 }
 
-// inSavepoint runs a piece of a group. It returns false when the group's
+// inSavepoint runs a piece of a group. It returns false if the group's
 // transaction is lost.
 func (w *Writer) inSavepoint(p *work) bool {
 	c := w.conn
@@ -206,7 +205,7 @@ func (w *Writer) inSavepoint(p *work) bool {
 		return false
 	}
 	stop := func() {}
-	if !p.single { // a single statement watches its context itself
+	if !p.single { // a single statement watches its own context
 		stop = c.Watch(p.ctx)
 	}
 	p.err = w.Gate.Explain(p.ctx, p.run(c))
@@ -221,7 +220,7 @@ func (w *Writer) inSavepoint(p *work) bool {
 	return c.Do("RELEASE driftdb_group") == nil
 }
 
-// alone runs a piece in a commit of its own.
+// alone runs a piece in its own commit.
 func (w *Writer) alone(ctx context.Context, single bool, fn func(*capture.Conn) error) error {
 	if w.Gate.IsShut() {
 		return ErrClosed
@@ -239,7 +238,7 @@ func (w *Writer) alone(ctx context.Context, single bool, fn func(*capture.Conn) 
 	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
 		return w.Gate.Explain(ctx, err)
 	}
-	defer func() { // after a panic; otherwise nothing is open any more
+	defer func() { // after a panic; otherwise no transaction is open here
 		stop()
 		_ = c.Rollback()
 	}()

@@ -12,29 +12,29 @@ import (
 )
 
 var (
-	// ErrTxDone says that a transaction's function has returned.
+	// ErrTxDone is returned when a transaction is used after its function has returned.
 	ErrTxDone = errors.New("the transaction has ended")
-	// ErrControl says that a statement would have ended a transaction, or divided it
-	// behind the back of Savepoint.
+	// ErrControl is returned for a statement that would begin or end a transaction, or
+	// divide it without Savepoint.
 	ErrControl = errors.New("BEGIN, COMMIT, END, ROLLBACK, SAVEPOINT and RELEASE cannot be run in a transaction's function: return nil to commit and an error to roll back, and use Tx.Savepoint for a part")
 )
 
 // Tx is a transaction that has the turn.
 type Tx struct {
 	w     *Writer
-	loan  *sqlite.Loan // of the connection: ends with the transaction
-	stop  func()       // ends the watch over its context
-	depth int          // of savepoints
+	loan  *sqlite.Loan // of the connection; ends with the transaction
+	stop  func()       // stops watching the context
+	depth int          // of open savepoints
 }
 
-// Conn is the transaction's connection, to be used in a use of Loan.
+// Conn returns the transaction's connection, for use only within a use of Loan.
 func (tx *Tx) Conn() *capture.Conn { return tx.w.conn }
 
-// Loan is that of the connection.
+// Loan returns the connection's loan.
 func (tx *Tx) Loan() *sqlite.Loan { return tx.loan }
 
-// Tx runs fn in a transaction, which is committed when fn returns nil. It returns fn's
-// own error, and that of the transaction itself.
+// Tx runs fn in a transaction and commits it if fn returns nil. It returns fn's own error
+// and the transaction's error separately.
 func (w *Writer) Tx(ctx context.Context, fn func(*Tx) error) (own, err error) {
 	tx, err := w.begin(ctx)
 	if err != nil {
@@ -74,8 +74,8 @@ func (w *Writer) begin(ctx context.Context) (*Tx, error) {
 	return tx, nil
 }
 
-// end rolls back what was not committed and passes on the turn, unless Close has taken
-// the connection, and with it the turn.
+// end rolls back whatever was not committed and gives up the turn, unless Close has taken
+// back the connection, and the turn with it.
 func (tx *Tx) end() {
 	var failed error
 	mine := tx.loan.Return(ErrTxDone, func() { failed = tx.undo() })
@@ -89,8 +89,8 @@ func (tx *Tx) end() {
 	}
 }
 
-// undo rolls back. Interrupts are over by then: a rollback must not be stopped
-// half way.
+// undo stops the interrupts and rolls back: a rollback must not be interrupted
+// midway.
 func (tx *Tx) undo() error {
 	tx.stop()
 	c := tx.w.conn
@@ -106,8 +106,8 @@ func (tx *Tx) takeBack(why error, letGo func()) (told, failed error) {
 	return fmt.Errorf("%w; the transaction was rolled back", why), tx.undo()
 }
 
-// Exec runs a script of one or more statements. One that begins, ends or divides a
-// transaction is [ErrControl]; those before it have been run.
+// Exec runs a script of one or more statements. It returns [ErrControl] at a statement
+// that begins, ends or divides a transaction; the statements before it have run.
 func (tx *Tx) Exec(ctx context.Context, script string, args []driver.NamedValue) (res driver.Result, err error) {
 	err = tx.loan.InTx(ctx, func() error {
 		res, err = tx.w.conn.ExecChecked(ctx, script, args, Uncontrolled)
@@ -116,7 +116,7 @@ func (tx *Tx) Exec(ctx context.Context, script string, args []driver.NamedValue)
 	return res, tx.w.refused(tx.w.Gate.Explain(ctx, err))
 }
 
-// Uncontrolled returns [ErrControl] for what must not be run in a transaction's
+// Uncontrolled returns [ErrControl] for a statement that must not run in a transaction's
 // function.
 func Uncontrolled(statement string) error {
 	if capture.ControlsTransaction(statement) {
@@ -125,8 +125,9 @@ func Uncontrolled(statement string) error {
 	return nil
 }
 
-// Savepoint runs fn in a part of the transaction that is undone by itself when fn
-// returns an error or panics. It returns fn's own error, and that of the part itself.
+// Savepoint runs fn in a savepoint, which is rolled back if fn returns an error or panics;
+// the rest of the transaction stays. It returns fn's own error and the savepoint's error
+// separately.
 func (tx *Tx) Savepoint(ctx context.Context, fn func() error) (own, err error) {
 	name := fmt.Sprintf("driftdb_%d", tx.depth)
 	if err := tx.control(ctx, "SAVEPOINT "+name); err != nil {
@@ -151,7 +152,7 @@ func (tx *Tx) Savepoint(ctx context.Context, fn func() error) (own, err error) {
 	return nil, nil
 }
 
-// control runs a statement of ours that divides the transaction.
+// control runs one of our own statements that divide the transaction.
 func (tx *Tx) control(ctx context.Context, statement string) error {
 	return tx.w.Gate.Explain(ctx, tx.loan.InTx(ctx, func() error {
 		tx.w.conn.Before()
@@ -159,8 +160,8 @@ func (tx *Tx) control(ctx context.Context, statement string) error {
 	}))
 }
 
-// undoPart rolls back to a savepoint, unless all of the transaction is gone. If
-// that fails, all of it goes: what was undone must not be committed.
+// undoPart rolls back to a savepoint, unless the whole transaction is gone. If that
+// fails, it rolls back the whole transaction, because the part must not be committed.
 func (tx *Tx) undoPart(name string) error {
 	if tx.loan.Enter() != nil {
 		return nil

@@ -1,8 +1,9 @@
-// Package writer keeps the one connection that writes: whose turn it is, what shares a
-// commit, and who gets it at the end.
+// Package writer manages the one connection that writes: whose turn it is, which writes
+// share a commit, and how it is closed.
 //
-// There is one way in, the turn. Users take it for a statement or a script, a group of
-// statements, or a transaction; the engine for its own small commits; Close for good.
+// The connection is only used by the caller that has the turn. Users take the turn for a
+// statement or a script, a group of statements, or a transaction; the engine takes it for
+// its own small commits; Close takes it for good.
 package writer
 
 import (
@@ -20,23 +21,23 @@ import (
 )
 
 var (
-	// ErrOwnTx says that a call would wait for its own caller.
+	// ErrOwnTx is returned for a call that would wait for its own caller.
 	ErrOwnTx = errors.New("the transaction whose function this is called from has the only writer, so it would wait for itself: write through the transaction, with tx.Exec, In(tx) of a repository, or Tx.Savepoint for a transaction in it")
 
 	errLeftOpen = errors.New("the script left a transaction open, which was rolled back; use Tx")
 )
 
-// Options are what a writer needs of those around it.
+// Options are the parts of the engine that a writer uses.
 type Options struct {
 	Hub  *capture.Shared
 	Gate *Gate
 	Log  event.Log
 
-	// TakeOver takes the database over from another node that may be writing.
+	// TakeOver takes over the database from another node that may be writing.
 	TakeOver func(context.Context) error
-	// Notice notices what others have committed to the file; the caller has the turn.
+	// Notice commits a barrier if others have committed to the file; the caller has the turn.
 	Notice func(*capture.Conn) error
-	// Interrupt ends a statement of the engine's that runs in its turn.
+	// Interrupt interrupts a statement that the engine runs in its own turn.
 	Interrupt func()
 }
 
@@ -46,24 +47,23 @@ type Writer struct {
 	conn  *capture.Conn
 	never error // why there is no connection
 
-	turn    chan struct{} // full while somebody has the turn
+	turn    chan struct{} // full while the turn is taken
 	queue   queue
-	group   []*work // of whoever has the turn
+	group   []*work // the caller with the turn runs these
 	running atomic.Pointer[Tx]
 	fns     inside.Place // the functions of transactions
 }
 
-// New returns the writer of conn, which it closes in the end.
+// New returns a writer that uses conn; Close closes it.
 func New(conn *capture.Conn, o Options) *Writer {
 	return &Writer{Options: o, conn: conn, turn: make(chan struct{}, 1), fns: inside.New()}
 }
 
-// None returns a writer that refuses everything with why.
+// None returns a writer without a connection, whose calls fail with why.
 func None(why error) *Writer { return &Writer{never: why} }
 
-// MayWrite is called before what is going to write, without the turn: it takes the
-// database over where another node was the last to write. That happens once in a
-// session.
+// MayWrite is called before a write, without the turn. If another node was the last
+// writer, it takes over the database, which happens once in a session.
 func (w *Writer) MayWrite(ctx context.Context) error {
 	if w.never != nil {
 		return w.never
@@ -98,7 +98,7 @@ func (w *Writer) enter(ctx context.Context) error {
 	return nil
 }
 
-// try takes the turn if nobody has it.
+// try takes the turn if it is free.
 func (w *Writer) try() bool {
 	select {
 	case w.turn <- struct{}{}:
@@ -110,14 +110,14 @@ func (w *Writer) try() bool {
 
 func (w *Writer) leave() { <-w.turn }
 
-// waiting is the error of a caller whose ctx has ended before its turn came.
+// waiting returns the error for a caller whose ctx ended before it got the turn.
 func waiting(ctx context.Context) error {
 	return fmt.Errorf("waiting for the writer: %w", context.Cause(ctx))
 }
 
-// StandBack keeps everybody from writing, until release is called, while the engine
-// commits on a connection of its own: also at Close, when users get no turn any more.
-// What others have committed is noticed first, or that commit would be refused.
+// StandBack blocks all writes until release is called, while the engine commits on its
+// own connection. It also works during Close, when users no longer get the turn. It calls
+// Notice first, or the engine's commit would be refused.
 func (w *Writer) StandBack(ctx context.Context) (release func(), err error) {
 	select {
 	case w.turn <- struct{}{}:
@@ -131,7 +131,7 @@ func (w *Writer) StandBack(ctx context.Context) (release func(), err error) {
 	return w.leave, nil
 }
 
-// With runs fn with the connection, in a turn of its own.
+// With takes the turn and runs fn with the connection.
 func (w *Writer) With(ctx context.Context, fn func(*capture.Conn) error) error {
 	if err := w.enter(ctx); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (w *Writer) With(ctx context.Context, fn func(*capture.Conn) error) error {
 	return fn(w.conn)
 }
 
-// IfFree runs fn with the connection, if nobody has the turn.
+// IfFree runs fn with the connection if the turn is free.
 func (w *Writer) IfFree(fn func(*capture.Conn) error) error {
 	if !w.try() {
 		return nil
@@ -149,8 +149,8 @@ func (w *Writer) IfFree(fn func(*capture.Conn) error) error {
 	return fn(w.conn)
 }
 
-// Exec runs a script of one or more statements. What it finds to be contested has left
-// nothing behind, and is run again.
+// Exec runs a script of one or more statements. If the script fails as contested, it
+// takes over the database and runs the script again.
 func (w *Writer) Exec(ctx context.Context, script string, args []driver.NamedValue) (driver.Result, error) {
 	res, err := w.exec(ctx, script, args)
 	if errors.Is(err, capture.ErrContested) {
@@ -173,7 +173,7 @@ func (w *Writer) exec(ctx context.Context, script string, args []driver.NamedVal
 	return res, w.refused(w.Gate.Explain(ctx, err))
 }
 
-// refused explains a write that failed because writes are refused.
+// refused adds the reason to the error of a write that failed because writes are refused.
 func (w *Writer) refused(err error) error {
 	if err == nil {
 		return nil
@@ -184,11 +184,11 @@ func (w *Writer) refused(err error) error {
 	return err
 }
 
-// Inside says whether the caller runs in the function of the transaction that has the
-// turn: what waits for the writer there would wait for itself.
+// Inside reports whether the caller runs in the function of the transaction that has the
+// turn, where waiting for the writer would be a deadlock.
 func (w *Writer) Inside() bool { return w.running.Load() != nil && w.fns.Here() }
 
-// Own is an error if the caller, who has found the turn taken, is Inside.
+// Own returns ErrOwnTx if the caller, which found the turn taken, is Inside.
 func (w *Writer) Own() error {
 	if w.Inside() {
 		return ErrOwnTx
@@ -196,11 +196,11 @@ func (w *Writer) Own() error {
 	return nil
 }
 
-// recallEvery is how often Close tries to get the turn when its time is over.
+// recallEvery is how often Recall interrupts and retries after its deadline.
 const recallEvery = 5 * time.Millisecond
 
-// Recall returns when no user has the turn any more; the gate is shut. What runs may go
-// on until deadline. Then it is interrupted, and a transaction rolled back.
+// Recall waits until no user has the turn. The gate must be shut. Running work may go on
+// until deadline; then it is interrupted, and an open transaction is rolled back.
 func (w *Writer) Recall(deadline time.Time) error {
 	wait := time.NewTimer(time.Until(deadline))
 	defer wait.Stop()
@@ -223,7 +223,8 @@ func (w *Writer) Recall(deadline time.Time) error {
 	}
 }
 
-// Close takes the turn for good, runs last with the connection, and closes it.
+// Close takes the turn for good, rolls back an open transaction, runs last with the
+// connection, and closes it.
 func (w *Writer) Close(last func(*capture.Conn) error) error {
 	w.turn <- struct{}{}
 	return errors.Join(w.conn.Rollback(), last(w.conn), w.conn.Close())
