@@ -29,7 +29,7 @@ var clockUsers = map[string][]string{
 		"file/close_load_test.go TestCloseUnderLoad", "file/close_test.go TestCloseDuringTx", "file/close_test.go TestCloseInterrupts",
 		"file/close_test.go TestCloseWhileOthersHoldTheLock", "scale/rolling_test.go version.waits", "worldtest/matrix_test.go world.doze",
 		"capture/connector_test.go TestConnectorRace", "capture/connector_test.go TestTakeBackWaits",
-		"faults/faults_disk_linux_test.go full.roomAgain", "objstore/mount_test.go TestDirMountRace", "file/oneuser_test.go TestOneUser",
+		"faults/faults_disk_linux_test.go full.roomAgain", "objstore/mount_test.go TestDirMountRace",
 	},
 	"another process, which waits for a file or holds a pace": {
 		"file/child_test.go neighbour", "worldtest/child_test.go child.insert", "scale/rolling_test.go runVersion", "scale/readers_test.go TestReaders",

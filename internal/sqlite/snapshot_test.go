@@ -206,7 +206,7 @@ func TestRival(t *testing.T) {
 	for i := range rounds {
 		run(t, c, "UPDATE n SET theirs = theirs + 1")
 		fmt.Printf("committed %d\n", i+1)
-		time.Sleep(time.Millisecond) // likewise
+		time.Sleep(time.Millisecond) // a gap in the writes: the other process polls for the write lock, and would starve
 		if i%10 != 9 {
 			continue
 		}
@@ -260,7 +260,7 @@ func TestSnapshotFresh(t *testing.T) {
 				t.Error(err)
 			}
 			ours.Store(i)
-			time.Sleep(time.Millisecond) // a gap for the other process, whose busy handler sleeps
+			time.Sleep(time.Millisecond) // a gap, as in the other process
 		}
 	})
 	in := bufio.NewScanner(out)

@@ -57,8 +57,10 @@ func TestOneUser(t *testing.T) {
 			}
 		},
 	}
+	const rounds = 50 // of each, before Close comes between
 	stop := make(chan struct{})
-	var all sync.WaitGroup
+	var all, warm sync.WaitGroup
+	warm.Add(2 * len(uses))
 	for i := range 2 * len(uses) {
 		all.Go(func() {
 			for n := time.Duration(1); ; n++ {
@@ -73,10 +75,13 @@ func TestOneUser(t *testing.T) {
 					<-ctx.Done()
 				}
 				cancel()
+				if n == rounds {
+					warm.Done()
+				}
 			}
 		})
 	}
-	time.Sleep(200 * time.Millisecond) // as long as the test is to take; nothing waits for it
+	warm.Wait()
 	if err := db.Close(); err != nil {
 		t.Error(err)
 	}
