@@ -1,0 +1,102 @@
+//go:build !race
+
+package model_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/backup"
+	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/history"
+	"github.com/driftdb/driftdb-go/internal/restore"
+	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"pgregory.net/rapid"
+)
+
+// TestDiffModel: the differences of any two points, forward and back, applied to the state
+// at one of them, give the state at the other, to the last bit.
+func TestDiffModel(t *testing.T) {
+	dir := systemtest.MemoryDir(t)
+	runs, log, compared := 0, 0, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		runs++
+		m := newModel(rt, filepath.Join(dir, fmt.Sprint(runs)))
+		defer m.remove()
+		m.begin()
+		m.keep()
+		rt.Repeat(map[string]func(*rapid.T){
+			"step": func(*rapid.T) { m.step() },
+			"keep": func(*rapid.T) { m.keep() },
+		})
+		m.flush()
+		m.keep()
+		for range min(3, len(m.points)) {
+			if from, to := pick(m.T, m.points...), pick(m.T, m.points...); m.differs(from, to) {
+				compared++
+			} else {
+				log++
+			}
+		}
+		m.close()
+		m.db = nil
+	})
+	t.Logf("%d differences from the log, %d from restored copies", log, compared)
+}
+
+// differs applies the differences of two points, and reports whether they came from restored copies.
+func (m *model) differs(from, to point) (compared bool) {
+	m.newPath()
+	ctx := context.Background()
+	_, err := driftdb.Restore(ctx, driftdb.RestoreConfig{
+		Name: m.cfg.Name, Path: m.cfg.Path, Store: m.cfg.Store, EncryptionKeys: m.cfg.EncryptionKeys, Sequence: from.sequence,
+	})
+	if err != nil && strings.Contains(err.Error(), "choose an earlier or a later point") {
+		return false
+	}
+	m.must(fmt.Sprint("Restore to ", from.sequence), err)
+	ring, err := seal.ParseKeys(m.cfg.EncryptionKeys)
+	m.must("ParseKeys", err)
+	b, err := backup.Open(ctx, backup.Config{Name: m.cfg.Name, Store: m.cfg.Store, Keys: ring})
+	m.must("backup.Open", err)
+	var changes []history.Change
+	for c, err := range backup.Diff(ctx, b, restore.Target{Sequence: from.sequence}, restore.Target{Sequence: to.sequence}, copied) {
+		if err != nil && strings.Contains(err.Error(), "choose an earlier or a later point") {
+			return false
+		}
+		m.must(fmt.Sprintf("Diff %d %d", from.sequence, to.sequence), err)
+		m.Logf("\t%s", describe(c))
+		if c.Entry.Op == change.Barrier {
+			compared = true
+		} else {
+			changes = append(changes, c)
+		}
+	}
+	m.must("apply", applyDiff(m.cfg.Path, changes))
+	got, err := dbtest.Dump(m.cfg.Path)
+	m.must("Dump", err)
+	m.must(fmt.Sprintf("compare with %d", to.sequence), dbtest.CompareDumps(to.dump, got))
+	return compared
+}
+
+func copied(c history.Change) history.Change {
+	e := *c.Entry
+	e.Key, e.Before, e.After = slices.Clone(e.Key), slices.Clone(e.Before), slices.Clone(e.After)
+	c.Entry = &e
+	return c
+}
+
+func describe(c history.Change) string {
+	e := c.Entry
+	if e.Op == change.Schema || e.Op == change.Barrier {
+		return e.Op.String() + " " + e.SQL + e.Reason
+	}
+	return fmt.Sprintf("%d %s %s %v %d->%d %v: %v -> %v", c.Sequence, e.Op, e.Table, e.HasRowID, e.RowID, e.NewRowID, change.Map(e.Key), change.Map(e.Before), change.Map(e.After))
+}
