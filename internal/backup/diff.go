@@ -7,23 +7,26 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
+	"github.com/driftdb/driftdb-go/internal/ddl"
 	"github.com/driftdb/driftdb-go/internal/diff"
 	"github.com/driftdb/driftdb-go/internal/history"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
+	"github.com/driftdb/driftdb-go/internal/statement"
 )
 
 // Diff yields the net differences between two points, from the log between them. If that
 // does not show them, it yields a barrier first, which says why, and then compares restored
 // copies.
-func Diff[T any](ctx context.Context, b *Backup, from, to restore.Target, convert func(history.Change) T) iter.Seq2[T, error] {
+func Diff[T any](ctx context.Context, b *Backup, from, to restore.Target, inSteps bool, convert func(history.Change) T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		stopped := false
-		err := b.diff(ctx, from, to, func(c history.Change) error {
+		err := b.diff(ctx, from, to, inSteps, func(c history.Change) error {
 			if stopped = !yield(convert(c), nil); stopped {
 				return errStopped
 			}
@@ -38,7 +41,7 @@ func Diff[T any](ctx context.Context, b *Backup, from, to restore.Target, conver
 
 var errStopped = errors.New("no more differences are wanted")
 
-func (b *Backup) diff(ctx context.Context, from, to restore.Target, yield func(history.Change) error) error {
+func (b *Backup) diff(ctx context.Context, from, to restore.Target, inSteps bool, yield func(history.Change) error) error {
 	if b.bucket == nil {
 		return ErrNoStore
 	}
@@ -55,14 +58,14 @@ func (b *Backup) diff(ctx context.Context, from, to restore.Target, yield func(h
 	if at[0] == at[1] {
 		return nil
 	}
-	err = b.folded(ctx, at[0], at[1], yield)
+	err = b.folded(ctx, at[0], at[1], inSteps, yield)
 	if !errors.Is(err, diff.ErrUnclear) {
 		return err
 	}
 	if err := yield(history.Change{Entry: &change.Entry{Op: change.Barrier, Reason: err.Error()}}); err != nil {
 		return err
 	}
-	return b.compared(ctx, at[0], at[1], yield)
+	return b.compared(ctx, at[0], at[1], inSteps, yield)
 }
 
 // locate returns the sequence with which the state at a target ends.
@@ -108,7 +111,7 @@ func (b *Backup) transactionEnd(ctx context.Context, m *remote.Manifest, sequenc
 }
 
 // folded yields the differences that the log shows.
-func (b *Backup) folded(ctx context.Context, from, to int64, yield func(history.Change) error) (err error) {
+func (b *Backup) folded(ctx context.Context, from, to int64, inSteps bool, yield func(history.Change) error) (err error) {
 	work, err := dbfile.NewTemp()
 	if err != nil {
 		return err
@@ -140,7 +143,7 @@ func (b *Backup) folded(ctx context.Context, from, to int64, yield func(history.
 	if err := fold.Settle(reversed); err != nil {
 		return err
 	}
-	for c, err := range fold.Changes(ctx, reversed) {
+	for c, err := range fold.Changes(ctx, reversed, inSteps) {
 		if err == nil {
 			err = yield(c)
 		}
@@ -165,7 +168,7 @@ func clone(c history.Change) history.Change {
 }
 
 // compared yields the differences between restored copies.
-func (b *Backup) compared(ctx context.Context, from, to int64, yield func(history.Change) error) (err error) {
+func (b *Backup) compared(ctx context.Context, from, to int64, inSteps bool, yield func(history.Change) error) (err error) {
 	first, err := b.copyAt(ctx, from)
 	if err != nil {
 		return err
@@ -176,7 +179,7 @@ func (b *Backup) compared(ctx context.Context, from, to int64, yield func(histor
 		return err
 	}
 	defer func() { err = errors.Join(err, second.close()) }()
-	return diff.Compare(ctx, first.c, second.c, func(e *change.Entry) error {
+	return diff.Compare(ctx, first.c, second.c, inSteps, func(e *change.Entry) error {
 		return yield(history.Change{Sequence: to, Time: second.time, Entry: e})
 	})
 }
@@ -212,4 +215,45 @@ func (r *restored) close() (err error) {
 		err = r.c.Close()
 	}
 	return errors.Join(err, r.work.Close())
+}
+
+// DiffSQL yields the differences as the lines of a script for the sqlite3 shell, in one
+// transaction; nothing if there are none. Table, if it is not empty, selects a table's rows.
+func DiffSQL(ctx context.Context, b *Backup, from, to restore.Target, table string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		begun := false
+		for c, err := range Diff(ctx, b, from, to, true, func(c history.Change) history.Change { return c }) {
+			switch {
+			case err != nil:
+				yield("", err)
+				return
+			case c.Entry.Op == change.Barrier:
+				if !yield("-- two restored copies were compared: "+strings.Join(strings.Fields(c.Entry.Reason), " "), nil) {
+					return
+				}
+				continue
+			case table != "" && ddl.Fold(c.Entry.Table) != ddl.Fold(table):
+				continue
+			case !begun && !yield(statement.Preamble+"BEGIN;", nil):
+				return
+			}
+			begun = true
+			if !yield(statementOf(c.Entry), nil) {
+				return
+			}
+		}
+		if begun {
+			yield("COMMIT;", nil)
+		}
+	}
+}
+
+// statementOf returns the statement of a net change. An update that finds another row in its
+// way must fail, even if the table says otherwise.
+func statementOf(e *change.Entry) string {
+	sql := statement.SQL(e)
+	if e.Op == change.Update && e.Table != change.SequenceTable {
+		sql = strings.Replace(sql, "UPDATE ", "UPDATE OR ABORT ", 1)
+	}
+	return sql
 }

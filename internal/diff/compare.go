@@ -16,7 +16,7 @@ import (
 // Compare yields the net differences between two copies of a database, in the order of
 // [Fold.Changes]. It makes the schema of the copy from the same as that of the copy to, and
 // then compares the rows. A table whose definition differs is dropped and created again.
-func Compare(ctx context.Context, from, to *sqlite.Conn, yield func(*change.Entry) error) error {
+func Compare(ctx context.Context, from, to *sqlite.Conn, inSteps bool, yield func(*change.Entry) error) error {
 	defer from.Watch(ctx)()
 	defer to.Watch(ctx)()
 	replay, err := apply.NewReplay(from)
@@ -27,7 +27,7 @@ func Compare(ctx context.Context, from, to *sqlite.Conn, yield func(*change.Entr
 	if err := from.Exec("BEGIN"); err != nil {
 		return err
 	}
-	c := &comparison{ctx: ctx, from: from, to: to, yield: yield, filled: map[string]bool{}}
+	c := &comparison{ctx: ctx, from: from, to: to, inSteps: inSteps, yield: yield, filled: map[string]bool{}}
 	early, late, err := c.schema()
 	if err != nil {
 		return err
@@ -57,6 +57,7 @@ func Compare(ctx context.Context, from, to *sqlite.Conn, yield func(*change.Entr
 type comparison struct {
 	ctx      context.Context
 	from, to *sqlite.Conn
+	inSteps  bool
 	yield    func(*change.Entry) error
 	filled   map[string]bool // the tables with inserted rows, by folded name
 }

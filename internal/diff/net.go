@@ -60,9 +60,21 @@ const (
 // are updated, and those that are inserted. A row whose identity changes comes after the row
 // that had its new identity, unless rows exchange theirs. Counters of AUTOINCREMENT follow
 // the rows, since inserts move them, and then the indexes that were created at the end.
-func (f *Fold) Changes(ctx context.Context, reversed bool) iter.Seq2[history.Change, error] {
+//
+// With inSteps, rows that exchange identities or values have two updates each, so that each
+// update is possible when it comes.
+func (f *Fold) Changes(ctx context.Context, reversed, inSteps bool) iter.Seq2[history.Change, error] {
 	return func(yield func(history.Change, error) bool) {
-		n := &netting{f: f, ctx: ctx, reversed: reversed, yield: yield}
+		n := &netting{f: f, ctx: ctx, reversed: reversed, inSteps: inSteps}
+		n.emit = func(c history.Change) error {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			if !yield(c, nil) {
+				return errStopped
+			}
+			return nil
+		}
 		if err := n.all(); err != nil && err != errStopped {
 			yield(history.Change{}, err)
 		}
@@ -70,18 +82,18 @@ func (f *Fold) Changes(ctx context.Context, reversed bool) iter.Seq2[history.Cha
 }
 
 type netting struct {
-	f        *Fold
-	ctx      context.Context
-	reversed bool
-	yield    func(history.Change, error) bool
-	moved    map[int64]bool // the rows with a new identity that have been yielded, of the table at hand
+	f                 *Fold
+	ctx               context.Context
+	reversed, inSteps bool
+	emit              func(history.Change) error
+	moved             map[int64]bool // the rows with a new identity that have been emitted, of the table at hand
 }
 
 func (n *netting) all() error {
 	f := n.f
 	rowsAt := f.rowsAt()
 	for _, s := range f.schema[:rowsAt] {
-		if err := n.change(s.Change); err != nil {
+		if err := n.emit(s.Change); err != nil {
 			return err
 		}
 	}
@@ -92,48 +104,62 @@ func (n *netting) all() error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.counters)) {
-		if err := n.change(*f.counters[name]); err != nil {
+		if err := n.emit(*f.counters[name]); err != nil {
 			return err
 		}
 	}
 	for _, s := range f.schema[rowsAt:] {
-		if err := n.change(s.Change); err != nil {
+		if err := n.emit(s.Change); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (n *netting) change(c history.Change) error {
-	if err := n.ctx.Err(); err != nil {
-		return context.Cause(n.ctx)
-	}
-	if !n.yield(c, nil) {
-		return errStopped
 	}
 	return nil
 }
 
 func (n *netting) table(t *table) error {
-	n.moved = map[int64]bool{}
 	first, last := deletes, inserts
 	if n.reversed {
 		first, last = inserts, deletes
 	}
-	for _, part := range []string{first, stays, last} {
-		if err := n.part(t, part); err != nil {
+	if err := n.part(t, first); err != nil {
+		return err
+	}
+	if n.inSteps {
+		if err := n.makeRoom(t); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := n.part(t, stays); err != nil {
+		return err
+	}
+	return n.part(t, last)
 }
 
-// part yields one part of a table's changes, in the order in which rows were first touched.
+// makeRoom emits the updates that free the values that rows of a table exchange.
+func (n *netting) makeRoom(t *table) error {
+	x, emit := new(exchange), n.emit
+	defer func() { n.emit, n.inSteps = emit, true }()
+	n.inSteps = false
+	n.emit = func(c history.Change) error { x.see(c.Entry); return n.ctx.Err() }
+	if err := n.part(t, stays); err != nil || !x.settle() {
+		return err
+	}
+	n.emit = func(c history.Change) error {
+		if c.Entry = x.park(c.Entry); c.Entry == nil {
+			return nil
+		}
+		return emit(c)
+	}
+	return n.part(t, stays)
+}
+
+// part emits one part of a table's changes, in the order in which rows were first touched.
 func (n *netting) part(t *table, part string) error {
 	columns := rowColumns
 	if strings.Contains(part, replaced) {
 		columns += ", " + strings.ReplaceAll(rowColumns, "r.", "d.")
 	}
+	n.moved = map[int64]bool{}
 	st, err := n.f.c.Cached("SELECT " + columns + " " + part + " ORDER BY r.id")
 	if err != nil {
 		return err
@@ -176,7 +202,7 @@ func (r *row) replace(d *row) {
 
 func (n *netting) moves(r *row) bool { return !bytes.Equal(r.origin, r.now) }
 
-// chain yields a row that gets another identity, after the rows that have to make room.
+// chain emits a row that gets another identity, after the rows that have to make room.
 func (n *netting) chain(t *table, r *row) error {
 	var chain []*row
 	for r != nil && !n.moved[r.id] {
@@ -187,12 +213,29 @@ func (n *netting) chain(t *table, r *row) error {
 			return err
 		}
 	}
+	// If the chain ends where it begins, its first row has the identity that the last one takes.
+	var held *history.Change
+	if len(chain) > 0 && r != nil && r.id == chain[0].id && n.inSteps {
+		c, err := n.change(t, chain[0])
+		if err != nil {
+			return err
+		}
+		first := *c
+		first.Entry = step(c.Entry)
+		if err := n.emit(first); err != nil {
+			return err
+		}
+		held, chain = c, chain[1:]
+	}
 	for _, r := range slices.Backward(chain) {
 		if err := n.row(t, r); err != nil {
 			return err
 		}
 	}
-	return nil
+	if held == nil {
+		return nil
+	}
+	return n.emit(*held)
 }
 
 // blocker returns the row that has r's new identity and gets another one, or nil.
@@ -212,16 +255,24 @@ func (n *netting) blocker(t *table, r *row) (found *row, err error) {
 	return found, err
 }
 
-// row yields the net change of a row, if there is one.
+// row emits the net change of a row, if there is one.
 func (n *netting) row(t *table, r *row) error {
+	c, err := n.change(t, r)
+	if err != nil || c == nil {
+		return err
+	}
+	return n.emit(*c)
+}
+
+func (n *netting) change(t *table, r *row) (*history.Change, error) {
 	if n.reversed {
 		r.reverse(t)
 	}
 	e, err := t.entry(r)
 	if err != nil || e == nil {
-		return err
+		return nil, err
 	}
-	return n.change(history.Change{Sequence: r.sequence, Tx: r.tx, Time: r.time, Entry: e})
+	return &history.Change{Sequence: r.sequence, Tx: r.tx, Time: r.time, Entry: e}, nil
 }
 
 // reverse exchanges the row's states at the two points.

@@ -87,7 +87,7 @@ func (s *sides) find(c *sqlite.Conn, r *full) (found *full, err error) {
 // compare yields the table's differences: what is deleted, updated and inserted, in this
 // order, so that no value is given to a row while another one still has it.
 func (s *sides) compare() error {
-	if err := s.each(s.from, s.to, func(r, now *full) *change.Entry {
+	if err := s.each(s.from, s.to, s.yield, func(r, now *full) *change.Entry {
 		if now != nil {
 			return nil
 		}
@@ -95,15 +95,15 @@ func (s *sides) compare() error {
 	}); err != nil {
 		return err
 	}
-	if err := s.each(s.to, s.from, func(r, was *full) *change.Entry {
-		if was == nil {
-			return nil
+	if s.inSteps {
+		if err := s.makeRoom(); err != nil {
+			return err
 		}
-		return s.entry(change.Update, was, r)
-	}); err != nil {
+	}
+	if err := s.each(s.to, s.from, s.yield, s.updated); err != nil {
 		return err
 	}
-	return s.each(s.to, s.from, func(r, was *full) *change.Entry {
+	return s.each(s.to, s.from, s.yield, func(r, was *full) *change.Entry {
 		if was != nil {
 			return nil
 		}
@@ -112,9 +112,30 @@ func (s *sides) compare() error {
 	})
 }
 
-// each yields what differs makes of each row in one copy, and the row with its identity in
-// the other.
-func (s *sides) each(in, other *sqlite.Conn, differs func(r, same *full) *change.Entry) error {
+func (s *sides) updated(r, was *full) *change.Entry {
+	if was == nil {
+		return nil
+	}
+	return s.entry(change.Update, was, r)
+}
+
+// makeRoom yields the updates that free the values that rows exchange.
+func (s *sides) makeRoom() error {
+	x := new(exchange)
+	if err := s.each(s.to, s.from, func(e *change.Entry) error { x.see(e); return nil }, s.updated); err != nil || !x.settle() {
+		return err
+	}
+	return s.each(s.to, s.from, func(e *change.Entry) error {
+		if e = x.park(e); e == nil {
+			return nil
+		}
+		return s.yield(e)
+	}, s.updated)
+}
+
+// each passes to yield what differs makes of each row in one copy, and the row with its
+// identity in the other.
+func (s *sides) each(in, other *sqlite.Conn, yield func(*change.Entry) error, differs func(r, same *full) *change.Entry) error {
 	return in.Each(s.selection, func(st *sqlite.Stmt) error {
 		r := s.scan(st)
 		same, err := s.find(other, r)
@@ -122,7 +143,7 @@ func (s *sides) each(in, other *sqlite.Conn, differs func(r, same *full) *change
 			return err
 		}
 		if e := differs(r, same); e != nil {
-			return s.yield(e)
+			return yield(e)
 		}
 		return s.ctx.Err()
 	})

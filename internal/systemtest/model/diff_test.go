@@ -67,7 +67,7 @@ func (m *model) differs(from, to point) (compared bool) {
 	b, err := backup.Open(ctx, backup.Config{Name: m.cfg.Name, Store: m.cfg.Store, Keys: ring})
 	m.must("backup.Open", err)
 	var changes []history.Change
-	for c, err := range backup.Diff(ctx, b, restore.Target{Sequence: from.sequence}, restore.Target{Sequence: to.sequence}, copied) {
+	for c, err := range backup.Diff(ctx, b, restore.Target{Sequence: from.sequence}, restore.Target{Sequence: to.sequence}, false, copied) {
 		if err != nil && strings.Contains(err.Error(), "choose an earlier or a later point") {
 			return false
 		}
@@ -84,6 +84,12 @@ func (m *model) differs(from, to point) (compared bool) {
 	m.must("Dump", err)
 	m.must(fmt.Sprintf("compare with %d", to.sequence), dbtest.CompareDumps(to.dump, got))
 	return compared
+}
+
+// withoutCounters is a dump without the table of AUTOINCREMENT counters, which SQLite does
+// not let go of once there is one. Its rows are still in the dump.
+func withoutCounters(dump string) string {
+	return strings.Replace(dump, "table sqlite_sequence sqlite_sequence CREATE TABLE sqlite_sequence(name,seq)\n", "", 1)
 }
 
 func copied(c history.Change) history.Change {
