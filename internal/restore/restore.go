@@ -138,10 +138,10 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	defer func() { err = errors.Join(err, work.Close()) }()
 	job.file = work.Path()
 	if err := job.locate(ctx); err != nil {
-		return res, err
+		return res, job.outside(ctx, err)
 	}
 	if res, err = job.build(ctx); err != nil {
-		return res, missing(err)
+		return res, job.outside(ctx, missing(err))
 	}
 	res.Refused, res.Confirmed = job.refused, m.Point()
 	res.Aside, err = opts.File.Replace(work)
