@@ -59,7 +59,7 @@ type comparison struct {
 	from, to *sqlite.Conn
 	inSteps  bool
 	yield    func(*change.Entry) error
-	filled   map[string]bool // the tables with inserted rows, by folded name
+	filled   map[string]bool // the AUTOINCREMENT tables with inserted rows
 }
 
 // object is an entry of the schema.
@@ -182,13 +182,20 @@ func (c *comparison) counters() error {
 	if err != nil {
 		return err
 	}
-	all := maps.Clone(was)
-	maps.Copy(all, is)
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		n, there := is[name]
-		if old, known := was[name]; known == there && old == n && !c.filled[ddl.Fold(name)] {
-			continue
+	names := slices.Sorted(maps.Keys(c.filled))
+	for name, n := range was {
+		if now, there := is[name]; (!there || now != n) && !c.filled[name] {
+			names = append(names, name)
 		}
+	}
+	for name := range is {
+		if _, known := was[name]; !known && !c.filled[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		n, there := is[name]
 		e := &change.Entry{Op: change.Delete, Table: change.SequenceTable}
 		e.Key = []change.Column{{Name: "name", Value: change.Value{Kind: change.Text, Bytes: []byte(name)}}}
 		if there {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/change"
-	"github.com/driftdb/driftdb-go/internal/ddl"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -107,7 +106,9 @@ func (s *sides) compare() error {
 		if was != nil {
 			return nil
 		}
-		s.filled[ddl.Fold(s.Name)] = true
+		if s.Counted {
+			s.filled[s.Name] = true
+		}
 		return s.entry(change.Insert, nil, r)
 	})
 }

@@ -17,7 +17,9 @@ import (
 	"github.com/driftdb/driftdb-go/internal/history"
 	"github.com/driftdb/driftdb-go/internal/restore"
 	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	lib "modernc.org/sqlite/lib"
 	"pgregory.net/rapid"
 )
 
@@ -25,7 +27,7 @@ import (
 // at one of them, give the state at the other, to the last bit.
 func TestDiffModel(t *testing.T) {
 	dir := systemtest.MemoryDir(t)
-	runs, log, compared := 0, 0, 0
+	runs, log, compared, stops := 0, 0, 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
 		m := newModel(rt, filepath.Join(dir, fmt.Sprint(runs)))
@@ -45,10 +47,11 @@ func TestDiffModel(t *testing.T) {
 				log++
 			}
 		}
+		stops += m.scriptStops
 		m.close()
 		m.db = nil
 	})
-	t.Logf("%d differences from the log, %d from restored copies", log, compared)
+	t.Logf("%d differences from the log, %d from restored copies; %d scripts stopped", log, compared, stops)
 }
 
 // differs applies the differences of two points, and reports whether they came from restored copies.
@@ -80,11 +83,48 @@ func (m *model) differs(from, to point) (compared bool) {
 			changes = append(changes, c)
 		}
 	}
-	m.must("apply", applyDiff(m.cfg.Path, changes))
+	if m.one(3) {
+		if !m.runScript(ctx, b, from, to) {
+			return compared
+		}
+	} else {
+		m.must("apply", applyDiff(m.cfg.Path, changes))
+	}
 	got, err := dbtest.Dump(m.cfg.Path)
 	m.must("Dump", err)
 	m.must(fmt.Sprintf("compare with %d", to.sequence), dbtest.CompareDumps(withoutCounters(to.dump, edited), withoutCounters(got, edited)))
 	return compared
+}
+
+// runScript runs the differences as the sqlite3 shell would. It reports false if rows exchange
+// values in a way that a script cannot know of: see Backup.DiffSQL.
+func (m *model) runScript(ctx context.Context, b *backup.Backup, from, to point) bool {
+	c, err := sqlite.Open(m.cfg.Path, sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff})
+	m.must("open", err)
+	defer c.Close()
+	for op, on := range map[int32]bool{
+		lib.SQLITE_DBCONFIG_ENABLE_TRIGGER: false, lib.SQLITE_DBCONFIG_DEFENSIVE: false,
+		lib.SQLITE_DBCONFIG_DQS_DDL: true, lib.SQLITE_DBCONFIG_DQS_DML: true,
+	} {
+		m.must("configure", c.Configure(op, on))
+	}
+	for text, err := range backup.DiffSQL(ctx, b, restore.Target{Sequence: from.sequence}, restore.Target{Sequence: to.sequence}, "") {
+		m.must("DiffSQL", err)
+		var sql strings.Builder
+		for line := range strings.Lines(text) {
+			if !strings.HasPrefix(line, ".") { // a command of the shell's
+				sql.WriteString(line)
+			}
+		}
+		if err := c.Exec(sql.String()); err != nil && sqlite.Code(err)&0xff == lib.SQLITE_CONSTRAINT {
+			m.scriptStops++
+			m.Logf("%s: %v", text, err)
+			return false
+		} else if err != nil {
+			m.Fatalf("%s: %v", text, err)
+		}
+	}
+	return true
 }
 
 // withoutCounters is a dump without the table of AUTOINCREMENT counters, which SQLite does

@@ -51,6 +51,8 @@ type model struct {
 	clients []*client
 	people  *driftdb.Repository[systemtest.Person]
 	points  []point
+
+	scriptStops int // scripts of differences that stopped: see model.runScript
 }
 
 // point is what a database was at a sequence.
