@@ -23,46 +23,120 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestDiffModel: the differences of any two points, forward and back, applied to the state
-// at one of them, give the state at the other, to the last bit.
-func TestDiffModel(t *testing.T) {
+// TestDiff: the net differences of any two points, forward and back, applied to the state at
+// one of them, give the state at the other, to the last bit. Few rows change often here, and
+// most of all their keys; TestModel looks at the differences of any schema and statements.
+func TestDiff(t *testing.T) {
 	dir := systemtest.MemoryDir(t)
-	runs, log, compared, stops := 0, 0, 0, 0
+	runs, pairs, moves, stops := 0, 0, 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
 		m := newModel(rt, filepath.Join(dir, fmt.Sprint(runs)))
 		defer m.remove()
-		m.begin()
-		m.keep()
-		rt.Repeat(map[string]func(*rapid.T){
-			"step": func(*rapid.T) { m.step() },
-			"keep": func(*rapid.T) { m.keep() },
-		})
-		m.flush()
-		m.keep()
-		for range min(3, len(m.points)) {
-			if from, to := pick(m.T, m.points...), pick(m.T, m.points...); m.differs(from, to) {
-				compared++
-			} else {
-				log++
+		m.newPath()
+		m.open()
+		var tables []string
+		for range 2 {
+			t := fmt.Sprint("t", len(tables))
+			tables = append(tables, t)
+			m.must("table", m.run(m.writer(), "CREATE TABLE "+t+pick(rt, keyedTables...)))
+			for k := range 4 {
+				m.must("row", m.run(m.writer(), "INSERT INTO "+t+"(k, u, v, w) VALUES(?, ?, 1, 2)", int64(k), fmt.Sprint(k)))
 			}
 		}
-		stops += m.scriptStops
+		m.keep()
+		rt.Repeat(map[string]func(*rapid.T){"transaction": func(*rapid.T) {
+			m.moveRows(tables)
+			if m.one(3) {
+				m.keep()
+			}
+		}})
+		m.flush()
+		for range 2 {
+			m.differs(pick(m.T, m.points...), pick(m.T, m.points...))
+		}
+		pairs, moves, stops = pairs+2, moves+m.diffs.moves, stops+m.diffs.stops
 		m.close()
 		m.db = nil
 	})
-	t.Logf("%d differences from the log, %d from restored copies; %d scripts stopped", log, compared, stops)
+	t.Logf("%d differences with %d moves of rows; %d scripts stopped", pairs, moves, stops)
+	if pairs >= 100 && moves < pairs/10 {
+		t.Error("too few rows moved")
+	}
 }
 
-// differs applies the differences of two points, and reports whether they came from restored copies.
-func (m *model) differs(from, to point) (compared bool) {
+// keyedTables have every kind of identity, and unique values.
+var keyedTables = []string{
+	"(k INTEGER PRIMARY KEY, u UNIQUE, v, w)",
+	"(k TEXT PRIMARY KEY, u UNIQUE, v, w)",
+	"(k, u, v, w, PRIMARY KEY(k, u)) WITHOUT ROWID",
+	"(k, u, v, w)",
+	"(k INTEGER PRIMARY KEY AUTOINCREMENT, u, v, w, g AS (u || v) STORED, UNIQUE(u, v))",
+	"(k COLLATE NOCASE PRIMARY KEY, u UNIQUE ON CONFLICT REPLACE, v, w) WITHOUT ROWID",
+	"(k INT NOT NULL, u TEXT UNIQUE, v ANY, w ANY, PRIMARY KEY(k)) STRICT",
+}
+
+// moveRows is a transaction that changes rows, and the definition of a table now and then.
+func (m *model) moveRows(tables []string) {
+	err := m.db.Tx(context.Background(), func(tx *driftdb.Tx) error {
+		for range 1 + m.below(4) {
+			t := pick(m.T, tables...)
+			query, args := m.moveRow(t)
+			_ = m.run(inTx{tx}, query, args...) // it may find a row in its way
+		}
+		return nil
+	})
+	m.note("db", "Tx", nil, err)
+}
+
+func (m *model) moveRow(t string) (string, []any) {
+	small := func() any {
+		return pick[any](m.T, int64(m.below(6)), int64(m.below(6)), int64(m.below(6)), "a", "A", "b", nil, 0.5)
+	}
+	switch m.below(16) {
+	case 0, 1, 2:
+		return "INSERT OR REPLACE INTO " + t + "(k, u, v, w) VALUES(?, ?, ?, ?)", []any{small(), small(), small(), small()}
+	case 3, 4:
+		return "INSERT INTO " + t + "(k, u, v) VALUES(?, ?, ?)", []any{small(), small(), small()}
+	case 5:
+		return "UPDATE " + t + " SET k = ? WHERE k = ?", []any{small(), small()}
+	case 6:
+		return "UPDATE " + t + " SET u = ?, v = ? WHERE k = ?", []any{small(), small(), small()}
+	case 7: // two rows exchange their keys
+		return "UPDATE " + t + " SET k = 100 WHERE k = 1; UPDATE " + t + " SET k = 1 WHERE k = 2; UPDATE " + t + " SET k = 2 WHERE k = 100", nil
+	case 8: // or their unique values
+		return "UPDATE " + t + " SET u = 100 WHERE u = '1'; UPDATE " + t + " SET u = '1' WHERE u = '2'; UPDATE " + t + " SET u = '2' WHERE u = 100", nil
+	case 9: // a chain
+		return "UPDATE " + t + " SET k = k + 100; UPDATE " + t + " SET k = k - 99", nil
+	case 10:
+		return "DELETE FROM " + t + " WHERE k = ?", []any{small()}
+	case 11:
+		return "UPDATE " + t + " SET w = w || ?", []any{small()}
+	case 12:
+		if t == "t2" || t == "t5" {
+			return "DELETE FROM " + t + " WHERE w = ?", []any{small()}
+		}
+		return "UPDATE " + t + " SET rowid = ? WHERE rowid = ?", []any{int64(m.below(8)), int64(m.below(8))}
+	case 13:
+		return "ALTER TABLE " + t + m.word(" ADD COLUMN x DEFAULT 5", " ADD COLUMN y TEXT NOT NULL DEFAULT 'y'", " RENAME COLUMN v TO v1", " RENAME COLUMN v1 TO v", " DROP COLUMN w", " ADD COLUMN w", " RENAME TO t7"), nil
+	case 14:
+		if m.one(2) {
+			break
+		}
+		return m.word("ALTER TABLE t7 RENAME TO "+t, "DROP TABLE "+t, "CREATE TABLE "+t+"(k PRIMARY KEY, u, v, w)", "CREATE UNIQUE INDEX i ON "+t+"(u)", "DROP INDEX i", "CREATE INDEX j ON "+t+"(v, w)"), nil
+	}
+	return "UPDATE " + t + " SET x = ?, v = 7 WHERE k > ?", []any{small(), small()}
+}
+
+// differs applies the differences of two points.
+func (m *model) differs(from, to point) {
 	m.newPath()
 	ctx := context.Background()
 	_, err := driftdb.Restore(ctx, driftdb.RestoreConfig{
 		Name: m.cfg.Name, Path: m.cfg.Path, Store: m.cfg.Store, EncryptionKeys: m.cfg.EncryptionKeys, Sequence: from.sequence,
 	})
 	if err != nil && strings.Contains(err.Error(), "choose an earlier or a later point") {
-		return false
+		return
 	}
 	m.must(fmt.Sprint("Restore to ", from.sequence), err)
 	ring, err := seal.ParseKeys(m.cfg.EncryptionKeys)
@@ -73,19 +147,22 @@ func (m *model) differs(from, to point) (compared bool) {
 	edited := false
 	for c, err := range backup.Diff(ctx, b, restore.Target{Sequence: from.sequence}, restore.Target{Sequence: to.sequence}, false, copied) {
 		if err != nil && strings.Contains(err.Error(), "choose an earlier or a later point") {
-			return false
+			return
 		}
 		m.must(fmt.Sprintf("Diff %d %d", from.sequence, to.sequence), err)
 		m.Logf("\t%s", describe(c))
+		if c.Entry.Moved() {
+			m.diffs.moves++
+		}
 		if c.Entry.Op == change.Barrier {
-			compared, edited = true, strings.Contains(c.Entry.Reason, "sqlite_sequence was edited")
+			edited = strings.Contains(c.Entry.Reason, "sqlite_sequence was edited")
 		} else {
 			changes = append(changes, c)
 		}
 	}
 	if m.one(3) {
 		if !m.runScript(ctx, b, from, to) {
-			return compared
+			return
 		}
 	} else {
 		m.must("apply", applyDiff(m.cfg.Path, changes))
@@ -93,7 +170,6 @@ func (m *model) differs(from, to point) (compared bool) {
 	got, err := dbtest.Dump(m.cfg.Path)
 	m.must("Dump", err)
 	m.must(fmt.Sprintf("compare with %d", to.sequence), dbtest.CompareDumps(withoutCounters(to.dump, edited), withoutCounters(got, edited)))
-	return compared
 }
 
 // runScript runs the differences as the sqlite3 shell would. It reports false if rows exchange
@@ -117,7 +193,7 @@ func (m *model) runScript(ctx context.Context, b *backup.Backup, from, to point)
 			}
 		}
 		if err := c.Exec(sql.String()); err != nil && sqlite.Code(err)&0xff == lib.SQLITE_CONSTRAINT {
-			m.scriptStops++
+			m.diffs.stops++
 			m.Logf("%s: %v", text, err)
 			return false
 		} else if err != nil {

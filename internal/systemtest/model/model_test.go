@@ -52,7 +52,7 @@ type model struct {
 	people  *driftdb.Repository[systemtest.Person]
 	points  []point
 
-	scriptStops int // scripts of differences that stopped: see model.runScript
+	diffs struct{ moves, stops int } // counts of rows that moved, and of scripts that stopped: see runScript
 }
 
 // point is what a database was at a sequence.
@@ -215,6 +215,9 @@ func (m *model) finish() {
 		for range min(3, len(m.points)) {
 			p := pick(m.T, m.points...)
 			m.restore(p.sequence, p.dump)
+		}
+		if len(m.points) > 0 {
+			m.differs(pick(m.T, m.points...), pick(m.T, m.points...))
 		}
 	}
 	m.close()
