@@ -119,10 +119,12 @@ faults:
 clocks:
 	go test ./internal/systemtest/faults -run '^TestClocks$$' -seeds $(SEEDS) -count 1 -timeout 0
 
-# Long random runs: of the whole path, restored and compared; of capture, replayed
+# Long random runs: of the whole path, restored and compared; of differences, applied and
+# compared; of capture, replayed
 # and compared, and compared with what SQLite's session extension records.
 model:
 	go test ./internal/systemtest/model -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
+	go test ./internal/systemtest/model -run '^TestDiff$$' -rapid.checks $(MODELS) -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
 
