@@ -62,7 +62,7 @@ peers:
 # Writers beside a loop over transactions and beside readers, each kind left out in turn, beside
 # the plain driver: rates and waits.
 mixed:
-	go run ./bench/mixed -rounds $(ROUNDS)
+	cd bench/peers && CGO_ENABLED=0 go run ./mixed -rounds $(ROUNDS)
 
 # A database and a transaction of real size: memory, and how long writers wait.
 # It needs three times BIG in the folder for temporary files.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // turn is the right to write: to use the writer's connection, or to take SQLite's write lock
@@ -228,7 +227,7 @@ func (t *turn) watch() {
 }
 
 // errLent is the error of a claim that has waited too long.
-var errLent = sqlite.NewError(lib.SQLITE_BUSY, "database is locked: a transaction of DB.SQL has not ended within BusyTimeout")
+var errLent = sqlite.Busy("database is locked: a transaction of DB.SQL has not ended within BusyTimeout")
 
 // refuse ends the claims that have waited for limit, if the turn is lent.
 func (t *turn) refuse() {
