@@ -27,7 +27,7 @@ STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -59,6 +59,11 @@ bench:
 peers:
 	cd bench/peers && npm ci && CGO_ENABLED=0 go run . -rounds $(ROUNDS) -docs ../../docs
 
+# Writers beside a loop over transactions and beside readers, each kind left out in turn, beside
+# the plain driver: rates and waits.
+mixed:
+	cd bench/peers && CGO_ENABLED=0 go run ./mixed -rounds $(ROUNDS)
+
 # A database and a transaction of real size: memory, and how long writers wait.
 # It needs three times BIG in the folder for temporary files.
 big:
@@ -68,7 +73,7 @@ big:
 # Five databases of 48 MB with eight readers each: what is resident, beside the same with
 # SQLite's own page cache. It needs Linux, and 3 GB of memory.
 memory:
-	DRIFTDB_MEMORY=1 go test ./internal/systemtest/scale -run '^TestResident$$' -count 1 -v -timeout 0
+	DRIFTDB_MEMORY=1 go test ./internal/systemtest/scale -run '^Test(Resident|ConnectionMemory)$$' -count 1 -v -timeout 0
 	go test ./internal/pagecache -run '^$$' -bench .
 	go test ./internal/pagecache -run '^$$' -bench . -builtin
 
