@@ -145,6 +145,9 @@ func parseKey(table string, texts []string, sample map[string]any) (map[string]a
 			return nil, usagef("--key %q names no column of the key of %s; write --key column=value for each of %s",
 				text, word(table), strings.Join(names, ", "))
 		}
+		if _, twice := key[name]; twice {
+			return nil, usagef("--key gives %s of %s twice", name, word(table))
+		}
 		key[name] = parseValue(value, sample[name])
 	}
 	if len(key) != len(names) {
