@@ -68,3 +68,9 @@ func span(from, to Point) (first, second restore.Target, err error) {
 	}
 	return first, second, err
 }
+
+// MovedRow returns the rowids that an update takes a row from and to, if it does: the table
+// has a rowid that is not one of its columns, and the update gives the row another one.
+func (c Change) MovedRow() (from, to int64, moved bool) {
+	return c.row.old, c.row.new, c.Operation == OperationUpdate && c.row.old != c.row.new
+}

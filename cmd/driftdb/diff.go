@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -188,26 +189,18 @@ func (p *diffText) add(c driftdb.Change) error {
 	return nil
 }
 
-// valuesOf formats a row's values. The key is shown before them.
+// valuesOf formats a row's values, or those that an update changes. The key is shown before
+// them.
 func valuesOf(c driftdb.Change) (out []string) {
-	row := c.After
-	if c.Operation == driftdb.OperationDelete {
-		row = c.Before
+	if from, to, moved := c.MovedRow(); moved {
+		out = append(out, fmt.Sprintf("rowid=%d -> %d", from, to))
 	}
-	for _, name := range slices.Sorted(maps.Keys(row)) {
-		value := literal(row[name])
-		if c.Operation != driftdb.OperationUpdate {
-			if _, isKey := c.Key[name]; !isKey {
-				out = append(out, word(name)+"="+value)
-			}
-			continue
-		}
-		before := "?"
-		if v, ok := c.Before[name]; ok {
-			before = literal(v)
-		}
-		if before != value {
-			out = append(out, word(name)+"="+before+" -> "+value)
+	for _, name := range c.Columns {
+		_, isKey := c.Key[name]
+		before, known := c.Before[name]
+		changed := !known || literal(before) != literal(c.After[name])
+		if c.Operation == driftdb.OperationUpdate && changed || c.Operation != driftdb.OperationUpdate && !isKey {
+			out = append(out, word(name)+"="+columnText(c, name, " -> "))
 		}
 	}
 	return out

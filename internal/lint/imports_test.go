@@ -35,10 +35,10 @@ var mayImport = map[string][]string{
 	".": {
 		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/engine",
 		"internal/event", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
-		"internal/retry", "internal/rows", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/writer",
+		"internal/retry", "internal/rows", "internal/schema", "internal/seal", "internal/sqlite", "internal/statement", "internal/syncer", "internal/writer",
 		"objstore", "objstore/s3store",
 	},
-	"cmd/driftdb":          {".", "internal/terminal", "objstore", "objstore/s3store"},
+	"cmd/driftdb":          {".", "internal/statement", "internal/terminal", "objstore", "objstore/s3store"},
 	"examples/cron":        {".", "objstore"},
 	"examples/functions":   {".", "objstore"},
 	"examples/notes":       {".", "objstore"},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -30,6 +31,16 @@ func New(w io.Writer) *Screen { return &Screen{&lockedWriter{w: w}, isTerminal(w
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Colours reports whether text may be coloured: on a terminal that shows colours, unless
+// its user wants none (https://no-color.org).
+func (s *Screen) Colours() bool {
+	shows := os.Getenv("TERM") != "dumb"
+	if runtime.GOOS == "windows" {
+		shows = os.Getenv("WT_SESSION") != "" // older consoles print the codes
+	}
+	return s.terminal && shows && os.Getenv("NO_COLOR") == ""
 }
 
 // Format is a format that Printf does not escape. As a type of its own it accepts the
