@@ -43,8 +43,32 @@ func (b *Backup) restore(ctx context.Context, path string, o restore.Options) (_
 		return restore.Result{}, err
 	}
 	defer func() { err = errors.Join(err, o.File.Abandon()) }()
+	return b.restoreTo(ctx, o)
+}
+
+// restoreTo is restore to o.File, which the caller has taken.
+func (b *Backup) restoreTo(ctx context.Context, o restore.Options) (restore.Result, error) {
 	o.OnConnect = b.cfg.Connect(ctx)
 	return restore.Run(ctx, b.bucket, o)
+}
+
+// Temporary restores what o selects to a file that is not kept: it is gone when the File
+// is released. It is in a folder that only this user can access; if the process is killed,
+// the file it leaves is removed when another one is made.
+func (b *Backup) Temporary(ctx context.Context, o restore.Options) (_ *dbfile.File, _ restore.Result, err error) {
+	if b.bucket == nil {
+		return nil, restore.Result{}, ErrNoStore
+	}
+	if o.File, err = dbfile.TakeTemp(); err != nil {
+		return nil, restore.Result{}, err
+	}
+	o.Overwrite = true // the empty file of the place
+	res, err := b.restoreTo(ctx, o)
+	if err != nil {
+		return nil, restore.Result{}, errors.Join(err, o.File.Release())
+	}
+	res.Log(b.cfg.Log)
+	return o.File, res, nil
 }
 
 // Verify restores to a temporary file, and deletes it. It returns an error if the restore
