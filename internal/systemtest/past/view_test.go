@@ -137,15 +137,17 @@ func TestViewOnlyReads(t *testing.T) {
 		"ReadTx": func() error {
 			return v.ReadTx(ctx, func(tx *driftdb.Tx) error { return systemtest.ErrorOf(tx.Exec(ctx, insert)) })
 		},
-		"Select":      func() error { return systemtest.ErrorOf(driftdb.Select[string](ctx, v, insert+" RETURNING id")) },
-		"SQL":         func() error { return systemtest.ErrorOf(v.SQL().Exec(insert)) },
-		"SQL, DDL":    func() error { return systemtest.ErrorOf(v.SQL().Exec("DROP TABLE people")) },
-		"query_only":  func() error { return systemtest.ErrorOf(v.SQL().Exec("PRAGMA query_only=OFF; " + insert)) },
-		"Flush":       func() error { return v.Flush(ctx) },
-		"Snapshot":    func() error { return systemtest.ErrorOf(v.Snapshot(ctx)) },
-		"Vacuum":      func() error { return v.Vacuum(ctx) },
-		"Define":      func() error { return systemtest.ErrorOf(driftdb.Define[person](ctx, v, "others")) },
-		"Define more": func() error { return systemtest.ErrorOf(undefined.Define(ctx, "people", driftdb.Schema{driftdb.Text("more")})) },
+		"Select":     func() error { return systemtest.ErrorOf(driftdb.Select[string](ctx, v, insert+" RETURNING id")) },
+		"SQL":        func() error { return systemtest.ErrorOf(v.SQL().Exec(insert)) },
+		"SQL, DDL":   func() error { return systemtest.ErrorOf(v.SQL().Exec("DROP TABLE people")) },
+		"query_only": func() error { return systemtest.ErrorOf(v.SQL().Exec("PRAGMA query_only=OFF; " + insert)) },
+		"Flush":      func() error { return v.Flush(ctx) },
+		"Snapshot":   func() error { return systemtest.ErrorOf(v.Snapshot(ctx)) },
+		"Vacuum":     func() error { return v.Vacuum(ctx) },
+		"Define":     func() error { return systemtest.ErrorOf(driftdb.Define[person](ctx, v, "others")) },
+		"Define more": func() error {
+			return systemtest.ErrorOf(undefined.Define(ctx, "people", driftdb.Schema{driftdb.Text("name").Required(), driftdb.Integer("age"), driftdb.Text("more")}))
+		},
 		"CollectGarbage": func() error {
 			_, _, err := v.CollectGarbage(ctx)
 			return err
