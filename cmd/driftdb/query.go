@@ -18,7 +18,7 @@ type queryOptions struct {
 
 func (o *queryOptions) flags(c *cobra.Command) {
 	o.place.flags(c)
-	c.Flags().StringVar(&o.at, "at", "", "the database as it was at this `POINT`: a time, such as 2026-01-31T18:00:00Z (RFC 3339), or the number of a change (default: the latest)")
+	c.Flags().StringVar(&o.at, "at", "", "the database as it was at this `POINT`: a time, such as \"2026-01-31 18:00\" or \"2h ago\", or the number of a change (default: the latest)")
 }
 
 func (a *app) queryCommand() *cobra.Command {

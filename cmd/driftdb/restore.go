@@ -31,7 +31,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	o := new(restoreOptions)
 	c := &cobra.Command{
 		Use: `restore --store URL --name NAME --out FILE [--at TIME | --sequence N] [--branch ID] [--overwrite]
-       driftdb restore --store URL --name NAME --table T... --into FILE [--as NAME] [--at TIME | --sequence N]
+       driftdb restore --store URL --name NAME --table TABLE... --into FILE [--as NAME] [--at TIME | --sequence N]
        driftdb restore --back --out FILE`,
 		Short: "Rebuild a database or some of its tables from the store, now or at an earlier point",
 		Long: `Rebuild a database from the store, now or at an earlier point.
@@ -73,7 +73,7 @@ with --back it is {"file", "replaced"}.`,
 	c.Flags().Int64Var(&o.sequence, "sequence", 0, "the state after change `N`")
 	c.Flags().StringVar(&o.branch, "branch", "", "the branch with this `ID`, to its end unless --at or --sequence ends it earlier")
 	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace FILE if it exists, and keep it until the next such restore")
-	c.Flags().StringArrayVar(&o.tables, "table", nil, "restore only this `T`able; may be repeated")
+	c.Flags().StringArrayVar(&o.tables, "table", nil, "restore only this `TABLE`; may be repeated")
 	c.Flags().StringVar(&o.into, "into", "", "the database `FILE` that gets the tables")
 	c.Flags().StringVar(&o.as, "as", "", "the `NAME` of the table's copy in FILE")
 	c.Flags().BoolVar(&o.back, "back", false, "put back what the last restore to FILE has replaced")

@@ -96,6 +96,9 @@ func (sh *shell) run(ctx context.Context) error {
 			script = ""
 			sh.tell(err)
 		}
+		if ended && sh.lines.Asks() {
+			return sh.stderr.Printf("\n") // Ctrl-D leaves the cursor behind the prompt
+		}
 		if ended {
 			return nil
 		}

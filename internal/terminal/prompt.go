@@ -46,6 +46,9 @@ func (p *Prompt) Line(ctx context.Context, prompt string) (string, error) {
 			return "", err
 		}
 		restore = func() error { return term.Restore(p.fd, before) }
+		if width, height, err := term.GetSize(p.fd); err == nil && width > 0 {
+			_ = p.editor.SetSize(width, height) // it only draws the line anew
+		}
 		p.editor.SetPrompt(prompt)
 	}
 	type result struct {
