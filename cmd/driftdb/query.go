@@ -13,12 +13,30 @@ import (
 
 type queryOptions struct {
 	place
-	at string
+	at pointFlag
 }
+
+// pointFlag is the value of a flag that takes a point.
+type pointFlag struct {
+	driftdb.Point
+	text string
+}
+
+// Set implements pflag.Value.
+func (f *pointFlag) Set(text string) (err error) {
+	f.text = text
+	f.Point, err = parsePoint(text)
+	return err
+}
+
+func (f *pointFlag) String() string { return f.text }
+
+// Type implements pflag.Value.
+func (f *pointFlag) Type() string { return "point" }
 
 func (o *queryOptions) flags(c *cobra.Command) {
 	o.place.flags(c)
-	c.Flags().StringVar(&o.at, "at", "", "the database as it was at this `POINT`: a time, such as \"2026-01-31 18:00\" or \"2h ago\", or the number of a change (default: the latest)")
+	c.Flags().Var(&o.at, "at", "the database as it was at this `POINT`: a time, such as \"2026-01-31 18:00\" or \"2h ago\", or the number of a change (default: the latest)")
 }
 
 func (a *app) queryCommand() *cobra.Command {
@@ -92,18 +110,11 @@ func (e placed) Error() string {
 
 // view opens the database as it was at the point that o names.
 func (a *app) view(ctx context.Context, o *queryOptions) (*driftdb.DB, error) {
-	var at driftdb.Point
-	if o.at != "" {
-		var err error
-		if at, err = parsePoint(o.at); err != nil {
-			return nil, err
-		}
-	}
 	b, err := a.open(ctx, o.place)
 	if err != nil {
 		return nil, err
 	}
-	return b.View(ctx, at)
+	return b.View(ctx, o.at.Point)
 }
 
 // printRows runs a statement and prints its rows. Each call has its own result.

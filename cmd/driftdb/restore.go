@@ -18,7 +18,7 @@ import (
 type restoreOptions struct {
 	place
 	out, branch string
-	at          timeFlag
+	at          pointFlag
 	sequence    int64
 	overwrite   bool
 
@@ -69,7 +69,7 @@ with --back it is {"file", "replaced"}.`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.out, "out", "", "`FILE` to write")
-	c.Flags().Var(&o.at, "at", "the state at this `TIME`, such as 2026-01-31T18:00:00Z, \"2026-01-31 18:00\", \"2h ago\" or \"yesterday 14:00\"")
+	c.Flags().Var(&o.at, "at", "the state at this `TIME`, such as 2026-01-31T18:00:00Z, \"2026-01-31 18:00\", \"2h ago\" or \"yesterday 14:00\", or after the change of this number")
 	c.Flags().Int64Var(&o.sequence, "sequence", 0, "the state after change `N`")
 	c.Flags().StringVar(&o.branch, "branch", "", "the branch with this `ID`, to its end unless --at or --sequence ends it earlier")
 	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace FILE if it exists, and keep it until the next such restore")
@@ -90,7 +90,7 @@ with --back it is {"file", "replaced"}.`,
 		if c.Flags().Changed("branch") && o.branch == "" {
 			return usagef("--branch is empty; driftdb status lists the branches; without the flag the main history is restored")
 		}
-		return a.runRestore(ctx, o, c.Flags().Changed("at"), c.Flags().Changed("sequence"))
+		return a.runRestore(ctx, o)
 	})
 }
 
@@ -122,6 +122,8 @@ func (o *restoreOptions) check(changed func(flag string) bool) error {
 		return usagef("--at and --sequence cannot be combined; use one of them")
 	case changed("sequence") && o.sequence < 1:
 		return usagef("--sequence %d is too small; the first change is 1", o.sequence)
+	case changed("sequence"):
+		o.at.Sequence = o.sequence
 	}
 	return nil
 }
@@ -153,8 +155,8 @@ func restoredOf(name string, r driftdb.RestoreResult) restored {
 	}
 }
 
-func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSequence bool) error {
-	if hasTime && o.at.After(time.Now()) { // this clock may be the wrong one
+func (a *app) runRestore(ctx context.Context, o *restoreOptions) error {
+	if o.at.Time.After(time.Now()) { // this clock may be the wrong one
 		a.stderr.Printf("note: --at %s is in the future, by this machine's clock, which shows %s\n", o.at.text, time.Now().UTC().Format(time.RFC3339))
 	}
 	cfg, err := a.config(ctx, o.place)
@@ -168,15 +170,15 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 	if err != nil {
 		return err
 	}
-	what := driftdb.RestoreOptions{At: driftdb.Point{Sequence: o.sequence, Time: o.at.Time}, Branch: o.branch, Overwrite: o.overwrite}
+	what := driftdb.RestoreOptions{At: o.at.Point, Branch: o.branch, Overwrite: o.overwrite}
 	r, err := a.watchRestore(what, func(what driftdb.RestoreOptions) (driftdb.RestoreResult, error) {
 		return b.Restore(ctx, o.out, what)
 	})
 	if err != nil {
 		return err
 	}
-	if hasSequence && r.Sequence != o.sequence {
-		a.stderr.Printf("note: the last transaction that ends at or before change %d ends at %d\n", o.sequence, r.Sequence)
+	if want := o.at.Sequence; want != 0 && r.Sequence != want {
+		a.stderr.Printf("note: the last transaction that ends at or before change %d ends at %d\n", want, r.Sequence)
 	}
 	result, name := restoredOf(o.name, r), o.name
 	if o.branch != "" {

@@ -37,7 +37,7 @@ func (a *app) runRestoreTables(ctx context.Context, o *restoreOptions) error {
 	}
 	bar := a.stderr.Bar("restoring", -1)
 	r, err := b.RestoreTables(ctx, o.into, driftdb.TablesOptions{
-		Tables: o.tables, As: o.as, At: driftdb.Point{Sequence: o.sequence, Time: o.at.Time}, OnProgress: onBar(bar),
+		Tables: o.tables, As: o.as, At: o.at.Point, OnProgress: onBar(bar),
 	})
 	bar.Stop()
 	if err != nil {
