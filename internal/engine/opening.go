@@ -244,7 +244,7 @@ func (o *opening) openConns() (err error) {
 		return err
 	}
 	o.writer = writer.New(c, writer.Options{
-		Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.uplink.logs.Interrupt,
+		Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: func() { o.uplink.logs.Interrupt(); o.apart.interrupt() },
 	})
 	if err := o.foreign.Attach(o.hub, c); err != nil {
 		return err
