@@ -1,9 +1,6 @@
 package undo_test
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
@@ -88,7 +85,3 @@ func TestUndo(t *testing.T) {
 		})
 	}
 }
-
-var _ = errors.Is
-var _ = fmt.Sprint
-var _ context.Context
