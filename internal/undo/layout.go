@@ -75,15 +75,13 @@ func (l *layout) owner(table string) string {
 }
 
 // fullText reports whether v can make its index anew from its contents.
-func (v *virtual) fullText() bool {
-	return v.module == "fts5" || v.module == "fts4" || v.module == "fts3"
-}
+func (v *virtual) fullText() bool { return v.module == "fts5" }
 
 // index reports whether a shadow table of v is a part of a full-text index, and not its
 // contents or its settings.
 func (v *virtual) index(table string) bool {
 	switch strings.ToLower(table[len(v.name)+1:]) {
-	case "data", "idx", "docsize", "segments", "segdir", "stat":
+	case "data", "idx", "docsize":
 		return v.fullText()
 	}
 	return false
