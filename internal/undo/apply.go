@@ -7,7 +7,6 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/statement"
-	lib "modernc.org/sqlite/lib"
 )
 
 // apply does what decide has noted. Triggers and foreign keys are off: what they did in the
@@ -52,11 +51,11 @@ func (j *job) step(t *table, id, noted []byte) error {
 	}
 	j.res.Undone++
 	err = j.do(&e)
-	if e.Op == change.Update && isUnique(err) {
+	if e.Op == change.Update && sqlite.IsUnique(err) {
 		j.res.Undone-- // it counts when it is inserted
 		return j.setAside(t, id, &e)
 	}
-	if isUnique(err) {
+	if sqlite.IsUnique(err) {
 		err = fmt.Errorf("table %s: another row has a value now that the row %s had: %w", t.name, text(e.Key, &e), err)
 	}
 	return err
@@ -94,11 +93,6 @@ func (j *job) do(e *change.Entry) error {
 		return err
 	}
 	return j.sql.add(func() (string, error) { return statement.SQL(e), nil })
-}
-
-func isUnique(err error) bool {
-	code := sqlite.Code(err)
-	return code == lib.SQLITE_CONSTRAINT_UNIQUE || code == lib.SQLITE_CONSTRAINT_PRIMARYKEY || code == lib.SQLITE_CONSTRAINT_ROWID
 }
 
 // rebuilds decides which full-text indexes are made anew. An index that nothing has written

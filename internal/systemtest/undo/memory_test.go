@@ -59,7 +59,7 @@ func TestUndoMillion(t *testing.T) {
 	tx(t, db, "CREATE TABLE packages(id INTEGER PRIMARY KEY, name TEXT, section TEXT, size INTEGER)")
 	const step = 20_000
 	for i := 0; i < rows; i += step {
-		tx(t, db, fmt.Sprintf("INSERT INTO packages WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i + 1 < %d) SELECT i, 'package ' || i, 's' || i %% 40, i * 7 FROM n", i, min(i+step, rows)))
+		tx(t, db, fmt.Sprintf("INSERT INTO packages WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i + 1 < %d) SELECT i, 'package ' || i, 's' || (i %% 40), i * 7 FROM n", i, min(i+step, rows)))
 	}
 	sum := "SELECT count(DISTINCT section) FROM packages"
 	before := db.Sequence() + 1

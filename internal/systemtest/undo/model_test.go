@@ -118,7 +118,7 @@ type world struct {
 	path string
 }
 
-func open(t *rapid.T, path string) *world {
+func newWorld(t *rapid.T, path string) *world {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestUndoModel(t *testing.T) {
 		g := generator{rt}
 		before, during, after := g.transactions(6, true, 0, 1), g.transactions(4, true, 0), g.transactions(4, true, 1)
 		folder := filepath.Join(dir, fmt.Sprint(runs))
-		with, without := open(rt, filepath.Join(folder, "with")), open(rt, filepath.Join(folder, "without"))
+		with, without := newWorld(rt, filepath.Join(folder, "with")), newWorld(rt, filepath.Join(folder, "without"))
 		defer os.RemoveAll(folder)
 		defer with.close()
 		defer without.close()
@@ -283,7 +283,7 @@ func TestUndoConflicts(t *testing.T) {
 		runs++
 		g := generator{rt}
 		folder := filepath.Join(dir, fmt.Sprint(runs))
-		w := open(rt, filepath.Join(folder, "app"))
+		w := newWorld(rt, filepath.Join(folder, "app"))
 		defer os.RemoveAll(folder)
 		defer w.close()
 		w.run(g.transactions(6, true, 0))
