@@ -61,7 +61,7 @@ func (j *job) judge(t *table, r *row, current *image, strange bool) error {
 			return err
 		}
 	}
-	if r.images[was].same(where) {
+	if r.images[was].same(where) && (r.moved == nil || !where.exists) {
 		return nil // it is what it was, whoever did that
 	}
 	if v := j.layout.shadows[strings.ToLower(t.name)]; v != nil && !v.fullText() && j.o.Force {

@@ -61,8 +61,11 @@ func (j *job) begin(c *sqlite.Conn) error {
 	if j.o.Table != "" && !j.layout.has(j.o.Table) {
 		return fmt.Errorf("there is no table %s", j.o.Table)
 	}
-	j.next, err = log.Containing(j.o.From)
-	return err
+	if j.o.Key != nil && j.layout.virtual[strings.ToLower(j.o.Table)] != nil {
+		return fmt.Errorf("table %s is virtual, and its rows are in other tables: undo all of it, without a key", j.o.Table)
+	}
+	j.next = j.o.From
+	return nil
 }
 
 // readLog reads about limit bytes of the log; all of it if limit is 0. It reports whether
@@ -76,8 +79,13 @@ func (j *job) readLog(ctx context.Context, c *sqlite.Conn, limit int) (more bool
 	if j.next < oldest {
 		return false, &trimmed{j.next, oldest}
 	}
+	// Meanwhile a barrier may have replaced what was to be read next, and what was before it.
+	start, err := log.Containing(j.next)
+	if err != nil {
+		return false, err
+	}
 	size := 0
-	err = log.Each(j.next, func(t changelog.Transaction) error {
+	err = log.Each(start, func(t changelog.Transaction) error {
 		if limit > 0 && size >= limit {
 			more = true
 			return changelog.Stop
@@ -96,6 +104,18 @@ func (j *job) readLog(ctx context.Context, c *sqlite.Conn, limit int) (more bool
 		return ctx.Err()
 	})
 	return more, err
+}
+
+// readRest reads the log to its end, under the write lock.
+func (j *job) readRest(ctx context.Context) error {
+	if _, err := j.readLog(ctx, j.c.Conn, 0); err != nil {
+		return err
+	}
+	last, err := changelog.Last(j.c.Conn)
+	if err == nil && j.next != last+1 {
+		err = fmt.Errorf("the log was read up to change %d, and ends at %d", j.next-1, last)
+	}
+	return err
 }
 
 // readBucket reads from the bucket what the file's log no longer has.

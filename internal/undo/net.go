@@ -168,12 +168,13 @@ func (n *net) add(moment int, where at, e *change.Entry) error {
 			return err
 		}
 	}
-	if moment == made || r != nil {
+	follows := r != nil && !r.idle()
+	if moment == made || follows {
 		if err := n.moves(t, from, to); err != nil {
 			return err
 		}
 	}
-	_, err = n.fold(t, moment, where, to, &arrives, r != nil)
+	_, err = n.fold(t, moment, where, to, &arrives, follows)
 	return err
 }
 

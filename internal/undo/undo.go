@@ -136,7 +136,7 @@ func (j *job) write(ctx context.Context, c *capture.Conn) (err error) {
 	if reason, notice := c.Missed(); notice != 0 {
 		return fmt.Errorf("%s just now, which the log cannot describe: nothing was changed; try again", reason)
 	}
-	if _, err := j.readLog(ctx, c.Conn, 0); err != nil {
+	if err := j.readRest(ctx); err != nil {
 		return err
 	}
 	if err := j.layout.read(c.Conn); err != nil {

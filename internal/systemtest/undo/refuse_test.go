@@ -78,6 +78,28 @@ func TestUndoConflict(t *testing.T) {
 	undone(t, db, cfg, u, want)
 }
 
+// TestUndoMoved: a row whose identity has been changed since is a conflict, even if all its
+// columns are as they were; one that the transaction did nothing to in the end is left alone.
+func TestUndoMoved(t *testing.T) {
+	cfg := Config(t)
+	db := Open(t, cfg)
+	tx(t, db, "CREATE TABLE t(a); INSERT INTO t(rowid, a) VALUES(1, 'a'), (2, 'b')")
+	bad := tx(t, db, "UPDATE t SET a = 'x' WHERE rowid = 1; UPDATE t SET a = 'x' WHERE rowid = 2; UPDATE t SET a = 'b' WHERE rowid = 2; INSERT INTO t(rowid, a) VALUES(3, 'c')")
+	tx(t, db, "UPDATE t SET rowid = 10, a = 'a' WHERE rowid = 1; UPDATE t SET rowid = 20 WHERE rowid = 2; UPDATE t SET rowid = 30 WHERE rowid = 3")
+	r, _ := refused(t, db, cfg, one(bad), "2 rows were changed since")
+	for _, c := range r.Conflicts {
+		if id := c.Key["rowid"]; id == int64(1) && c.Current["a"] != "a" || id == int64(3) && c.Current["a"] != "c" || id == int64(2) {
+			t.Errorf("%+v", c)
+		}
+	}
+	u := one(bad)
+	u.Force = true
+	Must(db.Undo(t.Context(), u))
+	if got := texts(t, db, "SELECT rowid || a FROM t ORDER BY rowid"); !slices.Equal(got, []string{"1a", "20b"}) {
+		t.Errorf("the rows are %q", got)
+	}
+}
+
 // TestUndoUnique: a unique value that another row has by now.
 func TestUndoUnique(t *testing.T) {
 	cfg := Config(t)
