@@ -70,12 +70,14 @@ func TestUndoMillion(t *testing.T) {
 	Check(t, db.Close())
 	for i, sections := range []int64{40, 1} {
 		out := filepath.Join(t.TempDir(), "out.json")
-		if text, err := undoRun.Command(t.Context(), cfg.Path, fmt.Sprint(from), fmt.Sprint(to), out).CombinedOutput(); err != nil {
+		cmd := undoRun.Command(t.Context(), cfg.Path, fmt.Sprint(from), fmt.Sprint(to), out)
+		if text, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
 		var m measured
 		Check(t, json.Unmarshal(Must(os.ReadFile(out)), &m))
-		t.Logf("undo %d of %d rows: %s, %d MiB resident at the peak; %s", i, m.Undone, m.Took.Round(time.Millisecond), m.Resident>>20, m.Unlogged)
+		t.Logf("undo %d of %d rows: %s, of a processor %s, %d MiB resident at the peak; %s",
+			i, m.Undone, m.Took.Round(time.Millisecond), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Round(time.Millisecond), m.Resident>>20, m.Unlogged)
 		if m.Undone != rows || m.Resident > 200<<20 {
 			t.Errorf("%+v", m)
 		}
