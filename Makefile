@@ -73,7 +73,7 @@ big:
 # Five databases of 48 MB with eight readers each: what is resident, beside the same with
 # SQLite's own page cache. It needs Linux, and 3 GB of memory.
 memory:
-	DRIFTDB_MEMORY=1 go test ./internal/systemtest/scale -run '^TestResident$$' -count 1 -v -timeout 0
+	DRIFTDB_MEMORY=1 go test ./internal/systemtest/scale -run '^Test(Resident|ConnectionMemory)$$' -count 1 -v -timeout 0
 	go test ./internal/pagecache -run '^$$' -bench .
 	go test ./internal/pagecache -run '^$$' -bench . -builtin
 
