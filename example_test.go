@@ -453,6 +453,33 @@ func ExampleDB_Metrics() {
 	// running: false pending: 0 synced: 2 last error: <nil>
 }
 
+// A transaction is taken back.
+func ExampleDB_Undo() {
+	ctx := context.Background()
+	db := memory()
+	defer db.Close()
+	if _, err := db.Exec(ctx, "CREATE TABLE visits(name TEXT); INSERT INTO visits VALUES('Alice'), ('Bob')"); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, "UPDATE visits SET name = ''"); err != nil { // without a WHERE
+		log.Fatal(err)
+	}
+	sequence := db.Sequence()
+
+	r, err := db.Undo(ctx, driftdb.Undo{From: sequence, To: sequence}) // of any of its changes
+	if errors.Is(err, driftdb.ErrConflict) {
+		for _, c := range r.Conflicts { // rows that have been changed since; nothing was undone
+			fmt.Println(c.Table, c.Key, c.Before, c.After, c.Current)
+		}
+	}
+	fmt.Println(r.Undone, err)
+	names, err := driftdb.Select[string](ctx, db, "SELECT name FROM visits")
+	fmt.Println(names, err)
+	// Output:
+	// 2 <nil>
+	// [Alice Bob] <nil>
+}
+
 // A query that no repository has.
 func ExampleSelect_analytics() {
 	ctx := context.Background()

@@ -34,6 +34,7 @@ type DB struct {
 	writer *writer.Writer
 	conns  connections
 	uplink uplink
+	apart  apart // the connection of an undo
 }
 
 // Open opens the database that cfg names.
