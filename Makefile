@@ -28,7 +28,7 @@ STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows diffs
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -133,6 +133,11 @@ model:
 	go test ./internal/systemtest/model -run '^TestDiff$$' -rapid.checks $(MODELS) -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
+	go test ./internal/systemtest/undo -run 'Model|Conflicts' -rapid.checks $(MODELS) -count 1 -timeout 0
+
+# The changes of a million rows, taken back and taken back again: time and memory.
+undo:
+	DRIFTDB_UNDO_ROWS=1000000 go test ./internal/systemtest/undo -run '^TestUndoMillion$$' -count 1 -v -timeout 0
 
 # The differences of DIFF_ROWS rows: the time, and the memory.
 diffs:
