@@ -124,6 +124,7 @@ var public = []struct{ is, as error }{
 	{rows.ErrNotFound, ErrNotFound},
 	{engine.ErrReadOnly, ErrReadOnly},
 	{engine.ErrOpenedReadOnly, ErrReadOnly},
+	{engine.ErrView, ErrReadOnly},
 	{engine.ErrDamaged, ErrCorrupt},
 	{engine.ErrReplaced, ErrFileReplaced},
 	{backup.ErrNoStore, ErrNoStore},

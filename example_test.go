@@ -230,6 +230,22 @@ func ExampleRestore_at() {
 	fmt.Println(result.Time, result.Rows)
 }
 
+// The database as it was, without a file of one's own.
+func ExampleBackup_View() {
+	ctx := context.Background()
+	var backup *driftdb.Backup // from OpenBackup, or db.Backup()
+	past, err := backup.View(ctx, driftdb.Point{Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer past.Close()
+	names, err := driftdb.Select[string](ctx, past, "SELECT name FROM users")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(names)
+}
+
 // What happened to a row, and the state before.
 func ExampleBackup() {
 	ctx := context.Background()
