@@ -64,11 +64,18 @@ func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target T
 	w := newWalk(ctx, b, m, start)
 	defer w.ahead.close()
 	w.target, w.sink, w.done = target, sink, target.reached(start.Sequence)
-	err := w.run()
-	for tries := maxMoves; tries > 0 && errors.Is(err, ErrCorrupt) && w.moved(); tries-- {
-		err = w.run()
-	}
+	err := w.complete(w.run)
 	return End{w.pos, w.done || target == Target{}, w.refusals}, err
+}
+
+// complete calls run, which continues from the walk's position, again for each later
+// manifest that may have what it misses.
+func (w *walk) complete(run func() error) error {
+	err := run()
+	for tries := maxMoves; tries > 0 && errors.Is(err, ErrCorrupt) && w.moved(); tries-- {
+		err = run()
+	}
+	return err
 }
 
 // maxMoves is how often a walk may switch to a later manifest. Each switch means that the
@@ -86,8 +93,14 @@ func (w *walk) moved() bool {
 	if err != nil || now.Nonce == w.m.Nonce || now.DatabaseID != w.m.DatabaseID || now.LatestSequence < w.m.LatestSequence {
 		return false
 	}
-	w.m, w.listed, w.leading = now.Manifest, map[string]map[int64][]Batch{}, map[attempt]bool{}
+	w.m = now.Manifest
+	w.relist()
 	return true
+}
+
+// relist forgets what has been listed, and what was concluded from it.
+func (w *walk) relist() {
+	w.listed, w.low, w.leading = map[string]map[int64][]Batch{}, map[string]int64{}, map[attempt]bool{}
 }
 
 // End is where a walk ended, and the objects it refused on the way. Reached is false if
@@ -99,10 +112,12 @@ type End struct {
 }
 
 func newWalk(ctx context.Context, b *Bucket, m *Manifest, at Position) *walk {
-	return &walk{
-		ctx: ctx, b: b, m: m, pos: at, listed: map[string]map[int64][]Batch{}, ahead: newFetcher(ctx, b, m.DatabaseID),
-		refused: map[Batch]bool{}, tried: map[attempt]outcome{}, leading: map[attempt]bool{},
+	w := &walk{
+		ctx: ctx, b: b, m: m, pos: at, ahead: newFetcher(ctx, b, m.DatabaseID),
+		refused: map[Batch]bool{}, tried: map[attempt]outcome{},
 	}
+	w.relist()
+	return w
 }
 
 func (w *walk) run() error {
@@ -137,9 +152,12 @@ type walk struct {
 	done   bool // the target is reached
 	ahead  *fetcher
 
-	// By node and epoch, the batches in a node's folder, beginning with the first span
-	// that was needed. A folder is listed once, for all sessions of its node.
+	// By node and epoch, the batches in a node's folder that begin at low or later. A
+	// folder is listed once, for all sessions of its node, beginning with the first span
+	// that was needed; or, if narrow is set, just before the place that is needed.
 	listed map[string]map[int64][]Batch
+	low    map[string]int64
+	narrow *narrow
 
 	// Batches found unusable, which are not tried again, and the results of trying the
 	// paths that the walk could take.
@@ -154,21 +172,50 @@ type walk struct {
 	passing []Position
 }
 
-// list lists the folder of the span's node, unless that is already done.
+// list lists the batches of the span that the walk needs, unless that is already done.
 func (w *walk) list(s Span) error {
-	if w.listed[s.NodeID] != nil {
-		return nil
+	n := w.narrow
+	switch {
+	case n == nil || n.whole:
+		return w.listFrom(s.NodeID, s.From, 0)
+	case n.to != 0:
+		return w.listFrom(s.NodeID, max(s.From, w.pos.Sequence+1-n.margin), n.to+1)
 	}
-	sessions := map[int64][]Batch{}
-	for o, err := range w.b.batches(w.ctx, s.NodeID, s.From) {
+	return w.listFrom(s.NodeID, max(s.From, w.pos.Sequence+1-n.margin), 0)
+}
+
+// listFrom lists the batches of a node that begin at from or later and, unless below is
+// 0, before below. What is listed already is not listed again.
+func (w *walk) listFrom(node string, from, below int64) error {
+	sessions := w.listed[node]
+	if sessions != nil {
+		if w.low[node] <= from {
+			return nil
+		}
+		below = w.low[node]
+	}
+	var found []Batch
+	for o, err := range w.b.batches(w.ctx, node, from) {
 		if err != nil {
 			return err
 		}
+		if below != 0 && o.From >= below {
+			break
+		}
+		found = append(found, o)
+	}
+	if sessions == nil {
+		sessions = map[int64][]Batch{}
+	}
+	for _, o := range found {
 		sessions[o.Epoch] = append(sessions[o.Epoch], o)
 	}
-	w.listed[s.NodeID] = sessions
+	w.listed[node], w.low[node] = sessions, from
 	return nil
 }
+
+// batches returns the span's batches, as far as they are listed.
+func (w *walk) batches(s Span) []Batch { return w.listed[s.NodeID][s.Epoch] }
 
 // span walks through span i of the lineage.
 func (w *walk) span(i int) error {
@@ -176,16 +223,25 @@ func (w *walk) span(i int) error {
 	if err := w.list(s); err != nil {
 		return err
 	}
-	batches := w.listed[s.NodeID][s.Epoch]
 	for !w.done && (s.To == 0 || w.pos.Sequence < s.To) {
 		confirmed := s.To != 0 || w.pos.Sequence < w.m.LatestSequence
-		w.ahead.passed(w.pos.Sequence)
+		if w.narrow == nil || !w.narrow.keep {
+			w.ahead.passed(w.pos.Sequence)
+		}
 		w.ahead.want(w.predict(i)...)
-		next := w.candidates(batches, w.pos.Sequence)
+		next, err := w.candidates(w.batches(s), w.pos.Sequence), error(nil)
 		if len(next) > 1 && confirmed {
-			next = w.preferred(i, next)
+			if next, err = w.preferred(i, next); err != nil {
+				return err
+			}
 		}
 		found, err := w.step(s, next, confirmed)
+		if errors.Is(err, ErrCorrupt) && w.low[s.NodeID] > s.From { // what continues may begin earlier
+			if err := w.listFrom(s.NodeID, s.From, 0); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -216,14 +272,11 @@ func (w *walk) predict(i int) (out []Batch) {
 	for ; i < len(w.m.Lineage); i++ {
 		s := w.m.Lineage[i]
 		for s.To == 0 || sequence < s.To {
-			next := w.candidates(w.listed[s.NodeID][s.Epoch], sequence)
-			enough := len(out) >= leastAhead && bytes > fewBytes || len(out) == mostAhead
-			if len(next) == 0 || enough || w.target.reached(sequence) {
+			next := w.candidates(w.batches(s), sequence)
+			if len(next) == 0 || w.target.reached(sequence) || w.narrow.reached(sequence) || enough(len(out), bytes, next[0]) {
 				return out
 			}
-			if bytes += next[0].Size; bytes > mostBytes && len(out) > 0 {
-				return out
-			}
+			bytes += next[0].Size
 			out, sequence = append(out, next[0]), cut(s, next[0])
 		}
 	}
@@ -253,7 +306,7 @@ func (w *walk) step(s Span, next []Batch, confirmed bool) (found bool, err error
 	case unread != nil:
 		return false, unread
 	case confirmed:
-		return false, w.broken(s)
+		return false, w.broken(fmt.Sprintf("no batch of node %s, epoch %d continues after sequence %d", s.NodeID, s.Epoch, w.pos.Sequence))
 	}
 	return false, nil
 }
@@ -320,7 +373,7 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 		w.chains[at.Sequence] = at.Chain
 	}
 	w.pos = end
-	w.done = limit < cut(s, o) || w.target.reached(end.Sequence)
+	w.done = limit < cut(s, o) || w.target.reached(end.Sequence) || w.narrow.reached(end.Sequence)
 	return nil
 }
 
@@ -352,12 +405,21 @@ func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
 	return end, err
 }
 
+// open opens the object of batch o. It returns errOther if it cannot be that batch.
+func (w *walk) open(o Batch, data []byte) (*batch.Reader, error) {
+	r, err := w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errOther, err)
+	}
+	return r, err
+}
+
 // read calls fn for each record of o until fn returns false. It returns errOther if the
 // batch itself is faulty.
 func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
-	r, err := w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
+	r, err := w.open(o, data)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errOther, err)
+		return err
 	}
 	for {
 		if err := w.ctx.Err(); err != nil {
@@ -403,9 +465,8 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 		}
 		return nil
 	}
-	r, err = w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
-	if err != nil {
-		return end, nil, fmt.Errorf("%w: %w", errOther, err)
+	if r, err = w.open(o, data); err != nil {
+		return end, nil, err
 	}
 	if o.From == w.pos.Sequence+1 {
 		if err := check(w.pos.Sequence); err != nil {

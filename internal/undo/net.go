@@ -110,7 +110,7 @@ func (t *table) address(id []byte) (change.Entry, error) {
 		return e, r.err
 	}
 	for _, name := range t.key {
-		v, rest, err := change.DecodeValue(id)
+		v, rest, err := change.ReadValue(id)
 		if err != nil {
 			return e, errDamaged
 		}
