@@ -37,6 +37,8 @@ type Change struct {
 	SQL    string // schema: the statement
 	Reason string // barrier: why the log cannot describe what happened here
 
+	Current map[string]any // a conflict of [DB.Undo]: the row as it is now
+
 	row      rowID
 	settings change.Settings // of a schema's statement
 }

@@ -21,7 +21,7 @@ var clockUsers = map[string][]string{
 		"faults/clocks_test.go clocks.sleep", "faults/distinguish_test.go fillPair", "faults/faults_test.go schedule.sleep",
 		"faults/faults_world_test.go world.checkBranches", "faults/faults_world_test.go world.mayMiss", "faults/steps_test.go camera.story",
 		"file/catchup_test.go TestCatchUpByRestore", "writers/writers_contest_test.go contest.check",
-		"writers/writers_contest_test.go rival.do", "writers/writers_contest_test.go rival.tick",
+		"writers/writers_contest_test.go rival.do", "writers/writers_contest_test.go rival.tick", "writer/turn_test.go claims",
 	},
 	"is how tests wait for a condition": {"internal/systemtest/wait.go Eventually"},
 	"a moment that nobody has chosen, and the test holds whatever it is": {
@@ -47,8 +47,8 @@ var clockUsers = map[string][]string{
 	},
 	"is a measurement, of a size that make sets": {
 		"scale/big_test.go TestImportWAL", "scale/big_test.go bigTransaction", "scale/big_test.go restoreBig", "scale/big_test.go snapshotBig",
-		"scale/big_test.go updateUntil", "scale/economy_test.go TestBulkLoad", "scale/memory_test.go memoryRun.do",
-		"scale/memory_test.go memoryRun.readAll", "scale/restorebench_test.go restoreUsers", "scale/bench_backup_test.go plainInserts",
+		"scale/big_test.go updateUntil", "scale/diff_linux_test.go TestDiffMemory", "scale/economy_test.go TestBulkLoad", "scale/memory_test.go memoryRun.do",
+		"scale/memory_test.go memoryRun.readAll", "undo/memory_test.go undoRun", "scale/restorebench_test.go restoreUsers", "scale/bench_backup_test.go plainInserts",
 		"scale/bench_backup_test.go timeCopy", "scale/bench_repository_test.go sideBySide", "capture/shapes_bench_test.go timeShape",
 		"sqlite/table_cost_test.go cost", "syncer/bench_test.go rest",
 	},

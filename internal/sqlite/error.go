@@ -32,6 +32,9 @@ func NewError(code int, message string) *Error {
 	return &Error{Code: code & 0xff, ExtendedCode: code, Message: message}
 }
 
+// Busy returns the error of a lock that was not had in time.
+func Busy(message string) *Error { return NewError(lib.SQLITE_BUSY, message) }
+
 // Code returns the extended result code that err carries, or 0.
 func Code(err error) int {
 	if e, ok := errors.AsType[*Error](err); ok {
@@ -90,6 +93,13 @@ func RollsBack(err error) bool {
 
 // IsConstraint reports whether a row violated a constraint.
 func IsConstraint(err error) bool { return Code(err)&0xff == lib.SQLITE_CONSTRAINT }
+
+// IsUnique reports whether another row has a value that must be unique: of a UNIQUE column, a
+// primary key, or the rowid.
+func IsUnique(err error) bool {
+	code := Code(err)
+	return code == lib.SQLITE_CONSTRAINT_UNIQUE || code == lib.SQLITE_CONSTRAINT_PRIMARYKEY || code == lib.SQLITE_CONSTRAINT_ROWID
+}
 
 // IsBypassed reports whether a commit was refused because another program has committed in
 // between and no barrier records that yet; see Ledger.

@@ -33,6 +33,9 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// IsTerminal reports whether people read the screen.
+func (s *Screen) IsTerminal() bool { return s.terminal }
+
 // Colours reports whether text may be coloured: on a terminal that shows colours, unless
 // its user wants none (https://no-color.org).
 func (s *Screen) Colours() bool {
