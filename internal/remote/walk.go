@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/batch"
@@ -100,7 +101,7 @@ func (w *walk) moved() bool {
 
 // relist forgets what has been listed, and what was concluded from it.
 func (w *walk) relist() {
-	w.listed, w.low, w.leading = map[string]map[int64][]Batch{}, map[string]int64{}, map[attempt]bool{}
+	w.listed, w.leading = map[string]*listing{}, map[attempt]bool{}
 }
 
 // End is where a walk ended, and the objects it refused on the way. Reached is false if
@@ -152,11 +153,10 @@ type walk struct {
 	done   bool // the target is reached
 	ahead  *fetcher
 
-	// By node and epoch, the batches in a node's folder that begin at low or later. A
-	// folder is listed once, for all sessions of its node, beginning with the first span
-	// that was needed; or, if narrow is set, just before the place that is needed.
-	listed map[string]map[int64][]Batch
-	low    map[string]int64
+	// By node, the batches in its folder. A folder is listed once, for all sessions of its
+	// node, beginning with the first span that was needed; or, if narrow is set, just
+	// before the place that is needed.
+	listed map[string]*listing
 	narrow *narrow
 
 	// Batches found unusable, which are not tried again, and the results of trying the
@@ -187,35 +187,67 @@ func (w *walk) list(s Span) error {
 // listFrom lists the batches of a node that begin at from or later and, unless below is
 // 0, before below. What is listed already is not listed again.
 func (w *walk) listFrom(node string, from, below int64) error {
-	sessions := w.listed[node]
-	if sessions != nil {
-		if w.low[node] <= from {
-			return nil
-		}
-		below = w.low[node]
+	if below == 0 {
+		below = math.MaxInt64
 	}
+	have := w.listed[node]
+	if have == nil {
+		have = &listing{low: from, high: from, sessions: map[int64][]Batch{}}
+		w.listed[node] = have
+	}
+	if from < have.low {
+		if err := w.listInto(have, node, from, have.low); err != nil {
+			return err
+		}
+		have.low = from
+	}
+	if below > have.high {
+		if err := w.listInto(have, node, have.high, below); err != nil {
+			return err
+		}
+		have.high = below
+	}
+	return nil
+}
+
+// listInto adds the batches that begin at from or later, before below.
+func (w *walk) listInto(have *listing, node string, from, below int64) error {
 	var found []Batch
 	for o, err := range w.b.batches(w.ctx, node, from) {
 		if err != nil {
 			return err
 		}
-		if below != 0 && o.From >= below {
+		if o.From >= below {
 			break
 		}
 		found = append(found, o)
 	}
-	if sessions == nil {
-		sessions = map[int64][]Batch{}
-	}
 	for _, o := range found {
-		sessions[o.Epoch] = append(sessions[o.Epoch], o)
+		have.sessions[o.Epoch] = append(have.sessions[o.Epoch], o)
 	}
-	w.listed[node], w.low[node] = sessions, from
 	return nil
 }
 
+// listing is what is known of a node's folder: its batches that begin at low or later,
+// before high, by epoch.
+type listing struct {
+	low, high int64
+	sessions  map[int64][]Batch
+}
+
 // batches returns the span's batches, as far as they are listed.
-func (w *walk) batches(s Span) []Batch { return w.listed[s.NodeID][s.Epoch] }
+func (w *walk) batches(s Span) []Batch {
+	if have := w.listed[s.NodeID]; have != nil {
+		return have.sessions[s.Epoch]
+	}
+	return nil
+}
+
+// more reports whether batches of the span may begin before those that are listed.
+func (w *walk) more(s Span) bool {
+	have := w.listed[s.NodeID]
+	return have == nil || have.low > s.From
+}
 
 // span walks through span i of the lineage.
 func (w *walk) span(i int) error {
@@ -236,7 +268,7 @@ func (w *walk) span(i int) error {
 			}
 		}
 		found, err := w.step(s, next, confirmed)
-		if errors.Is(err, ErrCorrupt) && w.low[s.NodeID] > s.From { // what continues may begin earlier
+		if errors.Is(err, ErrCorrupt) && w.more(s) { // what continues may begin earlier
 			if err := w.listFrom(s.NodeID, s.From, 0); err != nil {
 				return err
 			}
