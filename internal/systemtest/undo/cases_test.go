@@ -234,7 +234,7 @@ func TestUndoAmongWriters(t *testing.T) {
 	cfg := Config(t)
 	cfg.BusyTimeout = 10 * time.Second
 	db := Open(t, cfg)
-	tx(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER NOT NULL); INSERT INTO t VALUES(1, 0), (2, 0), (3, 0), (4, 0)")
+	made := tx(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER NOT NULL); INSERT INTO t VALUES(1, 0), (2, 0), (3, 0), (4, 0)")
 	var all sync.WaitGroup
 	stop := make(chan struct{})
 	var added [2]int64
@@ -261,6 +261,7 @@ func TestUndoAmongWriters(t *testing.T) {
 			}
 		})
 	}
+	Eventually(t, "a first write", func() bool { return db.Sequence() > made })
 	undone, conflicts := map[int64]int64{}, 0
 	for len(undone) < 20 || conflicts < 5 {
 		last := db.Sequence()
@@ -271,6 +272,8 @@ func TestUndoAmongWriters(t *testing.T) {
 		case errors.Is(err, driftdb.ErrConflict):
 			conflicts++
 		default:
+			close(stop)
+			all.Wait()
 			t.Fatal(err)
 		}
 	}
