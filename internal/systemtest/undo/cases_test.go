@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -183,6 +184,25 @@ func TestUndoTrimmed(t *testing.T) {
 		t.Fatalf("the log still begins at %d", rows)
 	}
 	undone(t, db, cfg, one(bad-1), want)
+}
+
+// TestUndoGone: the transaction is in the bucket no longer.
+func TestUndoGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config(t)
+		cfg.Retention = 24 * time.Hour
+		db := Open(t, cfg)
+		bad := tx(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES(1, 1)")
+		for i := range 6 {
+			tx(t, db, fmt.Sprintf("INSERT INTO t(a) VALUES(%d)", i))
+			Must(db.Snapshot(t.Context()))
+			time.Sleep(25 * time.Hour)
+			_, _, err := db.CollectGarbage(t.Context())
+			Check(t, err)
+		}
+		refused(t, db, cfg, one(bad), "does not reach back that far", "the earliest point is", "and the latest")
+		Must(db.Undo(t.Context(), one(db.Sequence())))
+	})
 }
 
 // TestUndoAlone: without a store, an undo reaches as far as the log.
