@@ -88,7 +88,7 @@ var mayImport = map[string][]string{
 	"internal/systemtest":            {".", "internal/dbtest", "internal/s3test", "internal/systemtest/subprocess", "objstore"},
 	"internal/systemtest/subprocess": {},
 	"internal/terminal":              {},
-	"internal/undo":                  {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/history", "internal/sqlite", "internal/statement"},
+	"internal/undo":                  {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/history", "internal/remote", "internal/sqlite", "internal/statement"},
 	"internal/vfs":                   {"internal/cmem", "internal/vfs/layer"},
 	"internal/vfs/layer":             {"internal/cmem"},
 	"internal/vfs/vfstest":           {"internal/cmem", "internal/vfs/layer"},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -185,6 +186,25 @@ func TestUndoTrimmed(t *testing.T) {
 	undone(t, db, cfg, one(bad-1), want)
 }
 
+// TestUndoGone: the transaction is in the bucket no longer.
+func TestUndoGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config(t)
+		cfg.Retention = 24 * time.Hour
+		db := Open(t, cfg)
+		bad := tx(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES(1, 1)")
+		for i := range 6 {
+			tx(t, db, fmt.Sprintf("INSERT INTO t(a) VALUES(%d)", i))
+			Must(db.Snapshot(t.Context()))
+			time.Sleep(25 * time.Hour)
+			_, _, err := db.CollectGarbage(t.Context())
+			Check(t, err)
+		}
+		refused(t, db, cfg, one(bad), "does not reach back that far", "the earliest point is", "and the latest")
+		Must(db.Undo(t.Context(), one(db.Sequence())))
+	})
+}
+
 // TestUndoAlone: without a store, an undo reaches as far as the log.
 func TestUndoAlone(t *testing.T) {
 	cfg := Config(t)
@@ -234,7 +254,7 @@ func TestUndoAmongWriters(t *testing.T) {
 	cfg := Config(t)
 	cfg.BusyTimeout = 10 * time.Second
 	db := Open(t, cfg)
-	tx(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER NOT NULL); INSERT INTO t VALUES(1, 0), (2, 0), (3, 0), (4, 0)")
+	made := tx(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER NOT NULL); INSERT INTO t VALUES(1, 0), (2, 0), (3, 0), (4, 0)")
 	var all sync.WaitGroup
 	stop := make(chan struct{})
 	var added [2]int64
@@ -261,6 +281,7 @@ func TestUndoAmongWriters(t *testing.T) {
 			}
 		})
 	}
+	Eventually(t, "a first write", func() bool { return db.Sequence() > made })
 	undone, conflicts := map[int64]int64{}, 0
 	for len(undone) < 20 || conflicts < 5 {
 		last := db.Sequence()
@@ -271,6 +292,8 @@ func TestUndoAmongWriters(t *testing.T) {
 		case errors.Is(err, driftdb.ErrConflict):
 			conflicts++
 		default:
+			close(stop)
+			all.Wait()
 			t.Fatal(err)
 		}
 	}
