@@ -46,7 +46,8 @@ shell. Values are exact to the last bit.
 
 With --json each change is a line, an object with "sequence", "tx" (the sequence
 of its transaction's first change), "time", "operation", and where they apply
-"table", "key", "before", "after" (with the columns in the table's order),
+"table", "key", "rowid" and "newRowid" (of an update that changes a rowid which
+is not a column), "before", "after" (with the columns in the table's order),
 "sql", "reason". Values that JSON cannot express are tagged as in the store's
 own files: {"$blob": base64}, {"$text": base64} for text that is not UTF-8,
 {"$int": "9007199254740993"}, {"$real": "Infinity"}.`,
