@@ -93,7 +93,7 @@ func (r *bucketReader[T]) read(ctx context.Context) ([]remote.Refusal, error) {
 // start returns the latest position before the change from at which a walk can begin or,
 // if from is 0, the first such position.
 func start(m *remote.Manifest, from int64) remote.Position {
-	at := remote.Position{Chain: batch.Genesis(m.DatabaseID)}
+	at := m.Genesis()
 	for _, s := range m.Snapshots {
 		if s.Sequence < from || from == 0 && at.Sequence < m.Begins() {
 			at = remote.Position{Sequence: s.Sequence, Chain: s.Chain}

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -259,7 +260,7 @@ func (b *Bucket) EncryptBatch(compressed []byte, databaseID, key string) ([]byte
 
 // Batches lists the batches of a span, in the order of their names.
 func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
-	for o, err := range b.batches(ctx, s.NodeID, s.From) {
+	for o, err := range b.batches(ctx, place{node: s.NodeID}, s.From) {
 		if err != nil {
 			return nil, err
 		}
@@ -274,7 +275,7 @@ func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
 // manifest. An epoch that no session can reach comes from a foreign object and is
 // ignored.
 func (b *Bucket) LastEpoch(ctx context.Context, node string) (last int64, err error) {
-	for o, err := range b.batches(ctx, node, 0) {
+	for o, err := range b.batches(ctx, place{node: node}, 0) {
 		if err != nil {
 			return 0, err
 		}
@@ -285,18 +286,18 @@ func (b *Bucket) LastEpoch(ctx context.Context, node string) (last int64, err er
 	return last, nil
 }
 
-// batches lists the batches of all of node's sessions that begin at from or later.
-func (b *Bucket) batches(ctx context.Context, node string, from int64) iter.Seq2[Batch, error] {
+// batches lists the batches of all of a node's sessions that begin at from or later.
+func (b *Bucket) batches(ctx context.Context, at place, from int64) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
-		folder := logFolder(b.name, node)
+		folder := logFolder(cmp.Or(at.home.name, b.name), at.node)
 		after := fmt.Sprintf("%s%012d", folder, from)
 		for info, err := range b.store.List(ctx, folder, objstore.ListOptions{StartAfter: after}) {
 			if err != nil {
 				yield(Batch{}, err)
 				return
 			}
-			o, ok := parseBatch(node, strings.TrimPrefix(info.Key, folder))
-			o.Size = info.Size
+			o, ok := parseBatch(at.node, strings.TrimPrefix(info.Key, folder))
+			o.Size, o.home = info.Size, at.home
 			if ok && !yield(o, nil) {
 				return
 			}
@@ -331,9 +332,9 @@ func (b *Bucket) PutSnapshot(ctx context.Context, databaseID, key string, file i
 	return nil
 }
 
-// OpenSnapshot opens a snapshot's database file. The reader fails, at the end at the
-// latest, if the contents are not what the manifest says.
-func (b *Bucket) OpenSnapshot(ctx context.Context, databaseID string, s Snapshot) (io.ReadCloser, error) {
+// OpenSnapshot opens the database file of a snapshot that m names. The reader fails, at
+// the end at the latest, if the contents are not what the manifest says.
+func (b *Bucket) OpenSnapshot(ctx context.Context, m *Manifest, s Snapshot) (io.ReadCloser, error) {
 	body, _, err := b.store.Get(ctx, s.Key, objstore.GetOptions{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: snapshot %s is missing", ErrCorrupt, s.Key)
@@ -341,7 +342,7 @@ func (b *Bucket) OpenSnapshot(ctx context.Context, databaseID string, s Snapshot
 	if err != nil {
 		return nil, err
 	}
-	plain, err := seal.NewReader(body, b.opts.Ring, b.context(databaseID, s.Key))
+	plain, err := seal.NewReader(body, b.opts.Ring, b.context(m.sealedIn(s.Key), s.Key))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", s.Key, err), body.Close())
 	}

@@ -106,7 +106,7 @@ func (w *walk) leads(i int, o Batch, at Position) (found bool) {
 			return true // the walk will report the error
 		}
 	}
-	for _, next := range w.candidates(w.listed[s.NodeID][s.Epoch], end.Sequence) {
+	for _, next := range w.candidates(w.of(s), end.Sequence) {
 		if w.leads(i, next, end) {
 			return true
 		}

@@ -22,11 +22,13 @@ func (m *Manifest) Prune(now time.Time, window time.Duration) (cutoff time.Time)
 			base = i
 		}
 	}
+	before, dropped := m.Pruned, slices.Clone(m.Snapshots[:max(base, 0)])
 	if base >= 0 {
 		m.Snapshots = slices.Delete(m.Snapshots, 0, base)
 		m.Pruned = m.Snapshots[0].Sequence
 		m.Lineage = slices.DeleteFunc(m.Lineage, func(s Span) bool { return s.To != 0 && s.To <= m.Pruned })
 	}
+	m.pruneOrigins(before, dropped)
 	return cutoff
 }
 

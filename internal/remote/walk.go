@@ -86,7 +86,7 @@ func (w *walk) moved() bool {
 	if err != nil || now.Nonce == w.m.Nonce || now.DatabaseID != w.m.DatabaseID || now.LatestSequence < w.m.LatestSequence {
 		return false
 	}
-	w.m, w.listed, w.leading = now.Manifest, map[string]map[int64][]Batch{}, map[attempt]bool{}
+	w.m, w.listed, w.leading = now.Manifest, map[place]map[int64][]Batch{}, map[attempt]bool{}
 	return true
 }
 
@@ -100,7 +100,7 @@ type End struct {
 
 func newWalk(ctx context.Context, b *Bucket, m *Manifest, at Position) *walk {
 	return &walk{
-		ctx: ctx, b: b, m: m, pos: at, listed: map[string]map[int64][]Batch{}, ahead: newFetcher(ctx, b, m.DatabaseID),
+		ctx: ctx, b: b, m: m, pos: at, listed: map[place]map[int64][]Batch{}, ahead: newFetcher(ctx, b, m.DatabaseID),
 		refused: map[Batch]bool{}, tried: map[attempt]outcome{}, leading: map[attempt]bool{},
 	}
 }
@@ -137,9 +137,9 @@ type walk struct {
 	done   bool // the target is reached
 	ahead  *fetcher
 
-	// By node and epoch, the batches in a node's folder, beginning with the first span
+	// By folder and epoch, the batches in a node's folder, beginning with the first span
 	// that was needed. A folder is listed once, for all sessions of its node.
-	listed map[string]map[int64][]Batch
+	listed map[place]map[int64][]Batch
 
 	// Batches found unusable, which are not tried again, and the results of trying the
 	// paths that the walk could take.
@@ -156,19 +156,29 @@ type walk struct {
 
 // list lists the folder of the span's node, unless that is already done.
 func (w *walk) list(s Span) error {
-	if w.listed[s.NodeID] != nil {
+	at := place{w.m.home(s), s.NodeID}
+	if w.listed[at] != nil {
 		return nil
 	}
 	sessions := map[int64][]Batch{}
-	for o, err := range w.b.batches(w.ctx, s.NodeID, s.From) {
+	for o, err := range w.b.batches(w.ctx, at, s.From) {
 		if err != nil {
 			return err
 		}
 		sessions[o.Epoch] = append(sessions[o.Epoch], o)
 	}
-	w.listed[s.NodeID] = sessions
+	w.listed[at] = sessions
 	return nil
 }
+
+// place is a node's folder in a database.
+type place struct {
+	home home
+	node string
+}
+
+// of returns the batches of a span, if its folder is listed.
+func (w *walk) of(s Span) []Batch { return w.listed[place{w.m.home(s), s.NodeID}][s.Epoch] }
 
 // span walks through span i of the lineage.
 func (w *walk) span(i int) error {
@@ -176,7 +186,7 @@ func (w *walk) span(i int) error {
 	if err := w.list(s); err != nil {
 		return err
 	}
-	batches := w.listed[s.NodeID][s.Epoch]
+	batches := w.of(s)
 	for !w.done && (s.To == 0 || w.pos.Sequence < s.To) {
 		confirmed := s.To != 0 || w.pos.Sequence < w.m.LatestSequence
 		w.ahead.passed(w.pos.Sequence)
@@ -216,7 +226,7 @@ func (w *walk) predict(i int) (out []Batch) {
 	for ; i < len(w.m.Lineage); i++ {
 		s := w.m.Lineage[i]
 		for s.To == 0 || sequence < s.To {
-			next := w.candidates(w.listed[s.NodeID][s.Epoch], sequence)
+			next := w.candidates(w.of(s), sequence)
 			enough := len(out) >= leastAhead && bytes > fewBytes || len(out) == mostAhead
 			if len(next) == 0 || enough || w.target.reached(sequence) {
 				return out
@@ -368,7 +378,7 @@ func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", errOther, about(BatchKey(w.b.name, o), err))
+			return fmt.Errorf("%w: %w", errOther, about(w.b.key(o), err))
 		}
 		if !fn(rec) {
 			return nil
@@ -392,14 +402,14 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			joined = r.Chain() == w.pos.Chain
 		}
 		if !joined {
-			return fmt.Errorf("%w: %s %w at sequence %d", errOther, BatchKey(w.b.name, o), errApart, w.pos.Sequence)
+			return fmt.Errorf("%w: %s %w at sequence %d", errOther, w.b.key(o), errApart, w.pos.Sequence)
 		}
 		if sequence != head || head == 0 {
 			return nil
 		}
 		headSeen = true
 		if r.Chain() != w.m.ChainHead {
-			return fmt.Errorf("%w: %s does not end at the manifest's chain head", errOther, BatchKey(w.b.name, o))
+			return fmt.Errorf("%w: %s does not end at the manifest's chain head", errOther, w.b.key(o))
 		}
 		return nil
 	}
@@ -421,7 +431,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			break
 		}
 		if err != nil {
-			return end, nil, fmt.Errorf("%w: %w", errOther, about(BatchKey(w.b.name, o), err))
+			return end, nil, fmt.Errorf("%w: %w", errOther, about(w.b.key(o), err))
 		}
 		at := rec.End()
 		if rec.Sequence > w.pos.Sequence && at <= limit {
@@ -447,10 +457,10 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 		}
 	}
 	if w.pos.Sequence < head && head < end.Sequence && !headSeen {
-		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, BatchKey(w.b.name, o), head)
+		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, w.b.key(o), head)
 	}
 	if end.Sequence != limit {
-		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at sequence %d", errOther, BatchKey(w.b.name, o), limit)
+		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at sequence %d", errOther, w.b.key(o), limit)
 	}
 	if t := r.Trailer(); t.To == end.Sequence {
 		digests = t.Digests
