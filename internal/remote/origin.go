@@ -89,23 +89,34 @@ func (m *Manifest) root() string {
 }
 
 // pruneOrigins records what Prune has just removed: the snapshots dropped, and the log up
-// to m.Pruned, which was before. An origin goes once even the manifest before needed
-// nothing of it.
+// to m.Pruned, which was before. It drops the origins that were spent.
 func (m *Manifest) pruneOrigins(before int64, dropped []Snapshot) {
 	var kept []Origin
 	for _, o := range m.Origins {
+		if m.spent(o) {
+			continue
+		}
 		o.Pruned, o.Snapshots = before, nil
 		for _, s := range dropped {
 			if o.holds(s.Key) {
 				o.Snapshots = append(o.Snapshots, s.Key)
 			}
 		}
-		named := slices.ContainsFunc(m.Snapshots, func(s Snapshot) bool { return o.holds(s.Key) })
-		if o.To > before || named || len(o.Snapshots) > 0 {
-			kept = append(kept, o)
-		}
+		kept = append(kept, o)
 	}
 	m.Origins = kept
+}
+
+// spent reports whether neither m nor the manifest before the last prune needs anything of
+// origin o. That is final. Until the next prune the origin stays, so that a collection sees
+// that there may be something to delete.
+func (m *Manifest) spent(o Origin) bool {
+	return o.To <= o.Pruned && len(o.Snapshots) == 0 && !m.uses(o)
+}
+
+// uses reports whether m names a snapshot of origin o.
+func (m *Manifest) uses(o Origin) bool {
+	return slices.ContainsFunc(m.Snapshots, func(s Snapshot) bool { return o.holds(s.Key) })
 }
 
 // needs reports whether this history, or a reader of the manifest before the last prune,
