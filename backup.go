@@ -40,8 +40,8 @@ type BackupConfig struct {
 // methods at the same time; they share one client of the store. Each call reads the
 // manifest again, so it sees what the bucket has at that time. There is nothing to close.
 //
-// All methods use the network. None of them changes the bucket, except Rekey and
-// RekeyAfterLeak. Their errors are ErrNoBackup, ErrCorrupt, ErrKey and ErrVersion, and
+// All methods use the network. None of them changes the bucket, except Fork, Delete, Rekey
+// and RekeyAfterLeak. Their errors are ErrNoBackup, ErrCorrupt, ErrKey and ErrVersion, and
 // ErrNoStore for the Backup of a database that has no store.
 type Backup struct{ b *backup.Backup }
 

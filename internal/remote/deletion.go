@@ -42,7 +42,7 @@ func (b *Bucket) finish(ctx context.Context, v *vacancy) (Deleted, error) {
 		if err := b.store.Delete(ctx, pinKey(name, b.name, v.DatabaseID)); err != nil {
 			return d, err
 		}
-		more, err := b.sibling(name).Sweep(ctx)
+		more, err := b.Sibling(name).Sweep(ctx)
 		d.Objects, d.Bytes = d.Objects+more.Objects, d.Bytes+more.Bytes
 		if err != nil {
 			return d, err
@@ -84,7 +84,7 @@ func (b *Bucket) abolish(ctx context.Context) (v *vacancy, err error) {
 
 // SweepOrigin is Sweep for an origin of this database.
 func (b *Bucket) SweepOrigin(ctx context.Context, o Origin) (Deleted, error) {
-	return b.sibling(o.Name).Sweep(ctx)
+	return b.Sibling(o.Name).Sweep(ctx)
 }
 
 // Sweep deletes what a deleted backup has left and no fork needs any more. It does nothing

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -15,19 +16,12 @@ import (
 	"github.com/google/uuid"
 )
 
-var (
-	// ErrExists means that there is a backup under the name already.
-	ErrExists = errors.New("there is a backup with this name")
-	// ErrNoFork means that the backup cannot be forked at the requested point.
-	ErrNoFork = errors.New("a fork cannot begin there")
-)
+// ErrNoFork means that the backup cannot be forked at the requested point.
+var ErrNoFork = errors.New("a fork cannot begin there")
 
-// groupBelow is the size, in bytes, below which a writer's next session may replace the
-// only batch of the last span: it is its group.
-const groupBelow = 4 << 10
-
-// GroupBelow is that size, for the writer.
-func GroupBelow() int64 { return groupBelow }
+// GroupBelow is the size, in bytes, below which a writer's next session replaces the only
+// batch of the last span, its group. It bounds how much each session must send again.
+const GroupBelow = 4 << 10
 
 // ForkPoint is where a fork begins: at a sequence or a time (Unix ms), or at the latest
 // point if both are 0.
@@ -49,7 +43,7 @@ func (b *Bucket) Fork(ctx context.Context, name string, to ForkPoint) (Stored, e
 	if err := b.Probe(ctx, m.NodeID, m.DatabaseID); err != nil {
 		return Stored{}, err
 	}
-	f := &forking{b: b, fork: b.sibling(name), id: uuid.NewString(), to: to}
+	f := &forking{b: b, fork: b.Sibling(name), id: uuid.NewString(), to: to}
 	if err := f.reserve(ctx, m.Manifest); err != nil {
 		return Stored{}, err
 	}
@@ -75,7 +69,7 @@ func (f *forking) reserve(ctx context.Context, m *Manifest) error {
 	var there *vacancy
 	switch _, err := f.fork.Existing(ctx); {
 	case err == nil:
-		return fmt.Errorf("%w: %q", ErrExists, f.fork.name)
+		return fmt.Errorf("%w: there is a backup %q", fs.ErrExist, f.fork.name)
 	case errors.As(err, &there) && there.Reserved: // an attempt that died, or that loses the race
 		left, err := f.fork.vacate(ctx, there.etag, there.DatabaseID, there.Origins)
 		if err == nil {
@@ -85,7 +79,9 @@ func (f *forking) reserve(ctx context.Context, m *Manifest) error {
 			return fmt.Errorf("free the name %q: %w", f.fork.name, err)
 		}
 		prev = left.etag
-	case !errors.Is(err, ErrNoBackup), errors.Is(err, ErrNameTaken):
+	case errors.Is(err, ErrNameTaken):
+		return fmt.Errorf("%w: %v", fs.ErrExist, err)
+	case !errors.Is(err, ErrNoBackup):
 		return err
 	case there != nil:
 		prev = there.etag
@@ -273,7 +269,7 @@ func (w *walk) group(last Span) (begin Position, found bool) {
 		return begin, false
 	}
 	return begin, slices.ContainsFunc(w.of(last), func(o Batch) bool {
-		return o.From == last.From && o.To >= w.pos.Sequence && o.Size < groupBelow
+		return o.From == last.From && o.To >= w.pos.Sequence && o.Size < GroupBelow
 	})
 }
 

@@ -52,8 +52,8 @@ func (b *Bucket) pin(ctx context.Context, origin, fork, databaseID string) error
 	return err
 }
 
-// sibling returns the bucket of another database in the same store.
-func (b *Bucket) sibling(name string) *Bucket { return New(b.store, name, b.opts) }
+// Sibling returns the bucket of another database in the same store.
+func (b *Bucket) Sibling(name string) *Bucket { return New(b.store, name, b.opts) }
 
 // Held is what forks need of a database's objects.
 type Held struct {
@@ -97,7 +97,7 @@ func (b *Bucket) Held(ctx context.Context, databaseID string, now time.Time) (He
 
 // add adds what the fork of pin p needs.
 func (h *Held) add(ctx context.Context, b *Bucket, p pin, databaseID string, now time.Time) error {
-	fork := b.sibling(p.fork)
+	fork := b.Sibling(p.fork)
 	m, err := fork.Manifest(ctx)
 	var v *vacancy
 	switch {
@@ -142,7 +142,7 @@ func (h *Held) unclear(p pin, why error) error {
 // at the same moment wins, or fails.
 func (b *Bucket) GiveUp(ctx context.Context, h Held) error {
 	for _, v := range h.stale {
-		fork := b.sibling(v.Name)
+		fork := b.Sibling(v.Name)
 		left, err := fork.vacate(ctx, v.etag, v.DatabaseID, v.Origins)
 		if err == nil {
 			_, err = fork.finish(ctx, left)
