@@ -27,7 +27,7 @@ STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -58,6 +58,11 @@ bench:
 # writes the table and the chart in docs. It needs Node.js and npm; npm builds better-sqlite3.
 peers:
 	cd bench/peers && npm ci && CGO_ENABLED=0 go run . -rounds $(ROUNDS) -docs ../../docs
+
+# Writers beside a loop over transactions and beside readers, each kind left out in turn, beside
+# the plain driver: rates and waits.
+mixed:
+	cd bench/peers && CGO_ENABLED=0 go run ./mixed -rounds $(ROUNDS)
 
 # A database and a transaction of real size: memory, and how long writers wait.
 # It needs three times BIG in the folder for temporary files.

@@ -18,13 +18,13 @@ type gcOptions struct {
 	place
 	path      string
 	dryRun    bool
-	retention time.Duration
+	retention durationFlag
 }
 
 func (a *app) gcCommand() *cobra.Command {
-	o := new(gcOptions)
+	o := &gcOptions{retention: durationFlag{defaultRetention}}
 	c := &cobra.Command{
-		Use:   "gc --store URL --name NAME (--dry-run | --db FILE) [--retention 720h]",
+		Use:   "gc --store URL --name NAME (--dry-run | --db FILE) [--retention 30d]",
 		Short: "Delete objects that the backup no longer needs",
 		Long: `Delete objects that the backup no longer needs: changes and snapshots that serve
 only points in time before the retention window, and snapshots that were stored
@@ -50,8 +50,8 @@ Age is measured by the store's clock. In case that clock is wrong, a jump moves
 the window forward by at most a quarter of its length, or a day if that is more,
 and no further until three more collections have confirmed it.
 
-Set --retention to the program's own Retention (720h is the default). A shorter
-one gives up points in time that the program would keep.
+Set --retention to the program's own Retention (30d is the default of both). A
+shorter one gives up points in time that the program would keep.
 
 With --json the result is {"database", "objects", "bytes", "waiting",
 "waitingBytes"}: what was deleted, and what --dry-run would list now. With
@@ -61,7 +61,7 @@ of {"key", "size", "why"}.`,
 	o.flags(c)
 	c.Flags().StringVar(&o.path, "db", "", "`FILE` of the database that the backup belongs to")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "list what would be deleted, and delete nothing")
-	c.Flags().DurationVar(&o.retention, "retention", defaultRetention, "keep every point in time of this last `DURATION` restorable")
+	c.Flags().Var(&o.retention, "retention", "keep every point in time of this last `DURATION` restorable, such as 30d, 12h or 2w")
 	return a.command(c, func(ctx context.Context, _ []string) error { return a.runGC(ctx, o) }, "store", "name")
 }
 
@@ -71,8 +71,8 @@ func (o *gcOptions) check() error {
 		return usagef("--dry-run and --db cannot be combined; a dry run needs no file")
 	case !o.dryRun && o.path == "":
 		return usagef("only the writer of a backup deletes from it: name the database's own file with --db, or use --dry-run to list what would be deleted")
-	case o.retention <= 0:
-		return usagef("--retention %s is not a positive duration; use one such as %s", o.retention, defaultRetention)
+	case o.retention.Duration <= 0:
+		return usagef("--retention %s is not a positive duration; use one such as 30d", &o.retention)
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 	}
 	// This comes before a collection too: opening a database starts a backup where there
 	// is none, and a mistyped store must not get one.
-	garbage, err := b.Garbage(ctx, o.retention)
+	garbage, err := b.Garbage(ctx, o.retention.Duration)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 	if c.Objects, c.Bytes, err = a.collect(ctx, o, cfg); err != nil {
 		return err
 	}
-	if garbage, err = b.Garbage(ctx, o.retention); err != nil {
+	if garbage, err = b.Garbage(ctx, o.retention.Duration); err != nil {
 		return err
 	}
 	c.Waiting, c.WaitingBytes = len(garbage), total(garbage)
@@ -123,7 +123,7 @@ func (a *app) collect(ctx context.Context, o *gcOptions, cfg driftdb.BackupConfi
 	}()
 	db, err := driftdb.Open(ctx, driftdb.Config{
 		Name: o.name, Path: o.path, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys,
-		Retention: o.retention, RefuseTakeover: true, OnEvent: a.warn,
+		Retention: o.retention.Duration, RefuseTakeover: true, OnEvent: a.warn,
 		ManualSync: true, // a collection in the background would not be counted
 	})
 	if err != nil {

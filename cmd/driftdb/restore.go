@@ -15,9 +15,10 @@ import (
 
 type restoreOptions struct {
 	place
-	out, at, branch string
-	sequence        int64
-	overwrite       bool
+	out, branch string
+	at          timeFlag
+	sequence    int64
+	overwrite   bool
 }
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -47,7 +48,7 @@ database already had both when it was backed up.`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.out, "out", "", "`FILE` to write")
-	c.Flags().StringVar(&o.at, "at", "", "the state at this `TIME`, such as 2026-01-31T18:00:00Z (RFC 3339)")
+	c.Flags().Var(&o.at, "at", "the state at this `TIME`, such as 2026-01-31T18:00:00Z, \"2026-01-31 18:00\", \"2h ago\" or \"yesterday 14:00\"")
 	c.Flags().Int64Var(&o.sequence, "sequence", 0, "the state after change `N`")
 	c.Flags().StringVar(&o.branch, "branch", "", "the branch with this `ID`, to its end unless --at or --sequence ends it earlier")
 	c.Flags().BoolVar(&o.overwrite, "overwrite", false, "replace FILE if it exists")
@@ -86,20 +87,13 @@ func restoredOf(name string, r driftdb.RestoreResult) restored {
 }
 
 func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSequence bool) error {
-	var at time.Time
 	switch {
 	case hasTime && hasSequence:
 		return usagef("--at and --sequence cannot be combined; use one of them")
 	case hasSequence && o.sequence < 1:
 		return usagef("--sequence %d is too small; the first change is 1", o.sequence)
-	case hasTime:
-		var err error
-		if at, err = parseTime(o.at); err != nil {
-			return err
-		}
-		if now := time.Now(); at.After(now) { // this clock may be the wrong one
-			a.stderr.Printf("note: --at %s is in the future, by this machine's clock, which shows %s\n", o.at, now.UTC().Format(time.RFC3339))
-		}
+	case hasTime && o.at.After(time.Now()): // this clock may be the wrong one
+		a.stderr.Printf("note: --at %s is in the future, by this machine's clock, which shows %s\n", o.at.text, time.Now().UTC().Format(time.RFC3339))
 	}
 	cfg, err := a.config(ctx, o.place)
 	if err != nil {
@@ -112,7 +106,7 @@ func (a *app) runRestore(ctx context.Context, o *restoreOptions, hasTime, hasSeq
 	if err != nil {
 		return err
 	}
-	what := driftdb.RestoreOptions{At: driftdb.Point{Sequence: o.sequence, Time: at}, Branch: o.branch, Overwrite: o.overwrite}
+	what := driftdb.RestoreOptions{At: driftdb.Point{Sequence: o.sequence, Time: o.at.Time}, Branch: o.branch, Overwrite: o.overwrite}
 	r, err := a.watchRestore(what, func(what driftdb.RestoreOptions) (driftdb.RestoreResult, error) {
 		return b.Restore(ctx, o.out, what)
 	})
@@ -160,15 +154,6 @@ func (a *app) watchRestore(o driftdb.RestoreOptions, run func(driftdb.RestoreOpt
 		a.stderr.Printf("note: as in the database that was backed up: %s\n", fault)
 	}
 	return r, err
-}
-
-// parseTime reads the value of --at.
-func parseTime(s string) (time.Time, error) {
-	at, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return at, usagef("--at %q is not an RFC 3339 time; write it as %s", s, time.Now().UTC().Format(time.RFC3339))
-	}
-	return at, nil
 }
 
 // checkTarget refuses an existing file before the store is asked for anything.

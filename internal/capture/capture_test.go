@@ -62,7 +62,7 @@ func (s *source) watch(t testing.TB) {
 func (s *source) open() (*capture.Conn, error) { return capture.Open(s.path, s.opts, s.hub) }
 
 func (s *source) pool(t testing.TB) *sql.DB {
-	db := sql.OpenDB(capture.NewConnector(s.open, func() error { return nil }, nil))
+	db := sql.OpenDB(capture.NewConnector(s.open, func() error { return nil }, nil, nil))
 	t.Cleanup(func() { db.Close() })
 	return db
 }

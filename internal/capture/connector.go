@@ -18,6 +18,7 @@ type Connector struct {
 	open     func() (*Conn, error)
 	own      func() error
 	mayWrite func(context.Context) error
+	turn     sqlite.Turn
 	lent     sqlite.Loans
 }
 
@@ -29,9 +30,10 @@ var (
 // NewConnector returns a connector that opens its connections with open. own returns an
 // error if its caller holds the write lock on another connection: a call that would wait
 // for that lock fails with it instead of deadlocking. mayWrite is called if a commit would
-// fail, or has failed, with ErrContested; it takes the database over.
-func NewConnector(open func() (*Conn, error), own func() error, mayWrite func(context.Context) error) *Connector {
-	return &Connector{open: open, own: own, mayWrite: mayWrite}
+// fail, or has failed, with ErrContested; it takes the database over. turn is the right to
+// write, which a connection has while it has the write lock.
+func NewConnector(open func() (*Conn, error), own func() error, mayWrite func(context.Context) error, turn sqlite.Turn) *Connector {
+	return &Connector{open: open, own: own, mayWrite: mayWrite, turn: turn}
 }
 
 // Connect opens a connection.
@@ -40,6 +42,9 @@ func (k *Connector) Connect(context.Context) (driver.Conn, error) {
 	err := k.lent.Lend(func() (_ *sqlite.Loan, err error) {
 		if s.c, err = k.open(); err != nil {
 			return nil, err
+		}
+		if err := s.c.Guard(k.turn); err != nil {
+			return nil, errors.Join(err, s.c.Close())
 		}
 		s.loan, s.lent, s.own, s.mayWrite = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent, k.own, k.mayWrite
 		return s.loan, nil
@@ -112,12 +117,18 @@ func (s *session) explain(err error) error {
 	return err
 }
 
+// leave ends a use of the connection.
+func (s *session) leave() {
+	s.c.Settle()
+	s.loan.Leave()
+}
+
 // use runs fn, which may use the connection.
 func (s *session) use(fn func() error) error {
 	if err := s.loan.Enter(); err != nil {
 		return err
 	}
-	defer s.loan.Leave()
+	defer s.leave()
 	own := s.own()
 	if own == nil {
 		return s.explain(fn())
@@ -249,7 +260,7 @@ func (s *session) ResetSession(ctx context.Context) (err error) {
 	if s.loan.Enter() != nil {
 		return driver.ErrBadConn
 	}
-	defer s.loan.Leave()
+	defer s.leave()
 	s.tx = txState{open: !s.c.Autocommit()}
 	s.c.Admit(false)
 	return s.c.ResetSession(ctx)
@@ -260,7 +271,7 @@ func (s *session) IsValid() bool {
 	if s.loan.Enter() != nil {
 		return false
 	}
-	defer s.loan.Leave()
+	defer s.leave()
 	return s.c.IsValid()
 }
 

@@ -27,7 +27,7 @@ type lent struct {
 }
 
 func newLent(t testing.TB, s *source) lent {
-	k := capture.NewConnector(s.open, func() error { return nil }, nil)
+	k := capture.NewConnector(s.open, func() error { return nil }, nil, nil)
 	l := lent{sql.OpenDB(k), k}
 	t.Cleanup(func() { l.Close() })
 	return l

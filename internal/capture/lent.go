@@ -116,7 +116,7 @@ func (r *lentRows) Next(dest []driver.Value) error {
 	if err := r.s.loan.Enter(); err != nil {
 		return err
 	}
-	defer r.s.loan.Leave()
+	defer r.s.leave()
 	err := r.DriverRows.Next(dest)
 	if err == nil {
 		return nil
@@ -137,7 +137,7 @@ func (r *lentRows) Close() error {
 		}
 		return err
 	}
-	defer r.s.loan.Leave()
+	defer r.s.leave()
 	err := r.s.ran("", r.s.c.explain(r.s.loan.Drop(&r.kept)))
 	r.s.c.After()
 	return r.s.explain(err)

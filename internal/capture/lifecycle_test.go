@@ -113,7 +113,7 @@ func TestOpenThatFails(t *testing.T) {
 func TestStatementsOutliveTransactions(t *testing.T) {
 	path := newFile(t)
 	hub := NewShared(0, 0, nil)
-	db := sql.OpenDB(NewConnector(func() (*Conn, error) { return Open(path, sqlite.Options{}, hub) }, func() error { return nil }, nil))
+	db := sql.OpenDB(NewConnector(func() (*Conn, error) { return Open(path, sqlite.Options{}, hub) }, func() error { return nil }, nil, nil))
 	defer db.Close()
 	var all []*sql.Stmt
 	for _, q := range []string{"CREATE TABLE IF NOT EXISTS t(a)", "PRAGMA user_version=3", "SELECT 1; SELECT 2", "CREATE TABLE IF NOT EXISTS u(a); INSERT INTO u VALUES(1)", "-- c", ""} {

@@ -244,7 +244,7 @@ func (o *opening) openConns() (err error) {
 		return err
 	}
 	o.writer = writer.New(c, writer.Options{
-		Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.uplink.logs.Interrupt,
+		Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.uplink.logs.Interrupt, BusyTimeout: o.cfg.BusyTimeout,
 	})
 	if err := o.foreign.Attach(o.hub, c); err != nil {
 		return err
@@ -253,6 +253,6 @@ func (o *opening) openConns() (err error) {
 	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
 	o.conns.checkpoints.Spare(o.conns.readers)
 	o.conns.lend(capture.NewConnector(o.openCaptured,
-		func() error { return db.cfg.Public(db.writer.Own()) }, func(ctx context.Context) error { return db.cfg.Public(db.writer.MayWrite(ctx)) }))
+		func() error { return db.cfg.Public(db.writer.Own()) }, func(ctx context.Context) error { return db.cfg.Public(db.writer.MayWrite(ctx)) }, o.writer.Lend()))
 	return nil
 }

@@ -1,8 +1,10 @@
 package sqlite
 
 import (
+	"sync"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/vfs"
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
@@ -30,6 +32,11 @@ func busy(tls *libc.TLS, db uintptr, n int32) int32 {
 	if lib.Xsqlite3_is_interrupted(tls, db) != 0 {
 		return 0
 	}
+	if g, ok := guards.Load(db); ok {
+		if mine, again := g.(*guard).wait(tls, db, n); mine {
+			return libc.Bool32(again)
+		}
+	}
 	last := int32(len(busyDelays) - 1)
 	waited := max(n-last, 0) * busyDelays[last]
 	for _, ms := range busyDelays[:min(n, last)] {
@@ -54,4 +61,70 @@ func (c *Conn) Impatiently(fn func()) {
 		}
 	}()
 	fn()
+}
+
+// Turn is the right to take the write lock, which the connections of a process share.
+type Turn interface {
+	// Try takes the turn if it is free.
+	Try() bool
+	// Wait waits for the turn until limit has passed or stopped returns true.
+	Wait(limit time.Duration, stopped func() bool) bool
+	// Leave gives up the turn.
+	Leave()
+}
+
+// guard makes a connection take its turn before it takes the write lock. Only the
+// connection's user uses it.
+type guard struct {
+	turn  Turn
+	holds bool
+	began time.Time // when it began to wait for the turn
+}
+
+var guards sync.Map // sqlite3* -> *guard
+
+// Guard makes c take the turn, if it is not nil, before it takes the write lock. c's user must
+// call Settle after each use.
+func (c *Conn) Guard(turn Turn) error {
+	if turn == nil {
+		return nil
+	}
+	g := &guard{turn: turn}
+	if err := vfs.Guard(c.TLS, c.DB, g.may); err != nil {
+		return err
+	}
+	c.guard = g
+	guards.Store(c.DB, g)
+	return nil
+}
+
+// may is called before c takes the write lock.
+func (g *guard) may() bool {
+	if !g.holds {
+		g.holds = g.turn.Try()
+	}
+	return g.holds
+}
+
+// wait is called by the busy handler. It waits for the turn if that is what c lacks.
+func (g *guard) wait(tls *libc.TLS, db uintptr, n int32) (mine, again bool) {
+	if g.holds {
+		return false, false // another process has the lock
+	}
+	if n == 0 {
+		g.began = time.Now()
+	}
+	left := time.Duration(*busyTimeout(db))*time.Millisecond - time.Since(g.began)
+	if left > 0 {
+		g.holds = g.turn.Wait(left, func() bool { return lib.Xsqlite3_is_interrupted(tls, db) != 0 })
+	}
+	return true, g.holds
+}
+
+// Settle gives up the turn if c has it and is in no transaction that writes.
+func (c *Conn) Settle() {
+	if g := c.guard; g != nil && g.holds && (c.closed || lib.Xsqlite3_txn_state(c.TLS, c.DB, 0) != lib.SQLITE_TXN_WRITE) {
+		g.holds = false
+		g.turn.Leave()
+	}
 }

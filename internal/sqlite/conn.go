@@ -160,6 +160,8 @@ type Conn struct {
 
 	cause error // see FailedBy
 
+	guard *guard // see Guard; or nil
+
 	ledger  *Ledger
 	before  commit // the last commit before one of ours …
 	counted bool   // … which the ledger expects
@@ -362,6 +364,7 @@ func fileURI(path string) string {
 
 // Close finalizes the cached statements and closes the connection.
 func (c *Conn) Close() error {
+	defer c.Settle() // closing rolls back
 	c.closing.Lock()
 	defer c.closing.Unlock()
 	if c.closed {
@@ -376,6 +379,7 @@ func (c *Conn) Close() error {
 		c.unhook()
 	}
 	c.restoreMutex()
+	guards.Delete(c.DB) // before another connection has its address
 	err := c.Driver.Close()
 	pagecache.Forget(c.TLS)
 	if c.holds {

@@ -32,6 +32,9 @@ func NewError(code int, message string) *Error {
 	return &Error{Code: code & 0xff, ExtendedCode: code, Message: message}
 }
 
+// Busy returns the error of a lock that was not had in time.
+func Busy(message string) *Error { return NewError(lib.SQLITE_BUSY, message) }
+
 // Code returns the extended result code that err carries, or 0.
 func Code(err error) int {
 	if e, ok := errors.AsType[*Error](err); ok {

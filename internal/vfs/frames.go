@@ -35,6 +35,8 @@ type frames struct {
 
 	last   int64 // end of this transaction's frames, written or not; 0 if there is none yet
 	failed int32 // the result of the write that failed
+
+	guarded int32 // 1 if the file has a guard
 }
 
 // expected is what SQLite writes next, at the end of the frames, if it goes on as usual.

@@ -16,12 +16,16 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Name registers the VFS, once per process, and returns its name.
-var Name = sync.OnceValues(func() (string, error) {
-	const name = "driftdb"
-	_, err := register(name, "")
+const name = "driftdb"
+
+// instance registers the VFS, once per process.
+var instance = sync.OnceValues(func() (*joining, error) { return register(name, "") })
+
+// Name registers the VFS and returns its name.
+func Name() (string, error) {
+	_, err := instance()
 	return name, err
-})
+}
 
 // joining is the VFS. What it keeps about a WAL's frames is in the state of the database file,
 // which SQLite opens first and closes last. The state of a WAL is the layer.File of its
@@ -74,7 +78,8 @@ func (v *joining) at(database layer.File) *frames { return cmem.At[frames](v.Sta
 
 // These are the methods of the database file, which has the locks.
 
-// shmLock watches the write lock: its holder alone may write to the WAL.
+// shmLock watches the write lock: its holder alone may write to the WAL. A guard is asked
+// before the lock.
 func (v *joining) shmLock(tls *libc.TLS, f layer.File, offset, n, flags int32) int32 {
 	if offset != writeLock {
 		return v.Below(f).ShmLock(tls, offset, n, flags)
@@ -82,6 +87,9 @@ func (v *joining) shmLock(tls *libc.TLS, f layer.File, offset, n, flags int32) i
 	if flags&lib.SQLITE_SHM_UNLOCK != 0 {
 		v.at(f).end()
 		return v.Below(f).ShmLock(tls, offset, n, flags)
+	}
+	if v.at(f).guarded != 0 && !mayLock(f) {
+		return lib.SQLITE_BUSY
 	}
 	rc := v.Below(f).ShmLock(tls, offset, n, flags)
 	if rc == lib.SQLITE_OK && flags&lib.SQLITE_SHM_EXCLUSIVE != 0 && !v.surprised.Load() {
@@ -108,6 +116,7 @@ func (v *joining) shmUnmap(tls *libc.TLS, f layer.File, remove int32) int32 {
 
 func (v *joining) closeDatabase(tls *libc.TLS, f layer.File) int32 {
 	v.at(f).free(tls)
+	unguard(f)
 	return v.Below(f).Close(tls)
 }
 

@@ -4,34 +4,30 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/capture"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
-// Group commit. A commit costs more than the statement it commits, so callers
-// that find the writer busy do not take turns one by one. They queue their work,
-// and the next caller to get the turn runs all of it in one transaction, each
-// piece in its own savepoint. A caller that finds the writer free runs its own
-// work at once, without a handover.
+// Group commit. A commit costs more than the statement it commits, so callers that find the
+// turn taken queue their work, and whoever leaves the turn, or takes it next, does all of it in
+// one transaction, each piece in its own savepoint. A caller that finds the turn free runs its
+// own work at once, with whatever waits.
 
 // maxGroup limits how many pieces of work share a commit, and so how long the
 // first of them waits.
 const maxGroup = 256
 
-// work is a piece of work that waits for the writer. It may run more than once:
-// if one piece of a group makes the transaction fail, the others run again.
+// work is a piece of work for the writer. It may run more than once: if one piece of a group
+// makes the transaction fail, the others run again.
 type work struct {
+	claim  claim
 	ctx    context.Context
 	single bool // fn runs one statement, which needs no transaction around it
 	fn     func(*capture.Conn) error
 
-	state    atomic.Int32 // queued, taken or cancelled
-	err      error
-	panicked any           // the value fn panicked with, for its own caller
-	done     chan struct{} // capacity 1
+	panicked any // the value fn panicked with, for its own caller
 }
 
 var errPanicked = errors.New("a write panicked")
@@ -53,40 +49,7 @@ func (p *work) result() error {
 	if p.panicked != nil {
 		panic(p.panicked)
 	}
-	return p.err
-}
-
-const (
-	queued = iota
-	taken
-	cancelled
-)
-
-type queue struct {
-	mu   sync.Mutex
-	list []*work
-}
-
-func (q *queue) push(p *work) {
-	q.mu.Lock()
-	q.list = append(q.list, p)
-	q.mu.Unlock()
-}
-
-// take moves up to maxGroup pieces whose callers still wait into dst.
-func (q *queue) take(dst []*work) []*work {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	n := 0
-	for ; n < len(q.list) && len(dst) < maxGroup; n++ {
-		if p := q.list[n]; p.state.CompareAndSwap(queued, taken) {
-			dst = append(dst, p)
-		}
-	}
-	rest := copy(q.list, q.list[n:])
-	clear(q.list[rest:])
-	q.list = q.list[:rest]
-	return dst
+	return p.claim.err
 }
 
 // Do runs fn with the connection, in its own commit or a shared one. single means that fn
@@ -110,54 +73,100 @@ func (w *Writer) Do(ctx context.Context, single bool, fn func(*capture.Conn) err
 }
 
 func (w *Writer) submit(ctx context.Context, single bool, fn func(*capture.Conn) error) error {
-	if w.try() {
+	if ok, crowded := w.turn.try(); ok {
 		defer w.leave()
+		w.gather()
+		if crowded || w.shared > 1 && w.turn.works() > 0 {
+			return w.lead(&work{ctx: ctx, single: single, fn: fn})
+		}
+		w.shared = 1
 		return w.alone(ctx, single, fn)
 	}
 	if err := w.Own(); err != nil {
 		return err
 	}
-	p := &work{ctx: ctx, single: single, fn: fn, done: make(chan struct{}, 1)}
-	w.queue.push(p)
+	p := &work{ctx: ctx, single: single, fn: fn}
+	p.claim.work = p
+	w.turn.ask(&p.claim)
+	stopped, shut := ctx.Done(), w.Gate.shut
 	for {
 		select {
-		case <-p.done:
-			return p.result()
-		case w.turn <- struct{}{}:
-			// Callers woken by the last commit are about to queue again.
-			runtime.Gosched()
-			w.runQueued()
-			w.leave()
-		case <-ctx.Done():
-			if p.state.CompareAndSwap(queued, cancelled) {
+		case <-p.claim.ready:
+			switch w.turn.look(&p.claim) {
+			case granted:
+				defer w.leave()
+				return w.lead(p)
+			case over:
+				return p.result()
+			}
+		case <-stopped:
+			if w.turn.withdraw(&p.claim) {
 				return waiting(ctx)
 			}
-			<-p.done // it is running and will be interrupted
-			return p.result()
-		case <-w.Gate.shut:
-			if p.state.CompareAndSwap(queued, cancelled) {
+			stopped = nil // it is running and will be interrupted
+		case <-shut:
+			if w.turn.withdraw(&p.claim) {
 				return ErrClosed
 			}
-			<-p.done
-			return p.result()
+			shut = nil
 		}
 	}
 }
 
-// runQueued runs the queued work. The caller has the turn.
-func (w *Writer) runQueued() {
-	w.group = w.queue.take(w.group[:0])
-	switch n := len(w.group); {
-	case n == 0:
+// lead does own, with the work that waits. The caller has the turn.
+func (w *Writer) lead(own *work) error {
+	w.group = w.turn.collect(append(w.group[:0], own), maxGroup)
+	w.runGroup()
+	return own.result()
+}
+
+// leave does the work that waits, and gives up the turn. That is one more commit for a caller
+// whose own work is done, but spares each of the others a wait until it runs again.
+func (w *Writer) leave() {
+	if w.turn.works() > 0 {
+		w.gather()
+		w.group = w.turn.collect(w.group[:0], maxGroup)
+		w.runGroup()
+	}
+	w.turn.release()
+}
+
+// gathering lasts at most this long, about what a commit takes. If it lasted much longer, it is not
+// tried for a hundred times as long.
+const gathering = 50 * time.Microsecond
+
+// gather waits for callers whose work the last commit did to queue what they do next. Beside readers
+// that keep all processors busy, it would take their time slices.
+func (w *Writer) gather() {
+	if w.shared <= 1 {
 		return
-	case n == 1 || !w.together(w.group):
+	}
+	began := time.Now()
+	if began.Before(w.apart) {
+		return
+	}
+	took := time.Duration(0)
+	for w.turn.works() < w.shared-1 && took < gathering {
+		runtime.Gosched()
+		took = time.Since(began)
+	}
+	if took > 4*gathering {
+		w.apart = began.Add(100 * took)
+	}
+}
+
+// runGroup runs w.group.
+func (w *Writer) runGroup() {
+	w.shared = len(w.group)
+	if len(w.group) == 0 {
+		return // the claims were withdrawn
+	}
+	if len(w.group) == 1 || !w.together(w.group) {
 		for _, p := range w.group {
-			p.err = w.alone(p.ctx, p.single, p.run)
+			p.claim.err = w.alone(p.ctx, p.single, p.run)
 		}
 	}
-	for _, p := range w.group {
-		p.done <- struct{}{}
-	}
+	w.turn.finish(w.group)
 	clear(w.group)
 }
 
@@ -168,7 +177,7 @@ func (w *Writer) runQueued() {
 func (w *Writer) together(group []*work) bool {
 	if w.Gate.IsShut() {
 		for _, p := range group {
-			p.err = ErrClosed
+			p.claim.err = ErrClosed
 		}
 		return true
 	}
@@ -197,7 +206,7 @@ func (w *Writer) together(group []*work) bool {
 func (w *Writer) inSavepoint(p *work) bool {
 	c := w.conn
 	if p.ctx.Err() != nil {
-		p.err = context.Cause(p.ctx)
+		p.claim.err = context.Cause(p.ctx)
 		return true
 	}
 	c.Before()
@@ -208,13 +217,13 @@ func (w *Writer) inSavepoint(p *work) bool {
 	if !p.single { // a single statement watches its own context
 		stop = c.Watch(p.ctx)
 	}
-	p.err = w.Gate.Explain(p.ctx, p.run(c))
+	p.claim.err = w.Gate.Explain(p.ctx, p.run(c))
 	stop()
 	if c.Autocommit() {
 		return false // SQLite has rolled back everything
 	}
 	c.Before()
-	if p.err != nil && c.Do("ROLLBACK TO driftdb_group") != nil {
+	if p.claim.err != nil && c.Do("ROLLBACK TO driftdb_group") != nil {
 		return false
 	}
 	return c.Do("RELEASE driftdb_group") == nil

@@ -39,6 +39,8 @@ type Options struct {
 	Notice func(*capture.Conn) error
 	// Interrupt interrupts a statement that the engine runs in its own turn.
 	Interrupt func()
+	// BusyTimeout is how long a write waits while a connection of DB.SQL has the turn.
+	BusyTimeout time.Duration
 }
 
 // Writer is the connection that writes, and the turn to use it.
@@ -47,16 +49,17 @@ type Writer struct {
 	conn  *capture.Conn
 	never error // why there is no connection
 
-	turn    chan struct{} // full while the turn is taken
-	queue   queue
-	group   []*work // the caller with the turn runs these
+	turn    turn
+	group   []*work   // the caller with the turn runs these
+	shared  int       // how many shared the last commit that could be shared; like the next, only for who has the turn
+	apart   time.Time // until then gather does not wait
 	running atomic.Pointer[Tx]
 	fns     inside.Place // the functions of transactions
 }
 
 // New returns a writer that uses conn; Close closes it.
 func New(conn *capture.Conn, o Options) *Writer {
-	return &Writer{Options: o, conn: conn, turn: make(chan struct{}, 1), fns: inside.New()}
+	return &Writer{Options: o, conn: conn, turn: turn{limit: o.BusyTimeout}, fns: inside.New()}
 }
 
 // None returns a writer without a connection, whose calls fail with why.
@@ -83,12 +86,8 @@ func (w *Writer) enter(ctx context.Context) error {
 		if err := w.Own(); err != nil && ctx.Err() == nil {
 			return err
 		}
-		select {
-		case w.turn <- struct{}{}:
-		case <-ctx.Done():
-			return waiting(ctx)
-		case <-w.Gate.shut:
-			return ErrClosed
+		if err := w.wait(ctx, w.Gate.shut); err != nil {
+			return err
 		}
 	}
 	if w.Gate.IsShut() {
@@ -100,15 +99,36 @@ func (w *Writer) enter(ctx context.Context) error {
 
 // try takes the turn if it is free.
 func (w *Writer) try() bool {
-	select {
-	case w.turn <- struct{}{}:
-		return true
-	default:
-		return false
-	}
+	ok, _ := w.turn.try()
+	return ok
 }
 
-func (w *Writer) leave() { <-w.turn }
+// wait waits for the turn until ctx ends or the gate, if it is not nil, is shut.
+func (w *Writer) wait(ctx context.Context, gate <-chan struct{}) error {
+	c := new(claim)
+	w.turn.ask(c)
+	for {
+		err := error(nil)
+		select {
+		case <-c.ready:
+			switch w.turn.look(c) {
+			case granted:
+				return nil
+			case over:
+				return c.err
+			}
+			continue
+		case <-ctx.Done():
+			err = waiting(ctx)
+		case <-gate:
+			err = ErrClosed
+		}
+		if w.turn.withdraw(c) {
+			return err
+		}
+		return c.err // refused meanwhile
+	}
+}
 
 // waiting returns the error for a caller whose ctx ended before it got the turn.
 func waiting(ctx context.Context) error {
@@ -119,10 +139,8 @@ func waiting(ctx context.Context) error {
 // own connection. It also works during Close, when users no longer get the turn. It calls
 // Notice first, or the engine's commit would be refused.
 func (w *Writer) StandBack(ctx context.Context) (release func(), err error) {
-	select {
-	case w.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := w.wait(ctx, nil); err != nil {
+		return nil, err
 	}
 	if err := w.Notice(w.conn); err != nil {
 		w.leave()
@@ -202,17 +220,24 @@ const recallEvery = 5 * time.Millisecond
 // Recall waits until no user has the turn. The gate must be shut. Running work may go on
 // until deadline; then it is interrupted, and an open transaction is rolled back.
 func (w *Writer) Recall(deadline time.Time) error {
+	w.turn.stop() // or it could refuse the claim
+	c := new(claim)
+	w.turn.ask(c)
 	wait := time.NewTimer(time.Until(deadline))
 	defer wait.Stop()
 	for {
 		select {
-		case w.turn <- struct{}{}:
-			w.leave()
-			return nil
+		case <-c.ready:
+			if w.turn.look(c) == granted {
+				w.leave()
+				return nil
+			}
+			continue
 		case <-wait.C:
 		}
 		if tx := w.running.Load(); tx != nil {
 			if taken, err := tx.loan.Recall(ErrClosed, deadline); taken {
+				w.turn.withdraw(c)
 				w.leave() // the turn was the transaction's
 				return err
 			}
@@ -226,6 +251,9 @@ func (w *Writer) Recall(deadline time.Time) error {
 // Close takes the turn for good, rolls back an open transaction, runs last with the
 // connection, and closes it.
 func (w *Writer) Close(last func(*capture.Conn) error) error {
-	w.turn <- struct{}{}
+	w.turn.stop()
+	if err := w.wait(context.Background(), nil); err != nil {
+		return err
+	}
 	return errors.Join(w.conn.Rollback(), last(w.conn), w.conn.Close())
 }

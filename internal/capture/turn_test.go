@@ -1,0 +1,130 @@
+package capture_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/driftdb/driftdb-go/internal/capture"
+)
+
+// turn is one that is always free, and counts.
+type turn struct {
+	held        bool
+	taken, left int
+}
+
+func (t *turn) Try() bool {
+	if t.held {
+		return false
+	}
+	t.held = true
+	t.taken++
+	return true
+}
+
+func (t *turn) Wait(time.Duration, func() bool) bool { return t.Try() }
+
+func (t *turn) Leave() { t.held = false; t.left++ }
+
+// A connection has the turn from its first write to the end of the transaction, whatever
+// statement begins or ends it, and never otherwise.
+func TestTurn(t *testing.T) {
+	s := newSource(t, 0)
+	if _, err := s.pool(t).Exec("CREATE TABLE t(a UNIQUE)"); err != nil {
+		t.Fatal(err)
+	}
+	var have turn
+	db := sql.OpenDB(capture.NewConnector(s.open, func() error { return nil }, nil, &have))
+	defer db.Close()
+	ctx := context.Background()
+	c, err := db.Conn(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := have.taken
+	run := func(query string) {
+		t.Helper()
+		_, _ = c.ExecContext(ctx, query)
+	}
+	check := func(what string, held bool) {
+		t.Helper()
+		if have.held != held {
+			t.Errorf("after %s: has the turn: %v", what, have.held)
+		}
+	}
+	for _, q := range []struct {
+		sql  string
+		held bool
+	}{
+		{"INSERT INTO t VALUES(1)", false},
+		{"INSERT INTO t VALUES(1)", false}, // fails
+		{"SELECT * FROM t", false},
+		{"BEGIN", false},
+		{"SELECT * FROM t", false},
+		{"INSERT INTO t VALUES(2)", true},
+		{"SELECT * FROM t", true},
+		{"COMMIT", false},
+		{"BEGIN IMMEDIATE", true},
+		{"ROLLBACK", false},
+		{"SAVEPOINT a", false},
+		{"INSERT INTO t VALUES(3)", true},
+		{"RELEASE a", false},
+		{"BEGIN; INSERT INTO t VALUES(4); COMMIT; INSERT INTO t VALUES(5)", false},
+		{"BEGIN; INSERT INTO t VALUES(6)", true},
+		{"INSERT OR ROLLBACK INTO t VALUES(6)", false},
+		{"CREATE TABLE u(a)", false},
+		{"PRAGMA wal_checkpoint(TRUNCATE)", false},
+		{"VACUUM", false},
+	} {
+		run(q.sql)
+		check(q.sql, q.held)
+	}
+	if have.taken == before {
+		t.Error("no statement has taken the turn")
+	}
+
+	tx, err := c.BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("BeginTx", true)
+	if err := tx.Commit(); err != nil {
+		t.Error(err)
+	}
+	check("Commit", false)
+
+	rows, err := c.QueryContext(ctx, "INSERT INTO t VALUES(10), (11) RETURNING a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !rows.Next() {
+		t.Error("no rows")
+	}
+	check("the first row", true)
+	if err := rows.Close(); err != nil {
+		t.Error(err)
+	}
+	check("closing the rows", false)
+
+	have.held = true // another connection's
+	run("PRAGMA busy_timeout = 0")
+	if _, err := c.ExecContext(ctx, "INSERT INTO t VALUES(20)"); err == nil {
+		t.Error("wrote without the turn")
+	}
+	have.held = false
+
+	run("BEGIN IMMEDIATE")
+	check("BEGIN IMMEDIATE", true)
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	check("closing the connection in a transaction", false)
+	if have.taken != have.left {
+		t.Errorf("taken %d times, left %d times", have.taken, have.left)
+	}
+}
