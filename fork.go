@@ -46,9 +46,20 @@ type DeleteResult struct {
 // afterwards, except from its forks. The database's own file stays as it is.
 //
 // Close the database first. A session that is still running is fenced: ErrFenced. If Delete
-// is interrupted, nothing can be restored any more, and the next call deletes the rest. A
-// small object stays under the name, in place of the manifest; a new backup replaces it.
+// is interrupted, nothing can be restored any more, and another call, or [DeleteBackup],
+// deletes the rest. A small object stays under the name, in place of the manifest; a new
+// backup replaces it.
 func (b *Backup) Delete(ctx context.Context) (DeleteResult, error) {
 	d, err := b.b.Delete(ctx)
 	return DeleteResult(d), fail(err)
+}
+
+// DeleteBackup is [Backup.Delete] of the backup that cfg names. Unlike [OpenBackup], it also
+// accepts what an interrupted Delete or Fork has left.
+func DeleteBackup(ctx context.Context, cfg BackupConfig) (DeleteResult, error) {
+	b, err := cfg.open(ctx)
+	if err != nil {
+		return DeleteResult{}, err
+	}
+	return b.Delete(ctx)
 }

@@ -157,6 +157,36 @@ func (b *Bucket) GiveUp(ctx context.Context, h Held) error {
 // stale reports whether a reservation is so old that nobody is still creating the fork.
 func (v *vacancy) stale(now time.Time) bool { return !v.stored.IsZero() && v.stored.Before(now.Add(-Grace)) }
 
+// HeldFor is what forks need of the database that m describes and the database does not
+// need itself.
+type HeldFor struct {
+	Forks   []string // that still use any of its objects
+	Objects int
+	Bytes   int64 // their total size
+}
+
+// HeldFor finds out what is kept for forks only. It lists the objects if there is a fork.
+func (b *Bucket) HeldFor(ctx context.Context, m *Manifest) (out HeldFor, err error) {
+	held, err := b.Held(ctx, m.DatabaseID, time.Time{}) // no reservation is stale
+	if err != nil || len(held.Forks) == 0 {
+		return out, err
+	}
+	out.Forks = held.Forks
+	own := mainLine(m)
+	for o, err := range b.objects(ctx) {
+		if err != nil {
+			return out, err
+		}
+		_, counts := own.spanOf(o.batch)
+		named := slices.ContainsFunc(m.Snapshots, func(s Snapshot) bool { return s.Key == o.Key })
+		pruned := o.kind == batchObject && !counts || o.kind == snapshotObject && !named
+		if held.Unclear == nil && pruned && held.has(o) {
+			out.Objects, out.Bytes = out.Objects+1, out.Bytes+o.Size
+		}
+	}
+	return out, nil
+}
+
 // has reports whether a fork needs o.
 func (h Held) has(o object) bool {
 	if h.Unclear != nil {
