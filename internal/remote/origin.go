@@ -88,23 +88,24 @@ func (m *Manifest) root() string {
 	return m.DatabaseID
 }
 
+// dropSpent drops the origins that are spent. Prune does that first, so that an origin is
+// never dropped together with the last of its objects.
+func (m *Manifest) dropSpent() {
+	m.Origins = slices.DeleteFunc(slices.Clone(m.Origins), m.spent)
+}
+
 // pruneOrigins records what Prune has just removed: the snapshots dropped, and the log up
-// to m.Pruned, which was before. It drops the origins that were spent.
+// to m.Pruned, which was before.
 func (m *Manifest) pruneOrigins(before int64, dropped []Snapshot) {
-	var kept []Origin
-	for _, o := range m.Origins {
-		if m.spent(o) {
-			continue
-		}
+	for i := range m.Origins {
+		o := &m.Origins[i]
 		o.Pruned, o.Snapshots = before, nil
 		for _, s := range dropped {
 			if o.holds(s.Key) {
 				o.Snapshots = append(o.Snapshots, s.Key)
 			}
 		}
-		kept = append(kept, o)
 	}
-	m.Origins = kept
 }
 
 // spent reports whether neither m nor the manifest before the last prune needs anything of

@@ -22,6 +22,7 @@ func (m *Manifest) Prune(now time.Time, window time.Duration) (cutoff time.Time)
 			base = i
 		}
 	}
+	m.dropSpent()
 	before, dropped := m.Pruned, slices.Clone(m.Snapshots[:max(base, 0)])
 	if base >= 0 {
 		m.Snapshots = slices.Delete(m.Snapshots, 0, base)

@@ -2,7 +2,6 @@
 package forks_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,10 +47,7 @@ func restored(t testing.TB, cfg driftdb.Config, p driftdb.Point) (string, error)
 	if _, err := b.Restore(t.Context(), path, driftdb.RestoreOptions{At: p}); err != nil {
 		return "", err
 	}
-	db, err := driftdb.Open(t.Context(), driftdb.Config{Name: "x", Path: path, ReadOnly: true})
-	if err != nil {
-		return "", err
-	}
+	db := systemtest.MustRead(t, driftdb.Config{Name: "x", Path: path})
 	defer db.Close()
 	return values(t, db), nil
 }
@@ -180,7 +176,7 @@ func TestForkRefusals(t *testing.T) {
 	}
 	f := cfg
 	f.Name = "taken"
-	if _, err := driftdb.Open(t.Context(), f); err == nil {
+	if err := systemtest.OpenError(t, f); err == nil {
 		t.Error("the parent's file was opened under the fork's name")
 	}
 }
@@ -235,7 +231,7 @@ func TestDeleteParent(t *testing.T) {
 	again := cfg
 	again.ManualSync = false
 	again.Path = filepath.Join(t.TempDir(), "again.sqlite")
-	if _, err := driftdb.Open(context.Background(), again); err == nil || !strings.Contains(err.Error(), "choose another name") && !strings.Contains(err.Error(), "Choose another name") {
+	if err := systemtest.OpenError(t, again); err == nil || !strings.Contains(err.Error(), "Choose another name") {
 		t.Errorf("the name was used again: %v", err)
 	}
 	b, err = driftdb.OpenBackup(t.Context(), backupOf(one))

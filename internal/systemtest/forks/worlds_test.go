@@ -399,6 +399,13 @@ func (w *world) settle() {
 		}
 	}
 	w.check()
+	if os.Getenv("DBG") != "" {
+		for _, l := range w.living() {
+			_, m := w.manifest(l.cfg.Name)
+			fmt.Printf("%s: origins %+v pruned %d prunedAt %d snaps %d latest %d\n", l.cfg.Name, m.Origins, m.Pruned, m.PrunedAt, len(m.Snapshots), m.LatestSequence)
+		}
+		for _, k := range systemtest.Keys(w, w.store) { fmt.Println(k) }
+	}
 	needed, pinned := w.needed()
 	for _, key := range systemtest.Keys(w, w.store) {
 		switch {
