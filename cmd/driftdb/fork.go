@@ -73,6 +73,9 @@ func (a *app) runFork(ctx context.Context, o *forkOptions, name string, hasTime,
 	if err != nil {
 		return err
 	}
+	if hasSequence && info.Sequence != o.sequence {
+		a.stderr.Printf("note: the last transaction that ends at or before change %d ends at %d\n", o.sequence, info.Sequence)
+	}
 	return a.report(forked{o.name, name, info.DatabaseID, info.Sequence},
 		"%s is a fork of %s and begins after its change %d\n", name, o.name, info.Sequence)
 }

@@ -35,8 +35,8 @@ With --json the result is a list of {"database", "databaseId", "writer",
 "verifiedAt", "faults", "branches", "forkOf", "forks", "heldObjects",
 "heldBytes"}; branches is a list of {"id", "node", "epoch", "from", "to",
 "bytes", "storedAt"}, forkOf is {"database", "databaseId", "sequence"}. Without
-faults there is no "faults", and so with the last four. A database that cannot be read, or has nothing to restore yet, has
-"database" and "error" only.`,
+faults there is no "faults", and so with the last four. A database that cannot
+be read, or has nothing to restore yet, has "database" and "error" only.`,
 	}
 	p.flags(c)
 	return a.command(c, func(ctx context.Context, _ []string) error {
@@ -194,17 +194,18 @@ func (a *app) reportStatus(list []databaseStatus) error {
 		if i == 0 || list[i-1].backupStatus == nil {
 			continue
 		}
+		below := strings.Repeat("  ", depths[i-1])
 		if f := list[i-1].ForkOf; f != nil {
-			out.Printf("  fork of %s after change %d\n", f.Database, f.Sequence)
+			out.Printf("%s  fork of %s after change %d\n", below, f.Database, f.Sequence)
 		}
 		if held := list[i-1]; held.HeldObjects > 0 {
-			out.Printf("  kept for %s: %s (%s)\n", strings.Join(held.Forks, ", "), plural(int64(held.HeldObjects), "object", "objects"), size(held.HeldBytes))
+			out.Printf("%s  kept for %s: %s (%s)\n", below, strings.Join(held.Forks, ", "), plural(int64(held.HeldObjects), "object", "objects"), size(held.HeldBytes))
 		}
 		for _, fault := range list[i-1].Faults {
-			out.Printf("  fault: %s\n", fault)
+			out.Printf("%s  fault: %s\n", below, fault)
 		}
 		for _, b := range list[i-1].Branches {
-			out.Printf("  branch %s: changes %d to %d, %s, stored %s\n", b.ID, b.From, b.To, size(b.Bytes), b.StoredAt)
+			out.Printf("%s  branch %s: changes %d to %d, %s, stored %s\n", below, b.ID, b.From, b.To, size(b.Bytes), b.StoredAt)
 			branches++
 		}
 	}

@@ -23,6 +23,11 @@ var ErrNoFork = errors.New("a fork cannot begin there")
 // batch of the last span, its group. It bounds how much each session must send again.
 const GroupBelow = 4 << 10
 
+// takenError means that a name cannot be used for a fork. It is an fs.ErrExist.
+type takenError struct{ error }
+
+func (takenError) Is(target error) bool { return target == fs.ErrExist }
+
 // ForkPoint is where a fork begins: at a sequence or a time (Unix ms), or at the latest
 // point if both are 0.
 type ForkPoint struct{ Sequence, Time int64 }
@@ -69,7 +74,7 @@ func (f *forking) reserve(ctx context.Context, m *Manifest) error {
 	var there *vacancy
 	switch _, err := f.fork.Existing(ctx); {
 	case err == nil:
-		return fmt.Errorf("%w: there is a backup %q", fs.ErrExist, f.fork.name)
+		return takenError{fmt.Errorf("there is a backup %q already", f.fork.name)}
 	case errors.As(err, &there) && there.Reserved: // an attempt that died, or that loses the race
 		left, err := f.fork.vacate(ctx, there.etag, there.DatabaseID, there.Origins)
 		if err == nil {
@@ -80,7 +85,7 @@ func (f *forking) reserve(ctx context.Context, m *Manifest) error {
 		}
 		prev = left.etag
 	case errors.Is(err, ErrNameTaken):
-		return fmt.Errorf("%w: %v", fs.ErrExist, err)
+		return takenError{fmt.Errorf("the name %q cannot be used yet: %v", f.fork.name, err)}
 	case !errors.Is(err, ErrNoBackup):
 		return err
 	case there != nil:
