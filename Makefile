@@ -28,7 +28,7 @@ STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve sessions canary audit licences demo windows
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -74,7 +74,7 @@ big:
 # Five databases of 48 MB with eight readers each: what is resident, beside the same with
 # SQLite's own page cache. It needs Linux, and 3 GB of memory.
 memory:
-	DRIFTDB_MEMORY=1 go test ./internal/systemtest/scale -run '^TestResident$$' -count 1 -v -timeout 0
+	DRIFTDB_MEMORY=1 go test ./internal/systemtest/scale -run '^Test(Resident|ConnectionMemory)$$' -count 1 -v -timeout 0
 	go test ./internal/pagecache -run '^$$' -bench .
 	go test ./internal/pagecache -run '^$$' -bench . -builtin
 
@@ -131,6 +131,11 @@ model:
 	go test ./internal/systemtest/model -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
+	go test ./internal/systemtest/undo -run 'Model|Conflicts' -rapid.checks $(MODELS) -count 1 -timeout 0
+
+# The changes of a million rows, taken back and taken back again: time and memory.
+undo:
+	DRIFTDB_UNDO_ROWS=1000000 go test ./internal/systemtest/undo -run '^TestUndoMillion$$' -count 1 -v -timeout 0
 
 # Random small histories whose manifest is made anew, restored and compared.
 repairs:

@@ -31,6 +31,8 @@ type Change struct {
 
 	SQL    string // schema: the statement
 	Reason string // barrier: why the log cannot describe what happened here
+
+	Current map[string]any // a conflict of [DB.Undo]: the row as it is now
 }
 
 // ChangeQuery selects changes. The zero value selects all that are kept, up to the last

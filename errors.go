@@ -20,6 +20,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
+	"github.com/driftdb/driftdb-go/internal/undo"
 	"github.com/driftdb/driftdb-go/internal/writer"
 	lib "modernc.org/sqlite/lib"
 )
@@ -65,7 +66,8 @@ var (
 	// is in the file, and is sent after the next Open.
 	ErrUnsent = errors.New("driftdb: not all changes are in the bucket yet")
 	// ErrConflict: changes in the file and in the bucket conflict, and no side was
-	// chosen. Nothing was changed. See [Resolve].
+	// chosen ([Resolve]); or what is to be undone has been changed since ([DB.Undo]).
+	// Nothing was changed.
 	ErrConflict = errors.New("driftdb: there are conflicts")
 )
 
@@ -92,6 +94,7 @@ var public = []struct{ is, as error }{
 	{seal.ErrKey, ErrKey},
 	{syncer.ErrFenced, ErrFenced},
 	{resolve.ErrConflict, ErrConflict},
+	{undo.ErrConflict, ErrConflict},
 	{resolve.ErrNoCommon, ErrNoBackup},
 	{syncer.ErrDiverged, ErrDiverged},
 	{syncer.ErrHeld, ErrLocked},
@@ -122,6 +125,7 @@ var public = []struct{ is, as error }{
 	{rows.ErrNotFound, ErrNotFound},
 	{engine.ErrReadOnly, ErrReadOnly},
 	{engine.ErrOpenedReadOnly, ErrReadOnly},
+	{engine.ErrView, ErrReadOnly},
 	{engine.ErrDamaged, ErrCorrupt},
 	{engine.ErrReplaced, ErrFileReplaced},
 	{backup.ErrNoStore, ErrNoStore},

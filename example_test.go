@@ -230,6 +230,22 @@ func ExampleRestore_at() {
 	fmt.Println(result.Time, result.Rows)
 }
 
+// The database as it was, without a file of one's own.
+func ExampleBackup_View() {
+	ctx := context.Background()
+	var backup *driftdb.Backup // from OpenBackup, or db.Backup()
+	past, err := backup.View(ctx, driftdb.Point{Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer past.Close()
+	names, err := driftdb.Select[string](ctx, past, "SELECT name FROM users")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(names)
+}
+
 // What happened to a row, and the state before.
 func ExampleBackup() {
 	ctx := context.Background()
@@ -435,6 +451,33 @@ func ExampleDB_Metrics() {
 	// Output:
 	// running: false pending: 2 synced: 0 errors: 0
 	// running: false pending: 0 synced: 2 last error: <nil>
+}
+
+// A transaction is taken back.
+func ExampleDB_Undo() {
+	ctx := context.Background()
+	db := memory()
+	defer db.Close()
+	if _, err := db.Exec(ctx, "CREATE TABLE visits(name TEXT); INSERT INTO visits VALUES('Alice'), ('Bob')"); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Exec(ctx, "UPDATE visits SET name = ''"); err != nil { // without a WHERE
+		log.Fatal(err)
+	}
+	sequence := db.Sequence()
+
+	r, err := db.Undo(ctx, driftdb.Undo{From: sequence, To: sequence}) // of any of its changes
+	if errors.Is(err, driftdb.ErrConflict) {
+		for _, c := range r.Conflicts { // rows that have been changed since; nothing was undone
+			fmt.Println(c.Table, c.Key, c.Before, c.After, c.Current)
+		}
+	}
+	fmt.Println(r.Undone, err)
+	names, err := driftdb.Select[string](ctx, db, "SELECT name FROM visits")
+	fmt.Println(names, err)
+	// Output:
+	// 2 <nil>
+	// [Alice Bob] <nil>
 }
 
 // A query that no repository has.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/restore"
@@ -82,7 +83,7 @@ type RestoreOptions struct {
 	// older state of the bucket.
 	Seen Confirmation
 
-	Overwrite  bool // replace an existing file, which is an error otherwise. Verify ignores it
+	Overwrite  bool // replace an existing file, which is an error otherwise, and keep it: see Revert. Verify ignores it
 	OnProgress func(Progress)
 }
 
@@ -119,6 +120,10 @@ type RestoreResult struct {
 	Bytes    int64     // of the file
 	Tables   int       // whose contents were compared with the source's digests
 	Duration time.Duration
+
+	// Replaced is where the replaced file is now, if there was one. It is kept beside the
+	// new one until the next restore that replaces a file. [Revert] puts it back.
+	Replaced string
 
 	// Confirmed is how far the manifest confirms the history, whichever part of it was
 	// restored. See RestoreOptions.Seen.
@@ -169,6 +174,16 @@ func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (Re
 // the user's next Verify or next ":memory:" database.
 func (b *Backup) Verify(ctx context.Context, o RestoreOptions) (RestoreResult, error) {
 	return b.restored(o, func(internal restore.Options) (restore.Result, error) { return b.b.Verify(ctx, internal) })
+}
+
+// Revert takes back the last Restore that replaced the file at path: it puts the replaced
+// file back, with everything in it, and keeps the restored one in turn. So a second Revert
+// undoes the first. kept is where the restored one is now. As with Restore, path has one
+// of the two at any moment, and no program may have either open (ErrLocked). It is
+// fs.ErrNotExist if nothing is kept. Revert uses no network.
+func Revert(path string) (kept string, err error) {
+	kept, err = backup.Revert(path)
+	return kept, fail(err)
 }
 
 // Restore is [Backup.Restore] of the backup that cfg names, to the file that it names.
@@ -237,7 +252,7 @@ func progress(fn func(Progress)) func(restore.Progress) {
 func restoreResult(res restore.Result) RestoreResult {
 	return RestoreResult{
 		Sequence: res.Sequence, Time: restore.TimeOf(res.Time), Rows: res.Rows, Bytes: res.Bytes,
-		Tables: res.Tables, Confirmed: Confirmation{res.Confirmed.Epoch, res.Confirmed.Sequence, res.Confirmed.Chain.String()},
+		Tables: res.Tables, Replaced: res.Kept, Confirmed: Confirmation{res.Confirmed.Epoch, res.Confirmed.Sequence, res.Confirmed.Chain.String()},
 		Damaged: res.Damaged, Refused: remote.Keys(res.Refused), ForeignKeyViolations: res.ForeignKeyViolations, Faults: res.Faults,
 	}
 }

@@ -2,6 +2,7 @@ package driftdb
 
 import (
 	"context"
+	"iter"
 
 	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/rows"
@@ -31,4 +32,23 @@ func (tx *Tx) conn() engine.Conn { return tx.tx.Conn() }
 func Select[R any](ctx context.Context, c Conn, query string, args ...any) ([]R, error) {
 	found, err := rows.Select[R, Record](ctx, c.conn(), query, args)
 	return found, fail(err)
+}
+
+// Row is a row of any query.
+type Row struct {
+	Columns []string // the names, as SQLite gives them; all rows of a query share the slice
+	Values  []any    // int64, float64, string, []byte or nil, exactly as stored
+}
+
+// SelectEach runs a query of your own, of any shape, and yields its rows one by one,
+// without holding them in memory. If there is an error, it is the last thing yielded.
+// Arguments are as in [Select], and loops as in [Repository.Each].
+func SelectEach(ctx context.Context, c Conn, query string, args ...any) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for r, err := range rows.SelectEach(ctx, c.conn(), query, args) {
+			if !yield(Row(r), fail(err)) {
+				return
+			}
+		}
+	}
 }

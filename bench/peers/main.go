@@ -29,9 +29,13 @@ const (
 	sidePlain  = "better-sqlite3"
 	sideLogged = "better-sqlite3+log"
 	plainGo    = "database/sql"
+	sideEngine = "engine alone"
 )
 
-var sides = []string{sideOurs, sideSynced, sidePlain, sideLogged, plainGo}
+var sides = []string{sideOurs, sideSynced, sidePlain, sideLogged, plainGo, sideEngine}
+
+// single reports whether a side is used by one goroutine at a time.
+func single(side string) bool { return inJavaScript(side) || side == sideEngine }
 
 func inJavaScript(side string) bool { return side == sidePlain || side == sideLogged }
 
@@ -107,6 +111,8 @@ func inProcess(name, work string, n int) (took time.Duration, err error) {
 	switch name {
 	case sideOurs, sideSynced:
 		s, err = openOurs(folder, name == sideSynced)
+	case sideEngine:
+		s, err = openEngine(folder)
 	case plainGo:
 		s, err = openPlain(folder)
 	default:
@@ -131,7 +137,7 @@ func (r rates) measure(w work, rounds int) error {
 	for round := range rounds {
 		for i := range sides {
 			side := sides[(i+round)%len(sides)]
-			if w.concurrent() && inJavaScript(side) {
+			if w.concurrent() && single(side) {
 				continue
 			}
 			took, err := inChild(side, w)

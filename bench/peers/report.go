@@ -12,8 +12,8 @@ func (r rates) table() string {
 	for _, s := range sides {
 		fmt.Fprintf(&b, " %s |", s)
 	}
-	b.WriteString(" DriftDB / better-sqlite3 | / better-sqlite3+log | / database/sql | syncing / not |\n|---|")
-	b.WriteString(strings.Repeat("---|", len(sides)+4) + "\n")
+	b.WriteString(" DriftDB / better-sqlite3 | / better-sqlite3+log | / database/sql | syncing / not | engine / better-sqlite3 |\n|---|")
+	b.WriteString(strings.Repeat("---|", len(sides)+5) + "\n")
 	for _, w := range works {
 		if r[w.name] == nil {
 			continue
@@ -26,7 +26,7 @@ func (r rates) table() string {
 				b.WriteString(" |")
 			}
 		}
-		for _, pair := range [][2]string{{sideOurs, sidePlain}, {sideOurs, sideLogged}, {sideOurs, plainGo}, {sideSynced, sideOurs}} {
+		for _, pair := range [][2]string{{sideOurs, sidePlain}, {sideOurs, sideLogged}, {sideOurs, plainGo}, {sideSynced, sideOurs}, {sideEngine, sidePlain}} {
 			if ratio := r.ratio(w.name, pair[0], pair[1]); ratio > 0 {
 				fmt.Fprintf(&b, " %.2f |", ratio)
 			} else {

@@ -191,7 +191,17 @@ type plain struct {
 	insertRow, updateRow, byID, byAges *sql.Stmt
 }
 
-const columns = "id, createdAt, updatedAt, name, email, age"
+// The table and the statements of the sides that use SQL.
+const (
+	createUsers = `CREATE TABLE users (id TEXT NOT NULL PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL,
+			name TEXT NOT NULL, email TEXT NOT NULL, age INTEGER NOT NULL);
+		CREATE INDEX users_age ON users (age)`
+	columns    = "id, createdAt, updatedAt, name, email, age"
+	insertUser = `INSERT INTO users (` + columns + `) VALUES (?, ?, ?, ?, ?, ?)`
+	updateUser = `UPDATE users SET age = ?, updatedAt = ? WHERE id = ? RETURNING ` + columns
+	userByID   = `SELECT ` + columns + ` FROM users WHERE id = ?`
+	usersByAge = `SELECT ` + columns + ` FROM users WHERE age >= ? AND age < ?`
+)
 
 func openPlain(folder string) (side, error) {
 	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(filepath.Join(folder, "plain.sqlite"))+
@@ -200,18 +210,12 @@ func openPlain(folder string) (side, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	_, err = db.Exec(`CREATE TABLE users (id TEXT NOT NULL PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL,
-			name TEXT NOT NULL, email TEXT NOT NULL, age INTEGER NOT NULL);
-		CREATE INDEX users_age ON users (age)`)
-	if err != nil {
+	if _, err = db.Exec(createUsers); err != nil {
 		return nil, err
 	}
 	p := &plain{db: db}
 	for st, query := range map[**sql.Stmt]string{
-		&p.insertRow: `INSERT INTO users (` + columns + `) VALUES (?, ?, ?, ?, ?, ?)`,
-		&p.updateRow: `UPDATE users SET age = ?, updatedAt = ? WHERE id = ? RETURNING ` + columns,
-		&p.byID:      `SELECT ` + columns + ` FROM users WHERE id = ?`,
-		&p.byAges:    `SELECT ` + columns + ` FROM users WHERE age >= ? AND age < ?`,
+		&p.insertRow: insertUser, &p.updateRow: updateUser, &p.byID: userByID, &p.byAges: usersByAge,
 	} {
 		if *st, err = db.Prepare(query); err != nil {
 			return nil, err

@@ -97,7 +97,12 @@ func (a *app) fail(ctx context.Context, cmd *cobra.Command, err error) int {
 	}
 	hint, code := hintFor(err), exitCode(err)
 	if code == exitUsage {
-		a.stderr.Printf("usage: %s\n", cmd.UseLine())
+		for i, line := range strings.Split(cmd.UseLine(), "\n") { // one for each way to use it
+			if i == 0 {
+				line = "usage: " + line
+			}
+			a.stderr.Printf("%s\n", line)
+		}
 		if hint == "" {
 			hint = "see " + cmd.CommandPath() + " --help"
 		}

@@ -52,16 +52,18 @@ func TestHostileText(t *testing.T) {
 		for _, command := range [][]string{
 			{"log"}, {"log", "--table", hostileText}, {"status"}, {"verify"}, {"gc", "--dry-run"}, {"restore", "--out", filepath.Join(dir, name+hostileText)},
 			{"restore", "--out", filepath.Join(dir, "no folder"+hostileText, "x", "y"), "--branch", hostileText}, {hostileText}, {"log", "--from", hostileText},
+			{"query", "SELECT *, '" + hostileText + "' FROM " + quote(hostileText)}, {"query", hostileText}, {"query", "--at", hostileText, "SELECT 1"},
+			{"shell"},
 		} {
 			for _, format := range [][]string{nil, {"--json"}} {
 				var out, errs bytes.Buffer
-				code := run(t.Context(), append(append(command, at...), format...), strings.NewReader(""), &out, &errs)
+				code := run(t.Context(), append(append(command, at...), format...), strings.NewReader(".tables\n.schema\n.at\nSELECT * FROM "+quote(hostileText)+";\n."+hostileText), &out, &errs)
 				if text := out.String() + errs.String(); strings.Contains(text, hostileText) || strings.ContainsFunc(text, hidden) {
 					t.Errorf("%s, %q %q: it prints %q", name, command, format, text)
 				}
-				for line := range strings.Lines(errs.String()) {
+				for line := range strings.Lines(errs.String() + out.String()) {
 					if strings.HasPrefix(line, "hint: curl") || strings.HasPrefix(line, "warning: no") {
-						t.Errorf("%s, %q: a line of the bucket's: %q", name, command, errs.String())
+						t.Errorf("%s, %q: a line of the bucket's: %q", name, command, line)
 					}
 				}
 				if missing && command[0] == "verify" && (code == exitDone || !strings.Contains(errs.String(), `\x1b]0;owned\a`)) {
@@ -72,7 +74,8 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
-func hidden(r rune) bool { return r != '\n' && !strconv.IsPrint(r) }
+// hidden are the characters that no output has; tabs are between the columns of a query.
+func hidden(r rune) bool { return r != '\n' && r != '\t' && !strconv.IsPrint(r) }
 
 func check(t *testing.T, err error) {
 	t.Helper()

@@ -164,6 +164,12 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		}
 		ts.Setenv(args[0], found[1])
 	},
+	// files GLOB prints how many files match.
+	"files": func(ts *testscript.TestScript, neg bool, args []string) {
+		found, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		fmt.Fprintln(ts.Stdout(), len(found))
+	},
 	// stray GLOB NAME puts an object that is none of ours into a folder.
 	"stray": func(ts *testscript.TestScript, neg bool, args []string) {
 		folders, err := filepath.Glob(ts.MkAbs(args[0]))

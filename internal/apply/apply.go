@@ -50,6 +50,9 @@ func (r *Replay) Close() {
 		for _, st := range t.statements {
 			st.Finalize()
 		}
+		if t.find != nil {
+			t.find.st.Finalize()
+		}
 	}
 	clear(r.tables)
 	r.virtual = nil

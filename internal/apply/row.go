@@ -14,6 +14,7 @@ type target struct {
 	rowid      string                  // the rowid's name; columns may hide some of its names
 	collations map[string][]string     // of the primary key's columns, in its index
 	statements map[string]*sqlite.Stmt // by operation and columns: see Replay.key
+	find       *finder                 // nil until it is needed
 }
 
 func (r *Replay) target(name string) (*target, error) {

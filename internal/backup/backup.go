@@ -129,6 +129,17 @@ func elsewhere(ctx context.Context, store objstore.Store, name string) string {
 	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL, at.Prefix)
 }
 
+// Bucket returns the bucket, or nil if there is no store.
+func (b *Backup) Bucket() *remote.Bucket { return b.bucket }
+
+// Config returns the configuration, without the store and its secrets: only the bucket
+// has those.
+func (b *Backup) Config() Config {
+	cfg := b.cfg
+	cfg.S3, cfg.Store, cfg.Keys = nil, nil, nil
+	return cfg
+}
+
 // Name returns the database's name in the bucket.
 func (b *Backup) Name() string { return b.cfg.Name }
 

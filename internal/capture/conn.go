@@ -150,6 +150,9 @@ func (c *Conn) explain(err error) error {
 // transaction cannot be run again.
 func (c *Conn) Admit(is bool) { c.r.gate.admit(is) }
 
+// Barred returns why the log cannot describe the running transaction, or "".
+func (c *Conn) Barred() (reason string) { return c.r.buffer.why() }
+
 // rollback ends a transaction that could not be committed.
 func (c *Conn) rollback() {
 	if !c.Autocommit() {

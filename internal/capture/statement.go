@@ -128,6 +128,18 @@ func words(query string, n int) []string {
 	return out
 }
 
+// Words returns the tokens of a statement: runs of letters, digits and underscores, quoted
+// names without their quotes, and single other characters. It skips comments.
+func Words(statement string) (out []string) {
+	for first := true; ; first = false {
+		tok, rest := token(statement, first)
+		if tok == "" && rest == "" {
+			return out
+		}
+		out, statement = append(out, tok), rest
+	}
+}
+
 func token(q string, first bool) (tok, rest string) {
 	q = skipSpace(q, first)
 	if q == "" {

@@ -71,6 +71,7 @@ func takePlace(path string) (*File, error) {
 	if err := errors.Join(checkRegular(path), removeLeftovers(path)); err != nil {
 		return nil, errors.Join(err, f.Abandon())
 	}
+	removeTwins(path)
 	return f, nil
 }
 

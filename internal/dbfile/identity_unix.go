@@ -19,6 +19,12 @@ func identify(path string) (ID, error) {
 	return ID{uint64(st.Dev), uint64(st.Ino)}, err
 }
 
+// identifyLinks is identify, and returns how many names the file has.
+func identifyLinks(path string) (ID, uint64, error) {
+	st, err := lstat(path)
+	return ID{uint64(st.Dev), uint64(st.Ino)}, uint64(st.Nlink), err
+}
+
 // sizeOf is the size of a file in bytes.
 func sizeOf(path string) (int64, error) {
 	st, err := lstat(path)

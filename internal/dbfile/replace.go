@@ -53,8 +53,14 @@ func (f *File) meanwhile() error {
 	return fmt.Errorf("%s appeared in the meantime and was left alone: %w", f.path, fs.ErrExist)
 }
 
+// Replaced says what has become of the files that were in a place.
+type Replaced struct {
+	Aside []string // the new names of stray files
+	Kept  string   // where the old database is now; "" if it was not to be kept, or there was none
+}
+
 // Replace moves the finished database of a working folder to f's place, which Free has
-// allowed. It returns the new names of stray files in the place that it set aside.
+// allowed. If keep is set, the old database is kept until the next Replace that keeps one.
 //
 // However it ends, by success, failure or death, the place has either the old database with
 // everything in its WAL, or the new one, because each step keeps it whole:
@@ -62,27 +68,33 @@ func (f *File) meanwhile() error {
 //  1. Files beside it that are not its own get another name.
 //  2. SQLite's exclusive lock shows that no program has the old database open, and keeps
 //     others out. Its WAL is checkpointed, so that its -wal and -shm can go.
-//  3. One rename puts the new file in the place of the old.
-func (f *File) Replace(w *Work) (aside []string, err error) {
+//  3. If it is to be kept, it gets a second name: see retain.
+//  4. One rename puts the new file in the place of the old.
+func (f *File) Replace(w *Work, keep bool) (Replaced, error) {
 	if err := syncFile(w.Path()); err != nil {
-		return nil, err
+		return Replaced{}, err
 	}
+	return f.replace(w.Path(), keep, func() error { return w.put(f.path) })
+}
+
+// replace puts the file in f's place, by put if the place is empty.
+func (f *File) replace(file string, keep bool, put func() error) (r Replaced, err error) {
 	if err := f.unchanged(); err != nil {
-		return nil, err
+		return r, err
 	}
-	if aside, err = SetAside(f.path); err != nil {
-		return aside, errors.Join(err, putBack(aside))
+	if r.Aside, err = SetAside(f.path); err != nil {
+		return r, errors.Join(err, putBack(r.Aside))
 	}
 	_, err = os.Lstat(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = w.put(f.path)
+		err = put()
 	} else if err == nil {
-		err = f.exchange(w.Path())
+		r.Kept, err = f.exchange(file, keep)
 	}
 	if err != nil {
-		return nil, errors.Join(err, putBack(aside))
+		return Replaced{}, errors.Join(err, putBack(r.Aside))
 	}
-	return aside, errors.Join(syncFolder(filepath.Dir(f.path)), f.shareLock())
+	return r, errors.Join(syncFolder(filepath.Dir(f.path)), f.shareLock())
 }
 
 // put gives the database a free name, and the mode of any new file. If another program takes
@@ -98,35 +110,46 @@ func (w *Work) put(path string) error {
 	return os.Rename(w.Path(), path) // a file system without hard links
 }
 
-// exchange replaces the file at f's place.
-func (f *File) exchange(file string) (err error) {
+// exchange replaces the file at f's place, and returns where the old one is if it is kept.
+func (f *File) exchange(file string, keep bool) (kept string, err error) {
 	held, err := takeExclusively(f.path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := f.unchanged(); err != nil { // still unchanged: from here on SQLite has it locked
-		return errors.Join(err, held.close())
+		return "", errors.Join(err, held.close())
 	}
 	defer func() { err = errors.Join(err, held.close()) }()
-	if err := keep(file, f.path); err != nil {
-		return err
+	if err := inherit(file, f.path); err != nil {
+		return "", err
 	}
 	if err := syncFile(file); err != nil {
-		return err
+		return "", err
 	}
-	if err := held.removeSides(f.path); err != nil {
-		return err
+	if keep {
+		if kept, err = held.retain(f.path); err != nil {
+			return "", fmt.Errorf("%s is unchanged, because it cannot be kept: %w", f.path, err)
+		}
 	}
-	if err := rename(file, f.path); err != nil {
-		return fmt.Errorf("%s is unchanged, because it cannot be replaced: %w%s", f.path, err, mountHint(err))
+	err = held.removeSides(f.path)
+	if err == nil {
+		if err = rename(file, f.path); err != nil {
+			err = fmt.Errorf("%s is unchanged, because it cannot be replaced: %w%s", f.path, err, mountHint(err))
+		}
 	}
-	return nil
+	if err != nil && kept != "" {
+		err = errors.Join(err, os.Remove(kept))
+	}
+	if err != nil {
+		return "", err
+	}
+	return kept, nil
 }
 
-// keep gives the new file the owner, group, mode and access control list of the old one. Until
-// then only the user can read it, in a folder of the user's: at no moment can anyone read it
-// who could not read the old one.
-func keep(file, path string) error {
+// inherit gives the new file the owner, group, mode and access control list of the old one.
+// Until then only the user can read it, in a folder of the user's: at no moment can anyone read
+// it who could not read the old one.
+func inherit(file, path string) error {
 	old, err := os.Lstat(path)
 	if err != nil {
 		return err

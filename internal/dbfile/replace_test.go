@@ -30,7 +30,8 @@ func replace(f *File, w *Work, overwrite bool) ([]string, error) {
 	if err := f.Free(overwrite); err != nil {
 		return nil, err
 	}
-	return f.Replace(w)
+	r, err := f.Replace(w, false)
+	return r.Aside, err
 }
 
 const content = "SELECT group_concat(x) FROM t"

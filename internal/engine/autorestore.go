@@ -39,14 +39,9 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 
 // restore creates the file from the bucket, replacing any that exists.
 func (o *opening) restore(ctx context.Context, node string) error {
-	res, err := restore.Run(ctx, o.uplink.bucket, restore.Options{File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect,
-		Finish: func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
-			b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1, Synced: 1}
-			if n := len(m.Snapshots); n > 0 {
-				b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
-			}
-			return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: node}, b, last, sums)
-		}})
+	res, err := restore.Run(ctx, o.uplink.bucket, restore.Options{
+		File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect, Finish: continued(node),
+	})
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", o.cfg.Name, err)
 	}
@@ -54,6 +49,18 @@ func (o *opening) restore(ctx context.Context, node string) error {
 	o.restored = true
 	o.cfg.Log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
 	return nil
+}
+
+// continued makes a restored file continue the history that it was restored from, as the
+// copy of this node; "" is a new one.
+func continued(node string) func(*sqlite.Conn, *remote.Manifest, remote.Position, int64, digest.Set) error {
+	return func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
+		b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1, Synced: 1}
+		if n := len(m.Snapshots); n > 0 {
+			b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
+		}
+		return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: node}, b, last, sums)
+	}
 }
 
 // maxRestores limits how often Open restores the file again because another writer has

@@ -61,6 +61,11 @@ func (c Config) normalize() (Config, error) {
 	if err := errors.Join(c.Problems()...); err != nil {
 		return c, err
 	}
+	return c.withDefaults(), nil
+}
+
+// withDefaults fills in the defaults.
+func (c Config) withDefaults() Config {
 	defaulted(&c.SyncInterval, defaultSyncInterval)
 	defaulted(&c.CloseTimeout, defaultCloseTimeout)
 	defaulted(&c.ManifestInterval, defaultManifestInterval)
@@ -69,7 +74,7 @@ func (c Config) normalize() (Config, error) {
 	defaulted(&c.BusyTimeout, defaultBusyTimeout)
 	defaulted(&c.CacheBytes, defaultCacheBytes)
 	c.MaxBatchSize, c.MaxReaders, c.LockWait = max(c.MaxBatchSize, 0), max(c.MaxReaders, 0), max(c.LockWait, 0)
-	return c, nil
+	return c
 }
 
 // defaulted sets a field that is unset to its default.

@@ -26,7 +26,7 @@ type DB struct {
 	path string
 	id   changelog.Identity
 
-	file    *dbfile.File   // nil, like the two below, if the database is read-only
+	file    *dbfile.File   // nil, like the two below, if the database is read-only; a view has the file alone
 	foreign *foreign.Watch // watches for other programs' writes
 	hub     *capture.Shared
 
@@ -34,6 +34,7 @@ type DB struct {
 	writer *writer.Writer
 	conns  connections
 	uplink uplink
+	apart  apart // the connection of an undo
 }
 
 // Open opens the database that cfg names.

@@ -244,7 +244,8 @@ func (o *opening) openConns() (err error) {
 		return err
 	}
 	o.writer = writer.New(c, writer.Options{
-		Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, Interrupt: o.uplink.logs.Interrupt, BusyTimeout: o.cfg.BusyTimeout,
+		Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, BusyTimeout: o.cfg.BusyTimeout,
+		Interrupt: func() { o.uplink.logs.Interrupt(); o.apart.interrupt() },
 	})
 	if err := o.foreign.Attach(o.hub, c); err != nil {
 		return err

@@ -30,15 +30,18 @@ func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
 	if err == nil {
 		err = o.openReaders()
 	}
-	if err == nil {
-		o.writer = writer.None(ErrOpenedReadOnly)
-		return o.DB, nil
+	if err != nil {
+		return nil, fmt.Errorf("open %s for reading: %w", o.cfg.Path, err)
 	}
-	if o.conns.readers != nil {
-		o.conns.readers.Shut(writer.ErrClosed)
-		err = errors.Join(err, o.conns.readers.Close(time.Now()))
+	return o.DB, nil
+}
+
+// refusal is why the database, which only reads, refuses a write.
+func (db *DB) refusal() error {
+	if db.file != nil {
+		return ErrView
 	}
-	return nil, fmt.Errorf("open %s for reading: %w", o.cfg.Path, err)
+	return ErrOpenedReadOnly
 }
 
 // refresh fetches the file, or brings it up to date, if that is configured and possible.
@@ -65,7 +68,7 @@ func (o *opening) refresh(ctx context.Context) error {
 }
 
 // openReaders opens the connections. It opens the first one now, to find out whether the
-// file can be read.
+// file can be read; if not, none stays open.
 func (o *opening) openReaders() error {
 	path, err := dbfile.Resolve(o.cfg.Path)
 	if err != nil {
@@ -85,8 +88,13 @@ func (o *opening) openReaders() error {
 	o.conns.lend(readsql.New(func() (*sqlite.Conn, error) {
 		c, err := open()
 		return c, db.cfg.Public(err)
-	}, db.cfg.Public(ErrOpenedReadOnly)))
-	return o.readIdentity()
+	}, db.cfg.Public(db.refusal())))
+	o.writer = writer.None(db.refusal())
+	if err = o.readIdentity(); err != nil {
+		o.conns.readers.Shut(writer.ErrClosed)
+		err = errors.Join(err, o.conns.readers.Close(time.Now()))
+	}
+	return err
 }
 
 // readIdentity reads the file's identity. A file that DriftDB has never seen has none.
@@ -154,9 +162,14 @@ func (db *DB) lastInLog() (int64, error) {
 	return changelog.Last(l.Conn)
 }
 
-// closeReadOnly takes the connections back and closes them.
+// closeReadOnly takes the connections back and closes them. The file of a view goes with
+// them.
 func (db *DB) closeReadOnly(deadline time.Time) error {
 	db.conns.shut(db.cfg.Public)
 	err := db.conns.recall(deadline, func() error { return nil })
-	return errors.Join(err, db.conns.close())
+	err = errors.Join(err, db.conns.close())
+	if db.file != nil {
+		err = errors.Join(err, db.file.Release())
+	}
+	return err
 }

@@ -54,7 +54,7 @@ func (db *DB) syncable(call string) error {
 	case db.gate.IsShut():
 		return writer.ErrClosed
 	case db.cfg.ReadOnly:
-		return ErrOpenedReadOnly
+		return db.refusal()
 	case db.uplink.sync == nil:
 		return backup.ErrNoStore
 	}

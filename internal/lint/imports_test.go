@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	".": {
 		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/engine",
 		"internal/event", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
-		"internal/retry", "internal/rows", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/writer",
+		"internal/retry", "internal/rows", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/undo", "internal/writer",
 		"objstore", "objstore/s3store",
 	},
 	"cmd/driftdb":          {".", "internal/terminal", "objstore", "objstore/s3store"},
@@ -59,14 +59,15 @@ var mayImport = map[string][]string{
 	"internal/foreign":     {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/sqlite"},
 	"internal/engine": {
 		"internal/backup", "internal/batch", "internal/capture", "internal/changelog", "internal/dbfile", "internal/digest", "internal/event",
-		"internal/foreign", "internal/history", "internal/pagecache", "internal/readsql", "internal/remote", "internal/restore", "internal/retry",
-		"internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/wrap", "internal/writer",
+		"internal/foreign", "internal/history", "internal/pagecache", "internal/part", "internal/readsql", "internal/remote", "internal/restore",
+		"internal/retry", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/undo", "internal/wrap", "internal/writer",
 	},
 	"internal/event":                 {"internal/inside"},
 	"internal/history":               {"internal/change", "internal/changelog", "internal/digest", "internal/event", "internal/remote", "internal/batch", "internal/sqlite"},
 	"internal/inside":                {},
 	"internal/mounttest":             {},
 	"internal/pagecache":             {"internal/cmem"},
+	"internal/part":                  {"internal/sqlite"},
 	"internal/readsql":               {"internal/sqlite"},
 	"internal/remote":                {"internal/change", "internal/digest", "internal/event", "internal/retry", "internal/seal", "internal/batch", "objstore"},
 	"internal/repair":                {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/remote", "internal/restore", "internal/batch", "internal/sqlite"},
@@ -84,6 +85,7 @@ var mayImport = map[string][]string{
 	"internal/systemtest":            {".", "internal/dbtest", "internal/s3test", "internal/systemtest/subprocess", "objstore"},
 	"internal/systemtest/subprocess": {},
 	"internal/terminal":              {},
+	"internal/undo":                  {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/history", "internal/sqlite", "internal/statement"},
 	"internal/vfs":                   {"internal/cmem", "internal/vfs/layer"},
 	"internal/vfs/layer":             {"internal/cmem"},
 	"internal/vfs/vfstest":           {"internal/cmem", "internal/vfs/layer"},
@@ -177,7 +179,7 @@ var mayUse = map[string][]string{
 	// SQLite's functions and codes.
 	"modernc.org/sqlite/lib": {
 		".", "internal/apply", "internal/capture", "internal/check", "internal/digest/scan", "internal/engine", "internal/pagecache",
-		"internal/repair", "internal/resolve", "internal/rows", "internal/sqlite", "internal/vfs", "internal/vfs/layer", "internal/vfs/vfstest",
+		"internal/part", "internal/repair", "internal/resolve", "internal/rows", "internal/sqlite", "internal/vfs", "internal/vfs/layer", "internal/vfs/vfstest",
 	},
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // Side is the side whose version of a row counts.
@@ -268,7 +267,7 @@ func (m *merger) apply(todo []*delta) error {
 	for cleared := false; len(wait) > 0; {
 		var again []*delta
 		for _, d := range wait {
-			if err := m.take(d); isUnique(err) {
+			if err := m.take(d); sqlite.IsUnique(err) {
 				again = append(again, d)
 			} else if err != nil {
 				return err
@@ -358,7 +357,7 @@ func (m *merger) settle(l *layout, r *row, side Side) error {
 		return err
 	}
 	err = m.w.put(l, r, want)
-	if !isUnique(err) {
+	if !sqlite.IsUnique(err) {
 		return err
 	}
 	blockers, err := m.blockers(l, want, side)
@@ -414,9 +413,4 @@ func (m *merger) blockers(l *layout, r *row, side Side) (out []*row, err error) 
 		}
 	}
 	return out, nil
-}
-
-func isUnique(err error) bool {
-	code := sqlite.Code(err)
-	return code == lib.SQLITE_CONSTRAINT_UNIQUE || code == lib.SQLITE_CONSTRAINT_PRIMARYKEY || code == lib.SQLITE_CONSTRAINT_ROWID
 }

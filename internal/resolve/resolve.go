@@ -163,7 +163,8 @@ func (j *job) replace() error {
 	if err := j.letGo(); err != nil {
 		return err
 	}
-	if _, err := f.Replace(j.theirs); err != nil {
+	// What the old file has is a branch of the bucket by now.
+	if _, err := f.Replace(j.theirs, false); err != nil {
 		return err
 	}
 	j.res.Resolved = true

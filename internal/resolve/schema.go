@@ -128,7 +128,7 @@ func (m *merger) object(name string, kinds []string) error {
 	case base == ours && !(rows && m.mine[name].any()):
 		return nil
 	case base == theirs && !(rows && m.their[name].any()):
-		if err := m.adopt(o); !isUnique(err) {
+		if err := m.adopt(o); !sqlite.IsUnique(err) {
 			return err
 		}
 		// The bucket's rows violate a new UNIQUE index: take the file's rows along with

@@ -8,7 +8,6 @@ import (
 	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // state is one of the three states of the database: the common point, the file, or the
@@ -191,23 +190,9 @@ func (l *layout) selection(c *sqlite.Conn) (string, error) {
 func (l *layout) scanned(st *sqlite.Stmt) *row {
 	r := &row{id: st.Int64(0), values: make([]change.Value, len(l.columns))}
 	for i := range r.values {
-		r.values[i] = valueOf(st, i+1)
+		r.values[i] = apply.ValueOf(st, i+1)
 	}
 	return r
-}
-
-func valueOf(st *sqlite.Stmt, i int) change.Value {
-	switch st.Type(i) {
-	case lib.SQLITE_INTEGER:
-		return change.Value{Kind: change.Integer, Int: st.Int64(i)}
-	case lib.SQLITE_FLOAT:
-		return change.Value{Kind: change.Real, Real: st.Float(i)}
-	case lib.SQLITE_TEXT:
-		return change.Value{Kind: change.Text, Bytes: st.Blob(i)}
-	case lib.SQLITE_BLOB:
-		return change.Value{Kind: change.Blob, Bytes: st.Blob(i)}
-	}
-	return change.Value{}
 }
 
 // condition returns the part of a statement that finds a row by its identity, and the

@@ -40,6 +40,7 @@ var (
 type Options struct {
 	File      *dbfile.File // the path of the new database, taken (see dbfile.Take)
 	Overwrite bool         // an existing database
+	Keep      bool         // the database that is overwritten, until the next restore that keeps one
 	Target    Target
 	Branch    string           // empty: the main history
 	Seen      remote.Point     // a point that the backup is known to have had
@@ -84,6 +85,8 @@ type Result struct {
 	// Confirmed is what the manifest of the main history confirms, even if a branch was
 	// restored.
 	Confirmed remote.Point
+	// Kept is where the overwritten database is; "" if it is not kept.
+	Kept string
 	// Aside holds the new names of files that lay beside the database but did not belong
 	// to it.
 	Aside []string
@@ -141,10 +144,14 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 		return res, err
 	}
 	if res, err = job.build(ctx); err != nil {
-		return res, missing(err)
+		return res, missing(noRoom(err, opts.File))
 	}
 	res.Refused, res.Confirmed = job.refused, m.Point()
-	res.Aside, err = opts.File.Replace(work)
+	replaced, err := opts.File.Replace(work, opts.Keep)
+	res.Aside, res.Kept = replaced.Aside, replaced.Kept
+	if err == nil && res.Kept != "" {
+		opts.File.DropKept(res.Kept)
+	}
 	return res, err
 }
 

@@ -21,6 +21,14 @@ import (
 // ErrNoRoom means that the disk has no room for the database.
 var ErrNoRoom = errors.New("there is not enough disk space")
 
+// noRoom adds to ErrNoRoom what else takes space.
+func noRoom(err error, f *dbfile.File) error {
+	if path, size := f.Kept(); errors.Is(err, ErrNoRoom) && path != "" {
+		err = fmt.Errorf("%w; %s, which an earlier restore has replaced, takes %d MiB: delete it if you do not need it", err, path, size>>20)
+	}
+	return err
+}
+
 // bound keeps c's database from growing beyond what m says it can need. explain tells
 // whether that limit caused an error of the replay.
 func bound(c *sqlite.Conn, m *remote.Manifest, r *room) (explain func(error) error, err error) {

@@ -14,24 +14,15 @@ import (
 // Select runs a query on at and returns its rows as values of type R: a struct, M, or a
 // type that holds a single value.
 func Select[R any, M ~map[string]any](ctx context.Context, at engine.Conn, query string, args []any) ([]R, error) {
-	values := make([]schema.Value, len(args))
-	for i, arg := range args {
-		var err error
-		if values[i], err = schema.Arg(arg); err != nil {
-			return nil, &schema.Error{Reason: fmt.Sprintf("argument %d: %v", i+1, err)}
-		}
-	}
-	if at.Within() {
-		if err := writer.Uncontrolled(query); err != nil {
-			return nil, err
-		}
+	values, err := selectArgs(at, query, args)
+	if err != nil {
+		return nil, err
 	}
 	rows := []R{}
-	err := at.Read(ctx, query, func(st *sqlite.Stmt) error {
-		if n := st.Params(); n != len(values) {
-			return &schema.Error{Reason: fmt.Sprintf("the query has %d parameters, but %d arguments are given", n, len(values))}
+	err = at.Read(ctx, query, func(st *sqlite.Stmt) error {
+		if err := bindArgs(st, values); err != nil {
+			return err
 		}
-		schema.Bind(st, 1, values)
 		// Step first: it may recompile the query and change its columns.
 		row, err := st.Step()
 		if err != nil {
@@ -56,12 +47,42 @@ func Select[R any, M ~map[string]any](ctx context.Context, at engine.Conn, query
 	return rows, nil
 }
 
-// decoder returns a function that reads a row of st into an R.
-func decoder[R any, M ~map[string]any](st *sqlite.Stmt) (func(*R) error, error) {
+// selectArgs converts the arguments of a query, and refuses a query that a transaction
+// must not run.
+func selectArgs(at engine.Conn, query string, args []any) ([]schema.Value, error) {
+	values := make([]schema.Value, len(args))
+	for i, arg := range args {
+		var err error
+		if values[i], err = schema.Arg(arg); err != nil {
+			return nil, &schema.Error{Reason: fmt.Sprintf("argument %d: %v", i+1, err)}
+		}
+	}
+	if at.Within() {
+		return values, writer.Uncontrolled(query)
+	}
+	return values, nil
+}
+
+// bindArgs binds as many values as the query has parameters.
+func bindArgs(st *sqlite.Stmt, values []schema.Value) error {
+	if n := st.Params(); n != len(values) {
+		return &schema.Error{Reason: fmt.Sprintf("the query has %d parameters, but %d arguments are given", n, len(values))}
+	}
+	schema.Bind(st, 1, values)
+	return nil
+}
+
+func columnNames(st *sqlite.Stmt) []string {
 	names := make([]string, st.ColumnCount())
 	for i := range names {
 		names[i] = st.ColumnName(i)
 	}
+	return names
+}
+
+// decoder returns a function that reads a row of st into an R.
+func decoder[R any, M ~map[string]any](st *sqlite.Stmt) (func(*R) error, error) {
+	names := columnNames(st)
 	t := reflect.TypeFor[R]()
 	switch {
 	case t == reflect.TypeFor[M]():

@@ -94,6 +94,13 @@ func RollsBack(err error) bool {
 // IsConstraint reports whether a row violated a constraint.
 func IsConstraint(err error) bool { return Code(err)&0xff == lib.SQLITE_CONSTRAINT }
 
+// IsUnique reports whether another row has a value that must be unique: of a UNIQUE column, a
+// primary key, or the rowid.
+func IsUnique(err error) bool {
+	code := Code(err)
+	return code == lib.SQLITE_CONSTRAINT_UNIQUE || code == lib.SQLITE_CONSTRAINT_PRIMARYKEY || code == lib.SQLITE_CONSTRAINT_ROWID
+}
+
 // IsBypassed reports whether a commit was refused because another program has committed in
 // between and no barrier records that yet; see Ledger.
 func IsBypassed(err error) bool { return Code(err) == lib.SQLITE_CONSTRAINT_COMMITHOOK }

@@ -32,6 +32,9 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// IsTerminal reports whether people read the screen.
+func (s *Screen) IsTerminal() bool { return s.terminal }
+
 // Format is a format that Printf does not escape. As a type of its own it accepts the
 // program's constants, but no string built at run time.
 type Format string

@@ -234,6 +234,12 @@ func TestReplaceKilled(t *testing.T) {
 		if ask(t, path, "PRAGMA integrity_check") != "ok" {
 			t.Error("the database is damaged")
 		}
+		kept := left(t, place, ".replaced-") // none beside the old database, which would then have two names
+		if (table == "t") != (len(kept) == 1) {
+			t.Errorf("beside %s: %q", table, kept)
+		} else if table == "t" && (ask(t, kept[0], "SELECT count(*) FROM precious") != "2" || ask(t, kept[0], "PRAGMA integrity_check") != "ok") {
+			t.Error("the database that is kept is damaged")
+		}
 		theirs := append(left(t, place, "-journal.left-"), left(t, place, "-journal")...)
 		if text, err := os.ReadFile(theirs[0]); err != nil || string(text) != "theirs" {
 			t.Errorf("the file that was somebody else's: %q, %v", text, err)

@@ -76,10 +76,9 @@ func (w *Writer) submit(ctx context.Context, single bool, fn func(*capture.Conn)
 	if ok, crowded := w.turn.try(); ok {
 		defer w.leave()
 		w.gather()
-		if crowded || w.shared > 1 && w.turn.works() > 0 {
+		if crowded || w.turn.works() > 0 {
 			return w.lead(&work{ctx: ctx, single: single, fn: fn})
 		}
-		w.shared = 1
 		return w.alone(ctx, single, fn)
 	}
 	if err := w.Own(); err != nil {
@@ -132,7 +131,7 @@ func (w *Writer) leave() {
 }
 
 // gathering lasts at most this long, about what a commit takes. If it lasted much longer, it is not
-// tried for a hundred times as long.
+// tried for twenty times as long.
 const gathering = 50 * time.Microsecond
 
 // gather waits for callers whose work the last commit did to queue what they do next. Beside readers
@@ -151,7 +150,10 @@ func (w *Writer) gather() {
 		took = time.Since(began)
 	}
 	if took > 4*gathering {
-		w.apart = began.Add(100 * took)
+		w.apart = began.Add(20 * took)
+	}
+	if w.turn.works() == 0 {
+		w.shared = 1 // they have nothing more to write
 	}
 }
 
