@@ -309,8 +309,10 @@ func (f *forking) copy(ctx context.Context, m *Manifest, from, to Position, node
 // copySink writes what a walk reads to a batch.
 type copySink struct{ w *batch.Writer }
 
-func (s *copySink) Begin() error    { return nil }
-func (s *copySink) Rollback() error { return errors.New("a batch that was to be copied cannot be read") }
+func (s *copySink) Begin() error { return nil }
+func (s *copySink) Rollback() error {
+	return errors.New("a batch that was to be copied cannot be read")
+}
 
 func (s *copySink) Apply(r *batch.Record) error {
 	if r.First {
@@ -331,4 +333,3 @@ func (s *copySink) Commit(_ Position, digests digest.Report) error {
 	s.w.SetDigests(digests)
 	return nil
 }
-

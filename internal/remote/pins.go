@@ -155,7 +155,9 @@ func (b *Bucket) GiveUp(ctx context.Context, h Held) error {
 }
 
 // stale reports whether a reservation is so old that nobody is still creating the fork.
-func (v *vacancy) stale(now time.Time) bool { return !v.stored.IsZero() && v.stored.Before(now.Add(-Grace)) }
+func (v *vacancy) stale(now time.Time) bool {
+	return !v.stored.IsZero() && v.stored.Before(now.Add(-Grace))
+}
 
 // HeldFor is what forks need of the database that m describes and the database does not
 // need itself.

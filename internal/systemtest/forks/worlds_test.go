@@ -92,7 +92,9 @@ func newWorld(t *testing.T, dir string, seed uint64) *world {
 	return w
 }
 
-func (w *world) note(format string, args ...any) { w.notes = append(w.notes, fmt.Sprintf(format, args...)) }
+func (w *world) note(format string, args ...any) {
+	w.notes = append(w.notes, fmt.Sprintf(format, args...))
+}
 
 func (w *world) fatal(format string, args ...any) {
 	w.Helper()
@@ -178,7 +180,9 @@ func (w *world) manifest(name string) (*remote.Bucket, remote.Stored) {
 }
 
 // living are the databases that are not deleted.
-func (w *world) living() []*life { return slices.DeleteFunc(slices.Clone(w.all), func(l *life) bool { return l.gone }) }
+func (w *world) living() []*life {
+	return slices.DeleteFunc(slices.Clone(w.all), func(l *life) bool { return l.gone })
+}
 
 func (w *world) step() {
 	living := w.living()
@@ -355,8 +359,8 @@ type replay struct {
 	at int64
 }
 
-func (r *replay) Begin() error                                    { return nil }
-func (r *replay) Rollback() error                                 { return nil }
+func (r *replay) Begin() error                                     { return nil }
+func (r *replay) Rollback() error                                  { return nil }
 func (r *replay) Commit(at remote.Position, _ digest.Report) error { r.at = at.Sequence; return nil }
 
 func (r *replay) Apply(rec *batch.Record) error {
