@@ -14,6 +14,7 @@ REQUESTS ?= 4
 WORLDS   ?= 20000
 CASES    ?= 0-9999
 REPAIRS ?= 500
+DIFF_ROWS ?= 1000000
 TAKEOVERS ?= 100
 LATENCY  ?= 150
 CLOSES   ?= 200
@@ -28,7 +29,7 @@ STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -125,10 +126,12 @@ faults:
 clocks:
 	go test ./internal/systemtest/faults -run '^TestClocks$$' -seeds $(SEEDS) -count 1 -timeout 0
 
-# Long random runs: of the whole path, restored and compared; of capture, replayed
+# Long random runs: of the whole path, restored and compared; of differences, applied and
+# compared; of capture, replayed
 # and compared, and compared with what SQLite's session extension records.
 model:
 	go test ./internal/systemtest/model -run '^TestModel$$' -rapid.checks $(MODELS) -rapid.steps 300 -count 1 -timeout 0
+	go test ./internal/systemtest/model -run '^TestDiff$$' -rapid.checks $(MODELS) -count 1 -timeout 0
 	go test ./internal/capture -run 'Random|Racing|CookieNet' -seeds $(SEEDS) -count 1 -timeout 0
 	go test ./internal/capture -run Session -rapid.checks $(CHECKS) -count 1 -timeout 0
 	go test ./internal/systemtest/undo -run 'Model|Conflicts' -rapid.checks $(MODELS) -count 1 -timeout 0
@@ -136,6 +139,10 @@ model:
 # The changes of a million rows, taken back and taken back again: time and memory.
 undo:
 	DRIFTDB_UNDO_ROWS=1000000 go test ./internal/systemtest/undo -run '^TestUndoMillion$$' -count 1 -v -timeout 0
+
+# The differences of DIFF_ROWS rows: the time, and the memory.
+diffs:
+	DRIFTDB_DIFF_ROWS=$(DIFF_ROWS) go test ./internal/systemtest/scale -run '^TestDiffMemory$$' -count 1 -v -timeout 0
 
 # Random small histories whose manifest is made anew, restored and compared.
 repairs:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -16,12 +17,19 @@ import (
 
 // changeLine formats a change for people.
 func changeLine(c driftdb.Change) string {
-	var b strings.Builder
-	table := c.Table
-	if table == "" {
-		table = "-"
+	return fmt.Sprintf("%s %d %s %s", stamp(c.Time), c.Sequence, tableOf(c), c.Operation) + changeDetails(c)
+}
+
+func tableOf(c driftdb.Change) string {
+	if c.Table == "" {
+		return "-"
 	}
-	fmt.Fprintf(&b, "%s %d %s %s", stamp(c.Time), c.Sequence, word(table), c.Operation)
+	return word(c.Table)
+}
+
+// changeDetails formats what a change changed: its statement or reason, key and columns.
+func changeDetails(c driftdb.Change) string {
+	var b strings.Builder
 	switch {
 	case c.SQL != "":
 		b.WriteString(" " + strings.Join(strings.Fields(c.SQL), " "))
@@ -37,23 +45,34 @@ func changeLine(c driftdb.Change) string {
 	return b.String()
 }
 
-// columns formats the columns of a change, sorted by name.
-func columns(c driftdb.Change) []string {
-	switch c.Operation {
-	case driftdb.OperationInsert:
-		return pairs(c.After)
-	case driftdb.OperationDelete:
-		return pairs(c.Before)
-	}
-	var out []string
-	for _, name := range slices.Sorted(maps.Keys(c.After)) {
-		before := "?"
-		if v, ok := c.Before[name]; ok {
-			before = literal(v)
+// columns formats the columns of a change, in the order of the table.
+func columns(c driftdb.Change) (out []string) {
+	names := c.Columns
+	if names == nil { // a conflict's
+		names = slices.Sorted(maps.Keys(c.After))
+		if c.Operation == driftdb.OperationDelete {
+			names = slices.Sorted(maps.Keys(c.Before))
 		}
-		out = append(out, word(name)+"="+before+"->"+literal(c.After[name]))
+	}
+	for _, name := range names {
+		out = append(out, word(name)+"="+columnText(c, name, "->"))
 	}
 	return out
+}
+
+// columnText formats the value of a column, or those before and after an update.
+func columnText(c driftdb.Change, name, arrow string) string {
+	switch c.Operation {
+	case driftdb.OperationInsert:
+		return literal(c.After[name])
+	case driftdb.OperationDelete:
+		return literal(c.Before[name])
+	}
+	before := "?"
+	if v, ok := c.Before[name]; ok {
+		before = literal(v)
+	}
+	return before + arrow + literal(c.After[name])
 }
 
 func pairs(m map[string]any) []string {
@@ -107,8 +126,8 @@ type changeJSON struct {
 	Operation driftdb.Operation `json:"operation"`
 	Table     string            `json:"table,omitempty"`
 	Key       map[string]any    `json:"key,omitempty"`
-	Before    map[string]any    `json:"before,omitempty"`
-	After     map[string]any    `json:"after,omitempty"`
+	Before    json.RawMessage   `json:"before,omitempty"`
+	After     json.RawMessage   `json:"after,omitempty"`
 	SQL       string            `json:"sql,omitempty"`
 	Reason    string            `json:"reason,omitempty"`
 }
@@ -116,8 +135,34 @@ type changeJSON struct {
 func jsonChange(c driftdb.Change) changeJSON {
 	return changeJSON{
 		Sequence: c.Sequence, Tx: c.Tx, Time: instant(c.Time), Operation: c.Operation, Table: c.Table,
-		Key: tagged(c.Key), Before: tagged(c.Before), After: tagged(c.After), SQL: c.SQL, Reason: c.Reason,
+		Key: tagged(c.Key), Before: ordered(c.Columns, c.Before), After: ordered(c.Columns, c.After), SQL: c.SQL, Reason: c.Reason,
 	}
+}
+
+// ordered is a row as a JSON object with its columns in this order.
+func ordered(columns []string, row map[string]any) json.RawMessage {
+	if len(row) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	values := tagged(row)
+	separator := byte('{')
+	for _, name := range columns {
+		value, has := values[name]
+		if !has {
+			continue
+		}
+		b.WriteByte(separator)
+		// Neither fails: tagged has replaced what JSON cannot express.
+		_ = e.Encode(name)
+		b.WriteByte(':')
+		_ = e.Encode(value)
+		separator = ','
+	}
+	b.WriteByte('}')
+	return bytes.ReplaceAll(b.Bytes(), []byte("\n"), nil) // the encoder's own
 }
 
 // tagged replaces the values that JSON, or a reader with 64-bit floats, cannot

@@ -14,8 +14,9 @@ import (
 func everyKind() driftdb.Change {
 	return driftdb.Change{
 		Sequence: 7, Tx: 5, Time: time.UnixMilli(1704067200123), Table: "t", Operation: driftdb.OperationUpdate,
-		Key:    map[string]any{"rowid": int64(1)},
-		Before: map[string]any{"a": int64(1), "b": nil},
+		Columns: []string{"b", "a", "c", "d", "e", "f", "g", "h", "i <&>", "j"}, // as the table has them
+		Key:     map[string]any{"rowid": int64(1)},
+		Before:  map[string]any{"a": int64(1), "b": nil},
 		After: map[string]any{
 			"a": int64(math.MinInt64), "b": []byte{0, 255}, "c": math.Inf(-1), "d": 1.0, "e": "x\xff",
 			"f": int64(1 << 53), "g": math.Inf(1), "h": math.Copysign(0, -1), "i <&>": "é\n", "j": 1e300,
@@ -24,7 +25,7 @@ func everyKind() driftdb.Change {
 }
 
 func TestChangeLine(t *testing.T) {
-	const want = `2024-01-01T00:00:00.123Z 7 t update [rowid=1] a=1->-9223372036854775808 b=NULL->x'00ff' c=?->-Infinity ` +
+	const want = `2024-01-01T00:00:00.123Z 7 t update [rowid=1] b=NULL->x'00ff' a=1->-9223372036854775808 c=?->-Infinity ` +
 		`d=?->1.0 e=?->"x\xff" f=?->9007199254740992 g=?->+Infinity h=?->-0.0 "i <&>"=?->"é\n" j=?->1e+300`
 	if got := changeLine(everyKind()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -37,7 +38,7 @@ func TestChangeLine(t *testing.T) {
 
 func TestChangeJSON(t *testing.T) {
 	const want = `{"sequence":7,"tx":5,"time":"2024-01-01T00:00:00.123Z","operation":"update","table":"t","key":{"rowid":1},` +
-		`"before":{"a":1,"b":null},"after":{"a":{"$int":"-9223372036854775808"},"b":{"$blob":"AP8="},"c":{"$real":"-Infinity"},` +
+		`"before":{"b":null,"a":1},"after":{"b":{"$blob":"AP8="},"a":{"$int":"-9223372036854775808"},"c":{"$real":"-Infinity"},` +
 		`"d":1.0,"e":{"$text":"eP8="},"f":9007199254740992,"g":{"$real":"Infinity"},"h":-0.0,"i <&>":"é\n","j":1e+300}}` + "\n"
 	var got bytes.Buffer
 	if err := terminal.New(&got).JSON(jsonChange(everyKind())); err != nil {

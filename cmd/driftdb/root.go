@@ -74,9 +74,11 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	root.PersistentFlags().StringVar(&a.keyFile, "key-file", "", "`FILE` with the encryption keys, one per line (default: DRIFTDB_KEY)")
-	root.AddCommand(a.demoCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(), a.logCommand(), a.verifyCommand(),
-		a.gcCommand(), a.forkCommand(), a.deleteCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(), a.queryCommand(), a.shellCommand(),
-		a.undoCommand(), a.detachCommand(), a.versionCommand())
+	root.AddCommand(
+		a.demoCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(),
+		a.logCommand(), a.historyCommand(), a.diffCommand(), a.undoCommand(), a.queryCommand(), a.shellCommand(),
+		a.verifyCommand(), a.gcCommand(), a.forkCommand(), a.deleteCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(),
+		a.detachCommand(), a.versionCommand())
 	return root
 }
 

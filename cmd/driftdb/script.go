@@ -2,8 +2,8 @@ package main
 
 import "strings"
 
-// statement is a part of a script, and where it begins.
-type statement struct {
+// piece is a statement of a script, and where it begins.
+type piece struct {
 	text string
 	line int // of the script, from 1
 }
@@ -11,13 +11,13 @@ type statement struct {
 // splitScript splits a script at the semicolons that end statements: those outside of
 // quotes and comments. rest is what follows the last one, unless it is only space and
 // comments.
-func splitScript(script string) (list []statement, rest statement) {
+func splitScript(script string) (list []piece, rest piece) {
 	start, line := -1, 1 // start is where the statement begins; -1: it has not
 	first := 0           // its line
 	for i := 0; i < len(script); {
 		size, blank := token(script[i:])
 		if text := script[i : i+size]; text == ";" && start >= 0 {
-			list = append(list, statement{script[start:i], first})
+			list = append(list, piece{script[start:i], first})
 			start = -1
 		} else if !blank && text != ";" && start < 0 {
 			start, first = i, line
@@ -26,7 +26,7 @@ func splitScript(script string) (list []statement, rest statement) {
 		i += size
 	}
 	if start >= 0 {
-		rest = statement{script[start:], first}
+		rest = piece{script[start:], first}
 	}
 	return list, rest
 }

@@ -110,7 +110,7 @@ func (sh *shell) run(ctx context.Context) error {
 func (sh *shell) statements(ctx context.Context, script string, ended bool) (rest string, err error) {
 	list, last := splitScript(script)
 	if ended && last.text != "" {
-		list, last = append(list, last), statement{}
+		list, last = append(list, last), piece{}
 	}
 	for _, s := range list {
 		if err := sh.printRows(ctx, sh.tx, s.text); err != nil {

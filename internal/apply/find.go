@@ -5,7 +5,6 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
-	lib "modernc.org/sqlite/lib"
 )
 
 // finder reads the row that an entry addresses.
@@ -39,7 +38,7 @@ func (r *Replay) Find(e *change.Entry) ([]change.Column, error) {
 	}
 	row := make([]change.Column, len(t.find.columns))
 	for i, name := range t.find.columns {
-		row[i] = change.Column{Name: name, Value: ValueOf(st, i)}
+		row[i] = change.Column{Name: name, Value: Value(st, i)}
 	}
 	return row, nil
 }
@@ -57,19 +56,4 @@ func (r *Replay) finder(t *target, e *change.Entry) (*finder, error) {
 	}
 	f.st, err = r.c.Prepare("SELECT " + strings.Join(quoted, ", ") + " FROM main." + sqlite.Quote(t.name) + " WHERE " + t.where(e, 1))
 	return f, err
-}
-
-// ValueOf returns column i of the row that st is at, exactly.
-func ValueOf(st *sqlite.Stmt, i int) change.Value {
-	switch st.Type(i) {
-	case lib.SQLITE_INTEGER:
-		return change.Value{Kind: change.Integer, Int: st.Int64(i)}
-	case lib.SQLITE_FLOAT:
-		return change.Value{Kind: change.Real, Real: st.Float(i)}
-	case lib.SQLITE_TEXT:
-		return change.Value{Kind: change.Text, Bytes: st.Blob(i)}
-	case lib.SQLITE_BLOB:
-		return change.Value{Kind: change.Blob, Bytes: st.Blob(i)}
-	}
-	return change.Value{}
 }

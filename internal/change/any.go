@@ -46,3 +46,19 @@ func Map(row []Column) map[string]any {
 	}
 	return out
 }
+
+// Names returns the columns whose values e has, in the order of the table.
+func Names(e *Entry) []string {
+	row := e.After
+	if e.Op == Delete {
+		row = e.Before
+	}
+	if len(row) == 0 {
+		return nil
+	}
+	names := make([]string, len(row))
+	for i := range row {
+		names[i] = row[i].Name
+	}
+	return names
+}

@@ -1,53 +1,55 @@
 package digest
 
+import "github.com/driftdb/driftdb-go/internal/ddl"
+
 // schema brings the set forward over a statement that has changed the schema of main.
 // A statement that it does not understand may have changed anything.
 func (s Set) schema(sql string) {
-	w := words{sql}
+	w := ddl.Of(sql)
 	understood := false
-	switch w.keyword() {
+	switch w.Keyword() {
 	case "CREATE":
-		understood = s.create(&w)
+		understood = s.create(w)
 	case "DROP":
-		understood = s.drop(&w)
+		understood = s.drop(w)
 	case "ALTER":
-		understood = s.alter(&w)
+		understood = s.alter(w)
 	case "ANALYZE", "REINDEX":
 		understood = true
 	case "PRAGMA":
-		name, _ := w.name()
-		understood = fold(name) == "user_version" || fold(name) == "application_id"
+		name, _ := w.Name()
+		understood = ddl.Fold(name) == "user_version" || ddl.Fold(name) == "application_id"
 	}
 	if !understood {
 		clear(s)
 	}
 }
 
-func (s Set) create(w *words) (understood bool) {
-	switch w.keyword() {
+func (s Set) create(w *ddl.Words) (understood bool) {
+	switch w.Keyword() {
 	case "UNIQUE", "INDEX", "VIEW", "TRIGGER":
 		return true
 	case "TABLE":
-		name, ok := w.name()
+		name, ok := w.Name()
 		s.forget(name)
-		if tok, _ := w.next(); tok == "(" && Digestible(name) { // not AS: that brings rows
+		if tok, _ := w.Next(); tok == "(" && Digestible(name) { // not AS: that brings rows
 			s[name] = Sum{}
 		}
 		return ok
 	case "VIRTUAL":
-		if w.keyword() == "TABLE" {
-			return s.forgetVirtual(w.name())
+		if w.Keyword() == "TABLE" {
+			return s.forgetVirtual(w.Name())
 		}
 	}
 	return false
 }
 
-func (s Set) drop(w *words) (understood bool) {
-	switch w.keyword() {
+func (s Set) drop(w *ddl.Words) (understood bool) {
+	switch w.Keyword() {
 	case "INDEX", "VIEW", "TRIGGER":
 		return true
 	case "TABLE":
-		name, ok := w.name()
+		name, ok := w.Name()
 		if s.forget(name) {
 			return true
 		}
@@ -56,21 +58,21 @@ func (s Set) drop(w *words) (understood bool) {
 	return false
 }
 
-func (s Set) alter(w *words) (understood bool) {
-	if w.keyword() != "TABLE" {
+func (s Set) alter(w *ddl.Words) (understood bool) {
+	if w.Keyword() != "TABLE" {
 		return false
 	}
-	name, ok := w.name()
+	name, ok := w.Name()
 	if !ok {
 		return false
 	}
-	switch w.keyword() {
+	switch w.Keyword() {
 	case "RENAME":
-		if w.keyword() == "TO" {
+		if w.Keyword() == "TO" {
 			return s.rename(name, w)
 		}
 	case "ADD":
-		if !w.contains(changesRows) {
+		if !w.Contains(changesRows) {
 			return true // each row gains only a NULL, or a value that is not stored
 		}
 	}
@@ -81,7 +83,7 @@ func (s Set) alter(w *words) (understood bool) {
 // changesRows reports whether a token of an added column gives the rows a value, or may
 // shadow the last name of their rowid.
 func changesRows(token string, quoted bool) bool {
-	switch fold(token) {
+	switch ddl.Fold(token) {
 	case "rowid", "oid", "_rowid_":
 		return true
 	case "default":
@@ -91,8 +93,8 @@ func changesRows(token string, quoted bool) bool {
 }
 
 // rename gives a table its new name. An unknown table may be virtual.
-func (s Set) rename(from string, w *words) (understood bool) {
-	to, ok := w.name()
+func (s Set) rename(from string, w *ddl.Words) (understood bool) {
+	to, ok := w.Name()
 	if !ok {
 		return false
 	}
@@ -152,25 +154,9 @@ func same(a, b string) bool {
 		return false
 	}
 	for i := range len(a) {
-		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
+		if a[i] != b[i] && ddl.Lower(a[i]) != ddl.Lower(b[i]) {
 			return false
 		}
 	}
 	return true
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		c += 'a' - 'A'
-	}
-	return c
-}
-
-// fold maps ASCII letters to lower case, and keeps every other byte.
-func fold(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		b[i] = lower(c)
-	}
-	return string(b)
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/ddl"
 )
 
 // Set holds the known digests of a database's tables. Nothing is known about a table
@@ -20,7 +21,7 @@ type Set map[string]Sum
 // have none, since a restored database need not have the same rows there. DriftDB's
 // have none, since they are not restored. Nor do tables whose names JSON cannot hold.
 func Digestible(table string) bool {
-	t := fold(table)
+	t := ddl.Fold(table)
 	return !strings.HasPrefix(t, "sqlite_") && !strings.HasPrefix(t, "_driftdb_") && utf8.ValidString(t)
 }
 

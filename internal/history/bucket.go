@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/batch"
@@ -16,9 +17,19 @@ import (
 const pollInterval = 5 * time.Second
 
 // Bucket yields the changes in b that q selects, each converted by convert. It ends after
-// an error. A batch is verified before any of its changes is yielded. Objects that look
+// an error. It fetches only the objects that can hold what q selects; see remote.Reading
+// for what is verified before a change is yielded, and what at the end. Objects that look
 // like batches but are not part of the history are reported to log.
 func Bucket[T any](ctx context.Context, b *remote.Bucket, q Query, convert func(Change) T, log event.Log) iter.Seq2[T, error] {
+	if q.Follow {
+		return follow(q, func(pass Query) iter.Seq2[followed[T], error] {
+			return fromBucket(ctx, b, pass, following(&q, convert), log)
+		})
+	}
+	return fromBucket(ctx, b, q, convert, log)
+}
+
+func fromBucket[T any](ctx context.Context, b *remote.Bucket, q Query, convert func(Change) T, log event.Log) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		r := &bucketReader[T]{b: b, query: q, convert: convert, yield: yield}
 		for {
@@ -72,34 +83,55 @@ func (r *bucketReader[T]) read(ctx context.Context) ([]remote.Refusal, error) {
 		return nil, err
 	}
 	m := stored.Manifest
-	switch {
-	case r.epoch == 0:
-		r.at = start(m, r.query.From)
-	case r.epoch != m.Epoch && r.at.Sequence > m.LatestSequence:
-		// Changes read beyond the former writer's manifest may be a branch by now. That can
-		// be decided only once the new writer has come as far.
-		return nil, nil
-	case r.epoch != m.Epoch:
+	reading := r.b.NewReading(ctx, m)
+	defer reading.Close()
+	if r.epoch == 0 {
+		r.epoch = m.Epoch
+		return r.first(reading)
+	}
+	if r.epoch != m.Epoch {
+		if r.at.Sequence > m.LatestSequence {
+			// Changes read beyond the former writer's manifest may be a branch by now. That
+			// can be decided only once the new writer has come as far.
+			return nil, nil
+		}
 		if err := r.b.Kept(ctx, m, remote.Point{Position: r.at, Epoch: r.epoch}); err != nil {
 			return nil, err
 		}
+		r.epoch = m.Epoch
 	}
-	r.epoch = m.Epoch
-	end, err := r.b.Walk(ctx, m, r.at, remote.Target{}, r)
+	end, err := reading.Continue(r.at, r)
 	r.at = end.Position
 	return end.Refused, err
 }
 
-// start returns the latest position before the change from at which a walk can begin or,
-// if from is 0, the first such position.
-func start(m *remote.Manifest, from int64) remote.Position {
-	at := m.Genesis()
-	for _, s := range m.Snapshots {
-		if s.Sequence < from || from == 0 && at.Sequence < m.Begins() {
-			at = remote.Position{Sequence: s.Sequence, Chain: s.Chain}
+// first yields what the bucket has.
+func (r *bucketReader[T]) first(reading *remote.Reading) ([]remote.Refusal, error) {
+	q := &r.query
+	if q.Until != 0 {
+		last, err := reading.LastAt(q.Until, q.To)
+		if err != nil || last == 0 {
+			return nil, err
 		}
+		q.ends(last)
 	}
-	return at
+	if q.Since != 0 {
+		last, err := reading.LastAt(q.Since-1, q.To)
+		if err != nil {
+			return nil, err
+		}
+		q.starts(last)
+	}
+	if q.to() != 0 && q.to() < q.from() {
+		return nil, nil
+	}
+	read := reading.Forward
+	if q.Reverse {
+		read = reading.Backward
+	}
+	end, err := read(q.from(), q.to(), r)
+	r.at = end.Position
+	return end.Refused, err
 }
 
 func (r *bucketReader[T]) Begin() error    { r.batch = r.batch[:0]; return nil }
@@ -115,12 +147,15 @@ func (r *bucketReader[T]) Apply(rec *batch.Record) error {
 }
 
 func (r *bucketReader[T]) Commit(at remote.Position, _ digest.Report) error {
+	if r.query.Reverse {
+		slices.Reverse(r.batch)
+	}
 	for _, c := range r.batch {
 		if !r.yield(c, nil) {
 			return errStopped
 		}
 	}
-	if r.query.past(at.Sequence + 1) {
+	if !r.query.Reverse && r.query.past(at.Sequence+1) {
 		return errStopped
 	}
 	return nil

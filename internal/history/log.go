@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
+	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -30,21 +32,28 @@ const chunkBytes = 1 << 20
 // Changes yields the changes that q selects, each converted by convert. It ends after an
 // error.
 func Changes[T any](ctx context.Context, l Log, q Query, convert func(Change) T) iter.Seq2[T, error] {
+	if q.Follow {
+		return follow(q, func(pass Query) iter.Seq2[followed[T], error] {
+			return fromLog(ctx, l, pass, following(&q, convert))
+		})
+	}
+	return fromLog(ctx, l, q, convert)
+}
+
+func fromLog[T any](ctx context.Context, l Log, q Query, convert func(Change) T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		r := &logReader[T]{log: l, query: q, convert: convert, next: max(q.From, 1)}
-		for !q.past(r.next) {
-			more, err := r.read(ctx, yield)
-			if err == nil && !more && q.Wait {
-				err, more = l.Await(ctx, r.next), true
-			}
-			if errors.Is(err, errStopped) || err == nil && !more {
-				return
-			}
-			if err != nil {
-				var none T
-				yield(none, err)
-				return
-			}
+		r := &logReader[T]{log: l, query: q, convert: convert, yield: yield}
+		err := r.resolve(ctx)
+		switch {
+		case err != nil || r.none:
+		case q.Reverse:
+			err = r.backward(ctx)
+		default:
+			err = r.forward(ctx)
+		}
+		if err != nil && !errors.Is(err, errStopped) {
+			var none T
+			yield(none, err)
 		}
 	}
 }
@@ -53,11 +62,70 @@ type logReader[T any] struct {
 	log     Log
 	query   Query
 	convert func(Change) T
+	yield   func(T, error) bool
 	next    int64 // the next change to read
+	none    bool  // nothing can be selected
+}
+
+// resolve turns the times of the query into sequences, as far as the log in the file has
+// them. Since is left if only the bucket can tell; it does not matter for the file then.
+func (r *logReader[T]) resolve(ctx context.Context) error {
+	q := &r.query
+	if q.Since == 0 && q.Until == 0 {
+		return nil
+	}
+	return r.log.Read(ctx, func(c *sqlite.Conn) error {
+		log := changelog.View(c)
+		oldest, err := log.Oldest()
+		if err != nil {
+			return err
+		}
+		if q.Until != 0 {
+			last, err := log.LastAt(q.Until, q.To)
+			if err != nil {
+				return err
+			}
+			switch {
+			case last > 0:
+				q.ends(last)
+			case oldest > 1 && r.log.Bucket != nil: // it is in the bucket, as all before oldest is
+				if q.To == 0 || q.To >= oldest {
+					q.To = oldest - 1
+				}
+			default:
+				r.none = true
+				return nil
+			}
+		}
+		if q.Since != 0 {
+			last, err := log.LastAt(q.Since-1, q.To)
+			if err != nil {
+				return err
+			}
+			if last > 0 || oldest <= 1 || r.log.Bucket == nil {
+				q.starts(last)
+			}
+		}
+		return nil
+	})
+}
+
+func (r *logReader[T]) forward(ctx context.Context) error {
+	r.next = max(r.query.from(), 1)
+	for !r.query.past(r.next) {
+		more, err := r.read(ctx)
+		if err == nil && !more && r.query.Wait {
+			err, more = r.log.Await(ctx, r.next), true
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
 }
 
 // read yields some more changes, and reports whether there may be others.
-func (r *logReader[T]) read(ctx context.Context, yield func(T, error) bool) (more bool, err error) {
+func (r *logReader[T]) read(ctx context.Context) (more bool, err error) {
 	var chunk []T
 	var end, oldest int64
 	err = r.log.Read(ctx, func(c *sqlite.Conn) (err error) {
@@ -65,15 +133,13 @@ func (r *logReader[T]) read(ctx context.Context, yield func(T, error) bool) (mor
 		return err
 	})
 	if errors.Is(err, changelog.ErrTrimmed) {
-		return true, r.trimmed(ctx, oldest, yield, err)
+		return true, r.trimmed(ctx, oldest, err)
 	}
 	if err != nil {
 		return false, err
 	}
-	for _, c := range chunk {
-		if !yield(c, nil) {
-			return false, errStopped
-		}
+	if err := r.yieldAll(chunk); err != nil {
+		return false, err
 	}
 	if end < r.next {
 		return false, nil
@@ -82,10 +148,19 @@ func (r *logReader[T]) read(ctx context.Context, yield func(T, error) bool) (mor
 	return true, nil
 }
 
+func (r *logReader[T]) yieldAll(chunk []T) error {
+	for _, c := range chunk {
+		if !r.yield(c, nil) {
+			return errStopped
+		}
+	}
+	return nil
+}
+
 // trimmed yields from the bucket the changes before oldest, the first change that the log
 // still has.
-func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, yield func(T, error) bool, why error) error {
-	first := r.query.From == 0 && r.next == 1 // start with the first change that is kept
+func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, why error) error {
+	first := r.query.from() == 0 && r.next == 1 // start with the first change that is kept
 	if r.log.Bucket == nil {
 		if r.next = oldest; first {
 			return nil
@@ -93,25 +168,31 @@ func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, yield func(T, 
 		return why
 	}
 	q := r.query
+	if !first {
+		q.From = max(q.From, r.next)
+	}
+	r.next = oldest
+	return r.older(ctx, q, oldest, first)
+}
+
+// older yields what q selects of the changes before oldest, from the bucket. It is no
+// error that there is no backup if optional.
+func (r *logReader[T]) older(ctx context.Context, q Query, oldest int64, optional bool) error {
 	q.Wait = false
-	if q.To = oldest - 1; !first {
-		q.From = r.next
+	if q.To == 0 || q.To >= oldest {
+		q.To = oldest - 1
 	}
-	if r.query.To != 0 {
-		q.To = min(q.To, r.query.To)
-	}
-	for c, err := range Bucket(ctx, r.log.Bucket, q, r.convert, r.log.Logger) {
-		if first && errors.Is(err, remote.ErrNoBackup) {
-			break // the bucket has no backup
+	for c, err := range fromBucket(ctx, r.log.Bucket, q, r.convert, r.log.Logger) {
+		if optional && errors.Is(err, remote.ErrNoBackup) {
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if !yield(c, nil) {
+		if !r.yield(c, nil) {
 			return errStopped
 		}
 	}
-	r.next = oldest
 	return nil
 }
 
@@ -137,16 +218,78 @@ func (r *logReader[T]) chunk(ctx context.Context, c *sqlite.Conn) (out []T, end,
 		size += t.Size()
 		end = t.Last()
 		return log.Entries(t, func(sequence int64, e *change.Entry) error {
-			c := Change{sequence, t.First, t.Time, e}
 			if sequence < r.next {
 				return ctx.Err()
 			}
-			wanted, err := r.query.wants(c)
-			if wanted {
-				out = append(out, r.convert(c))
-			}
-			return errors.Join(err, ctx.Err())
+			return errors.Join(r.add(&out, Change{sequence, t.First, t.Time, e}), ctx.Err())
 		})
 	})
 	return out, end, oldest, err
+}
+
+// add appends c to out if the query selects it.
+func (r *logReader[T]) add(out *[]T, c Change) error {
+	wanted, err := r.query.wants(c)
+	if wanted {
+		*out = append(*out, r.convert(c))
+	}
+	return err
+}
+
+// backward yields the changes newest first: those in the file, then those in the bucket.
+func (r *logReader[T]) backward(ctx context.Context) error {
+	q := r.query
+	if r.next = q.to(); r.next == 0 {
+		r.next = math.MaxInt64
+	}
+	for {
+		var chunk []T
+		var oldest int64
+		err := r.log.Read(ctx, func(c *sqlite.Conn) (err error) {
+			chunk, oldest, err = r.chunkBack(ctx, c)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := r.yieldAll(chunk); err != nil {
+			return err
+		}
+		switch {
+		case r.next < max(q.from(), 1):
+			return nil
+		case r.next >= oldest:
+			continue
+		case r.log.Bucket != nil:
+			return r.older(ctx, q, oldest, q.from() == 0)
+		case q.from() != 0:
+			return changelog.ErrTrimmed
+		}
+		return nil
+	}
+}
+
+// chunkBack reads a part of the log that ends with change next, newest first, and moves
+// next to before it.
+func (r *logReader[T]) chunkBack(ctx context.Context, c *sqlite.Conn) (out []T, oldest int64, err error) {
+	log := changelog.View(c)
+	if oldest, err = log.Oldest(); err != nil {
+		return nil, 0, err
+	}
+	size, next := 0, oldest-1
+	err = log.EachBack(r.next, max(r.query.from(), oldest), func(t changelog.Transaction) error {
+		if size >= chunkBytes {
+			next = t.Last()
+			return changelog.Stop
+		}
+		size += t.Size()
+		begin := len(out)
+		err := log.Entries(t, func(sequence int64, e *change.Entry) error {
+			return errors.Join(r.add(&out, Change{sequence, t.First, t.Time, e}), ctx.Err())
+		})
+		slices.Reverse(out[begin:])
+		return err
+	})
+	r.next = next
+	return out, oldest, err
 }

@@ -1,4 +1,4 @@
-// Package history reads the committed changes of a database, oldest first: from the log
+// Package history reads the committed changes of a database, in either order: from the log
 // in its file, and from its bucket where the log has been trimmed.
 package history
 
@@ -27,18 +27,61 @@ type Query struct {
 	Table    string                  // empty: all changes, including those of no table
 	Key      map[string]change.Value // only this row of Table; nil: all
 	Wait     bool                    // for changes to come
+	Reverse  bool                    // newest first
+	Tx       int64                   // only this transaction; 0: all
+	Follow   bool                    // the whole life of the rows that have or had Key
+
+	// Since and Until are points in the history (Unix ms; 0: none): what comes after the
+	// last transaction that is earlier than Since, up to the last one that is not later
+	// than Until.
+	Since, Until int64
+
+	gaps bool // barriers count as changes of Table
 }
 
-// past reports whether all changes from next on are after To.
-func (q *Query) past(next int64) bool { return q.To != 0 && next > q.To }
+// from is the change at which reading begins; 0: the first that is kept.
+func (q *Query) from() int64 {
+	if q.Tx != 0 {
+		return q.Tx
+	}
+	return q.From
+}
+
+// to is the change after which no transaction begins that can be selected; 0: none.
+func (q *Query) to() int64 {
+	if q.Tx != 0 && (q.To == 0 || q.Tx < q.To) {
+		return q.Tx
+	}
+	return q.To
+}
+
+// past reports whether no transaction that begins at next or later can be selected.
+func (q *Query) past(next int64) bool { return q.to() != 0 && next > q.to() }
+
+// starts moves From past sequence n, the last before Since.
+func (q *Query) starts(n int64) {
+	q.Since = 0
+	if n > 0 {
+		q.From = max(q.From, n+1)
+	}
+}
+
+// ends moves To back to sequence n, the last not after Until.
+func (q *Query) ends(n int64) {
+	if q.Until = 0; q.To == 0 || n < q.To {
+		q.To = n
+	}
+}
 
 // wants reports whether q selects c. A key that c's table does not have is an error;
 // otherwise it would silently select nothing.
 func (q *Query) wants(c Change) (bool, error) {
 	e := c.Entry
 	switch {
-	case c.Sequence < q.From || q.past(c.Sequence):
+	case c.Sequence < q.From || q.To != 0 && c.Sequence > q.To || q.Tx != 0 && c.Tx != q.Tx:
 		return false, nil
+	case q.gaps && e.Op == change.Barrier:
+		return true, nil
 	case q.Table != "" && !sameName(q.Table, e.Table):
 		return false, nil
 	case q.Key == nil:
@@ -50,10 +93,12 @@ func (q *Query) wants(c Change) (bool, error) {
 		found, err = q.is(is)
 	}
 	if err != nil {
-		return false, fmt.Errorf("change %d: %w", c.Sequence, err)
+		return false, about(c, err)
 	}
 	return found, nil
 }
+
+func about(c Change, err error) error { return fmt.Errorf("change %d: %w", c.Sequence, err) }
 
 // RowID is the key name that identifies a row in a table without a primary key.
 const RowID = "rowid"

@@ -4,9 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
-	"github.com/driftdb/driftdb-go/internal/remote"
 )
 
 func key(pairs ...any) (out []change.Column) {
@@ -65,29 +63,5 @@ func TestWants(t *testing.T) {
 		if got != c.want || (err != nil) != c.fails {
 			t.Errorf("%s: %v, %v", c.what, got, err)
 		}
-	}
-}
-
-// TestStart: where a walk to a change begins.
-func TestStart(t *testing.T) {
-	chain := func(n int64) batch.Chain { return batch.Genesis(string(rune('a' + n))) }
-	m := &remote.Manifest{DatabaseID: "db", Lineage: []remote.Span{{From: 1}}}
-	for _, sequence := range []int64{4, 8} {
-		m.Snapshots = append(m.Snapshots, remote.Snapshot{Sequence: sequence, Chain: chain(sequence)})
-	}
-	genesis := remote.Position{Chain: batch.Genesis("db")}
-	four, eight := remote.Position{Sequence: 4, Chain: chain(4)}, remote.Position{Sequence: 8, Chain: chain(8)}
-	for from, want := range map[int64]remote.Position{0: genesis, 1: genesis, 4: genesis, 5: four, 8: four, 9: eight, 100: eight} {
-		if got := start(m, from); got != want {
-			t.Errorf("from %d it starts at %d", from, got.Sequence)
-		}
-	}
-	m.Pruned = 4
-	if got := start(m, 0); got != four {
-		t.Errorf("of what is kept it starts at %d", got.Sequence)
-	}
-	m.Lineage[0].From, m.Pruned = 9, 0 // a history that another file's has been put in front of
-	if got := start(m, 0); got != eight {
-		t.Errorf("of what the log has it starts at %d", got.Sequence)
 	}
 }

@@ -47,7 +47,7 @@ var clockUsers = map[string][]string{
 	},
 	"is a measurement, of a size that make sets": {
 		"scale/big_test.go TestImportWAL", "scale/big_test.go bigTransaction", "scale/big_test.go restoreBig", "scale/big_test.go snapshotBig",
-		"scale/big_test.go updateUntil", "scale/economy_test.go TestBulkLoad", "scale/memory_test.go memoryRun.do",
+		"scale/big_test.go updateUntil", "scale/diff_linux_test.go TestDiffMemory", "scale/economy_test.go TestBulkLoad", "scale/memory_test.go memoryRun.do",
 		"scale/memory_test.go memoryRun.readAll", "undo/memory_test.go undoRun", "scale/restorebench_test.go restoreUsers", "scale/bench_backup_test.go plainInserts",
 		"scale/bench_backup_test.go timeCopy", "scale/bench_repository_test.go sideBySide", "capture/shapes_bench_test.go timeShape",
 		"sqlite/table_cost_test.go cost", "syncer/bench_test.go rest",

@@ -49,6 +49,7 @@ var opensItself = map[string]string{
 	"repaired":                       "opens what has diverged, in vain",
 	"TestRefusals":                   "nothing is opened",
 	"TestMemoryConfig":               "nothing is opened",
+	"connectionRun":                  "only its memory counts",
 	"undoRun":                        "measures, in a process of its own, and has no store",
 	"newWorld":                       "TestUndoModel and TestUndoConflicts compare states of the file",
 	"memoryRun.do":                   "measures, in a process of its own, and has no store",

@@ -24,6 +24,12 @@ const (
 	mostBytes  = 64 << 20 // the most kept in memory, unless one object is larger
 )
 
+// enough reports whether the batches that are fetched already, n with so many bytes, are
+// enough to leave next for later.
+func enough(n int, bytes int64, next Batch) bool {
+	return n >= leastAhead && bytes > fewBytes || n == mostAhead || n > 0 && bytes+next.Size > mostBytes
+}
+
 // fetcher reads batches ahead of the one that is needed now, and keeps them until the
 // walk has passed them.
 type fetcher struct {

@@ -20,7 +20,7 @@ type outcome struct {
 // merge, each is part of the widest, and the widest will do. Otherwise the writer's
 // machine was cloned while it ran, and both copies continued under one epoch. The
 // manifest then confirms what the winner stored.
-func (w *walk) preferred(i int, next []Batch) []Batch {
+func (w *walk) preferred(i int, next []Batch) ([]Batch, error) {
 	s := w.m.Lineage[i]
 	var able []Batch
 	for _, o := range next {
@@ -31,7 +31,10 @@ func (w *walk) preferred(i int, next []Batch) []Batch {
 		}
 	}
 	if len(able) < 2 || w.agree(s, able) {
-		return able
+		return able, nil
+	}
+	if err := w.widen(s); err != nil {
+		return nil, err
 	}
 	var leads, rest []Batch
 	for _, o := range able {
@@ -41,7 +44,7 @@ func (w *walk) preferred(i int, next []Batch) []Batch {
 			rest = append(rest, o)
 		}
 	}
-	return append(leads, rest...)
+	return append(leads, rest...), nil
 }
 
 // agree reports whether the first and widest of next will do: it reaches the manifest's
@@ -106,7 +109,7 @@ func (w *walk) leads(i int, o Batch, at Position) (found bool) {
 			return true // the walk will report the error
 		}
 	}
-	for _, next := range w.candidates(w.of(s), end.Sequence) {
+	for _, next := range w.candidates(w.batches(s), end.Sequence) {
 		if w.leads(i, next, end) {
 			return true
 		}

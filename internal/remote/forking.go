@@ -273,7 +273,7 @@ func (w *walk) group(last Span) (begin Position, found bool) {
 	if begin.Chain == (batch.Chain{}) || w.pos.Sequence <= begin.Sequence {
 		return begin, false
 	}
-	return begin, slices.ContainsFunc(w.of(last), func(o Batch) bool {
+	return begin, slices.ContainsFunc(w.batches(last), func(o Batch) bool {
 		return o.From == last.From && o.To >= w.pos.Sequence && o.Size < GroupBelow
 	})
 }

@@ -89,6 +89,7 @@ func TestWalkRefuses(t *testing.T) {
 				if err != nil || tips.Near != m.Head() || tips.Far != m.Head() {
 					t.Errorf("tips %+v, %v", tips, err)
 				}
+				w.readParts(m, "abc", 3)
 				w.put("n", 1, "abcd", 4)
 				if got, err := w.read(m, Target{}); err != nil || got != "abcd" {
 					t.Errorf("with what follows beside it: %q, %v", got, err)
@@ -219,6 +220,7 @@ func TestOverlaps(t *testing.T) {
 	if got, err := w.read(m, Target{}); err != nil || got != right+"b" {
 		t.Errorf("got %q, %v", got, err)
 	}
+	w.readParts(m, right+"b", 12)
 }
 
 // TestWalkInterrupted: a walk ends with its context, also within a batch.

@@ -95,6 +95,19 @@ func (h *timed) finds(what string, want map[int64]int64) {
 	}
 }
 
+// findsBack wants of LastAt what finds wants of Locate.
+func (h *timed) findsBack(what string, want map[int64]int64) {
+	h.t.Helper()
+	for time, sequence := range want {
+		r := h.b.NewReading(h.t.Context(), h.m)
+		got, err := r.LastAt(time, 0)
+		r.Close()
+		if got != sequence || err != nil {
+			h.t.Errorf("%s: at %d, backward: %d, %v, want %d", what, time, got, err, sequence)
+		}
+	}
+}
+
 // TestLocate: a time means everything up to the last transaction that is not later,
 // wherever that is, whether or not the manifest says what times there are.
 func TestLocate(t *testing.T) {
@@ -114,11 +127,17 @@ func TestLocate(t *testing.T) {
 		h.snapshot(56, 50) // of nothing new
 		h.confirm(at(60, 70)...)
 		tell(60)
-		h.finds("confirmed", map[int64]int64{9: 0, 10: 1, 19: 1, 20: 2, 24: 2, 25: 6, 29: 6, 30: 6, 49: 6, 50: 7, 59: 7, 60: 8, 69: 8, 70: 9, 899: 9, 1000: 9})
+		confirmed := map[int64]int64{9: 0, 10: 1, 19: 1, 20: 2, 24: 2, 25: 6, 29: 6, 30: 6, 49: 6, 50: 7, 59: 7, 60: 8, 69: 8, 70: 9, 899: 9, 1000: 9}
+		h.finds("confirmed", confirmed)
+		h.findsBack("confirmed", confirmed)
 		h.batch(Position{h.m.LatestSequence, h.m.ChainHead}, at(80, 65)...)
-		h.finds("past the manifest", map[int64]int64{10: 1, 60: 8, 64: 8, 65: 11, 1000: 11})
+		past := map[int64]int64{10: 1, 60: 8, 64: 8, 65: 11, 1000: 11}
+		h.finds("past the manifest", past)
+		h.findsBack("past the manifest", past)
 		h.m.Pruned = 4
-		h.finds("pruned", map[int64]int64{10: 0, 24: 0, 25: 6, 50: 7})
+		pruned := map[int64]int64{10: 0, 24: 0, 25: 6, 50: 7}
+		h.finds("pruned", pruned)
+		h.findsBack("pruned", pruned)
 	}
 }
 
@@ -130,6 +149,7 @@ func TestLocateLastOfSnapshot(t *testing.T) {
 	h.m.Pruned = 2
 	h.confirm(at(500)...) // ahead
 	h.finds("pruned", map[int64]int64{19: 0, 20: 2, 499: 2, 500: 3})
+	h.findsBack("pruned", map[int64]int64{19: 0, 20: 2, 499: 2, 500: 3})
 	h.m.Snapshots[0].Changed = 0 // an older program has not said
 	h.finds("when the snapshot was taken", map[int64]int64{20: 0, 21: 2})
 }

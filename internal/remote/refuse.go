@@ -82,9 +82,9 @@ func (w *walk) refuse(o Batch, why error) {
 	w.refusals = append(w.refusals, Refusal{w.b.key(o), why})
 }
 
-// broken returns the error for a history that ends before the manifest's head.
-func (w *walk) broken(s Span) error {
-	err := fmt.Errorf("%w: no batch of node %s, epoch %d continues after sequence %d", ErrCorrupt, s.NodeID, s.Epoch, w.pos.Sequence)
+// broken returns the error for a history that has a gap, which what describes.
+func (w *walk) broken(what string) error {
+	err := fmt.Errorf("%w: %s", ErrCorrupt, what)
 	const most = 3 // a few tell what is wrong; there may be thousands
 	for i, r := range w.refusals {
 		if i == most {

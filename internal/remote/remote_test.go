@@ -229,6 +229,9 @@ func TestWalk(t *testing.T) {
 					t.Errorf("at the time of %d: %d, %v", n, found, err)
 				}
 			}
+			if c.err == nil {
+				w.readParts(m, c.want, 1)
+			}
 		})
 	}
 }

@@ -68,7 +68,7 @@ func (b *Bucket) Continues(ctx context.Context, m *Manifest, at Position) (bool,
 	}
 	var apart bool
 	var refused error
-	for _, o := range w.candidates(w.of(s), at.Sequence) {
+	for _, o := range w.candidates(w.batches(s), at.Sequence) {
 		_, err := w.trial(s, o, at, cut(s, o))
 		w.ahead.forget(o)
 		switch {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/batch"
@@ -64,11 +65,18 @@ func (b *Bucket) Walk(ctx context.Context, m *Manifest, start Position, target T
 	w := newWalk(ctx, b, m, start)
 	defer w.ahead.close()
 	w.target, w.sink, w.done = target, sink, target.reached(start.Sequence)
-	err := w.run()
-	for tries := maxMoves; tries > 0 && errors.Is(err, ErrCorrupt) && w.moved(); tries-- {
-		err = w.run()
-	}
+	err := w.complete(w.run)
 	return End{w.pos, w.done || target == Target{}, w.refusals}, err
+}
+
+// complete calls run, which continues from the walk's position, again for each later
+// manifest that may have what it misses.
+func (w *walk) complete(run func() error) error {
+	err := run()
+	for tries := maxMoves; tries > 0 && errors.Is(err, ErrCorrupt) && w.moved(); tries-- {
+		err = run()
+	}
+	return err
 }
 
 // maxMoves is how often a walk may switch to a later manifest. Each switch means that the
@@ -86,8 +94,14 @@ func (w *walk) moved() bool {
 	if err != nil || now.Nonce == w.m.Nonce || now.DatabaseID != w.m.DatabaseID || now.LatestSequence < w.m.LatestSequence {
 		return false
 	}
-	w.m, w.listed, w.leading = now.Manifest, map[place]map[int64][]Batch{}, map[attempt]bool{}
+	w.m = now.Manifest
+	w.relist()
 	return true
+}
+
+// relist forgets what has been listed, and what was concluded from it.
+func (w *walk) relist() {
+	w.listed, w.leading = map[place]*listing{}, map[attempt]bool{}
 }
 
 // End is where a walk ended, and the objects it refused on the way. Reached is false if
@@ -99,10 +113,12 @@ type End struct {
 }
 
 func newWalk(ctx context.Context, b *Bucket, m *Manifest, at Position) *walk {
-	return &walk{
-		ctx: ctx, b: b, m: m, pos: at, listed: map[place]map[int64][]Batch{}, ahead: newFetcher(ctx, b, m.DatabaseID),
-		refused: map[Batch]bool{}, tried: map[attempt]outcome{}, leading: map[attempt]bool{},
+	w := &walk{
+		ctx: ctx, b: b, m: m, pos: at, ahead: newFetcher(ctx, b, m.DatabaseID),
+		refused: map[Batch]bool{}, tried: map[attempt]outcome{},
 	}
+	w.relist()
+	return w
 }
 
 func (w *walk) run() error {
@@ -137,9 +153,11 @@ type walk struct {
 	done   bool // the target is reached
 	ahead  *fetcher
 
-	// By folder and epoch, the batches in a node's folder, beginning with the first span
-	// that was needed. A folder is listed once, for all sessions of its node.
-	listed map[place]map[int64][]Batch
+	// By node, the batches in its folder. A folder is listed once, for all sessions of its
+	// node, beginning with the first span that was needed; or, if narrow is set, just
+	// before the place that is needed.
+	listed map[place]*listing
+	narrow *narrow
 
 	// Batches found unusable, which are not tried again, and the results of trying the
 	// paths that the walk could take.
@@ -154,21 +172,67 @@ type walk struct {
 	passing []Position
 }
 
-// list lists the folder of the span's node, unless that is already done.
+// list lists the batches of the span that the walk needs, unless that is already done.
 func (w *walk) list(s Span) error {
-	at := place{w.m.home(s), s.NodeID}
-	if w.listed[at] != nil {
-		return nil
+	n := w.narrow
+	switch {
+	case n == nil || n.whole:
+		return w.listFrom(w.place(s), s.From, 0)
+	case n.to != 0:
+		return w.listFrom(w.place(s), max(s.From, w.pos.Sequence+1-n.margin), n.to+1)
 	}
-	sessions := map[int64][]Batch{}
-	for o, err := range w.b.batches(w.ctx, at, s.From) {
+	return w.listFrom(w.place(s), max(s.From, w.pos.Sequence+1-n.margin), 0)
+}
+
+// listFrom lists the batches of a node that begin at from or later and, unless below is
+// 0, before below. What is listed already is not listed again.
+func (w *walk) listFrom(at place, from, below int64) error {
+	if below == 0 {
+		below = math.MaxInt64
+	}
+	have := w.listed[at]
+	if have == nil {
+		have = &listing{low: from, high: from, sessions: map[int64][]Batch{}}
+		w.listed[at] = have
+	}
+	if from < have.low {
+		if err := w.listInto(have, at, from, have.low); err != nil {
+			return err
+		}
+		have.low = from
+	}
+	if below > have.high {
+		if err := w.listInto(have, at, have.high, below); err != nil {
+			return err
+		}
+		have.high = below
+	}
+	return nil
+}
+
+// listInto adds the batches that begin at from or later, before below.
+func (w *walk) listInto(have *listing, at place, from, below int64) error {
+	var found []Batch
+	for o, err := range w.b.batches(w.ctx, at, from) {
 		if err != nil {
 			return err
 		}
-		sessions[o.Epoch] = append(sessions[o.Epoch], o)
+		if o.From >= below {
+			break
+		}
+		found = append(found, o)
 	}
-	w.listed[at] = sessions
+	for _, o := range found {
+		have.sessions[o.Epoch] = append(have.sessions[o.Epoch], o)
+	}
 	return nil
+}
+
+// listing is what is known of a node's folder: its batches that begin at low or later,
+// before high, by epoch.
+type listing struct {
+	low, high int64
+	sessions  map[int64][]Batch
 }
 
 // place is a node's folder in a database.
@@ -177,8 +241,22 @@ type place struct {
 	node string
 }
 
-// of returns the batches of a span, if its folder is listed.
-func (w *walk) of(s Span) []Batch { return w.listed[place{w.m.home(s), s.NodeID}][s.Epoch] }
+// place is where the span's batches are.
+func (w *walk) place(s Span) place { return place{w.m.home(s), s.NodeID} }
+
+// batches returns the span's batches, as far as they are listed.
+func (w *walk) batches(s Span) []Batch {
+	if have := w.listed[w.place(s)]; have != nil {
+		return have.sessions[s.Epoch]
+	}
+	return nil
+}
+
+// more reports whether batches of the span may begin before those that are listed.
+func (w *walk) more(s Span) bool {
+	have := w.listed[w.place(s)]
+	return have == nil || have.low > s.From
+}
 
 // span walks through span i of the lineage.
 func (w *walk) span(i int) error {
@@ -186,16 +264,25 @@ func (w *walk) span(i int) error {
 	if err := w.list(s); err != nil {
 		return err
 	}
-	batches := w.of(s)
 	for !w.done && (s.To == 0 || w.pos.Sequence < s.To) {
 		confirmed := s.To != 0 || w.pos.Sequence < w.m.LatestSequence
-		w.ahead.passed(w.pos.Sequence)
+		if w.narrow == nil || !w.narrow.keep {
+			w.ahead.passed(w.pos.Sequence)
+		}
 		w.ahead.want(w.predict(i)...)
-		next := w.candidates(batches, w.pos.Sequence)
+		next, err := w.candidates(w.batches(s), w.pos.Sequence), error(nil)
 		if len(next) > 1 && confirmed {
-			next = w.preferred(i, next)
+			if next, err = w.preferred(i, next); err != nil {
+				return err
+			}
 		}
 		found, err := w.step(s, next, confirmed)
+		if errors.Is(err, ErrCorrupt) && w.more(s) { // what continues may begin earlier
+			if err := w.listFrom(w.place(s), s.From, 0); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -226,14 +313,11 @@ func (w *walk) predict(i int) (out []Batch) {
 	for ; i < len(w.m.Lineage); i++ {
 		s := w.m.Lineage[i]
 		for s.To == 0 || sequence < s.To {
-			next := w.candidates(w.of(s), sequence)
-			enough := len(out) >= leastAhead && bytes > fewBytes || len(out) == mostAhead
-			if len(next) == 0 || enough || w.target.reached(sequence) {
+			next := w.candidates(w.batches(s), sequence)
+			if len(next) == 0 || w.target.reached(sequence) || w.narrow.reached(sequence) || enough(len(out), bytes, next[0]) {
 				return out
 			}
-			if bytes += next[0].Size; bytes > mostBytes && len(out) > 0 {
-				return out
-			}
+			bytes += next[0].Size
 			out, sequence = append(out, next[0]), cut(s, next[0])
 		}
 	}
@@ -263,7 +347,7 @@ func (w *walk) step(s Span, next []Batch, confirmed bool) (found bool, err error
 	case unread != nil:
 		return false, unread
 	case confirmed:
-		return false, w.broken(s)
+		return false, w.broken(fmt.Sprintf("no batch of node %s, epoch %d continues after sequence %d", s.NodeID, s.Epoch, w.pos.Sequence))
 	}
 	return false, nil
 }
@@ -330,7 +414,7 @@ func (w *walk) take(s Span, o Batch, data []byte) error {
 		w.chains[at.Sequence] = at.Chain
 	}
 	w.pos = end
-	w.done = limit < cut(s, o) || w.target.reached(end.Sequence)
+	w.done = limit < cut(s, o) || w.target.reached(end.Sequence) || w.narrow.reached(end.Sequence)
 	return nil
 }
 
@@ -362,12 +446,21 @@ func (w *walk) limit(s Span, o Batch, data []byte) (int64, error) {
 	return end, err
 }
 
+// open opens the object of batch o. It returns errOther if it cannot be that batch.
+func (w *walk) open(o Batch, data []byte) (*batch.Reader, error) {
+	r, err := w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errOther, err)
+	}
+	return r, err
+}
+
 // read calls fn for each record of o until fn returns false. It returns errOther if the
 // batch itself is faulty.
 func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
-	r, err := w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
+	r, err := w.open(o, data)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errOther, err)
+		return err
 	}
 	for {
 		if err := w.ctx.Err(); err != nil {
@@ -413,9 +506,8 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 		}
 		return nil
 	}
-	r, err = w.b.openBatch(w.m.DatabaseID, o, bytes.NewReader(data))
-	if err != nil {
-		return end, nil, fmt.Errorf("%w: %w", errOther, err)
+	if r, err = w.open(o, data); err != nil {
+		return end, nil, err
 	}
 	if o.From == w.pos.Sequence+1 {
 		if err := check(w.pos.Sequence); err != nil {

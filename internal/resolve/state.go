@@ -190,7 +190,7 @@ func (l *layout) selection(c *sqlite.Conn) (string, error) {
 func (l *layout) scanned(st *sqlite.Stmt) *row {
 	r := &row{id: st.Int64(0), values: make([]change.Value, len(l.columns))}
 	for i := range r.values {
-		r.values[i] = apply.ValueOf(st, i+1)
+		r.values[i] = apply.Value(st, i+1)
 	}
 	return r
 }

@@ -141,10 +141,10 @@ func Run(ctx context.Context, b *remote.Bucket, opts Options) (res Result, err e
 	defer func() { err = errors.Join(err, work.Close()) }()
 	job.file = work.Path()
 	if err := job.locate(ctx); err != nil {
-		return res, err
+		return res, job.outside(ctx, err)
 	}
 	if res, err = job.build(ctx); err != nil {
-		return res, missing(noRoom(err, opts.File))
+		return res, job.outside(ctx, missing(noRoom(err, opts.File)))
 	}
 	res.Refused, res.Confirmed = job.refused, m.Point()
 	replaced, err := opts.File.Replace(work, opts.Keep)

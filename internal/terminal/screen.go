@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -34,6 +35,16 @@ func isTerminal(w io.Writer) bool {
 
 // IsTerminal reports whether people read the screen.
 func (s *Screen) IsTerminal() bool { return s.terminal }
+
+// Colours reports whether text may be coloured: on a terminal that shows colours, unless
+// its user wants none (https://no-color.org).
+func (s *Screen) Colours() bool {
+	shows := os.Getenv("TERM") != "dumb"
+	if runtime.GOOS == "windows" {
+		shows = os.Getenv("WT_SESSION") != "" // older consoles print the codes
+	}
+	return s.terminal && shows && os.Getenv("NO_COLOR") == ""
+}
 
 // Format is a format that Printf does not escape. As a type of its own it accepts the
 // program's constants, but no string built at run time.

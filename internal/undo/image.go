@@ -202,7 +202,7 @@ func (r *reader) columns(names *names) []change.Column {
 	out := make([]change.Column, 0, n)
 	for range n {
 		i := r.count()
-		v, rest, err := change.DecodeValue(r.b)
+		v, rest, err := change.ReadValue(r.b)
 		if err != nil || i >= len(names.list) {
 			r.b, r.err = nil, errDamaged
 			return nil

@@ -51,6 +51,8 @@ type model struct {
 	clients []*client
 	people  *driftdb.Repository[systemtest.Person]
 	points  []point
+
+	diffs struct{ moves, stops int } // counts of rows that moved, and of scripts that stopped: see runScript
 }
 
 // point is what a database was at a sequence.
@@ -213,6 +215,9 @@ func (m *model) finish() {
 		for range min(3, len(m.points)) {
 			p := pick(m.T, m.points...)
 			m.restore(p.sequence, p.dump)
+		}
+		if len(m.points) > 0 {
+			m.differs(pick(m.T, m.points...), pick(m.T, m.points...))
 		}
 	}
 	m.close()
