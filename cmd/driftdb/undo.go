@@ -96,6 +96,9 @@ func (a *app) runUndo(ctx context.Context, o *undoOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := mustHaveLog(ctx, cfg); err != nil {
+		return err
+	}
 	db, err := driftdb.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -140,6 +143,23 @@ func (a *app) undoConfig(ctx context.Context, o *undoOptions) (driftdb.Config, e
 	}
 	cfg.Store, cfg.EncryptionKeys, cfg.ManualSync = at.Store, at.EncryptionKeys, o.dryRun
 	return cfg, a.askBucket(ctx, at)
+}
+
+// mustHaveLog guards an ordinary SQLite file, which a writer would make a DriftDB database.
+func mustHaveLog(ctx context.Context, cfg driftdb.Config) error {
+	cfg.ReadOnly, cfg.Store, cfg.ManualSync = true, nil, true
+	db, err := driftdb.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	last := db.Sequence()
+	if err := db.Close(); err != nil {
+		return err
+	}
+	if last == 0 {
+		return hinted{fmt.Errorf("%s has no log of changes", cfg.Path), "an undo needs the file that a program writes with DriftDB"}
+	}
+	return nil
 }
 
 // undo returns what to undo.

@@ -167,7 +167,7 @@ var mayUse = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2":      {"internal/s3test", "internal/systemtest", "objstore/s3store"},
 	"github.com/aws/smithy-go":          {"objstore/s3store"},
 	"github.com/gofrs/flock":            {"internal/s3test"},
-	"github.com/google/uuid":            {"internal/changelog", "internal/rows"},
+	"github.com/google/uuid":            {"internal/changelog", "internal/remote", "internal/rows"},
 	"github.com/klauspost/compress":     {"internal/seal"},
 	"github.com/schollz/progressbar/v3": {"internal/terminal"},
 	"github.com/spf13/cobra":            {"cmd/driftdb"},

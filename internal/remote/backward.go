@@ -78,10 +78,10 @@ func (w *walk) back(from int64, steps int) error {
 	var unread error
 	for margin := int64(near); ; margin = wider(margin) {
 		low := max(s.From, w.pos.Sequence-margin)
-		if have := w.listed[s.NodeID]; have != nil && margin == near {
+		if have := w.listed[w.place(s)]; have != nil && margin == near {
 			low = have.low // it may do
 		}
-		if err := w.listFrom(s.NodeID, low, w.pos.Sequence+1); err != nil {
+		if err := w.listFrom(w.place(s), low, w.pos.Sequence+1); err != nil {
 			return err
 		}
 		w.ahead.want(w.predictBack(i, from, min(steps, mostAhead))...)
@@ -142,7 +142,7 @@ func (w *walk) takeBack(s Span, o Batch) error {
 	w.pos = start
 	got, _, err := w.apply(s, o, data, end.Sequence)
 	if err == nil && got != end {
-		err = fmt.Errorf("%w: %s %w at sequence %d", errOther, BatchKey(w.b.name, o), errApart, end.Sequence)
+		err = fmt.Errorf("%w: %s %w at sequence %d", errOther, w.b.key(o), errApart, end.Sequence)
 	}
 	if err == nil {
 		err = w.sink.Commit(end, nil)

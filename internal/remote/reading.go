@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-
-	"github.com/driftdb/driftdb-go/internal/batch"
 )
 
 // Reading reads parts of a history and fetches only the objects that can hold them. What
@@ -59,12 +57,12 @@ func (w *walk) widen(s Span) error {
 	}
 	w.narrow.whole = true
 	w.relist()
-	return w.listFrom(s.NodeID, s.From, 0)
+	return w.listFrom(w.place(s), s.From, 0)
 }
 
 // First returns the first position at which a walk through m's history can begin.
 func (m *Manifest) First() Position {
-	at := Position{Chain: batch.Genesis(m.DatabaseID)}
+	at := m.Genesis()
 	for _, s := range m.Snapshots {
 		if at.Sequence >= m.Begins() {
 			break
