@@ -2,11 +2,11 @@ package past_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
@@ -23,7 +23,7 @@ var looksBack = subprocess.Register("looks back", func(t testing.TB, args []stri
 	v, err := b.View(t.Context(), driftdb.Point{})
 	systemtest.Check(t, err)
 	fmt.Println(systemtest.Count(t, v, "t"))
-	time.Sleep(time.Hour)
+	_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
 })
 
 // TestViewKilled: what a killed process leaves of its view goes with the next one.
@@ -41,6 +41,9 @@ func TestViewKilled(t *testing.T) {
 	systemtest.Check(t, db.Flush(t.Context()))
 	cmd := looksBack.Command(t.Context(), folder)
 	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	systemtest.Check(t, err)
+	defer in.Close()
 	out, err := cmd.StdoutPipe()
 	systemtest.Check(t, err)
 	systemtest.Check(t, cmd.Start())
