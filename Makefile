@@ -24,11 +24,12 @@ LIES     ?= 0-5000
 PAIRS    ?= 100
 VFS_KILLS ?= 200
 RESOLVES ?= 500
+FORKS    ?= 500
 STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -182,6 +183,10 @@ realfiles:
 takeover:
 	DRIFTDB_TAKEOVERS=$(TAKEOVERS) DRIFTDB_LATENCY=$(LATENCY) \
 		go test ./internal/systemtest/writers -run '^TestTakeoverAlive$$' -count 1 -v -timeout 0
+
+# Random worlds of parents, forks, forks of forks, collections and deletions.
+forks:
+	go test ./internal/systemtest/forks -run '^TestWorlds$$' -worlds 0-$(FORKS) -count 1 -timeout 0
 
 # Two machines that have written offline, brought together and compared with a model.
 resolve:

@@ -40,8 +40,8 @@ type BackupConfig struct {
 // methods at the same time; they share one client of the store. Each call reads the
 // manifest again, so it sees what the bucket has at that time. There is nothing to close.
 //
-// All methods use the network. None of them changes the bucket, except Rekey and
-// RekeyAfterLeak. Their errors are ErrNoBackup, ErrCorrupt, ErrKey and ErrVersion, and
+// All methods use the network. None of them changes the bucket, except Fork, Delete, Rekey
+// and RekeyAfterLeak. Their errors are ErrNoBackup, ErrCorrupt, ErrKey and ErrVersion, and
 // ErrNoStore for the Backup of a database that has no store.
 type Backup struct{ b *backup.Backup }
 
@@ -121,6 +121,22 @@ type BackupInfo struct {
 	Branches   []BranchInfo   // oldest epoch first
 	Objects    int            // of the database, of any kind
 	Bytes      int64          // their total size
+	Fork       *ForkOrigin    // where the database began, if it is a fork
+	Held       HeldForForks   // what garbage collection keeps for forks
+}
+
+// ForkOrigin is the point of another database at which a fork began.
+type ForkOrigin struct {
+	Name       string
+	DatabaseID string
+	Sequence   int64
+}
+
+// HeldForForks is what forks need of a backup.
+type HeldForForks struct {
+	Forks   []string // the databases that use objects of this one
+	Objects int      // those that the database itself needs no more
+	Bytes   int64    // their total size
 }
 
 // BranchInfo describes what a writer stored that is not part of the history, because
@@ -134,8 +150,8 @@ type BranchInfo struct {
 	Time     time.Time // when the newest of its objects was stored
 }
 
-// Info describes the backup. It makes one request for the manifest, and two for each
-// thousand objects.
+// Info describes the backup. It makes one request for the manifest, two for each thousand
+// objects, one for the forks, and one or two more for each fork.
 func (b *Backup) Info(ctx context.Context) (BackupInfo, error) {
 	have, err := b.b.Info(ctx)
 	if err != nil {
@@ -145,6 +161,10 @@ func (b *Backup) Info(ctx context.Context) (BackupInfo, error) {
 	info := BackupInfo{
 		Name: m.Name, DatabaseID: m.DatabaseID, NodeID: m.NodeID, Epoch: m.Epoch,
 		Sequence: m.LatestSequence, UpdatedAt: restore.TimeOf(m.UpdatedAt), Objects: have.Objects, Bytes: have.Bytes,
+		Held: HeldForForks(have.Held),
+	}
+	if p := m.Parent; p != nil {
+		info.Fork = &ForkOrigin{p.Name, p.DatabaseID, p.Sequence}
 	}
 	for _, s := range m.Snapshots {
 		info.Snapshots = append(info.Snapshots, snapshotInfo(s))

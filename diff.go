@@ -51,9 +51,10 @@ func (b *Backup) Diff(ctx context.Context, from, to Point) iter.Seq2[Change, err
 // barrier, there is a comment.
 //
 // The script stops where rows exchange values of a UNIQUE constraint over several columns,
-// and each of them changes others of these columns, and at a unique index over an expression
-// whose values are exchanged. It does not find the rows of a table that has a column called
-// _rowid_ besides its rowid.
+// and each of them changes others of these columns; where they exchange values that are only
+// equal by a collation, or as numbers of another storage class; and at a unique index over an
+// expression whose values are exchanged. It does not find the rows of a table that has a
+// column called _rowid_ besides its rowid.
 func (b *Backup) DiffSQL(ctx context.Context, from, to Point, table string) iter.Seq2[string, error] {
 	first, second, err := span(from, to)
 	if err != nil {

@@ -108,6 +108,7 @@ var public = []struct{ is, as error }{
 	{remote.ErrNoBranch, ErrNoBackup},
 	{remote.ErrTooOld, ErrNoBackup},
 	{restore.ErrNoPoint, ErrNoBackup},
+	{remote.ErrNoFork, ErrNoBackup},
 	{remote.ErrCorrupt, ErrCorrupt},
 	{restore.ErrDamaged, ErrCorrupt},
 	{repair.ErrDamaged, ErrCorrupt},

@@ -31,6 +31,10 @@ type RekeyResult struct {
 // databases; Rekey does not disturb them then. A writer without the new key is fenced
 // when Rekey is done.
 //
+// Objects of other databases keep their keys: those of a fork's origins, and objects of this
+// database that only its forks need. Give the new key to the programs of forks as well, and
+// let them keep the old one as long as they use such objects.
+//
 // If somebody else may have the old key, use [Backup.RekeyAfterLeak].
 func (b *Backup) Rekey(ctx context.Context, progress func(RekeyResult)) (RekeyResult, error) {
 	return b.rekey(ctx, false, progress)

@@ -96,7 +96,7 @@ func (db *DB) Undo(ctx context.Context, u Undo) (UndoResult, error) {
 func undoConflict(c undo.Conflict) Change {
 	out := Change{
 		Sequence: c.Sequence, Tx: c.Tx, Table: c.Table, Operation: Operation(c.Op.String()), Reason: c.Reason,
-		Key: change.Map(c.Key), Before: change.Map(c.Was), After: change.Map(c.Made), Current: change.Map(c.Now),
+		Key: change.Map(c.Key), Before: change.Map(c.Was), After: change.Map(c.Made), Current: change.Map(c.Now), Columns: c.Columns,
 	}
 	if c.Sequence != 0 {
 		out.Time = time.UnixMilli(c.Millis)

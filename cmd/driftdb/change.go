@@ -126,6 +126,8 @@ type changeJSON struct {
 	Operation driftdb.Operation `json:"operation"`
 	Table     string            `json:"table,omitempty"`
 	Key       map[string]any    `json:"key,omitempty"`
+	RowID     *int64            `json:"rowid,omitempty"` // only with newRowid
+	NewRowID  *int64            `json:"newRowid,omitempty"`
 	Before    json.RawMessage   `json:"before,omitempty"`
 	After     json.RawMessage   `json:"after,omitempty"`
 	SQL       string            `json:"sql,omitempty"`
@@ -133,10 +135,14 @@ type changeJSON struct {
 }
 
 func jsonChange(c driftdb.Change) changeJSON {
-	return changeJSON{
+	out := changeJSON{
 		Sequence: c.Sequence, Tx: c.Tx, Time: instant(c.Time), Operation: c.Operation, Table: c.Table,
 		Key: tagged(c.Key), Before: ordered(c.Columns, c.Before), After: ordered(c.Columns, c.After), SQL: c.SQL, Reason: c.Reason,
 	}
+	if from, to, moved := c.MovedRow(); moved {
+		out.RowID, out.NewRowID = &from, &to
+	}
+	return out
 }
 
 // ordered is a row as a JSON object with its columns in this order.

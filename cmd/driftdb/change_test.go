@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/terminal"
+	"github.com/driftdb/driftdb-go/objstore"
 )
 
 // everyKind is a change with a value of every kind that SQLite has.
@@ -46,5 +49,33 @@ func TestChangeJSON(t *testing.T) {
 	}
 	if got.String() != want {
 		t.Errorf("got  %swant %s", got.String(), want)
+	}
+}
+
+// TestMovedRow: a row that gets another rowid, in text and in JSON.
+func TestMovedRow(t *testing.T) {
+	ctx, store := t.Context(), objstore.Mem()
+	db, err := driftdb.Open(ctx, driftdb.Config{Name: "app", Path: ":memory:", Store: store, ManualSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(ctx, "CREATE TABLE t(v); INSERT INTO t VALUES(1); UPDATE t SET rowid = 7"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for c, err := range db.Backup().Diff(ctx, driftdb.Point{Sequence: 2}, driftdb.Point{Sequence: 3}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := json.Marshal(jsonChange(c))
+		if err != nil || !strings.Contains(string(line), `"key":{"rowid":1},"rowid":1,"newRowid":7`) {
+			t.Errorf("%s, %v", line, err)
+		}
+		if got := strings.Join(valuesOf(c), " "); got != "rowid=1 -> 7" {
+			t.Error(got)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -28,7 +29,7 @@ func (a *app) gcCommand() *cobra.Command {
 		Short: "Delete objects that the backup no longer needs",
 		Long: `Delete objects that the backup no longer needs: changes and snapshots that serve
 only points in time before the retention window, and snapshots that were stored
-but never used.
+but never used. What a fork of the database needs is kept.
 
 With --dry-run it lists what a collection would delete, and changes nothing.
 
@@ -95,6 +96,9 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := a.tellHeld(ctx, b); err != nil {
+		return err
+	}
 	if o.dryRun {
 		return a.reportGarbage(o.name, garbage)
 	}
@@ -109,6 +113,16 @@ func (a *app) runGC(ctx context.Context, o *gcOptions) error {
 	return a.report(c, "deleted %s of %s (%s); %s (%s) left for a later collection\n",
 		plural(int64(c.Objects), "object", "objects"), o.name, size(c.Bytes),
 		plural(int64(c.Waiting), "object", "objects"), size(c.WaitingBytes))
+}
+
+// tellHeld says what is kept for forks.
+func (a *app) tellHeld(ctx context.Context, b *driftdb.Backup) error {
+	info, err := b.Info(ctx)
+	if err == nil && info.Held.Objects > 0 {
+		a.stderr.Printf("note: %s (%s) that only forks need are kept: %s\n",
+			plural(int64(info.Held.Objects), "object", "objects"), size(info.Held.Bytes), strings.Join(info.Held.Forks, ", "))
+	}
+	return err
 }
 
 // collect opens the database and lets it collect its backup's garbage.

@@ -46,14 +46,15 @@ shell. Values are exact to the last bit.
 
 With --json each change is a line, an object with "sequence", "tx" (the sequence
 of its transaction's first change), "time", "operation", and where they apply
-"table", "key", "before", "after" (with the columns in the table's order),
+"table", "key", "rowid" and "newRowid" (of an update that changes a rowid which
+is not a column), "before", "after" (with the columns in the table's order),
 "sql", "reason". Values that JSON cannot express are tagged as in the store's
 own files: {"$blob": base64}, {"$text": base64} for text that is not UTF-8,
 {"$int": "9007199254740993"}, {"$real": "Infinity"}.`,
 	}
 	o.place.flags(c)
 	o.selection.flags(c)
-	c.Flags().Int64Var(&o.tx, "tx", 0, "only transaction `N`, by its first change")
+	c.Flags().Int64Var(&o.tx, "tx", 0, "only the transaction that has change `N`")
 	c.Flags().Int64Var(&o.tail, "tail", 0, "only the last `N` changes")
 	c.Flags().BoolVar(&o.reverse, "reverse", false, "newest first")
 	c.Flags().BoolVar(&o.follow, "follow", false, "go on with changes as they arrive")
@@ -89,7 +90,9 @@ func (a *app) runLog(ctx context.Context, o *logOptions) error {
 	if err != nil {
 		return err
 	}
-	q.Tx = o.tx
+	if q.Tx, err = o.transaction(ctx, b); err != nil {
+		return o.explain(ctx, b, err)
+	}
 	p := a.newChangePrinter(o.sql, o.follow)
 	if err := o.print(ctx, b, q, p); err != nil {
 		return errors.Join(o.explain(ctx, b, err), p.end())
@@ -98,6 +101,18 @@ func (a *app) runLog(ctx context.Context, o *logOptions) error {
 		return err
 	}
 	return a.nothing(ctx, b, o, q)
+}
+
+// transaction returns the number of the transaction that has change --tx; 0: all.
+func (o *logOptions) transaction(ctx context.Context, b *driftdb.Backup) (int64, error) {
+	if o.tx == 0 {
+		return 0, nil
+	}
+	c, err := one(b.Changes(ctx, driftdb.ChangeQuery{From: o.tx, To: o.tx}))
+	if err != nil || c == nil {
+		return o.tx, err
+	}
+	return c.Tx, nil
 }
 
 // print prints what the query selects.
@@ -154,13 +169,6 @@ func (a *app) nothing(ctx context.Context, b *driftdb.Backup, o *logOptions, q d
 	have, err := kept(ctx, b)
 	if err != nil {
 		return err
-	}
-	if o.tx != 0 {
-		c, err := one(b.Changes(ctx, driftdb.ChangeQuery{From: o.tx, To: o.tx}))
-		if err == nil && c != nil && c.Tx != o.tx {
-			a.stderr.Printf("no transaction begins with change %d; it is part of transaction %d\n", o.tx, c.Tx)
-			return nil
-		}
 	}
 	if o.table != "" {
 		q.Table, q.Key = "", nil

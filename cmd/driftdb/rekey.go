@@ -49,6 +49,9 @@ If somebody else may have the old key:
 The old key still reads older copies and versions of the objects: delete them.
 What somebody has already read with it stays known.
 
+A fork uses objects of the databases it came from. Each keeps its own keys: give
+the new key to the programs of the forks as well, and let them keep the old one.
+
 rekey verifies each object that the manifest leads to before it re-encrypts it.
 It lists the objects that it leaves as they are because the backup does not need
 them. An object that is not what the manifest says is an error.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/terminal"
@@ -21,16 +23,20 @@ that a writer had not uploaded when another one took over, and its faults: what
 is wrong with the database itself, such as a NULL in a NOT NULL column, as found
 when its newest snapshot was checked. The backup has the same faults.
 
+A fork stands below the database it came from. "Kept for" says what garbage
+collection keeps only because forks need it.
+
 VERIFIED is the change up to which driftdb verify last verified the backup on
 this machine, and when. It does not know of runs on other machines.
 
 With --json the result is a list of {"database", "databaseId", "writer",
 "epoch", "sequence", "updatedAt", "snapshots", "snapshotSequence",
 "snapshotTime", "snapshotBytes", "objects", "bytes", "verifiedSequence",
-"verifiedAt", "faults", "branches"}; branches is a list of {"id", "node",
-"epoch", "from", "to", "bytes", "storedAt"}. Without faults there is no
-"faults". A database that cannot be read, or has nothing to restore yet, has
-"database" and "error" only.`,
+"verifiedAt", "faults", "branches", "forkOf", "forks", "heldObjects",
+"heldBytes"}; branches is a list of {"id", "node", "epoch", "from", "to",
+"bytes", "storedAt"}, forkOf is {"database", "databaseId", "sequence"}. Without
+faults there is no "faults", and so with the last four. A database that cannot
+be read, or has nothing to restore yet, has "database" and "error" only.`,
 	}
 	p.flags(c)
 	return a.command(c, func(ctx context.Context, _ []string) error {
@@ -61,6 +67,17 @@ type backupStatus struct {
 	VerifiedAt       instant        `json:"verifiedAt,omitzero"`
 	Faults           []string       `json:"faults,omitempty"`
 	Branches         []branchStatus `json:"branches"`
+	ForkOf           *forkOf        `json:"forkOf,omitempty"`
+	Forks            []string       `json:"forks,omitempty"`
+	HeldObjects      int            `json:"heldObjects,omitzero"`
+	HeldBytes        int64          `json:"heldBytes,omitzero"`
+}
+
+// forkOf is where a fork began.
+type forkOf struct {
+	Database   string `json:"database"`
+	DatabaseID string `json:"databaseId"`
+	Sequence   int64  `json:"sequence"`
 }
 
 type branchStatus struct {
@@ -142,6 +159,10 @@ func statusOf(storeURL string, b driftdb.BackupInfo) databaseStatus {
 	for _, br := range b.Branches {
 		s.Branches = append(s.Branches, branchStatus{br.ID, br.NodeID, br.Epoch, br.From, br.To, br.Bytes, instant(br.Time)})
 	}
+	if f := b.Fork; f != nil {
+		s.ForkOf = &forkOf{f.Name, f.DatabaseID, f.Sequence}
+	}
+	s.Forks, s.HeldObjects, s.HeldBytes = b.Held.Forks, b.Held.Objects, b.Held.Bytes
 	v := verifiedOf(storeURL, b)
 	v.recall()
 	s.VerifiedSequence, s.VerifiedAt = v.Sequence, instant(v.VerifiedAt)
@@ -156,8 +177,11 @@ func (a *app) reportStatus(list []databaseStatus) error {
 		return nil
 	}
 	table := [][]string{{"DATABASE", "WRITER", "EPOCH", "SEQUENCE", "UPDATED", "SNAPSHOT", "OBJECTS", "SIZE", "VERIFIED"}}
-	for _, s := range list {
-		table = append(table, s.line())
+	list, depths := tree(list)
+	for i, s := range list {
+		line := s.line()
+		line[0] = strings.Repeat("  ", depths[i]) + line[0]
+		table = append(table, line)
 	}
 	lines, err := terminal.Align(table)
 	if err != nil {
@@ -170,11 +194,18 @@ func (a *app) reportStatus(list []databaseStatus) error {
 		if i == 0 || list[i-1].backupStatus == nil {
 			continue
 		}
+		below := strings.Repeat("  ", depths[i-1])
+		if f := list[i-1].ForkOf; f != nil {
+			out.Printf("%s  fork of %s after change %d\n", below, f.Database, f.Sequence)
+		}
+		if held := list[i-1]; held.HeldObjects > 0 {
+			out.Printf("%s  kept for %s: %s (%s)\n", below, strings.Join(held.Forks, ", "), plural(int64(held.HeldObjects), "object", "objects"), size(held.HeldBytes))
+		}
 		for _, fault := range list[i-1].Faults {
-			out.Printf("  fault: %s\n", fault)
+			out.Printf("%s  fault: %s\n", below, fault)
 		}
 		for _, b := range list[i-1].Branches {
-			out.Printf("  branch %s: changes %d to %d, %s, stored %s\n", b.ID, b.From, b.To, size(b.Bytes), b.StoredAt)
+			out.Printf("%s  branch %s: changes %d to %d, %s, stored %s\n", below, b.ID, b.From, b.To, size(b.Bytes), b.StoredAt)
 			branches++
 		}
 	}
@@ -185,6 +216,41 @@ func (a *app) reportStatus(list []databaseStatus) error {
 		a.stderr.Printf("hint: driftdb restore --branch ID writes a branch, with the history before it, to a file\n")
 	}
 	return nil
+}
+
+// tree puts each fork below the database it came from, if that is in the list, and returns
+// how deep each one is.
+func tree(list []databaseStatus) (ordered []databaseStatus, depths []int) {
+	children := map[string][]databaseStatus{}
+	there := map[string]bool{}
+	for _, s := range list {
+		if s.backupStatus != nil {
+			there[s.DatabaseID] = true
+		}
+	}
+	for _, s := range list {
+		above := ""
+		if s.backupStatus != nil && s.ForkOf != nil && there[s.ForkOf.DatabaseID] {
+			above = s.ForkOf.DatabaseID
+		}
+		children[above] = append(children[above], s)
+	}
+	var add func(below string, depth int)
+	add = func(below string, depth int) {
+		for _, s := range children[below] {
+			ordered, depths = append(ordered, s), append(depths, depth)
+			if s.backupStatus != nil {
+				add(s.DatabaseID, depth+1)
+			}
+		}
+	}
+	add("", 0)
+	for _, s := range list { // no database comes from itself, but a stranger may say so
+		if !slices.ContainsFunc(ordered, func(o databaseStatus) bool { return o.Database == s.Database }) {
+			ordered, depths = append(ordered, s), append(depths, 0)
+		}
+	}
+	return ordered, depths
 }
 
 // line returns the row of the table.

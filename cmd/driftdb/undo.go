@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/driftdb/driftdb-go"
@@ -65,7 +63,7 @@ many conflicts the first 10,000 are listed, of many statements the first 1,000.`
 	f.Int64Var(&o.tx, "tx", 0, "undo the transaction that has change `N`")
 	f.Int64Var(&o.from, "from", 0, "undo from the transaction that has change `A` …")
 	f.Int64Var(&o.to, "to", 0, "… to the one that has change `B`")
-	f.Var(&o.since, "since", "undo what was committed after the time `T`: "+understoodTimes)
+	f.Var(&o.since, "since", "undo what was committed at the time `T` or later, such as \"2h ago\" or \"yesterday 14:00\"")
 	f.StringVar(&o.table, "table", "", "undo only the rows of this `TABLE`")
 	f.StringArrayVar(&o.key, "key", nil, "undo only the row with this `KEY`: COLUMN=VALUE, or the value; repeated for a key of several columns")
 	f.BoolVar(&o.force, "force", false, "undo rows that have been changed since, too")
@@ -96,6 +94,9 @@ func (a *app) runUndo(ctx context.Context, o *undoOptions) (err error) {
 	}
 	cfg, err := a.undoConfig(ctx, o)
 	if err != nil {
+		return err
+	}
+	if err := mustHaveLog(ctx, cfg); err != nil {
 		return err
 	}
 	db, err := driftdb.Open(ctx, cfg)
@@ -144,89 +145,53 @@ func (a *app) undoConfig(ctx context.Context, o *undoOptions) (driftdb.Config, e
 	return cfg, a.askBucket(ctx, at)
 }
 
+// mustHaveLog guards an ordinary SQLite file, which a writer would make a DriftDB database.
+func mustHaveLog(ctx context.Context, cfg driftdb.Config) error {
+	cfg.ReadOnly, cfg.Store, cfg.ManualSync = true, nil, true
+	db, err := driftdb.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	last := db.Sequence()
+	if err := db.Close(); err != nil {
+		return err
+	}
+	if last == 0 {
+		return hinted{fmt.Errorf("%s has no log of changes", cfg.Path), "an undo needs the file that a program writes with DriftDB"}
+	}
+	return nil
+}
+
 // undo returns what to undo.
-func (o *undoOptions) undo(ctx context.Context, db *driftdb.DB) (u driftdb.Undo, err error) {
-	u = driftdb.Undo{From: o.from, To: o.to, Table: o.table, Force: o.force, DryRun: o.dryRun}
+func (o *undoOptions) undo(ctx context.Context, db *driftdb.DB) (driftdb.Undo, error) {
+	u := driftdb.Undo{From: o.from, To: o.to, Table: o.table, Force: o.force, DryRun: o.dryRun}
 	switch {
 	case o.tx != 0:
 		u.From, u.To = o.tx, o.tx
 	case o.from == 0:
-		if u.To == 0 {
-			u.To = db.Sequence()
-		}
-		if u.From, err = o.after(ctx, db); err != nil {
+		first, err := one(db.Changes(ctx, driftdb.ChangeQuery{Since: o.since.Time, To: o.to}))
+		if err != nil {
 			return u, err
 		}
-		if u.From > u.To {
-			return u, fmt.Errorf("nothing was committed after %s", stamp(o.since.Time))
+		if first == nil {
+			return u, fmt.Errorf("nothing was committed since %s", stamp(o.since.Time))
+		}
+		if u.From = first.Tx; u.To == 0 {
+			u.To = db.Sequence()
 		}
 	}
-	if len(o.key) > 0 {
-		u.Key, err = keyOf(ctx, db, o.table, o.key)
+	if len(o.key) == 0 {
+		return u, nil
 	}
-	return u, err
-}
-
-// after returns the first change after the last transaction that was committed by the time
-// since, as a restore to that time sees it.
-func (o *undoOptions) after(ctx context.Context, db *driftdb.DB) (next int64, err error) {
-	next = db.Sequence() + 1
-	found := false
-	for c, err := range db.Changes(ctx, driftdb.ChangeQuery{To: o.to}) {
-		switch {
-		case err != nil:
-			return 0, err
-		case !c.Time.After(o.since.Time):
-			next, found = db.Sequence()+1, false
-		case !found:
-			next, found = c.Sequence, true
-		}
+	latest, err := one(db.Changes(ctx, driftdb.ChangeQuery{Table: o.table, Reverse: true}))
+	if err == nil && latest == nil {
+		err = fmt.Errorf("the log has no changes to rows of a table %q", o.table)
 	}
-	return next, nil
-}
-
-// keyOf reads a key as flags have it. A value becomes what its column would store.
-func keyOf(ctx context.Context, db *driftdb.DB, table string, pairs []string) (map[string]any, error) {
-	type column struct {
-		Name string
-		Type string
-	}
-	columns, err := driftdb.Select[column](ctx, db, "SELECT name, upper(type) AS type FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", table)
 	if err != nil {
-		return nil, err
+		return u, err
 	}
-	if len(columns) == 0 {
-		columns = []column{{"rowid", "INTEGER"}}
-	}
-	key := map[string]any{}
-	for _, pair := range pairs {
-		name, value, _ := strings.Cut(pair, "=")
-		at := slices.IndexFunc(columns, func(c column) bool { return strings.EqualFold(c.Name, name) })
-		switch {
-		case at < 0 && len(columns) > 1:
-			return nil, usagef("--key %s does not name a column of the key of table %s, which has %d; write COLUMN=VALUE for each", pair, table, len(columns))
-		case at < 0:
-			at, value = 0, pair
-		}
-		key[columns[at].Name] = stored(columns[at].Type, value)
-	}
-	return key, nil
-}
-
-// stored converts text as a column of a type would, by SQLite's rules of affinity.
-func stored(typ, text string) any {
-	for _, t := range []string{"CHAR", "CLOB", "TEXT"} {
-		if strings.Contains(typ, t) && !strings.Contains(typ, "INT") {
-			return text
-		}
-	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return n
-	}
-	if f, err := strconv.ParseFloat(text, 64); err == nil {
-		return f
-	}
-	return text
+	u.Key, err = parseKey(o.table, o.key, latest.Key)
+	return u, err
 }
 
 func (a *app) reportUndo(o *undoOptions, r driftdb.UndoResult, failed error) error {
@@ -291,10 +256,20 @@ func printUndoConflict(out *terminal.Screen, c driftdb.Change) {
 	}{{"before", c.Before}, {"after", c.After}, {"now", c.Current}} {
 		text := "(no such row)"
 		if v.row != nil {
-			text = strings.Join(pairs(v.row), " ")
+			text = strings.Join(inOrder(c.Columns, v.row), " ")
 		}
 		out.Printf("  %-6s %s\n", v.name, text)
 	}
+}
+
+// inOrder formats a row's columns in the order of the table.
+func inOrder(columns []string, row map[string]any) (out []string) {
+	for _, name := range columns {
+		if v, ok := row[name]; ok {
+			out = append(out, word(name)+"="+literal(v))
+		}
+	}
+	return out
 }
 
 // undoJSON is the result with --json.

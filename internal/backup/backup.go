@@ -159,6 +159,7 @@ type Info struct {
 	Branches []remote.Branch
 	Objects  int
 	Bytes    int64 // their total size
+	Held     remote.HeldFor
 }
 
 // Info describes the backup.
@@ -174,7 +175,10 @@ func (b *Backup) Info(ctx context.Context) (info Info, err error) {
 	if info.Branches, err = b.bucket.Branches(ctx, m.Manifest); err != nil {
 		return info, err
 	}
-	info.Objects, info.Bytes, err = b.bucket.Usage(ctx)
+	if info.Objects, info.Bytes, err = b.bucket.Usage(ctx); err != nil {
+		return info, err
+	}
+	info.Held, err = b.bucket.HeldFor(ctx, m.Manifest)
 	return info, err
 }
 

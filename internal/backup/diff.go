@@ -186,36 +186,26 @@ func (b *Backup) compared(ctx context.Context, from, to int64, inSteps bool, yie
 
 // restored is a restored copy that is not kept.
 type restored struct {
-	work *dbfile.Work
+	file *dbfile.File
 	c    *sqlite.Conn
 	time int64 // of its last change
 }
 
-func (b *Backup) copyAt(ctx context.Context, sequence int64) (r *restored, err error) {
-	work, err := dbfile.NewTemp()
+func (b *Backup) copyAt(ctx context.Context, sequence int64) (*restored, error) {
+	file, res, err := b.Temporary(ctx, restore.Options{Target: restore.Target{Sequence: sequence}})
 	if err != nil {
 		return nil, err
 	}
-	r = &restored{work: work}
-	res, err := b.restore(ctx, work.Path(), restore.Options{Overwrite: true, Target: restore.Target{Sequence: sequence}})
-	if err == nil {
-		r.time = res.Time
-		r.c, err = sqlite.Open(work.Path(), sqlite.Options{
-			MustExist: true, KeepJournal: true, Distrust: true, Synchronous: sqlite.SyncOff, OnConnect: b.cfg.Connect(ctx),
-		})
-	}
+	c, err := sqlite.Open(file.Path(), sqlite.Options{
+		MustExist: true, KeepJournal: true, Distrust: true, Synchronous: sqlite.SyncOff, OnConnect: b.cfg.Connect(ctx),
+	})
 	if err != nil {
-		return nil, errors.Join(err, r.close())
+		return nil, errors.Join(err, file.Release())
 	}
-	return r, nil
+	return &restored{file, c, res.Time}, nil
 }
 
-func (r *restored) close() (err error) {
-	if r.c != nil {
-		err = r.c.Close()
-	}
-	return errors.Join(err, r.work.Close())
-}
+func (r *restored) close() error { return errors.Join(r.c.Close(), r.file.Release()) }
 
 // DiffSQL yields the differences as the lines of a script for the sqlite3 shell, in one
 // transaction; nothing if there are none. Table, if it is not empty, selects a table's rows.

@@ -27,7 +27,7 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 	}
 	o.cfg.Log.Info(event.RestoreStarted, "restoring", "path", o.path, "name", o.cfg.Name)
 	err := o.restore(ctx, o.cfg.NodeID)
-	if errors.Is(err, remote.ErrNoBackup) && !o.refreshing {
+	if errors.Is(err, remote.ErrNoBackup) && !errors.Is(err, remote.ErrNameTaken) && !o.refreshing {
 		o.cfg.Log.Info(event.NothingToRestore, "nothing to restore, starting a new database", "name", o.cfg.Name)
 		return nil
 	}

@@ -164,7 +164,7 @@ func (o *opening) judge(ctx context.Context, err error) error {
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions), errors.Is(err, remote.ErrHeadless),
+	case errors.Is(err, syncer.ErrDiverged), errors.Is(err, syncer.ErrHeld), errors.Is(err, remote.ErrConditions), errors.Is(err, remote.ErrHeadless), errors.Is(err, remote.ErrNameTaken),
 		errors.Is(err, restore.ErrCannotCatchUp), errors.Is(err, seal.ErrKey), newer(err):
 		return err
 	}

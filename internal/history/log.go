@@ -169,7 +169,7 @@ func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, why error) err
 	}
 	q := r.query
 	if !first {
-		q.From = r.next
+		q.From = max(q.From, r.next)
 	}
 	r.next = oldest
 	return r.older(ctx, q, oldest, first)

@@ -39,8 +39,13 @@ type Query struct {
 	gaps bool // barriers count as changes of Table
 }
 
-// from is the first change that can be selected; 0: the first that is kept.
-func (q *Query) from() int64 { return max(q.From, q.Tx) }
+// from is the change at which reading begins; 0: the first that is kept.
+func (q *Query) from() int64 {
+	if q.Tx != 0 {
+		return q.Tx
+	}
+	return q.From
+}
 
 // to is the change after which no transaction begins that can be selected; 0: none.
 func (q *Query) to() int64 {

@@ -35,6 +35,7 @@ var opensItself = map[string]string{
 	"testAttack":                     "its bucket is attacked, and compared where that is possible",
 	"catchUp":                        "its bucket was attacked; TestAttacks looks at the rows",
 	"wholeRows":                      "looks at a file, without a store",
+	"world.open":                     "TestWorlds compares, and more than once",
 	"world.goOn":                     "TestEveryStep compares the moment after each death",
 	"faultyRun":                      "its store fails; the same file is opened again with one that works",
 	"ReadOnly":                       "only reads, and sends nothing",

@@ -76,11 +76,13 @@ func (w *walk) back(from int64, steps int) error {
 	i := w.m.spanAt(w.pos.Sequence)
 	s := w.m.Lineage[i]
 	var unread error
-	for margin := int64(near); ; margin = min(16*margin, maxSequence) {
-		if margin > near || w.listed[s.NodeID] == nil {
-			if err := w.listFrom(s.NodeID, max(s.From, w.pos.Sequence-margin), w.pos.Sequence+1); err != nil {
-				return err
-			}
+	for margin := int64(near); ; margin = wider(margin) {
+		low := max(s.From, w.pos.Sequence-margin)
+		if have := w.listed[w.place(s)]; have != nil && margin == near {
+			low = have.low // it may do
+		}
+		if err := w.listFrom(w.place(s), low, w.pos.Sequence+1); err != nil {
+			return err
 		}
 		w.ahead.want(w.predictBack(i, from, min(steps, mostAhead))...)
 		for _, o := range w.holding(w.batches(s), w.pos.Sequence) {
@@ -94,7 +96,7 @@ func (w *walk) back(from int64, steps int) error {
 				return err
 			}
 		}
-		if w.low[s.NodeID] <= s.From {
+		if !w.more(s) {
 			return cmp.Or(unread, w.broken(fmt.Sprintf("no batch of node %s, epoch %d leads to sequence %d", s.NodeID, s.Epoch, w.pos.Sequence)))
 		}
 	}
@@ -140,7 +142,7 @@ func (w *walk) takeBack(s Span, o Batch) error {
 	w.pos = start
 	got, _, err := w.apply(s, o, data, end.Sequence)
 	if err == nil && got != end {
-		err = fmt.Errorf("%w: %s %w at sequence %d", errOther, BatchKey(w.b.name, o), errApart, end.Sequence)
+		err = fmt.Errorf("%w: %s %w at sequence %d", errOther, w.b.key(o), errApart, end.Sequence)
 	}
 	if err == nil {
 		err = w.sink.Commit(end, nil)

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -87,8 +88,8 @@ func (b *Bucket) openBatch(databaseID string, name Batch, sealed io.Reader) (*ba
 // teeBatch opens the object of batch name, and copies the plain bytes that are read to
 // dst.
 func (b *Bucket) teeBatch(databaseID string, name Batch, sealed io.Reader, dst io.Writer) (*batch.Reader, error) {
-	key := BatchKey(b.name, name)
-	plain, err := seal.NewReader(sealed, b.opts.Ring, b.context(databaseID, key))
+	key := b.key(name)
+	plain, err := seal.NewReader(sealed, b.opts.Ring, b.context(cmp.Or(name.home.databaseID, databaseID), key))
 	if err != nil {
 		return nil, about(key, err)
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/objstore"
 )
@@ -122,7 +121,7 @@ func (m *Manifest) orphaned(o Batch) (from int64, orphan bool) {
 		return 0, false
 	}
 	for _, s := range m.Lineage {
-		if s.NodeID == o.NodeID && s.Epoch == o.Epoch {
+		if s.NodeID == o.NodeID && s.Epoch == o.Epoch && m.own(s) {
 			return max(s.To+1, o.From), s.To != 0 && o.To > s.To
 		}
 	}
@@ -195,7 +194,7 @@ func (m *Manifest) onto(br Branch) *Manifest {
 	c.Branch = br.ID()
 	c.NodeID, c.Epoch, c.Pruned = br.NodeID, br.Epoch, min(m.Pruned, left)
 	c.Snapshots = slices.DeleteFunc(c.Snapshots, func(s Snapshot) bool { return s.Sequence > left })
-	c.LatestSequence, c.ChainHead, c.Earliest = 0, batch.Genesis(m.DatabaseID), 0
+	c.LatestSequence, c.ChainHead, c.Earliest = 0, m.Genesis().Chain, 0
 	if n := len(c.Snapshots); n > 0 {
 		c.LatestSequence, c.ChainHead = c.Snapshots[n-1].Sequence, c.Snapshots[n-1].Chain
 	}

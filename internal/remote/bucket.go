@@ -1,7 +1,9 @@
 package remote
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -64,14 +66,28 @@ func (b *Bucket) ExplainMissing(explain func(context.Context) string) { b.missin
 // Name is the database's name.
 func (b *Bucket) Name() string { return b.name }
 
-// Databases lists the names of the databases in the store.
+// Databases lists the names of the databases in the store. Those of deleted ones are not
+// among them.
 func Databases(ctx context.Context, store objstore.Store) ([]string, error) {
 	var names []string
+	vacated := map[string]bool{}
+	for info, err := range store.List(ctx, vacatedFolder, objstore.ListOptions{}) {
+		if err != nil {
+			return nil, err
+		}
+		vacated[strings.TrimPrefix(info.Key, vacatedFolder)] = true
+	}
 	for info, err := range store.List(ctx, databases, objstore.ListOptions{Folders: true}) {
 		if err != nil {
 			return nil, err
 		}
 		if name, ok := strings.CutSuffix(strings.TrimPrefix(info.Key, databases), "/"); ok && CheckName("database", name) == nil {
+			if vacated[name] {
+				_, err := New(store, name, seal.Options{}).Manifest(ctx)
+				if errors.Is(err, ErrDeleted) {
+					continue
+				}
+			}
 			names = append(names, name)
 		}
 	}
@@ -131,6 +147,9 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 	for tries := 3; tries > 0 && errors.Is(err, retry.ErrChanged); tries-- {
 		stored, err = b.load(ctx, manifestKey(b.name)) // replaced while being read: read the new one
 	}
+	if v := new(vacancy); errors.As(err, &v) {
+		return Stored{}, err
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err := fmt.Errorf("%w for database %q", ErrNoBackup, b.name)
 		if b.missing != nil {
@@ -154,14 +173,23 @@ func (b *Bucket) load(ctx context.Context, key string) (Stored, error) {
 	}
 	defer body.Close()
 	var raw bytes.Buffer
-	m, err := b.decode(key, io.TeeReader(io.LimitReader(body, maxManifest), &raw))
+	object := bufio.NewReader(io.TeeReader(io.LimitReader(body, maxManifest), &raw))
+	if key == manifestKey(b.name) {
+		if v, err := b.parseVacancy(object, info); err != nil {
+			return Stored{}, err
+		} else if v != nil {
+			return Stored{}, v
+		}
+	}
+	m, err := b.decode(key, object)
 	if err != nil {
 		return Stored{}, err
 	}
 	return Stored{Manifest: m, etag: info.ETag, raw: raw.Bytes(), said: info.ModTime.Round(0), heard: time.Now()}, nil
 }
 
-// Swap replaces the manifest prev with m, or creates the first one if prev is zero. Every
+// Swap replaces the manifest prev with m, or creates the first one if prev is zero; then it
+// may replace what a deleted backup has left. Every
 // swap writes something new, so if the bucket has what Swap tried to write, the swap
 // succeeded, whatever the store answered. ErrLost means that another writer was faster.
 // After any other error, including ErrGone, m may be stored already, or may still be
@@ -180,7 +208,7 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	// Always set one of the two conditions. With no manifest to replace, create the
 	// first one; the store rejects an ETag that it never issued.
 	opts := objstore.PutOptions{IfMatch: objstore.Matching(prev.etag)}
-	if prev.Manifest == nil {
+	if prev.Manifest == nil && prev.etag == "" {
 		opts = objstore.PutOptions{IfAbsent: true}
 	}
 	// Do not rely on the store: never replace a manifest unconditionally.
@@ -194,13 +222,24 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	// The answer may have been lost, perhaps to an earlier attempt of a retrying store.
 	prev.tried = append(slices.Clip(prev.tried), raw)
 	now, rerr := b.Manifest(ctx)
+	gone, wasDeleted := deleted(rerr)
 	switch {
 	case rerr == nil && bytes.Equal(now.raw, raw):
 		return now, nil
+	case wasDeleted && prev.Manifest != nil:
+		return prev, b.lost(gone)
+	case wasDeleted && prev.etag == "": // a new backup may begin in its place
+		next, err := b.Swap(ctx, Stored{etag: gone.etag}, m)
+		if err != nil {
+			next.etag = "" // what is there will be read again
+		}
+		return next, err
 	case errors.Is(rerr, ErrNoBackup) && prev.Manifest != nil: // stores answer differently here
 		return prev, b.gone()
 	case rerr == nil && errors.Is(err, objstore.ErrPrecondition) && !prev.ours(now.raw):
-		return prev, b.lost()
+		return prev, b.lost(nil)
+	case errors.Is(rerr, ErrNameTaken):
+		err = fmt.Errorf("%w: %w", err, rerr)
 	case rerr != nil && !errors.Is(rerr, ErrNoBackup):
 		err = fmt.Errorf("%w; and the stored manifest cannot be read: %w", err, rerr)
 	}
@@ -216,20 +255,28 @@ func (b *Bucket) Settle(ctx context.Context, s Stored) (Stored, error) {
 		return s, nil
 	}
 	now, err := b.Manifest(ctx)
+	gone, wasDeleted := deleted(err)
 	switch {
+	case wasDeleted && s.Manifest != nil:
+		return s, b.lost(gone)
 	case errors.Is(err, ErrNoBackup) && s.Manifest != nil:
 		return s, b.gone()
 	case err != nil:
 		return s, err
 	case !s.ours(now.raw):
-		return s, b.lost()
+		return s, b.lost(nil)
 	case bytes.Equal(now.raw, s.raw):
 		return s, nil // the tried swaps may still arrive
 	}
 	return now, nil
 }
 
-func (b *Bucket) lost() error {
+// lost is the error of a writer whose manifest is no longer there. gone, if not nil, is
+// what is there.
+func (b *Bucket) lost(gone *vacancy) error {
+	if gone != nil {
+		return fmt.Errorf("%w: the backup %s is gone: %w", ErrLost, b.name, ErrDeleted)
+	}
 	return fmt.Errorf("%w: %s is not the manifest that this writer stored", ErrLost, manifestKey(b.name))
 }
 
@@ -259,7 +306,7 @@ func (b *Bucket) EncryptBatch(compressed []byte, databaseID, key string) ([]byte
 
 // Batches lists the batches of a span, in the order of their names.
 func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
-	for o, err := range b.batches(ctx, s.NodeID, s.From) {
+	for o, err := range b.batches(ctx, place{node: s.NodeID}, s.From) {
 		if err != nil {
 			return nil, err
 		}
@@ -274,7 +321,7 @@ func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
 // manifest. An epoch that no session can reach comes from a foreign object and is
 // ignored.
 func (b *Bucket) LastEpoch(ctx context.Context, node string) (last int64, err error) {
-	for o, err := range b.batches(ctx, node, 0) {
+	for o, err := range b.batches(ctx, place{node: node}, 0) {
 		if err != nil {
 			return 0, err
 		}
@@ -285,18 +332,18 @@ func (b *Bucket) LastEpoch(ctx context.Context, node string) (last int64, err er
 	return last, nil
 }
 
-// batches lists the batches of all of node's sessions that begin at from or later.
-func (b *Bucket) batches(ctx context.Context, node string, from int64) iter.Seq2[Batch, error] {
+// batches lists the batches of all of a node's sessions that begin at from or later.
+func (b *Bucket) batches(ctx context.Context, at place, from int64) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
-		folder := logFolder(b.name, node)
+		folder := logFolder(cmp.Or(at.home.name, b.name), at.node)
 		after := fmt.Sprintf("%s%012d", folder, from)
 		for info, err := range b.store.List(ctx, folder, objstore.ListOptions{StartAfter: after}) {
 			if err != nil {
 				yield(Batch{}, err)
 				return
 			}
-			o, ok := parseBatch(node, strings.TrimPrefix(info.Key, folder))
-			o.Size = info.Size
+			o, ok := parseBatch(at.node, strings.TrimPrefix(info.Key, folder))
+			o.Size, o.home = info.Size, at.home
 			if ok && !yield(o, nil) {
 				return
 			}
@@ -331,9 +378,9 @@ func (b *Bucket) PutSnapshot(ctx context.Context, databaseID, key string, file i
 	return nil
 }
 
-// OpenSnapshot opens a snapshot's database file. The reader fails, at the end at the
-// latest, if the contents are not what the manifest says.
-func (b *Bucket) OpenSnapshot(ctx context.Context, databaseID string, s Snapshot) (io.ReadCloser, error) {
+// OpenSnapshot opens the database file of a snapshot that m names. The reader fails, at
+// the end at the latest, if the contents are not what the manifest says.
+func (b *Bucket) OpenSnapshot(ctx context.Context, m *Manifest, s Snapshot) (io.ReadCloser, error) {
 	body, _, err := b.store.Get(ctx, s.Key, objstore.GetOptions{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: snapshot %s is missing", ErrCorrupt, s.Key)
@@ -341,7 +388,7 @@ func (b *Bucket) OpenSnapshot(ctx context.Context, databaseID string, s Snapshot
 	if err != nil {
 		return nil, err
 	}
-	plain, err := seal.NewReader(body, b.opts.Ring, b.context(databaseID, s.Key))
+	plain, err := seal.NewReader(body, b.opts.Ring, b.context(m.sealedIn(s.Key), s.Key))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", s.Key, err), body.Close())
 	}

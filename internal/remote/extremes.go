@@ -27,7 +27,7 @@ func (e Extreme) String() string {
 // the batches after the newest snapshot and, if no snapshot is the first point, the first
 // batch. Sequence is 0 if there is no change yet.
 func (b *Bucket) Extremes(ctx context.Context, m *Manifest) (first, last Extreme, err error) {
-	start := Position{Chain: batch.Genesis(m.DatabaseID)}
+	start := m.Genesis()
 	if n := len(m.Snapshots); n > 0 {
 		newest, oldest := m.Snapshots[n-1], m.Snapshots[0]
 		start, last = Position{newest.Sequence, newest.Chain}, Extreme{newest.Sequence, newest.LastTime()}
@@ -47,7 +47,7 @@ func (b *Bucket) Extremes(ctx context.Context, m *Manifest) (first, last Extreme
 		return first, last, nil
 	}
 	ends = &endSink{one: true}
-	_, err = b.Walk(ctx, m, Position{Chain: batch.Genesis(m.DatabaseID)}, Target{}, ends)
+	_, err = b.Walk(ctx, m, m.Genesis(), Target{}, ends)
 	if errors.Is(err, errFirst) {
 		err = nil
 	}

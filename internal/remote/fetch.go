@@ -111,7 +111,7 @@ func (r *fetched) size() int {
 // object is ever in memory. It returns errOther if the object itself is faulty, and
 // errUnread if the store did not provide it.
 func (f *fetcher) read(o Batch) ([]byte, error) {
-	key := BatchKey(f.b.name, o)
+	key := f.b.key(o)
 	body, _, err := f.b.store.Get(f.ctx, key, objstore.GetOptions{})
 	unread := func(err error) error { return fmt.Errorf("%s %w: %w", key, errUnread, err) }
 	if errors.Is(err, fs.ErrNotExist) {

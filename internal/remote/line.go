@@ -26,7 +26,7 @@ type line struct {
 func mainLine(m *Manifest) *line {
 	l := &line{m: m, chains: map[int64]batch.Chain{}}
 	if m.Begins() == 0 {
-		l.starts = append(l.starts, Position{Chain: batch.Genesis(m.DatabaseID)})
+		l.starts = append(l.starts, m.Genesis())
 	}
 	l.begin(m.Snapshots)
 	return l
@@ -41,7 +41,9 @@ func (l *line) begin(snapshots []Snapshot) {
 
 // spanOf returns the span of the line that batch o belongs to.
 func (l *line) spanOf(o Batch) (s Span, found bool) {
-	i := slices.IndexFunc(l.m.Lineage, func(s Span) bool { return s.NodeID == o.NodeID && s.Epoch == o.Epoch })
+	i := slices.IndexFunc(l.m.Lineage, func(s Span) bool {
+		return s.NodeID == o.NodeID && s.Epoch == o.Epoch && l.m.own(s)
+	})
 	if i < 0 {
 		return s, false
 	}

@@ -46,7 +46,7 @@ func (b *Bucket) confirmedAt(ctx context.Context, m *Manifest, at int64) (int64,
 		to, earliest = s.Sequence, s.Earliest
 	}
 	if m.Begins() == 0 {
-		if found, err := b.find(ctx, m, Position{Chain: batch.Genesis(m.DatabaseID)}, to, earliest, at); err != nil || found > 0 {
+		if found, err := b.find(ctx, m, m.Genesis(), to, earliest, at); err != nil || found > 0 {
 			return found, err
 		}
 	}

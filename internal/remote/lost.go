@@ -31,6 +31,8 @@ func (b *Bucket) Lost(ctx context.Context) (Lost, error) {
 	switch {
 	case err == nil:
 		return Lost{}, ErrWhole
+	case errors.As(err, new(*vacancy)):
+		return Lost{}, err
 	case errors.Is(err, ErrNoBackup):
 		return Lost{}, nil
 	case !IsDamage(err):

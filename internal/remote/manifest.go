@@ -58,6 +58,9 @@ type Manifest struct {
 
 	Largest Extent `json:"largest,omitzero"` // bounds the size of a restore
 
+	Parent  *Parent  `json:"fork,omitempty"`    // where this database began, if it is a fork
+	Origins []Origin `json:"origins,omitempty"` // whose objects a fork still uses, oldest first
+
 	PrunedAt  int64 `json:"prunedAt,omitempty"` // Unix ms, by the store's clock; time of the last retention check
 	Clock     Clock `json:"clock,omitzero"`     // what is known of the store's clock
 	UpdatedAt int64 `json:"updatedAt"`          // Unix ms, by the writer's clock
@@ -109,6 +112,7 @@ type Span struct {
 func (m *Manifest) Clone() *Manifest {
 	c := *m
 	c.Snapshots, c.Lineage, c.Clock.Said = slices.Clone(m.Snapshots), slices.Clone(m.Lineage), slices.Clone(m.Clock.Said)
+	c.Origins = slices.Clone(m.Origins)
 	for i := range c.Snapshots {
 		c.Snapshots[i].Digests, c.Snapshots[i].Faults = maps.Clone(c.Snapshots[i].Digests), maps.Clone(c.Snapshots[i].Faults)
 	}
@@ -152,7 +156,7 @@ func (m *Manifest) open(node string, epoch, after int64) {
 
 // Counts reports whether b's session has a span in the lineage.
 func (m *Manifest) Counts(b Batch) bool {
-	return slices.ContainsFunc(m.Lineage, func(s Span) bool { return s.NodeID == b.NodeID && s.Epoch == b.Epoch })
+	return slices.ContainsFunc(m.Lineage, func(s Span) bool { return s.NodeID == b.NodeID && s.Epoch == b.Epoch && m.own(s) })
 }
 
 // check rejects a manifest that no DriftDB writer would store.
@@ -182,7 +186,7 @@ func (m *Manifest) check(name string) error {
 	if w := m.Lineage[len(m.Lineage)-1]; w.NodeID != m.NodeID || w.Epoch != m.Epoch || m.LatestSequence < w.From-1 {
 		return errors.New("its lineage does not end with its writer")
 	}
-	if err := m.Largest.check(); err != nil {
+	if err := errors.Join(m.Largest.check(), m.checkOrigins()); err != nil {
 		return err
 	}
 	for i, s := range m.Snapshots {

@@ -13,6 +13,7 @@
 package remote
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -53,9 +54,11 @@ func CheckName(what, name string) error {
 	return nil
 }
 
-func manifestKey(name string) string { return databases + name + "/manifest.json" }
+func manifestKey(name string) string { return folder(name) + "manifest.json" }
 
-func nodesFolder(name string) string { return databases + name + "/nodes/" }
+func folder(name string) string { return databases + name + "/" }
+
+func nodesFolder(name string) string { return folder(name) + "nodes/" }
 
 func nodeFolder(name, node string) string { return nodesFolder(name) + node + "/" }
 
@@ -79,6 +82,8 @@ type Batch struct {
 	From, To int64
 	Epoch    int64
 	Size     int64 // of the object, when it was listed
+
+	home home // whose object it is
 }
 
 // maxSequence is the largest number of twelve digits, so that names sort like numbers.
@@ -91,6 +96,9 @@ func (b Batch) file() string { return fmt.Sprintf("%012d-%012d.e%d.json", b.From
 
 // BatchKey is the key of batch b of database name.
 func BatchKey(name string, b Batch) string { return logFolder(name, b.NodeID) + b.file() }
+
+// key is the key of batch o, which may be another database's.
+func (b *Bucket) key(o Batch) string { return BatchKey(cmp.Or(o.home.name, b.name), o) }
 
 // ParseBatch parses the key of a batch of this database.
 func (b *Bucket) ParseBatch(key string) (Batch, bool) {

@@ -88,6 +88,10 @@ func (b *Bucket) Headless(ctx context.Context, adrift func(o Batch, taken int64)
 		switch _, err := b.Manifest(ctx); {
 		case err == nil:
 			return nil // another writer has begun the backup since
+		case errors.Is(err, ErrDeleted):
+			return fmt.Errorf("%w. %w: forks may still use its objects (%s, and maybe more). Choose another name; driftdb delete removes what no fork uses", err, ErrNameTaken, o.Key)
+		case errors.Is(err, ErrNameTaken):
+			return err
 		case !errors.Is(err, ErrNoBackup):
 			return err
 		default:

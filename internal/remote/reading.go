@@ -1,11 +1,10 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
-
-	"github.com/driftdb/driftdb-go/internal/batch"
 )
 
 // Reading reads parts of a history and fetches only the objects that can hold them. What
@@ -40,7 +39,10 @@ type narrow struct {
 
 // near is the first margin in which to look for the batch that holds a change. A batch has
 // at least one change, so the listing shows no more than that many before it.
-const near = 1000
+const near = 100
+
+// wider is the margin to try when margin does not suffice.
+func wider(margin int64) int64 { return min(16*margin, maxSequence) }
 
 // reached reports whether nothing after sequence is needed.
 func (n *narrow) reached(sequence int64) bool {
@@ -55,12 +57,12 @@ func (w *walk) widen(s Span) error {
 	}
 	w.narrow.whole = true
 	w.relist()
-	return w.listFrom(s.NodeID, s.From, 0)
+	return w.listFrom(w.place(s), s.From, 0)
 }
 
 // First returns the first position at which a walk through m's history can begin.
 func (m *Manifest) First() Position {
-	at := Position{Chain: batch.Genesis(m.DatabaseID)}
+	at := m.Genesis()
 	for _, s := range m.Snapshots {
 		if at.Sequence >= m.Begins() {
 			break
@@ -151,20 +153,22 @@ type passage struct {
 func (w *walk) holder(n int64) (p passage, found bool, err error) {
 	i := w.m.spanAt(n)
 	s := w.m.Lineage[i]
-	if err := w.list(s); err != nil {
-		return p, false, err
-	}
-	able, err := w.passages(s, n)
-	if len(able) == 0 && err == nil {
-		if err = w.listFrom(s.NodeID, s.From, 0); err == nil {
-			able, err = w.passages(s, n)
+	for margin := int64(near); ; margin = wider(margin) {
+		if err := w.list(s); err != nil {
+			return p, false, err
 		}
+		able, err := w.passages(s, n)
+		switch {
+		case err != nil:
+			return p, false, err
+		case len(able) > 0:
+			p, err = w.right(i, able)
+			return p, err == nil, err
+		case !w.more(s):
+			return p, false, nil
+		}
+		w.narrow.margin = wider(margin)
 	}
-	if err != nil || len(able) == 0 {
-		return p, false, err
-	}
-	p, err = w.right(i, able)
-	return p, err == nil, err
 }
 
 // spanAt is the index of the span that holds change n.
@@ -206,8 +210,9 @@ func (w *walk) begins(o Batch) (at Position, data []byte, err error) {
 	return Position{o.From - 1, r.Header().Prev}, data, nil
 }
 
-// right returns the passage of span i that belongs to the history, as far as that can be
-// told without reading to the manifest's head. Normally all others are part of the widest.
+// right returns the passage of span i that belongs to the history. Normally all others are
+// part of the widest, and the one that begins last will do. Otherwise the writer's machine
+// was cloned while it ran, see preferred.
 func (w *walk) right(i int, able []passage) (passage, error) {
 	widest, s := able[0], w.m.Lineage[i]
 	agree := !slices.ContainsFunc(able[1:], func(p passage) bool {
@@ -215,7 +220,7 @@ func (w *walk) right(i int, able []passage) (passage, error) {
 		return err != nil || part != p.end
 	})
 	if agree {
-		return widest, nil
+		return slices.MaxFunc(able, func(x, y passage) int { return cmp.Compare(x.From, y.From) }), nil
 	}
 	if err := w.widen(s); err != nil {
 		return widest, err

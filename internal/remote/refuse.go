@@ -79,7 +79,7 @@ func (w *walk) refuse(o Batch, why error) {
 	}
 	w.refused[o] = true
 	w.ahead.forget(o)
-	w.refusals = append(w.refusals, Refusal{BatchKey(w.b.name, o), why})
+	w.refusals = append(w.refusals, Refusal{w.b.key(o), why})
 }
 
 // broken returns the error for a history that has a gap, which what describes.

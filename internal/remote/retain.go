@@ -22,11 +22,14 @@ func (m *Manifest) Prune(now time.Time, window time.Duration) (cutoff time.Time)
 			base = i
 		}
 	}
+	m.dropSpent()
+	before, dropped := m.Pruned, slices.Clone(m.Snapshots[:max(base, 0)])
 	if base >= 0 {
 		m.Snapshots = slices.Delete(m.Snapshots, 0, base)
 		m.Pruned = m.Snapshots[0].Sequence
 		m.Lineage = slices.DeleteFunc(m.Lineage, func(s Span) bool { return s.To != 0 && s.To <= m.Pruned })
 	}
+	m.pruneOrigins(before, dropped)
 	return cutoff
 }
 
@@ -40,11 +43,16 @@ type Garbage struct {
 // Garbage lists the objects that the history that m describes does not need: pruned
 // batches, and branches' manifests and snapshots, if they were stored before cutoff; and
 // snapshots that no manifest names, unless they were stored within the grace time before
-// m. It keeps batches of an epoch later than m's.
+// m. It keeps batches of an epoch later than m's, and what forks need. Held says what that
+// is; its dead pins are garbage, too.
 //
 // The list depends only on m and a listing. Nothing must be remembered between
 // collections, and a collection may stop anywhere and run any number of times.
-func (b *Bucket) Garbage(ctx context.Context, m Stored, cutoff time.Time) ([]Garbage, error) {
+func (b *Bucket) Garbage(ctx context.Context, m Stored, cutoff time.Time) ([]Garbage, Held, error) {
+	held, err := b.Held(ctx, m.DatabaseID, m.Now())
+	if err != nil {
+		return nil, held, err
+	}
 	named := map[string]bool{}
 	for _, s := range m.Snapshots {
 		named[s.Key] = true
@@ -54,10 +62,11 @@ func (b *Bucket) Garbage(ctx context.Context, m Stored, cutoff time.Time) ([]Gar
 	var out []Garbage
 	for o, err := range b.objects(ctx) {
 		if err != nil {
-			return nil, err
+			return nil, held, err
 		}
 		old := o.ModTime.Before(cutoff)
 		switch {
+		case held.has(o):
 		case o.kind == batchObject && o.batch.To <= m.Pruned && o.batch.Epoch <= m.Epoch && old,
 			o.kind == branchObject && old,
 			o.kind == branchSnapshot && o.batch != branch && old:
@@ -68,7 +77,10 @@ func (b *Bucket) Garbage(ctx context.Context, m Stored, cutoff time.Time) ([]Gar
 			branch = o.batch
 		}
 	}
-	return out, nil
+	for _, key := range held.dead {
+		out = append(out, Garbage{key, 0, "its fork needs nothing here"})
+	}
+	return out, held, nil
 }
 
 // Collectable lists what a collection with this window would delete now; with a negative
@@ -84,7 +96,8 @@ func (b *Bucket) Collectable(ctx context.Context, window time.Duration) ([]Garba
 	if local := time.Now(); local.After(now) { // time has passed since the manifest was stored
 		now = local
 	}
-	return b.Garbage(ctx, m, m.Prune(now, window)) // prunes only this copy
+	garbage, _, err := b.Garbage(ctx, m, m.Prune(now, window)) // prunes only this copy
+	return garbage, err
 }
 
 // Delete removes an object that is garbage.

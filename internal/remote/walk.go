@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/driftdb/driftdb-go/internal/batch"
@@ -100,7 +101,7 @@ func (w *walk) moved() bool {
 
 // relist forgets what has been listed, and what was concluded from it.
 func (w *walk) relist() {
-	w.listed, w.low, w.leading = map[string]map[int64][]Batch{}, map[string]int64{}, map[attempt]bool{}
+	w.listed, w.leading = map[place]*listing{}, map[attempt]bool{}
 }
 
 // End is where a walk ended, and the objects it refused on the way. Reached is false if
@@ -152,11 +153,10 @@ type walk struct {
 	done   bool // the target is reached
 	ahead  *fetcher
 
-	// By node and epoch, the batches in a node's folder that begin at low or later. A
-	// folder is listed once, for all sessions of its node, beginning with the first span
-	// that was needed; or, if narrow is set, just before the place that is needed.
-	listed map[string]map[int64][]Batch
-	low    map[string]int64
+	// By node, the batches in its folder. A folder is listed once, for all sessions of its
+	// node, beginning with the first span that was needed; or, if narrow is set, just
+	// before the place that is needed.
+	listed map[place]*listing
 	narrow *narrow
 
 	// Batches found unusable, which are not tried again, and the results of trying the
@@ -177,45 +177,86 @@ func (w *walk) list(s Span) error {
 	n := w.narrow
 	switch {
 	case n == nil || n.whole:
-		return w.listFrom(s.NodeID, s.From, 0)
+		return w.listFrom(w.place(s), s.From, 0)
 	case n.to != 0:
-		return w.listFrom(s.NodeID, max(s.From, w.pos.Sequence+1-n.margin), n.to+1)
+		return w.listFrom(w.place(s), max(s.From, w.pos.Sequence+1-n.margin), n.to+1)
 	}
-	return w.listFrom(s.NodeID, max(s.From, w.pos.Sequence+1-n.margin), 0)
+	return w.listFrom(w.place(s), max(s.From, w.pos.Sequence+1-n.margin), 0)
 }
 
 // listFrom lists the batches of a node that begin at from or later and, unless below is
 // 0, before below. What is listed already is not listed again.
-func (w *walk) listFrom(node string, from, below int64) error {
-	sessions := w.listed[node]
-	if sessions != nil {
-		if w.low[node] <= from {
-			return nil
-		}
-		below = w.low[node]
+func (w *walk) listFrom(at place, from, below int64) error {
+	if below == 0 {
+		below = math.MaxInt64
 	}
+	have := w.listed[at]
+	if have == nil {
+		have = &listing{low: from, high: from, sessions: map[int64][]Batch{}}
+		w.listed[at] = have
+	}
+	if from < have.low {
+		if err := w.listInto(have, at, from, have.low); err != nil {
+			return err
+		}
+		have.low = from
+	}
+	if below > have.high {
+		if err := w.listInto(have, at, have.high, below); err != nil {
+			return err
+		}
+		have.high = below
+	}
+	return nil
+}
+
+// listInto adds the batches that begin at from or later, before below.
+func (w *walk) listInto(have *listing, at place, from, below int64) error {
 	var found []Batch
-	for o, err := range w.b.batches(w.ctx, node, from) {
+	for o, err := range w.b.batches(w.ctx, at, from) {
 		if err != nil {
 			return err
 		}
-		if below != 0 && o.From >= below {
+		if o.From >= below {
 			break
 		}
 		found = append(found, o)
 	}
-	if sessions == nil {
-		sessions = map[int64][]Batch{}
-	}
 	for _, o := range found {
-		sessions[o.Epoch] = append(sessions[o.Epoch], o)
+		have.sessions[o.Epoch] = append(have.sessions[o.Epoch], o)
 	}
-	w.listed[node], w.low[node] = sessions, from
 	return nil
 }
 
+// listing is what is known of a node's folder: its batches that begin at low or later,
+// before high, by epoch.
+type listing struct {
+	low, high int64
+	sessions  map[int64][]Batch
+}
+
+// place is a node's folder in a database.
+type place struct {
+	home home
+	node string
+}
+
+// place is where the span's batches are.
+func (w *walk) place(s Span) place { return place{w.m.home(s), s.NodeID} }
+
 // batches returns the span's batches, as far as they are listed.
-func (w *walk) batches(s Span) []Batch { return w.listed[s.NodeID][s.Epoch] }
+func (w *walk) batches(s Span) []Batch {
+	if have := w.listed[w.place(s)]; have != nil {
+		return have.sessions[s.Epoch]
+	}
+	return nil
+}
+
+// more reports whether batches of the span may begin before those that are listed.
+func (w *walk) more(s Span) bool {
+	have := w.listed[w.place(s)]
+	return have == nil || have.low > s.From
+}
 
 // span walks through span i of the lineage.
 func (w *walk) span(i int) error {
@@ -236,8 +277,8 @@ func (w *walk) span(i int) error {
 			}
 		}
 		found, err := w.step(s, next, confirmed)
-		if errors.Is(err, ErrCorrupt) && w.low[s.NodeID] > s.From { // what continues may begin earlier
-			if err := w.listFrom(s.NodeID, s.From, 0); err != nil {
+		if errors.Is(err, ErrCorrupt) && w.more(s) { // what continues may begin earlier
+			if err := w.listFrom(w.place(s), s.From, 0); err != nil {
 				return err
 			}
 			continue
@@ -430,7 +471,7 @@ func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", errOther, about(BatchKey(w.b.name, o), err))
+			return fmt.Errorf("%w: %w", errOther, about(w.b.key(o), err))
 		}
 		if !fn(rec) {
 			return nil
@@ -454,14 +495,14 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			joined = r.Chain() == w.pos.Chain
 		}
 		if !joined {
-			return fmt.Errorf("%w: %s %w at sequence %d", errOther, BatchKey(w.b.name, o), errApart, w.pos.Sequence)
+			return fmt.Errorf("%w: %s %w at sequence %d", errOther, w.b.key(o), errApart, w.pos.Sequence)
 		}
 		if sequence != head || head == 0 {
 			return nil
 		}
 		headSeen = true
 		if r.Chain() != w.m.ChainHead {
-			return fmt.Errorf("%w: %s does not end at the manifest's chain head", errOther, BatchKey(w.b.name, o))
+			return fmt.Errorf("%w: %s does not end at the manifest's chain head", errOther, w.b.key(o))
 		}
 		return nil
 	}
@@ -482,7 +523,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			break
 		}
 		if err != nil {
-			return end, nil, fmt.Errorf("%w: %w", errOther, about(BatchKey(w.b.name, o), err))
+			return end, nil, fmt.Errorf("%w: %w", errOther, about(w.b.key(o), err))
 		}
 		at := rec.End()
 		if rec.Sequence > w.pos.Sequence && at <= limit {
@@ -508,10 +549,10 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 		}
 	}
 	if w.pos.Sequence < head && head < end.Sequence && !headSeen {
-		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, BatchKey(w.b.name, o), head)
+		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at the manifest's head, sequence %d", errOther, w.b.key(o), head)
 	}
 	if end.Sequence != limit {
-		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at sequence %d", errOther, BatchKey(w.b.name, o), limit)
+		return end, nil, fmt.Errorf("%w: %s has no transaction that ends at sequence %d", errOther, w.b.key(o), limit)
 	}
 	if t := r.Trailer(); t.To == end.Sequence {
 		digests = t.Digests

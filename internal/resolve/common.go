@@ -85,7 +85,7 @@ func unknown(err error) error {
 // beginning is where to start reading m's history in order to pass sequence: at its
 // newest snapshot that is not after sequence, or else at its oldest point.
 func beginning(m *remote.Manifest, sequence int64) remote.Position {
-	start := remote.Position{Chain: batch.Genesis(m.DatabaseID)}
+	start := m.Genesis()
 	for i, s := range m.Snapshots {
 		if s.Sequence <= sequence || i == 0 && m.Begins() > 0 {
 			start = remote.Position{Sequence: s.Sequence, Chain: s.Chain}

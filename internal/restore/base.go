@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/digest"
 	"github.com/driftdb/driftdb-go/internal/remote"
 )
@@ -69,7 +68,7 @@ func (j *job) base(ctx context.Context) (remote.Position, digest.Set, error) {
 		}
 		j.broken.keys = append(j.broken.keys, s.Key)
 	}
-	return remote.Position{Chain: batch.Genesis(j.m.DatabaseID)}, nil, nil
+	return j.m.Genesis(), nil, nil
 }
 
 // fetch overwrites the file at path with a snapshot's contents.
@@ -77,7 +76,7 @@ func (j *job) fetch(ctx context.Context, s remote.Snapshot, path string) (err er
 	if err := j.room.check(s.Plain); err != nil {
 		return err
 	}
-	body, err := j.b.OpenSnapshot(ctx, j.m.DatabaseID, s)
+	body, err := j.b.OpenSnapshot(ctx, j.m, s)
 	if err != nil {
 		return err
 	}

@@ -100,7 +100,12 @@ func Compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool)
 func compare(ctx context.Context, bucket *remote.Bucket, f File, exclusive bool, trail *remote.Trail) (c Comparison, err error) {
 	c.made = time.Now()
 	c.stored, err = bucket.Manifest(ctx)
-	if errors.Is(err, remote.ErrNoBackup) {
+	if errors.Is(err, remote.ErrDeleted) { // a new backup may begin, once what its last writer stored is gone
+		if _, err := bucket.Sweep(ctx); err != nil {
+			return c, err
+		}
+	}
+	if errors.Is(err, remote.ErrNoBackup) && !errors.Is(err, remote.ErrNameTaken) {
 		// If nothing is left, the file may start a new backup. Objects that are left may
 		// hold more than this file, or another history; a repair determines which.
 		return Comparison{made: c.made}, bucket.Headless(ctx, f.adrift)

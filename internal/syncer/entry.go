@@ -24,10 +24,6 @@ import (
 // that holds its entries as well, so that many short sessions leave few objects, and few
 // spans in the manifest.
 
-// groupBelow is the size, in bytes, below which the next session replaces a batch. It
-// bounds how much each session must send again.
-const groupBelow = 4 << 10
-
 // entrance is where a session's first batch begins.
 type entrance struct {
 	remote.Position

@@ -100,21 +100,29 @@ func (c *compactor) collect(ctx context.Context) (objects int, bytes int64, err 
 		return 0, 0, nil
 	}
 	cutoff := c.epoch.current().Clone().Prune(c.epoch.current().Now(), c.cfg.Retention)
-	garbage, err := c.cfg.Bucket.Garbage(ctx, c.epoch.current(), cutoff)
+	garbage, held, err := c.cfg.Bucket.Garbage(ctx, c.epoch.current(), cutoff)
 	if err != nil {
 		return 0, 0, err
 	}
-	var refused error
+	refused := errors.Join(held.Unclear, c.cfg.Bucket.GiveUp(ctx, held))
 	for _, g := range garbage {
 		err := c.remove(ctx, g.Key)
 		if errors.Is(err, fs.ErrPermission) {
-			refused = err // the next collection finds it again
+			refused = errors.Join(refused, err) // the next collection finds it again
 			break
 		}
 		if err != nil {
 			return objects, bytes, err
 		}
 		objects, bytes = objects+1, bytes+g.Size
+	}
+	// What only this fork still needed of a deleted database may go now.
+	for _, o := range c.epoch.current().Origins {
+		swept, err := c.cfg.Bucket.SweepOrigin(ctx, o)
+		if err != nil {
+			return objects, bytes, err
+		}
+		objects, bytes = objects+swept.Objects, bytes+swept.Bytes
 	}
 	if objects > 0 {
 		c.event(event.GarbageDeleted, "deleted objects older than the retention window", "objects", objects, "bytes", bytes)

@@ -155,6 +155,11 @@ func (s *state) stop(err error) error {
 
 // fenced stops this session because another writer has taken over the history.
 func (s *state) fenced(cause error) error {
+	if errors.Is(cause, remote.ErrDeleted) {
+		_, err := s.cfg.Bucket.Sweep(s.life) // what this session has stored since
+		cause = errors.Join(cause, err)
+		return s.stop(fmt.Errorf("%w: %w. The file has everything; to go on with it, Detach it and open it under another name", ErrFenced, cause))
+	}
 	return s.stop(fmt.Errorf("%w: %w. This session's changes are in this file and, if the bucket can be reached, in its branch %s. To merge them into the history, close the file and run driftdb resolve, or call Resolve",
 		ErrFenced, cause, remote.Branch{NodeID: s.session.node, Epoch: s.session.epoch}.ID()))
 }

@@ -192,7 +192,7 @@ func (u *uploader) acknowledge(ctx context.Context, p *inFlight) error {
 // group describes the batch as one that the next session may replace. It is empty for a
 // large batch, so that the log need not keep its entries.
 func (p *inFlight) group() changelog.Group {
-	if p.name.Size >= groupBelow {
+	if p.name.Size >= remote.GroupBelow {
 		return changelog.Group{}
 	}
 	return changelog.Group{Object: p.job.Object, After: p.from.Sequence, Chain: p.from.Chain, Bytes: p.name.Size}

@@ -67,7 +67,30 @@ func (j *job) judge(t *table, r *row, current *image, strange bool) error {
 	if v := j.layout.shadows[strings.ToLower(t.name)]; v != nil && !v.fullText() && j.o.Force {
 		return fmt.Errorf("%w: virtual table %s was changed since, and its parts cannot be taken back by themselves", ErrConflict, v.name)
 	}
-	j.conflict(conflictOf(t, r, where))
+	c := conflictOf(t, r, where)
+	if err := j.order(t, &c); err != nil {
+		return err
+	}
+	j.conflict(c)
+	return nil
+}
+
+// order lists the columns of a conflict in the order of the table.
+func (j *job) order(t *table, c *Conflict) error {
+	if t.columns == nil {
+		info, err := j.c.Table(t.name)
+		if err != nil {
+			return err
+		}
+		for _, column := range info.Columns {
+			t.columns = append(t.columns, column.Name)
+		}
+	}
+	for _, name := range t.columns {
+		if change.Find(c.Was, name) != nil || change.Find(c.Made, name) != nil || change.Find(c.Now, name) != nil {
+			c.Columns = append(c.Columns, name)
+		}
+	}
 	return nil
 }
 

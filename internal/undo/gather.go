@@ -10,6 +10,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/history"
+	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -53,7 +54,8 @@ func (j *job) begin(c *sqlite.Conn) error {
 		return err
 	}
 	if j.o.To > last {
-		return fmt.Errorf("there is no change %d yet: the last one is %d", j.o.To, last)
+		millis, err := log.LastTime()
+		return errors.Join(err, fmt.Errorf("there is no change %d yet: the last one is %s", j.o.To, remote.Extreme{Sequence: last, Time: millis}))
 	}
 	if err := j.layout.read(c); err != nil {
 		return err
@@ -130,14 +132,14 @@ func (j *job) readBucket(ctx context.Context, gone *trimmed) error {
 		q := history.Query{From: start, To: gone.oldest - 1}
 		for p, err := range history.Bucket(ctx, j.db.Log.Bucket, q, func(c history.Change) parcel { return pack(names, c) }, j.db.Log.Logger) {
 			if err != nil {
-				return err
+				return j.outside(ctx, err)
 			}
 			if j.seen == 0 && p.tx < j.next { // the range begins within this transaction
 				start, j.next, again = p.tx, p.tx, true
 				break
 			}
 			if p.sequence != j.next {
-				return fmt.Errorf("change %d is neither in the file nor in the bucket any more", j.next)
+				return fmt.Errorf("change %d is neither in the file nor in the bucket any more: the first that is kept is %s", j.next, remote.Extreme{Sequence: p.sequence, Time: p.millis})
 			}
 			e, err := p.unpack(names)
 			if err != nil {
@@ -153,6 +155,18 @@ func (j *job) readBucket(ctx context.Context, gone *trimmed) error {
 		return fmt.Errorf("change %d is neither in the file nor in the bucket", j.next)
 	}
 	return nil
+}
+
+// outside adds to the error of a bucket that does not reach back that far what it has.
+func (j *job) outside(ctx context.Context, err error) error {
+	if !errors.Is(err, remote.ErrTooOld) {
+		return err
+	}
+	stored, why := j.db.Log.Bucket.Existing(ctx)
+	if why != nil {
+		return err // it is the one that matters
+	}
+	return j.db.Log.Bucket.Outside(ctx, stored.Manifest, err)
 }
 
 // take takes in one change.

@@ -31,8 +31,9 @@ type table struct {
 	hasRowID bool
 	key      []string // the names of the primary key's columns
 	names    names
-	later    bool // some row of it was changed after the range
-	some     bool // the net has a row of it
+	columns  []string // in the order of the table; nil until they are needed
+	later    bool     // some row of it was changed after the range
+	some     bool     // the net has a row of it
 }
 
 // cacheKiB bounds the memory for the net's pages.

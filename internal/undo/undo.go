@@ -54,6 +54,7 @@ type Conflict struct {
 	Key   []change.Column // when the range first changed the row
 
 	Was, Made, Now []change.Column // before the range, after it, and now; nil: there is no row
+	Columns        []string        // of all three, in the order of the table
 
 	Sequence, Tx, Millis int64  // the last change since; 0: none is known
 	Reason               string // of a reference to a row that would not exist

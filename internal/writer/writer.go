@@ -108,7 +108,7 @@ func (w *Writer) wait(ctx context.Context, gate <-chan struct{}) error {
 	c := new(claim)
 	w.turn.ask(c)
 	for {
-		err := error(nil)
+		var err error
 		select {
 		case <-c.ready:
 			switch w.turn.look(c) {
