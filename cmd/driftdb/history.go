@@ -52,14 +52,14 @@ func (a *app) runHistory(ctx context.Context, o *historyOptions) error {
 	}
 	q, err := o.query(ctx, b)
 	if err != nil {
-		return o.explain(ctx, b, err)
+		return explain(ctx, b, err)
 	}
 	q.Follow = true
 	var life []driftdb.Change
 	rows := 0
 	for c, err := range b.Changes(ctx, q) {
 		if err != nil {
-			return o.explain(ctx, b, err)
+			return explain(ctx, b, err)
 		}
 		if life = append(life, c); c.Table != "" {
 			rows++
