@@ -56,10 +56,11 @@ func (b *Bucket) finish(ctx context.Context, v *vacancy) (Deleted, error) {
 func (b *Bucket) abolish(ctx context.Context) (v *vacancy, err error) {
 	for range maxMoves {
 		m, err := b.Existing(ctx)
-		etag, id, origins := m.etag, "", []string(nil)
+		var etag, id string
+		var origins []string
 		switch {
 		case err == nil:
-			id = m.DatabaseID
+			etag, id = m.etag, m.DatabaseID
 			for _, o := range m.Origins {
 				origins = append(origins, o.Name)
 			}
