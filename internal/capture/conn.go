@@ -89,6 +89,9 @@ func (c *Conn) Before() {
 	r.cascade.before()
 	c.FailedBy(nil)
 	r.join()
+	if c.Autocommit() {
+		r.reread.before(c.Conn)
+	}
 	if r.vtabs.stale() && c.Autocommit() {
 		r.unlogged.ignoring(r.vtabs.ensure)
 	}

@@ -38,6 +38,7 @@ type recorder struct {
 	unlogged  unlogged  // commits without an entry
 	cascade   cascade   // detects a mistake with foreign keys
 	gate      gate      // decides whether a commit is allowed
+	reread    reread    // forgets a schema that was rolled back
 
 	// The transaction.
 	cookie int64 // schema cookie when we joined
@@ -156,12 +157,16 @@ func (r *recorder) savepoint(i int) {
 }
 
 func (r *recorder) rollbackTo(i int) {
+	r.reread.rolledBack()
 	r.tables.forgetShapes()
 	r.blobs.reset() // all were written after the savepoint: savepoint logs earlier ones
 	r.buffer.rollbackTo(i)
 }
 
+// reset ends the transaction. If it was not committed, it was rolled back.
 func (r *recorder) reset() {
+	r.reread.rolledBack()
+	r.reread.ended()
 	r.buffer.reset()
 	r.tables.reset()
 	r.blobs.reset()
@@ -263,6 +268,7 @@ func (r *recorder) committed() {
 	}
 	r.cascade.committed(r.shared)
 	r.log.committed(r.shared, &r.buffer)
+	r.reread.ended()
 	r.reset()
 }
 

@@ -145,6 +145,9 @@ func (c *Conn) runSchema(ctx context.Context, text string, args []driver.NamedVa
 	}
 	r.failed(r.ownTables.follow(text))
 	after := r.version()
+	if after.schema != before.schema {
+		r.reread.schemaChanged()
+	}
 	switch {
 	case r.fail != nil:
 		return nil, r.fail
