@@ -9,9 +9,14 @@ type Lent struct{ w *Writer }
 // Lend returns the turn for the connections of DB.SQL.
 func (w *Writer) Lend() Lent { return Lent{w} }
 
-// Try takes the turn if it is free.
-func (l Lent) Try() bool {
-	if !l.w.try() {
+// Try takes the turn if it is free and the gate is open.
+func (l Lent) Try() bool { return l.w.try() && l.take() }
+
+// take marks the turn, which was just taken, as lent. Once the gate is shut it gives it up: no
+// statement that has waited begins to write while the database is being closed.
+func (l Lent) take() bool {
+	if l.w.Gate.IsShut() {
+		l.w.leave()
 		return false
 	}
 	l.w.turn.lend()
@@ -21,7 +26,7 @@ func (l Lent) Try() bool {
 // stopEvery is how often a connection that waits for the turn checks whether it was stopped.
 const stopEvery = 10 * time.Millisecond
 
-// Wait waits for the turn until limit has passed or stopped returns true.
+// Wait waits for the turn until limit has passed, stopped returns true or the gate is shut.
 func (l Lent) Wait(limit time.Duration, stopped func() bool) bool {
 	t := &l.w.turn
 	c := new(claim)
@@ -35,14 +40,15 @@ func (l Lent) Wait(limit time.Duration, stopped func() bool) bool {
 		case <-c.ready:
 			switch t.look(c) {
 			case granted:
-				t.lend()
-				return true
+				return l.take()
 			case over:
 				return false
 			}
 		case <-look.C:
 			ended = stopped()
 		case <-end.C:
+			ended = true
+		case <-l.w.Gate.shut:
 			ended = true
 		}
 	}
