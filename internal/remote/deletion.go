@@ -112,7 +112,7 @@ func (b *Bucket) sweep(ctx context.Context, v *vacancy) (d Deleted, err error) {
 		return d, err
 	}
 	if d.Forks = held.Forks; held.Unclear != nil {
-		return d, nil
+		return d, b.GiveUp(ctx, held)
 	}
 	var garbage []objstore.Info
 	prefix := nodesFolder(b.name)
