@@ -56,12 +56,12 @@ func (b *Bucket) finish(ctx context.Context, v *vacancy) (Deleted, error) {
 func (b *Bucket) abolish(ctx context.Context) (v *vacancy, err error) {
 	for range maxMoves {
 		m, err := b.Existing(ctx)
-		etag, id, origins := m.etag, "", []string(nil)
+		etag, left := m.etag, vacancy{}
 		switch {
 		case err == nil:
-			id = m.DatabaseID
+			left.DatabaseID, left.Epoch = m.DatabaseID, m.Epoch
 			for _, o := range m.Origins {
-				origins = append(origins, o.Name)
+				left.Origins = append(left.Origins, o.Name)
 			}
 		case errors.As(err, &v) || errors.Is(err, ErrDeleted):
 			if _, err := b.Manifest(ctx); !errors.As(err, &v) {
@@ -70,11 +70,11 @@ func (b *Bucket) abolish(ctx context.Context) (v *vacancy, err error) {
 			if !v.Reserved {
 				return v, nil
 			}
-			etag, id, origins = v.etag, v.DatabaseID, v.Origins
+			etag, left = v.etag, *v
 		default:
 			return nil, err
 		}
-		v, err := b.vacate(ctx, etag, id, origins)
+		v, err := b.vacate(ctx, etag, left)
 		if !errors.Is(err, ErrLost) {
 			return v, err
 		}
