@@ -87,8 +87,9 @@ type ChangeQuery struct {
 
 	// Follow selects the whole life of the rows that have, or had, this Key: also what
 	// happened to such a row under other keys, before it got this one and after it lost
-	// it. Barriers count, since the rows may have changed there. The changes are kept in
-	// memory until the last one is found.
+	// it. What may have changed such a row unseen counts too: barriers, and statements
+	// that alter or drop the table. The changes are kept in memory until the last one is
+	// found.
 	Follow bool
 
 	// Since and Until are points in time, as for Restore: the changes after the last

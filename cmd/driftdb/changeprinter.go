@@ -99,7 +99,7 @@ func (p *changePrinter) header(c driftdb.Change, changes string) {
 
 func (p *changePrinter) lines() {
 	for _, c := range p.block {
-		p.line(c)
+		_ = p.line(c) // flush returns the error
 	}
 	p.block = p.block[:0]
 }

@@ -25,8 +25,9 @@ changed, when it was deleted, and whether a row with its key was inserted again.
 
 If the row had another key before, or got another one later, its life under that
 key belongs to it, too. What triggers, foreign keys and REPLACE did to the row
-is in the log as changes of their own. Where the log cannot describe what
-happened to the database, a line says so.
+is in the log as changes of their own. Statements that alter or drop the table
+are shown; and where the log cannot describe what happened to the database, a
+line says so.
 
 --key is the value of the table's primary key (or its rowid, if it has none), or
 column=value, once for each of its columns. Put a text that looks like a number
@@ -51,16 +52,16 @@ func (a *app) runHistory(ctx context.Context, o *historyOptions) error {
 	}
 	q, err := o.query(ctx, b)
 	if err != nil {
-		return o.explain(ctx, b, err)
+		return explain(ctx, b, err)
 	}
 	q.Follow = true
 	var life []driftdb.Change
 	rows := 0
 	for c, err := range b.Changes(ctx, q) {
 		if err != nil {
-			return o.explain(ctx, b, err)
+			return explain(ctx, b, err)
 		}
-		if life = append(life, c); c.Operation != driftdb.OperationBarrier {
+		if life = append(life, c); c.Table != "" {
 			rows++
 		}
 	}
@@ -93,6 +94,8 @@ func printVersion(out *terminal.Screen, c driftdb.Change, colours bool) error {
 	}
 	about := ""
 	switch {
+	case c.SQL != "":
+		about = " " + strings.Join(strings.Fields(c.SQL), " ")
 	case c.Reason != "":
 		about = " (not recorded: " + c.Reason + ")"
 	case len(c.Key) > 0:

@@ -53,7 +53,7 @@ func TestHostileText(t *testing.T) {
 			{"log"}, {"log", "--table", hostileText}, {"status"}, {"verify"}, {"gc", "--dry-run"}, {"restore", "--out", filepath.Join(dir, name+hostileText)},
 			{"restore", "--out", filepath.Join(dir, "no folder"+hostileText, "x", "y"), "--branch", hostileText}, {hostileText}, {"log", "--from", hostileText},
 			{"query", "SELECT *, '" + hostileText + "' FROM " + quote(hostileText)}, {"query", hostileText}, {"query", "--at", hostileText, "SELECT 1"},
-			{"shell"},
+			{"shell"}, {"restore", "--table", hostileText, "--into", filepath.Join(dir, name+"part"+hostileText)}, {"restore", "--table", "x" + hostileText, "--into", "y"},
 		} {
 			for _, format := range [][]string{nil, {"--json"}} {
 				var out, errs bytes.Buffer

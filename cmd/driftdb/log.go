@@ -91,11 +91,11 @@ func (a *app) runLog(ctx context.Context, o *logOptions) error {
 		return err
 	}
 	if q.Tx, err = o.transaction(ctx, b); err != nil {
-		return o.explain(ctx, b, err)
+		return explain(ctx, b, err)
 	}
 	p := a.newChangePrinter(o.sql, o.follow)
 	if err := o.print(ctx, b, q, p); err != nil {
-		return errors.Join(o.explain(ctx, b, err), p.end())
+		return errors.Join(explain(ctx, b, err), p.end())
 	}
 	if err := p.end(); err != nil || p.printed > 0 {
 		return err

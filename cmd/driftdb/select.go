@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -101,11 +102,14 @@ func tablesOf(ctx context.Context, b *driftdb.Backup, q driftdb.ChangeQuery) (st
 }
 
 // one returns the first change, or nil if there is none.
-func one(changes func(func(driftdb.Change, error) bool)) (*driftdb.Change, error) {
-	for c, err := range changes {
-		return &c, err
+func one(changes iter.Seq2[driftdb.Change, error]) (*driftdb.Change, error) {
+	next, stop := iter.Pull2(changes)
+	defer stop()
+	c, err, found := next()
+	if !found || err != nil {
+		return nil, err
 	}
-	return nil, nil
+	return &c, nil
 }
 
 // kept says what the backup has, for an error or an empty result.
@@ -116,14 +120,14 @@ func kept(ctx context.Context, b *driftdb.Backup) (string, error) {
 	}
 	last, err := one(b.Changes(ctx, driftdb.ChangeQuery{Reverse: true}))
 	if err != nil || first == nil || last == nil {
-		return "the backup has no changes", err
+		return "the log is empty; earlier changes, if any, are only in a snapshot", err
 	}
 	return fmt.Sprintf("the backup has the changes %d of %s to %d of %s", first.Sequence, stamp(first.Time), last.Sequence, stamp(last.Time)), nil
 }
 
 // explain adds what the backup has to an error about changes that it no longer has.
-func (s *selection) explain(ctx context.Context, b *driftdb.Backup, err error) error {
-	if !errors.Is(err, driftdb.ErrNoBackup) || s.from == 0 {
+func explain(ctx context.Context, b *driftdb.Backup, err error) error {
+	if !errors.Is(err, driftdb.ErrNoBackup) {
 		return err
 	}
 	if have, failed := kept(ctx, b); failed == nil {

@@ -3,6 +3,7 @@ package diff
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -75,7 +76,7 @@ func (f *Fold) Changes(ctx context.Context, reversed, inSteps bool) iter.Seq2[hi
 			}
 			return nil
 		}
-		if err := n.all(); err != nil && err != errStopped {
+		if err := n.all(); err != nil && !errors.Is(err, errStopped) {
 			yield(history.Change{}, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/driftdb/driftdb-go/internal/change"
+	"github.com/driftdb/driftdb-go/internal/ddl"
 )
 
 // follow yields the whole life of the rows that have, or had, q's Key. read reads the
@@ -50,7 +51,7 @@ type followed[T any] struct {
 func following[T any](q *Query, convert func(Change) T) func(Change) followed[T] {
 	return func(c Change) (f followed[T]) {
 		f.public, f.sequence, f.op = convert(c), c.Sequence, c.Entry.Op
-		if f.op == change.Barrier {
+		if f.aside() {
 			return f
 		}
 		was, is := identities(c.Entry)
@@ -89,10 +90,31 @@ func text(key []change.Column) string {
 	return string(b)
 }
 
+// aside reports whether the change is not one of a row.
+func (f *followed[T]) aside() bool { return f.op == change.Barrier || f.op == change.Schema }
+
+// alters reports whether a statement of the schema drops or alters table, or gives another
+// table its name.
+func alters(sql, table string) bool {
+	w := ddl.Of(sql)
+	verb := w.Keyword()
+	if verb != "DROP" && verb != "ALTER" || w.Keyword() != "TABLE" {
+		return false
+	}
+	if name, ok := w.Name(); ok && sameName(name, table) {
+		return true
+	}
+	if verb == "DROP" || w.Keyword() != "RENAME" || w.Keyword() != "TO" {
+		return false
+	}
+	name, ok := w.Name()
+	return ok && sameName(name, table)
+}
+
 func (f *followed[T]) moved() bool { return f.is != "" && f.is != f.was }
 
 func lifeOf[T any](q Query, read func(Query) iter.Seq2[followed[T], error]) ([]followed[T], error) {
-	q.Key, q.gaps = nil, true
+	q.Key, q.around = nil, true
 	back := backward[T]{tracked: map[string]bool{}}
 	q.Reverse = true
 	for c, err := range read(q) {
@@ -103,7 +125,7 @@ func lifeOf[T any](q Query, read func(Query) iter.Seq2[followed[T], error]) ([]f
 	}
 	slices.Reverse(back.found)
 	if len(back.lost) == 0 {
-		return back.found, nil
+		return fromBirth(back.found), nil
 	}
 	slices.Reverse(back.lost)
 	fore := forward[T]{lost: back.lost, tracked: map[string]bool{}}
@@ -114,7 +136,17 @@ func lifeOf[T any](q Query, read func(Query) iter.Seq2[followed[T], error]) ([]f
 		}
 		fore.see(c)
 	}
-	return merged(back.found, fore.found), nil
+	return fromBirth(merged(back.found, fore.found)), nil
+}
+
+// fromBirth drops what happened before the first row was inserted. If the first change is
+// no insert, what came before may explain that.
+func fromBirth[T any](life []followed[T]) []followed[T] {
+	first := slices.IndexFunc(life, func(c followed[T]) bool { return !c.aside() })
+	if first > 0 && life[first].op == change.Insert {
+		return life[first:]
+	}
+	return life
 }
 
 // merged returns both, in order, and what is in both once.
@@ -141,7 +173,7 @@ type loss struct {
 
 func (b *backward[T]) see(c followed[T]) {
 	switch {
-	case c.op == change.Barrier:
+	case c.aside():
 	case c.moved() && (c.isAsked || b.tracked[c.is]):
 		delete(b.tracked, c.is)
 		if !c.wasAsked {
@@ -170,7 +202,7 @@ func (f *forward[T]) see(c followed[T]) {
 		f.tracked[f.lost[0].key] = true
 		f.lost = f.lost[1:]
 	}
-	if !f.tracked[c.was] || c.op == change.Barrier {
+	if c.aside() || !f.tracked[c.was] {
 		return
 	}
 	if c.op != change.Update {

@@ -36,7 +36,7 @@ type Query struct {
 	// than Until.
 	Since, Until int64
 
-	gaps bool // barriers count as changes of Table
+	around bool // what else befalls Table counts: barriers, and statements that alter or drop it
 }
 
 // from is the change at which reading begins; 0: the first that is kept.
@@ -80,7 +80,7 @@ func (q *Query) wants(c Change) (bool, error) {
 	switch {
 	case c.Sequence < q.From || q.To != 0 && c.Sequence > q.To || q.Tx != 0 && c.Tx != q.Tx:
 		return false, nil
-	case q.gaps && e.Op == change.Barrier:
+	case q.around && e.Op == change.Barrier, q.around && e.Op == change.Schema && alters(e.SQL, q.Table):
 		return true, nil
 	case q.Table != "" && !sameName(q.Table, e.Table):
 		return false, nil

@@ -66,7 +66,7 @@ var mayImport = map[string][]string{
 		"internal/retry", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/undo", "internal/wrap", "internal/writer",
 	},
 	"internal/event":                 {"internal/inside"},
-	"internal/history":               {"internal/change", "internal/changelog", "internal/digest", "internal/event", "internal/remote", "internal/batch", "internal/sqlite"},
+	"internal/history":               {"internal/change", "internal/changelog", "internal/ddl", "internal/digest", "internal/event", "internal/remote", "internal/batch", "internal/sqlite"},
 	"internal/inside":                {},
 	"internal/mounttest":             {},
 	"internal/pagecache":             {"internal/cmem"},

@@ -167,7 +167,7 @@ func run(c *sqlite.Conn, statement string) error {
 func renameIndex(statement, name string) string {
 	at := strings.Index(statement, "INDEX ") + len("INDEX ")
 	rest := statement[at:]
-	end := 0
+	var end int
 	switch quote := rest[0]; quote {
 	case '"', '\'', '`':
 		for end = 1; end < len(rest); end++ {

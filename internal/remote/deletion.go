@@ -56,10 +56,10 @@ func (b *Bucket) finish(ctx context.Context, v *vacancy) (Deleted, error) {
 func (b *Bucket) abolish(ctx context.Context) (v *vacancy, err error) {
 	for range maxMoves {
 		m, err := b.Existing(ctx)
-		etag, left := m.etag, vacancy{}
+		etag, left := "", vacancy{}
 		switch {
 		case err == nil:
-			left.DatabaseID, left.Epoch = m.DatabaseID, m.Epoch
+			etag, left.DatabaseID, left.Epoch = m.etag, m.DatabaseID, m.Epoch
 			for _, o := range m.Origins {
 				left.Origins = append(left.Origins, o.Name)
 			}

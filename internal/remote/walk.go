@@ -270,8 +270,9 @@ func (w *walk) span(i int) error {
 			w.ahead.passed(w.pos.Sequence)
 		}
 		w.ahead.want(w.predict(i)...)
-		next, err := w.candidates(w.batches(s), w.pos.Sequence), error(nil)
+		next := w.candidates(w.batches(s), w.pos.Sequence)
 		if len(next) > 1 && confirmed {
+			var err error
 			if next, err = w.preferred(i, next); err != nil {
 				return err
 			}

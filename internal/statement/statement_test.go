@@ -126,10 +126,9 @@ func create(t *testing.T, path string) *sqlite.Conn {
 
 // world is the rows of the tables, so that entries fit them.
 type world struct {
-	rng   *rand.Rand
-	rows  map[int64][]change.Column // of the first table
-	keyed []change.Entry
-	next  int64
+	rng  *rand.Rand
+	rows map[int64][]change.Column // of the first table
+	next int64
 }
 
 func randomEntries(rng *rand.Rand, n int) (out []change.Entry) {

@@ -268,7 +268,7 @@ func TestUndoModel(t *testing.T) {
 			}
 			return
 		}
-		r, err = with.undo(driftdb.Undo{From: r.Sequence, To: r.Sequence})
+		_, err = with.undo(driftdb.Undo{From: r.Sequence, To: r.Sequence})
 		with.must(nil, err)
 		with.same("undo of the undo", was)
 	})
