@@ -229,6 +229,8 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 	case wasDeleted && prev.Manifest != nil:
 		return prev, b.lost(gone)
 	case wasDeleted && prev.etag == "": // a new backup may begin in its place
+		m.Epoch = gone.next(m.Epoch)
+		m.Lineage[len(m.Lineage)-1].Epoch = m.Epoch
 		next, err := b.Swap(ctx, Stored{etag: gone.etag}, m)
 		if err != nil {
 			next.etag = "" // what is there will be read again

@@ -56,13 +56,12 @@ func (b *Bucket) finish(ctx context.Context, v *vacancy) (Deleted, error) {
 func (b *Bucket) abolish(ctx context.Context) (v *vacancy, err error) {
 	for range maxMoves {
 		m, err := b.Existing(ctx)
-		var etag, id string
-		var origins []string
+		etag, left := "", vacancy{}
 		switch {
 		case err == nil:
-			etag, id = m.etag, m.DatabaseID
+			etag, left.DatabaseID, left.Epoch = m.etag, m.DatabaseID, m.Epoch
 			for _, o := range m.Origins {
-				origins = append(origins, o.Name)
+				left.Origins = append(left.Origins, o.Name)
 			}
 		case errors.As(err, &v) || errors.Is(err, ErrDeleted):
 			if _, err := b.Manifest(ctx); !errors.As(err, &v) {
@@ -71,11 +70,11 @@ func (b *Bucket) abolish(ctx context.Context) (v *vacancy, err error) {
 			if !v.Reserved {
 				return v, nil
 			}
-			etag, id, origins = v.etag, v.DatabaseID, v.Origins
+			etag, left = v.etag, *v
 		default:
 			return nil, err
 		}
-		v, err := b.vacate(ctx, etag, id, origins)
+		v, err := b.vacate(ctx, etag, left)
 		if !errors.Is(err, ErrLost) {
 			return v, err
 		}
@@ -113,7 +112,7 @@ func (b *Bucket) sweep(ctx context.Context, v *vacancy) (d Deleted, err error) {
 		return d, err
 	}
 	if d.Forks = held.Forks; held.Unclear != nil {
-		return d, nil
+		return d, b.GiveUp(ctx, held)
 	}
 	var garbage []objstore.Info
 	prefix := nodesFolder(b.name)

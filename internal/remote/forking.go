@@ -70,33 +70,33 @@ type forking struct {
 // reserve reserves the name, and stores a pin in each database whose objects the fork may
 // need according to m.
 func (f *forking) reserve(ctx context.Context, m *Manifest) error {
-	prev := ""
+	prev, epoch := "", int64(0)
 	var there *vacancy
 	switch _, err := f.fork.Existing(ctx); {
 	case err == nil:
 		return takenError{fmt.Errorf("there is a backup %q already", f.fork.name)}
 	case errors.As(err, &there) && there.Reserved: // an attempt that died, or that loses the race
-		left, err := f.fork.vacate(ctx, there.etag, there.DatabaseID, there.Origins)
+		left, err := f.fork.vacate(ctx, there.etag, *there)
 		if err == nil {
 			_, err = f.fork.finish(ctx, left)
 		}
 		if err != nil {
 			return fmt.Errorf("free the name %q: %w", f.fork.name, err)
 		}
-		prev = left.etag
+		prev, epoch = left.etag, left.Epoch
 	case errors.Is(err, ErrNameTaken):
 		return takenError{fmt.Errorf("the name %q cannot be used yet: %v", f.fork.name, err)}
 	case !errors.Is(err, ErrNoBackup):
 		return err
 	case there != nil:
-		prev = there.etag
+		prev, epoch = there.etag, there.Epoch
 	}
 	origins := []string{f.b.name}
 	for _, o := range m.Origins {
 		origins = append(origins, o.Name)
 	}
 	var err error
-	if f.reserved, err = f.fork.occupy(ctx, prev, vacancy{Reserved: true, DatabaseID: f.id, Origins: origins}); err != nil {
+	if f.reserved, err = f.fork.occupy(ctx, prev, vacancy{Reserved: true, DatabaseID: f.id, Epoch: epoch, Origins: origins}); err != nil {
 		return fmt.Errorf("reserve the name %q: %w", f.fork.name, err)
 	}
 	for _, o := range origins {
@@ -110,7 +110,7 @@ func (f *forking) reserve(ctx context.Context, m *Manifest) error {
 // giveUp frees the name, and removes the pins and what was copied. If it fails half way, a
 // collection of an origin does the rest.
 func (f *forking) giveUp(ctx context.Context) error {
-	left, err := f.fork.vacate(ctx, f.reserved.etag, f.id, f.reserved.Origins)
+	left, err := f.fork.vacate(ctx, f.reserved.etag, *f.reserved)
 	if errors.Is(err, ErrLost) {
 		return nil // somebody else has the name, or the fork was created after all
 	}
@@ -165,7 +165,7 @@ func (f *forking) build(ctx context.Context, m *Manifest) (*Manifest, error) {
 	at, last := w.pos, m.Lineage[len(m.Lineage)-1]
 	c := m.Clone()
 	c.Name, c.DatabaseID, c.NodeID = f.fork.name, f.id, strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
-	c.Epoch, c.Released, c.UpdatedAt = m.Epoch+1, true, time.Now().UnixMilli()
+	c.Epoch, c.Released, c.UpdatedAt = f.reserved.next(m.Epoch+1), true, time.Now().UnixMilli()
 	c.LatestSequence, c.ChainHead, c.Earliest = at.Sequence, at.Chain, m.earliestAt(at.Sequence)
 	c.Snapshots = slices.DeleteFunc(c.Snapshots, func(s Snapshot) bool { return s.Sequence > at.Sequence })
 	c.SnapshotKey, c.SnapshotTime, c.SnapshotSequence = "", 0, 0

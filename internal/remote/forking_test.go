@@ -228,7 +228,9 @@ func TestVacancy(t *testing.T) {
 	if _, err := w.b.DeleteAll(t.Context()); err != nil {
 		t.Errorf("a second deletion: %v", err)
 	}
-	w.parent("xy", 2)
+	if next := w.parent("xy", 2); next.Epoch <= m.Epoch+ahead || next.Lineage[0].Epoch != next.Epoch {
+		t.Errorf("the new backup begins in epoch %d after %d: %+v", next.Epoch, m.Epoch, next.Lineage)
+	}
 	if d, err := w.b.Sweep(t.Context()); err != nil || d.Objects > 0 {
 		t.Errorf("a sweep of a new backup: %+v, %v", d, err)
 	}

@@ -143,7 +143,7 @@ func (h *Held) unclear(p pin, why error) error {
 func (b *Bucket) GiveUp(ctx context.Context, h Held) error {
 	for _, v := range h.stale {
 		fork := b.Sibling(v.Name)
-		left, err := fork.vacate(ctx, v.etag, v.DatabaseID, v.Origins)
+		left, err := fork.vacate(ctx, v.etag, *v)
 		if err == nil {
 			_, err = fork.finish(ctx, left)
 		}

@@ -32,6 +32,7 @@ type vacancy struct {
 	Name       string   `json:"dbName"`
 	Reserved   bool     `json:"reserved,omitempty"` // for a fork; else deleted
 	DatabaseID string   `json:"databaseId"`         // of the fork to be, or of what was deleted
+	Epoch      int64    `json:"epoch,omitempty"`    // the last one under this name; objects may have ahead more
 	Origins    []string `json:"origins,omitempty"`  // the databases whose pins name it
 	Nonce      string   `json:"nonce"`
 
@@ -55,6 +56,18 @@ func (v *vacancy) Error() string {
 // ErrNameTaken.
 func (v *vacancy) Is(target error) bool {
 	return target == ErrNoBackup || target == ErrDeleted && !v.Reserved || target == ErrNameTaken && v.Reserved
+}
+
+// ahead is how far beyond its manifest's epoch a session may draw one.
+const ahead = 1 << 20
+
+// next is an epoch that no object stored before v has. With it, a new backup never uses
+// the name of an object that a deletion of the old one may still delete.
+func (v *vacancy) next(epoch int64) int64 {
+	if v.Epoch == 0 {
+		return epoch
+	}
+	return max(epoch, v.Epoch+ahead+1)
 }
 
 // deleted returns the vacancy in err, if the backup was deleted.
@@ -122,10 +135,11 @@ func (b *Bucket) occupy(ctx context.Context, prev string, v vacancy) (*vacancy, 
 const vacatedFolder = "vacated/"
 
 // vacate puts a vacancy of a deleted backup in the manifest's place.
-func (b *Bucket) vacate(ctx context.Context, prev, databaseID string, origins []string) (*vacancy, error) {
+func (b *Bucket) vacate(ctx context.Context, prev string, v vacancy) (*vacancy, error) {
 	hint := bytes.NewReader([]byte("The database of this name may have been deleted: see its manifest.\n"))
 	if _, err := b.store.Put(ctx, vacatedFolder+b.name, hint, objstore.PutOptions{}); err != nil {
 		return nil, err
 	}
-	return b.occupy(ctx, prev, vacancy{DatabaseID: databaseID, Origins: origins})
+	v.Reserved = false
+	return b.occupy(ctx, prev, v)
 }
