@@ -56,7 +56,8 @@ func (b *Bucket) finish(ctx context.Context, v *vacancy) (Deleted, error) {
 func (b *Bucket) abolish(ctx context.Context) (v *vacancy, err error) {
 	for range maxMoves {
 		m, err := b.Existing(ctx)
-		etag, left := "", vacancy{}
+		var etag string
+		var left vacancy
 		switch {
 		case err == nil:
 			etag, left.DatabaseID, left.Epoch = m.etag, m.DatabaseID, m.Epoch
