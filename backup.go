@@ -46,7 +46,8 @@ type BackupConfig struct {
 type Backup struct{ b *backup.Backup }
 
 // ListBackups lists the names of the databases in a store. It ignores Name and
-// EncryptionKeys of cfg. It uses the network.
+// EncryptionKeys of cfg. It uses the network: a listing of the databases, and one of those
+// that were deleted.
 func ListBackups(ctx context.Context, cfg BackupConfig) ([]string, error) {
 	cfg.EncryptionKeys = nil
 	c, err := cfg.internal()

@@ -198,10 +198,10 @@ func TestBackupRequests(t *testing.T) {
 		gets, lists int
 		do          func(driftdb.BackupConfig) error
 	}{
-		{"ListBackups", 0, 1, func(c driftdb.BackupConfig) error { _, err := driftdb.ListBackups(ctx, c); return err }},
+		{"ListBackups", 0, 2, func(c driftdb.BackupConfig) error { _, err := driftdb.ListBackups(ctx, c); return err }},
 		{"OpenBackup", 1, 0, func(c driftdb.BackupConfig) error { _, err := driftdb.OpenBackup(ctx, c); return err }},
-		{"OpenBackup, Info", 2, 2, func(c driftdb.BackupConfig) error { _, err := systemtest.InfoOf(ctx, c); return err }},
-		{"OpenBackup, Info, Restore", 4, 3, func(c driftdb.BackupConfig) error {
+		{"OpenBackup, Info", 2, 3, func(c driftdb.BackupConfig) error { _, err := systemtest.InfoOf(ctx, c); return err }},
+		{"OpenBackup, Info, Restore", 4, 4, func(c driftdb.BackupConfig) error {
 			b, err := driftdb.OpenBackup(ctx, c)
 			if err == nil {
 				_, err = b.Info(ctx)
