@@ -90,7 +90,7 @@ func (p *changePrinter) header(c driftdb.Change, changes string) {
 	if changes != "" {
 		changes = ", " + changes
 	}
-	format := terminal.Format("%s transaction %d%s\n")
+	var format terminal.Format = "%s transaction %d%s\n"
 	if p.colours {
 		format = "\x1b[1m%s transaction %d\x1b[0m%s\n"
 	}
@@ -105,7 +105,7 @@ func (p *changePrinter) lines() {
 }
 
 func (p *changePrinter) line(c driftdb.Change) error {
-	format := terminal.Format("  %d %s %s%s\n")
+	var format terminal.Format = "  %d %s %s%s\n"
 	if p.colours {
 		switch c.Operation {
 		case driftdb.OperationInsert:

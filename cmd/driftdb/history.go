@@ -88,7 +88,7 @@ func (a *app) runHistory(ctx context.Context, o *historyOptions) error {
 
 // printVersion prints what a change made of a row: a line for each value.
 func printVersion(out *terminal.Screen, c driftdb.Change, colours bool) error {
-	format := terminal.Format("%s transaction %d: %s%s\n")
+	var format terminal.Format = "%s transaction %d: %s%s\n"
 	if colours {
 		format = "\x1b[1m%s transaction %d: %s\x1b[0m%s\n"
 	}
