@@ -43,7 +43,7 @@ func (k *Connector) Connect(context.Context) (driver.Conn, error) {
 		if s.c, err = k.open(); err != nil {
 			return nil, err
 		}
-		if err := s.c.Guard(k.turn); err != nil {
+		if err := s.c.Guard(k.guard()); err != nil {
 			return nil, errors.Join(err, s.c.Close())
 		}
 		s.loan, s.lent, s.own, s.mayWrite = sqlite.NewLoan(s.c.Conn, s.takeBack), &k.lent, k.own, k.mayWrite
@@ -53,6 +53,36 @@ func (k *Connector) Connect(context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// guard returns the turn as the connections have it, or nil.
+func (k *Connector) guard() sqlite.Turn {
+	if k.turn == nil {
+		return nil
+	}
+	return openTurn{k.turn, &k.lent}
+}
+
+// openTurn is the turn until Shut: no statement begins to write after that, not even one that
+// has waited.
+type openTurn struct {
+	sqlite.Turn
+	lent *sqlite.Loans
+}
+
+func (t openTurn) shut() bool { return t.lent.Shutting() != nil }
+
+func (t openTurn) Try() bool { return !t.shut() && t.Turn.Try() }
+
+func (t openTurn) Wait(limit time.Duration, stopped func() bool) bool {
+	if !t.Turn.Wait(limit, func() bool { return stopped() || t.shut() }) {
+		return false
+	}
+	if t.shut() {
+		t.Leave()
+		return false
+	}
+	return true
 }
 
 // Driver returns the connector itself.

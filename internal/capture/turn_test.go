@@ -3,6 +3,8 @@ package capture_test
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 type turn struct {
 	held        bool
 	taken, left int
+	waits       chan bool // closed when somebody waits, who does so until stopped
 }
 
 func (t *turn) Try() bool {
@@ -24,7 +27,15 @@ func (t *turn) Try() bool {
 	return true
 }
 
-func (t *turn) Wait(time.Duration, func() bool) bool { return t.Try() }
+func (t *turn) Wait(_ time.Duration, stopped func() bool) bool {
+	if t.waits != nil {
+		close(t.waits)
+		for !stopped() {
+			runtime.Gosched()
+		}
+	}
+	return t.Try()
+}
 
 func (t *turn) Leave() { t.held = false; t.left++ }
 
@@ -126,5 +137,46 @@ func TestTurn(t *testing.T) {
 	check("closing the connection in a transaction", false)
 	if have.taken != have.left {
 		t.Errorf("taken %d times, left %d times", have.taken, have.left)
+	}
+}
+
+// TestTurnShut: a statement that waits for the turn does not write once the connector is shut,
+// even if it gets the turn, and says why.
+func TestTurnShut(t *testing.T) {
+	for _, free := range []bool{false, true} {
+		s := newSource(t, 0)
+		if _, err := s.pool(t).Exec("CREATE TABLE t(a)"); err != nil {
+			t.Fatal(err)
+		}
+		have := &turn{waits: make(chan bool)}
+		k := capture.NewConnector(s.open, func() error { return nil }, nil, have)
+		db := sql.OpenDB(k)
+		c, err := db.Conn(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		have.held = true
+		failed := make(chan error)
+		go func() {
+			_, err := c.ExecContext(context.Background(), "INSERT INTO t VALUES(1)")
+			failed <- err
+		}()
+		<-have.waits
+		have.held = !free
+		k.Shut(errGone)
+		if err := <-failed; !errors.Is(err, errGone) {
+			t.Errorf("free %v: %v", free, err)
+		}
+		if have.taken != have.left {
+			t.Errorf("free %v: taken %d times, left %d times", free, have.taken, have.left)
+		}
+		if err := k.Recall(time.Now().Add(time.Minute)); err != nil {
+			t.Error(err)
+		}
+		db.Close()
+		n := -1
+		if err := s.pool(t).QueryRow("SELECT count(*) FROM t").Scan(&n); err != nil || n != 0 {
+			t.Errorf("free %v: %d rows, %v", free, n, err)
+		}
 	}
 }

@@ -9,14 +9,9 @@ type Lent struct{ w *Writer }
 // Lend returns the turn for the connections of DB.SQL.
 func (w *Writer) Lend() Lent { return Lent{w} }
 
-// Try takes the turn if it is free and the gate is open.
-func (l Lent) Try() bool { return l.w.try() && l.take() }
-
-// take marks the turn, which was just taken, as lent. Once the gate is shut it gives it up: no
-// statement that has waited begins to write while the database is being closed.
-func (l Lent) take() bool {
-	if l.w.Gate.IsShut() {
-		l.w.leave()
+// Try takes the turn if it is free.
+func (l Lent) Try() bool {
+	if !l.w.try() {
 		return false
 	}
 	l.w.turn.lend()
@@ -26,7 +21,7 @@ func (l Lent) take() bool {
 // stopEvery is how often a connection that waits for the turn checks whether it was stopped.
 const stopEvery = 10 * time.Millisecond
 
-// Wait waits for the turn until limit has passed, stopped returns true or the gate is shut.
+// Wait waits for the turn until limit has passed or stopped returns true.
 func (l Lent) Wait(limit time.Duration, stopped func() bool) bool {
 	t := &l.w.turn
 	c := new(claim)
@@ -40,15 +35,14 @@ func (l Lent) Wait(limit time.Duration, stopped func() bool) bool {
 		case <-c.ready:
 			switch t.look(c) {
 			case granted:
-				return l.take()
+				t.lend()
+				return true
 			case over:
 				return false
 			}
 		case <-look.C:
 			ended = stopped()
 		case <-end.C:
-			ended = true
-		case <-l.w.Gate.shut:
 			ended = true
 		}
 	}

@@ -185,26 +185,6 @@ func TestLentWait(t *testing.T) {
 	})
 }
 
-// No connection that waits has the turn once the gate is shut, also if it is handed over.
-func TestLentShut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := open(t)
-		must(t, w.wait(t.Context(), nil))
-		var all sync.WaitGroup
-		all.Go(func() {
-			if w.Lend().Wait(time.Minute, func() bool { return false }) {
-				t.Error("has the turn")
-			}
-		})
-		synctest.Wait()
-		must(t, w.Gate.Close(func() error { w.leave(); return nil }))
-		all.Wait()
-		if w.Lend().Try() {
-			t.Error("took the turn")
-		}
-	})
-}
-
 // Work whose context ends while it waits is not done, and says why.
 func TestWaitingCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
