@@ -26,7 +26,7 @@ func (j *job) decide(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		v := j.layout.indexOf(t.name)
-		if r.idle() || v != nil && v.rebuild {
+		if r.idle() || r.follows && r.other || v != nil && v.rebuild {
 			return nil
 		}
 		address, err := t.address(id)

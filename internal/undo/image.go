@@ -69,6 +69,7 @@ type row struct {
 	key     []change.Column // the public key, when the range first changed it
 	images  [moments]image
 	since   bool   // it was changed after the range; else images[now] is not used
+	other   bool   // after the range, the row that it left here has gone; a later one may be here
 	follows bool   // only known because a row of the range moved here after it
 	moved   []byte // the identity to which the row moved after the range
 
@@ -121,6 +122,15 @@ func (r *row) is() *image {
 		return &r.images[now]
 	}
 	return &r.images[made]
+}
+
+// left reports whether the row that is here now is one that the range left, and not one that
+// was inserted later.
+func (r *row) left() bool {
+	if !r.since {
+		return r.images[made].exists
+	}
+	return r.images[now].exists && !r.other
 }
 
 // idle reports whether the range did nothing to the row in the end.
@@ -219,6 +229,8 @@ const (
 	flagFollows
 	flagExists // shifted by 2*moment
 	flagOpen
+
+	flagOther = 1 << 8
 )
 
 // encode returns the compact form of a row of a table with these names.
@@ -229,6 +241,9 @@ func (r *row) encode(n *names) []byte {
 	}
 	if r.follows {
 		flags |= flagFollows
+	}
+	if r.other {
+		flags |= flagOther
 	}
 	for i := range r.images {
 		if r.images[i].exists {
@@ -255,7 +270,7 @@ func decode(b []byte, n *names) (*row, error) {
 	d := reader{b: b}
 	r := new(row)
 	flags := d.int()
-	r.since, r.follows = flags&flagSince != 0, flags&flagFollows != 0
+	r.since, r.follows, r.other = flags&flagSince != 0, flags&flagFollows != 0, flags&flagOther != 0
 	r.last, r.later, r.tx, r.millis = d.int(), d.int(), d.int(), d.int()
 	if r.moved = d.bytes(); len(r.moved) == 0 {
 		r.moved = nil

@@ -159,17 +159,21 @@ func (n *net) add(moment int, where at, e *change.Entry) error {
 	leaves.Op = change.Delete
 	arrives.Op, arrives.RowID, arrives.Key = change.Insert, e.NewRowID, moveKey(e)
 	to := identity(t, arrives.RowID, arrives.Key)
+	before, err := n.get(t, from)
+	if err != nil {
+		return err
+	}
+	follows := before != nil && !before.idle() && before.left()
 	r, err := n.fold(t, moment, where, from, &leaves, false)
 	if err != nil {
 		return err
 	}
-	if r != nil && moment == now {
+	if follows && moment == now {
 		r.moved = to
 		if err := n.set(t, from, r); err != nil {
 			return err
 		}
 	}
-	follows := r != nil && !r.idle()
 	if moment == made || follows {
 		if err := n.moves(t, from, to); err != nil {
 			return err
@@ -206,6 +210,11 @@ func (n *net) fold(t *table, moment int, where at, id []byte, e *change.Entry, f
 		if r.key = e.Key; len(r.key) == 0 {
 			r.key = []change.Column{{Name: "rowid", Value: change.Value{Kind: change.Integer, Int: e.RowID}}}
 		}
+	}
+	if moment == now && e.Op != change.Update {
+		r.other = e.Op == change.Delete || !follows
+	} else if moment == now && !r.since {
+		r.other = !r.images[made].exists
 	}
 	r.fold(moment, e)
 	if moment == made {

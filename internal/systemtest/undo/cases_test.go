@@ -341,3 +341,37 @@ func TestUndoClose(t *testing.T) {
 		t.Errorf("the undo ended with %v", err)
 	}
 }
+
+// TestUndoSparesLaterRows: a row that was inserted later stays, though it once had the key of a
+// row that is taken back, or came to where one of those has been.
+func TestUndoSparesLaterRows(t *testing.T) {
+	for name, c := range map[string]struct {
+		did, since string
+		force      bool
+		want       string
+	}{
+		"after a deletion":           {"DELETE FROM t WHERE id = 1", "INSERT INTO t VALUES(1, 'later'); UPDATE t SET id = 9 WHERE id = 1", false, "1was 9later"},
+		"after a later deletion":     {"UPDATE t SET a = 'bad' WHERE id = 1", "DELETE FROM t; INSERT INTO t VALUES(1, 'later'); UPDATE t SET id = 9 WHERE id = 1", true, "1was 9later"},
+		"where a row had been moved": {"UPDATE t SET a = 'bad' WHERE id = 1", "UPDATE t SET id = 9 WHERE id = 1; DELETE FROM t; INSERT INTO t VALUES(9, 'later')", true, "1was 9later"},
+		"a row that was moved goes":  {"UPDATE t SET a = 'bad' WHERE id = 1", "UPDATE t SET id = 9 WHERE id = 1; UPDATE t SET id = 10 WHERE id = 9", true, "1was"},
+	} {
+		cfg := Config(t)
+		db := Open(t, cfg)
+		tx(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES(1, 'was')")
+		bad := tx(t, db, c.did)
+		tx(t, db, c.since)
+		u := one(bad)
+		if c.force {
+			if _, err := db.Undo(t.Context(), u); !errors.Is(err, driftdb.ErrConflict) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		u.Force = c.force
+		if _, err := db.Undo(t.Context(), u); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := strings.Join(texts(t, db, "SELECT id || a FROM t ORDER BY id"), " "); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
