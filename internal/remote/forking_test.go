@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,13 +58,20 @@ type failing struct {
 	objstore.Store
 	left int // Puts until it fails; negative: never
 	list func(prefix string)
+
+	mu sync.Mutex // guards left: a probe stores several objects at a time
 }
 
 func (s *failing) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
-	if s.left == 0 {
+	s.mu.Lock()
+	gone := s.left == 0
+	if !gone {
+		s.left--
+	}
+	s.mu.Unlock()
+	if gone {
 		return objstore.Info{}, errors.New("the store is gone")
 	}
-	s.left--
 	return s.Store.Put(ctx, key, body, opts)
 }
 
