@@ -135,7 +135,11 @@ func (s *session) takeBack(why error, letGo func()) (told, failed error) {
 	c.r.gate.shut()
 	letGo()
 	c.rollback()
-	return told, c.Close()
+	failed = c.Close()
+	if turn := c.Settle(); turn != nil {
+		turn.Leave() // the database is being closed, so others' work is refused
+	}
+	return told, failed
 }
 
 // explain adds the reason given to Shut to the error of a statement that was
@@ -149,8 +153,11 @@ func (s *session) explain(err error) error {
 
 // leave ends a use of the connection.
 func (s *session) leave() {
-	s.c.Settle()
+	turn := s.c.Settle()
 	s.loan.Leave()
+	if turn != nil {
+		turn.Leave()
+	}
 }
 
 // use runs fn, which may use the connection.
@@ -312,6 +319,10 @@ func (s *session) Ping(ctx context.Context) error {
 
 // Close closes the connection, unless it has been taken back.
 func (s *session) Close() (err error) {
-	s.loan.Return(driver.ErrBadConn, func() { err = s.c.Close() })
+	var turn sqlite.Turn
+	s.loan.Return(driver.ErrBadConn, func() { err, turn = s.c.Close(), s.c.Settle() })
+	if turn != nil {
+		turn.Leave()
+	}
 	return err
 }

@@ -267,7 +267,9 @@ func (n *netting) row(t *table, r *row) error {
 
 func (n *netting) change(t *table, r *row) (*history.Change, error) {
 	if n.reversed {
-		r.reverse(t)
+		if err := r.reverse(t); err != nil {
+			return nil, err
+		}
 	}
 	e, err := t.entry(r)
 	if err != nil || e == nil {
@@ -277,13 +279,15 @@ func (n *netting) change(t *table, r *row) (*history.Change, error) {
 }
 
 // reverse exchanges the row's states at the two points.
-func (r *row) reverse(t *table) {
+func (r *row) reverse(t *table) (err error) {
 	var key []byte
 	rest := r.key
 	for _, column := range t.key {
 		var v change.Value
 		if len(rest) > 0 {
-			v, rest, _ = change.ReadValue(rest)
+			if v, rest, err = change.ReadValue(rest); err != nil {
+				return err
+			}
 		}
 		if c := cellOf(r.cells, column); c != nil && c.after != nil {
 			v = *c.after
@@ -295,6 +299,7 @@ func (r *row) reverse(t *table) {
 		c := &r.cells[i]
 		c.before, c.after = c.after, c.before
 	}
+	return nil
 }
 
 // entry returns the net change of a row as an entry, nil if there is none.

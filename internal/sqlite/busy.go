@@ -84,7 +84,7 @@ type guard struct {
 var guards sync.Map // sqlite3* -> *guard
 
 // Guard makes c take the turn, if it is not nil, before it takes the write lock. c's user must
-// call Settle after each use.
+// call Settle after each use, and after Close.
 func (c *Conn) Guard(turn Turn) error {
 	if turn == nil {
 		return nil
@@ -121,10 +121,14 @@ func (g *guard) wait(tls *libc.TLS, db uintptr, n int32) (mine, again bool) {
 	return true, g.holds
 }
 
-// Settle gives up the turn if c has it and is in no transaction that writes.
-func (c *Conn) Settle() {
-	if g := c.guard; g != nil && g.holds && (c.closed || lib.Xsqlite3_txn_state(c.TLS, c.DB, 0) != lib.SQLITE_TXN_WRITE) {
-		g.holds = false
-		g.turn.Leave()
+// Settle returns the turn if c has it and is in no transaction that writes, and otherwise nil.
+// The caller must leave the turn, once it holds no lock of its own: whoever leaves does the work
+// of others.
+func (c *Conn) Settle() Turn {
+	g := c.guard
+	if g == nil || !g.holds || !c.closed && lib.Xsqlite3_txn_state(c.TLS, c.DB, 0) == lib.SQLITE_TXN_WRITE {
+		return nil
 	}
+	g.holds = false
+	return g.turn
 }

@@ -364,7 +364,6 @@ func fileURI(path string) string {
 
 // Close finalizes the cached statements and closes the connection.
 func (c *Conn) Close() error {
-	defer c.Settle() // closing rolls back
 	c.closing.Lock()
 	defer c.closing.Unlock()
 	if c.closed {
