@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/driftdb/driftdb-go/bench/peers/users"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -21,12 +22,12 @@ func openEngine(folder string) (side, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.Exec(createUsers); err != nil {
+	if err := conn.Exec(users.Create); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	e := &engine{conn: conn}
 	for st, query := range map[**sqlite.Stmt]string{
-		&e.insertRow: insertUser, &e.updateRow: updateUser, &e.byID: userByID, &e.byAges: usersByAge,
+		&e.insertRow: users.Insert, &e.updateRow: users.Update, &e.byID: users.ByID, &e.byAges: users.ByAges,
 	} {
 		if *st, err = conn.Prepare(query); err != nil {
 			return nil, errors.Join(err, conn.Close())
@@ -36,7 +37,7 @@ func openEngine(folder string) (side, error) {
 }
 
 func (e *engine) create(i int) (id string, err error) {
-	id, args := values(i)
+	id, args := users.Values(users.New(i, 100))
 	for k, v := range args {
 		switch v := v.(type) {
 		case string:
@@ -77,16 +78,16 @@ func (e *engine) bulk(from, n int) error {
 }
 
 // rows reads what a statement returns.
-func (e *engine) rows(st *sqlite.Stmt) (users []user, err error) {
+func (e *engine) rows(st *sqlite.Stmt) (found []users.User, err error) {
 	defer st.Reset()
 	for {
 		row, err := st.Step()
 		if err != nil || !row {
-			return users, err
+			return found, err
 		}
-		u := user{Name: st.Text(3), Email: st.Text(4), Age: int(st.Int64(5))}
+		u := users.User{Name: st.Text(3), Email: st.Text(4), Age: int(st.Int64(5))}
 		u.ID, u.CreatedAt, u.UpdatedAt = st.Text(0), time.UnixMilli(st.Int64(1)).UTC(), time.UnixMilli(st.Int64(2)).UTC()
-		users = append(users, u)
+		found = append(found, u)
 	}
 }
 
@@ -107,8 +108,8 @@ func (e *engine) lookup(id string) error {
 func (e *engine) span(age int) (int, error) {
 	e.byAges.BindInt64(1, int64(age))
 	e.byAges.BindInt64(2, int64(age+10))
-	users, err := e.rows(e.byAges)
-	return len(users), err
+	found, err := e.rows(e.byAges)
+	return len(found), err
 }
 
 func (e *engine) close() error {

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/bench/peers/users"
 	"github.com/driftdb/driftdb-go/objstore"
-	"github.com/google/uuid"
 	_ "modernc.org/sqlite"
 )
 
@@ -102,21 +102,10 @@ func spread(goroutines, n int, do func(i int) error) error {
 	return <-errs
 }
 
-type user struct {
-	driftdb.Base
-	Name  string
-	Email string
-	Age   int `db:",index"`
-}
-
-func newUser(i int) user {
-	return user{Name: "Alice", Email: fmt.Sprintf("user%d@example.com", i), Age: i % 100}
-}
-
 // ours is DriftDB: its changes are captured and, with a store, uploaded.
 type ours struct {
 	db    *driftdb.DB
-	users *driftdb.Repository[user]
+	users *driftdb.Repository[users.User]
 }
 
 func openOurs(folder string, synced bool) (side, error) {
@@ -137,8 +126,8 @@ func openOurs(folder string, synced bool) (side, error) {
 	if err != nil {
 		return nil, err
 	}
-	users, err := driftdb.Define[user](ctx, db, "users")
-	return &ours{db, users}, err
+	repo, err := driftdb.Define[users.User](ctx, db, "users")
+	return &ours{db, repo}, err
 }
 
 func (o *ours) fill(n int) ([]string, error) {
@@ -150,16 +139,16 @@ func (o *ours) fill(n int) ([]string, error) {
 	return ids, err
 }
 
-func (o *ours) create(from, n int) ([]user, error) {
-	rows := make([]user, n)
+func (o *ours) create(from, n int) ([]users.User, error) {
+	rows := make([]users.User, n)
 	for i := range rows {
-		rows[i] = newUser(from + i)
+		rows[i] = users.New(from+i, 100)
 	}
 	return o.users.CreateMany(context.Background(), rows)
 }
 
 func (o *ours) insert(i int) error {
-	_, err := o.users.Create(context.Background(), newUser(i))
+	_, err := o.users.Create(context.Background(), users.New(i, 100))
 	return err
 }
 
@@ -191,18 +180,6 @@ type plain struct {
 	insertRow, updateRow, byID, byAges *sql.Stmt
 }
 
-// The table and the statements of the sides that use SQL.
-const (
-	createUsers = `CREATE TABLE users (id TEXT NOT NULL PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL,
-			name TEXT NOT NULL, email TEXT NOT NULL, age INTEGER NOT NULL);
-		CREATE INDEX users_age ON users (age)`
-	columns    = "id, createdAt, updatedAt, name, email, age"
-	insertUser = `INSERT INTO users (` + columns + `) VALUES (?, ?, ?, ?, ?, ?)`
-	updateUser = `UPDATE users SET age = ?, updatedAt = ? WHERE id = ? RETURNING ` + columns
-	userByID   = `SELECT ` + columns + ` FROM users WHERE id = ?`
-	usersByAge = `SELECT ` + columns + ` FROM users WHERE age >= ? AND age < ?`
-)
-
 func openPlain(folder string) (side, error) {
 	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(filepath.Join(folder, "plain.sqlite"))+
 		"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(ON)&_pragma=cache_size(-64000)&_pragma=temp_store(MEMORY)")
@@ -210,33 +187,18 @@ func openPlain(folder string) (side, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	if _, err = db.Exec(createUsers); err != nil {
+	if _, err = db.Exec(users.Create); err != nil {
 		return nil, err
 	}
 	p := &plain{db: db}
 	for st, query := range map[**sql.Stmt]string{
-		&p.insertRow: insertUser, &p.updateRow: updateUser, &p.byID: userByID, &p.byAges: usersByAge,
+		&p.insertRow: users.Insert, &p.updateRow: users.Update, &p.byID: users.ByID, &p.byAges: users.ByAges,
 	} {
 		if *st, err = db.Prepare(query); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
-}
-
-// values returns a row's columns, including the id and times that a repository generates
-// by itself.
-func values(i int) (id string, args []any) {
-	now, u := time.Now().UnixMilli(), newUser(i)
-	id = uuid.Must(uuid.NewV7()).String()
-	return id, []any{id, now, now, u.Name, u.Email, u.Age}
-}
-
-func scan(from interface{ Scan(...any) error }) (u user, err error) {
-	var created, updated int64
-	err = from.Scan(&u.ID, &created, &updated, &u.Name, &u.Email, &u.Age)
-	u.CreatedAt, u.UpdatedAt = time.UnixMilli(created).UTC(), time.UnixMilli(updated).UTC()
-	return u, err
 }
 
 func (p *plain) fill(n int) (ids []string, err error) { return p.load(0, n) }
@@ -249,7 +211,7 @@ func (p *plain) load(from, n int) (ids []string, err error) {
 	defer tx.Rollback() // does nothing after Commit
 	st := tx.Stmt(p.insertRow)
 	for i := range n {
-		id, args := values(from + i)
+		id, args := users.Values(users.New(from+i, 100))
 		if _, err := st.Exec(args...); err != nil {
 			return nil, err
 		}
@@ -259,7 +221,7 @@ func (p *plain) load(from, n int) (ids []string, err error) {
 }
 
 func (p *plain) insert(i int) error {
-	_, args := values(i)
+	_, args := users.Values(users.New(i, 100))
 	_, err := p.insertRow.Exec(args...)
 	return err
 }
@@ -270,12 +232,12 @@ func (p *plain) bulk(from, n int) error {
 }
 
 func (p *plain) update(id string, age int) error {
-	_, err := scan(p.updateRow.QueryRow(age, time.Now().UnixMilli(), id))
+	_, err := users.Scan(p.updateRow.QueryRow(age, time.Now().UnixMilli(), id))
 	return err
 }
 
 func (p *plain) lookup(id string) error {
-	_, err := scan(p.byID.QueryRow(id))
+	_, err := users.Scan(p.byID.QueryRow(id))
 	return err
 }
 
@@ -285,15 +247,15 @@ func (p *plain) span(age int) (int, error) {
 		return 0, err
 	}
 	defer rows.Close()
-	var users []user
+	var found []users.User
 	for rows.Next() {
-		u, err := scan(rows)
+		u, err := users.Scan(rows)
 		if err != nil {
 			return 0, err
 		}
-		users = append(users, u)
+		found = append(found, u)
 	}
-	return len(users), rows.Err()
+	return len(found), rows.Err()
 }
 
 func (p *plain) close() error { return p.db.Close() }

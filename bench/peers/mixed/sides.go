@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"path/filepath"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
-	"github.com/google/uuid"
+	"github.com/driftdb/driftdb-go/bench/peers/users"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
@@ -34,21 +33,10 @@ const stride = 7919
 
 func pick(i int) int { return i * stride % rows }
 
-type user struct {
-	driftdb.Base
-	Name  string
-	Email string
-	Age   int `db:",index"`
-}
-
-func newUser(i int) user {
-	return user{Name: "Alice", Email: fmt.Sprintf("user%d@example.com", i), Age: i % ages}
-}
-
 // ours is DriftDB without a store: repositories, and DB.SQL for the transactions.
 type ours struct {
 	db    *driftdb.DB
-	users *driftdb.Repository[user]
+	users *driftdb.Repository[users.User]
 	ids   []string
 }
 
@@ -57,14 +45,14 @@ func openOurs(ctx context.Context, folder string) (side, error) {
 	if err != nil {
 		return nil, err
 	}
-	users, err := driftdb.Define[user](ctx, db, "users")
-	return &ours{db: db, users: users}, err
+	repo, err := driftdb.Define[users.User](ctx, db, "users")
+	return &ours{db: db, users: repo}, err
 }
 
 func (o *ours) fill(ctx context.Context) error {
-	all := make([]user, rows)
+	all := make([]users.User, rows)
 	for i := range all {
-		all[i] = newUser(i)
+		all[i] = users.New(i, ages)
 	}
 	made, err := o.users.CreateMany(ctx, all)
 	for _, u := range made {
@@ -74,7 +62,7 @@ func (o *ours) fill(ctx context.Context) error {
 }
 
 func (o *ours) create(ctx context.Context, i int) error {
-	_, err := o.users.Create(ctx, newUser(i))
+	_, err := o.users.Create(ctx, users.New(i, ages))
 	return err
 }
 
@@ -120,26 +108,18 @@ type plain struct {
 	ids                                []string
 }
 
-const columns = "id, createdAt, updatedAt, name, email, age"
-
 func openPlain(_ context.Context, folder string) (side, error) {
 	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(filepath.Join(folder, "plain.sqlite"))+
 		"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(ON)")
 	if err != nil {
 		return nil, err
 	}
-	_, err = db.Exec(`CREATE TABLE users (id TEXT NOT NULL PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL,
-			name TEXT NOT NULL, email TEXT NOT NULL, age INTEGER NOT NULL);
-		CREATE INDEX users_age ON users (age)`)
-	if err != nil {
+	if _, err = db.Exec(users.Create); err != nil {
 		return nil, err
 	}
 	p := &plain{db: db}
 	for st, query := range map[**sql.Stmt]string{
-		&p.insertRow: `INSERT INTO users (` + columns + `) VALUES (?, ?, ?, ?, ?, ?)`,
-		&p.updateRow: `UPDATE users SET age = ?, updatedAt = ? WHERE id = ? RETURNING ` + columns,
-		&p.byID:      `SELECT ` + columns + ` FROM users WHERE id = ?`,
-		&p.byAges:    `SELECT ` + columns + ` FROM users WHERE age >= ? AND age < ?`,
+		&p.insertRow: users.Insert, &p.updateRow: users.Update, &p.byID: users.ByID, &p.byAges: users.ByAges,
 	} {
 		if *st, err = db.Prepare(query); err != nil {
 			return nil, err
@@ -147,18 +127,6 @@ func openPlain(_ context.Context, folder string) (side, error) {
 	}
 	db.SetMaxIdleConns(16)
 	return p, nil
-}
-
-func values(i int) (id string, args []any) {
-	now, u := time.Now().UnixMilli(), newUser(i)
-	id = uuid.Must(uuid.NewV7()).String()
-	return id, []any{id, now, now, u.Name, u.Email, u.Age}
-}
-
-func scan(from interface{ Scan(...any) error }) (u user, err error) {
-	var created, updated int64
-	err = from.Scan(&u.ID, &created, &updated, &u.Name, &u.Email, &u.Age)
-	return u, err
 }
 
 func (p *plain) fill(ctx context.Context) error {
@@ -169,7 +137,7 @@ func (p *plain) fill(ctx context.Context) error {
 	defer tx.Rollback() // does nothing after Commit
 	st := tx.Stmt(p.insertRow)
 	for i := range rows {
-		id, args := values(i)
+		id, args := users.Values(users.New(i, ages))
 		if _, err := st.ExecContext(ctx, args...); err != nil {
 			return err
 		}
@@ -179,13 +147,13 @@ func (p *plain) fill(ctx context.Context) error {
 }
 
 func (p *plain) create(ctx context.Context, i int) error {
-	_, args := values(i)
+	_, args := users.Values(users.New(i, ages))
 	_, err := p.insertRow.ExecContext(ctx, args...)
 	return err
 }
 
 func (p *plain) update(ctx context.Context, i int) error {
-	_, err := scan(p.updateRow.QueryRowContext(ctx, i%ages, time.Now().UnixMilli(), p.ids[pick(i)]))
+	_, err := users.Scan(p.updateRow.QueryRowContext(ctx, i%ages, time.Now().UnixMilli(), p.ids[pick(i)]))
 	return err
 }
 
@@ -194,7 +162,7 @@ func (p *plain) transaction(ctx context.Context, i int) error {
 }
 
 func (p *plain) lookup(ctx context.Context, i int) error {
-	_, err := scan(p.byID.QueryRowContext(ctx, p.ids[pick(i)]))
+	_, err := users.Scan(p.byID.QueryRowContext(ctx, p.ids[pick(i)]))
 	return err
 }
 
@@ -206,7 +174,7 @@ func (p *plain) span(ctx context.Context, i int) error {
 	}
 	defer found.Close()
 	for found.Next() {
-		if _, err := scan(found); err != nil {
+		if _, err := users.Scan(found); err != nil {
 			return err
 		}
 	}
