@@ -3,20 +3,19 @@ package main
 import (
 	"context"
 
-	"github.com/driftdb/driftdb-go"
 	"github.com/spf13/cobra"
 )
 
 type forkOptions struct {
 	place
-	at       timeFlag
+	at       pointFlag
 	sequence int64
 }
 
 func (a *app) forkCommand() *cobra.Command {
 	o := new(forkOptions)
 	c := &cobra.Command{
-		Use:   "fork --store URL --name NAME NEW [--at TIME | --sequence N]",
+		Use:   "fork --store URL --name NAME NEW [--at POINT | --sequence N]",
 		Short: "Begin a new database at a point of another one",
 		Long: `Begin a new database in the store, called NEW, at a point of another one:
 now, or an earlier one. It copies next to nothing: the fork uses the objects of
@@ -37,7 +36,7 @@ With --json the result is {"database", "fork", "databaseId", "sequence"}.`,
 		Args: cobra.ExactArgs(1),
 	}
 	o.flags(c)
-	c.Flags().Var(&o.at, "at", "begin with the state at this `TIME`, such as 2026-01-31T18:00:00Z, \"2h ago\" or \"yesterday 14:00\"")
+	c.Flags().Var(&o.at, "at", "begin with the state at this `POINT`: the number of a change, or a time such as 2026-01-31T18:00:00Z, \"2h ago\" or \"yesterday 14:00\"")
 	c.Flags().Int64Var(&o.sequence, "sequence", 0, "begin with the state after change `N`")
 	return a.command(c, func(ctx context.Context, args []string) error {
 		return a.runFork(ctx, o, args[0], c.Flags().Changed("at"), c.Flags().Changed("sequence"))
@@ -65,7 +64,11 @@ func (a *app) runFork(ctx context.Context, o *forkOptions, name string, hasTime,
 	if err != nil {
 		return err
 	}
-	f, err := b.Fork(ctx, name, driftdb.Point{Sequence: o.sequence, Time: o.at.Time})
+	at := o.at.Point
+	if hasSequence {
+		at.Sequence = o.sequence
+	}
+	f, err := b.Fork(ctx, name, at)
 	if err != nil {
 		return err
 	}
@@ -73,8 +76,8 @@ func (a *app) runFork(ctx context.Context, o *forkOptions, name string, hasTime,
 	if err != nil {
 		return err
 	}
-	if hasSequence && info.Sequence != o.sequence {
-		a.stderr.Printf("note: the last transaction that ends at or before change %d ends at %d\n", o.sequence, info.Sequence)
+	if at.Sequence != 0 && info.Sequence != at.Sequence {
+		a.stderr.Printf("note: the last transaction that ends at or before change %d ends at %d\n", at.Sequence, info.Sequence)
 	}
 	return a.report(forked{o.name, name, info.DatabaseID, info.Sequence},
 		"%s is a fork of %s and begins after its change %d\n", name, o.name, info.Sequence)
