@@ -102,11 +102,22 @@ func TestExchange(t *testing.T) {
 		}
 		return e
 	}
+	// moved is an update of a row without rowid, whose key has these columns.
+	moved := func(key []string, pairs ...any) *change.Entry {
+		e := update(0, pairs...)
+		e.HasRowID = false
+		for _, name := range key {
+			e.Key = append(e.Key, change.Column{Name: name, Value: *change.Find(e.Before, name)})
+		}
+		return e
+	}
 	for _, c := range []struct {
 		what    string
 		updates []*change.Entry
 		want    int // how many rows are put aside
 	}{
+		{"the key, which chain sees to", []*change.Entry{moved([]string{"u"}, "u", "a", "b"), moved([]string{"u"}, "u", "b", "a")}, 0},
+		{"a part of the key", []*change.Entry{moved([]string{"k", "u"}, "k", int64(1), int64(6), "u", "a", "b"), moved([]string{"k", "u"}, "k", int64(3), int64(8), "u", "b", "a")}, 2},
 		{"a swap", []*change.Entry{update(1, "u", "a", "b"), update(2, "u", "b", "a")}, 2},
 		{"a chain", []*change.Entry{update(1, "u", "a", "b"), update(2, "u", "b", "c")}, 1},
 		{"other columns", []*change.Entry{update(1, "u", "a", "b"), update(2, "v", "b", "a")}, 0},
@@ -122,8 +133,16 @@ func TestExchange(t *testing.T) {
 		n := 0
 		if x.settle() {
 			for _, e := range c.updates {
-				if first := x.park(e); first != nil {
-					n++
+				first, before := x.park(e), e.Key
+				if first == nil {
+					continue
+				}
+				n++
+				x.parkedKey(e)
+				for i, k := range e.Key {
+					if v := change.Find(first.After, k.Name); v != nil && !v.Same(&k.Value) || v == nil && !k.Value.Same(&before[i].Value) {
+						t.Errorf("%s: the row is looked for by %v", c.what, e.Key)
+					}
 				}
 			}
 		}

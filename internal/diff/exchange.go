@@ -63,6 +63,24 @@ func (x *exchange) park(e *change.Entry) *change.Entry {
 	return &first
 }
 
+// parkedKey makes e, the update of a row that park may have updated before, find the row: by
+// the key that it has since.
+func (x *exchange) parkedKey(e *change.Entry) {
+	if e.HasRowID || e.Op != change.Update {
+		return
+	}
+	first := x.park(e)
+	if first == nil {
+		return
+	}
+	e.Key = slices.Clone(e.Key)
+	for i := range e.Key {
+		if v := change.Find(first.After, e.Key[i].Name); v != nil {
+			e.Key[i].Value = *v
+		}
+	}
+}
+
 // given is a value that an update changes.
 type given struct {
 	name         string // of the column
@@ -71,14 +89,15 @@ type given struct {
 	all          bool     // it stands for all columns that change
 }
 
-// exchanged returns what e changes besides the row's identity. The last of it is all of it.
+// exchanged returns what e changes besides a key of one column, which is the row's identity:
+// see chain. The last of it is all of it.
 func exchanged(e *change.Entry) (out []given) {
 	var names string
 	var before, after []byte
 	for i := range e.After {
 		name, is := e.After[i].Name, e.After[i].Value
 		was := change.Find(e.Before, name)
-		if was == nil || was.Same(&is) || !e.HasRowID && change.Find(e.Key, name) != nil {
+		if was == nil || was.Same(&is) || !e.HasRowID && len(e.Key) == 1 && change.Find(e.Key, name) != nil {
 			continue
 		}
 		c := given{name: name, before: *was}

@@ -87,6 +87,7 @@ type netting struct {
 	ctx               context.Context
 	reversed, inSteps bool
 	emit              func(history.Change) error
+	room              *exchange      // what makeRoom has put aside in the table at hand
 	moved             map[int64]bool // the rows with a new identity that have been emitted, of the table at hand
 }
 
@@ -130,7 +131,8 @@ func (n *netting) table(t *table) error {
 			return err
 		}
 	}
-	if err := n.part(t, stays); err != nil {
+	err := n.part(t, stays)
+	if n.room = nil; err != nil {
 		return err
 	}
 	return n.part(t, last)
@@ -151,7 +153,9 @@ func (n *netting) makeRoom(t *table) error {
 		}
 		return emit(c)
 	}
-	return n.part(t, stays)
+	err := n.part(t, stays)
+	n.room = x
+	return err
 }
 
 // part emits one part of a table's changes, in the order in which rows were first touched.
@@ -274,6 +278,9 @@ func (n *netting) change(t *table, r *row) (*history.Change, error) {
 	e, err := t.entry(r)
 	if err != nil || e == nil {
 		return nil, err
+	}
+	if n.room != nil {
+		n.room.parkedKey(e)
 	}
 	return &history.Change{Sequence: r.sequence, Tx: r.tx, Time: r.time, Entry: e}, nil
 }
