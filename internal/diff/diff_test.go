@@ -121,7 +121,7 @@ func TestExchange(t *testing.T) {
 		{"a swap", []*change.Entry{update(1, "u", "a", "b"), update(2, "u", "b", "a")}, 2},
 		{"a chain", []*change.Entry{update(1, "u", "a", "b"), update(2, "u", "b", "c")}, 1},
 		{"other columns", []*change.Entry{update(1, "u", "a", "b"), update(2, "v", "b", "a")}, 0},
-		{"a value that is not unique", []*change.Entry{update(1, "u", 0, 1), update(2, "u", 1, 0), update(3, "u", 0, 1), update(4, "u", 1, 0)}, 0},
+		{"a value that is not unique", []*change.Entry{update(1, "u", "0", "1"), update(2, "u", "1", "0"), update(3, "u", "0", "1"), update(4, "u", "1", "0")}, 0},
 		{"NULL", []*change.Entry{update(1, "u", nil, "b"), update(2, "u", "c", nil)}, 0},
 		{"pairs", []*change.Entry{update(1, "u", "a", "b", "v", "x", "x2"), update(2, "u", "b", "c", "v", "x2", "x3"), update(3, "u", "b", "b2", "v", "x2", "x4")}, 0},
 		{"pairs that are swapped", []*change.Entry{update(1, "u", "a", "b", "v", "b", "a"), update(2, "u", "b", "a", "v", "a", "b"), update(3, "u", "a", "b", "v", "x", "y"), update(4, "u", "b", "a", "v", "y", "z")}, 3},
