@@ -21,11 +21,18 @@ import (
 // How the objects relate to each other takes a manifest, or a repair that works it out.
 type Survey struct {
 	Pieces    []Piece
-	Snapshots []Snapshot // only with the key, times and size from the listing
-	Branches  []Batch    // branches whose manifests are intact
-	Unusable  []Refusal  // objects named like one of the above
-	Strange   []string   // keys that DriftDB does not create
-	Last      int64      // the highest epoch of any object that a session can have
+	Snapshots []Taken
+	Branches  []Batch   // branches whose manifests are intact
+	Unusable  []Refusal // objects named like one of the above
+	Strange   []string  // keys that DriftDB does not create
+	Last      int64     // the highest epoch of any object that a session can have
+}
+
+// Taken is a snapshot, only with the key, times and size from the listing, and the node
+// that took it.
+type Taken struct {
+	Snapshot
+	NodeID string
 }
 
 // Piece is a batch with the chain at both ends, and at every end of a transaction in it
@@ -57,7 +64,7 @@ func (b *Bucket) Survey(ctx context.Context, databaseID string, also ...int64) (
 			batches = append(batches, o.batch)
 			marks[o.batch.From-1], marks[o.batch.To] = true, true
 		case snapshotObject:
-			s.Snapshots = append(s.Snapshots, o.snapshot())
+			s.Snapshots = append(s.Snapshots, Taken{o.snapshot(), o.batch.NodeID})
 		case branchObject:
 			if _, err := b.branchManifest(ctx, databaseID, o.batch.branch(), o.Key); err == nil {
 				s.Branches = append(s.Branches, o.batch)

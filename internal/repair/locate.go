@@ -24,6 +24,7 @@ import (
 type locator struct {
 	tables    []string // of all snapshots, sorted by name
 	snapshots []*snapshot
+	spans     []remote.Span // of the history
 	known     *Known        // from the database's file, for one position
 	starts    []*digest.Sum // the table's sum at the beginning of each stretch; nil if unknown
 	searching bool          // in the second walk
@@ -74,7 +75,7 @@ func locate(ctx context.Context, b *remote.Bucket, m *remote.Manifest, p path, g
 			tables[table] = true
 		}
 	}
-	l := &locator{tables: slices.Sorted(maps.Keys(tables)), snapshots: snapshots, known: known}
+	l := &locator{tables: slices.Sorted(maps.Keys(tables)), snapshots: snapshots, spans: p.spans, known: known}
 	l.starts = make([]*digest.Sum, len(l.tables))
 	for i := range l.starts {
 		if genesis {
@@ -210,7 +211,7 @@ func (l *locator) arrive(sequence, time int64) {
 	}
 	sums := l.ledger.Set()
 	for _, s := range l.snapshots {
-		if fits, doubtful := l.fits(s, sequence, sums); fits {
+		if fits, doubtful := l.fits(s, sequence, time, sums); fits {
 			l.found = append(l.found, found{s, candidate{sequence, time, l.from, l.schemas, doubtful}})
 		}
 	}
@@ -219,11 +220,14 @@ func (l *locator) arrive(sequence, time int64) {
 // fits reports whether a snapshot may belong here: it has the digests of all tables whose
 // sums are known. If any is unknown, the fit is doubtful, unless the snapshot itself or
 // the database's file gives this place.
-func (l *locator) fits(s *snapshot, sequence int64, sums digest.Set) (fits, doubtful bool) {
+func (l *locator) fits(s *snapshot, sequence, time int64, sums digest.Set) (fits, doubtful bool) {
 	if s.says != nil && s.says.Sequence != sequence || s.told >= 0 && s.told != sequence {
 		return false, false
 	}
-	said := s.says != nil || s.told >= 0
+	said := s.said()
+	if !said && !l.couldTake(s, sequence, time) {
+		return false, false
+	}
 	for _, table := range l.tables {
 		start := l.starts[l.stretches[table]]
 		switch {
@@ -234,6 +238,23 @@ func (l *locator) fits(s *snapshot, sequence int64, sums digest.Set) (fits, doub
 		}
 	}
 	return said || len(l.tables) > 0, doubtful
+}
+
+// couldTake reports whether a snapshot's node can have taken it here: either this is
+// that node's change and, by the same clock, not later than the snapshot, or the node may
+// have taken over from the one that made it. Rows alone do not tell: after a schema change
+// that the snapshot lacks, they may be what they were.
+func (l *locator) couldTake(s *snapshot, sequence, time int64) bool {
+	for _, span := range l.spans {
+		if sequence < span.From || sequence > span.To {
+			continue
+		}
+		if span.NodeID == s.NodeID {
+			return time <= s.Time || s.Time == 0
+		}
+		return sequence == span.To
+	}
+	return true // no change is here: the history begins
 }
 
 func (l *locator) Commit(at remote.Position, said digest.Report) error {

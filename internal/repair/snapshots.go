@@ -19,21 +19,24 @@ import (
 
 // snapshot is a snapshot that no manifest names and whose rows have been read.
 type snapshot struct {
-	remote.Snapshot
+	remote.Taken
 	says       *remote.Position // its position by its own DriftDB tables; nil if it has none
 	told       int64            // its last change by the database's file; -1 if that does not say
 	candidates []candidate      // where it may belong, in order
 	placed     bool
 }
 
+// said reports whether the snapshot itself or the database's file gives its place.
+func (s *snapshot) said() bool { return s.says != nil || s.told >= 0 }
+
 // look reads a snapshot. A damaged one is left out.
-func (r *repair) look(ctx context.Context, s remote.Snapshot) (err error) {
+func (r *repair) look(ctx context.Context, s remote.Taken) (err error) {
 	work, err := dbfile.NewTemp()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, work.Close()) }()
-	read := &snapshot{Snapshot: s, told: -1}
+	read := &snapshot{Taken: s, told: -1}
 	if k := r.o.Known; k != nil && k.Snapshot >= 0 && k.SnapshotSize == s.Size && r.newest(s) {
 		read.told = k.Snapshot
 	}
@@ -54,8 +57,8 @@ func (r *repair) look(ctx context.Context, s remote.Snapshot) (err error) {
 }
 
 // newest reports whether no snapshot is newer than s.
-func (r *repair) newest(s remote.Snapshot) bool {
-	return !slices.ContainsFunc(r.survey.Snapshots, func(o remote.Snapshot) bool { return o.Time > s.Time })
+func (r *repair) newest(s remote.Taken) bool {
+	return !slices.ContainsFunc(r.survey.Snapshots, func(o remote.Taken) bool { return o.Time > s.Time })
 }
 
 func (r *repair) fetch(ctx context.Context, s *remote.Snapshot, path string) (err error) {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/dbtest"
@@ -395,6 +397,41 @@ func TestRepairSnapshotAlone(t *testing.T) {
 	db = systemtest.Open(t, cfg)
 	systemtest.Exec(t, db, "CREATE TABLE later(v)")
 	systemtest.Check(t, systemtest.RestoreAndCompare(db, cfg, t.TempDir()))
+}
+
+// TestRepairSameRows: a snapshot has the rows of a later place too, but not the index that
+// was made in between, and the log of its own place is gone.
+func TestRepairSameRows(t *testing.T) {
+	ctx, cfg := t.Context(), systemtest.Config(t)
+	db := systemtest.Open(t, cfg)
+	systemtest.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES(1, 1)")
+	early, err := db.Snapshot(ctx)
+	systemtest.Check(t, err)
+	for !time.Now().After(early.Time.Add(time.Millisecond)) {
+		runtime.Gosched()
+	}
+	systemtest.Exec(t, db, "CREATE INDEX i ON t(v); INSERT INTO t VALUES(2, 2)")
+	late, err := db.Snapshot(ctx)
+	systemtest.Check(t, err)
+	for _, key := range systemtest.Keys(t, cfg.Store) {
+		if strings.Contains(key, "/logs/") {
+			systemtest.Check(t, cfg.Store.Delete(ctx, key))
+		}
+	}
+	systemtest.Exec(t, db, "DELETE FROM t WHERE id = 2")
+	systemtest.Check(t, db.Flush(ctx))
+	systemtest.Check(t, db.Close())
+	systemtest.Check(t, cfg.Store.Delete(ctx, manifestOf(cfg)))
+	place := driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store}
+	res, err := driftdb.Repair(ctx, systemtest.BackupOf(place), driftdb.RepairOptions{File: cfg.Path})
+	systemtest.Check(t, err)
+	if len(res.Snapshots) != 1 || res.Snapshots[0].Key != late.Key || len(res.Left) != 1 || res.Left[0].Key != early.Key {
+		t.Errorf("%+v", res)
+	}
+	place.Path = filepath.Join(t.TempDir(), "restored.sqlite")
+	_, err = driftdb.Restore(ctx, place)
+	systemtest.Check(t, err)
+	dbtest.Equal(t, cfg.Path, place.Path)
 }
 
 // TestRepairRandom repairs backups of random small histories. "make repairs" does many.
