@@ -1,0 +1,222 @@
+package writers_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/objstore"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
+)
+
+// follow returns a follower in a new folder, and the path of its file.
+func follow(t testing.TB, store objstore.Store) (*driftdb.Follower, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "follower.sqlite")
+	b, err := driftdb.OpenBackup(t.Context(), driftdb.BackupConfig{Name: "app", Store: store})
+	systemtest.Check(t, err)
+	f, err := b.Follow(t.Context(), path, driftdb.FollowConfig{PollInterval: 20 * time.Millisecond})
+	systemtest.Check(t, err)
+	return f, path
+}
+
+// takers are the ways to take a database over. Each returns the database of the new
+// writer, whose requests go through store.
+var takers = map[string]func(t testing.TB, store objstore.Store) func() *driftdb.DB{
+	"Promote": func(t testing.TB, store objstore.Store) func() *driftdb.DB {
+		f, _ := follow(t, store)
+		return func() *driftdb.DB {
+			db, err := f.Promote(t.Context(), driftdb.Config{ManualSync: true})
+			systemtest.Check(t, err)
+			t.Cleanup(func() { systemtest.Check(t, db.Close()) })
+			return db
+		}
+	},
+	"Open": func(t testing.TB, store objstore.Store) func() *driftdb.DB {
+		cfg := driftdb.Config{Name: "app", Path: filepath.Join(t.TempDir(), "b.sqlite"), Store: store, AutoRestore: true, SyncInterval: time.Hour}
+		return func() *driftdb.DB {
+			db := systemtest.Open(t, cfg)
+			systemtest.Exec(t, db, "INSERT INTO t VALUES(-1)")
+			return db
+		}
+	},
+}
+
+// TestTakeoverKeepsSynced lets the old writer commit, and wait until that is in the bucket,
+// before each request of a takeover in turn. What it is told to be there is what the new
+// writer has.
+func TestTakeoverKeepsSynced(t *testing.T) {
+	for name, taker := range takers {
+		t.Run(name, func(t *testing.T) {
+			synced, refused := 0, 0
+			for at := 1; ; at++ {
+				reached, is := interruptTakeover(t, taker, at)
+				if !reached {
+					break
+				}
+				if is {
+					synced++
+				} else {
+					refused++
+				}
+			}
+			t.Logf("before %d requests it was told so, before %d it was refused", synced, refused)
+			if synced == 0 || refused == 0 {
+				t.Error("the old writer must be refused from some request on, and not before")
+			}
+		})
+	}
+}
+
+// interruptTakeover lets the old writer commit before request number at of the new one. It
+// returns whether there was such a request, and whether the change was synced.
+func interruptTakeover(t *testing.T, taker func(testing.TB, objstore.Store) func() *driftdb.DB, at int) (reached, synced bool) {
+	t.Helper()
+	ctx := t.Context()
+	cfg := systemtest.Config(t)
+	cfg.SyncGap, cfg.CloseTimeout = -1, -1
+	old, err := driftdb.Open(ctx, cfg)
+	systemtest.Check(t, err)
+	defer old.Close()
+	systemtest.Exec(t, old, "CREATE TABLE t(n INTEGER PRIMARY KEY)")
+	systemtest.Check(t, old.Flush(ctx))
+	store := objstoretest.Break(cfg.Store, nil)
+	take := taker(t, store)
+	systemtest.Exec(t, old, "INSERT INTO t VALUES(1)") // past what the manifest confirms
+	systemtest.Check(t, old.WaitSynced(ctx, old.Sequence()))
+	var requests atomic.Int64
+	store.SetHook(func(objstoretest.Call) objstoretest.Fault {
+		if requests.Add(1) == int64(at) {
+			reached = true
+			if _, err := old.Exec(ctx, "INSERT INTO t VALUES(2)"); err == nil {
+				synced = old.WaitSynced(ctx, old.Sequence()) == nil
+			}
+		}
+		return objstoretest.Fault{}
+	})
+	db := take()
+	store.SetHook(nil)
+	has := rowsOf(t, db)
+	if !slices.Contains(has, 1) || synced && !slices.Contains(has, 2) {
+		t.Errorf("before request %d the old writer was told that 1 is in the bucket, and of 2: %v; the new one has %v", at, synced, has)
+	}
+	return reached, synced
+}
+
+// TestPromoteUnderLoad promotes a follower while the old writer commits in several
+// goroutines, which wait until their changes are in the bucket. Whatever they are told to
+// be there, the new writer has. "make promotions" does it 50 times.
+func TestPromoteUnderLoad(t *testing.T) {
+	rounds := 10
+	if testing.Short() {
+		rounds = 3
+	}
+	rounds = systemtest.Setting(t, "DRIFTDB_PROMOTIONS", rounds)
+	seed := uint64(systemtest.Setting(t, "DRIFTDB_SEED", rand.IntN(1<<31)))
+	t.Logf("DRIFTDB_SEED=%d", seed)
+	var synced, beside int
+	for round := range rounds {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			p := &promotion{T: t, rnd: rand.New(rand.NewPCG(seed, uint64(round)))}
+			p.run()
+			synced, beside = synced+len(p.synced), beside+p.beside
+		})
+	}
+	t.Logf("%d promotions; %d changes were synced, and %d that were not are in branches", rounds, synced, beside)
+}
+
+// promotion is a writer under load, and a follower that is promoted.
+type promotion struct {
+	*testing.T
+	rnd    *rand.Rand
+	old    *driftdb.DB
+	beside int // rows that only the old writer has
+
+	mu     sync.Mutex
+	next   int64
+	synced []int64 // rows that WaitSynced has told to be in the bucket
+}
+
+// slowly returns a store whose requests take up to 10 ms.
+func (p *promotion) slowly(bucket objstore.Store) objstore.Store {
+	rnd := rand.New(rand.NewPCG(p.rnd.Uint64(), 0))
+	var mu sync.Mutex
+	return objstoretest.Break(bucket, func(objstoretest.Call) objstoretest.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		return objstoretest.Fault{Delay: time.Duration(rnd.Int64N(int64(10 * time.Millisecond)))}
+	})
+}
+
+func (p *promotion) run() {
+	ctx, bucket := p.Context(), objstore.Mem()
+	cfg := driftdb.Config{
+		Name: "app", Path: filepath.Join(p.TempDir(), "a.sqlite"), Store: p.slowly(bucket), CloseTimeout: -1,
+		SyncInterval: 20 * time.Millisecond, SyncGap: 5 * time.Millisecond, ManifestInterval: 100 * time.Millisecond,
+	}
+	p.old = systemtest.Open(p, cfg, systemtest.Ends(driftdb.ErrFenced))
+	systemtest.Exec(p, p.old, "CREATE TABLE t(n INTEGER PRIMARY KEY)")
+	systemtest.Check(p, p.old.Flush(ctx))
+	f, path := follow(p, p.slowly(bucket))
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(p.load)
+	}
+	time.Sleep(time.Duration(p.rnd.Int64N(int64(300 * time.Millisecond)))) // any moment
+	db, err := f.Promote(ctx, driftdb.Config{SyncInterval: 20 * time.Millisecond})
+	systemtest.Check(p, err)
+	has := rowsOf(p, db)
+	systemtest.Exec(p, db, "INSERT INTO t VALUES(-1)")
+	load.Wait() // they are refused, sooner or later
+	for _, n := range p.synced {
+		if _, found := slices.BinarySearch(has, n); !found {
+			p.Errorf("%d was told to be in the bucket, and the promoted database lacks it", n)
+		}
+	}
+	p.beside = len(rowsOf(p, p.old)) - len(has)
+	systemtest.Check(p, db.Shutdown(ctx))
+	restored := filepath.Join(p.TempDir(), "restored.sqlite")
+	_, err = driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Store: bucket, Path: restored})
+	systemtest.Check(p, err)
+	dbtest.Equal(p.T, path, restored)
+}
+
+// load commits, and waits until that is in the bucket, until it is refused.
+func (p *promotion) load() {
+	ctx := context.Background()
+	for {
+		p.mu.Lock()
+		p.next++
+		n := p.next
+		p.mu.Unlock()
+		var tx *driftdb.Tx
+		err := p.old.Tx(ctx, func(x *driftdb.Tx) error {
+			tx = x
+			_, err := x.Exec(ctx, "INSERT INTO t VALUES(?)", n)
+			return err
+		})
+		if err == nil {
+			err = p.old.WaitSynced(ctx, tx.Sequence())
+		}
+		switch {
+		case errors.Is(err, driftdb.ErrFenced):
+			return
+		case err != nil:
+			p.Error(err)
+			return
+		}
+		p.mu.Lock()
+		p.synced = append(p.synced, n)
+		p.mu.Unlock()
+	}
+}
