@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"cmd/driftdb":          {".", "internal/statement", "internal/terminal", "objstore", "objstore/s3store"},
 	"examples/cron":        {".", "objstore"},
 	"examples/functions":   {".", "objstore"},
+	"examples/live":        {".", "objstore"},
 	"examples/notes":       {".", "objstore"},
 	"examples/rawsql":      {".", "objstore"},
 	"examples/tenants":     {".", "objstore"},

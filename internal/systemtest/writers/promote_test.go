@@ -85,9 +85,7 @@ func interruptTakeover(t *testing.T, taker func(testing.TB, objstore.Store) func
 	ctx := t.Context()
 	cfg := systemtest.Config(t)
 	cfg.SyncGap, cfg.CloseTimeout = -1, -1
-	old, err := driftdb.Open(ctx, cfg)
-	systemtest.Check(t, err)
-	defer old.Close()
+	old := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
 	systemtest.Exec(t, old, "CREATE TABLE t(n INTEGER PRIMARY KEY)")
 	systemtest.Check(t, old.Flush(ctx))
 	store := objstoretest.Break(cfg.Store, nil)
