@@ -85,7 +85,7 @@ var mayImport = map[string][]string{
 	"internal/batch":                 {"internal/change", "internal/digest"},
 	"internal/sqlite":                {"internal/cmem", "internal/pagecache", "internal/vfs"},
 	"internal/statement":             {"internal/change"},
-	"internal/syncer":                {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/foreign", "internal/remote", "internal/restore", "internal/batch", "internal/sqlite", "objstore"},
+	"internal/syncer":                {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/foreign", "internal/remote", "internal/restore", "internal/retry", "internal/batch", "internal/sqlite", "objstore"},
 	"internal/systemtest":            {".", "internal/dbtest", "internal/s3test", "internal/systemtest/subprocess", "objstore"},
 	"internal/systemtest/subprocess": {},
 	"internal/terminal":              {},

@@ -25,11 +25,13 @@ type state struct {
 	digests  changelog.Digests // of the tables after books.Acked
 	unsaved  unsaved           // what could not be saved in the file, whose disk is full
 	unsummed bool              // there may be tables without a digest
+	vouched  remote.Position   // up to here the history keeps what this session has stored, whoever takes over
 
 	session session
 	broken  error // why syncing has stopped for good: fenced, diverged, held
 
-	status status
+	status  status
+	waiters waiters
 }
 
 func newState(cfg Config, life context.Context) (s *state, err error) {
@@ -44,6 +46,7 @@ func newState(cfg Config, life context.Context) (s *state, err error) {
 	s.status.acked.Store(s.books.Acked)
 	s.status.confirmed.Store(s.books.Confirmed)
 	s.status.mine.Store(s.mine())
+	s.status.safe.Store(s.safe())
 	return s, nil
 }
 
@@ -71,6 +74,22 @@ func (s *state) bound(ctx context.Context) (context.Context, func()) {
 // mine reports whether the newest changes that the bucket has of this file's log were
 // stored by sessions of this file.
 func (s *state) mine() bool { return s.session.epoch != 0 || s.books.Manifest != "" }
+
+// safe returns the sequence up to which the bucket keeps this file's changes, whoever
+// takes over: those that a manifest confirms, or that this session has vouched for, or
+// that came from the bucket.
+func (s *state) safe() int64 {
+	if !s.mine() {
+		return s.books.Acked
+	}
+	return max(s.books.Confirmed, s.vouched.Sequence)
+}
+
+// arrived tells the callers of WaitSynced what is safe now.
+func (s *state) arrived() {
+	s.status.safe.Store(s.safe())
+	s.waiters.serve(s.safe())
+}
 
 // unconfirmed reports whether sessions of this file have stored changes that no manifest
 // confirms. Changes that this file has from other writers are theirs to confirm.

@@ -20,6 +20,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -62,6 +63,8 @@ type Config struct {
 	Refuse func(error)
 
 	Interval         time.Duration // between ticks while there is something to send
+	Gap              time.Duration // between uploads for callers of WaitSynced
+	Again            time.Duration // between a failed round for callers of WaitSynced and the next
 	ManifestInterval time.Duration // between swaps of the manifest unless a caller asks for one
 	SnapshotEvery    int64         // entries; negative: only after a barrier
 	Limits           changelog.Limits
@@ -83,9 +86,9 @@ type Syncer struct {
 	snapshots *snapshotter
 	branch    *brancher
 
-	opened  int64 // the last sequence when the engine was created
-	glances sync.WaitGroup
-	end     context.CancelFunc // ends life
+	opened int64              // the last sequence when the engine was created
+	beside sync.WaitGroup     // of glances and couriers
+	end    context.CancelFunc // ends life
 
 	mu     sync.Mutex         // Start and Halt
 	cancel context.CancelFunc // nil: the loop should not run
@@ -113,7 +116,7 @@ func New(cfg Config) (*Syncer, error) {
 // work does one round (upload, snapshot, manifest, trim) and records its error in the
 // status.
 func (s *Syncer) work(ctx context.Context, r request) error {
-	err := s.round(ctx, r)
+	err := s.round(retry.Telling(ctx, s.waiters.note), r)
 	if s.broken != nil || s.epoch.isGone() {
 		s.snapshots.drop()
 	}
@@ -121,13 +124,16 @@ func (s *Syncer) work(ctx context.Context, r request) error {
 	case err == nil && s.snapshots.ailing() != nil:
 		ailing := s.snapshots.ailing()
 		s.status.lastErr.Store(&ailing)
+		s.waiters.note(ailing)
 	case err == nil:
+		s.waiters.note(nil)
 		if s.status.lastErr.Swap(nil) != nil {
 			s.event(event.SyncRecovered, "syncing works again")
 		}
 	case s.life.Err() != nil:
 		return ErrClosed
 	case ctx.Err() == nil:
+		s.waiters.note(err)
 		s.status.errors.Add(1)
 		s.status.lastErr.Store(&err)
 		s.report(err)
@@ -155,6 +161,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	default:
 		return nil
 	}
+	swapped := s.epoch.lastSwap()
 	if err := s.send(ctx, r, target); err != nil {
 		if errors.Is(err, ErrFenced) {
 			err = errors.Join(err, s.branch.save(ctx))
@@ -163,6 +170,9 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	}
 	if s.unsaved.is {
 		return nil // there is no disk space for merging, deleting or trimming the log either
+	}
+	if r.waited && s.epoch.lastSwap().Equal(swapped) {
+		return nil // what follows does not get more often because callers wait
 	}
 	s.maintain(ctx, r)
 	if s.broken != nil { // maintain found that another writer has taken over
@@ -188,6 +198,11 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 	}
 	if err := s.uploads.ship(ctx, target); err != nil {
 		return err
+	}
+	if r.waited {
+		if err := s.epoch.vouch(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.snapshots.finish(ctx); err != nil {
 		return err

@@ -228,9 +228,11 @@ func (s *schedule) reader() objstore.Store {
 
 // act does one of the things that a process does all day.
 func (s *schedule) act(m *machine) {
-	switch s.rnd.IntN(8) {
+	switch s.rnd.IntN(9) {
 	case 0:
 		m.flush()
+	case 8:
+		m.waitSynced()
 	case 1:
 		s.sleep(time.Duration(s.rnd.Int64N(int64(20 * time.Second))))
 	case 2:
