@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,62 +53,92 @@ var takers = map[string]func(t testing.TB, store objstore.Store) func() *driftdb
 }
 
 // TestTakeoverKeepsSynced lets the old writer commit, and wait until that is in the bucket,
-// before each request of a takeover in turn. What it is told to be there is what the new
-// writer has.
+// before a request of a takeover, or before it and all that follow. What it is told to be
+// there is what the new writer has.
 func TestTakeoverKeepsSynced(t *testing.T) {
 	for name, taker := range takers {
-		t.Run(name, func(t *testing.T) {
-			synced, refused := 0, 0
-			for at := 1; ; at++ {
-				reached, is := interruptTakeover(t, taker, at)
-				if !reached {
-					break
+		for _, on := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s,on=%v", name, on), func(t *testing.T) {
+				i := interruption{T: t, taker: taker, on: on}
+				for i.at = 1; i.takeOver(); i.at++ {
 				}
-				if is {
-					synced++
-				} else {
-					refused++
+				t.Logf("%d requests; it was told so %d times, and refused %d times", i.at-1, i.synced, i.refused)
+				if i.synced == 0 || i.refused == 0 {
+					t.Error("the old writer must be refused from some request on, and not before")
 				}
-			}
-			t.Logf("before %d requests it was told so, before %d it was refused", synced, refused)
-			if synced == 0 || refused == 0 {
-				t.Error("the old writer must be refused from some request on, and not before")
-			}
-		})
+			})
+		}
 	}
 }
 
-// interruptTakeover lets the old writer commit before request number at of the new one. It
-// returns whether there was such a request, and whether the change was synced.
-func interruptTakeover(t *testing.T, taker func(testing.TB, objstore.Store) func() *driftdb.DB, at int) (reached, synced bool) {
-	t.Helper()
-	ctx := t.Context()
-	cfg := systemtest.Config(t)
-	cfg.SyncGap, cfg.CloseTimeout = -1, -1
-	old := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
-	systemtest.Exec(t, old, "CREATE TABLE t(n INTEGER PRIMARY KEY)")
-	systemtest.Check(t, old.Flush(ctx))
+// interruption is a takeover that the old writer interrupts.
+type interruption struct {
+	*testing.T
+	taker func(testing.TB, objstore.Store) func() *driftdb.DB
+	at    int  // before this request of the new writer
+	on    bool // and before each after it
+
+	synced, refused int // changes
+}
+
+// takeOver lets one machine take over from another. It returns whether the new one made as
+// many requests.
+func (i *interruption) takeOver() (reached bool) {
+	i.Helper()
+	ctx := i.Context()
+	cfg := systemtest.Config(i)
+	cfg.SyncGap, cfg.CloseTimeout, cfg.Logger = -1, -1, slog.New(slog.DiscardHandler)
+	old := systemtest.Open(i, cfg, systemtest.Ends(driftdb.ErrFenced))
+	systemtest.Exec(i, old, "CREATE TABLE t(n INTEGER PRIMARY KEY)")
+	systemtest.Check(i, old.Flush(ctx))
 	store := objstoretest.Break(cfg.Store, nil)
-	take := taker(t, store)
-	systemtest.Exec(t, old, "INSERT INTO t VALUES(1)") // past what the manifest confirms
-	systemtest.Check(t, old.WaitSynced(ctx, old.Sequence()))
-	var requests atomic.Int64
+	take := i.taker(i, store)
+	var synced []int64
+	if !i.on { // something that the manifest does not confirm
+		synced = append(synced, 0)
+		systemtest.Exec(i, old, "INSERT INTO t VALUES(0)")
+		systemtest.Check(i, old.WaitSynced(ctx, old.Sequence()))
+	}
+	requests := 0
+	var mu sync.Mutex
 	store.SetHook(func(objstoretest.Call) objstoretest.Fault {
-		if requests.Add(1) == int64(at) {
+		mu.Lock()
+		defer mu.Unlock()
+		if requests++; requests == i.at || requests > i.at && i.on {
 			reached = true
-			if _, err := old.Exec(ctx, "INSERT INTO t VALUES(2)"); err == nil {
-				synced = old.WaitSynced(ctx, old.Sequence()) == nil
+			_, err := old.Exec(ctx, "INSERT INTO t VALUES(?)", requests)
+			if err == nil {
+				err = old.WaitSynced(ctx, old.Sequence())
+			}
+			switch {
+			case err == nil:
+				synced = append(synced, int64(requests))
+				i.synced++
+			case errors.Is(err, driftdb.ErrFenced):
+				i.refused++
+			default:
+				i.Error(err)
 			}
 		}
 		return objstoretest.Fault{}
 	})
 	db := take()
 	store.SetHook(nil)
-	has := rowsOf(t, db)
-	if !slices.Contains(has, 1) || synced && !slices.Contains(has, 2) {
-		t.Errorf("before request %d the old writer was told that 1 is in the bucket, and of 2: %v; the new one has %v", at, synced, has)
+	has := rowsOf(i, db)
+	for _, n := range synced {
+		if !slices.Contains(has, n) {
+			i.Errorf("interrupted from request %d on, the old writer was told that %d is in the bucket; the new one has %d", i.at, synced, has)
+			break
+		}
 	}
-	return reached, synced
+	_, err := old.Exec(ctx, "INSERT INTO t VALUES(-2)")
+	if err == nil {
+		err = old.Flush(ctx)
+	}
+	if !errors.Is(err, driftdb.ErrFenced) {
+		i.Errorf("the old writer goes on: %v", err)
+	}
+	return reached
 }
 
 // TestPromoteUnderLoad promotes a follower while the old writer commits in several
