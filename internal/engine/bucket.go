@@ -21,6 +21,9 @@ import (
 
 // openBucket creates the client of the bucket.
 func (o *opening) openBucket(ctx context.Context) error {
+	if o.following != nil {
+		return nil // it has one
+	}
 	store, err := o.cfg.Client(ctx)
 	if err != nil || store == nil {
 		return err
@@ -71,11 +74,7 @@ func (o *opening) openSync() (err error) {
 		Log: o.uplink.logs, Bucket: o.uplink.bucket, Direct: o.direct, Path: o.path,
 		Sequence: o.hub.Sequence, Advance: o.hub.Advance,
 		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(db.cfg.Public(err)) }, Contest: o.hub.Contest,
-		Writer: func() (*sqlite.Conn, error) {
-			opts := db.options()
-			opts.Synchronous, opts.ForeignKeys, opts.Distrust = sqlite.SyncFull, false, true
-			return sqlite.Open(db.path, opts)
-		},
+		Writer: o.openReplaying,
 		Reader: func() (*sqlite.Conn, error) {
 			if err := db.foreign.CheckFile(); err != nil { // never snapshot a mixture of two files
 				return nil, err

@@ -26,6 +26,9 @@ type Config struct {
 
 	ManualSync, ReadOnly, AutoRestore, RefuseTakeover bool
 
+	// Promote opens the file of a follower, which then is none any more.
+	Promote bool
+
 	SyncInterval, CloseTimeout, ManifestInterval time.Duration
 
 	SnapshotEvery, MaxBatchSize int

@@ -53,7 +53,7 @@ func (db *DB) syncable(call string) error {
 	switch {
 	case db.gate.IsShut():
 		return writer.ErrClosed
-	case db.cfg.ReadOnly:
+	case db.onlyReads():
 		return db.refusal()
 	case db.uplink.sync == nil:
 		return backup.ErrNoStore
