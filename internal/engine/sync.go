@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/backup"
@@ -18,6 +19,14 @@ func (db *DB) Flush(ctx context.Context) error {
 		return err
 	}
 	return db.uplink.sync.Flush(ctx)
+}
+
+// WaitSynced returns when the change with this number is in the bucket.
+func (db *DB) WaitSynced(ctx context.Context, sequence int64) error {
+	if last := db.Sequence(); sequence > last {
+		return fmt.Errorf("WaitSynced: there is no change %d yet; the latest is %d", sequence, last)
+	}
+	return db.Flush(ctx)
 }
 
 // Snapshot stores a snapshot of everything committed before the call.
