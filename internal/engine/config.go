@@ -29,7 +29,11 @@ type Config struct {
 	// Promote opens the file of a follower, which then is none any more.
 	Promote bool
 
-	SyncInterval, CloseTimeout, ManifestInterval time.Duration
+	// Woken says of a database that only reads that DB.Wake is called after each commit to
+	// its file. It is not an option of the root package.
+	Woken bool
+
+	SyncInterval, SyncGap, CloseTimeout, ManifestInterval time.Duration
 
 	SnapshotEvery, MaxBatchSize int
 
@@ -49,8 +53,12 @@ type Config struct {
 // DefaultRetention is how long everything in a bucket is kept.
 const DefaultRetention = 30 * 24 * time.Hour
 
+// maxSyncGap bounds how long a caller of WaitSynced waits for others to share an upload.
+const maxSyncGap = time.Minute
+
 const (
 	defaultSyncInterval     = 5 * time.Second
+	defaultSyncGap          = 100 * time.Millisecond
 	defaultCloseTimeout     = 5 * time.Second
 	defaultManifestInterval = time.Minute
 	defaultSnapshotEvery    = 1000
@@ -70,6 +78,7 @@ func (c Config) normalize() (Config, error) {
 // withDefaults fills in the defaults.
 func (c Config) withDefaults() Config {
 	defaulted(&c.SyncInterval, defaultSyncInterval)
+	defaulted(&c.SyncGap, defaultSyncGap)
 	defaulted(&c.CloseTimeout, defaultCloseTimeout)
 	defaulted(&c.ManifestInterval, defaultManifestInterval)
 	defaulted(&c.SnapshotEvery, defaultSnapshotEvery)
@@ -113,6 +122,7 @@ func (c Config) Problems(known ...error) []error {
 	} {
 		p.when(d.value < 0, "%s is negative (%s); give a duration, or 0 for %s%s", d.name, d.value, d.of, d.more)
 	}
+	p.when(c.SyncGap > maxSyncGap, "SyncGap is %s; give a duration up to %s, 0 for %s, or a negative one for no gap", c.SyncGap, maxSyncGap, defaultSyncGap)
 	p.when(c.CacheBytes != 0 && (c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40),
 		"CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40), or 0 for 64 MiB", c.CacheBytes)
 	p.when(c.MaxReaders > 10_000, "MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)

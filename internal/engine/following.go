@@ -143,6 +143,7 @@ func (f *Following) load() error {
 func (f *Following) show() {
 	f.sequence.Store(f.at.Sequence)
 	f.db.hub.Advance(f.at.Sequence)
+	f.db.Wake()
 }
 
 // Altered is why the file is not at a point of the bucket's history: then it can only be
