@@ -11,6 +11,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/engine"
+	"github.com/driftdb/driftdb-go/internal/follow"
 	"github.com/driftdb/driftdb-go/internal/foreign"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/repair"
@@ -126,6 +127,9 @@ var public = []struct{ is, as error }{
 	{engine.ErrReadOnly, ErrReadOnly},
 	{engine.ErrOpenedReadOnly, ErrReadOnly},
 	{engine.ErrView, ErrReadOnly},
+	{engine.ErrFollows, ErrReadOnly},
+	{engine.ErrFollower, ErrReadOnly},
+	{follow.ErrOther, ErrDiverged},
 	{engine.ErrDamaged, ErrCorrupt},
 	{engine.ErrReplaced, ErrFileReplaced},
 	{backup.ErrNoStore, ErrNoStore},

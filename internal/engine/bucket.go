@@ -21,6 +21,9 @@ import (
 
 // openBucket creates the client of the bucket.
 func (o *opening) openBucket(ctx context.Context) error {
+	if o.following != nil {
+		return nil // it has one
+	}
 	store, err := o.cfg.Client(ctx)
 	if err != nil || store == nil {
 		return err
@@ -70,13 +73,12 @@ func (o *opening) openSync() (err error) {
 	o.uplink.sync, err = syncer.New(syncer.Config{
 		Log: o.uplink.logs, Bucket: o.uplink.bucket, Direct: o.direct, Path: o.path,
 		Gap: max(o.cfg.SyncGap, 0), Again: o.cfg.Retries().BaseDelay,
-		Sequence: o.hub.Sequence, Advance: o.hub.Advance,
-		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(db.cfg.Public(err)) }, Contest: o.hub.Contest,
-		Writer: func() (*sqlite.Conn, error) {
-			opts := db.options()
-			opts.Synchronous, opts.ForeignKeys, opts.Distrust = sqlite.SyncFull, false, true
-			return sqlite.Open(db.path, opts)
+		Sequence: o.hub.Sequence, Advance: func(sequence int64) {
+			db.hub.Advance(sequence)
+			db.tail.ring()
 		},
+		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(db.cfg.Public(err)) }, Contest: o.hub.Contest,
+		Writer: o.openReplaying,
 		Reader: func() (*sqlite.Conn, error) {
 			if err := db.foreign.CheckFile(); err != nil { // never snapshot a mixture of two files
 				return nil, err

@@ -34,7 +34,10 @@ type DB struct {
 	writer *writer.Writer
 	conns  connections
 	uplink uplink
+	tail   tail
 	apart  apart // the connection of an undo
+
+	following *Following // nil: the database is not a follower's
 }
 
 // Open opens the database that cfg names.
@@ -137,6 +140,9 @@ func (db *DB) CacheUsed() int64 { return db.conns.cache.Used() }
 
 // Sequence returns the number of the last committed change.
 func (db *DB) Sequence() int64 {
+	if db.following != nil {
+		return db.following.sequence.Load()
+	}
 	if db.cfg.ReadOnly {
 		return db.readSequence()
 	}

@@ -171,7 +171,13 @@ func (b *Bucket) Manifest(ctx context.Context) (Stored, error) {
 
 // load reads the manifest stored under key.
 func (b *Bucket) load(ctx context.Context, key string) (Stored, error) {
-	body, info, err := b.store.Get(ctx, key, objstore.GetOptions{})
+	return b.loadNot(ctx, key, "")
+}
+
+// loadNot is load for a caller that has the manifest with this ETag: if it is still the same,
+// the error may be objstore.ErrNotModified.
+func (b *Bucket) loadNot(ctx context.Context, key, etag string) (Stored, error) {
+	body, info, err := b.store.Get(ctx, key, objstore.GetOptions{IfNoneMatch: etag})
 	if err != nil {
 		return Stored{}, err
 	}
