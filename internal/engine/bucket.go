@@ -47,6 +47,13 @@ func (o *opening) startSync(ctx context.Context) error {
 	if err := o.openSync(); err != nil {
 		return err
 	}
+	if o.cfg.Promote {
+		if err := o.promote(ctx); err != nil || o.cfg.ManualSync {
+			return err
+		}
+		o.uplink.sync.Start()
+		return nil
+	}
 	if o.cfg.ManualSync {
 		o.uplink.sync.Glance()
 		return nil
@@ -121,6 +128,9 @@ func (o *opening) ask() *remote.Bucket {
 // neither.
 func (o *opening) compareBucket(ctx context.Context) error {
 	o.compared = nil
+	if o.cfg.Promote {
+		return o.compareFollower(ctx)
+	}
 	if o.uplink.bucket == nil || o.cfg.ManualSync {
 		return nil
 	}

@@ -75,6 +75,9 @@ const (
 // Check brings such a file up to date.
 func (c Comparison) Behind() bool { return c.relation == behind }
 
+// Vacant reports whether the bucket has nothing under the name.
+func (c Comparison) Vacant() bool { return c.relation == vacant }
+
 // Proven reports whether, for a file that is behind, it was proven that only DriftDB has
 // written to it. Its log then needs no barrier.
 func (c Comparison) Proven() bool { return c.proven }
