@@ -128,7 +128,7 @@ var public = []struct{ is, as error }{
 	{engine.ErrOpenedReadOnly, ErrReadOnly},
 	{engine.ErrView, ErrReadOnly},
 	{engine.ErrFollows, ErrReadOnly},
-	{engine.ErrFollower, ErrReadOnly},
+	{changelog.ErrFollower, ErrReadOnly},
 	{follow.ErrOther, ErrDiverged},
 	{engine.ErrDamaged, ErrCorrupt},
 	{engine.ErrReplaced, ErrFileReplaced},

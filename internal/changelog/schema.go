@@ -82,6 +82,9 @@ type Identity struct {
 	Follower   bool // the file only receives the bucket's changes: nothing of its own may be committed to it
 }
 
+// ErrFollower means that a follower's file was opened for writing.
+var ErrFollower = errors.New("the file is a follower: it only receives what another writer commits. To write to it, promote it (Follower.Promote, or driftdb promote); to read it, open it with ReadOnly")
+
 // roleFollower is the role of a follower in _driftdb_meta.
 const roleFollower = "follower"
 

@@ -25,8 +25,6 @@ import (
 // programs' writes, but no syncer; and its writer works for the engine alone.
 
 var (
-	// ErrFollower means that a follower's file was opened for writing.
-	ErrFollower = errors.New("the file is a follower: it only receives what another writer commits. To write to it, promote it (Follower.Promote, or driftdb promote); to read it, open it with ReadOnly")
 	// ErrNotFollower means that a file that is not a follower was to be followed into.
 	ErrNotFollower = fmt.Errorf("%w, and is not a follower; it was left as it is: follow into another path, or move the file away", fs.ErrExist)
 	// ErrFollows is ErrReadOnly for a follower's database.
@@ -254,7 +252,7 @@ func (o *opening) proveFollower(ctx context.Context) error {
 func (o *opening) isFollower() error {
 	switch is := o.found.id.Follower; {
 	case is && o.following == nil && !o.cfg.Promote:
-		return ErrFollower
+		return changelog.ErrFollower
 	case !is && o.following != nil:
 		return ErrNotFollower
 	}

@@ -55,10 +55,15 @@ func (l *loop) first(ctx context.Context) error {
 	return nil
 }
 
-// run follows until ctx ends.
+// run follows until ctx ends. A failure of a round has been told when the round ends.
 func (l *loop) run(ctx context.Context) {
-	news := l.watch(ctx)
+	var news <-chan struct{} // tells when something may have come; nil: nothing does
 	for {
+		if news == nil {
+			if news = l.watch(ctx); news != nil {
+				_ = l.round(ctx) // for what came before it began to tell
+			}
+		}
 		timer := time.NewTimer(l.pace.next(news != nil, l.f.board.awaited()))
 		select {
 		case <-ctx.Done():
@@ -73,10 +78,7 @@ func (l *loop) run(ctx context.Context) {
 			}
 		}
 		timer.Stop()
-		_ = l.round(ctx) // it has told of an error
-		if news == nil {
-			news = l.watch(ctx)
-		}
+		_ = l.round(ctx)
 	}
 }
 
