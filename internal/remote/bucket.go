@@ -347,11 +347,14 @@ func (b *Bucket) EncryptBatch(compressed []byte, databaseID, key string) ([]byte
 	return seal.Encrypt(compressed, b.opts.Ring, b.context(databaseID, key))
 }
 
-// Batches lists the batches of a span, in the order of their names.
+// Batches lists the batches that begin in a span, in the order of their names.
 func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
 	for o, err := range b.batches(ctx, place{node: s.NodeID}, s.From) {
 		if err != nil {
 			return nil, err
+		}
+		if s.To != 0 && o.From > s.To {
+			break
 		}
 		if o.Epoch == s.Epoch {
 			out = append(out, o)

@@ -16,10 +16,11 @@ import (
 // bucket has of it, and the name under which this session stores. Only record changes the
 // books. Everything but the status may be used only by the holder of the token.
 type state struct {
-	cfg  Config
-	log  *changelog.Log
-	wake chan struct{}   // signals that there may be something to do; capacity 1
-	life context.Context // ends with Close
+	cfg   Config
+	log   *changelog.Log
+	token chan struct{}   // full while somebody works; capacity 1
+	wake  chan struct{}   // signals that there may be something to do; capacity 1
+	life  context.Context // ends with Close
 
 	books    changelog.Books
 	digests  changelog.Digests // of the tables after books.Acked
@@ -35,7 +36,7 @@ type state struct {
 }
 
 func newState(cfg Config, life context.Context) (s *state, err error) {
-	s = &state{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), life: life}
+	s = &state{cfg: cfg, log: cfg.Log, token: make(chan struct{}, 1), wake: make(chan struct{}, 1), life: life}
 	if s.books, err = cfg.Log.Books(); err != nil {
 		return nil, err
 	}
@@ -62,6 +63,20 @@ func (s *state) Wake() {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// apart runs fn, which takes long and does not use the state, without the caller's token:
+// other rounds can run meanwhile, so all of the state may have changed afterwards. It
+// reports whether this session still is the writer, under the same epoch.
+func (s *state) apart(fn func()) (same bool) {
+	before := s.session
+	<-s.token
+	defer func() {
+		s.token <- struct{}{} // without an end: the caller gives it up once more
+		same = s.session == before && s.broken == nil
+	}()
+	fn()
+	return
 }
 
 // bound returns a context that ends with ctx or the engine, whichever ends first.

@@ -1,9 +1,10 @@
 // Package syncer is the engine: it ships the log to the bucket in the
 // background, keeps the manifest up to date and takes snapshots.
 //
-// All work is done under one token, held by the loop or by the caller of Flush or
-// Snapshot, so no two steps run at once. The slow part of a snapshot runs outside the
-// token, in a task: batches do not wait for it.
+// All work is done under one token, held by the loop, by the courier of those who wait for
+// their changes, or by the caller of Flush or Snapshot, so no two steps run at once. Three
+// things are slow and run outside the token, so that batches do not wait for them: making
+// a snapshot (in a task), merging batches and deleting merged ones.
 //
 // The [Syncer] decides what is done when; its parts do it. The epoch knows who writes
 // the history and what the manifest says, the uploader stores batches, the snapshotter
@@ -78,7 +79,6 @@ type Config struct {
 // Syncer ships one database's log. It decides what is done when; its parts do it.
 type Syncer struct {
 	*state
-	token chan struct{} // held while working; only the holder may use the parts
 
 	epoch     *epoch
 	compact   *compactor
@@ -103,7 +103,7 @@ func New(cfg Config) (*Syncer, error) {
 		end()
 		return nil, err
 	}
-	s := &Syncer{state: st, opened: cfg.Sequence(), token: make(chan struct{}, 1), end: end, done: make(chan struct{})}
+	s := &Syncer{state: st, opened: cfg.Sequence(), end: end, done: make(chan struct{})}
 	close(s.done)
 	s.epoch = &epoch{state: st}
 	s.compact = &compactor{state: st, epoch: s.epoch, undone: map[string]bool{}}
@@ -171,10 +171,12 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	if s.unsaved.is {
 		return nil // there is no disk space for merging, deleting or trimming the log either
 	}
-	if r.waited && s.epoch.lastSwap().Equal(swapped) {
-		return nil // what follows does not get more often because callers wait
+	switch {
+	case !r.waited:
+		s.maintain(ctx, r)
+	case s.epoch.lastSwap().Equal(swapped):
+		return nil
 	}
-	s.maintain(ctx, r)
 	if s.broken != nil { // maintain found that another writer has taken over
 		return errors.Join(s.broken, s.branch.save(ctx))
 	}
@@ -210,6 +212,7 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 	switch {
 	case s.snapshots.underway() == nil && (r.snapshot || s.snapshots.due(r)):
 		return s.snapshots.start(ctx, r.parent)
+	case r.waited && s.status.running.Load(): // the loop confirms, and merges what it has confirmed
 	case s.books.Confirmed < s.books.Acked && (r.flush || s.epoch.sinceSwap() >= s.cfg.ManifestInterval):
 		return s.epoch.confirm(ctx, nil)
 	}
