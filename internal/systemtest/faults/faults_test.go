@@ -255,6 +255,9 @@ func (s *schedule) days(m *machine) {
 			s.change(m, calm) // else thousands of rounds fail
 		}
 	}
+	if s.followers != nil {
+		s.followers.rest()
+	}
 	for range 1 + s.rnd.IntN(5) {
 		if m.db == nil || s.spoilt.Load() {
 			return

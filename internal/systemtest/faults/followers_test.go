@@ -99,7 +99,7 @@ func (s *standby) change(to weather) {
 
 // start follows. It may fail like a restore.
 func (s *standby) start() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	b, err := driftdb.OpenBackup(ctx, driftdb.BackupConfig{Name: s.cfg.Name, Store: s.store, EncryptionKeys: s.cfg.EncryptionKeys, Retry: s.cfg.Retry})
 	if err == nil {
@@ -131,6 +131,16 @@ func (s *standby) stop() {
 	s.f = nil
 	s.note("%s stops at %d", s, s.at)
 	s.check()
+}
+
+// rest stops followers before days pass: most of the time, since each looks at its file
+// every five seconds.
+func (fs *followers) rest() {
+	for _, s := range fs.all {
+		if fs.rnd.IntN(8) > 0 {
+			s.stop()
+		}
+	}
 }
 
 // waits waits for what has been acknowledged. It is there if the store works and the
