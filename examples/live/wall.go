@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -43,8 +44,14 @@ func (w *wall) open(ctx context.Context, follows bool) (err error) {
 			w.db = w.follower.DB()
 		}
 	}
-	if err == nil {
-		w.messages, err = driftdb.Define[Message](ctx, w.db, "messages")
+	if err != nil {
+		return err
+	}
+	w.messages, err = driftdb.Define[Message](ctx, w.db, "messages")
+	for follows && errors.Is(err, driftdb.ErrReadOnly) { // the writer's table has not come yet
+		if err = w.follower.WaitFor(ctx, w.follower.Sequence()+1); err == nil {
+			w.messages, err = driftdb.Define[Message](ctx, w.db, "messages")
+		}
 	}
 	return err
 }

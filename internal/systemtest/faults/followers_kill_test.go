@@ -72,7 +72,8 @@ func TestKilledFollowers(t *testing.T) {
 	w := startFollowed(t, dir)
 	k := &followerKills{T: t, dir: dir, source: w}
 	for k.killed < kills {
-		k.run(time.Duration(rnd.Int64N(int64(300*time.Millisecond))), 1<<62)
+		k.from = rnd.IntN(4) // lines that it says before
+		k.run(time.Duration(rnd.Int64N(int64(150*time.Millisecond))), 1<<62)
 		k.look()
 	}
 	last := w.end()
@@ -89,6 +90,7 @@ type followerKills struct {
 	*testing.T
 	dir    string
 	source *followed
+	from   int // the time of a process runs from when it has said so many lines, and one more
 	killed int
 	absent int
 	moved  int
@@ -106,7 +108,7 @@ func (k *followerKills) run(after time.Duration, until int64) {
 	systemtest.Check(k, cmd.Start())
 	var said []string
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if said = append(said, lines.Text()); len(said) == 1 && after > 0 {
+		if said = append(said, lines.Text()); len(said) == 1+k.from && after > 0 {
 			timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() }) // fails if it has ended
 			defer timer.Stop()
 		}
