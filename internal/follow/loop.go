@@ -59,6 +59,13 @@ func (l *loop) first(ctx context.Context) error {
 // run follows until ctx ends. A failure of a round has been told when the round ends.
 func (l *loop) run(ctx context.Context) {
 	var news <-chan struct{} // tells when something may have come; nil: nothing does
+	defer func() {
+		for news != nil { // its goroutine ends with ctx
+			if _, tells := <-news; !tells {
+				news = nil
+			}
+		}
+	}()
 	for {
 		if news == nil {
 			if news = l.watch(ctx); news != nil {
