@@ -32,7 +32,7 @@ type FollowConfig struct {
 	Logger  *slog.Logger
 	OnEvent func(Event)
 
-	// OnProgress is called while Follow restores the file.
+	// OnProgress is called while the file, or later a copy of it, is restored.
 	OnProgress func(Progress)
 }
 
@@ -61,8 +61,11 @@ type Follower struct {
 // Config.ManifestInterval, and on PollInterval.
 //
 // Follow uses the network, and returns when the file has what the manifest confirms. If the
-// file exists and the store cannot be reached, it returns at once, and catches up later.
-// What goes wrong after that is retried, and reported by events, Metrics and Err.
+// file exists and the store does not answer, after BackupConfig.Retry, it catches up later.
+// What goes wrong after that is retried, and reported by events, Metrics and Err. Errors are
+// those of Restore, and fs.ErrExist for a file that is not a follower's, ErrDiverged for one
+// that follows another database, and ErrRolledBack if the backup has less than the file.
+// docs/FOLLOWERS.md describes what a follower goes through, and what it costs.
 func (b *Backup) Follow(ctx context.Context, path string, cfg FollowConfig) (*Follower, error) {
 	c := follow.Config{
 		Config: engine.Config{

@@ -103,6 +103,7 @@ func (b *board) wait(ctx context.Context, sequence int64) error {
 	defer b.mu.Unlock()
 	b.waiting++
 	defer func() { b.waiting-- }()
+	asked := false
 	for before := b.state.rounds; b.state.sequence < sequence; {
 		switch {
 		case b.closed != nil:
@@ -112,7 +113,8 @@ func (b *board) wait(ctx context.Context, sequence int64) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
-		if b.state.rounds == before {
+		if !asked {
+			asked = true
 			select {
 			case b.ask <- struct{}{}:
 			default:

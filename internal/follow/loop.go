@@ -33,6 +33,7 @@ type loop struct {
 	log  event.Log
 	pace *pace
 
+	began    time.Time     // the last round
 	manifest remote.Stored // the last one that was accepted
 	seen     remote.Point  // that it, or the file, has confirmed
 
@@ -58,6 +59,13 @@ func (l *loop) first(ctx context.Context) error {
 // run follows until ctx ends. A failure of a round has been told when the round ends.
 func (l *loop) run(ctx context.Context) {
 	var news <-chan struct{} // tells when something may have come; nil: nothing does
+	defer func() {
+		for news != nil { // its goroutine ends with ctx
+			if _, tells := <-news; !tells {
+				news = nil
+			}
+		}
+	}()
 	for {
 		if news == nil {
 			if news = l.watch(ctx); news != nil {
@@ -72,6 +80,7 @@ func (l *loop) run(ctx context.Context) {
 		case <-timer.C:
 		case <-l.f.board.ask:
 			l.pace.asked()
+			l.rest(ctx)
 		case _, tells := <-news:
 			if !tells {
 				news = nil
@@ -79,6 +88,17 @@ func (l *loop) run(ctx context.Context) {
 		}
 		timer.Stop()
 		_ = l.round(ctx)
+	}
+}
+
+// rest waits until it is long enough since the last round that many calls of WaitFor do not
+// ask the store all the time.
+func (l *loop) rest(ctx context.Context) {
+	timer := time.NewTimer(min(eager, l.f.cfg.Interval) - time.Since(l.began))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -94,7 +114,8 @@ func (l *loop) watch(ctx context.Context) <-chan struct{} {
 
 // round asks for news once, applies them, and tells of the outcome.
 func (l *loop) round(ctx context.Context) error {
-	began := time.Now()
+	l.began = time.Now()
+	began := l.began
 	l.f.watchdog.begun()
 	came, err := l.step(ctx)
 	if ctx.Err() != nil {

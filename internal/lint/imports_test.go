@@ -34,7 +34,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 var mayImport = map[string][]string{
 	".": {
 		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/engine",
-		"internal/event", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
+		"internal/event", "internal/follow", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
 		"internal/retry", "internal/rows", "internal/schema", "internal/seal", "internal/sqlite", "internal/statement", "internal/syncer", "internal/undo",
 		"internal/writer",
 		"objstore", "objstore/s3store",
@@ -60,7 +60,11 @@ var mayImport = map[string][]string{
 	"internal/diff":        {"internal/apply", "internal/change", "internal/ddl", "internal/history", "internal/sqlite"},
 	"internal/digest":      {"internal/change", "internal/ddl"},
 	"internal/digest/scan": {"internal/change", "internal/digest", "internal/sqlite"},
-	"internal/foreign":     {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/sqlite"},
+	"internal/follow": {
+		"internal/backup", "internal/batch", "internal/changelog", "internal/dbfile", "internal/engine", "internal/event", "internal/foreign",
+		"internal/remote", "internal/restore", "internal/seal", "internal/sqlite", "internal/wrap", "internal/writer", "objstore",
+	},
+	"internal/foreign": {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/sqlite"},
 	"internal/engine": {
 		"internal/backup", "internal/batch", "internal/capture", "internal/changelog", "internal/dbfile", "internal/digest", "internal/event",
 		"internal/foreign", "internal/history", "internal/pagecache", "internal/part", "internal/readsql", "internal/remote", "internal/restore",
@@ -167,6 +171,7 @@ func TestImportTable(t *testing.T) {
 var mayUse = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2":      {"internal/s3test", "internal/systemtest", "objstore/s3store"},
 	"github.com/aws/smithy-go":          {"objstore/s3store"},
+	"github.com/fsnotify/fsnotify":      {"objstore"},
 	"github.com/gofrs/flock":            {"internal/s3test"},
 	"github.com/google/uuid":            {"internal/changelog", "internal/remote", "internal/rows"},
 	"github.com/klauspost/compress":     {"internal/seal"},

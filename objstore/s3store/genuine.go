@@ -71,10 +71,17 @@ func condition(request any) string {
 }
 
 // redirects are the statuses with which portals send a browser to their page, and the one
-// that answers only a conditional read: it counts only with the ETag that was asked about,
-// which is what tells the store's own answer from one out of a cache. A store whose bucket is
-// elsewhere sends 301 or 307.
+// that answers only a conditional read, see unchanged. A store whose bucket is elsewhere sends
+// 301 or 307.
 var redirects = map[int]bool{http.StatusFound: true, http.StatusSeeOther: true, http.StatusNotModified: true}
+
+// unchanged reports whether the store itself says that an object still has this ETag. Its
+// answer, other than one out of a cache, repeats the ETag or, with some stores, has none but a
+// request ID.
+func unchanged(etag string, answer http.Header) bool {
+	said := answer.Get("ETag")
+	return said == etag || said == "" && answer.Get("X-Amz-Request-Id") != ""
+}
 
 // doubt returns an error if the response cannot come from a store. etag is what the request
 // was conditional on.
@@ -82,7 +89,7 @@ func doubt(op, etag string, answer *smithyhttp.Response) error {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	e := &impostor{status: answer.StatusCode, kind: kind}
 	switch {
-	case answer.StatusCode == http.StatusNotModified && etag != "" && answer.Header.Get("ETag") == etag:
+	case answer.StatusCode == http.StatusNotModified && etag != "" && unchanged(etag, answer.Header):
 		return nil
 	case kind == "text/html" && answer.ContentLength != 0: // some stores send this type with an empty body
 		e.missing = "it is a page for people"

@@ -34,7 +34,7 @@ func (s *store) Get(ctx context.Context, key string, opts objstore.GetOptions) (
 	if err != nil {
 		e := s.failed(ctx, "get", key, err, fs.ErrNotExist)
 		if page, ok := errors.AsType[*impostor](err); ok && page.status == http.StatusNotModified && opts.IfNoneMatch != "" {
-			opts.IfNoneMatch = "" // perhaps a store that leaves the ETag out; the object itself is proof
+			opts.IfNoneMatch = "" // whoever has answered: the object itself is proof
 			return s.Get(ctx, key, opts)
 		}
 		if e.Status == http.StatusRequestedRangeNotSatisfiable {

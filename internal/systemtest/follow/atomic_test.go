@@ -212,4 +212,3 @@ func TestFileReplaced(t *testing.T) {
 		t.Error(p.Err())
 	}
 }
-
