@@ -50,7 +50,7 @@ var clockUsers = map[string][]string{
 		"scale/big_test.go updateUntil", "scale/diff_linux_test.go TestDiffMemory", "scale/economy_test.go TestBulkLoad", "scale/memory_test.go memoryRun.do",
 		"scale/memory_test.go memoryRun.readAll", "undo/memory_test.go undoRun", "scale/restorebench_test.go restoreUsers", "scale/bench_backup_test.go plainInserts",
 		"scale/bench_backup_test.go timeCopy", "scale/bench_repository_test.go sideBySide", "capture/shapes_bench_test.go timeShape",
-		"sqlite/table_cost_test.go cost", "syncer/bench_test.go rest",
+		"sqlite/table_cost_test.go cost", "syncer/bench_test.go rest", "scale/bench_waitsynced_test.go waitFor",
 	},
 	"an end that must come: the bound is a multiple of what a busy machine takes": {
 		"cmd/driftdb/main_test.go scriptCommands", "capture/trap_test.go traps", "restore/forged_fuzz_test.go FuzzForged",

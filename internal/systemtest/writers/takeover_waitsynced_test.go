@@ -29,7 +29,6 @@ func TestTakeoverWaitSynced(t *testing.T) {
 		t.Run(fmt.Sprint(round), func(t *testing.T) {
 			w := newWaiting(t, latency/2)
 			far := objstoretest.Break(distant{w.bucket, latency}, nil)
-			time.Sleep(time.Duration(round%7) * latency)
 			if round%3 == 2 {
 				w.dieHalfWay(t, far)
 			}
