@@ -170,6 +170,7 @@ type followed struct {
 
 func startFollowed(t *testing.T, dir string) *followed {
 	cfg := killedConfig(t, dir)
+	cfg.SyncInterval, cfg.SnapshotEvery, cfg.MaxBatchSize = 10*time.Millisecond, 0, 0 // so that it keeps up on a busy machine
 	w := &followed{t: t, path: cfg.Path, stop: make(chan struct{}), had: map[int64]int64{}}
 	w.db = systemtest.Open(t, cfg)
 	systemtest.Exec(t, w.db, "CREATE TABLE a(id INTEGER PRIMARY KEY, v); CREATE TABLE b(n); INSERT INTO b VALUES(0)")
@@ -180,7 +181,7 @@ func startFollowed(t *testing.T, dir string) *followed {
 			select {
 			case <-w.stop:
 				return
-			case <-time.After(4 * time.Millisecond):
+			case <-time.After(10 * time.Millisecond):
 				w.commit(n)
 			}
 		}
