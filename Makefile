@@ -25,11 +25,14 @@ PAIRS    ?= 100
 VFS_KILLS ?= 200
 RESOLVES ?= 500
 FORKS    ?= 500
+FOLLOWERS ?= 0-10000
+PROMOTIONS ?= 50
+LAG      ?= 120
 STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs followers promotions lag
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -187,6 +190,21 @@ takeover:
 # Random worlds of parents, forks, forks of forks, collections and deletions.
 forks:
 	go test ./internal/systemtest/forks -run '^TestWorlds$$' -worlds 0-$(FORKS) -count 1 -timeout 0
+
+# Followers beside random schedules of faults, deaths and takeovers; and processes that
+# follow, killed at any moment.
+followers:
+	go test ./internal/systemtest/faults -run '^TestFollowers$$' -seeds $(FOLLOWERS) -count 1 -timeout 0
+	DRIFTDB_FOLLOWER_KILLS=200 go test ./internal/systemtest/faults -run '^TestKilledFollowers$$' -count 1 -v -timeout 0
+
+# Followers that are promoted while the old writer is under load.
+promotions:
+	DRIFTDB_PROMOTIONS=$(PROMOTIONS) go test ./internal/systemtest/writers -run '^TestPromoteUnderLoad$$' -count 1 -v -timeout 0
+
+# How far a follower is behind a writer that commits 100 times a second, and what both ask of
+# the store, under load and idle: three pairs of intervals, for three times LAG seconds each.
+lag:
+	DRIFTDB_LAG=$(LAG) go test ./internal/systemtest/scale -run '^TestLag$$' -count 1 -v -timeout 0
 
 # Two machines that have written offline, brought together and compared with a model.
 resolve:
