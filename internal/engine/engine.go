@@ -36,6 +36,8 @@ type DB struct {
 	uplink uplink
 	tail   tail
 	apart  apart // the connection of an undo
+
+	consumers consumers
 }
 
 // Open opens the database that cfg names.
