@@ -111,7 +111,7 @@ func (c Consumer) Move(ctx context.Context, exec Exec, from, to Position) error 
 // selects reports whether the consumer gets a change of a transaction that is not its own.
 func (c Consumer) selects(e *change.Entry) bool {
 	switch {
-	case history.SameName(e.Table, Table):
+	case history.SameName(e.Table, Table), e.SQL == create:
 		return false
 	case c.Table == "", e.Op == change.Barrier:
 		return true
