@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 		"internal/writer",
 		"objstore", "objstore/s3store",
 	},
-	"cmd/driftdb":          {".", "internal/statement", "internal/terminal", "objstore", "objstore/s3store"},
+	"cmd/driftdb":          {".", "internal/retry", "internal/statement", "internal/terminal", "objstore", "objstore/s3store"},
 	"examples/cron":        {".", "objstore"},
 	"examples/functions":   {".", "objstore"},
 	"examples/notes":       {".", "objstore"},
