@@ -262,7 +262,10 @@ func TestLogExec(t *testing.T) {
 	last := committed(t, db, "INSERT INTO t(v) VALUES('a'), ('b')")
 	read := func() string { text, _ := os.ReadFile(out); return string(text) }
 	until(t, "the second attempt", func() bool { return strings.Count(read(), "\n ") == 2 })
-	until(t, "the state", func() bool { text, _ := os.ReadFile(state); return strings.Contains(string(text), fmt.Sprintf(`"sequence":%d`, last)) })
+	until(t, "the state", func() bool {
+		text, _ := os.ReadFile(state)
+		return strings.Contains(string(text), fmt.Sprintf(`"sequence":%d`, last))
+	})
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Error(err)
 	}

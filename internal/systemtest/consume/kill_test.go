@@ -41,7 +41,9 @@ func TestConsumeKilled(t *testing.T) {
 	for n := range kills {
 		killConsumer(t, dir, uint64(r.Uint32()), time.Duration(r.Int64N(int64(250*time.Millisecond))))
 		if !t.Run(fmt.Sprint(n), func(t *testing.T) {
-			handled = checkEffects(t, systemtest.MustRead(t, killedConfig(t, dir)))
+			db := systemtest.MustRead(t, killedConfig(t, dir))
+			handled = checkEffects(t, db)
+			t.Logf("%d changes handled; the last change is %d", handled, db.Sequence())
 		}) {
 			return
 		}
