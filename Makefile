@@ -31,8 +31,9 @@ LAG      ?= 120
 STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
+CONSUMERS ?= 200
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs followers promotions lag
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs followers promotions lag consume
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -112,6 +113,10 @@ kill:
 vfs:
 	DRIFTDB_VFS_KILLS=$(VFS_KILLS) DRIFTDB_REQUIRE_TOOLS=1 \
 		go test ./internal/vfs -rounds 300 -all -count 1 -v -timeout 0
+
+# A process with two consumers of changes, killed while it writes, at times with its file lost.
+consume:
+	DRIFTDB_CONSUMER_KILLS=$(CONSUMERS) go test ./internal/systemtest/consume -run '^TestConsumeKilled$$' -count 1 -v -timeout 0
 
 # Databases that are closed under every mixture of writers, and opened again.
 closes:

@@ -31,8 +31,8 @@ func blocks(doc, language string) []string {
 	return out
 }
 
-// TestReadmeCompiles: the Go code in the README is part of the examples, which
-// are compiled, whatever its indentation.
+// TestReadmeCompiles: the Go code in the README and in CHANGES.md is part of the examples,
+// which are compiled, whatever its indentation.
 func TestReadmeCompiles(t *testing.T) {
 	flat := func(code string) string {
 		var b strings.Builder
@@ -41,14 +41,16 @@ func TestReadmeCompiles(t *testing.T) {
 		}
 		return b.String()
 	}
-	examples := "\n" + flat(systemtest.ReadDoc(t, "example_test.go"))
-	code := blocks(systemtest.ReadDoc(t, "README.md"), "go")
-	if len(code) == 0 {
-		t.Fatal("no Go code was found in README.md")
-	}
-	for _, block := range code {
-		if !strings.Contains(examples, "\n"+flat(block)) {
-			t.Errorf("this code of README.md is not in example_test.go:\n%s", block)
+	for doc, of := range map[string]string{"README.md": "example_test.go", "docs/CHANGES.md": "example_consume_test.go"} {
+		examples := "\n" + flat(systemtest.ReadDoc(t, of))
+		code := blocks(systemtest.ReadDoc(t, doc), "go")
+		if len(code) == 0 {
+			t.Fatalf("no Go code was found in %s", doc)
+		}
+		for _, block := range code {
+			if !strings.Contains(examples, "\n"+flat(block)) {
+				t.Errorf("this code of %s is not in %s:\n%s", doc, of, block)
+			}
 		}
 	}
 }

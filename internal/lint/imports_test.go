@@ -33,13 +33,12 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // vfstest and systemtest: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/engine",
-		"internal/event", "internal/follow", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
+		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/consume", "internal/dbfile", "internal/engine", "internal/event", "internal/follow", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
 		"internal/retry", "internal/rows", "internal/schema", "internal/seal", "internal/sqlite", "internal/statement", "internal/syncer", "internal/undo",
 		"internal/writer",
 		"objstore", "objstore/s3store",
 	},
-	"cmd/driftdb":          {".", "internal/statement", "internal/terminal", "objstore", "objstore/s3store"},
+	"cmd/driftdb":          {".", "internal/retry", "internal/statement", "internal/terminal", "objstore", "objstore/s3store"},
 	"examples/cron":        {".", "objstore"},
 	"examples/functions":   {".", "objstore"},
 	"examples/live":        {".", "objstore"},
@@ -66,11 +65,12 @@ var mayImport = map[string][]string{
 	},
 	"internal/foreign": {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/sqlite"},
 	"internal/engine": {
-		"internal/backup", "internal/batch", "internal/capture", "internal/changelog", "internal/dbfile", "internal/digest", "internal/event",
+		"internal/backup", "internal/batch", "internal/capture", "internal/changelog", "internal/consume", "internal/dbfile", "internal/digest", "internal/event",
 		"internal/foreign", "internal/history", "internal/pagecache", "internal/part", "internal/readsql", "internal/remote", "internal/restore",
 		"internal/retry", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/undo", "internal/wrap", "internal/writer",
 	},
 	"internal/event":                 {"internal/inside"},
+	"internal/consume":               {"internal/change", "internal/history", "internal/sqlite"},
 	"internal/history":               {"internal/change", "internal/changelog", "internal/ddl", "internal/digest", "internal/event", "internal/remote", "internal/batch", "internal/sqlite"},
 	"internal/inside":                {},
 	"internal/mounttest":             {},
@@ -93,7 +93,7 @@ var mayImport = map[string][]string{
 	"internal/systemtest":            {".", "internal/dbtest", "internal/s3test", "internal/systemtest/subprocess", "objstore"},
 	"internal/systemtest/subprocess": {},
 	"internal/terminal":              {},
-	"internal/undo":                  {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/history", "internal/remote", "internal/sqlite", "internal/statement"},
+	"internal/undo":                  {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/consume", "internal/history", "internal/remote", "internal/sqlite", "internal/statement"},
 	"internal/vfs":                   {"internal/cmem", "internal/vfs/layer"},
 	"internal/vfs/layer":             {"internal/cmem"},
 	"internal/vfs/vfstest":           {"internal/cmem", "internal/vfs/layer"},
