@@ -209,7 +209,7 @@ func TestStructRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		exec(t, c, "DELETE FROM everything")
-		run(t, c, schema.Statement{SQL: tab.InsertComplete(1), Args: row}, nil)
+		run(t, c, schema.Statement{SQL: tab.InsertComplete(), Args: row}, nil)
 		var stored, known everything
 		run(t, c, tab.SelectByID(in.ID), func(st *sqlite.Stmt) error {
 			return s.Decode(st, reflect.ValueOf(&stored).Elem())
