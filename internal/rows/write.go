@@ -14,7 +14,7 @@ import (
 // out. Triggers of your own may change the row after that.
 func (r *Repository[T]) Create(ctx context.Context, v T) (T, error) {
 	var created T
-	row, err := r.row(&v, now())
+	row, err := r.row(v, now())
 	if err != nil {
 		return created, err
 	}
@@ -33,7 +33,7 @@ func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
 	row := func(i int) []schema.Value { return values[i*width : (i+1)*width] }
 	at := now()
 	for i := range vs {
-		if err := r.fill(row(i), &vs[i], at); err != nil {
+		if err := r.fill(row(i), vs[i], at); err != nil {
 			return nil, err
 		}
 	}
@@ -176,7 +176,7 @@ func (r *Repository[T]) seeded(s map[string]any, terms []schema.Term, at int64) 
 	}
 	rest := make([]schema.Value, len(row))
 	var zero T
-	if err := r.codec.encode(&zero, rest); err != nil {
+	if err := r.codec.encode(zero, rest); err != nil {
 		return nil, err
 	}
 	r.table.Fill(row, rest)
@@ -185,13 +185,13 @@ func (r *Repository[T]) seeded(s map[string]any, terms []schema.Term, at int64) 
 }
 
 // row returns v as values, with the id and times that every row has.
-func (r *Repository[T]) row(v *T, at int64) ([]schema.Value, error) {
+func (r *Repository[T]) row(v T, at int64) ([]schema.Value, error) {
 	row := make([]schema.Value, len(r.table.Columns))
 	return row, r.fill(row, v, at)
 }
 
 // fill sets row to v's values.
-func (r *Repository[T]) fill(row []schema.Value, v *T, at int64) error {
+func (r *Repository[T]) fill(row []schema.Value, v T, at int64) error {
 	if err := r.codec.encode(v, row); err != nil {
 		return err
 	}
@@ -213,7 +213,8 @@ func (r *Repository[T]) insertion(row []schema.Value) schema.Statement {
 func (r *Repository[T]) insert(st *sqlite.Stmt, query schema.Statement, row []schema.Value, created *T) error {
 	query.Bind(st)
 	if st.ColumnCount() == 0 {
-		if err := r.codec.decode(schema.Tuple(row), created); err != nil {
+		var err error
+		if *created, err = r.codec.decode(schema.Tuple(row)); err != nil {
 			return err
 		}
 	}
@@ -238,7 +239,7 @@ func (r *Repository[T]) returned(st *sqlite.Stmt, v *T) (found bool, err error) 
 			st.Abort()
 		}
 	}()
-	if err := r.codec.decode(st, v); err != nil {
+	if *v, err = r.codec.decode(st); err != nil {
 		return false, err
 	}
 	return true, st.Run()
