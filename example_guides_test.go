@@ -18,7 +18,13 @@ import (
 
 // The Go code of the pages in docs, so that it is compiled. TestGuidesCompile compares.
 var _ = []any{
-	adoptFile, replaceDriver, serveHealth, watchEvents, inAmazonS3, onR2, inFolder, viewPast, mergeFile, deploy, endOnSignal, openMemory,
+	adoptFile, replaceDriver, serveHealth, watchEvents, inAmazonS3, onR2, inFolder, viewPast, mergeFile, waitForBucket, deploy, endOnSignal, openMemory,
+}
+
+// User is a row of the table users.
+type User struct {
+	driftdb.Base
+	Name string
 }
 
 func adoptFile(ctx context.Context) (*driftdb.DB, error) {
@@ -94,6 +100,18 @@ func mergeFile(ctx context.Context) (driftdb.ResolveResult, error) {
 		Prefer: driftdb.Ours,
 	})
 	return res, err
+}
+
+func waitForBucket(ctx context.Context, db *driftdb.DB, users *driftdb.Repository[User]) error {
+	user, err := users.Create(ctx, User{Name: "Alice"})
+	if err != nil {
+		return err
+	}
+	if err := db.WaitSynced(ctx, db.Sequence()); err != nil {
+		return err // it is committed, and will be sent, but is not known to be in the bucket
+	}
+	log.Print(user.ID)
+	return nil
 }
 
 func deploy(cfg *driftdb.Config) {
