@@ -26,6 +26,10 @@ type Config struct {
 
 	ManualSync, ReadOnly, AutoRestore, RefuseTakeover bool
 
+	// Woken says of a database that only reads that DB.Wake is called after each commit to
+	// its file. It is not an option of the root package.
+	Woken bool
+
 	SyncInterval, SyncGap, CloseTimeout, ManifestInterval time.Duration
 
 	SnapshotEvery, MaxBatchSize int

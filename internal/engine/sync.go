@@ -173,24 +173,3 @@ func (db *DB) readLog(ctx context.Context, fn func(*sqlite.Conn) error) (err err
 	defer func() { err = db.gate.Explain(ctx, errors.Join(err, l.Conn.Exec("ROLLBACK"))) }()
 	return fn(l.Conn)
 }
-
-// changesPoll is the interval at which awaitChange checks whether more has been committed.
-// A check runs a statement only if the database is opened read-only.
-const changesPoll = 50 * time.Millisecond
-
-// awaitChange waits until the change with this sequence has been committed.
-func (db *DB) awaitChange(ctx context.Context, sequence int64) error {
-	ticks := time.NewTicker(changesPoll)
-	defer ticks.Stop()
-	for db.Sequence() < sequence {
-		select {
-		case <-ticks.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if db.gate.IsShut() {
-			return writer.ErrClosed
-		}
-	}
-	return nil
-}
