@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 		"objstore", "objstore/s3store",
 	},
 	"cmd/driftdb":          {".", "internal/statement", "internal/terminal", "objstore", "objstore/s3store"},
+	"examples/adopt":       {".", "objstore"},
 	"examples/cron":        {".", "objstore"},
 	"examples/functions":   {".", "objstore"},
 	"examples/notes":       {".", "objstore"},
