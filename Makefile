@@ -224,9 +224,10 @@ damage:
 distinguish:
 	go test ./internal/systemtest/faults -run '^TestDistinguish$$' -pairs $(PAIRS) -count 1 -v -timeout 0
 
-# What is sent and asked for, at full size: a million rows.
+# What is sent and asked for, at full size: a million rows; and by databases that are written
+# to at a steady rate.
 economy:
-	DRIFTDB_ROWS=1000000 go test ./internal/systemtest/scale -run '^TestBulkLoad$$' -count 1 -v -timeout 0
+	DRIFTDB_ROWS=1000000 DRIFTDB_COST=1 go test ./internal/systemtest/scale -run '^Test(BulkLoad|Cost)$$' -count 1 -v -timeout 0
 
 # The tests of the library and of the command, with a search for their keys and secrets
 # in whatever comes out of them: output, logs, events, files and objects.

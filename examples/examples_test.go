@@ -2,6 +2,7 @@ package examples_test
 
 import (
 	"bufio"
+	"database/sql"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite"
 )
 
 // bin is the folder of the programs.
@@ -100,6 +103,37 @@ func TestNotes(t *testing.T) {
 	lose(t, filepath.Join(work, "notes.sqlite"))
 	prints(t, command(t, work, "notes", "-store", store, "list"), today+" Buy milk\n"+today+" Call Ann\n")
 	fails(t, command(t, work, "notes", "-store", store), "usage")
+}
+
+// TestAdopt: a file that a program without DriftDB writes, in either journal mode, is backed
+// up from the outside.
+func TestAdopt(t *testing.T) {
+	for _, mode := range []string{"DELETE", "WAL"} {
+		t.Run(mode, func(t *testing.T) {
+			work, store := folders(t)
+			theirs, err := sql.Open("sqlite", filepath.Join(work, "app.sqlite"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer theirs.Close()
+			write := func(script string) {
+				t.Helper()
+				if _, err := theirs.Exec(script); err != nil {
+					t.Fatal(err)
+				}
+			}
+			adopt := func() *exec.Cmd {
+				return command(t, work, "adopt", "-db", "app.sqlite", "-name", "app", "-store", store)
+			}
+			write("PRAGMA journal_mode = " + mode + "; CREATE TABLE t(v); INSERT INTO t VALUES(1), (2)")
+			prints(t, adopt(), "app: 2 rows can be restored\n")
+			write("INSERT INTO t VALUES(3)") // the other program has never closed the file
+			prints(t, adopt(), "app: 3 rows can be restored\n")
+			prints(t, adopt(), "app: 3 rows can be restored\n")
+		})
+	}
+	work, store := folders(t)
+	fails(t, command(t, work, "adopt", "-db", "app.sqlite", "-name", "app", "-store", store), "app.sqlite")
 }
 
 func TestWeb(t *testing.T) {

@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 		"objstore", "objstore/s3store",
 	},
 	"cmd/driftdb":          {".", "internal/retry", "internal/statement", "internal/terminal", "objstore", "objstore/s3store"},
+	"examples/adopt":       {".", "objstore"},
 	"examples/cron":        {".", "objstore"},
 	"examples/functions":   {".", "objstore"},
 	"examples/live":        {".", "objstore"},

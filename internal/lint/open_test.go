@@ -105,6 +105,9 @@ var opensItself = map[string]string{
 	"memory":                         "examples without a store",
 	"openLoad":                       "its rounds close it, and it compares at the end",
 	"Example":                        "examples show what a user writes, and print it",
+	"adoptFile":                      "a guide's code, which is only compiled",
+	"replaceDriver":                  "a guide's code, which is only compiled",
+	"openMemory":                     "a guide's code, which is only compiled",
 	"clocks.session":                 "TestClocks compares, and more than once",
 }
 
