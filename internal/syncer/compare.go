@@ -177,7 +177,14 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 		return nil
 	}
 	if at := f.acked(); at.Sequence == f.Last && trail.Leads(m, at) {
-		if c.relation, c.at = ahead, at; m.LatestSequence > at.Sequence {
+		more := m.LatestSequence > at.Sequence
+		if !more && m.Fenced { // its writer may have stored, and vouched for, more since the trail was walked
+			var err error
+			if more, err = bucket.Continues(ctx, m, at); err != nil {
+				return err
+			}
+		}
+		if c.relation, c.at = ahead, at; more {
 			c.relation = behind
 		}
 		return nil
