@@ -47,6 +47,9 @@ func (db *DB) Flush(ctx context.Context) error { return fail(db.engine.Flush(ctx
 // change is in the file, and is sent like any other. Where Flush would wait for itself,
 // WaitSynced returns an error too.
 //
+// Changes that another node stored and no manifest confirms yet are not this node's to
+// vouch for: WaitSynced then takes the database over, as a first change would.
+//
 // Two copies of a running machine, made by a snapshot of its memory, are the same writer
 // until one of them replaces the manifest: what WaitSynced told the other one meanwhile
 // ends up in a branch.

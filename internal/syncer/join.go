@@ -131,7 +131,9 @@ func (e *epoch) join(ctx context.Context, b *remote.Bucket, first *Comparison, t
 			return nil
 		}
 		if c.stored.Manifest != nil && c.stored.Live() {
-			err = b.Fence(ctx, c.stored)
+			if err = e.probe(ctx, b, c); err == nil {
+				err = b.Fence(ctx, c.stored)
+			}
 		} else if err = take(b, c); err == nil {
 			return nil
 		}

@@ -91,14 +91,10 @@ func (s *state) bound(ctx context.Context) (context.Context, func()) {
 func (s *state) mine() bool { return s.session.epoch != 0 || s.books.Manifest != "" }
 
 // safe returns the sequence up to which the bucket keeps this file's changes, whoever
-// takes over: those that a manifest confirms, or that this session has vouched for, or
-// that came from the bucket.
-func (s *state) safe() int64 {
-	if !s.mine() {
-		return s.books.Acked
-	}
-	return max(s.books.Confirmed, s.vouched.Sequence)
-}
+// takes over: those that a manifest confirms, or that this session has vouched for. What
+// it has only found in the bucket is not safe: a session that is taking over may have
+// looked before that was stored.
+func (s *state) safe() int64 { return max(s.books.Confirmed, s.vouched.Sequence) }
 
 // arrived tells the callers of WaitSynced what is safe now.
 func (s *state) arrived() {

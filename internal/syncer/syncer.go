@@ -154,6 +154,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot && !s.snapshots.underway().ended()
 	switch {
 	case !idle || s.unconfirmed() || s.epoch.isGone():
+	case r.waited && s.safe() < target: // another session's changes: an epoch of this one's confirms them
 	case r.leave:
 		return s.epoch.releaseName(ctx)
 	case s.epoch.mustCheck() && r.background():

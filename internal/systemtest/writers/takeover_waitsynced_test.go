@@ -129,3 +129,56 @@ func (w *waiting) dieHalfWay(t *testing.T, far objstore.Store) {
 	restored := systemtest.MustRead(t, driftdb.Config{Name: "app", Path: path})
 	w.wantIn(t, rowsOf(t, restored), "a restore")
 }
+
+// TestWaitSyncedUntaken: what a session without an epoch has found past the manifest of a
+// fenced writer is not safe, because the one that fenced it may have looked before that was
+// stored. It is once this session has an epoch, and only then.
+func TestWaitSyncedUntaken(t *testing.T) {
+	for _, who := range []string{"reopened", "restored"} {
+		t.Run(who, func(t *testing.T) {
+			ctx, bucket := t.Context(), objstore.Mem()
+			cfg := driftdb.Config{
+				Name: "app", Path: filepath.Join(t.TempDir(), "old.sqlite"), NodeID: "old", Store: bucket,
+				ManualSync: true, SyncGap: -1, CloseTimeout: -1,
+			}
+			old := systemtest.Open(t, cfg, systemtest.Ends(map[string]error{"restored": driftdb.ErrFenced}[who]))
+			systemtest.Exec(t, old, "CREATE TABLE t(n INTEGER PRIMARY KEY)")
+			systemtest.Check(t, old.Flush(ctx))
+			third := cfg
+			third.ManualSync, third.SyncInterval = false, time.Hour
+			if who == "restored" {
+				third.Path, third.NodeID, third.AutoRestore = filepath.Join(t.TempDir(), "third.sqlite"), "third", true
+			}
+			swaps := 0
+			next := cfg
+			next.Path, next.NodeID, next.AutoRestore = filepath.Join(t.TempDir(), "next.sqlite"), "next", true
+			next.Store = objstoretest.Break(bucket, func(c objstoretest.Call) objstoretest.Fault {
+				if c.Op != objstoretest.Put || c.Key != systemtest.TheManifest {
+					return objstoretest.Fault{}
+				}
+				if swaps++; swaps == 2 { // the first one fences, this one takes
+					systemtest.Exec(t, old, "INSERT INTO t VALUES(1)")
+					if err := old.WaitSynced(ctx, old.Sequence()); !errors.Is(err, driftdb.ErrFenced) {
+						t.Errorf("the old writer: %v", err)
+					}
+					systemtest.Check(t, old.Close())
+					db := systemtest.Open(t, third, systemtest.Ends(driftdb.ErrFenced))
+					if rows := rowsOf(t, db); !slices.Equal(rows, []int64{1}) {
+						t.Errorf("%s: %v", who, rows)
+					}
+					systemtest.Check(t, db.WaitSynced(ctx, db.Sequence()))
+				}
+				return objstoretest.Fault{}
+			})
+			db := systemtest.Open(t, next)
+			_, _, err := db.CollectGarbage(ctx) // takes over, and is more patient than a first change
+			systemtest.Check(t, err)
+			if rows := rowsOf(t, db); !slices.Equal(rows, []int64{1}) {
+				t.Errorf("the new writer has %v; 1 is safe", rows)
+			}
+			if swaps < 3 {
+				t.Errorf("%d swaps", swaps)
+			}
+		})
+	}
+}
