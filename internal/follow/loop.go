@@ -44,9 +44,12 @@ type loop struct {
 	rebaseDelay time.Duration
 }
 
-// first does the first round for the caller of Open.
+// first does the first round for the caller of Open, who learns of an error that lasts.
 func (l *loop) first(ctx context.Context) error {
 	err := l.round(ctx)
+	if l.damagedAt != 0 && ctx.Err() == nil {
+		err = l.round(ctx) // which knows whether that was in transit
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

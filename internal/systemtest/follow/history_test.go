@@ -163,3 +163,56 @@ func TestAltered(t *testing.T) {
 	p.catchUp(t)
 	p.wantRebases(t, 0)
 }
+
+// TestOtherHistory: a follower of a copy of the database and its bucket, which went another way,
+// has changes that the backup does not have. It applies nothing on top of them.
+func TestOtherHistory(t *testing.T) {
+	p := newPair(t)
+	systemtest.Check(t, p.Close())
+	systemtest.Check(t, p.db.Close())
+	store := p.cfg.Store
+	other := systemtest.CopyClosed(t, p.cfg)
+	other.Store = systemtest.BucketOf(t, store).Store(t)
+	db := systemtest.Open(t, other)
+	systemtest.Exec(t, db, "INSERT INTO t(v) VALUES('of the copy')")
+	systemtest.Check(t, db.Flush(t.Context()))
+	p.cfg.Store = other.Store
+	p.follow(t)
+	systemtest.Check(t, p.Close())
+
+	p.cfg.Store = store
+	p.db = systemtest.Open(t, p.cfg)
+	for i := range 2 {
+		systemtest.Exec(t, p.db, "INSERT INTO t(v) VALUES(?)", i)
+		systemtest.Check(t, p.db.Flush(t.Context()))
+		if err := p.tryFollow(t); !errors.Is(err, driftdb.ErrRolledBack) {
+			t.Errorf("with %d changes of its own in the backup: %v", i+1, err)
+		}
+		dbtest.Equal(t, other.Path, p.path)
+	}
+}
+
+// TestFork: a fork is followed like any other database, from before it began on its own.
+func TestFork(t *testing.T) {
+	p := newPair(t)
+	fork, err := p.backup(t).Fork(t.Context(), "fork", driftdb.Point{})
+	systemtest.Check(t, err)
+	forked := filepath.Join(t.TempDir(), "forked.sqlite")
+	f, err := fork.Follow(t.Context(), forked, driftdb.FollowConfig{PollInterval: 10 * time.Millisecond})
+	systemtest.Check(t, err)
+	q := &pair{cfg: p.cfg, path: forked, Follower: f}
+	defer func() { systemtest.Check(t, q.Close()) }()
+	if n := systemtest.Count(t, q.DB(), "t"); n != 10 {
+		t.Errorf("%d rows", n)
+	}
+	q.cfg.Name, q.cfg.Path, q.cfg.AutoRestore = "fork", filepath.Join(t.TempDir(), "fork.sqlite"), true
+	q.db = systemtest.Open(t, q.cfg)
+	systemtest.Some(t, q.db, "t", 5)
+	systemtest.Some(t, p.db, "t", 7)
+	q.catchUp(t)
+	p.catchUp(t)
+	q.wantRebases(t, 0)
+	if n, m := systemtest.Count(t, q.DB(), "t"), systemtest.Count(t, p.DB(), "t"); n != 15 || m != 17 {
+		t.Errorf("%d rows in the fork, %d in its parent", n, m)
+	}
+}
