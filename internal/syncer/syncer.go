@@ -65,7 +65,7 @@ type Config struct {
 
 	Interval         time.Duration // between ticks while there is something to send
 	Gap              time.Duration // between uploads for callers of WaitSynced
-	Again            time.Duration // between a failed round for callers of WaitSynced and the next
+	Again            time.Duration // between the first failed round for callers of WaitSynced and the next; doubles up to Interval
 	ManifestInterval time.Duration // between swaps of the manifest unless a caller asks for one
 	SnapshotEvery    int64         // entries; negative: only after a barrier
 	Limits           changelog.Limits

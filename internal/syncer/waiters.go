@@ -158,6 +158,7 @@ func (q *waiters) next(gap time.Duration) (at time.Time, wanted bool) {
 // carry is the courier.
 func (s *Syncer) carry() {
 	var soonest time.Time // after a failure
+	pause := s.cfg.Again
 	for {
 		at, wanted := s.waiters.next(s.cfg.Gap)
 		if !wanted || !s.sleep(max(time.Until(at), time.Until(soonest))) {
@@ -168,9 +169,14 @@ func (s *Syncer) carry() {
 		case errors.As(err, new(*hopeless)):
 			s.waiters.dismiss(errors.Unwrap(err))
 		case err != nil:
-			soonest = time.Now().Add(s.cfg.Again)
-		case t != nil: // what is left waits for its snapshot
-			select {
+			soonest = time.Now().Add(pause)
+			pause = max(pause, min(2*pause, s.cfg.Interval)) // no more often than the loop, in the end
+		default:
+			pause = s.cfg.Again
+			if t == nil {
+				continue
+			}
+			select { // what is left waits for its snapshot
 			case <-t.done:
 			case <-s.life.Done():
 			}

@@ -279,6 +279,48 @@ func TestWaitSyncedAway(t *testing.T) {
 	}
 }
 
+// TestWaitSyncedEmptied: what was in a bucket that somebody has emptied is not in it, until
+// it is sent again.
+func TestWaitSyncedEmptied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := systemtest.Config(t)
+		inner := cfg.Store
+		faulty := objstoretest.Break(inner, nil)
+		cfg.Store, cfg.Retry.MaxRetries = faulty, -1
+		db := systemtest.Open(t, cfg)
+		systemtest.Exec(t, db, "CREATE TABLE t(v)")
+		systemtest.Check(t, db.Flush(t.Context()))
+		systemtest.Exec(t, db, "INSERT INTO t VALUES(1)")
+		systemtest.Check(t, db.WaitSynced(t.Context(), 2))
+		for _, key := range systemtest.Keys(t, inner) {
+			systemtest.Check(t, inner.Delete(t.Context(), key))
+		}
+		systemtest.Exec(t, db, "INSERT INTO t VALUES(2)")
+		reads := 0
+		faulty.SetHook(func(c objstoretest.Call) objstoretest.Fault {
+			if c.Op == objstoretest.Get && c.Key == systemtest.TheManifest {
+				reads++
+			}
+			if reads > 2 { // it has noticed
+				return objstoretest.Fault{Kind: objstoretest.Fail}
+			}
+			return objstoretest.Fault{}
+		})
+		for _, number := range []int64{3, 2} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := db.WaitSynced(ctx, number); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%d: %v", number, err)
+			}
+		}
+		faulty.SetHook(nil)
+		systemtest.Check(t, db.WaitSynced(t.Context(), 3))
+		if at := restored(t, cfg); at != 3 {
+			t.Errorf("a restore has %d", at)
+		}
+	})
+}
+
 // TestWaitSyncedDenied: a bucket that refuses is an error at once.
 func TestWaitSyncedDenied(t *testing.T) {
 	cfg := systemtest.Config(t)
