@@ -70,6 +70,7 @@ var opensItself = map[string]string{
 	"TestRekeyBranch":                "is shut down before it is opened again with another key",
 	"TestDamagedSnapshot":            "its backup is taken apart",
 	"TestRefuseTakeover":             "it is refused",
+	"promoteAgain":                   "it is refused: it is a follower's",
 	"TestAdoptDamaged":               "its database is damaged; it compares that, too",
 	"TestSourceFaults":               "its databases are not sound; it compares that, too",
 	"TestLaterFaults":                "compares sources that have faults",
