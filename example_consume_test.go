@@ -19,6 +19,7 @@ func ExampleDB_Consume() {
 	db := memory()
 	defer db.Close()
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	_, err := db.Exec(ctx, `
 		CREATE TABLE orders(id INTEGER PRIMARY KEY, amount INTEGER);
 		CREATE TABLE total(amount INTEGER); INSERT INTO total VALUES(0);
@@ -26,6 +27,7 @@ func ExampleDB_Consume() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	last := db.Sequence()
 	add := func(ctx context.Context, tx *driftdb.Tx, c driftdb.Change) error {
 		if c.Operation == driftdb.OperationBarrier { // the log does not say what happened
 			_, err := tx.Exec(ctx, "UPDATE total SET amount = (SELECT sum(amount) FROM orders)")
@@ -36,7 +38,6 @@ func ExampleDB_Consume() {
 		_, err := tx.Exec(ctx, "UPDATE total SET amount = amount + ?", after-before)
 		return err
 	}
-	last := db.Sequence()
 	go db.Consume(ctx, "total", add, driftdb.ConsumeOptions{From: 1, Table: "orders"})
 
 	for c, err := range db.Changes(ctx, driftdb.ChangeQuery{Table: "total", From: last + 1, Wait: true}) {
@@ -57,6 +58,7 @@ func ExampleDB_Changes_wait() {
 	db := memory()
 	defer db.Close()
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	if _, err := db.Exec(ctx, "CREATE TABLE orders(id INTEGER PRIMARY KEY, amount INTEGER)"); err != nil {
 		log.Fatal(err)
 	}

@@ -94,7 +94,6 @@ var opensItself = map[string]string{
 	"BenchmarkTables":                "a benchmark",
 	"onServer":                       "a benchmark",
 	"waiting.dieHalfWay":             "dies with a change that is its own; the next one compares",
-	"killWhenSafe":                   "restores after each kill, and looks for what is safe",
 	"writesUntilKilled":              "is another process, and is killed",
 	"backedUp":                       "a benchmark",
 	"TestImportWAL":                  "measures, and compares",
