@@ -145,8 +145,13 @@ func (f *Following) show() {
 }
 
 // Altered is why the file is not at a point of the bucket's history: then it can only be
-// rebased. Otherwise it is nil.
-func (f *Following) Altered() error { return f.altered }
+// rebased. Otherwise it is nil. The watch finds out what other programs have written.
+func (f *Following) Altered() error {
+	if end, err := f.db.uplink.logs.Last(); err == nil && end != f.at.Sequence {
+		f.altered = ErrOwnChanges
+	}
+	return f.altered
+}
 
 // CatchUp replays what m confirms beyond the file, batch by batch, each in one transaction
 // with the books. After an error, the database is at the end of some batch.

@@ -89,17 +89,26 @@ func TestTakeovers(t *testing.T) {
 // by a writer that is then fenced is not part of the history.
 func TestUnconfirmed(t *testing.T) {
 	p := newPair(t)
-	confirmed := p.db.Sequence()
+	systemtest.Check(t, p.Close())
 	systemtest.Check(t, p.db.Close())
 	cfg := p.cfg
 	cfg.ManualSync, cfg.SyncInterval, cfg.ManifestInterval, cfg.CloseTimeout, cfg.NodeID = false, time.Millisecond, time.Hour, -1, "another"
 	writer := systemtest.Open(t, cfg)
-	systemtest.Some(t, writer, "t", 1)
-	systemtest.Eventually(t, "the first batch and the epoch are in the bucket", func() bool { return writer.Metrics().SyncedSequence == writer.Sequence() })
-	before := p.Metrics().Confirmed
-	for range 5 {
+	for range 6 { // the first one comes with the epoch, which is confirmed
 		systemtest.Some(t, writer, "t", 1)
 		systemtest.Eventually(t, "a batch is in the bucket", func() bool { return writer.Metrics().SyncedSequence == writer.Sequence() })
+	}
+	info, err := p.backup(t).Info(t.Context())
+	systemtest.Check(t, err)
+	if info.Sequence >= writer.Sequence() {
+		t.Fatalf("everything is confirmed: %+v", info)
+	}
+	old := p.path
+	for _, p.path = range []string{old, old + "-new"} {
+		p.follow(t)
+		if p.Sequence() != info.Sequence {
+			t.Errorf("%s is at %d, and %d is confirmed", p.path, p.Sequence(), info.Sequence)
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	waits := systemtest.InGoroutine(func() error { return p.WaitFor(ctx, writer.Sequence()) })
@@ -109,7 +118,7 @@ func TestUnconfirmed(t *testing.T) {
 	if err := <-waits; !errors.Is(err, context.Canceled) {
 		t.Fatalf("the follower has what no manifest confirms: %v", err)
 	}
-	if m := p.Metrics(); m.Sequence > m.Confirmed || m.Confirmed < max(before, confirmed) {
+	if m := p.Metrics(); m.Sequence != info.Sequence || m.Confirmed != info.Sequence {
 		t.Errorf("metrics: %+v", m)
 	}
 	p.db = writer
@@ -143,6 +152,13 @@ func TestAltered(t *testing.T) {
 	systemtest.Some(t, p.db, "t", 1)
 	p.catchUp(t)
 	p.wantRebases(t, 1)
+	alter() // and nothing comes from the writer
+	ctx, cancel := context.WithCancel(t.Context())
+	waits := systemtest.InGoroutine(func() error { return p.WaitFor(ctx, 1<<40) }) // so that the store is asked
+	systemtest.Eventually(t, "the follower has noticed", func() bool { return p.Metrics().Rebases == 2 })
+	cancel()
+	<-waits
+	dbtest.Equal(t, p.cfg.Path, p.path)
 
 	systemtest.Check(t, p.Close())
 	alter()
