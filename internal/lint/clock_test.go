@@ -39,7 +39,7 @@ var clockUsers = map[string][]string{
 	},
 	"a store of a test's that is as slow as a network, or a writer that never stops": {
 		"writers/takeover_test.go Delete", "writers/takeover_test.go Get", "writers/takeover_test.go List", "writers/takeover_test.go Put",
-		"writers/takeover_test.go takeover.run", "foreign/watch_test.go replaced",
+		"writers/takeover_test.go takeover.run", "writers/promote_test.go promotion.run", "foreign/watch_test.go replaced",
 	},
 	"logs how long something took, and fails for nothing of it": {
 		"cmd/driftdb/kill_resolve_test.go TestKillResolve", "cmd/driftdb/kill_test.go TestKill", "worldtest/mount_linux_test.go killAtEachCall",
@@ -48,7 +48,7 @@ var clockUsers = map[string][]string{
 		"scale/tables_test.go TestSchemaNeverStill",
 	},
 	"is a measurement, of a size that make sets": {
-		"scale/big_test.go TestImportWAL", "scale/big_test.go bigTransaction", "scale/big_test.go restoreBig", "scale/big_test.go snapshotBig",
+		"scale/big_test.go TestImportWAL", "scale/lag_test.go lag.look", "scale/lag_test.go lag.measure", "scale/big_test.go bigTransaction", "scale/big_test.go restoreBig", "scale/big_test.go snapshotBig",
 		"scale/big_test.go updateUntil", "scale/diff_linux_test.go TestDiffMemory", "scale/economy_test.go TestBulkLoad", "scale/memory_test.go memoryRun.do",
 		"scale/memory_test.go memoryRun.readAll", "undo/memory_test.go undoRun", "scale/restorebench_test.go restoreUsers", "scale/bench_backup_test.go plainInserts",
 		"scale/bench_backup_test.go timeCopy", "scale/bench_repository_test.go sideBySide", "capture/shapes_bench_test.go timeShape",
