@@ -26,6 +26,7 @@ func ExampleDB_Consume() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	last := db.Sequence()
 	add := func(ctx context.Context, tx *driftdb.Tx, c driftdb.Change) error {
 		if c.Operation == driftdb.OperationBarrier { // the log does not say what happened
 			_, err := tx.Exec(ctx, "UPDATE total SET amount = (SELECT sum(amount) FROM orders)")
@@ -36,7 +37,6 @@ func ExampleDB_Consume() {
 		_, err := tx.Exec(ctx, "UPDATE total SET amount = amount + ?", after-before)
 		return err
 	}
-	last := db.Sequence()
 	go db.Consume(ctx, "total", add, driftdb.ConsumeOptions{From: 1, Table: "orders"})
 
 	for c, err := range db.Changes(ctx, driftdb.ChangeQuery{Table: "total", From: last + 1, Wait: true}) {

@@ -23,12 +23,14 @@ var clockUsers = map[string][]string{
 		"file/catchup_test.go TestCatchUpByRestore", "follow/pace_test.go TestWaitAsks", "follow/pace_test.go pass", "forks/worlds_test.go world.collect", "forks/worlds_test.go world.settle", "writers/writers_contest_test.go contest.check",
 		"writers/writers_contest_test.go rival.do", "writers/writers_contest_test.go rival.tick", "writer/turn_test.go claims",
 	},
-	"is how tests wait for a condition": {"internal/systemtest/wait.go Eventually"},
+	"an example of a receiver that refuses old requests": {"example_consume_test.go authentic"},
+	"is how tests wait for a condition":                  {"internal/systemtest/wait.go Eventually"},
 	"a moment that nobody has chosen, and the test holds whatever it is": {
 		"file/child_test.go child", "file/close_inside_test.go TestWaitingIsNoError", "file/close_load_test.go TestCloseLeavesNoDoubt",
 		"file/close_load_test.go TestCloseUnderLoad", "file/close_test.go TestCloseDuringTx", "file/close_test.go TestCloseInterrupts",
 		"file/close_test.go TestCloseWhileOthersHoldTheLock", "scale/rolling_test.go version.waits", "worldtest/matrix_test.go world.doze",
 		"capture/connector_test.go TestConnectorRace", "capture/connector_test.go TestTakeBackWaits",
+		"consume/kill_test.go consumeUntilKilled", "consume/kill_test.go killConsumer", "cmd/driftdb/deliver_test.go TestWebhookKilled",
 		"faults/faults_disk_linux_test.go full.roomAgain", "objstore/mount_test.go TestDirMountRace",
 	},
 	"another process, which waits for a file or holds a pace": {
