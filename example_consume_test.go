@@ -19,6 +19,7 @@ func ExampleDB_Consume() {
 	db := memory()
 	defer db.Close()
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	_, err := db.Exec(ctx, `
 		CREATE TABLE orders(id INTEGER PRIMARY KEY, amount INTEGER);
 		CREATE TABLE total(amount INTEGER); INSERT INTO total VALUES(0);
@@ -57,6 +58,7 @@ func ExampleDB_Changes_wait() {
 	db := memory()
 	defer db.Close()
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	if _, err := db.Exec(ctx, "CREATE TABLE orders(id INTEGER PRIMARY KEY, amount INTEGER)"); err != nil {
 		log.Fatal(err)
 	}

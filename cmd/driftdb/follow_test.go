@@ -64,7 +64,7 @@ func TestFollowCommand(t *testing.T) {
 	}
 	rows(at("f.db"), "a,b\n4,w\n")
 	runs(t, "", exitFailed, append([]string{"promote", "--db", at("f.db")}, place...)...) // is the writer's
-	rows(at("a.db"), "a,b\n5,v\n")                                                       // has nothing of its own, and takes it back
+	rows(at("a.db"), "a,b\n5,v\n")                                                        // has nothing of its own, and takes it back
 	runs(t, "", exitUsage, append([]string{"follow", "--out", at("g.db"), "--poll", "0s"}, place...)...)
 	if systemtest.Exists(at("g.db")) {
 		t.Error("a call with a wrong flag has made a file")

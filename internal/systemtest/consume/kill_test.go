@@ -121,7 +121,10 @@ var consumeUntilKilled = subprocess.Register("consumeUntilKilled", func(t testin
 		return err
 	}))
 	for name, o := range consumers {
-		go func() { t.Fatal(name, db.Consume(ctx, name, handles(name), o)) }()
+		go func() {
+			fmt.Fprintln(os.Stderr, name, db.Consume(ctx, name, handles(name), o))
+			os.Exit(1)
+		}()
 	}
 	for n := 0; ; n++ {
 		fmt.Println(n)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -247,4 +248,94 @@ func (p *promotion) load() {
 		p.synced = append(p.synced, n)
 		p.mu.Unlock()
 	}
+}
+
+// TestPromoteFails: the store fails from some request of a promotion on, or the process dies
+// there. The file then is a follower's, and is promoted again.
+func TestPromoteFails(t *testing.T) {
+	for at := 1; ; at++ {
+		if !promoteFails(t, at) {
+			t.Logf("%d requests", at-1)
+			break
+		}
+	}
+}
+
+// promoteFails lets a promotion fail from request number at on. It returns whether there was
+// one.
+func promoteFails(t *testing.T, at int) (failed bool) {
+	t.Helper()
+	ctx, cfg := t.Context(), systemtest.Config(t)
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	old := systemtest.Open(t, cfg, systemtest.Ends(driftdb.ErrFenced))
+	systemtest.Exec(t, old, "CREATE TABLE t(n INTEGER PRIMARY KEY)")
+	systemtest.Check(t, old.Flush(ctx))
+	store := objstoretest.Break(cfg.Store, nil)
+	f, path := follow(t, store)
+	systemtest.Exec(t, old, "INSERT INTO t VALUES(1)")
+	systemtest.Check(t, old.WaitSynced(ctx, old.Sequence()))
+	dead := filepath.Join(t.TempDir(), "dead.sqlite")
+	requests := 0
+	store.SetHook(func(objstoretest.Call) (fault objstoretest.Fault) {
+		if requests++; requests == at {
+			systemtest.Check(t, systemtest.CloneDisk(path, dead))
+		}
+		if requests >= at {
+			fault.Kind = objstoretest.Fail
+		}
+		return fault
+	})
+	db, err := f.Promote(ctx, driftdb.Config{ManualSync: true, Retry: driftdb.RetryPolicy{MaxRetries: -1}, Logger: cfg.Logger})
+	store.SetHook(nil)
+	failed = requests >= at
+	switch {
+	case !failed:
+		systemtest.Check(t, err)
+		systemtest.Check(t, db.Close())
+	case !errors.Is(err, objstoretest.ErrInjected):
+		t.Fatalf("the store fails from request %d on: %v", at, err)
+	default:
+		promoteAgain(t, cfg, dead)
+		promoteAgain(t, cfg, path)
+	}
+	if _, err = old.Exec(ctx, "INSERT INTO t VALUES(2)"); err == nil {
+		err = old.Flush(ctx)
+	}
+	if !errors.Is(err, driftdb.ErrFenced) {
+		t.Errorf("the old writer goes on: %v", err)
+	}
+	return failed
+}
+
+// promoteAgain promotes the follower at path, which nothing else can write to.
+func promoteAgain(t *testing.T, cfg driftdb.Config, path string) {
+	t.Helper()
+	ctx := t.Context()
+	cfg.Path = path
+	if db, err := driftdb.Open(ctx, cfg); err == nil {
+		t.Fatalf("%s is a writer's: %v", path, db.Close())
+	} else if !strings.Contains(err.Error(), "promote") {
+		t.Errorf("open: %v", err)
+	}
+	b, err := driftdb.OpenBackup(ctx, driftdb.BackupConfig{Name: "app", Store: cfg.Store})
+	systemtest.Check(t, err)
+	f, err := b.Follow(ctx, path, driftdb.FollowConfig{})
+	systemtest.Check(t, err)
+	if _, err := f.Promote(ctx, driftdb.Config{Path: path + "-other"}); err == nil || !strings.Contains(err.Error(), "leave it empty") {
+		t.Errorf("promote another file: %v", err)
+	}
+	for _, wrong := range []driftdb.Config{{Name: "other"}, {ReadOnly: true}, {RefuseTakeover: true}} {
+		if _, err := f.Promote(ctx, wrong); err == nil {
+			t.Errorf("promote with %+v", wrong)
+		}
+	}
+	db, err := f.Promote(ctx, driftdb.Config{Path: path, ManualSync: true})
+	systemtest.Check(t, err)
+	if got := rowsOf(t, db); !slices.Equal(got, []int64{1}) {
+		t.Errorf("promoted again, it has %v", got)
+	}
+	systemtest.Exec(t, db, "INSERT INTO t VALUES(-1)")
+	systemtest.Check(t, db.Flush(ctx))
+	systemtest.Exec(t, db, "DELETE FROM t WHERE n < 0")
+	systemtest.Check(t, db.Shutdown(ctx))
 }
