@@ -104,7 +104,9 @@ type ChangeQuery struct {
 	Reverse bool
 
 	// Wait makes the loop wait for more changes after the last one, until To or until ctx
-	// ends; the error of ctx is then the last thing it yields.
+	// ends; the error of ctx is then the last thing it yields. A commit wakes it; a
+	// database opened with ReadOnly looks for commits every 50 ms. See [DB.Consume] for
+	// handling each change exactly once.
 	Wait bool
 }
 
@@ -155,7 +157,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // Changes yields the committed changes that q selects, oldest first unless q says
 // otherwise. Changes that the local log no longer has are read from the bucket, over the
-// network. After an error it yields nothing more.
+// network; ErrNoBackup: some are in neither. After an error it yields nothing more.
 func (db *DB) Changes(ctx context.Context, q ChangeQuery) iter.Seq2[Change, error] {
 	query, err := q.query()
 	if err != nil {

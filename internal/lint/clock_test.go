@@ -55,7 +55,7 @@ var clockUsers = map[string][]string{
 		"sqlite/table_cost_test.go cost", "syncer/bench_test.go rest", "scale/bench_waitsynced_test.go waitFor", "scale/lag_test.go lag.measure", "scale/lag_test.go lag.look",
 	},
 	"an end that must come: the bound is a multiple of what a busy machine takes": {
-		"cmd/driftdb/deliver_test.go receiver.ServeHTTP", "cmd/driftdb/deliver_test.go until", "cmd/driftdb/main_test.go scriptCommands", "capture/trap_test.go traps", "restore/forged_fuzz_test.go FuzzForged",
+		"cmd/driftdb/main_test.go scriptCommands", "capture/trap_test.go traps", "restore/forged_fuzz_test.go FuzzForged",
 		"restore/forged_test.go TestForgedInTime", "sqlite/busy_test.go TestInterruptEndsWaiting", "sqlite/loan_test.go TestLoanInterrupts",
 		"objstore/mount_test.go TestDirObjectInUse", "objstore/s3store/errors_test.go TestUnreachable", "objstore/s3store/wire_test.go TestIdleTimeout",
 	},

@@ -39,7 +39,7 @@ func TestConsumeKilled(t *testing.T) {
 	systemtest.Check(t, os.Mkdir(filepath.Join(dir, "store"), 0o700))
 	restores, handled := 0, 0
 	for n := range kills {
-		killConsumer(t, dir, uint64(r.Uint32()), 1+r.IntN(100), time.Duration(r.IntN(2000))*time.Microsecond)
+		killConsumer(t, dir, uint64(r.Uint32()), 1+r.IntN(30), time.Duration(r.IntN(2000))*time.Microsecond)
 		if !t.Run(fmt.Sprint(n), func(t *testing.T) {
 			db := systemtest.MustRead(t, killedConfig(t, dir))
 			handled = checkEffects(t, db)
