@@ -18,7 +18,7 @@ import (
 
 // The Go code of the pages in docs, so that it is compiled. TestGuidesCompile compares.
 var _ = []any{
-	adoptFile, replaceDriver, serveHealth, watchEvents, inAmazonS3, onR2, inFolder, viewPast, mergeFile, waitForBucket, deploy, endOnSignal, openMemory,
+	adoptFile, replaceDriver, serveHealth, watchEvents, inAmazonS3, onR2, inFolder, viewPast, mergeFile, waitForBucket, deploy, endOnSignal, openMemory, follow, promote,
 }
 
 // User is a row of the table users.
@@ -136,5 +136,23 @@ func openMemory(ctx context.Context, home string, store objstore.Store) (*driftd
 		Store:       store,
 		AutoRestore: true,
 	})
+	return db, err
+}
+
+func follow(ctx context.Context, s3 driftdb.S3Config) (*driftdb.Repository[User], error) {
+	b, err := driftdb.OpenBackup(ctx, driftdb.BackupConfig{Name: "app", S3: &s3})
+	if err != nil {
+		return nil, err
+	}
+	f, err := b.Follow(ctx, "replica.sqlite", driftdb.FollowConfig{})
+	if err != nil {
+		return nil, err
+	}
+	users, err := driftdb.Define[User](ctx, f.DB(), "users") // reads; every write is ErrReadOnly
+	return users, err
+}
+
+func promote(ctx context.Context, f *driftdb.Follower) (*driftdb.DB, error) {
+	db, err := f.Promote(ctx, driftdb.Config{})
 	return db, err
 }

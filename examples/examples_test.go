@@ -164,24 +164,11 @@ func TestWeb(t *testing.T) {
 	}
 }
 
-// serve starts the service. stop asks it to end, and waits for that.
+// serve starts the service web. stop asks it to end, and waits for that.
 func serve(t *testing.T, work, store string) (url string, stop func()) {
 	t.Helper()
-	cmd := command(t, work, "web", "-addr", "localhost:0", "-store", store)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewReader(stderr)
-	line, err := lines.ReadString('\n')
-	_, addr, ok := strings.Cut(strings.TrimSpace(line), "listening on ")
-	if err != nil || !ok {
-		t.Fatalf("%q, %v", line, err)
-	}
-	return "http://" + addr, func() {
+	url, cmd, lines := start(t, command(t, work, "web", "-addr", "localhost:0", "-store", store))
+	return url, func() {
 		t.Helper()
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
@@ -194,6 +181,25 @@ func serve(t *testing.T, work, store string) (url string, stop func()) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// start starts a service, and waits until it listens. lines is what it says after that.
+func start(t *testing.T, cmd *exec.Cmd) (url string, _ *exec.Cmd, lines *bufio.Reader) {
+	t.Helper()
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines = bufio.NewReader(stderr)
+	line, err := lines.ReadString('\n')
+	_, addr, ok := strings.Cut(strings.TrimSpace(line), "listening on ")
+	if err != nil || !ok {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return "http://" + addr, cmd, lines
 }
 
 func ask(t *testing.T, method, url string) string {

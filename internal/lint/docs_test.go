@@ -32,8 +32,8 @@ func blocks(doc, language string) []string {
 	return out
 }
 
-// TestReadmeCompiles: the Go code in the README is part of the examples, which
-// are compiled, whatever its indentation.
+// TestReadmeCompiles: the Go code in the README is part of the examples, which are compiled,
+// whatever its indentation.
 func TestReadmeCompiles(t *testing.T) {
 	if compiles(t, "README.md", "example_test.go") == 0 {
 		t.Fatal("no Go code was found in README.md")
@@ -46,16 +46,16 @@ func TestGuidesCompile(t *testing.T) {
 	pages := systemtest.Must(filepath.Glob("docs/*.md"))
 	found := 0
 	for _, page := range pages {
-		found += compiles(t, filepath.ToSlash(page), "example_guides_test.go")
+		found += compiles(t, filepath.ToSlash(page), "example_guides_test.go", "example_consume_test.go")
 	}
 	if len(pages) < 10 || found < 10 {
 		t.Errorf("%d pages with %d pieces of Go code", len(pages), found)
 	}
 }
 
-// compiles fails for Go code in a page that is not part of a file, and returns how much
-// there is.
-func compiles(t *testing.T, page, file string) (found int) {
+// compiles fails for Go code in a page that is not part of one of the files, and returns how
+// much there is.
+func compiles(t *testing.T, page string, files ...string) (found int) {
 	t.Helper()
 	flat := func(code string) string {
 		var b strings.Builder
@@ -64,14 +64,17 @@ func compiles(t *testing.T, page, file string) (found int) {
 		}
 		return b.String()
 	}
-	compiled := "\n" + flat(systemtest.ReadDoc(t, file))
+	compiled := "\n"
+	for _, file := range files {
+		compiled += flat(systemtest.ReadDoc(t, file))
+	}
 	for _, block := range blocks(systemtest.ReadDoc(t, page), "go") {
 		if strings.HasPrefix(block, "package ") {
 			continue
 		}
 		found++
 		if !strings.Contains(compiled, "\n"+flat(block)) {
-			t.Errorf("this code of %s is not in %s:\n%s", page, file, block)
+			t.Errorf("this code of %s is not in %v:\n%s", page, files, block)
 		}
 	}
 	return found
