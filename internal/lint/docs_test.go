@@ -110,7 +110,7 @@ func TestLinks(t *testing.T) {
 
 // anchors are the names by which links reach the headings of a document.
 func anchors(doc string) (names []string) {
-	dropped := regexp.MustCompile("[^\\w\\- ]")
+	dropped := regexp.MustCompile(`[^\w\- ]`)
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(doc, -1) {
 		names = append(names, strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
 	}
