@@ -40,7 +40,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, addr, path, folder string, follows bool) error {
+func run(ctx context.Context, addr, path, folder string, follows bool) (err error) {
 	store, err := objstore.Dir(folder) // or Config.S3: &driftdb.S3Config{Bucket: "my-wall"}
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func run(ctx context.Context, addr, path, folder string, follows bool) error {
 	if err := w.open(ctx, follows); err != nil {
 		return err
 	}
-	defer w.close()
+	defer func() { err = errors.Join(err, w.close()) }()
 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {

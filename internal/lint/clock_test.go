@@ -26,7 +26,7 @@ var clockUsers = map[string][]string{
 	"is an example, and its Go code that of a page in docs": {"example_consume_test.go authentic"},
 	"is how tests wait for a condition":                     {"internal/systemtest/wait.go Eventually"},
 	"a moment that nobody has chosen, and the test holds whatever it is": {
-		"cmd/driftdb/deliver_test.go TestWebhookKilled", "consume/kill_test.go killConsumer", "writers/promote_test.go promotion.run",
+		"cmd/driftdb/deliver_test.go TestWebhookKilled", "consume/kill_test.go killConsumer",
 		"file/child_test.go child", "file/close_inside_test.go TestWaitingIsNoError", "file/close_load_test.go TestCloseLeavesNoDoubt",
 		"file/close_load_test.go TestCloseUnderLoad", "file/close_test.go TestCloseDuringTx", "file/close_test.go TestCloseInterrupts",
 		"file/close_test.go TestCloseWhileOthersHoldTheLock", "scale/rolling_test.go version.waits", "worldtest/matrix_test.go world.doze",
@@ -52,7 +52,7 @@ var clockUsers = map[string][]string{
 		"scale/big_test.go updateUntil", "scale/diff_linux_test.go TestDiffMemory", "scale/economy_test.go TestBulkLoad", "scale/memory_test.go memoryRun.do",
 		"scale/memory_test.go memoryRun.readAll", "undo/memory_test.go undoRun", "scale/restorebench_test.go restoreUsers", "scale/bench_backup_test.go plainInserts",
 		"scale/bench_backup_test.go timeCopy", "scale/bench_repository_test.go sideBySide", "capture/shapes_bench_test.go timeShape",
-		"sqlite/table_cost_test.go cost", "syncer/bench_test.go rest", "scale/bench_waitsynced_test.go waitFor", "scale/lag_test.go lag.measure", "scale/lag_test.go lag.look",
+		"sqlite/table_cost_test.go cost", "syncer/bench_test.go rest", "scale/bench_waitsynced_test.go waitFor",
 	},
 	"an end that must come: the bound is a multiple of what a busy machine takes": {
 		"cmd/driftdb/main_test.go scriptCommands", "capture/trap_test.go traps", "restore/forged_fuzz_test.go FuzzForged",

@@ -140,7 +140,6 @@ func TestOffline(t *testing.T) {
 	systemtest.Check(t, p.Close())
 	systemtest.Some(t, p.db, "t", 5)
 	systemtest.Check(t, p.db.Flush(t.Context()))
-	b := p.backup(t)
 	store := &unreachable{Store: p.cfg.Store}
 	b, err := driftdb.OpenBackup(t.Context(), driftdb.BackupConfig{Name: p.cfg.Name, Store: store, Retry: driftdb.RetryPolicy{MaxRetries: -1}})
 	systemtest.Check(t, err)

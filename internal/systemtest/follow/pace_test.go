@@ -18,8 +18,8 @@ import (
 // mute is a store that cannot tell when something is stored, counts the reads, and may hang.
 type mute struct {
 	objstore.Store
-	gets, lists atomic.Int64
-	hangs       atomic.Bool
+	gets  atomic.Int64
+	hangs atomic.Bool
 }
 
 func (m *mute) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
