@@ -61,7 +61,7 @@ func TestLinks(t *testing.T) {
 	if err != nil || len(decisions) < 2 {
 		t.Fatalf("docs/adr: %v, %v", decisions, err)
 	}
-	for _, doc := range append(decisions, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/BENCHMARKS.md", "docs/TIME-MACHINE.md", "docs/recipes.md", "examples/README.md") {
+	for _, doc := range append(decisions, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/BENCHMARKS.md", "docs/INSPECTOR.md", "docs/TIME-MACHINE.md", "docs/recipes.md", "examples/README.md") {
 		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(systemtest.ReadDoc(t, doc), ""), -1) {
 			target := m[1]
 			if strings.Contains(target, "://") {
