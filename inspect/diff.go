@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -50,7 +51,14 @@ func (h *Handler) diffPage(v *visit) (*view, error) {
 		return nil, err
 	}
 	b.Asked, b.From, b.To = true, fmt.Sprint(from), fmt.Sprint(to)
-	if err := b.compare(v, from, to); err != nil {
+	select { // it may restore both states, and one restore runs at a time
+	case h.past.turn <- struct{}{}:
+	case <-v.ctx.Done():
+		return nil, context.Cause(v.ctx)
+	}
+	err = b.compare(v, from, to)
+	<-h.past.turn
+	if err != nil {
 		return nil, err
 	}
 	page.Body = b

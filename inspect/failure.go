@@ -79,6 +79,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, errForeign) {
 		b.Again = r.URL.RequestURI()
 	}
+	if _, ok := errors.AsType[largeRestore](err); ok {
+		query := r.URL.Query()
+		query.Set("sure", "yes")
+		b.Status, b.What, b.Next, b.Again = http.StatusPreconditionRequired, "This is a large restore", "", r.URL.Path+"?"+query.Encode()
+	}
 	h.showFailure(w, r, b)
 }
 

@@ -28,7 +28,7 @@ type Handler struct {
 }
 
 // maxBusy bounds how many pages are made at the same time, and with it the memory.
-const maxBusy = 16
+const maxBusy = 8
 
 // maxPage is a net below the limits that each page has of its own.
 const maxPage = 16 << 20 // bytes
@@ -65,8 +65,8 @@ func newHandler(s source, o Options) (*Handler, error) {
 // routes are the pages. {name} is a backup.
 func (h *Handler) routes() http.Handler {
 	mux := http.NewServeMux()
-	add := func(pattern string, make func(*visit) (*view, error)) {
-		mux.Handle("GET "+h.Path+pattern, h.page(make))
+	add := func(pattern string, build func(*visit) (*view, error)) {
+		mux.Handle("GET "+h.Path+pattern, h.page(build))
 	}
 	add("/{$}", h.storePage)
 	add("/b/{name}/{$}", h.backupPage)
@@ -115,7 +115,7 @@ type visit struct {
 }
 
 // page makes a handler of a page.
-func (h *Handler) page(make func(*visit) (*view, error)) http.Handler {
+func (h *Handler) page(build func(*visit) (*view, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := h.pageContext(r)
 		defer cancel()
@@ -123,7 +123,7 @@ func (h *Handler) page(make func(*visit) (*view, error)) http.Handler {
 		var page *view
 		if err == nil {
 			defer func() { <-h.busy }()
-			page, err = make(v)
+			page, err = build(v)
 		}
 		if err != nil {
 			h.fail(w, r, reason(ctx, err))

@@ -124,14 +124,14 @@ func Store(cfg driftdb.BackupConfig, o Options) (*Handler, error) {
 
 // Backup returns a handler for one backup. It uses no network yet. An error is about o.
 func Backup(b *driftdb.Backup, o Options) (*Handler, error) {
-	return newHandler(&oneSource{target{backup: b}}, o)
+	return newHandler(&oneSource{target: target{backup: b}}, o)
 }
 
 // DB returns a handler for the backup of an open database. Its log has what is not in the
 // bucket yet, too, and a page shows the database's metrics. It uses no network yet. An error
 // is about o.
 func DB(db *driftdb.DB, o Options) (*Handler, error) {
-	return newHandler(&oneSource{target{backup: db.Backup(), db: db}}, o)
+	return newHandler(&oneSource{target: target{backup: db.Backup(), db: db}}, o)
 }
 
 // ServeHTTP implements http.Handler.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 
@@ -18,6 +19,18 @@ import (
 )
 
 func TestMain(m *testing.M) { systemtest.Main(m) }
+
+var (
+	galleryOnce sync.Once
+	galleryOf   driftdb.BackupConfig
+)
+
+// gallery is a store with one of everything. All tests look at the same one.
+func gallery(t *testing.T) driftdb.BackupConfig {
+	t.Helper()
+	galleryOnce.Do(func() { galleryOf = systemtest.Gallery(t) })
+	return galleryOf
+}
 
 // site is an inspector that is served, and a browser for it.
 type site struct {
@@ -95,20 +108,20 @@ func has(t testing.TB, path, page string, wanted ...string) {
 	}
 }
 
-var links = regexp.MustCompile(`(?:href|data-href)="([^"#]*)"`)
+var links = regexp.MustCompile(`(?:href|data-href)="([^"]*)"`)
 
 // TestEveryPage follows every link of an inspector over a store with one of everything. No
 // page fails, runs what a row contains, shows a character that nobody sees, or has a key.
 func TestEveryPage(t *testing.T) {
-	cfg := systemtest.Gallery(t)
+	cfg := gallery(t)
 	h, err := inspect.Store(cfg, inspect.Options{Store: "s3://me:hunter2-secret@bucket/p?endpoint=http://u:hunter2-secret@localhost:1"})
 	s := serve(t, h, err)
 	odd := url.Values{"table": {systemtest.HostileTable}}.Encode()
 	queue := []string{"/", "/b/shop/log?" + odd, "/b/shop/table?" + odd, "/b/shop/diff?from=5&to=60"}
 	seen := map[string]bool{}
-	most := systemtest.Setting(t, "DRIFTDB_PAGES", 10) // of each kind
+	most := systemtest.Setting(t, "DRIFTDB_PAGES", 6) // of each kind
 	if testing.Short() {
-		most = 4
+		most = 3
 	}
 	kinds := map[string]int{}
 	for len(queue) > 0 {
@@ -174,7 +187,7 @@ func harmless(t testing.TB, path string, res *http.Response, body string) {
 
 // TestPages: each page shows what there is.
 func TestPages(t *testing.T) {
-	cfg := systemtest.Gallery(t)
+	cfg := gallery(t)
 	h, err := inspect.Store(cfg, inspect.Options{Store: "file:///srv/store"})
 	s := serve(t, h, err)
 	b, err := driftdb.OpenBackup(t.Context(), driftdb.BackupConfig{Name: "shop", Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys})
@@ -224,7 +237,7 @@ func first(t *testing.T, b *driftdb.Backup, op driftdb.Operation) (driftdb.Chang
 // TestPaging: from page to page, the log shows every change once, with and without filters,
 // and back again.
 func TestPaging(t *testing.T) {
-	cfg := systemtest.Gallery(t)
+	cfg := gallery(t)
 	h, err := inspect.Store(cfg, inspect.Options{})
 	s := serve(t, h, err)
 	b, err := driftdb.OpenBackup(t.Context(), driftdb.BackupConfig{Name: "shop", Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys})
@@ -285,7 +298,7 @@ func concat(pages [][]string) (all []string) {
 // TestValues: a value that a page shortens is behind a link, to the last byte; text is no
 // page, and bytes are a file.
 func TestValues(t *testing.T) {
-	cfg := systemtest.Gallery(t)
+	cfg := gallery(t)
 	h, err := inspect.Store(cfg, inspect.Options{})
 	s := serve(t, h, err)
 	for _, path := range []string{

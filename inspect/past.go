@@ -31,6 +31,7 @@ type past struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	turn    chan struct{} // who has it restores
+	ask     int64         // size of a snapshot, in bytes, from which on a person has to agree to a restore
 
 	mu    sync.Mutex
 	ended bool
@@ -54,7 +55,7 @@ type pastView struct {
 }
 
 func newPast() *past {
-	p := &past{turn: make(chan struct{}, 1), views: map[pastKey]*pastView{}}
+	p := &past{turn: make(chan struct{}, 1), ask: 1 << 30, views: map[pastKey]*pastView{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -84,6 +85,13 @@ func (p *past) open(ctx context.Context, b *driftdb.Backup, key pastKey) (db *dr
 		return nil, nil, s.err
 	}
 	return s.db, func() { p.leave(key, s, false) }, nil
+}
+
+// has reports whether a state is there, or is being restored.
+func (p *past) has(key pastKey) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.views[key] != nil
 }
 
 // use finds a state, or begins to restore it.
@@ -221,11 +229,40 @@ func (v *visit) then(at string) (db *driftdb.DB, sequence int64, done func(), er
 	if sequence, err = v.sequence(at); err != nil {
 		return nil, 0, nil, err
 	}
-	db, done, err = v.h.past.open(v.ctx, v.backup, pastKey{v.name, sequence})
+	key := pastKey{v.name, sequence}
+	if v.URL.Query().Get("sure") == "" && !v.h.past.has(key) {
+		if err := v.large(); err != nil {
+			return nil, sequence, nil, err
+		}
+	}
+	db, done, err = v.h.past.open(v.ctx, v.backup, key)
 	if err != nil {
 		return nil, sequence, nil, err
 	}
 	return db, sequence, done, nil
+}
+
+// largeRestore is an error that asks whether to restore this much.
+type largeRestore struct{ bytes int64 }
+
+func (e largeRestore) Error() string {
+	return fmt.Sprintf("the page restores the database to a temporary file on the machine of the inspector; a snapshot has %s, compressed", size(e.bytes))
+}
+
+// large returns an error if a restore is so large that it should not begin by a stray click.
+func (v *visit) large() error {
+	info, err := v.backup.Info(v.ctx)
+	if err != nil {
+		return err
+	}
+	most := int64(0)
+	for _, s := range info.Snapshots {
+		most = max(most, s.Size)
+	}
+	if most >= v.h.past.ask {
+		return largeRestore{most}
+	}
+	return nil
 }
 
 // sequence is the change after which a point is.

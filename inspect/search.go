@@ -158,6 +158,9 @@ func (s *search) run() (found []driftdb.Change, err error) {
 	s.query.Reverse = !s.upward
 	switch {
 	case !s.part.Searched:
+		if s.upward { // nothing after that is fetched, then
+			s.query.To = s.query.From + int64(s.want) - 1
+		}
 		found, err = s.take(s.ctx, s.query, s.want)
 		s.part.Done = len(found) < s.want
 	case s.query.To < s.query.From:

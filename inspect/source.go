@@ -35,19 +35,49 @@ func (t target) changes(ctx context.Context, q driftdb.ChangeQuery) iter.Seq2[dr
 }
 
 // oneSource is a source of one backup, whose name the bucket tells.
-type oneSource struct{ target }
+type oneSource struct {
+	target
+
+	mu   sync.Mutex
+	name string // "": not known yet
+}
 
 func (s *oneSource) single() bool { return true }
 
 func (s *oneSource) names(ctx context.Context) ([]string, error) {
-	info, err := s.backup.Info(ctx)
+	name, err := s.known(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return []string{info.Name}, nil
+	return []string{name}, nil
 }
 
-func (s *oneSource) open(context.Context, string) (target, error) { return s.target, nil }
+// known is the backup's name, which is asked for once.
+func (s *oneSource) known(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.name == "" {
+		info, err := s.backup.Info(ctx)
+		if err != nil {
+			return "", err
+		}
+		s.name = info.Name
+	}
+	return s.name, nil
+}
+
+// open accepts any name for a database whose bucket has, or can have, nothing yet: its log
+// can be shown all the same.
+func (s *oneSource) open(ctx context.Context, name string) (target, error) {
+	is, err := s.known(ctx)
+	switch {
+	case err == nil && is != name:
+		return target{}, notFound{errors.New("this inspector shows another backup")}
+	case err != nil && (s.db == nil || !errors.Is(err, driftdb.ErrNoStore) && !errors.Is(err, driftdb.ErrNoBackup)):
+		return target{}, err
+	}
+	return s.target, nil
+}
 
 // storeSource is a source of all backups in a store.
 type storeSource struct {
