@@ -56,8 +56,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 // sql.Conn) returns ErrClosed from then on. The same goes for loops over rows, and for
 // ReadTx.
 //
-// When Close returns, no file is open and no goroutine is running. A second call waits
-// for the first and returns its result. In the function of a Tx, in OnEvent and in a
+// When Close returns, no file is open and no goroutine is running. If the disk failed to
+// take what was committed last, Close returns that error. A second call waits for the
+// first and returns its result. In the function of a Tx, in OnEvent and in a
 // Logger's handler, Close would wait for itself: there it returns an error, and the
 // database stays open.
 func (db *DB) Close() error { return fail(db.engine.Close()) }

@@ -30,6 +30,13 @@ func snapshotInfo(s remote.Snapshot) SnapshotInfo {
 // returns an error.
 func (db *DB) Flush(ctx context.Context) error { return fail(db.engine.Flush(ctx)) }
 
+// WaitSynced returns when the change with this number, and all before it, are in the
+// bucket, so that a restore has them, and so has a node that opens the database after
+// this one is lost.
+func (db *DB) WaitSynced(ctx context.Context, sequence int64) error {
+	return fail(db.engine.WaitSynced(ctx, sequence))
+}
+
 // Snapshot stores a snapshot of everything committed before the call, and returns when
 // the manifest names it. It uses the network, and free disk space of the size of the
 // database. Without that space it continues more slowly, with a warning, and the WAL

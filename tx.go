@@ -8,8 +8,8 @@ import (
 	"github.com/driftdb/driftdb-go/internal/engine"
 )
 
-// Tx is a transaction. It is valid until the function that got it returns. Only one
-// goroutine at a time may use it.
+// Tx is a transaction. It is valid until the function that got it returns, except for
+// Sequence. Only one goroutine at a time may use it.
 type Tx struct{ tx *engine.Tx }
 
 // Tx runs fn in a transaction. It commits when fn returns nil, and rolls back when fn
@@ -48,6 +48,12 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (res sql.Resu
 func (tx *Tx) Savepoint(ctx context.Context, fn func(*Tx) error) error {
 	return passOn(tx.tx.Savepoint(ctx, func() error { return fn(tx) }))
 }
+
+// Sequence returns the number of the last change that the database had when the
+// transaction committed: [DB.WaitSynced] with it waits for all that the transaction
+// wrote. It is 0 until Tx has committed, and in a ReadTx. Unlike the other methods, it may
+// be called after Tx has returned.
+func (tx *Tx) Sequence() int64 { return tx.tx.Sequence() }
 
 // passOn returns own, the error of a user's function, unchanged, joined with err converted
 // for users.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func (s scene) play(dir string, f vfstest.Fault) (*world, error) {
 	if err := errors.Join(os.MkdirAll(lives, 0o700), s.start.image.Write(lives)); err != nil {
 		return nil, err
 	}
-	w := &world{t: s.t, bucket: bucketAt(s.start.ops), kept: s.kept, done: maps.Clone(s.done), lossy: f.On == vfstest.Sync}
+	w := &world{t: s.t, bucket: bucketAt(s.start.ops), kept: s.kept, done: maps.Clone(s.done)}
 	w.cfg = config(lives, w.bucket)
 	w.watch()
 	w.disk.Inject(f)
@@ -167,5 +168,25 @@ func TestFailedSync(t *testing.T) {
 	}
 	if err := w.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCloseFailedSync: Close says so if the disk did not take what it was given last.
+func TestCloseFailedSync(t *testing.T) {
+	for _, of := range []string{"-wal", ".sqlite"} {
+		w := newWorld(t)
+		if err := used(w); err != nil {
+			t.Fatal(err)
+		}
+		w.watch()
+		if err := errors.Join(w.open(), w.write(1, 3)); err != nil {
+			t.Fatal(err)
+		}
+		w.disk.Inject(vfstest.Fault{On: vfstest.Sync, Of: of, Times: 1 << 30, How: vfstest.EIO})
+		w.db.StopSync()
+		if err := w.db.Close(); err == nil || !strings.Contains(err.Error(), "disk") || w.disk.Fired() == 0 {
+			t.Errorf("%s: %d syncs failed; Close says %v", of, w.disk.Fired(), err)
+		}
+		w.disk.Close()
 	}
 }

@@ -69,7 +69,10 @@ func (o *opening) openSync() (err error) {
 	db := o.DB
 	o.uplink.sync, err = syncer.New(syncer.Config{
 		Log: o.uplink.logs, Bucket: o.uplink.bucket, Direct: o.direct, Path: o.path,
-		Sequence: o.hub.Sequence, Advance: o.hub.Advance,
+		Sequence: o.hub.Sequence, Advance: func(sequence int64) {
+			db.hub.Advance(sequence)
+			db.tail.ring()
+		},
 		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(db.cfg.Public(err)) }, Contest: o.hub.Contest,
 		Writer: func() (*sqlite.Conn, error) {
 			opts := db.options()

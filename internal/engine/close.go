@@ -72,8 +72,7 @@ func (db *DB) release() error {
 	if db.writer != nil {
 		errs = append(errs, db.writer.Close(func(c *capture.Conn) error {
 			err := c.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", lastBusyTimeout.Milliseconds()))
-			db.foreign.Leave(c)
-			return err
+			return errors.Join(err, db.foreign.Leave(c))
 		}))
 	}
 	if db.file != nil {

@@ -26,7 +26,11 @@ type Config struct {
 
 	ManualSync, ReadOnly, AutoRestore, RefuseTakeover bool
 
-	SyncInterval, CloseTimeout, ManifestInterval time.Duration
+	// Woken says of a database that only reads that DB.Wake is called after each commit to
+	// its file. It is not an option of the root package.
+	Woken bool
+
+	SyncInterval, SyncGap, CloseTimeout, ManifestInterval time.Duration
 
 	SnapshotEvery, MaxBatchSize int
 
@@ -46,8 +50,12 @@ type Config struct {
 // DefaultRetention is how long everything in a bucket is kept.
 const DefaultRetention = 30 * 24 * time.Hour
 
+// maxSyncGap bounds how long a caller of WaitSynced waits for others to share an upload.
+const maxSyncGap = time.Minute
+
 const (
 	defaultSyncInterval     = 5 * time.Second
+	defaultSyncGap          = 100 * time.Millisecond
 	defaultCloseTimeout     = 5 * time.Second
 	defaultManifestInterval = time.Minute
 	defaultSnapshotEvery    = 1000
@@ -67,6 +75,7 @@ func (c Config) normalize() (Config, error) {
 // withDefaults fills in the defaults.
 func (c Config) withDefaults() Config {
 	defaulted(&c.SyncInterval, defaultSyncInterval)
+	defaulted(&c.SyncGap, defaultSyncGap)
 	defaulted(&c.CloseTimeout, defaultCloseTimeout)
 	defaulted(&c.ManifestInterval, defaultManifestInterval)
 	defaulted(&c.SnapshotEvery, defaultSnapshotEvery)
@@ -110,6 +119,7 @@ func (c Config) Problems(known ...error) []error {
 	} {
 		p.when(d.value < 0, "%s is negative (%s); give a duration, or 0 for %s%s", d.name, d.value, d.of, d.more)
 	}
+	p.when(c.SyncGap > maxSyncGap, "SyncGap is %s; give a duration up to %s, 0 for %s, or a negative one for no gap", c.SyncGap, maxSyncGap, defaultSyncGap)
 	p.when(c.CacheBytes != 0 && (c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40),
 		"CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40), or 0 for 64 MiB", c.CacheBytes)
 	p.when(c.MaxReaders > 10_000, "MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)

@@ -34,6 +34,7 @@ type DB struct {
 	writer *writer.Writer
 	conns  connections
 	uplink uplink
+	tail   tail
 	apart  apart // the connection of an undo
 }
 

@@ -210,7 +210,11 @@ func (o *opening) adopt(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	o.hub = capture.NewShared(last, 0, o.foreign.Committed)
+	db := o.DB
+	o.hub = capture.NewShared(last, 0, func(barrier string) {
+		db.tail.ring()
+		db.foreign.Committed(barrier)
+	})
 	return nil
 }
 

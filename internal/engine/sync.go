@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/backup"
@@ -18,6 +19,14 @@ func (db *DB) Flush(ctx context.Context) error {
 		return err
 	}
 	return db.uplink.sync.Flush(ctx)
+}
+
+// WaitSynced returns when the change with this number is in the bucket.
+func (db *DB) WaitSynced(ctx context.Context, sequence int64) error {
+	if last := db.Sequence(); sequence > last {
+		return fmt.Errorf("WaitSynced: there is no change %d yet; the latest is %d", sequence, last)
+	}
+	return db.Flush(ctx)
 }
 
 // Snapshot stores a snapshot of everything committed before the call.
@@ -163,25 +172,4 @@ func (db *DB) readLog(ctx context.Context, fn func(*sqlite.Conn) error) (err err
 	}
 	defer func() { err = db.gate.Explain(ctx, errors.Join(err, l.Conn.Exec("ROLLBACK"))) }()
 	return fn(l.Conn)
-}
-
-// changesPoll is the interval at which awaitChange checks whether more has been committed.
-// A check runs a statement only if the database is opened read-only.
-const changesPoll = 50 * time.Millisecond
-
-// awaitChange waits until the change with this sequence has been committed.
-func (db *DB) awaitChange(ctx context.Context, sequence int64) error {
-	ticks := time.NewTicker(changesPoll)
-	defer ticks.Stop()
-	for db.Sequence() < sequence {
-		select {
-		case <-ticks.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if db.gate.IsShut() {
-			return writer.ErrClosed
-		}
-	}
-	return nil
 }

@@ -18,12 +18,18 @@ type Tx struct {
 	db   *DB
 	w    *writer.Tx   // nil: a read transaction
 	loan *sqlite.Loan // of the connection; ends with the transaction
+
+	sequence int64 // of the last change when it committed; 0: it has not
 }
 
 // Tx runs fn in a transaction. It returns fn's own error as own, which users get
 // unchanged, or any other error as err.
 func (db *DB) Tx(ctx context.Context, fn func(*Tx) error) (own, err error) {
-	own, err = db.writer.Tx(ctx, func(w *writer.Tx) error { return fn(&Tx{db: db, w: w, loan: w.Loan()}) })
+	own, err = db.writer.Tx(ctx, func(w *writer.Tx) error {
+		tx := &Tx{db: db, w: w, loan: w.Loan()}
+		w.Committed = func() { tx.sequence = db.hub.Sequence() }
+		return fn(tx)
+	})
 	if own != nil {
 		return db.passOn(ctx, own)
 	}
@@ -72,6 +78,10 @@ func (db *DB) passOn(ctx context.Context, own error) (_, err error) {
 	}
 	return own, nil
 }
+
+// Sequence returns the number of the last change when the transaction committed; 0 if it
+// has not.
+func (tx *Tx) Sequence() int64 { return tx.sequence }
 
 // Exec runs a script of one or more statements.
 func (tx *Tx) Exec(ctx context.Context, script string, args []any) (res sql.Result, err error) {

@@ -83,26 +83,37 @@ func (w *Watch) MarkOpen(c *capture.Conn) error {
 	return w.mark(c, true)
 }
 
-// Leave writes the marker, unless there is a foreign write to notice. It is called when only
-// c, the writer, is still open.
-func (w *Watch) Leave(c *capture.Conn) {
+// Leave copies the WAL into the file and writes the marker, unless there is a foreign write to
+// notice. It is called when only c, the writer, is still open. An error means that the disk
+// may not have what was committed last.
+func (w *Watch) Leave(c *capture.Conn) error {
 	if w.lost(w.cfg.File.CheckSize(true)) != nil {
 		w.tell()
-		return
+		return nil
 	}
-	if err := w.markClean(c); err != nil && !sqlite.IsBusy(err) {
-		w.cfg.Log.Warn(event.MarkerNotWritten, "the clean-shutdown marker could not be written; the next Open takes a snapshot", "error", err)
+	err := w.markClean(c)
+	if err == nil || sqlite.IsBusy(err) {
+		return nil
 	}
+	if errors.Is(err, errNotHome) {
+		return err
+	}
+	w.cfg.Log.Warn(event.MarkerNotWritten, "the clean-shutdown marker could not be written; the next Open takes a snapshot", "error", err)
+	return nil
 }
+
+var errNotHome = errors.New("the WAL could not be copied into the database: the disk may not have what was committed last")
 
 func (w *Watch) markClean(c *capture.Conn) error {
 	if w.cfg.Private || w.CheckFile() != nil {
 		return nil
 	}
-	// Closing would checkpoint too, and change the file after we have looked at it. This
-	// checkpoint waits for no one: a reader that remains finishes it.
-	if err := c.Exec("PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+	// Closing would checkpoint too, but tell no errors, and change the file after we have
+	// looked at it. This checkpoint waits for no one: a reader that remains finishes it.
+	if err := c.Exec("PRAGMA wal_checkpoint(PASSIVE)"); sqlite.IsBusy(err) {
 		return err
+	} else if err != nil {
+		return fmt.Errorf("%w: %w", errNotHome, err)
 	}
 	return w.mark(c, false)
 }

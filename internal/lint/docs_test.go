@@ -158,14 +158,53 @@ func TestRestoreByHand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			source := byHandSource(t, dir, snapshot)
-			cmd := osexec.CommandContext(t.Context(), "sh")
-			cmd.Dir, cmd.Stdin = dir, strings.NewReader(blocks(script, "sh")[0])
-			if out, err := cmd.CombinedOutput(); err != nil || !bytes.HasSuffix(out, []byte("ok\n")) {
-				t.Fatalf("%v: %s", err, out)
-			}
+			byHand(t, dir, blocks(script, "sh")[0])
+			dbtest.Equal(t, source, filepath.Join(dir, "restored.sqlite"))
+			source = byHandFork(t, dir)
+			byHand(t, dir, strings.Replace(blocks(script, "sh")[0], "name=app", "name=fork", 1))
 			dbtest.Equal(t, source, filepath.Join(dir, "restored.sqlite"))
 		})
 	}
+}
+
+func byHand(t *testing.T, dir, script string) {
+	t.Helper()
+	cmd := osexec.CommandContext(t.Context(), "sh")
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil || !bytes.HasSuffix(out, []byte("ok\n")) {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// byHandFork makes a fork of byHandSource's backup, at a change inside its log, with
+// changes of its own, and returns the path of its file.
+func byHandFork(t *testing.T, bucket string) string {
+	t.Helper()
+	store, err := objstore.Dir(bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := driftdb.OpenBackup(t.Context(), driftdb.BackupConfig{Name: "app", Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := b.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Fork(t.Context(), "fork", driftdb.Point{Sequence: info.Sequence - 5}); err != nil {
+		t.Fatal(err)
+	}
+	cfg := driftdb.Config{Name: "fork", Path: filepath.Join(t.TempDir(), "fork.sqlite"), Store: store, ManualSync: true, AutoRestore: true}
+	cfg.SnapshotEvery = math.MaxInt32
+	db := systemtest.Open(t, cfg)
+	for _, query := range []string{"INSERT INTO keyless VALUES('in the fork', 1)", "CREATE TABLE forked AS SELECT * FROM texts LIMIT 3"} {
+		systemtest.Exec(t, db, query)
+	}
+	if err := db.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return cfg.Path
 }
 
 // byHandSource makes a database with all that the restore by hand can carry,

@@ -4,6 +4,7 @@ package retry
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,6 +86,9 @@ func Transient(err error) bool {
 		if errors.Is(err, l) {
 			return false
 		}
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return false // somebody has to give the server, or this machine, another certificate
 	}
 	return err != nil
 }

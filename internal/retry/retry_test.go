@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,4 +125,28 @@ func TestDoEndsWithItsContext(t *testing.T) {
 			t.Errorf("ended context, no retries: %d calls, %v; want one more", calls, err)
 		}
 	})
+}
+
+// TestCertificate: a certificate that this machine does not trust is not asked for again.
+func TestCertificate(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	attempts := 0
+	err := Do(t.Context(), Default(), func(ctx context.Context) error {
+		attempts++
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+		if err != nil {
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err == nil {
+			err = res.Body.Close()
+		}
+		return err
+	})
+	if err == nil || attempts != 1 {
+		t.Errorf("%d attempts: %v", attempts, err)
+	}
 }

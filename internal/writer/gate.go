@@ -43,6 +43,9 @@ func (g *Gate) IsShut() bool {
 	}
 }
 
+// Shut returns a channel that is closed when Close is called.
+func (g *Gate) Shut() <-chan struct{} { return g.shut }
+
 // Explain returns err, or its cause if err means that a statement was interrupted or its
 // transaction was lost: ctx has ended or the gate is shut.
 func (g *Gate) Explain(ctx context.Context, err error) error {

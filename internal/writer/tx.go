@@ -25,6 +25,9 @@ type Tx struct {
 	loan  *sqlite.Loan // of the connection; ends with the transaction
 	stop  func()       // stops watching the context
 	depth int          // of open savepoints
+
+	// Committed, if not nil, is called after the commit, before anyone else can write.
+	Committed func()
 }
 
 // Conn returns the transaction's connection, for use only within a use of Loan.
@@ -46,7 +49,11 @@ func (w *Writer) Tx(ctx context.Context, fn func(*Tx) error) (own, err error) {
 	}
 	err = tx.loan.InTx(ctx, func() error {
 		w.conn.Before()
-		return w.conn.Do("COMMIT")
+		err := w.conn.Do("COMMIT")
+		if err == nil && tx.Committed != nil {
+			tx.Committed()
+		}
+		return err
 	})
 	return nil, w.refused(w.Gate.Explain(ctx, err))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,4 +249,76 @@ func TestDeleteParent(t *testing.T) {
 			t.Errorf("left: %s", key)
 		}
 	}
+}
+
+// TestForkRekey: a rekey of the fork leaves the origin's objects under the old key, which
+// the fork then needs until the origin is rekeyed too.
+func TestForkRekey(t *testing.T) {
+	before, after := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
+	cfg := systemtest.Config(t)
+	cfg.EncryptionKeys = []string{before, after}
+	systemtest.Check(t, parent(t, cfg, "abc").Close())
+	child := fork(t, cfg, "child", driftdb.Point{Sequence: 3})
+	db := systemtest.Open(t, child)
+	add(t, db, "x")
+	systemtest.Check(t, db.Close())
+	rekey := func(c driftdb.Config) {
+		t.Helper()
+		c.EncryptionKeys = []string{after, before}
+		b, err := driftdb.OpenBackup(t.Context(), backupOf(c))
+		systemtest.Check(t, err)
+		_, err = b.Rekey(t.Context(), nil)
+		systemtest.Check(t, err)
+	}
+
+	rekey(child)
+	child.EncryptionKeys = []string{after}
+	if got, err := restored(t, child, driftdb.Point{}); !errors.Is(err, driftdb.ErrKey) {
+		t.Errorf("without the origin's key: %q, %v", got, err)
+	}
+	child.EncryptionKeys = []string{after, before}
+	wantRestored(t, child, driftdb.Point{}, "abx")
+
+	rekey(cfg)
+	child.EncryptionKeys = []string{after}
+	wantRestored(t, child, driftdb.Point{}, "abx")
+	db = systemtest.Open(t, child)
+	add(t, db, "y")
+	systemtest.Check(t, db.Close())
+	wantRestored(t, child, driftdb.Point{}, "abxy")
+}
+
+// TestForkRepair: a fork that has lost its manifest begins again with its own first
+// snapshot. Until then nothing of its origin is deleted.
+func TestForkRepair(t *testing.T) {
+	cfg := systemtest.Config(t)
+	systemtest.Check(t, parent(t, cfg, "abc").Close())
+	child := fork(t, cfg, "child", driftdb.Point{})
+	db := systemtest.Open(t, child)
+	add(t, db, "x")
+	_, err := db.Snapshot(t.Context())
+	systemtest.Check(t, err)
+	add(t, db, "y")
+	systemtest.Check(t, db.Close())
+	systemtest.Check(t, cfg.Store.Delete(t.Context(), "databases/child/manifest.json"))
+
+	b, err := driftdb.OpenBackup(t.Context(), backupOf(cfg))
+	systemtest.Check(t, err)
+	_, err = b.Delete(t.Context())
+	systemtest.Check(t, err)
+	if left := systemtest.Keys(t, cfg.Store); !slices.ContainsFunc(left, func(key string) bool { return strings.HasPrefix(key, "databases/app/nodes/") }) {
+		t.Errorf("nothing is left of the origin: %q", left)
+	}
+
+	place := driftdb.RestoreConfig{Name: child.Name, Store: child.Store}
+	res, err := driftdb.Repair(t.Context(), systemtest.BackupOf(place), driftdb.RepairOptions{File: child.Path})
+	systemtest.Check(t, err)
+	if len(res.Snapshots) != 1 || res.Restored.Sequence != 6 {
+		t.Errorf("%+v", res)
+	}
+	wantRestored(t, child, driftdb.Point{}, "abcxy")
+	db = systemtest.Open(t, child)
+	add(t, db, "z")
+	systemtest.Check(t, db.Close())
+	wantRestored(t, child, driftdb.Point{}, "abcxyz")
 }
