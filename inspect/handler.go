@@ -201,7 +201,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, v *vi
 	w.Header().Set("Content-Length", fmt.Sprint(out.Len()))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		out.WriteTo(w) // an error is the visitor's, who has gone
+		_, _ = out.WriteTo(w) // an error is the visitor's, who has gone
 	}
 }
 
@@ -287,6 +287,6 @@ func (h *Handler) serveStatic(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "private, max-age=31536000, immutable")
 	w.Header().Set("Content-Length", fmt.Sprint(len(f.content)))
 	if r.Method != http.MethodHead {
-		w.Write(f.content) // an error is the visitor's, who has gone
+		_, _ = w.Write(f.content) // an error is the visitor's, who has gone
 	}
 }

@@ -2,8 +2,11 @@ package inspect_test
 
 import (
 	"context"
+	"html"
 	"io"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -118,4 +121,41 @@ func TestTimeout(t *testing.T) {
 	if _, err := inspect.Store(driftdb.BackupConfig{Store: objstore.Mem()}, inspect.Options{Timeout: -1}); err == nil {
 		t.Error("a negative timeout")
 	}
+}
+
+// TestTableCells: a cell of the past is shown as it was stored, with its type, also beyond a
+// NUL, in tables without a rowid, with generated columns, and with hundreds of columns.
+func TestTableCells(t *testing.T) {
+	cfg := systemtest.Config(t)
+	db := systemtest.Open(t, cfg)
+	systemtest.Exec(t, db, "CREATE TABLE t(k TEXT, n INT, v, twice AS (n * 2), PRIMARY KEY(k, n)) WITHOUT ROWID")
+	long := strings.Repeat("a\x00b", 2000)
+	systemtest.Exec(t, db, "INSERT INTO t VALUES('x', 1, ?), ('x', 2, x'00ff'), ('y', 3, 1.0), ('z', 4, NULL), ('z', 5, 9007199254740993)", long)
+	var columns []string
+	for i := range 90 {
+		columns = append(columns, "c"+strconv.Itoa(i))
+	}
+	systemtest.Exec(t, db, "CREATE TABLE wide("+strings.Join(columns, ", ")+"); INSERT INTO wide(c0, c89) VALUES('first', 'last')")
+	systemtest.Exec(t, db, "CREATE TABLE rowid(rowid TEXT, v); INSERT INTO rowid VALUES('r', 'w')")
+	systemtest.Check(t, db.Flush(t.Context()))
+	h, err := inspect.Store(driftdb.BackupConfig{Store: cfg.Store}, inspect.Options{})
+	s := serve(t, h, err)
+	page := s.page("/b/app/table?table=t")
+	has(t, "t", page, "a \\x00 ba \\x00 b", "x'00ff'", "1.0", "NULL", "9007199254740993", "twice", "5 rows")
+	more := regexp.MustCompile(`class="more" href="([^"]*)"`).FindStringSubmatch(page)
+	if more == nil {
+		t.Fatal("no link to all of the long value")
+	}
+	if _, body := s.get(html.UnescapeString(more[1])); body != long {
+		t.Errorf("the long value has %d bytes", len(body))
+	}
+	life := regexp.MustCompile(`<a href="([^"]*)" aria-label="Life of row 4">`).FindStringSubmatch(page)
+	if life == nil {
+		t.Fatal("no link to the life of a row")
+	}
+	has(t, "its life", s.page(html.UnescapeString(life[1])), "insert", "9007199254740993")
+	page = s.page("/b/app/table?table=wide")
+	has(t, "wide", page, "first", "40 of 90 columns")
+	has(t, "wide, to the right", s.page("/b/app/table?table=wide&column=80"), "last", "10 of 90 columns")
+	has(t, "rowid", s.page("/b/app/table?table=rowid"), "r", "w")
 }

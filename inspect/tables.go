@@ -187,7 +187,7 @@ func (h *Handler) tablePage(v *visit) (*view, error) {
 		b.Columns = append(b.Columns, columnName{pieces(shorten(c.name, 100)), pieces(shorten(c.declared, 40)), c.key > 0})
 	}
 	r := rowReader{v: v, db: db, table: table, all: all, shown: shown, rowid: rowid, point: point}
-	more := false
+	var more bool
 	if b.Rows, more, err = r.rows(skip); err != nil {
 		return nil, err
 	}

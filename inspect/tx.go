@@ -130,5 +130,5 @@ func serveValue(w http.ResponseWriter, value any) {
 		head.Set("Content-Type", "text/plain; charset=utf-8")
 	}
 	head.Set("Content-Length", fmt.Sprint(len(body)))
-	w.Write(body) // an error is the visitor's, who has gone
+	_, _ = w.Write(body) // an error is the visitor's, who has gone
 }
