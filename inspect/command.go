@@ -14,7 +14,7 @@ type command struct {
 // command returns a command of driftdb. Words are quoted where the shell needs it.
 func (v *visit) command(about, name string, words ...string) command {
 	all := []string{"driftdb", name}
-	store := cmp.Or(v.h.Store, "URL")
+	store := cmp.Or(v.h.o.Store, "URL")
 	if v.name == "" {
 		all = append(all, "--store", store)
 	} else {
@@ -25,7 +25,7 @@ func (v *visit) command(about, name string, words ...string) command {
 
 // fileCommand is a command whose first word is the database's own file.
 func (v *visit) fileCommand(about, name string, words ...string) command {
-	all := []string{"driftdb", name, "FILE", "--store", cmp.Or(v.h.Store, "URL"), "--name", v.name}
+	all := []string{"driftdb", name, "FILE", "--store", cmp.Or(v.h.o.Store, "URL"), "--name", v.name}
 	return command{about, join(append(all, words...))}
 }
 

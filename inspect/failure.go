@@ -101,5 +101,5 @@ func (h *Handler) askToken(w http.ResponseWriter, r *http.Request, wrong bool) {
 	h.show(w, r, http.StatusUnauthorized, &view{template: "token", Title: "Token", Body: struct {
 		Wrong  bool
 		Action string
-	}{wrong, h.Path + "/"}})
+	}{wrong, h.o.Path + "/"}})
 }

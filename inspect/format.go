@@ -20,7 +20,7 @@ var functions = template.FuncMap{
 // link is the address of a page of a backup, with parameters in pairs; empty ones are left
 // out.
 func (h *Handler) link(name, page string, parameters ...string) string {
-	u := url.URL{Path: h.Path + "/b/" + name + "/" + page, RawQuery: encode(parameters...)}
+	u := url.URL{Path: h.o.Path + "/b/" + name + "/" + page, RawQuery: encode(parameters...)}
 	return u.String()
 }
 

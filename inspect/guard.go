@@ -46,7 +46,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !navigates(r):
 		g.h.refuse(w, r, http.StatusForbidden, "Another site has asked",
 			"The request comes from another site, and is not a person who opens a page.")
-	case g.h.Token != "":
+	case g.h.o.Token != "":
 		g.authorize(w, r)
 	default:
 		g.next.ServeHTTP(w, r)
@@ -59,7 +59,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // port does not matter, and may be another one behind a tunnel.
 func (g *guard) knownHost(r *http.Request) bool {
 	host := hostname(r.Host)
-	if slices.Contains(g.h.Hosts, "*") || slices.ContainsFunc(g.h.Hosts, func(known string) bool { return strings.EqualFold(known, host) }) {
+	if slices.Contains(g.h.o.Hosts, "*") || slices.ContainsFunc(g.h.o.Hosts, func(known string) bool { return strings.EqualFold(known, host) }) {
 		return true
 	}
 	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
@@ -120,17 +120,17 @@ const cookieName = "driftdb_inspect"
 // authorize lets a request pass that has the token, or the cookie that the token bought.
 func (g *guard) authorize(w http.ResponseWriter, r *http.Request) {
 	given := r.URL.Query().Get("token")
-	if strings.HasPrefix(r.URL.Path, g.h.Path+"/static/") { // nothing secret, and the form has a style
+	if strings.HasPrefix(r.URL.Path, g.h.o.Path+"/static/") { // nothing secret, and the form has a style
 		g.next.ServeHTTP(w, r)
 		return
 	}
-	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && same(bearer, g.h.Token) {
+	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && same(bearer, g.h.o.Token) {
 		g.next.ServeHTTP(w, r)
 		return
 	}
-	if given != "" && same(given, g.h.Token) {
+	if given != "" && same(given, g.h.o.Token) {
 		http.SetCookie(w, &http.Cookie{
-			Name: cookieName, Value: g.h.cookie(), Path: g.h.Path + "/", HttpOnly: true,
+			Name: cookieName, Value: g.h.cookie(), Path: g.h.o.Path + "/", HttpOnly: true,
 			SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 		})
 		// The address without the token is what the browser remembers.
@@ -156,7 +156,7 @@ func same(a, b string) bool {
 
 // cookie is what the browser keeps instead of the token: from it, nobody learns the token.
 func (h *Handler) cookie() string {
-	mac := hmac.New(sha256.New, []byte(h.Token))
+	mac := hmac.New(sha256.New, []byte(h.o.Token))
 	mac.Write([]byte("the cookie of the inspector"))
 	return hex.EncodeToString(mac.Sum(nil))
 }

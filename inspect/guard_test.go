@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -272,4 +273,21 @@ func TestLargeRequest(t *testing.T) {
 	}
 	cancel()
 	systemtest.Check(t, <-done)
+}
+
+// TestTokenPrinted: no verb prints the token, nor does a logger.
+func TestTokenPrinted(t *testing.T) {
+	const token = "a-token-that-nobody-prints"
+	o := inspect.Options{Token: token, Path: "/x"}
+	h, err := inspect.Store(driftdb.BackupConfig{Store: objstore.Mem()}, o)
+	systemtest.Check(t, err)
+	defer h.Close()
+	var logged strings.Builder
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "options", o, "handler", h)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+		logged.WriteString(fmt.Sprintf(verb, o) + fmt.Sprintf(verb, &o) + fmt.Sprintf(verb, h))
+	}
+	if strings.Contains(logged.String(), token) || strings.Contains(logged.String(), fmt.Sprintf("%x", token)) {
+		t.Error(logged.String())
+	}
 }

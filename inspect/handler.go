@@ -17,10 +17,10 @@ import (
 // Handler shows backups. [Store], [Backup] and [DB] make one; call Close when it is no
 // longer needed.
 type Handler struct {
-	Options // with the defaults filled in
-
+	o       Options // with the defaults filled in
 	source  source
 	past    *past
+	window  int64 // changes that are read at a time to find those that match
 	guarded http.Handler
 	pages   map[string]*template.Template
 	files   map[string]staticFile // by their names with a hash of their contents
@@ -51,7 +51,7 @@ func newHandler(s source, o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{Options: o, source: s, past: newPast(), busy: make(chan struct{}, maxBusy)}
+	h := &Handler{o: o, source: s, past: newPast(), window: searchWindow, busy: make(chan struct{}, maxBusy)}
 	if err := h.loadStatic(); err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func newHandler(s source, o Options) (*Handler, error) {
 func (h *Handler) routes() http.Handler {
 	mux := http.NewServeMux()
 	add := func(pattern string, build func(*visit) (*view, error)) {
-		mux.Handle("GET "+h.Path+pattern, h.page(build))
+		mux.Handle("GET "+h.o.Path+pattern, h.page(build))
 	}
 	add("/{$}", h.storePage)
 	add("/b/{name}/{$}", h.backupPage)
@@ -79,9 +79,9 @@ func (h *Handler) routes() http.Handler {
 	add("/b/{name}/diff", costly(h.diffPage))
 	add("/b/{name}/retention", h.retentionPage)
 	add("/b/{name}/cost", h.costPage)
-	mux.Handle("GET "+h.Path+"/b/{name}/value", h.raw(h.changeValue))
-	mux.Handle("GET "+h.Path+"/b/{name}/cell", h.raw(h.cellValue))
-	mux.HandleFunc("GET "+h.Path+"/static/{file}", h.serveStatic)
+	mux.Handle("GET "+h.o.Path+"/b/{name}/value", h.raw(h.changeValue))
+	mux.Handle("GET "+h.o.Path+"/b/{name}/cell", h.raw(h.cellValue))
+	mux.HandleFunc("GET "+h.o.Path+"/static/{file}", h.serveStatic)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, http.StatusNotFound, "There is no such page", "The inspector has no page with this address.")
 	})
@@ -186,7 +186,7 @@ func (h *Handler) raw(find func(*visit) (any, error)) http.Handler {
 
 // show renders a page into memory first, so that an error can still be a page of its own.
 func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, v *view) {
-	v.Site, v.Home, v.Single = h.Store, h.Path+"/", h.source.single()
+	v.Site, v.Home, v.Single = h.o.Store, h.o.Path+"/", h.source.single()
 	v.Style, v.Script, v.Icon = h.files["style.css"].link, h.files["inspect.js"].link, h.files["icon.svg"].link
 	v.Tabs = h.tabs(v)
 	out := &bounded{limit: maxPage}
@@ -270,7 +270,7 @@ func (h *Handler) loadStatic() error {
 		}
 		sum := sha256.Sum256(content)
 		hashed := fmt.Sprintf("%x-%s", sum[:6], e.Name())
-		f := staticFile{content, kinds[path.Ext(e.Name())], h.Path + "/static/" + hashed}
+		f := staticFile{content, kinds[path.Ext(e.Name())], h.o.Path + "/static/" + hashed}
 		h.files[e.Name()], h.files[hashed] = f, f
 	}
 	return nil

@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"path"
@@ -65,6 +66,22 @@ type Options struct {
 	// Timeout limits the work for one page. Default 30 s; negative is an error.
 	Timeout time.Duration
 }
+
+// Format implements fmt.Formatter: no verb prints the token.
+func (o Options) Format(f fmt.State, verb rune) {
+	type plain Options
+	if o.Token != "" {
+		o.Token = "(secret)"
+	}
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(o))
+}
+
+// LogValue implements slog.LogValuer, without the token.
+func (o Options) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf("%+v", o)) }
+
+// Format implements fmt.Formatter. It prints only where the handler is mounted: what it
+// holds are secrets, and things that change.
+func (h *Handler) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "inspector at %s/", h.o.Path) }
 
 const (
 	minToken         = 16
@@ -145,7 +162,7 @@ func (h *Handler) Close() error { return h.past.close() }
 
 // pageContext bounds the work for a page.
 func (h *Handler) pageContext(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(r.Context(), h.Timeout, errTooLong)
+	return context.WithTimeoutCause(r.Context(), h.o.Timeout, errTooLong)
 }
 
 var errTooLong = errors.New("the page took too long; choose a smaller part of the history")

@@ -239,6 +239,7 @@ func first(t *testing.T, b *driftdb.Backup, op driftdb.Operation) (driftdb.Chang
 func TestPaging(t *testing.T) {
 	cfg := gallery(t)
 	h, err := inspect.Store(cfg, inspect.Options{})
+	h.SetWindow(97)
 	s := serve(t, h, err)
 	b, err := driftdb.OpenBackup(t.Context(), driftdb.BackupConfig{Name: "shop", Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys})
 	systemtest.Check(t, err)

@@ -133,9 +133,9 @@ func (f logForm) commands(v *visit, key map[string]any) []command {
 	}
 	add("--table", f.Table)
 	words = append(words, keyFlags(key)...)
-	for flag, text := range map[string]string{"--since": f.Since, "--until": f.Until} {
-		if t, err := parseTime(text, flag); err == nil && !t.IsZero() {
-			add(flag, t.UTC().Format(time.RFC3339))
+	for _, limit := range [][2]string{{"--since", f.Since}, {"--until", f.Until}} {
+		if t, err := parseTime(limit[1], limit[0]); err == nil && !t.IsZero() {
+			add(limit[0], t.UTC().Format(time.RFC3339))
 		}
 	}
 	if f.From != 0 {

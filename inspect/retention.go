@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -35,7 +36,7 @@ type reasonCount struct {
 
 // retentionPage shows what a garbage collection would delete.
 func (h *Handler) retentionPage(v *visit) (*view, error) {
-	window := h.Retention
+	window := h.o.Retention
 	days := strings.TrimSpace(v.URL.Query().Get("days"))
 	if days != "" {
 		n, err := strconv.Atoi(days)
@@ -73,7 +74,7 @@ func (h *Handler) retentionPage(v *visit) (*view, error) {
 		}
 		b.Bytes, b.Why[i].Objects, b.Why[i].Bytes = b.Bytes+g.Size, b.Why[i].Objects+1, b.Why[i].Bytes+g.Size
 	}
-	slices.SortFunc(garbage, func(x, y driftdb.GarbageObject) int { return int(max(-1, min(1, y.Size-x.Size))) })
+	slices.SortFunc(garbage, func(x, y driftdb.GarbageObject) int { return cmp.Compare(y.Size, x.Size) })
 	b.Objects = garbage[:min(len(garbage), garbageListed)]
 	words := []string{"--dry-run"}
 	if text != "" {

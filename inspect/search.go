@@ -179,10 +179,11 @@ func (s *search) windows() (found []driftdb.Change, err error) {
 	began, low, high := time.Now(), s.query.From, s.query.To
 	for low <= high && len(found) < s.want && (time.Since(began) < searchTime || low == s.query.From && high == s.query.To) {
 		q := s.query
+		q.From, q.To = low, high
 		if s.upward {
-			q.To = min(high, low+searchWindow-1)
+			q.To = min(high, low+s.h.window-1)
 		} else {
-			q.From = max(low, high-searchWindow+1)
+			q.From = max(low, high-s.h.window+1)
 		}
 		more, err := s.take(s.ctx, q, s.want-len(found))
 		if err != nil {

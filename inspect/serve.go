@@ -25,12 +25,12 @@ const (
 // Serve answers requests on l until ctx ends, and closes l and h. It refuses a listener that
 // other machines can reach unless Options.Token is set.
 func (h *Handler) Serve(ctx context.Context, l net.Listener) error {
-	if h.Token == "" && !loopback(l.Addr()) {
+	if h.o.Token == "" && !loopback(l.Addr()) {
 		return errors.Join(fmt.Errorf("inspect: other machines can reach %s: set a token, or listen on 127.0.0.1", l.Addr()), l.Close(), h.Close())
 	}
 	server := &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, IdleTimeout: idleTimeout, WriteTimeout: h.Timeout + sendTimeout,
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, IdleTimeout: idleTimeout, WriteTimeout: h.o.Timeout + sendTimeout,
 		MaxHeaderBytes: maxHeader,
 		ErrorLog:       log.New(io.Discard, "", 0), // of what clients send: anybody could fill the log
 	}

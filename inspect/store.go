@@ -83,11 +83,11 @@ func (h *Handler) storePage(v *visit) (*view, error) {
 	from := 0
 	if after := v.URL.Query().Get("after"); after != "" {
 		from, _ = slices.BinarySearch(names, after+"\x00")
-		b.Previous = h.Path + "/"
+		b.Previous = h.o.Path + "/"
 	}
 	shown := names[from:min(len(names), from+storeRows)]
 	if from+storeRows < len(names) {
-		b.More = h.Path + "/?" + encode("after", shown[len(shown)-1], "filter", b.Filter)
+		b.More = h.o.Path + "/?" + encode("after", shown[len(shown)-1], "filter", b.Filter)
 	}
 	b.From = from
 	b.Backups = under(h.summaries(v.ctx, shown))
@@ -124,8 +124,8 @@ func (h *Handler) summary(ctx context.Context, name string) summary {
 	if n := len(s.Info.Snapshots); n > 0 {
 		s.Snapshot = s.Info.Snapshots[n-1].Time
 	}
-	if h.Verified != nil {
-		s.Through, s.Verified = h.Verified(s.Info)
+	if h.o.Verified != nil {
+		s.Through, s.Verified = h.o.Verified(s.Info)
 	}
 	return s
 }

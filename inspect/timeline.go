@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -12,6 +13,7 @@ import (
 const (
 	timelineWidth    = 100    // of the drawing, in percent: it is as wide as the page
 	timelineBars     = 200    // into which batches are put if there are more
+	timelineMarks    = 2000   // drawn; those beyond are to be seen when it is zoomed
 	timelineEvents   = 200    // listed below the drawing, and drawn
 	barrierWindow    = 20_000 // changes in which barriers are looked for
 	timelineSmallest = 10     // changes that it can be zoomed to
@@ -105,7 +107,7 @@ func (h *Handler) timelinePage(v *visit) (*view, error) {
 	}
 	b.Lines = draw(v, in)
 	b.Events = slices.Concat(b.Lines.Marks, b.Lines.Branches)
-	slices.SortStableFunc(b.Events, func(x, y shape) int { return int(max(-1, min(1, y.At-x.At))) })
+	slices.SortStableFunc(b.Events, func(x, y shape) int { return cmp.Compare(y.At, x.At) })
 	if n := len(b.Events); n > timelineEvents {
 		b.Events, b.MoreEvents = b.Events[:timelineEvents], n-timelineEvents
 	}
@@ -225,7 +227,7 @@ func (d *drawing) span(kind string, from, to int64) shape {
 }
 
 func (d *drawing) mark(marks []shape, s shape) []shape {
-	if s.At < d.in.from-1 || s.At > d.in.to {
+	if s.At < d.in.from-1 || s.At > d.in.to || len(marks) == timelineMarks {
 		return marks
 	}
 	s.X = place(d.x(s.At + 1))
