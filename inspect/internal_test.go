@@ -195,6 +195,35 @@ func TestPastTogether(t *testing.T) {
 	}
 }
 
+// TestPastRoom: there is room for a new state if one of the others is not looked at, and it
+// is never taken from one that is.
+func TestPastRoom(t *testing.T) {
+	b, p := backup(t), newPast()
+	defer p.close()
+	held, release, err := opened(t.Context(), p, b, pastKey{"app", 3})
+	systemtest.Check(t, err)
+	for sequence := int64(4); sequence < 9; sequence++ {
+		_, done, err := opened(t.Context(), p, b, pastKey{"app", sequence})
+		systemtest.Check(t, err)
+		done()
+	}
+	if n, err := driftdb.Select[int64](t.Context(), held, "SELECT count(*) FROM t"); err != nil || n[0] != 2 {
+		t.Errorf("the state that is looked at: %v, %v", n, err)
+	}
+	var all []func()
+	for sequence := int64(4); len(all) < pastViews-1; sequence++ {
+		_, done, err := opened(t.Context(), p, b, pastKey{"app", sequence})
+		systemtest.Check(t, err)
+		all = append(all, done)
+	}
+	if _, _, err := opened(t.Context(), p, b, pastKey{"app", 9}); !errors.Is(err, errPastFull) {
+		t.Errorf("all states are looked at, and another one: %v", err)
+	}
+	for _, done := range append(all, release) {
+		done()
+	}
+}
+
 // TestPastIdle: a state that nobody looks at goes after a while, and one that is looked at
 // stays.
 func TestPastIdle(t *testing.T) {

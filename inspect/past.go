@@ -111,9 +111,6 @@ func (p *past) use(b *driftdb.Backup, key pastKey) (*pastView, error) {
 		p.running.Add(1)
 		go p.restore(b, key, s)
 	}
-	if s.idle != nil {
-		s.idle.Stop()
-	}
 	s.users, s.used = s.users+1, time.Now()
 	return s, nil
 }
