@@ -23,6 +23,7 @@ type EventScope string
 // The scopes.
 const (
 	ScopeOpen       EventScope = "open"
+	ScopeFollow     EventScope = "follow"  // of a Follower
 	ScopeRekey      EventScope = "rekey"   // of a Backup
 	ScopeRestore    EventScope = "restore" // by AutoRestore
 	ScopeCapture    EventScope = "capture" // of changes, into the log
@@ -88,6 +89,16 @@ const (
 	EventClockBehind EventKind = "clock.behind"
 	// EventClockDiffers: this machine's clock and the store's differ.
 	EventClockDiffers EventKind = "clock.differs"
+
+	// EventFollowFailed: a follower could not get or apply what the backup has; it is retried.
+	// At level Error it will hardly pass by itself: see Follower.Err.
+	EventFollowFailed EventKind = "follow.failed"
+	// EventFollowRebased: a follower began again from a snapshot, because the log could not bring it up to date.
+	EventFollowRebased EventKind = "follow.rebased"
+	// EventFollowResumed: following works again after a failure.
+	EventFollowResumed EventKind = "follow.resumed"
+	// EventFollowStalled: a follower has made no progress for a minute.
+	EventFollowStalled EventKind = "follow.stalled"
 
 	// EventRollbackFailed: a transaction could not be rolled back.
 	EventRollbackFailed EventKind = "sqlite.rollback_failed"

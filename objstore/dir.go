@@ -292,6 +292,9 @@ func (d *dir) section(ctx context.Context, key string, f *os.File, opts GetOptio
 	if err != nil {
 		return nil, Info{}, err
 	}
+	if opts.IfNoneMatch == etag {
+		return nil, Info{}, ErrNotModified
+	}
 	offset, length := opts.span(fi.Size())
 	body := &fileBody{fullReader: fullReader{withContext(ctx, io.NewSectionReader(f, offset, length)), length}, file: f}
 	return body, Info{Key: key, Size: fi.Size(), ETag: etag, ModTime: fi.ModTime()}, nil

@@ -16,12 +16,13 @@ import (
 // Mem returns a new, empty store that keeps its objects in memory and loses them when the
 // process ends. It is meant for tests. An object takes as much memory as it has bytes.
 func Mem() Store {
-	return &mem{objects: make(map[string]memObject)}
+	return &mem{objects: make(map[string]memObject), watched: make(map[string][]chan struct{})}
 }
 
 type mem struct {
 	mu      sync.RWMutex
 	objects map[string]memObject
+	watched map[string][]chan struct{} // by key; see Watch
 }
 
 // memObject is never changed, so readers need no lock once they hold it.
@@ -59,7 +60,33 @@ func (m *mem) put(ctx context.Context, key string, body io.Reader, opts PutOptio
 		return Info{}, ErrPrecondition
 	}
 	m.objects[key] = memObject{info, data}
+	m.changed(key)
 	return info, nil
+}
+
+// Watch tells of each Put and Delete of the object.
+func (m *mem) Watch(ctx context.Context, key string) (<-chan struct{}, error) {
+	if err := ValidKey(key); err != nil {
+		return nil, memError("watch", key, err)
+	}
+	told := make(chan struct{}, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watched[key] = append(m.watched[key], told)
+	context.AfterFunc(ctx, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.watched[key] = slices.DeleteFunc(m.watched[key], func(c chan struct{}) bool { return c == told })
+		close(told)
+	})
+	return told, nil
+}
+
+// changed tells those who watch the object. The caller holds mu.
+func (m *mem) changed(key string) {
+	for _, told := range m.watched[key] {
+		tell(told)
+	}
 }
 
 func (m *mem) Get(ctx context.Context, key string, opts GetOptions) (io.ReadCloser, Info, error) {
@@ -85,6 +112,9 @@ func (m *mem) get(ctx context.Context, key string, opts GetOptions) (io.ReadClos
 	m.mu.RUnlock()
 	if !exists {
 		return nil, Info{}, fs.ErrNotExist
+	}
+	if opts.IfNoneMatch == obj.info.ETag {
+		return nil, Info{}, ErrNotModified
 	}
 	offset, length := opts.span(obj.info.Size)
 	part := bytes.NewReader(obj.data[offset : offset+length])
@@ -149,6 +179,7 @@ func (m *mem) Delete(ctx context.Context, key string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.objects, key)
+	m.changed(key)
 	return nil
 }
 

@@ -83,13 +83,18 @@ func (m Match) ETag() (etag string, ok bool) { return m.etag, m.set }
 // For a missing object, etag is empty.
 func (m Match) Holds(etag string) bool { return !m.set || m.etag != "" && m.etag == etag }
 
-// GetOptions select part of an object. The zero value selects all of it.
+// GetOptions select part of an object, or none of it if the caller has it already. The zero
+// value selects all of it.
 type GetOptions struct {
 	// Offset is the first byte to read. At or past the end of the object, the body is
 	// empty.
 	Offset int64
 	// Length is the maximum number of bytes to read; 0 means up to the end.
 	Length int64
+	// IfNoneMatch, if not empty, is an ETag that the caller has the object of: if the
+	// object still has it, Get may return ErrNotModified instead of the object. A store
+	// that cannot compare returns the object.
+	IfNoneMatch string
 }
 
 // ListOptions narrow a List.
@@ -119,6 +124,8 @@ type Info struct {
 var (
 	// ErrPrecondition means that the condition of a Put did not hold.
 	ErrPrecondition = errors.New("objstore: precondition failed")
+	// ErrNotModified means that the object still has the ETag of a Get's IfNoneMatch.
+	ErrNotModified = errors.New("objstore: the object is the same as before")
 	// ErrNoBucket means that the bucket or folder itself does not exist.
 	ErrNoBucket = errors.New("objstore: no such bucket")
 	// ErrUnreachable means that no connection to the service could be made: its name does

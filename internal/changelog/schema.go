@@ -70,6 +70,7 @@ const (
 	metaChain      = "chain"       // chain after it, hex
 	metaConfirmed  = "confirmed"   // last sequence that a manifest confirms
 	metaSnapshot   = "snapshot"    // sequence of the newest snapshot in the bucket
+	metaRole       = "role"        // follower: the file only receives what its bucket confirms; missing: it writes
 	metaLargest    = "largest"     // the most pages the file has had, rounded up; written with the log
 )
 
@@ -78,7 +79,14 @@ type Identity struct {
 	DatabaseID string
 	Name       string // empty until a store was given
 	NodeID     string
+	Follower   bool // the file only receives the bucket's changes: nothing of its own may be committed to it
 }
+
+// ErrFollower means that a follower's file was opened for writing.
+var ErrFollower = errors.New("the file is a follower: it only receives what another writer commits. To write to it, promote it (Follower.Promote, or driftdb promote); to read it, open it with ReadOnly")
+
+// roleFollower is the role of a follower in _driftdb_meta.
+const roleFollower = "follower"
 
 // Exists reports whether the database already has DriftDB's tables.
 func Exists(c *sqlite.Conn) (bool, error) {
@@ -160,6 +168,11 @@ func create(c *sqlite.Conn, id Identity, b Books, at int64, sums digest.Set, bar
 			metaFormat: int64(Format), metaDatabaseID: id.DatabaseID, metaName: id.Name, metaNodeID: id.NodeID, metaStart: b.Acked,
 		} {
 			if err := setMeta(c, key, value); err != nil {
+				return err
+			}
+		}
+		if id.Follower {
+			if err := setMeta(c, metaRole, roleFollower); err != nil {
 				return err
 			}
 		}
@@ -250,8 +263,26 @@ func ReadIdentity(c *sqlite.Conn) (id Identity, err error) {
 	if id.Name, err = metaText(c, metaName); err != nil {
 		return id, err
 	}
-	id.NodeID, err = metaText(c, metaNodeID)
+	if id.NodeID, err = metaText(c, metaNodeID); err != nil {
+		return id, err
+	}
+	role, err := metaText(c, metaRole)
+	if err == nil && role != "" && role != roleFollower {
+		err = fmt.Errorf("%w: the file has the role %q, which this program does not know", ErrVersion, role)
+	}
+	id.Follower = role == roleFollower
 	return id, err
+}
+
+// Promote ends the file's role as a follower, so that it can be written.
+func (l *Log) Promote() error {
+	err := l.commit(func() error {
+		return bindRun(l.c, "DELETE FROM main._driftdb_meta WHERE key = ?1", func(st *sqlite.Stmt) { st.BindText(1, metaRole) })
+	})
+	if err == nil {
+		l.id.Follower = false
+	}
+	return err
 }
 
 // SetName binds the file to its name in the bucket.

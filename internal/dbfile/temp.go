@@ -14,6 +14,20 @@ func TakeTemp() (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return takeWork(w)
+}
+
+// TakeBeside is TakeTemp with the place in a working folder beside the database at path, on
+// the same disk.
+func TakeBeside(path string) (*File, error) {
+	w, err := NewWork(path)
+	if err != nil {
+		return nil, err
+	}
+	return takeWork(w)
+}
+
+func takeWork(w *Work) (*File, error) {
 	f, err := Take(w.Path())
 	if err != nil {
 		return nil, errors.Join(err, w.Close())

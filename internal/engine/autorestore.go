@@ -19,7 +19,7 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 	if o.refreshing && !o.found.nothing && o.found.adopted != changelog.Known {
 		return errors.New("the file has not been opened with DriftDB before, so it cannot be compared with the bucket")
 	}
-	if !o.found.nothing || !o.cfg.AutoRestore {
+	if anew := o.following != nil && o.following.fresh && !o.restored; !o.found.nothing && !anew || !o.cfg.AutoRestore {
 		return nil
 	}
 	if err := o.letGo(); err != nil {
@@ -27,7 +27,7 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 	}
 	o.cfg.Log.Info(event.RestoreStarted, "restoring", "path", o.path, "name", o.cfg.Name)
 	err := o.restore(ctx, o.cfg.NodeID)
-	if errors.Is(err, remote.ErrNoBackup) && !errors.Is(err, remote.ErrNameTaken) && !o.refreshing {
+	if errors.Is(err, remote.ErrNoBackup) && !errors.Is(err, remote.ErrNameTaken) && !o.refreshing && o.following == nil {
 		o.cfg.Log.Info(event.NothingToRestore, "nothing to restore, starting a new database", "name", o.cfg.Name)
 		return nil
 	}
@@ -40,7 +40,8 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 // restore creates the file from the bucket, replacing any that exists.
 func (o *opening) restore(ctx context.Context, node string) error {
 	res, err := restore.Run(ctx, o.uplink.bucket, restore.Options{
-		File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect, Finish: continued(node),
+		File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect, Finish: continued(node, o.following != nil || o.cfg.Promote),
+		Confirmed: o.following != nil, Progress: o.following.progressing(),
 	})
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", o.cfg.Name, err)
@@ -52,14 +53,14 @@ func (o *opening) restore(ctx context.Context, node string) error {
 }
 
 // continued makes a restored file continue the history that it was restored from, as the
-// copy of this node; "" is a new one.
-func continued(node string) func(*sqlite.Conn, *remote.Manifest, remote.Position, int64, digest.Set) error {
+// copy of this node; "" is a new one. A follower only receives that history.
+func continued(node string, follower bool) func(*sqlite.Conn, *remote.Manifest, remote.Position, int64, digest.Set) error {
 	return func(c *sqlite.Conn, m *remote.Manifest, at remote.Position, last int64, sums digest.Set) error {
 		b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(at.Sequence, m.LatestSequence), Snapshot: -1, Synced: 1}
 		if n := len(m.Snapshots); n > 0 {
 			b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
 		}
-		return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: node}, b, last, sums)
+		return changelog.Continue(c, changelog.Identity{DatabaseID: m.DatabaseID, Name: m.Name, NodeID: node, Follower: follower}, b, last, sums)
 	}
 }
 

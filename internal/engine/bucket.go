@@ -21,6 +21,9 @@ import (
 
 // openBucket creates the client of the bucket.
 func (o *opening) openBucket(ctx context.Context) error {
+	if o.following != nil {
+		return nil // it has one
+	}
 	store, err := o.cfg.Client(ctx)
 	if err != nil || store == nil {
 		return err
@@ -43,6 +46,13 @@ func (o *opening) openBucket(ctx context.Context) error {
 func (o *opening) startSync(ctx context.Context) error {
 	if err := o.openSync(); err != nil {
 		return err
+	}
+	if o.cfg.Promote {
+		if err := o.promote(ctx); err != nil || o.cfg.ManualSync {
+			return err
+		}
+		o.uplink.sync.Start()
+		return nil
 	}
 	if o.cfg.ManualSync {
 		o.uplink.sync.Glance()
@@ -69,16 +79,13 @@ func (o *opening) openSync() (err error) {
 	db := o.DB
 	o.uplink.sync, err = syncer.New(syncer.Config{
 		Log: o.uplink.logs, Bucket: o.uplink.bucket, Direct: o.direct, Path: o.path,
+		Gap: max(o.cfg.SyncGap, 0), Again: o.cfg.Retries().BaseDelay,
 		Sequence: o.hub.Sequence, Advance: func(sequence int64) {
 			db.hub.Advance(sequence)
 			db.tail.ring()
 		},
 		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(db.cfg.Public(err)) }, Contest: o.hub.Contest,
-		Writer: func() (*sqlite.Conn, error) {
-			opts := db.options()
-			opts.Synchronous, opts.ForeignKeys, opts.Distrust = sqlite.SyncFull, false, true
-			return sqlite.Open(db.path, opts)
-		},
+		Writer: o.openReplaying,
 		Reader: func() (*sqlite.Conn, error) {
 			if err := db.foreign.CheckFile(); err != nil { // never snapshot a mixture of two files
 				return nil, err
@@ -121,6 +128,9 @@ func (o *opening) ask() *remote.Bucket {
 // neither.
 func (o *opening) compareBucket(ctx context.Context) error {
 	o.compared = nil
+	if o.cfg.Promote {
+		return o.compareFollower(ctx)
+	}
 	if o.uplink.bucket == nil || o.cfg.ManualSync {
 		return nil
 	}

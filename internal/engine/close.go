@@ -20,6 +20,9 @@ const lastBusyTimeout = 250 * time.Millisecond
 // Close closes the database. If sync runs, it first sends what is pending, within
 // Config.CloseTimeout.
 func (db *DB) Close() error {
+	if db.following != nil {
+		return ErrKeptOpen
+	}
 	if err := db.waitsForItself("Close"); err != nil {
 		return err
 	}
@@ -29,6 +32,9 @@ func (db *DB) Close() error {
 // Shutdown is like Close, but sends what is pending until ctx ends, whether or not sync
 // runs.
 func (db *DB) Shutdown(ctx context.Context) error {
+	if db.following != nil {
+		return ErrKeptOpen
+	}
 	if err := db.waitsForItself("Shutdown"); err != nil {
 		return err
 	}

@@ -36,6 +36,9 @@ type DB struct {
 	uplink uplink
 	tail   tail
 	apart  apart // the connection of an undo
+
+	following *Following // nil: the database is not a follower's
+	consumers consumers
 }
 
 // Open opens the database that cfg names.
@@ -138,6 +141,9 @@ func (db *DB) CacheUsed() int64 { return db.conns.cache.Used() }
 
 // Sequence returns the number of the last committed change.
 func (db *DB) Sequence() int64 {
+	if db.following != nil {
+		return db.following.sequence.Load()
+	}
 	if db.cfg.ReadOnly {
 		return db.readSequence()
 	}

@@ -107,11 +107,13 @@ func (o *opening) inspect() (err error) {
 		return fmt.Errorf("the file belongs to the database %q, not to %q; restore a free copy to use it under another name", name, o.cfg.Name)
 	}
 	if o.found.adopted == changelog.Known {
-		return changelog.Check(o.first)
+		return errors.Join(o.isFollower(), changelog.Check(o.first))
 	}
 	// The page size does not count as content: a backup may take the place of such a file.
 	own, err := o.first.Int("SELECT EXISTS (SELECT 1 FROM main.sqlite_schema) OR user_version <> 0 OR application_id <> 0 FROM pragma_user_version, pragma_application_id")
-	o.found.nothing = own == 0
+	if o.found.nothing = own == 0; err == nil && !o.found.nothing {
+		err = o.isFollower()
+	}
 	return err
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/foreign"
+	"github.com/driftdb/driftdb-go/internal/readsql"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/internal/syncer"
@@ -36,6 +37,7 @@ type opening struct {
 	found    found              // before Open changed anything
 	compared *syncer.Comparison // of found with the bucket; nil: no answer, or not asked
 	restored bool               // Open has restored the file
+	proven   bool               // a follower's file was proven to be as it was left
 	clock    clock
 }
 
@@ -78,7 +80,7 @@ func (o *opening) run(ctx context.Context) error {
 		return err
 	}
 	o.foreign = foreign.New(foreign.Config{
-		File: o.file, Private: o.cfg.Path == Memory, Snapshots: o.uplink.bucket != nil, Log: o.cfg.Log, Public: o.cfg.Public,
+		File: o.file, Private: o.cfg.Path == Memory, Snapshots: o.uplink.bucket != nil && o.following == nil, Log: o.cfg.Log, Public: o.cfg.Public,
 	})
 	err := o.start(ctx)
 	for errors.Is(err, syncer.ErrHeld) && time.Now().Before(o.lockUntil) { // another node was faster
@@ -106,6 +108,9 @@ func (o *opening) start(ctx context.Context) error {
 	if err := o.examine(ctx); err != nil {
 		return err
 	}
+	if err := o.mayPromote(); err != nil {
+		return err
+	}
 	if err := o.awaitRelease(ctx); err != nil {
 		return err
 	}
@@ -115,6 +120,11 @@ func (o *opening) start(ctx context.Context) error {
 	if err := o.compareBucket(ctx); err != nil {
 		return err
 	}
+	if o.found.id.Follower {
+		if err := o.proveFollower(ctx); err != nil {
+			return err
+		}
+	}
 	if err := o.adopt(ctx); err != nil {
 		return err
 	}
@@ -123,6 +133,9 @@ func (o *opening) start(ctx context.Context) error {
 	}
 	if err := o.writer.With(ctx, o.foreign.MarkOpen); err != nil {
 		return err
+	}
+	if o.following != nil {
+		return nil // its changes have the clocks of other machines
 	}
 	if err := o.clock.check(o.cfg.Log, o.uplink.logs); err != nil {
 		return err
@@ -203,7 +216,7 @@ func (o *opening) adopt(ctx context.Context) (err error) {
 	if err := errors.Join(o.first.KeepWAL(false), o.first.Reconfigure(opts)); err != nil {
 		return err
 	}
-	if err := o.foreign.Begin(o.first, o.found.traces, o.compared != nil && o.compared.Proven(), o.identify); err != nil {
+	if err := o.foreign.Begin(o.first, o.found.traces, o.proven || o.compared != nil && o.compared.Proven(), o.identify); err != nil {
 		return err
 	}
 	last, err := changelog.Last(o.first)
@@ -247,8 +260,12 @@ func (o *opening) openConns() (err error) {
 	if err != nil {
 		return err
 	}
+	var refuse error
+	if o.onlyReads() {
+		refuse = o.refusal()
+	}
 	o.writer = writer.New(c, writer.Options{
-		Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, BusyTimeout: o.cfg.BusyTimeout,
+		Refuse: refuse, Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, BusyTimeout: o.cfg.BusyTimeout,
 		Interrupt: func() { o.uplink.logs.Interrupt(); o.apart.interrupt() },
 	})
 	if err := o.foreign.Attach(o.hub, c); err != nil {
@@ -257,6 +274,13 @@ func (o *opening) openConns() (err error) {
 	db := o.DB
 	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
 	o.conns.checkpoints.Spare(o.conns.readers)
+	if o.following != nil {
+		o.conns.lend(readsql.New(func() (*sqlite.Conn, error) {
+			c, err := db.openReader(db.options())
+			return c, db.cfg.Public(err)
+		}, db.cfg.Public(db.refusal())))
+		return nil
+	}
 	o.conns.lend(capture.NewConnector(o.openCaptured,
 		func() error { return db.cfg.Public(db.writer.Own()) }, func(ctx context.Context) error { return db.cfg.Public(db.writer.MayWrite(ctx)) }, o.writer.Lend()))
 	return nil

@@ -38,11 +38,17 @@ func (o *opening) openReadOnly(ctx context.Context) (*DB, error) {
 
 // refusal is why the database, which only reads, refuses a write.
 func (db *DB) refusal() error {
-	if db.file != nil {
+	switch {
+	case db.following != nil:
+		return ErrFollows
+	case db.file != nil:
 		return ErrView
 	}
 	return ErrOpenedReadOnly
 }
+
+// onlyReads reports whether the program may only read the database.
+func (db *DB) onlyReads() bool { return db.cfg.ReadOnly || db.following != nil }
 
 // refresh fetches the file, or brings it up to date, if that is configured and possible.
 // It opens the same file without starting to send and without writing a change of its own,

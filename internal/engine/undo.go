@@ -12,8 +12,8 @@ import (
 
 // Undo takes back transactions.
 func (db *DB) Undo(ctx context.Context, o undo.Options) (undo.Result, error) {
-	if db.cfg.ReadOnly {
-		return undo.Result{}, ErrOpenedReadOnly
+	if db.onlyReads() {
+		return undo.Result{}, db.refusal()
 	}
 	if err := db.waitsForItself("Undo"); err != nil {
 		return undo.Result{}, err

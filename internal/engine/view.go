@@ -16,7 +16,7 @@ import (
 // View restores what the backup holds at a point to a file that is not kept, and opens it
 // for reading.
 func View(ctx context.Context, b *backup.Backup, at restore.Target, public func(error) error) (*DB, error) {
-	file, _, err := b.Temporary(ctx, restore.Options{Target: at, Finish: continued("")})
+	file, _, err := b.Temporary(ctx, restore.Options{Target: at, Finish: continued("", false)})
 	if err != nil {
 		return nil, fmt.Errorf("view %s: %w", b.Name(), err)
 	}

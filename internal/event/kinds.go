@@ -29,6 +29,11 @@ const (
 	ClockBehind  Kind = "clock.behind"
 	ClockDiffers Kind = "clock.differs"
 
+	FollowFailed  Kind = "follow.failed"
+	FollowRebased Kind = "follow.rebased"
+	FollowResumed Kind = "follow.resumed"
+	FollowStalled Kind = "follow.stalled"
+
 	RollbackFailed Kind = "sqlite.rollback_failed"
 
 	ObjectsLeft Kind = "rekey.objects_left"

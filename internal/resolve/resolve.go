@@ -111,6 +111,8 @@ func (j *job) open(ctx context.Context) (err error) {
 		return err
 	case j.file.Log == nil:
 		return fmt.Errorf("%s is not a DriftDB database: there is nothing to resolve", f.Path())
+	case j.file.Identity.Follower: // it has no changes of its own to merge
+		return changelog.ErrFollower
 	case name != "" && name != j.b.Name():
 		return fmt.Errorf("the file belongs to the database %q, not to %q", name, j.b.Name())
 	}

@@ -19,6 +19,9 @@ type Target struct{ Sequence, Time int64 }
 // locate finds the target's sequence.
 func (j *job) locate(ctx context.Context) error {
 	j.to.Sequence = j.opts.Target.Sequence
+	if j.opts.Confirmed {
+		j.to.Sequence = j.m.LatestSequence // 0: nothing is confirmed, see replay
+	}
 	if j.opts.Target.Time == 0 {
 		return nil
 	}

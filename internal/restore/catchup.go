@@ -34,6 +34,8 @@ type CatchUp struct {
 	// From is the database's position: the end of its log, all of which is in the
 	// bucket.
 	From remote.Position
+	// Confirmed makes it stop at what the manifest confirms, which no takeover takes back.
+	Confirmed bool
 	// Digests holds the digests in the file, and Known those after From.
 	Digests changelog.Digests
 	Known   digest.Set
@@ -95,6 +97,13 @@ type forward struct {
 }
 
 func (s *forward) walk(ctx context.Context) error {
+	if s.CatchUp.Confirmed {
+		if s.Manifest.LatestSequence <= s.at.Sequence { // and 0 would be no target
+			return nil
+		}
+		_, err := s.Bucket.Walk(ctx, s.Manifest, s.at, remote.Target{Sequence: s.Manifest.LatestSequence}, s)
+		return err
+	}
 	_, err := s.Bucket.Walk(ctx, s.Manifest, s.at, remote.Target{}, s)
 	if !errors.Is(err, ErrBarrier) || s.barrier <= s.Manifest.LatestSequence {
 		return err

@@ -42,6 +42,7 @@ type Options struct {
 	Overwrite bool         // an existing database
 	Keep      bool         // the database that is overwritten, until the next restore that keeps one
 	Target    Target
+	Confirmed bool             // of the latest point: only what the manifest confirms
 	Branch    string           // empty: the main history
 	Seen      remote.Point     // a point that the backup is known to have had
 	Manifest  *remote.Manifest // of a history yet to be proven; nil: the bucket's manifest
@@ -253,6 +254,9 @@ func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position)
 		return start, err
 	}
 	defer r.Close()
+	if j.opts.Confirmed && start.Sequence >= j.m.LatestSequence {
+		return start, nil // without a target, the walk would go on to the tip
+	}
 	sink := &sink{ctx: ctx, c: c, r: r, job: j}
 	end, err := j.b.Walk(ctx, j.m, start, j.to, sink)
 	if errors.Is(err, ErrBarrier) && sink.barrier > j.m.LatestSequence {

@@ -73,7 +73,7 @@ func (e *permanentError) Unwrap() error { return e.err }
 // lasting are store errors that do not pass with time.
 var lasting = []error{
 	fs.ErrNotExist, fs.ErrPermission, errors.ErrUnsupported,
-	objstore.ErrPrecondition, objstore.ErrNoETag, objstore.ErrNoBucket, objstore.ErrInvalidKey,
+	objstore.ErrPrecondition, objstore.ErrNotModified, objstore.ErrNoETag, objstore.ErrNoBucket, objstore.ErrInvalidKey,
 }
 
 // Transient reports whether the same call may succeed later. Every error not known to be
@@ -118,6 +118,7 @@ func (a *Attempts) Again(ctx context.Context, err error) error {
 		}
 		return fmt.Errorf("gave up after %d attempts: %w", a.failed, err)
 	}
+	tell(ctx, err)
 	timer := time.NewTimer(a.Policy.Delay(a.failed))
 	defer timer.Stop()
 	select {

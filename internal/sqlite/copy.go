@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"modernc.org/libc"
@@ -25,14 +26,56 @@ func (c *Conn) Copy(ctx context.Context, path string, progress func(done, total 
 	if err := dst.Exec("PRAGMA journal_mode=OFF"); err != nil {
 		return err
 	}
+	if err := copyOver(ctx, dst, c, progress); err != nil {
+		return fmt.Errorf("copy the database to %s: %w", path, err)
+	}
+	return nil
+}
+
+// Replace makes c's database, which is in WAL mode, what the database at path is, in one
+// transaction: readers see one or the other, and so does whoever comes after a crash. c has no
+// transaction. It takes the write lock for the time of the copy, and room for all pages in the
+// WAL. ErrOtherPages means that SQLite cannot do it.
+func (c *Conn) Replace(ctx context.Context, path string) (err error) {
+	src, err := new(Driver).Open(path, Options{MustExist: true, KeepJournal: true, ReadOnly: true, QueryOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	for _, same := range []string{"PRAGMA page_size", "PRAGMA encoding"} {
+		old, err := c.Text(same)
+		if err != nil {
+			return err
+		}
+		now, err := src.Text(same)
+		if err != nil {
+			return err
+		}
+		if old != now {
+			return fmt.Errorf("%w: %s is %s, and was %s", ErrOtherPages, same, now, old)
+		}
+	}
+	if err := copyOver(ctx, c, src, nil); err != nil {
+		return err
+	}
+	c.unhookedCommit()
+	return nil
+}
+
+// ErrOtherPages means that the pages of two databases have another form, so that one cannot be
+// copied over the other while that is open.
+var ErrOtherPages = errors.New("the pages of the database have another form than before")
+
+// copyOver makes dst's database what src's is.
+func copyOver(ctx context.Context, dst, src *Conn, progress func(done, total int64)) error {
 	zMain, err := libc.CString("main")
 	if err != nil {
 		return err
 	}
-	defer libc.Xfree(c.TLS, zMain)
-	b := lib.Xsqlite3_backup_init(dst.TLS, dst.DB, zMain, c.DB, zMain)
+	defer libc.Xfree(src.TLS, zMain)
+	b := lib.Xsqlite3_backup_init(dst.TLS, dst.DB, zMain, src.DB, zMain)
 	if b == 0 {
-		return fmt.Errorf("copy the database to %s: %w", path, dst.Err(lib.Xsqlite3_errcode(dst.TLS, dst.DB)))
+		return dst.Err(lib.Xsqlite3_errcode(dst.TLS, dst.DB))
 	}
 	var rc int32
 	for rc == lib.SQLITE_OK && ctx.Err() == nil {
@@ -51,5 +94,5 @@ func (c *Conn) Copy(ctx context.Context, path string, progress func(done, total 
 	case finish != lib.SQLITE_OK:
 		rc = finish
 	}
-	return fmt.Errorf("copy the database to %s: %w", path, dst.Err(rc))
+	return dst.Err(rc)
 }

@@ -146,6 +146,21 @@ func (c *Conn) Unseen(reason string) (done func()) {
 	}
 }
 
+// unhookedCommit makes c's last commit, which no hook has seen, the known one, and answers what
+// was noticed before: the commit has replaced all of the database. A foreign commit that came
+// after it is noticed as usual, because c has not read that.
+func (c *Conn) unhookedCommit() {
+	l, w := c.ledger, c.wal()
+	if l == nil || w == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.on {
+		l.known, l.summed, l.answered = mine(w), true, l.noticed
+	}
+}
+
 // hook makes c's commits known to its ledger. It refuses a commit of ours that follows a
 // foreign one: after a crash, the last commit would be ours, and the foreign one would be
 // forgotten. See IsBypassed.

@@ -18,6 +18,9 @@ import (
 func (e *epoch) reconcile(ctx context.Context, c Comparison, trail *remote.Trail, hurry bool) error {
 	switch c.relation {
 	case vacant:
+		if e.log.Identity().Follower {
+			return Vacated(e.log.Identity().Name)
+		}
 		return e.startOver(ctx)
 	case behind:
 		return e.catchUp(ctx, c, trail, hurry)
@@ -25,8 +28,8 @@ func (e *epoch) reconcile(ctx context.Context, c Comparison, trail *remote.Trail
 	return e.align(ctx, c)
 }
 
-// booksAt returns the books of a file whose history the bucket has up to at.
-func booksAt(m *remote.Manifest, at remote.Position, barrier int64) changelog.Books {
+// BooksAt returns the books of a file whose history the bucket has up to at.
+func BooksAt(m *remote.Manifest, at remote.Position, barrier int64) changelog.Books {
 	b := changelog.Books{Acked: at.Sequence, Chain: at.Chain, Confirmed: min(m.LatestSequence, at.Sequence), Barrier: barrier, Snapshot: -1, Synced: 1}
 	if n := len(m.Snapshots); n > 0 {
 		b.Snapshot, b.SnapshotBytes = m.Snapshots[n-1].Sequence, m.Snapshots[n-1].Size
@@ -48,7 +51,7 @@ func (e *epoch) align(ctx context.Context, c Comparison) error {
 	} else if err := e.follow(at.Sequence, e.books.Acked, &barrier, known); err != nil {
 		return err
 	}
-	b, d := booksAt(m, at, barrier), changelog.Digests{Known: known, Told: e.digests.Told}
+	b, d := BooksAt(m, at, barrier), changelog.Digests{Known: known, Told: e.digests.Told}
 	b.BytesSince = e.books.BytesSince
 	if c.stored.ETag() == e.books.Manifest && at.Sequence == e.books.Acked {
 		b.Manifest, b.Group = e.books.Manifest, e.books.Group
@@ -86,7 +89,7 @@ func (e *epoch) catchUp(ctx context.Context, c Comparison, trail *remote.Trail, 
 	trail.Add(m, at)
 	step := restore.CatchUp{
 		Bucket: e.cfg.Bucket, Manifest: m, Conn: conn, From: at, Digests: e.unsaved.digests, Known: known,
-		Books:     func(at remote.Position) changelog.Books { return booksAt(m, at, barrier) },
+		Books:     func(at remote.Position) changelog.Books { return BooksAt(m, at, barrier) },
 		StandBack: e.cfg.StandBack,
 		Moved: func(b changelog.Books, d changelog.Digests) {
 			e.keep(b, d)

@@ -16,6 +16,9 @@ func Advisory(s objstore.Store) objstore.Store { return advisory{s} }
 
 type advisory struct{ objstore.Store }
 
+// Unwrap returns the store below; see objstore.Watch.
+func (a advisory) Unwrap() objstore.Store { return a.Store }
+
 func (a advisory) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
 	if opts == (objstore.PutOptions{}) {
 		return a.Store.Put(ctx, key, body, opts)

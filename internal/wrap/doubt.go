@@ -28,6 +28,9 @@ type doubting struct {
 	proven time.Time // when the store last proved to be there, by the monotonic clock; zero: not since the last failure
 }
 
+// Unwrap returns the store below; see objstore.Watch.
+func (d *doubting) Unwrap() objstore.Store { return d.Store }
+
 func (d *doubting) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
 	info, err := d.Store.Put(ctx, key, body, opts)
 	if err == nil && info.ETag == "" {
@@ -75,7 +78,7 @@ func (d *doubting) doubts() bool {
 // note records how a request ended. An answer that only the store itself gives, such as
 // that a condition does not hold, proves its presence as well as success does.
 func (d *doubting) note(err error) {
-	proof := err == nil || errors.Is(err, objstore.ErrPrecondition) || errors.Is(err, fs.ErrNotExist)
+	proof := err == nil || errors.Is(err, objstore.ErrPrecondition) || errors.Is(err, objstore.ErrNotModified) || errors.Is(err, fs.ErrNotExist)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if proof {

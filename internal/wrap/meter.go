@@ -15,6 +15,7 @@ import (
 type Meter struct {
 	objstore.Store
 	Requests, Bytes atomic.Int64 // Bytes counts those sent
+	Received        atomic.Int64 // bytes of the bodies of objects
 
 	Heard   atomic.Bool // the store has answered, even if with a refusal
 	Failing atomic.Bool // the last request got no answer, or a transient error
@@ -34,6 +35,9 @@ func (m *Meter) note(ctx context.Context, err error) {
 	m.Heard.Store(true)
 	m.Failing.Store(false)
 }
+
+// Unwrap returns the store below; see objstore.Watch.
+func (m *Meter) Unwrap() objstore.Store { return m.Store }
 
 // Put counts the request and the bytes sent.
 func (m *Meter) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
@@ -56,7 +60,10 @@ func (m *Meter) Get(ctx context.Context, key string, opts objstore.GetOptions) (
 	m.Requests.Add(1)
 	body, info, err := m.Store.Get(ctx, key, opts)
 	m.note(ctx, err)
-	return body, info, err
+	if err != nil {
+		return nil, info, err
+	}
+	return countedBody{countedReader{body, &m.Received}, body}, info, nil
 }
 
 // List counts one request, however many the store makes of it.
@@ -80,12 +87,18 @@ func (m *Meter) Delete(ctx context.Context, key string) error {
 	return err
 }
 
+// countedBody is the body of an object.
+type countedBody struct {
+	countedReader
+	io.Closer
+}
+
 type countedReader struct {
 	io.Reader
 	n *atomic.Int64
 }
 
-func (r *countedReader) Read(p []byte) (int, error) {
+func (r countedReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
 	r.n.Add(int64(n))
 	return n, err

@@ -54,6 +54,9 @@ func (w *patience) explain(err error) error {
 	return err
 }
 
+// Unwrap returns the store below; see objstore.Watch.
+func (p prompt) Unwrap() objstore.Store { return p.Store }
+
 func (p prompt) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
 	w := p.wait(ctx)
 	defer w.end()

@@ -34,6 +34,9 @@ type store struct {
 	policy retry.Policy
 }
 
+// Unwrap returns the store below; see objstore.Watch.
+func (s *store) Unwrap() objstore.Store { return s.inner }
+
 func (s *store) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
 	seeker, ok := body.(io.Seeker)
 	if !ok {

@@ -33,6 +33,8 @@ type Options struct {
 	Gate *Gate
 	Log  event.Log
 
+	// Refuse is why the program may not write, although the engine does; nil: it may.
+	Refuse error
 	// TakeOver takes over the database from another node that may be writing.
 	TakeOver func(context.Context) error
 	// Notice commits a barrier if others have committed to the file; the caller has the turn.
@@ -68,13 +70,21 @@ func None(why error) *Writer { return &Writer{never: why} }
 // MayWrite is called before a write, without the turn. If another node was the last
 // writer, it takes over the database, which happens once in a session.
 func (w *Writer) MayWrite(ctx context.Context) error {
-	if w.never != nil {
-		return w.never
+	if why := w.refusal(); why != nil {
+		return why
 	}
 	if !w.Hub.Contested() {
 		return nil
 	}
 	return w.TakeOver(ctx)
+}
+
+// refusal is why the program may not write, or nil.
+func (w *Writer) refusal() error {
+	if w.never != nil {
+		return w.never
+	}
+	return w.Refuse
 }
 
 // enter waits for the turn.
@@ -180,6 +190,9 @@ func (w *Writer) Exec(ctx context.Context, script string, args []driver.NamedVal
 }
 
 func (w *Writer) exec(ctx context.Context, script string, args []driver.NamedValue) (driver.Result, error) {
+	if why := w.refusal(); why != nil {
+		return nil, why
+	}
 	if err := w.enter(ctx); err != nil {
 		return nil, err
 	}

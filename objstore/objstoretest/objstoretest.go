@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 		{"InvalidKeys", testInvalidKeys},
 		{"Conditions", testConditions},
 		{"Ranges", testRanges},
+		{"Unchanged", testUnchanged},
 		{"Large", testLarge},
 		{"BrokenBody", testBrokenBody},
 		{"Delete", testDelete},
@@ -225,6 +226,19 @@ func testRanges(t *testing.T, s store) {
 		_, _, err := s.get("r", opts)
 		wantError(t, "a negative range", err, errors.ErrUnsupported)
 	}
+}
+
+func testUnchanged(t *testing.T, s store) {
+	first := s.mustPut("k", "1")
+	if _, _, err := s.get("k", objstore.GetOptions{IfNoneMatch: first.ETag}); err != nil && !errors.Is(err, objstore.ErrNotModified) {
+		t.Errorf("Get of an object that is the same as before: %v", err)
+	}
+	second := s.mustPut("k", "2")
+	if body, info, err := s.get("k", objstore.GetOptions{IfNoneMatch: first.ETag}); err != nil || body != "2" || info.ETag != second.ETag {
+		t.Errorf("Get of an object that was replaced: %q, %+v, %v", body, info, err)
+	}
+	_, _, err := s.get("other", objstore.GetOptions{IfNoneMatch: first.ETag})
+	wantError(t, "nothing there", err, fs.ErrNotExist)
 }
 
 func testLarge(t *testing.T, s store) {

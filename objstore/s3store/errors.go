@@ -125,6 +125,8 @@ func (e *Error) classify(bucketRegion, region string) {
 	case e.byCode():
 	case e.Status == http.StatusForbidden, e.Status == http.StatusUnauthorized:
 		e.kind = fs.ErrPermission
+	case e.Status == http.StatusNotModified:
+		e.kind = objstore.ErrNotModified
 	case e.Status == http.StatusPreconditionFailed:
 		e.kind = objstore.ErrPrecondition
 	case e.Status == http.StatusNotImplemented, e.Status == http.StatusMethodNotAllowed:

@@ -45,7 +45,7 @@ func genuine(stack *middleware.Stack) error {
 				return out, meta, err
 			}
 			if answer, ok := out.RawResponse.(*smithyhttp.Response); ok {
-				err = doubt(awsmiddleware.GetOperationName(ctx), answer)
+				err = doubt(awsmiddleware.GetOperationName(ctx), condition(in.Request), answer)
 			}
 			return out, meta, err
 		}), middleware.After) // closest to the wire
@@ -62,16 +62,35 @@ var roots = map[string][]string{
 // tagged are the operations whose successful responses carry the object's ETag.
 var tagged = map[string]bool{"PutObject": true, "UploadPart": true, "GetObject": true, "HeadObject": true}
 
+// condition returns the ETag that a conditional read was made with, or "".
+func condition(request any) string {
+	if r, ok := request.(*smithyhttp.Request); ok {
+		return r.Header.Get("If-None-Match")
+	}
+	return ""
+}
+
 // redirects are the statuses with which portals send a browser to their page, and the one
-// that answers only a conditional read, which DriftDB does not use. A store whose bucket
-// is elsewhere sends 301 or 307.
+// that answers only a conditional read, see unchanged. A store whose bucket is elsewhere sends
+// 301 or 307.
 var redirects = map[int]bool{http.StatusFound: true, http.StatusSeeOther: true, http.StatusNotModified: true}
 
-// doubt returns an error if the response cannot come from a store.
-func doubt(op string, answer *smithyhttp.Response) error {
+// unchanged reports whether the store itself says that an object still has this ETag. Its
+// answer, other than one out of a cache, repeats the ETag or, with some stores, has none but a
+// request ID.
+func unchanged(etag string, answer http.Header) bool {
+	said := answer.Get("ETag")
+	return said == etag || said == "" && answer.Get("X-Amz-Request-Id") != ""
+}
+
+// doubt returns an error if the response cannot come from a store. etag is what the request
+// was conditional on.
+func doubt(op, etag string, answer *smithyhttp.Response) error {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	e := &impostor{status: answer.StatusCode, kind: kind}
 	switch {
+	case answer.StatusCode == http.StatusNotModified && etag != "" && unchanged(etag, answer.Header):
+		return nil
 	case kind == "text/html" && answer.ContentLength != 0: // some stores send this type with an empty body
 		e.missing = "it is a page for people"
 	case redirects[answer.StatusCode]:

@@ -223,6 +223,43 @@ func TestRangeAnswers(t *testing.T) {
 	}
 }
 
+// TestNotModified: a server says that an object is the same as before, or something else does.
+// That counts only with the ETag that was asked about; otherwise the object is read.
+func TestNotModified(t *testing.T) {
+	for what, c := range map[string]struct {
+		header   []string
+		requests int
+		want     error
+	}{
+		"a server": {[]string{"Etag", `"e"`}, 1, objstore.ErrNotModified}, "a server without ETags": {[]string{"X-Amz-Request-Id", "1"}, 1, objstore.ErrNotModified},
+		"a portal": {[]string{"X-Amz-Request-Id", ""}, 2, nil}, "a cache": {[]string{"Etag", `"older"`, "X-Amz-Request-Id", "1"}, 2, nil},
+	} {
+		requests := 0
+		s, _ := offline(t, func(_ int, r *http.Request) *http.Response {
+			requests++
+			if r.Header.Get("If-None-Match") != "" {
+				return answer(r, http.StatusNotModified, "", c.header...)
+			}
+			return answer(r, http.StatusOK, "0123456789", "Content-Length", "10", "Etag", `"e"`)
+		})
+		r, _, err := s.Get(t.Context(), "k", objstore.GetOptions{IfNoneMatch: `"e"`})
+		if err == nil {
+			err = r.Close()
+		}
+		if !errors.Is(err, c.want) || requests != c.requests {
+			t.Errorf("%s: %v after %d requests", what, err, requests)
+		}
+	}
+	s := newStore(t, config(t, s3test.Start(t)))
+	put, err := s.Put(t.Context(), "k", strings.NewReader("body"), objstore.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Get(t.Context(), "k", objstore.GetOptions{IfNoneMatch: put.ETag}); !errors.Is(err, objstore.ErrNotModified) {
+		t.Errorf("a real server: %v", err)
+	}
+}
+
 // leftovers returns the number of unfinished uploads in the bucket.
 func leftovers(t *testing.T, srv *s3test.Server, bucket string) int {
 	t.Helper()
