@@ -33,7 +33,7 @@ IMAGES   ?= 100000
 FAULTS   ?= 10000
 CONSUMERS ?= 200
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs followers promotions lag consume
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs followers promotions lag consume inspect pictures
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -151,6 +151,16 @@ undo:
 # The differences of DIFF_ROWS rows: the time, and the memory.
 diffs:
 	DRIFTDB_DIFF_ROWS=$(DIFF_ROWS) go test ./internal/systemtest/scale -run '^TestDiffMemory$$' -count 1 -v -timeout 0
+
+# The inspector's log pages over a million changes, more of its pages, and all of them in a
+# browser.
+inspect:
+	DRIFTDB_LOG_ROWS=1000000 DRIFTDB_PAGES=200 go test ./inspect -run 'TestLogPage|TestEveryPage' -count 1 -v -timeout 0
+	cd tests/inspect && DRIFTDB_REQUIRE_TOOLS=1 go test . -count 1 -v
+
+# The pictures of the inspector in docs/img.
+pictures:
+	cd tests/inspect && DRIFTDB_REQUIRE_TOOLS=1 DRIFTDB_SCREENSHOTS=$(CURDIR)/docs/img go test . -run '^TestScreenshots$$' -count 1 -v
 
 # Random small histories whose manifest is made anew, restored and compared.
 repairs:

@@ -116,14 +116,24 @@ type BackupInfo struct {
 	DatabaseID string
 	NodeID     string         // of the last writer
 	Epoch      int64          // of its session
+	First      int64          // the first change that the log can have; earlier ones are only in a snapshot
 	Sequence   int64          // of the last change that the manifest confirms
 	UpdatedAt  time.Time      // when the manifest was last replaced
+	Writers    []WriterInfo   // whose changes the history consists of, oldest first; the last one is the writer
 	Snapshots  []SnapshotInfo // oldest first
 	Branches   []BranchInfo   // oldest epoch first
 	Objects    int            // of the database, of any kind
 	Bytes      int64          // their total size
 	Fork       *ForkOrigin    // where the database began, if it is a fork
 	Held       HeldForForks   // what garbage collection keeps for forks
+}
+
+// WriterInfo describes the part of the history that one session wrote. Where another
+// NodeID follows, that node took the database over.
+type WriterInfo struct {
+	NodeID   string
+	Epoch    int64
+	From, To int64 // its changes; To is 0 if it can write more
 }
 
 // ForkOrigin is the point of another database at which a fork began.
@@ -161,11 +171,14 @@ func (b *Backup) Info(ctx context.Context) (BackupInfo, error) {
 	m := have.Manifest
 	info := BackupInfo{
 		Name: m.Name, DatabaseID: m.DatabaseID, NodeID: m.NodeID, Epoch: m.Epoch,
-		Sequence: m.LatestSequence, UpdatedAt: restore.TimeOf(m.UpdatedAt), Objects: have.Objects, Bytes: have.Bytes,
+		First: m.Begins() + 1, Sequence: m.LatestSequence, UpdatedAt: restore.TimeOf(m.UpdatedAt), Objects: have.Objects, Bytes: have.Bytes,
 		Held: HeldForForks(have.Held),
 	}
 	if p := m.Parent; p != nil {
 		info.Fork = &ForkOrigin{p.Name, p.DatabaseID, p.Sequence}
+	}
+	for _, s := range m.Lineage {
+		info.Writers = append(info.Writers, WriterInfo(s))
 	}
 	for _, s := range m.Snapshots {
 		info.Snapshots = append(info.Snapshots, snapshotInfo(s))
@@ -174,4 +187,25 @@ func (b *Backup) Info(ctx context.Context) (BackupInfo, error) {
 		info.Branches = append(info.Branches, BranchInfo{ID: br.ID(), NodeID: br.NodeID, Epoch: br.Epoch, From: br.From, To: br.To, Bytes: br.Bytes, Time: br.Time})
 	}
 	return info, nil
+}
+
+// BatchInfo describes a batch: changes that are one object in the bucket.
+type BatchInfo struct {
+	NodeID   string // of the session that stored it
+	Epoch    int64
+	From, To int64
+	Bytes    int64
+	Time     time.Time // when it was stored, by the store's clock; small batches are merged later
+}
+
+// Batches lists the batches that hold the log, oldest first, without reading them. Those of
+// a fork's origins are not among them. It makes one request for the manifest, and one for
+// each thousand objects.
+func (b *Backup) Batches(ctx context.Context) ([]BatchInfo, error) {
+	stored, err := b.b.Batches(ctx)
+	out := make([]BatchInfo, 0, len(stored))
+	for _, o := range stored {
+		out = append(out, BatchInfo{o.NodeID, o.Epoch, o.From, o.To, o.Size, o.Time})
+	}
+	return out, fail(err)
 }

@@ -199,6 +199,18 @@ func (b *Backup) Info(ctx context.Context) (info Info, err error) {
 	return info, err
 }
 
+// Batches lists the batches that hold the history, oldest first.
+func (b *Backup) Batches(ctx context.Context) ([]remote.StoredBatch, error) {
+	if b.bucket == nil {
+		return nil, ErrNoStore
+	}
+	m, err := b.bucket.Existing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.bucket.HistoryBatches(ctx, m.Manifest)
+}
+
 // Garbage lists the objects that garbage collection would delete now.
 func (b *Backup) Garbage(ctx context.Context, retention time.Duration) ([]remote.Garbage, error) {
 	if b.bucket == nil {

@@ -42,6 +42,7 @@ var clockUsers = map[string][]string{
 		"writers/takeover_test.go takeover.run", "writers/promote_test.go promotion.run", "foreign/watch_test.go replaced",
 	},
 	"logs how long something took, and fails for nothing of it": {
+		"inspect/scale_test.go TestLogPage",
 		"cmd/driftdb/kill_resolve_test.go TestKillResolve", "cmd/driftdb/kill_test.go TestKill", "worldtest/mount_linux_test.go killAtEachCall",
 		"disktest/faults_test.go TestFaults", "disktest/powerloss_test.go loss.run",
 		"file/close_test.go closeSoon", "backup/unasked_test.go TestRefusalIsHeard", "scale/session_test.go TestManySessions",
