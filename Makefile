@@ -25,11 +25,15 @@ PAIRS    ?= 100
 VFS_KILLS ?= 200
 RESOLVES ?= 500
 FORKS    ?= 500
+FOLLOWERS ?= 0-10000
+PROMOTIONS ?= 50
+LAG      ?= 120
 STRIDE   ?= 1
 IMAGES   ?= 100000
 FAULTS   ?= 10000
+CONSUMERS ?= 200
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs followers promotions lag consume
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -110,6 +114,10 @@ vfs:
 	DRIFTDB_VFS_KILLS=$(VFS_KILLS) DRIFTDB_REQUIRE_TOOLS=1 \
 		go test ./internal/vfs -rounds 300 -all -count 1 -v -timeout 0
 
+# A process with two consumers of changes, killed while it writes, at times with its file lost.
+consume:
+	DRIFTDB_CONSUMER_KILLS=$(CONSUMERS) go test ./internal/systemtest/consume -run '^TestConsumeKilled$$' -count 1 -v -timeout 0
+
 # Databases that are closed under every mixture of writers, and opened again.
 closes:
 	DRIFTDB_CLOSES=$(CLOSES) go test ./internal/systemtest/file -run '^TestCloseUnderLoad$$' -count 1 -v -timeout 0
@@ -188,6 +196,21 @@ takeover:
 forks:
 	go test ./internal/systemtest/forks -run '^TestWorlds$$' -worlds 0-$(FORKS) -count 1 -timeout 0
 
+# Followers beside random schedules of faults, deaths and takeovers; and processes that
+# follow, killed at any moment.
+followers:
+	go test ./internal/systemtest/faults -run '^TestFollowers$$' -seeds $(FOLLOWERS) -count 1 -timeout 0
+	DRIFTDB_FOLLOWER_KILLS=200 go test ./internal/systemtest/faults -run '^TestKilledFollowers$$' -count 1 -v -timeout 0
+
+# Followers that are promoted while the old writer is under load.
+promotions:
+	DRIFTDB_PROMOTIONS=$(PROMOTIONS) go test ./internal/systemtest/writers -run '^TestPromoteUnderLoad$$' -count 1 -v -timeout 0
+
+# How far a follower is behind a writer that commits 100 times a second, and what both ask of
+# the store, under load and idle: three pairs of intervals, for three times LAG seconds each.
+lag:
+	DRIFTDB_LAG=$(LAG) go test ./internal/systemtest/scale -run '^TestLag$$' -count 1 -v -timeout 0
+
 # Two machines that have written offline, brought together and compared with a model.
 resolve:
 	go test ./internal/systemtest/model -run '^TestResolveModel$$' -resolves 0-$(RESOLVES) -count 1 -timeout 0
@@ -201,9 +224,10 @@ damage:
 distinguish:
 	go test ./internal/systemtest/faults -run '^TestDistinguish$$' -pairs $(PAIRS) -count 1 -v -timeout 0
 
-# What is sent and asked for, at full size: a million rows.
+# What is sent and asked for, at full size: a million rows; and by databases that are written
+# to at a steady rate.
 economy:
-	DRIFTDB_ROWS=1000000 go test ./internal/systemtest/scale -run '^TestBulkLoad$$' -count 1 -v -timeout 0
+	DRIFTDB_ROWS=1000000 DRIFTDB_COST=1 go test ./internal/systemtest/scale -run '^Test(BulkLoad|Cost)$$' -count 1 -v -timeout 0
 
 # The tests of the library and of the command, with a search for their keys and secrets
 # in whatever comes out of them: output, logs, events, files and objects.

@@ -20,6 +20,7 @@ import (
 type Change struct {
 	Sequence int64
 	Tx       int64 // sequence of the first change of the same transaction
+	Last     bool  // it is the last change of its transaction
 	Time     time.Time
 
 	Table     string // "" for schema and barrier
@@ -191,7 +192,7 @@ func failed(err error) iter.Seq2[Change, error] {
 func publicChange(c history.Change) Change {
 	e := c.Entry
 	out := Change{
-		Sequence: c.Sequence, Tx: c.Tx, Time: time.UnixMilli(c.Time),
+		Sequence: c.Sequence, Tx: c.Tx, Last: c.Last, Time: time.UnixMilli(c.Time),
 		Table: e.Table, Operation: Operation(e.Op.String()), SQL: e.SQL, Reason: e.Reason,
 		Before: change.Map(e.Before), After: change.Map(e.After), Columns: change.Names(e),
 		row: rowID{e.HasRowID, e.RowID, e.NewRowID}, settings: e.Settings,

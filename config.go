@@ -57,10 +57,10 @@ type Config struct {
 	// Default 5 s; negative is an error: see ManualSync.
 	SyncInterval time.Duration
 
-	// SyncGap is how far apart the uploads for callers of WaitSynced are at least. Each
-	// carries everything committed by then, however many calls wait for it. The first
-	// call after a quiet time is served at once. From 0 to 1 min; default 100 ms;
-	// negative: the next upload begins when the last one has ended.
+	// SyncGap is how far apart uploads for callers of WaitSynced begin at least. Each
+	// carries everything committed by then, however many calls wait for it. The first one
+	// after a quiet time begins at once. Up to 1 min. Default 100 ms; negative: the next
+	// one begins when the last one has ended.
 	SyncGap time.Duration
 
 	// CloseTimeout limits how long Close spends sending pending changes. Default 5 s;

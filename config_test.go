@@ -38,6 +38,10 @@ var configCases = map[string]map[string]func(c *driftdb.Config){
 		"": func(c *driftdb.Config) { c.SyncInterval = time.Hour },
 		"SyncInterval is negative (-1s); give a duration, or 0 for 5s": func(c *driftdb.Config) { c.SyncInterval = -time.Second },
 	},
+	"SyncGap": {
+		"": func(c *driftdb.Config) { c.SyncGap = -1 },
+		"SyncGap is 2m0s; give a duration up to 1m0s, 0 for 100ms, or a negative one for no gap": func(c *driftdb.Config) { c.SyncGap = 2 * time.Minute },
+	},
 	"CloseTimeout": {"": func(c *driftdb.Config) { c.CloseTimeout = -1 }},
 	"ManifestInterval": {
 		"ManifestInterval is negative (-1ns); give a duration, or 0 for 1m0s": func(c *driftdb.Config) { c.ManifestInterval = -1 },

@@ -9,10 +9,12 @@ import (
 	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/consume"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/follow"
 	"github.com/driftdb/driftdb-go/internal/foreign"
+	"github.com/driftdb/driftdb-go/internal/history"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/repair"
 	"github.com/driftdb/driftdb-go/internal/resolve"
@@ -45,7 +47,9 @@ var (
 	ErrNoBackup = errors.New("driftdb: no backup found")
 	// ErrCorrupt: a file or a bucket is damaged.
 	ErrCorrupt = errors.New("driftdb: data is damaged")
-	// ErrRolledBack: a backup has less than it had before: see RestoreOptions.Seen.
+	// ErrRolledBack: a backup has less than it had before, see RestoreOptions.Seen; or a
+	// consumer has handled changes that are not in the database's history, see
+	// [DB.Consume].
 	ErrRolledBack = errors.New("driftdb: the backup has gone back")
 	// ErrNoStore: no store is configured, so there is no sync and no backup.
 	ErrNoStore = errors.New("driftdb: there is no store; set S3 or Store in the configuration")
@@ -104,8 +108,10 @@ var public = []struct{ is, as error }{
 	{batch.ErrVersion, ErrVersion},
 	{seal.ErrVersion, ErrVersion},
 	{remote.ErrRolledBack, ErrRolledBack},
+	{consume.ErrAhead, ErrRolledBack},
 	{remote.ErrNoBackup, ErrNoBackup},
 	{remote.ErrGone, ErrNoBackup},
+	{history.ErrGone, ErrNoBackup},
 	{remote.ErrNoBranch, ErrNoBackup},
 	{remote.ErrTooOld, ErrNoBackup},
 	{restore.ErrNoPoint, ErrNoBackup},

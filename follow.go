@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/follow"
@@ -38,9 +39,11 @@ type FollowConfig struct {
 // Follower is a copy of a database that another writer writes: a file that [Backup.Follow]
 // keeps up to date with the backup. Many goroutines can call its methods at the same time.
 type Follower struct {
-	f  *follow.Follower
-	mu sync.Mutex
-	db *DB // see DB
+	f    *follow.Follower
+	b    *backup.Backup
+	path string
+	mu   sync.Mutex
+	db   *DB // see DB
 }
 
 // Follow makes the file at path a follower of the backup: a copy that only reads, and that
@@ -76,7 +79,7 @@ func (b *Backup) Follow(ctx context.Context, path string, cfg FollowConfig) (*Fo
 	if err != nil {
 		return nil, fail(fmt.Errorf("follow %s: %w", c.Name, err))
 	}
-	return &Follower{f: f}, nil
+	return &Follower{f: f, b: b.b, path: path}, nil
 }
 
 // DB returns the database, for reading: repositories, Select, ReadTx, SQL and Changes

@@ -30,9 +30,29 @@ func snapshotInfo(s remote.Snapshot) SnapshotInfo {
 // returns an error.
 func (db *DB) Flush(ctx context.Context) error { return fail(db.engine.Flush(ctx)) }
 
-// WaitSynced returns when the change with this number, and all before it, are in the
-// bucket, so that a restore has them, and so has a node that opens the database after
-// this one is lost.
+// WaitSynced returns when the change with this number and all before it are in the bucket:
+// every later restore has them, and so has every node that takes the database over. For
+// what was just committed, pass [DB.Sequence], or the [Tx.Sequence] of a transaction. 0 is
+// in every bucket; a number past the latest change is an error.
+//
+// It uses the network, and takes an upload and a small read, even if sync is manual or
+// stopped. Calls share uploads, which begin at least [Config.SyncGap] apart; the manifest
+// is not replaced for them, so [DB.Flush] costs more. A change that the log cannot
+// describe, such as VACUUM, and all after it wait for a snapshot.
+//
+// While the bucket cannot be reached, WaitSynced waits until ctx ends; its error then also
+// wraps that of the last attempt. An error that does not pass by itself it returns at
+// once: [ErrFenced], [ErrDiverged], [ErrClosed] when the database is closed without having
+// sent the change, or a refusal by the bucket (fs.ErrPermission). In either case the
+// change is in the file, and is sent like any other. Where Flush would wait for itself,
+// WaitSynced returns an error too.
+//
+// Changes that another node stored and no manifest confirms yet are not this node's to
+// vouch for: WaitSynced then takes the database over, as a first change would.
+//
+// Two copies of a running machine, made by a snapshot of its memory, are the same writer
+// until one of them replaces the manifest: what WaitSynced told the other one meanwhile
+// ends up in a branch.
 func (db *DB) WaitSynced(ctx context.Context, sequence int64) error {
 	return fail(db.engine.WaitSynced(ctx, sequence))
 }

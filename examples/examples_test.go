@@ -2,6 +2,7 @@ package examples_test
 
 import (
 	"bufio"
+	"database/sql"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite"
 )
 
 // bin is the folder of the programs.
@@ -25,7 +28,7 @@ func TestMain(m *testing.M) { os.Exit(build(m)) }
 func build(m *testing.M) int {
 	flag.Parse()
 	if testing.Short() {
-		return 0 // to link six programs takes seconds
+		return 0 // to link seven programs takes seconds
 	}
 	dir, err := os.MkdirTemp("", "driftdb-examples-")
 	if err != nil {
@@ -102,6 +105,37 @@ func TestNotes(t *testing.T) {
 	fails(t, command(t, work, "notes", "-store", store), "usage")
 }
 
+// TestAdopt: a file that a program without DriftDB writes, in either journal mode, is backed
+// up from the outside.
+func TestAdopt(t *testing.T) {
+	for _, mode := range []string{"DELETE", "WAL"} {
+		t.Run(mode, func(t *testing.T) {
+			work, store := folders(t)
+			theirs, err := sql.Open("sqlite", filepath.Join(work, "app.sqlite"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer theirs.Close()
+			write := func(script string) {
+				t.Helper()
+				if _, err := theirs.Exec(script); err != nil {
+					t.Fatal(err)
+				}
+			}
+			adopt := func() *exec.Cmd {
+				return command(t, work, "adopt", "-db", "app.sqlite", "-name", "app", "-store", store)
+			}
+			write("PRAGMA journal_mode = " + mode + "; CREATE TABLE t(v); INSERT INTO t VALUES(1), (2)")
+			prints(t, adopt(), "app: 2 rows can be restored\n")
+			write("INSERT INTO t VALUES(3)") // the other program has never closed the file
+			prints(t, adopt(), "app: 3 rows can be restored\n")
+			prints(t, adopt(), "app: 3 rows can be restored\n")
+		})
+	}
+	work, store := folders(t)
+	fails(t, command(t, work, "adopt", "-db", "app.sqlite", "-name", "app", "-store", store), "app.sqlite")
+}
+
 func TestWeb(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no signal that asks a program to end")
@@ -130,24 +164,11 @@ func TestWeb(t *testing.T) {
 	}
 }
 
-// serve starts the service. stop asks it to end, and waits for that.
+// serve starts the service web. stop asks it to end, and waits for that.
 func serve(t *testing.T, work, store string) (url string, stop func()) {
 	t.Helper()
-	cmd := command(t, work, "web", "-addr", "localhost:0", "-store", store)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewReader(stderr)
-	line, err := lines.ReadString('\n')
-	_, addr, ok := strings.Cut(strings.TrimSpace(line), "listening on ")
-	if err != nil || !ok {
-		t.Fatalf("%q, %v", line, err)
-	}
-	return "http://" + addr, func() {
+	url, cmd, lines := start(t, command(t, work, "web", "-addr", "localhost:0", "-store", store))
+	return url, func() {
 		t.Helper()
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
@@ -160,6 +181,25 @@ func serve(t *testing.T, work, store string) (url string, stop func()) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// start starts a service, and waits until it listens. lines is what it says after that.
+func start(t *testing.T, cmd *exec.Cmd) (url string, _ *exec.Cmd, lines *bufio.Reader) {
+	t.Helper()
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines = bufio.NewReader(stderr)
+	line, err := lines.ReadString('\n')
+	_, addr, ok := strings.Cut(strings.TrimSpace(line), "listening on ")
+	if err != nil || !ok {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return "http://" + addr, cmd, lines
 }
 
 func ask(t *testing.T, method, url string) string {

@@ -23,7 +23,7 @@ func (a *app) keys() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the keys: %w", err)
 	}
-	a.warnOfReaders()
+	a.warnOfReaders(a.keyFile, "key")
 	var keys []string
 	for line := range strings.Lines(string(content)) {
 		line, _, _ = strings.Cut(line, "#")
@@ -37,15 +37,16 @@ func (a *app) keys() ([]string, error) {
 	return keys, nil
 }
 
-// warnOfReaders warns if users other than the owner may read or write the key file. It
-// skips Windows, where the mode does not tell, and pipes, which cannot be read again.
-func (a *app) warnOfReaders() {
-	info, err := os.Stat(a.keyFile)
+// warnOfReaders warns if users other than the owner may read or write a file that holds a
+// key or another secret. It skips Windows, where the mode does not tell, and pipes, which
+// cannot be read again.
+func (a *app) warnOfReaders(file, what string) {
+	info, err := os.Stat(file)
 	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" {
 		return
 	}
 	if mode := info.Mode().Perm(); mode&0o066 != 0 {
-		a.stderr.Printf("warning: other users may read or write the key file %s (mode %04o): run chmod 600 on it; "+
-			"if somebody may have read the keys, replace them\n", a.keyFile, mode)
+		a.stderr.Printf("warning: other users may read or write the %s file %s (mode %04o): run chmod 600 on it; "+
+			"if somebody may have read the %ss, replace them\n", what, file, mode, what)
 	}
 }

@@ -13,6 +13,7 @@ import (
 type logOptions struct {
 	place
 	selection
+	deliveryOptions
 	tx, tail             int64
 	reverse, follow, sql bool
 }
@@ -21,7 +22,9 @@ func (a *app) logCommand() *cobra.Command {
 	o := new(logOptions)
 	c := &cobra.Command{
 		Use: "log --store URL --name NAME [--from N] [--to N] [--since TIME] [--until TIME] [--table T [--key K]]" +
-			" [--tx N] [--tail N] [--reverse] [--follow] [--sql]",
+			" [--tx N] [--tail N] [--reverse] [--follow] [--sql]\n" +
+			"  driftdb log --store URL | --db FILE [--store URL] --name NAME --follow --exec CMD | --webhook URL [--secret-file FILE]" +
+			" [--state FILE] [--from N] [--table T] [--attempts N]",
 		Short: "Print the changes that the store holds",
 		Long: `Print the changes that the store holds, oldest first: a line for each
 transaction with its time and number, which is that of its first change, and
@@ -44,6 +47,35 @@ of its key.
 --sql prints the statements that would make the changes again, for the sqlite3
 shell. Values are exact to the last bit.
 
+--follow --exec runs the shell command CMD for each transaction, in order, and
+--webhook posts each one to URL. Both get an object with "database", "tx",
+"last" (the sequence of its last change), "time", and "changes", which are as
+with --json: on standard input, or as the body. CMD also has DRIFTDB_DATABASE,
+DRIFTDB_TX, DRIFTDB_SEQUENCE (that of "last") and DRIFTDB_ATTEMPT. A transaction
+is handed over if CMD exits with 0, or URL answers 200 to 299 within 30 seconds;
+the next one comes only then. After a failure it tries again: after a second,
+after two, and so on up to a minute, or after what Retry-After says, up to five.
+After --attempts failures, or at once if the answer is a redirect or another
+4xx than 408, 409, 425 and 429, it stops with an error; it never skips one. With
+--table, transactions without rows of the table are passed over; barriers are
+not: they say that the log cannot describe what happened, so read the tables
+again.
+
+With --state, FILE keeps how far it has come, and the next run goes on there: a
+transaction is handed over at least once. Without it, or if FILE is not there
+yet, it begins with --from, or with what comes from now on. One run at a time
+can use a FILE.
+
+A request has the headers of the Standard Webhooks: Webhook-Id (NAME/tx, the
+same for each attempt), Webhook-Timestamp (Unix seconds) and, if there is a
+secret, Webhook-Signature: v1, and the base64 of the HMAC-SHA256 of ID, a dot,
+the timestamp, a dot, and the body. The secret is in DRIFTDB_WEBHOOK_SECRET or
+in --secret-file: whsec_ with the secret in base64, or the secret itself, of 24
+bytes or more. Driftdb-Attempt counts from 1.
+
+--db reads from the FILE that a program on this machine is writing, within
+milliseconds, and from the store only what FILE no longer has.
+
 With --json each change is a line, an object with "sequence", "tx" (the sequence
 of its transaction's first change), "time", "operation", and where they apply
 "table", "key", "rowid" and "newRowid" (of an update that changes a rowid which
@@ -54,6 +86,7 @@ own files: {"$blob": base64}, {"$text": base64} for text that is not UTF-8,
 	}
 	o.place.flags(c)
 	o.selection.flags(c)
+	o.deliveryOptions.flags(c)
 	c.Flags().Int64Var(&o.tx, "tx", 0, "only the transaction that has change `N`")
 	c.Flags().Int64Var(&o.tail, "tail", 0, "only the last `N` changes")
 	c.Flags().BoolVar(&o.reverse, "reverse", false, "newest first")
@@ -63,8 +96,11 @@ own files: {"$blob": base64}, {"$text": base64} for text that is not UTF-8,
 		if err := o.check(c.Flags().Changed, a.json); err != nil {
 			return err
 		}
+		if o.wanted() {
+			return a.runDelivery(ctx, o)
+		}
 		return a.runLog(ctx, o)
-	}, "store", "name")
+	}, "name")
 }
 
 func (o *logOptions) check(changed func(string) bool, json bool) error {
@@ -77,6 +113,9 @@ func (o *logOptions) check(changed func(string) bool, json bool) error {
 		return usagef("--follow cannot be combined with --reverse or --until")
 	case o.sql && (o.reverse || json):
 		return usagef("--sql cannot be combined with --reverse or --json")
+	}
+	if err := o.checkDelivery(changed, json); err != nil {
+		return err
 	}
 	return o.selection.check(changed)
 }

@@ -129,6 +129,23 @@ func elsewhere(ctx context.Context, store objstore.Store, name string) string {
 	return fmt.Sprintf("the bucket has it under another prefix: use --store '%s', in Go S3Config.Prefix %q", at.URL, at.Prefix)
 }
 
+// Locate returns cfg with the backup's name, store, keys, retries and functions, where cfg
+// has none of its own.
+func (b *Backup) Locate(cfg Config) Config {
+	cfg.Name = cmp.Or(cfg.Name, b.cfg.Name)
+	if cfg.S3 == nil && cfg.Store == nil {
+		cfg.S3, cfg.Store = b.cfg.S3, b.cfg.Store
+	}
+	if cfg.Keys == nil {
+		cfg.Keys = b.cfg.Keys
+	}
+	cfg.Retry = cmp.Or(cfg.Retry, b.cfg.Retry)
+	if cfg.OnConnect == nil {
+		cfg.OnConnect = b.cfg.OnConnect
+	}
+	return cfg
+}
+
 // Bucket returns the bucket, or nil if there is no store.
 func (b *Backup) Bucket() *remote.Bucket { return b.bucket }
 

@@ -274,11 +274,15 @@ func ReadIdentity(c *sqlite.Conn) (id Identity, err error) {
 	return id, err
 }
 
-// Promote ends the role of c's file as a follower, so that it can be written.
-func Promote(c *sqlite.Conn) error {
-	return transact(c, func() error {
-		return bindRun(c, "DELETE FROM main._driftdb_meta WHERE key = ?1", func(st *sqlite.Stmt) { st.BindText(1, metaRole) })
+// Promote ends the file's role as a follower, so that it can be written.
+func (l *Log) Promote() error {
+	err := l.commit(func() error {
+		return bindRun(l.c, "DELETE FROM main._driftdb_meta WHERE key = ?1", func(st *sqlite.Stmt) { st.BindText(1, metaRole) })
 	})
+	if err == nil {
+		l.id.Follower = false
+	}
+	return err
 }
 
 // SetName binds the file to its name in the bucket.

@@ -19,30 +19,44 @@ import (
 // has, is in the description as an error, so that two databases that lack the
 // same still compare as equal. Dump only reads.
 func Dump(path string) (string, error) {
+	text, _, err := dump(path, func(*sqlite.Conn) (int64, error) { return 0, nil })
+	return text, err
+}
+
+// DumpAt is Dump for a file that DriftDB may be writing to. It also returns the number of
+// the last change that the description has.
+func DumpAt(path string) (text string, sequence int64, err error) {
+	return dump(path, func(c *sqlite.Conn) (int64, error) {
+		return c.Int("SELECT sequence + count - 1 FROM main._driftdb_log ORDER BY sequence DESC LIMIT 1")
+	})
+}
+
+// dump describes a database, and calls also in the same read transaction.
+func dump(path string, also func(*sqlite.Conn) (int64, error)) (string, int64, error) {
 	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true})
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	defer c.Close()
 	// Cells of a damaged page may reach past its end, to where memory holds anything.
 	if err := c.Exec("PRAGMA cell_size_check=ON; BEGIN"); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	d := &dumper{c: c}
 	for _, p := range []string{"user_version", "application_id", "encoding"} {
 		v, err := c.Text("PRAGMA " + p)
 		if err != nil {
-			return "", err
+			return "", 0, err
 		}
 		fmt.Fprintln(&d.Builder, p, v)
 	}
 	plain, virtual, err := d.schema()
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	for _, t := range plain {
 		if err := d.table(t); err != nil {
-			return "", fmt.Errorf("dump %s: %w", t, err)
+			return "", 0, fmt.Errorf("dump %s: %w", t, err)
 		}
 	}
 	for _, t := range virtual {
@@ -51,7 +65,8 @@ func Dump(path string) (string, error) {
 		}
 	}
 	d.rows("integrity_check", "PRAGMA integrity_check")
-	return d.String(), nil
+	sequence, err := also(c)
+	return d.String(), sequence, err
 }
 
 // dumper writes a description.

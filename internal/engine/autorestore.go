@@ -40,7 +40,7 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 // restore creates the file from the bucket, replacing any that exists.
 func (o *opening) restore(ctx context.Context, node string) error {
 	res, err := restore.Run(ctx, o.uplink.bucket, restore.Options{
-		File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect, Finish: continued(node, o.following != nil),
+		File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect, Finish: continued(node, o.following != nil || o.cfg.Promote),
 		Confirmed: o.following != nil, Progress: o.following.progressing(),
 	})
 	if err != nil {

@@ -47,6 +47,13 @@ func (o *opening) startSync(ctx context.Context) error {
 	if err := o.openSync(); err != nil {
 		return err
 	}
+	if o.cfg.Promote {
+		if err := o.promote(ctx); err != nil || o.cfg.ManualSync {
+			return err
+		}
+		o.uplink.sync.Start()
+		return nil
+	}
 	if o.cfg.ManualSync {
 		o.uplink.sync.Glance()
 		return nil
@@ -72,6 +79,7 @@ func (o *opening) openSync() (err error) {
 	db := o.DB
 	o.uplink.sync, err = syncer.New(syncer.Config{
 		Log: o.uplink.logs, Bucket: o.uplink.bucket, Direct: o.direct, Path: o.path,
+		Gap: max(o.cfg.SyncGap, 0), Again: o.cfg.Retries().BaseDelay,
 		Sequence: o.hub.Sequence, Advance: func(sequence int64) {
 			db.hub.Advance(sequence)
 			db.tail.ring()
@@ -120,6 +128,9 @@ func (o *opening) ask() *remote.Bucket {
 // neither.
 func (o *opening) compareBucket(ctx context.Context) error {
 	o.compared = nil
+	if o.cfg.Promote {
+		return o.compareFollower(ctx)
+	}
 	if o.uplink.bucket == nil || o.cfg.ManualSync {
 		return nil
 	}

@@ -26,7 +26,8 @@ type Config struct {
 
 	ManualSync, ReadOnly, AutoRestore, RefuseTakeover bool
 
-	// Promote opens the file of a follower, which then is none any more.
+	// Promote opens the file of a follower, which then is none any more. The session takes
+	// the database over before Open returns, and an error leaves the file a follower's.
 	Promote bool
 
 	// Woken says of a database that only reads that DB.Wake is called after each commit to
@@ -125,6 +126,9 @@ func (c Config) Problems(known ...error) []error {
 	p.when(c.SyncGap > maxSyncGap, "SyncGap is %s; give a duration up to %s, 0 for %s, or a negative one for no gap", c.SyncGap, maxSyncGap, defaultSyncGap)
 	p.when(c.CacheBytes != 0 && (c.CacheBytes < 1<<20 || c.CacheBytes > 1<<40),
 		"CacheBytes is %d; it is in bytes, from 1 MiB (1 << 20) to 1 TiB (1 << 40), or 0 for 64 MiB", c.CacheBytes)
+	p.when(c.Promote && c.RefuseTakeover, "RefuseTakeover cannot be kept: to promote a follower takes the database over; unset it")
+	p.when(c.Promote && c.S3 == nil && c.Store == nil, "a follower cannot be promoted without S3 or Store")
+	p.when(c.Promote && c.ReadOnly, "ReadOnly cannot be kept: a follower is promoted to be written to; unset it, or keep following")
 	p.when(c.MaxReaders > 10_000, "MaxReaders is %d; give 1 to 10000, or 0 for as many as are asked for", c.MaxReaders)
 	return p
 }

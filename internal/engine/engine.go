@@ -38,6 +38,7 @@ type DB struct {
 	apart  apart // the connection of an undo
 
 	following *Following // nil: the database is not a follower's
+	consumers consumers
 }
 
 // Open opens the database that cfg names.

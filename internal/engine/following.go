@@ -253,20 +253,6 @@ func (o *opening) proveFollower(ctx context.Context) error {
 	return err
 }
 
-// promote ends the file's role as a follower.
-func (o *opening) promote(ctx context.Context) error {
-	release, err := o.writer.StandBack(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	conn, err := o.openReplaying()
-	if err != nil {
-		return err
-	}
-	return errors.Join(changelog.Promote(conn), conn.Close())
-}
-
 // isFollower compares the file's role with what it is opened for.
 func (o *opening) isFollower() error {
 	switch is := o.found.id.Follower; {

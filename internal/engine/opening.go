@@ -91,9 +91,6 @@ func (o *opening) run(ctx context.Context) error {
 	for tries := maxRestores; tries > 0 && o.outdated(err); tries-- {
 		err = o.startAnew(ctx, err)
 	}
-	if err == nil && o.found.id.Follower && o.following == nil {
-		err = o.promote(ctx) // last: it stays a follower if anything fails
-	}
 	if err != nil {
 		return err
 	}
@@ -111,6 +108,9 @@ func (o *opening) start(ctx context.Context) error {
 	if err := o.examine(ctx); err != nil {
 		return err
 	}
+	if err := o.mayPromote(); err != nil {
+		return err
+	}
 	if err := o.awaitRelease(ctx); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (o *opening) start(ctx context.Context) error {
 	if err := o.compareBucket(ctx); err != nil {
 		return err
 	}
-	if o.following != nil {
+	if o.found.id.Follower {
 		if err := o.proveFollower(ctx); err != nil {
 			return err
 		}

@@ -21,12 +21,15 @@ func (db *DB) Flush(ctx context.Context) error {
 	return db.uplink.sync.Flush(ctx)
 }
 
-// WaitSynced returns when the change with this number is in the bucket.
+// WaitSynced returns when the bucket keeps the change with this number, whoever takes over.
 func (db *DB) WaitSynced(ctx context.Context, sequence int64) error {
-	if last := db.Sequence(); sequence > last {
-		return fmt.Errorf("WaitSynced: there is no change %d yet; the latest is %d", sequence, last)
+	if err := db.syncable("WaitSynced"); err != nil {
+		return err
 	}
-	return db.Flush(ctx)
+	if last := db.Sequence(); sequence < 0 || sequence > last {
+		return fmt.Errorf("WaitSynced: there is no change %d; the latest is %d", sequence, last)
+	}
+	return db.uplink.sync.WaitSynced(ctx, sequence)
 }
 
 // Snapshot stores a snapshot of everything committed before the call.

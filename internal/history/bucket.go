@@ -72,8 +72,9 @@ type bucketReader[T any] struct {
 	yield   func(T, error) bool
 	batch   []T
 
-	at    remote.Position // how far it has read
-	epoch int64           // of the manifest that described that history; 0: none read yet
+	at     remote.Position // how far it has read
+	enough bool            // all that the query can select has been yielded
+	epoch  int64           // of the manifest that described that history; 0: none read yet
 }
 
 // read yields what the bucket has after at.
@@ -138,7 +139,7 @@ func (r *bucketReader[T]) Begin() error    { r.batch = r.batch[:0]; return nil }
 func (r *bucketReader[T]) Rollback() error { return nil }
 
 func (r *bucketReader[T]) Apply(rec *batch.Record) error {
-	c := Change{rec.Sequence, rec.Tx, rec.Time, &rec.Entry}
+	c := Change{rec.Sequence, rec.Tx, rec.Time, rec.Last, &rec.Entry}
 	wanted, err := r.query.wants(c)
 	if wanted {
 		r.batch = append(r.batch, r.convert(c))
@@ -156,6 +157,7 @@ func (r *bucketReader[T]) Commit(at remote.Position, _ digest.Report) error {
 		}
 	}
 	if !r.query.Reverse && r.query.past(at.Sequence+1) {
+		r.enough = true
 		return errStopped
 	}
 	return nil

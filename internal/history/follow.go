@@ -101,14 +101,14 @@ func alters(sql, table string) bool {
 	if verb != "DROP" && verb != "ALTER" || w.Keyword() != "TABLE" {
 		return false
 	}
-	if name, ok := w.Name(); ok && sameName(name, table) {
+	if name, ok := w.Name(); ok && SameName(name, table) {
 		return true
 	}
 	if verb == "DROP" || w.Keyword() != "RENAME" || w.Keyword() != "TO" {
 		return false
 	}
 	name, ok := w.Name()
-	return ok && sameName(name, table)
+	return ok && SameName(name, table)
 }
 
 func (f *followed[T]) moved() bool { return f.is != "" && f.is != f.was }

@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math"
 	"slices"
@@ -133,7 +134,7 @@ func (r *logReader[T]) read(ctx context.Context) (more bool, err error) {
 		return err
 	})
 	if errors.Is(err, changelog.ErrTrimmed) {
-		return true, r.trimmed(ctx, oldest, err)
+		return true, r.trimmed(ctx, oldest)
 	}
 	if err != nil {
 		return false, err
@@ -157,15 +158,28 @@ func (r *logReader[T]) yieldAll(chunk []T) error {
 	return nil
 }
 
+// ErrGone means that changes are neither in the file nor in the bucket.
+var ErrGone = errors.New("changes are gone")
+
+func gone(from, to int64, why string) error {
+	if from == to {
+		return fmt.Errorf("%w: change %d is no longer in the file, %s", ErrGone, from, why)
+	}
+	return fmt.Errorf("%w: those from %d to %d are no longer in the file, %s", ErrGone, from, to, why)
+}
+
+const noStore = "and there is no store"
+
 // trimmed yields from the bucket the changes before oldest, the first change that the log
 // still has.
-func (r *logReader[T]) trimmed(ctx context.Context, oldest int64, why error) error {
+func (r *logReader[T]) trimmed(ctx context.Context, oldest int64) error {
 	first := r.query.from() == 0 && r.next == 1 // start with the first change that is kept
 	if r.log.Bucket == nil {
-		if r.next = oldest; first {
+		if first {
+			r.next = oldest
 			return nil
 		}
-		return why
+		return gone(r.next, oldest-1, noStore)
 	}
 	q := r.query
 	if !first {
@@ -182,16 +196,19 @@ func (r *logReader[T]) older(ctx context.Context, q Query, oldest int64, optiona
 	if q.To == 0 || q.To >= oldest {
 		q.To = oldest - 1
 	}
-	for c, err := range fromBucket(ctx, r.log.Bucket, q, r.convert, r.log.Logger) {
-		if optional && errors.Is(err, remote.ErrNoBackup) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !r.yield(c, nil) {
-			return errStopped
-		}
+	b := &bucketReader[T]{b: r.log.Bucket, query: q, convert: r.convert, yield: r.yield}
+	refused, err := b.read(ctx)
+	remote.Warn(r.log.Logger, refused)
+	switch {
+	case b.enough, optional && errors.Is(err, remote.ErrNoBackup):
+		return nil
+	case err != nil:
+		return err
+	case q.Reverse || q.Since != 0 || q.Until != 0: // these begin or end where the bucket has something
+		return nil
+	}
+	if end := b.at.Sequence; end < q.to() {
+		return gone(max(q.from(), end+1), q.to(), fmt.Sprintf("and the bucket ends with change %d", end))
 	}
 	return nil
 }
@@ -218,13 +235,18 @@ func (r *logReader[T]) chunk(ctx context.Context, c *sqlite.Conn) (out []T, end,
 		size += t.Size()
 		end = t.Last()
 		return log.Entries(t, func(sequence int64, e *change.Entry) error {
-			if sequence < r.next {
+			c := changeOf(t, sequence, e)
+			if c.End() < r.next { // a barrier that has replaced what was to be read next counts
 				return ctx.Err()
 			}
-			return errors.Join(r.add(&out, Change{sequence, t.First, t.Time, e}), ctx.Err())
+			return errors.Join(r.add(&out, c), ctx.Err())
 		})
 	})
 	return out, end, oldest, err
+}
+
+func changeOf(t changelog.Transaction, sequence int64, e *change.Entry) Change {
+	return Change{sequence, t.First, t.Time, sequence+e.Width() > t.Last(), e}
 }
 
 // add appends c to out if the query selects it.
@@ -263,7 +285,7 @@ func (r *logReader[T]) backward(ctx context.Context) error {
 		case r.log.Bucket != nil:
 			return r.older(ctx, q, oldest, q.from() == 0)
 		case q.from() != 0:
-			return changelog.ErrTrimmed
+			return gone(q.from(), oldest-1, noStore)
 		}
 		return nil
 	}
@@ -285,7 +307,7 @@ func (r *logReader[T]) chunkBack(ctx context.Context, c *sqlite.Conn) (out []T, 
 		size += t.Size()
 		begin := len(out)
 		err := log.Entries(t, func(sequence int64, e *change.Entry) error {
-			return errors.Join(r.add(&out, Change{sequence, t.First, t.Time, e}), ctx.Err())
+			return errors.Join(r.add(&out, changeOf(t, sequence, e)), ctx.Err())
 		})
 		slices.Reverse(out[begin:])
 		return err

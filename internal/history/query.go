@@ -18,8 +18,12 @@ type Change struct {
 	Sequence int64
 	Tx       int64 // sequence of the first change of the same transaction
 	Time     int64 // Unix ms
+	Last     bool  // no other change of the same transaction comes after it
 	Entry    *change.Entry
 }
+
+// End is the last sequence that the change takes: a barrier may take many.
+func (c Change) End() int64 { return c.Sequence + c.Entry.Width() - 1 }
 
 // Query selects changes. The zero value selects all that are kept.
 type Query struct {
@@ -78,11 +82,11 @@ func (q *Query) ends(n int64) {
 func (q *Query) wants(c Change) (bool, error) {
 	e := c.Entry
 	switch {
-	case c.Sequence < q.From || q.To != 0 && c.Sequence > q.To || q.Tx != 0 && c.Tx != q.Tx:
+	case c.End() < q.From || q.To != 0 && c.Sequence > q.To || q.Tx != 0 && c.Tx != q.Tx:
 		return false, nil
 	case q.around && e.Op == change.Barrier, q.around && e.Op == change.Schema && alters(e.SQL, q.Table):
 		return true, nil
-	case q.Table != "" && !sameName(q.Table, e.Table):
+	case q.Table != "" && !SameName(q.Table, e.Table):
 		return false, nil
 	case q.Key == nil:
 		return true, nil
@@ -132,7 +136,7 @@ func (q *Query) is(key []change.Column) (bool, error) {
 	same, found := 0, true
 	for i := range key {
 		for name, want := range q.Key {
-			if sameName(name, key[i].Name) {
+			if SameName(name, key[i].Name) {
 				same++
 				found = found && equal(&want, &key[i].Value)
 			}
@@ -165,8 +169,8 @@ func isInt(f float64, n int64) bool {
 	return f >= math.MinInt64 && f < -math.MinInt64 && int64(f) == n && f == math.Trunc(f)
 }
 
-// sameName compares names as SQLite does, which folds the letters of ASCII only.
-func sameName(a, b string) bool { return fold(a) == fold(b) }
+// SameName compares names as SQLite does, which folds the letters of ASCII only.
+func SameName(a, b string) bool { return fold(a) == fold(b) }
 
 func fold(s string) string {
 	return strings.Map(func(r rune) rune {

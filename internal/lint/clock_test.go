@@ -23,8 +23,10 @@ var clockUsers = map[string][]string{
 		"file/catchup_test.go TestCatchUpByRestore", "follow/pace_test.go TestWaitAsks", "follow/pace_test.go pass", "forks/worlds_test.go world.collect", "forks/worlds_test.go world.settle", "writers/writers_contest_test.go contest.check",
 		"writers/writers_contest_test.go rival.do", "writers/writers_contest_test.go rival.tick", "writer/turn_test.go claims",
 	},
-	"is how tests wait for a condition": {"internal/systemtest/wait.go Eventually"},
+	"is an example, and its Go code that of a page in docs": {"example_consume_test.go authentic"},
+	"is how tests wait for a condition":                     {"internal/systemtest/wait.go Eventually"},
 	"a moment that nobody has chosen, and the test holds whatever it is": {
+		"cmd/driftdb/deliver_test.go TestWebhookKilled", "consume/kill_test.go killConsumer", "writers/promote_test.go promotion.run",
 		"file/child_test.go child", "file/close_inside_test.go TestWaitingIsNoError", "file/close_load_test.go TestCloseLeavesNoDoubt",
 		"file/close_load_test.go TestCloseUnderLoad", "file/close_test.go TestCloseDuringTx", "file/close_test.go TestCloseInterrupts",
 		"file/close_test.go TestCloseWhileOthersHoldTheLock", "scale/rolling_test.go version.waits", "worldtest/matrix_test.go world.doze",
@@ -33,7 +35,7 @@ var clockUsers = map[string][]string{
 	},
 	"another process, which waits for a file or holds a pace": {
 		"file/child_test.go neighbour", "worldtest/child_test.go child.insert", "scale/rolling_test.go runVersion", "scale/readers_test.go TestReaders",
-		"sqlite/snapshot_test.go TestRival", "sqlite/snapshot_test.go TestSnapshotFresh",
+		"consume/kill_test.go consumeUntilKilled", "sqlite/snapshot_test.go TestRival", "sqlite/snapshot_test.go TestSnapshotFresh",
 	},
 	"a store of a test's that is as slow as a network, or a writer that never stops": {
 		"writers/takeover_test.go Delete", "writers/takeover_test.go Get", "writers/takeover_test.go List", "writers/takeover_test.go Put",
@@ -50,10 +52,10 @@ var clockUsers = map[string][]string{
 		"scale/big_test.go updateUntil", "scale/diff_linux_test.go TestDiffMemory", "scale/economy_test.go TestBulkLoad", "scale/memory_test.go memoryRun.do",
 		"scale/memory_test.go memoryRun.readAll", "undo/memory_test.go undoRun", "scale/restorebench_test.go restoreUsers", "scale/bench_backup_test.go plainInserts",
 		"scale/bench_backup_test.go timeCopy", "scale/bench_repository_test.go sideBySide", "capture/shapes_bench_test.go timeShape",
-		"sqlite/table_cost_test.go cost", "syncer/bench_test.go rest",
+		"sqlite/table_cost_test.go cost", "syncer/bench_test.go rest", "scale/bench_waitsynced_test.go waitFor", "scale/lag_test.go lag.measure", "scale/lag_test.go lag.look",
 	},
 	"an end that must come: the bound is a multiple of what a busy machine takes": {
-		"cmd/driftdb/main_test.go scriptCommands", "capture/trap_test.go traps", "restore/forged_fuzz_test.go FuzzForged",
+		"cmd/driftdb/deliver_test.go receiver.ServeHTTP", "cmd/driftdb/deliver_test.go until", "cmd/driftdb/main_test.go scriptCommands", "capture/trap_test.go traps", "restore/forged_fuzz_test.go FuzzForged",
 		"restore/forged_test.go TestForgedInTime", "sqlite/busy_test.go TestInterruptEndsWaiting", "sqlite/loan_test.go TestLoanInterrupts",
 		"objstore/mount_test.go TestDirObjectInUse", "objstore/s3store/errors_test.go TestUnreachable", "objstore/s3store/wire_test.go TestIdleTimeout",
 	},

@@ -12,6 +12,7 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,9 +32,31 @@ func blocks(doc, language string) []string {
 	return out
 }
 
-// TestReadmeCompiles: the Go code in the README is part of the examples, which
-// are compiled, whatever its indentation.
+// TestReadmeCompiles: the Go code in the README is part of the examples, which are compiled,
+// whatever its indentation.
 func TestReadmeCompiles(t *testing.T) {
+	if compiles(t, "README.md", "example_test.go") == 0 {
+		t.Fatal("no Go code was found in README.md")
+	}
+}
+
+// TestGuidesCompile: so is the Go code of the pages in docs. Whole programs are built and
+// run by the tests of their pages.
+func TestGuidesCompile(t *testing.T) {
+	pages := systemtest.Must(filepath.Glob("docs/*.md"))
+	found := 0
+	for _, page := range pages {
+		found += compiles(t, filepath.ToSlash(page), "example_guides_test.go", "example_consume_test.go")
+	}
+	if len(pages) < 10 || found < 10 {
+		t.Errorf("%d pages with %d pieces of Go code", len(pages), found)
+	}
+}
+
+// compiles fails for Go code in a page that is not part of one of the files, and returns how
+// much there is.
+func compiles(t *testing.T, page string, files ...string) (found int) {
+	t.Helper()
 	flat := func(code string) string {
 		var b strings.Builder
 		for line := range strings.Lines(code) {
@@ -41,37 +64,57 @@ func TestReadmeCompiles(t *testing.T) {
 		}
 		return b.String()
 	}
-	examples := "\n" + flat(systemtest.ReadDoc(t, "example_test.go"))
-	code := blocks(systemtest.ReadDoc(t, "README.md"), "go")
-	if len(code) == 0 {
-		t.Fatal("no Go code was found in README.md")
+	compiled := "\n"
+	for _, file := range files {
+		compiled += flat(systemtest.ReadDoc(t, file))
 	}
-	for _, block := range code {
-		if !strings.Contains(examples, "\n"+flat(block)) {
-			t.Errorf("this code of README.md is not in example_test.go:\n%s", block)
+	for _, block := range blocks(systemtest.ReadDoc(t, page), "go") {
+		if strings.HasPrefix(block, "package ") {
+			continue
+		}
+		found++
+		if !strings.Contains(compiled, "\n"+flat(block)) {
+			t.Errorf("this code of %s is not in %v:\n%s", page, files, block)
 		}
 	}
+	return found
 }
 
-// TestLinks: the files that the documents point to are there.
+// TestLinks: the files that the documents point to are there, and have the headings.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#]*)(?:#([^)]*))?\)`)
 	code := regexp.MustCompile("(?ms)^```.*?^```$")
 	decisions, err := filepath.Glob("docs/adr/*.md")
 	if err != nil || len(decisions) < 2 {
 		t.Fatalf("docs/adr: %v, %v", decisions, err)
 	}
-	for _, doc := range append(decisions, "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/FOLLOWERS.md", "docs/BENCHMARKS.md", "docs/TIME-MACHINE.md", "docs/recipes.md", "examples/README.md") {
+	pages := systemtest.Must(filepath.Glob("docs/*.md"))
+	for _, doc := range slices.Concat(decisions, pages, []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/README.md"}) {
 		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(systemtest.ReadDoc(t, doc), ""), -1) {
-			target := m[1]
+			target, heading := m[1], m[2]
 			if strings.Contains(target, "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), target)); err != nil {
+			file := doc
+			if target != "" {
+				file = filepath.Join(filepath.Dir(doc), target)
+			}
+			if _, err := os.Stat(file); err != nil {
 				t.Errorf("%s points to %s: %v", doc, m[1], err)
+			} else if heading != "" && strings.HasSuffix(file, ".md") && !slices.Contains(anchors(systemtest.ReadDoc(t, file)), heading) {
+				t.Errorf("%s points to #%s, which %s does not have", doc, heading, file)
 			}
 		}
 	}
+}
+
+// anchors are the names by which links reach the headings of a document.
+func anchors(doc string) (names []string) {
+	dropped := regexp.MustCompile("[^\\w\\- ]")
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(doc, -1) {
+		names = append(names, strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return names
 }
 
 // TestFormatExamples: the manifest and the batch in FORMAT.md are a backup that

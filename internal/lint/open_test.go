@@ -70,6 +70,7 @@ var opensItself = map[string]string{
 	"TestRekeyBranch":                "is shut down before it is opened again with another key",
 	"TestDamagedSnapshot":            "its backup is taken apart",
 	"TestRefuseTakeover":             "it is refused",
+	"promoteAgain":                   "it is refused: it is a follower's",
 	"TestAdoptDamaged":               "its database is damaged; it compares that, too",
 	"TestSourceFaults":               "its databases are not sound; it compares that, too",
 	"TestLaterFaults":                "compares sources that have faults",
@@ -91,6 +92,9 @@ var opensItself = map[string]string{
 	"s3Refusals":                     "there is no bucket to restore from",
 	"BenchmarkLogBytes":              "a benchmark",
 	"BenchmarkTables":                "a benchmark",
+	"onServer":                       "a benchmark",
+	"waiting.dieHalfWay":             "dies with a change that is its own; the next one compares",
+	"writesUntilKilled":              "is another process, and is killed",
 	"backedUp":                       "a benchmark",
 	"TestImportWAL":                  "measures, and compares",
 	"TestAutoRestore":                "nothing is opened",
@@ -101,6 +105,9 @@ var opensItself = map[string]string{
 	"memory":                         "examples without a store",
 	"openLoad":                       "its rounds close it, and it compares at the end",
 	"Example":                        "examples show what a user writes, and print it",
+	"adoptFile":                      "a guide's code, which is only compiled",
+	"replaceDriver":                  "a guide's code, which is only compiled",
+	"openMemory":                     "a guide's code, which is only compiled",
 	"clocks.session":                 "TestClocks compares, and more than once",
 }
 

@@ -43,6 +43,7 @@ var holders = map[string]any{
 // hides are types that hold secrets for a while in fields that nobody prints, and why
 // that is so.
 var hides = map[string]string{
+	"cmd/driftdb.webhook":    "is printed by nobody, and its url, which may have a secret too, in no error",
 	"..DB":                   "has none once it is open: see openBucket",
 	"internal/remote.Bucket": "points to a Ring, where fmt does not follow",
 	"internal/seal.key":      "is in a Ring only, which prints its id",

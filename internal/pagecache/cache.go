@@ -20,7 +20,8 @@ type cache struct {
 	mu             sync.Mutex
 	buckets        []uintptr // their number is a power of two
 	n, unpinned    int
-	highest        uint32 // at least the highest page number in the cache
+	highest        uint32 // at least the highest page number in the cache …
+	second         uint32 // … and at least that of all pages but the one with that number
 	oldest, newest uintptr
 }
 
@@ -83,7 +84,11 @@ func (c *cache) add(s uintptr, key uint32) {
 func (c *cache) file(s uintptr, h *slot) {
 	b := c.bucket(h.key)
 	h.chain, *b = *b, s
-	c.highest = max(c.highest, h.key)
+	if h.key > c.highest {
+		c.highest, c.second = h.key, c.highest
+	} else if h.key < c.highest {
+		c.second = max(c.second, h.key)
+	}
 }
 
 func (c *cache) grow() {
@@ -186,7 +191,9 @@ func (c *cache) count() (all, pinned int) {
 }
 
 // rekey gives the page another number. If another page has that number already, rekey removes
-// and returns it.
+// and returns it. When SQLite puts pages in order, it gives some of them a number far beyond the
+// file's end for a moment: highest must not stay there, or the next truncate would search the
+// whole cache.
 func (c *cache) rekey(s uintptr, key uint32) (other uintptr) {
 	if other = c.find(key); other == s {
 		return 0
@@ -197,6 +204,9 @@ func (c *cache) rekey(s uintptr, key uint32) (other uintptr) {
 	defer c.mu.Unlock()
 	h := cmem.At[slot](s)
 	c.unfile(s, h)
+	if h.key == c.highest {
+		c.highest = c.second
+	}
 	h.key = key
 	c.file(s, h)
 	return other
@@ -231,5 +241,6 @@ func (c *cache) truncate(limit uint32) (removed uintptr, n int) {
 	}
 	c.n -= n
 	c.highest = max(limit, 1) - 1
+	c.second = min(c.second, c.highest)
 	return removed, n
 }

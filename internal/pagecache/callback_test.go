@@ -50,11 +50,17 @@ func callAtRandom(t *testing.T, r *rand.Rand) bool {
 		i := r.IntN(len(caches))
 		m := caches[i]
 		stamp++
-		switch key := uint32(1 + r.IntN(1+r.IntN(300))); r.IntN(20) {
+		switch key := uint32(1 + r.IntN(1+r.IntN(300))); r.IntN(21) {
 		case 0:
 			m.truncate(tls, key)
 		case 1:
 			m.rekey(tls, key, uint32(1+r.IntN(300)))
+		case 20:
+			if m.pinned[beyond] == 0 {
+				m.rekey(tls, key, beyond)
+			} else {
+				m.rekey(tls, beyond, key)
+			}
 		case 2:
 			if r.IntN(40) == 0 {
 				xDestroy(tls, m.p)
@@ -83,6 +89,32 @@ func callAtRandom(t *testing.T, r *rand.Rand) bool {
 		t.Errorf("%d bytes are used by nobody", b.Used())
 	}
 	return !t.Failed()
+}
+
+// beyond is a number that SQLite gives pages for a moment while it puts several in order.
+const beyond = 1<<18 + 1
+
+// TestPutInOrder: a page that had a number far beyond all others for a moment does not make the
+// next truncate search the whole cache.
+func TestPutInOrder(t *testing.T) {
+	tls := libc.NewTLS()
+	defer tls.Close()
+	m := newModel(tls)
+	defer xDestroy(tls, m.p)
+	for key := uint32(1); key <= 100; key++ {
+		if !m.fetch(t, tls, key, 2, uint64(key)) {
+			return
+		}
+	}
+	m.rekey(tls, 40, beyond)
+	m.rekey(tls, 100, 40)
+	if !m.fetch(t, tls, 101, 2, 101) {
+		return
+	}
+	m.rekey(tls, beyond, 100)
+	if highest := cmem.At[cache](m.p).highest; highest != 101 {
+		t.Errorf("the cache takes %d for its highest page", highest)
+	}
 }
 
 func newModel(tls *libc.TLS) *model {

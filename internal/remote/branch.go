@@ -213,13 +213,17 @@ func (m *Manifest) onto(br Branch) *Manifest {
 	return c
 }
 
+// ErrUndecided means that a session is about to take over, and has not yet said how much
+// of what the last writer stored is part of the history.
+var ErrUndecided = errors.New("another session has begun to take this database over; once it has, what is not part of the history becomes a branch")
+
 // Parting determines what became of a session that is no longer the writer. last is the
 // last manifest it wrote. o describes what it has: its first and last change, and the
 // node id under which it now stores batches. Parting returns the branch that this makes,
 // if any, and based, which reports whether batches suffice for it because what they
 // continue is kept at least as long as they are. ErrLost means that the other writer is a
 // twin, a copy of this machine made while it ran: what the two store under one name and
-// epoch cannot be told apart.
+// epoch cannot be told apart. After ErrUndecided, ask again later.
 func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batch, exists, based bool, err error) {
 	now, err := b.Manifest(ctx)
 	for tries := 2; tries > 0 && beyond(err); tries-- {
@@ -234,6 +238,8 @@ func (b *Bucket) Parting(ctx context.Context, last Stored, o Batch) (branch Batc
 		return o, false, false, err
 	case now.DatabaseID != last.DatabaseID:
 		return o, false, false, nil
+	case now.Fenced && now.NodeID == last.NodeID && now.Epoch == last.Epoch:
+		return o, false, false, ErrUndecided
 	case now.NodeID == o.NodeID && now.Epoch == o.Epoch:
 		return o, false, false, fmt.Errorf("%w: it has the same node %s and epoch %d as this one", ErrLost, o.NodeID, o.Epoch)
 	}

@@ -130,6 +130,10 @@ func (s Stored) Now() time.Time {
 // ETag distinguishes the manifest from every other that was ever stored under its key.
 func (s Stored) ETag() string { return s.etag }
 
+// Unsettled reports whether a swap of s may have succeeded, or may still succeed when a
+// delayed request arrives.
+func (s Stored) Unsettled() bool { return len(s.tried) > 0 }
+
 // Clocks returns the time of the swap that stored the manifest, by the store's clock and
 // by this machine's. known is true only if the answer to that swap gave a time.
 func (s Stored) Clocks() (store, machine time.Time, known bool) {
@@ -259,9 +263,40 @@ func (b *Bucket) Swap(ctx context.Context, prev Stored, m *Manifest) (Stored, er
 // swaps, it makes no request. ErrLost means that the bucket has neither, ErrGone that it
 // has no manifest.
 func (b *Bucket) Settle(ctx context.Context, s Stored) (Stored, error) {
-	if len(s.tried) == 0 {
+	if !s.Unsettled() {
 		return s, nil
 	}
+	return b.now(ctx, s)
+}
+
+// Fence marks the writer of s as Fenced. From then on it can rely on nothing that it
+// stores, and what it has relied on is in the bucket: a takeover that looks after that
+// loses none of it.
+func (b *Bucket) Fence(ctx context.Context, s Stored) error {
+	m := s.Clone()
+	m.Fenced, m.UpdatedAt = true, time.Now().UnixMilli()
+	_, err := b.Swap(ctx, s, m)
+	return err
+}
+
+// Current returns the manifest that the bucket has now, if that is s or one that was to
+// replace it. Its errors are those of Settle. Unlike Settle, it always asks the bucket:
+// it reads one byte if that is enough.
+func (b *Bucket) Current(ctx context.Context, s Stored) (Stored, error) {
+	body, info, err := b.store.Get(ctx, manifestKey(b.name), objstore.GetOptions{Length: 1})
+	if err == nil {
+		err = body.Close()
+		if err == nil && info.ETag == s.etag {
+			return s, nil
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s, err
+	}
+	return b.now(ctx, s)
+}
+
+func (b *Bucket) now(ctx context.Context, s Stored) (Stored, error) {
 	now, err := b.Manifest(ctx)
 	gone, wasDeleted := deleted(err)
 	switch {
@@ -312,11 +347,14 @@ func (b *Bucket) EncryptBatch(compressed []byte, databaseID, key string) ([]byte
 	return seal.Encrypt(compressed, b.opts.Ring, b.context(databaseID, key))
 }
 
-// Batches lists the batches of a span, in the order of their names.
+// Batches lists the batches that begin in a span, in the order of their names.
 func (b *Bucket) Batches(ctx context.Context, s Span) (out []Batch, err error) {
 	for o, err := range b.batches(ctx, place{node: s.NodeID}, s.From) {
 		if err != nil {
 			return nil, err
+		}
+		if s.To != 0 && o.From > s.To {
+			break
 		}
 		if o.Epoch == s.Epoch {
 			out = append(out, o)

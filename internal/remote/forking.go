@@ -165,7 +165,7 @@ func (f *forking) build(ctx context.Context, m *Manifest) (*Manifest, error) {
 	at, last := w.pos, m.Lineage[len(m.Lineage)-1]
 	c := m.Clone()
 	c.Name, c.DatabaseID, c.NodeID = f.fork.name, f.id, strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
-	c.Epoch, c.Released, c.UpdatedAt = f.reserved.next(m.Epoch+1), true, time.Now().UnixMilli()
+	c.Epoch, c.Released, c.Fenced, c.UpdatedAt = f.reserved.next(m.Epoch+1), true, false, time.Now().UnixMilli()
 	c.LatestSequence, c.ChainHead, c.Earliest = at.Sequence, at.Chain, m.earliestAt(at.Sequence)
 	c.Snapshots = slices.DeleteFunc(c.Snapshots, func(s Snapshot) bool { return s.Sequence > at.Sequence })
 	c.SnapshotKey, c.SnapshotTime, c.SnapshotSequence = "", 0, 0

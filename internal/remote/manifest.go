@@ -52,6 +52,11 @@ type Manifest struct {
 	// Released means that the writer has ended and stores nothing more under its epoch.
 	Released bool `json:"released,omitempty"`
 
+	// Fenced means that the writer's session is over, because another one is about to
+	// take the database over. The span stays open until that one has found everything
+	// that the writer stored before.
+	Fenced bool `json:"fenced,omitempty"`
+
 	Snapshots []Snapshot `json:"snapshots"`                // oldest first
 	Lineage   []Span     `json:"lineage"`                  // oldest first; the last one is the writer's
 	Pruned    int64      `json:"prunedSequence,omitempty"` // objects needed only for changes up to here may be gone
@@ -144,7 +149,7 @@ func (m *Manifest) Enter(node string, epoch, after int64, head Position) {
 }
 
 func (m *Manifest) open(node string, epoch, after int64) {
-	m.NodeID, m.Epoch, m.Released = node, epoch, false
+	m.NodeID, m.Epoch, m.Released, m.Fenced = node, epoch, false, false
 	if n := len(m.Lineage); n > 0 {
 		m.Lineage[n-1].To = after
 		if m.Lineage[n-1].From > after {
@@ -153,6 +158,9 @@ func (m *Manifest) open(node string, epoch, after int64) {
 	}
 	m.Lineage = append(m.Lineage, Span{NodeID: node, Epoch: epoch, From: after + 1})
 }
+
+// Live reports whether the writer may still be at work, and rely on what it stores.
+func (m *Manifest) Live() bool { return !m.Released && !m.Fenced }
 
 // Counts reports whether b's session has a span in the lineage.
 func (m *Manifest) Counts(b Batch) bool {

@@ -88,6 +88,13 @@ func (m *Manifest) root() string {
 	return m.DatabaseID
 }
 
+// Descends reports whether the history continues that of database id, as far as the
+// manifest says: its parent's, the first one's, and those whose objects it still uses.
+func (m *Manifest) Descends(id string) bool {
+	return m.Parent != nil && (id == m.Parent.DatabaseID || id == m.Parent.Root) ||
+		slices.ContainsFunc(m.Origins, func(o Origin) bool { return o.DatabaseID == id })
+}
+
 // dropSpent drops the origins that are spent. Prune does that first, so that an origin is
 // never dropped together with the last of its objects.
 func (m *Manifest) dropSpent() {

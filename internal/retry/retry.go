@@ -118,6 +118,7 @@ func (a *Attempts) Again(ctx context.Context, err error) error {
 		}
 		return fmt.Errorf("gave up after %d attempts: %w", a.failed, err)
 	}
+	tell(ctx, err)
 	timer := time.NewTimer(a.Policy.Delay(a.failed))
 	defer timer.Stop()
 	select {

@@ -40,7 +40,7 @@ func OfStruct[T any](ctx context.Context, db *engine.DB, defined *Definitions, t
 	if err != nil {
 		return nil, err
 	}
-	return &Repository[T]{db.Conn(), tab, structCodec[T]{plan}}, nil
+	return &Repository[T]{db.Conn(), tab, structCodecOf[T](plan)}, nil
 }
 
 // OfMap returns a repository for maps on a table of db, and brings the table up to date.
@@ -109,13 +109,13 @@ func (r *Repository[T]) Find(ctx context.Context, q Query) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := []T{}
+	rows, decode := []T{}, r.codec.reader()
 	err = r.at.Read(ctx, s.SQL, func(st *sqlite.Stmt) error {
 		s.Bind(st)
 		return st.Each(func(st *sqlite.Stmt) error {
-			var v T
-			rows = append(rows, v)
-			return r.codec.decode(st, &rows[len(rows)-1])
+			v, err := decode(st)
+			rows = append(rows, *v)
+			return err
 		})
 	})
 	if err != nil {
@@ -128,7 +128,8 @@ func (r *Repository[T]) Find(ctx context.Context, q Query) ([]T, error) {
 // there is an error, it is the last thing yielded, with a zero T.
 func (r *Repository[T]) Each(ctx context.Context, q Query) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var v, none T
+		var v *T
+		var none T
 		s, err := r.statement(q)
 		if err != nil {
 			yield(none, err)
@@ -140,16 +141,17 @@ func (r *Repository[T]) Each(ctx context.Context, q Query) iter.Seq2[T, error] {
 			return
 		}
 		defer rows.End()
-		decode := func(st *sqlite.Stmt) error {
-			v = none
-			return r.codec.decode(st, &v)
+		decode := r.codec.reader()
+		read := func(st *sqlite.Stmt) (err error) {
+			v, err = decode(st)
+			return err
 		}
 		for {
-			row, err := rows.Next(decode)
+			row, err := rows.Next(read)
 			if err != nil {
 				yield(none, err)
 			}
-			if !row || !yield(v, nil) {
+			if !row || !yield(*v, nil) {
 				return
 			}
 		}
@@ -189,7 +191,8 @@ func (r *Repository[T]) first(ctx context.Context, s schema.Statement) (v T, fou
 		if found, err = st.Step(); err != nil || !found {
 			return err
 		}
-		return r.codec.decode(st, &v)
+		v, err = r.codec.decode(st)
+		return err
 	})
 	if err != nil {
 		var none T

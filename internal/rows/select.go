@@ -96,7 +96,14 @@ func decoder[R any, M ~map[string]any](st *sqlite.Stmt) (func(*R) error, error) 
 		if err != nil {
 			return nil, err
 		}
-		return func(r *R) error { return result.Decode(st, reflect.ValueOf(r).Elem()) }, nil
+		var v, zero R
+		fields := result.Fields(reflect.ValueOf(&v).Elem())
+		return func(r *R) error {
+			v = zero
+			err := result.Decode(st, fields)
+			*r = v
+			return err
+		}, nil
 	}
 	scalar, err := schema.ScalarOf(t)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // out. Triggers of your own may change the row after that.
 func (r *Repository[T]) Create(ctx context.Context, v T) (T, error) {
 	var created T
-	row, err := r.row(&v, now())
+	row, err := r.row(v, now())
 	if err != nil {
 		return created, err
 	}
@@ -28,11 +28,12 @@ func (r *Repository[T]) Create(ctx context.Context, v T) (T, error) {
 // CreateMany stores vs as new rows in one transaction. It returns them as Create does, in
 // the same order.
 func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
-	rows := make([][]schema.Value, len(vs))
+	width := len(r.table.Columns)
+	values := make([]schema.Value, len(vs)*width)
+	row := func(i int) []schema.Value { return values[i*width : (i+1)*width] }
 	at := now()
 	for i := range vs {
-		var err error
-		if rows[i], err = r.row(&vs[i], at); err != nil {
+		if err := r.fill(row(i), vs[i], at); err != nil {
 			return nil, err
 		}
 	}
@@ -41,12 +42,10 @@ func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
 		return created, nil
 	}
 	err := r.at.Write(ctx, func(c *capture.Conn) error {
-		for done := 0; done < len(rows); {
-			n, err := r.createSome(c, rows[done:], created[done:])
-			if err != nil {
+		for i := range created {
+			if err := r.createOne(c, row(i), &created[i]); err != nil {
 				return err
 			}
-			done += n
 		}
 		return nil
 	})
@@ -59,53 +58,17 @@ func (r *Repository[T]) CreateMany(ctx context.Context, vs []T) ([]T, error) {
 // errIgnored keeps Create from returning a row that was never stored.
 var errIgnored = errors.New("the table ignored a new row: it says ON CONFLICT IGNORE, or a trigger RAISE(IGNORE)")
 
-// maxRowsPerInsert and maxParams bound a statement that creates several rows. More rows
-// would not make it faster; SQLite allows 32766 parameters.
-const (
-	maxRowsPerInsert = 64
-	maxParams        = 2048
-)
-
-// createSome creates the first of rows with one statement and returns how many. The counts
-// are powers of two, so that few different statements are compiled.
-func (r *Repository[T]) createSome(c *capture.Conn, rows [][]schema.Value, created []T) (int, error) {
-	complete := 0
-	for complete < min(len(rows), maxRowsPerInsert) && r.table.Complete(rows[complete]) {
-		complete++
-	}
-	if complete <= 1 {
-		query := r.insertion(rows[0])
-		st, err := c.Cached(query.SQL)
-		if err != nil {
-			return 0, err
-		}
-		defer st.Release()
-		return 1, r.insert(st, query, rows[0], &created[0])
-	}
-	n := maxRowsPerInsert
-	for n > complete || n > 1 && n*len(rows[0]) > maxParams {
-		n /= 2
-	}
-	st, err := c.Cached(r.table.InsertComplete(n))
+// createOne creates one row of several. A statement for more rows would be slower: so that it
+// can be undone, SQLite copies each page before the statement changes it, to a file if there
+// are many.
+func (r *Repository[T]) createOne(c *capture.Conn, row []schema.Value, created *T) error {
+	query := r.insertion(row)
+	st, err := c.Cached(query.SQL)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer st.Release()
-	for i, row := range rows[:n] {
-		schema.Bind(st, 1+i*len(row), row)
-	}
-	if err := st.Run(); err != nil {
-		return 0, err
-	}
-	if st.Changes() != int64(n) {
-		return 0, errIgnored
-	}
-	for i, row := range rows[:n] {
-		if err := r.codec.decode(schema.Tuple(row), &created[i]); err != nil {
-			return 0, err
-		}
-	}
-	return n, nil
+	return r.insert(st, query, row, created)
 }
 
 // Update sets columns of the rows that match, and returns the number of these rows.
@@ -213,7 +176,7 @@ func (r *Repository[T]) seeded(s map[string]any, terms []schema.Term, at int64) 
 	}
 	rest := make([]schema.Value, len(row))
 	var zero T
-	if err := r.codec.encode(&zero, rest); err != nil {
+	if err := r.codec.encode(zero, rest); err != nil {
 		return nil, err
 	}
 	r.table.Fill(row, rest)
@@ -222,20 +185,25 @@ func (r *Repository[T]) seeded(s map[string]any, terms []schema.Term, at int64) 
 }
 
 // row returns v as values, with the id and times that every row has.
-func (r *Repository[T]) row(v *T, at int64) ([]schema.Value, error) {
+func (r *Repository[T]) row(v T, at int64) ([]schema.Value, error) {
 	row := make([]schema.Value, len(r.table.Columns))
+	return row, r.fill(row, v, at)
+}
+
+// fill sets row to v's values.
+func (r *Repository[T]) fill(row []schema.Value, v T, at int64) error {
 	if err := r.codec.encode(v, row); err != nil {
-		return nil, err
+		return err
 	}
 	r.table.Stamp(row, newID, at)
-	return row, nil
+	return nil
 }
 
 // insertion returns the statement that creates row. It asks for the stored row only where
 // the database adds something, because RETURNING is slow.
 func (r *Repository[T]) insertion(row []schema.Value) schema.Statement {
 	if r.table.Complete(row) {
-		return schema.Statement{SQL: r.table.InsertComplete(1), Args: row}
+		return schema.Statement{SQL: r.table.InsertComplete(), Args: row}
 	}
 	return r.table.Insert(row)
 }
@@ -245,7 +213,8 @@ func (r *Repository[T]) insertion(row []schema.Value) schema.Statement {
 func (r *Repository[T]) insert(st *sqlite.Stmt, query schema.Statement, row []schema.Value, created *T) error {
 	query.Bind(st)
 	if st.ColumnCount() == 0 {
-		if err := r.codec.decode(schema.Tuple(row), created); err != nil {
+		var err error
+		if *created, err = r.codec.decode(schema.Tuple(row)); err != nil {
 			return err
 		}
 	}
@@ -270,7 +239,7 @@ func (r *Repository[T]) returned(st *sqlite.Stmt, v *T) (found bool, err error) 
 			st.Abort()
 		}
 	}()
-	if err := r.codec.decode(st, v); err != nil {
+	if *v, err = r.codec.decode(st); err != nil {
 		return false, err
 	}
 	return true, st.Run()

@@ -266,13 +266,13 @@ func want(row Row, i, kind int) error {
 
 // readInt reads an INTEGER, or a REAL that is a whole number.
 func readInt(row Row, i int) (int64, error) {
-	if row.Type(i) == KindReal {
+	switch row.Type(i) {
+	case KindInteger:
+		return row.Int64(i), nil
+	case KindReal:
 		if n, ok := whole(row.Float(i)); ok {
 			return n, nil
 		}
 	}
-	if err := want(row, i, KindInteger); err != nil {
-		return 0, err
-	}
-	return row.Int64(i), nil
+	return 0, want(row, i, KindInteger)
 }

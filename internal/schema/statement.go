@@ -235,14 +235,9 @@ func (t *Table) Insert(row []Value) Statement {
 	return s
 }
 
-// InsertComplete returns the SQL that creates n complete rows. Its parameters are their
-// values, row by row.
-func (t *Table) InsertComplete(n int) string {
-	if n == 1 {
-		return t.insert
-	}
-	return t.insert + strings.Repeat(", "+t.rowParams, n-1)
-}
+// InsertComplete returns the SQL that creates a complete row. Its parameters are the row's
+// values.
+func (t *Table) InsertComplete() string { return t.insert }
 
 // Fill replaces absent values with the values of another row, except where the database
 // has a default.

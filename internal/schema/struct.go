@@ -107,17 +107,30 @@ func (s *Struct) addField(sf reflect.StructField, tag string, at []int) error {
 	return nil
 }
 
-// Encode fills values, one per column, from the struct v. A value that is left to the
-// column's default is Absent.
-func (s *Struct) Encode(v reflect.Value, values []Value) error {
+// Fields are fields of one struct value. To look a field up by its index takes longer than to
+// read or set it, so whoever converts many rows does it by way of one value.
+type Fields []reflect.Value
+
+// Fields returns the fields of the struct v, in the order of the columns. If it is to be set,
+// it must be addressable.
+func (s *Struct) Fields(v reflect.Value) Fields {
+	out := make(Fields, len(s.fields))
+	for i := range s.fields {
+		out[i] = v.FieldByIndex(s.fields[i].index)
+	}
+	return out
+}
+
+// Encode fills values, one per column, from the fields of a struct. A value that is left to
+// the column's default is Absent.
+func (s *Struct) Encode(from Fields, values []Value) error {
 	for i := range s.fields {
 		f := &s.fields[i]
-		fv := v.FieldByIndex(f.index)
-		if f.omitZero && f.isZero(fv) {
+		if f.omitZero && f.isZero(from[i]) {
 			values[i] = Value{}
 			continue
 		}
-		val, err := f.encode(fv)
+		val, err := f.encode(from[i])
 		if err != nil {
 			return &Error{Column: f.name, Reason: err.Error()}
 		}
@@ -126,12 +139,11 @@ func (s *Struct) Encode(v reflect.Value, values []Value) error {
 	return nil
 }
 
-// Decode fills the struct v, which must be addressable, from a row that has
-// the columns of s in order.
-func (s *Struct) Decode(row Row, v reflect.Value) error {
+// Decode sets the fields of a struct from a row that has the columns of s in order.
+func (s *Struct) Decode(row Row, into Fields) error {
 	for i := range s.fields {
 		f := &s.fields[i]
-		if err := f.decode(row, i, v.FieldByIndex(f.index)); err != nil {
+		if err := f.decode(row, i, into[i]); err != nil {
 			return &Error{Column: f.name, Reason: err.Error()}
 		}
 	}
@@ -159,11 +171,19 @@ func (s *Struct) Result(columns []string) (*Result, error) {
 	return r, nil
 }
 
-// Decode fills the struct v, which must be addressable. Fields without a column keep their
-// values.
-func (r *Result) Decode(row Row, v reflect.Value) error {
+// Fields returns the fields of the struct v, which must be addressable, by column.
+func (r *Result) Fields(v reflect.Value) Fields {
+	out := make(Fields, len(r.fields))
 	for i, f := range r.fields {
-		if err := f.decode(row, i, v.FieldByIndex(f.index)); err != nil {
+		out[i] = v.FieldByIndex(f.index)
+	}
+	return out
+}
+
+// Decode sets the fields of a struct.
+func (r *Result) Decode(row Row, into Fields) error {
+	for i, f := range r.fields {
+		if err := f.decode(row, i, into[i]); err != nil {
 			return &Error{Column: f.name, Reason: err.Error()}
 		}
 	}

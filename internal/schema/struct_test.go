@@ -205,16 +205,16 @@ func TestStructRoundTrip(t *testing.T) {
 			t.Skip("absent")
 		}
 		row := make([]schema.Value, len(s.Columns))
-		if err := s.Encode(reflect.ValueOf(&in).Elem(), row); err != nil {
+		if err := s.Encode(s.Fields(reflect.ValueOf(&in).Elem()), row); err != nil {
 			t.Fatal(err)
 		}
 		exec(t, c, "DELETE FROM everything")
-		run(t, c, schema.Statement{SQL: tab.InsertComplete(1), Args: row}, nil)
+		run(t, c, schema.Statement{SQL: tab.InsertComplete(), Args: row}, nil)
 		var stored, known everything
 		run(t, c, tab.SelectByID(in.ID), func(st *sqlite.Stmt) error {
-			return s.Decode(st, reflect.ValueOf(&stored).Elem())
+			return s.Decode(st, s.Fields(reflect.ValueOf(&stored).Elem()))
 		})
-		if err := s.Decode(schema.Tuple(row), reflect.ValueOf(&known).Elem()); err != nil {
+		if err := s.Decode(schema.Tuple(row), s.Fields(reflect.ValueOf(&known).Elem())); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(stored, known) {
@@ -251,7 +251,7 @@ func TestDecodeReplaces(t *testing.T) {
 	}
 	v := tagged{map[string]int{"old": 1}, &doc{Words: []string{"old"}}, sql.Null[int64]{V: 1, Valid: true}}
 	row := schema.Tuple{{Kind: schema.KindText, Text: `{"new":2}`}, {Kind: schema.KindNull}, {Kind: schema.KindNull}}
-	if err := s.Decode(row, reflect.ValueOf(&v).Elem()); err != nil {
+	if err := s.Decode(row, s.Fields(reflect.ValueOf(&v).Elem())); err != nil {
 		t.Fatal(err)
 	}
 	if want := (tagged{M: map[string]int{"new": 2}}); !reflect.DeepEqual(v, want) {
@@ -275,7 +275,7 @@ func TestOmitZero(t *testing.T) {
 	}
 	v := omits{C: time.Time{}.In(time.FixedZone("x", 3600))}
 	row := make([]schema.Value, len(s.Columns))
-	if err := s.Encode(reflect.ValueOf(&v).Elem(), row); err != nil {
+	if err := s.Encode(s.Fields(reflect.ValueOf(&v).Elem()), row); err != nil {
 		t.Fatal(err)
 	}
 	var kinds []int
@@ -308,7 +308,7 @@ func TestEncodeRefuses(t *testing.T) {
 		{bad{T: time.Unix(math.MaxInt64/2, 0)}, "t", "out of range"},
 		{bad{J: func() {}}, "j", "JSON"},
 	} {
-		err := s.Encode(reflect.ValueOf(&tc.v).Elem(), make([]schema.Value, len(s.Columns)))
+		err := s.Encode(s.Fields(reflect.ValueOf(&tc.v).Elem()), make([]schema.Value, len(s.Columns)))
 		wantError(t, err, "", tc.column, tc.reason)
 	}
 }

@@ -87,7 +87,6 @@ type Table struct {
 	selectAll  string // SELECT list FROM table
 	selectByID string
 	insert     string // for all columns
-	rowParams  string // (?,?,…) for one row
 
 	updates sync.Map // texts of UpdateByID
 }
@@ -158,8 +157,7 @@ func (t *Table) statements() {
 	t.list = strings.Join(names, ", ")
 	t.selectAll = "SELECT " + t.list + " FROM " + t.quoted
 	t.selectByID = t.selectAll + ` WHERE "id" = ?`
-	t.rowParams = "(?" + strings.Repeat(", ?", len(names)-1) + ")"
-	t.insert = "INSERT INTO " + t.quoted + " (" + t.list + ") VALUES " + t.rowParams
+	t.insert = "INSERT INTO " + t.quoted + " (" + t.list + ") VALUES (?" + strings.Repeat(", ?", len(names)-1) + ")"
 }
 
 // Key is the same for all names that SQLite treats as the table's name.

@@ -192,7 +192,7 @@ func TestExactMatches(t *testing.T) {
 			t.Fatal(err)
 		}
 		exec(t, c, "DELETE FROM t")
-		run(t, c, schema.Statement{SQL: tab.InsertComplete(1), Args: row}, nil)
+		run(t, c, schema.Statement{SQL: tab.InsertComplete(), Args: row}, nil)
 		for column, v := range record {
 			list := reflect.Append(reflect.MakeSlice(reflect.SliceOf(reflect.TypeFor[any]()), 0, 1), reflect.ValueOf(v)).Interface()
 			for _, q := range []struct {

@@ -23,10 +23,10 @@ const interruptEvery = 5 * time.Millisecond
 type Loan struct {
 	Conn *Conn
 
-	mu   sync.Mutex                // held during a use, and while the loan is ended
-	over error                     // why the loan has ended: the error of later uses
-	kept *Kept                     // newest first
-	read atomic.Pointer[time.Time] // start of the open read, or of the use that may be one
+	mu   sync.Mutex   // held during a use, and while the loan is ended
+	over error        // why the loan has ended: the error of later uses
+	kept *Kept        // newest first
+	read atomic.Int64 // moment at which the open read began, or the use that may be one; 0: none
 	take func(why error, letGo func()) (told, failed error)
 
 	from       *Loans // nil: lent by NewLoan
@@ -38,6 +38,17 @@ type Loan struct {
 // borrower gets and any failure.
 func NewLoan(c *Conn, take func(why error, letGo func()) (told, failed error)) *Loan {
 	return &Loan{Conn: c, take: take}
+}
+
+var start = time.Now()
+
+// moment is the monotonic clock's reading in nanoseconds, never 0. It takes half as long as
+// time.Now.
+func moment() int64 {
+	if m := int64(time.Since(start)); m != 0 {
+		return m
+	}
+	return 1
 }
 
 // Enter begins a use of the connection. If the loan has ended, it returns the reason.
@@ -52,9 +63,8 @@ func (l *Loan) Enter() error {
 		l.mu.Unlock()
 		return err
 	}
-	if l.read.Load() == nil {
-		now := time.Now()
-		l.read.Store(&now)
+	if l.read.Load() == 0 {
+		l.read.Store(moment())
 	}
 	return nil
 }
@@ -63,7 +73,7 @@ func (l *Loan) Enter() error {
 // whether one stays open.
 func (l *Loan) Leave() {
 	if !l.Conn.reads() {
-		l.read.Store(nil)
+		l.read.Store(0)
 	}
 	l.mu.Unlock()
 }
@@ -251,8 +261,8 @@ func (ls *Loans) OldestRead() (age time.Duration) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for l := ls.newest; l != nil; l = l.next {
-		if began := l.read.Load(); began != nil {
-			age = max(age, time.Since(*began))
+		if began := l.read.Load(); began != 0 {
+			age = max(age, time.Duration(moment()-began))
 		}
 	}
 	return age

@@ -31,7 +31,7 @@ type Pool struct {
 
 type idleConn struct {
 	*Conn
-	since time.Time
+	since int64 // the moment
 }
 
 // NewPool returns a pool that opens connections with open, lends up to limit of them at the
@@ -162,21 +162,20 @@ func (p *Pool) putIdle(c *Conn) bool {
 	if !c.keepsFor(&p.term) && c.giveUp() != nil || !c.keeps && !c.Autocommit() {
 		return false
 	}
-	p.idle = append(p.idle, idleConn{c, time.Now()})
-	p.after(&p.sweep, idleFor, p.closeIdle)
-	if c.keeps || p.term.found.Load() {
-		p.after(&p.lapse, termLength, p.nextTerm)
+	p.idle = append(p.idle, idleConn{c, moment()})
+	if p.sweep == nil {
+		p.sweep = p.after(idleFor, p.closeIdle)
+	}
+	if p.lapse == nil && (c.keeps || p.term.found.Load()) {
+		p.lapse = p.after(termLength, p.nextTerm)
 	}
 	return true
 }
 
-// after schedules fn after the delay while, unless a call is already scheduled. The caller
-// holds lent.mu, and fn sets timer to nil.
-func (p *Pool) after(timer **time.Timer, while time.Duration, fn func()) {
-	if *timer == nil {
-		p.timed.Add(1)
-		*timer = time.AfterFunc(while, fn)
-	}
+// after schedules fn. The caller holds lent.mu, and fn sets its timer to nil.
+func (p *Pool) after(delay time.Duration, fn func()) *time.Timer {
+	p.timed.Add(1)
+	return time.AfterFunc(delay, fn)
 }
 
 // nextTerm ends the term, and with it the snapshots of idle connections. A connection in use
@@ -217,11 +216,12 @@ func (p *Pool) closeIdle() {
 	defer p.timed.Done()
 	var old []idleConn
 	p.lent.mu.Lock()
-	for len(p.idle) > 0 && time.Since(p.idle[0].since) >= idleFor {
+	unused := func() time.Duration { return time.Duration(moment() - p.idle[0].since) }
+	for len(p.idle) > 0 && unused() >= idleFor {
 		old, p.idle = append(old, p.idle[0]), p.idle[1:]
 	}
 	if p.sweep = nil; len(p.idle) > 0 {
-		p.after(&p.sweep, idleFor-time.Since(p.idle[0].since), p.closeIdle)
+		p.sweep = p.after(idleFor-unused(), p.closeIdle)
 	}
 	p.lent.mu.Unlock()
 	for _, c := range old {

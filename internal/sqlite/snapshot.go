@@ -65,7 +65,9 @@ func (c *Conn) freshen(query string, t *term) error {
 // selects reports whether query only reads: a PRAGMA or an ATTACH would notice a transaction.
 func selects(query string) bool {
 	const word = "SELECT"
-	query = strings.TrimLeft(query, " \t\r\n")
+	for query != "" && strings.IndexByte(" \t\r\n", query[0]) >= 0 {
+		query = query[1:]
+	}
 	return len(query) > len(word) && strings.EqualFold(query[:len(word)], word)
 }
 

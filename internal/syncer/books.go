@@ -51,6 +51,10 @@ func (s *state) keep(b changelog.Books, d changelog.Digests) {
 	if b.BarrierOpen() {
 		s.status.barrier.Store(b.Barrier)
 	}
+	if b.Acked < s.vouched.Sequence { // the bucket has lost it
+		s.vouched = remote.Position{}
+	}
+	s.arrived()
 }
 
 // saved records that the file has the current books, and d.

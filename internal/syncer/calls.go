@@ -97,6 +97,7 @@ type request struct {
 	snapshot bool
 	collect  bool // Collect follows, and counts what it deletes
 	leave    bool // the session ends with this request
+	waited   bool // callers of WaitSynced wait for it
 }
 
 // background reports whether no caller waits for the request.

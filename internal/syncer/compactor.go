@@ -17,6 +17,7 @@ type compactor struct {
 	*state
 	epoch *epoch
 
+	merging    bool            // a merge is under way
 	candidates []candidate     // batches that this session stored and may merge
 	spare      string          // the batch that this session's first one replaced; the next session deletes it
 	deleteNext time.Time       // when merged batches may next be deleted, by the monotonic clock
@@ -76,7 +77,7 @@ func (c *compactor) mergeable() (from, to int, found bool) {
 func (c *compactor) merge(ctx context.Context) error {
 	for {
 		from, to, found := c.mergeable()
-		if !found {
+		if !found || c.merging {
 			return nil
 		}
 		parts := make([]remote.Batch, to-from)
@@ -86,9 +87,13 @@ func (c *compactor) merge(ctx context.Context) error {
 			parts[i] = p.Batch
 			jobs[i] = changelog.Job{Kind: changelog.Delete, Epoch: p.Epoch, From: p.From, To: p.To, Object: remote.BatchKey(c.cfg.Bucket.Name(), p.Batch), Due: due}
 		}
-		whole, err := c.cfg.Bucket.Merge(ctx, c.log.Identity().DatabaseID, parts)
+		tier := c.candidates[from].tier
+		whole, same, err := c.mergeApart(ctx, parts)
+		if !same {
+			return nil // it may not be part of the history any more
+		}
 		if errors.Is(err, remote.ErrTaken) {
-			c.candidates = c.candidates[from+1:] // without the first one, the range and so the name differ
+			c.dropThrough(parts[0]) // without the first one, the range and so the name differ
 			continue
 		}
 		if err != nil {
@@ -97,14 +102,39 @@ func (c *compactor) merge(ctx context.Context) error {
 		if err := c.commit(ctx, func() error { return c.log.Claim(jobs) }); err != nil {
 			return err
 		}
-		rest := slices.Clone(c.candidates[to:])
-		merged := candidate{whole, c.candidates[from].tier + 1}
-		c.candidates = c.candidates[:from]
-		for _, p := range append([]candidate{merged}, rest...) {
-			c.remember(p)
-		}
+		c.replace(parts, candidate{whole, tier + 1})
 		c.event(event.BatchesMerged, "merged batches", "count", len(parts), "from", whole.From, "to", whole.To, "bytes", whole.Size)
 	}
+}
+
+// mergeApart stores the merged batch. It reports whether this session still has the epoch
+// of the parts.
+func (c *compactor) mergeApart(ctx context.Context, parts []remote.Batch) (whole remote.Batch, same bool, err error) {
+	c.merging = true
+	same = c.apart(func() { whole, err = c.cfg.Bucket.Merge(ctx, c.log.Identity().DatabaseID, parts) })
+	c.merging = false
+	return whole, same, err
+}
+
+// replace puts merged in the place of its parts, unless a large batch has dropped them from
+// the candidates meanwhile.
+func (c *compactor) replace(parts []remote.Batch, merged candidate) {
+	from := c.find(parts[0])
+	if from < 0 {
+		return
+	}
+	rest := slices.Clone(c.candidates[from+len(parts):])
+	c.candidates = c.candidates[:from]
+	for _, p := range append([]candidate{merged}, rest...) {
+		c.remember(p)
+	}
+}
+
+// dropThrough drops the candidates up to b.
+func (c *compactor) dropThrough(b remote.Batch) { c.candidates = c.candidates[c.find(b)+1:] }
+
+func (c *compactor) find(b remote.Batch) int {
+	return slices.IndexFunc(c.candidates, func(p candidate) bool { return p.Batch == b })
 }
 
 // chore runs one independent maintenance chore. A failure is reported once for each

@@ -75,6 +75,9 @@ const (
 // Check brings such a file up to date.
 func (c Comparison) Behind() bool { return c.relation == behind }
 
+// Vacant reports whether the bucket has nothing under the name.
+func (c Comparison) Vacant() bool { return c.relation == vacant }
+
 // Proven reports whether, for a file that is behind, it was proven that only DriftDB has
 // written to it. Its log then needs no barrier.
 func (c Comparison) Proven() bool { return c.proven }
@@ -177,7 +180,14 @@ func (c *Comparison) relate(ctx context.Context, bucket *remote.Bucket, f File, 
 		return nil
 	}
 	if at := f.acked(); at.Sequence == f.Last && trail.Leads(m, at) {
-		if c.relation, c.at = ahead, at; m.LatestSequence > at.Sequence {
+		more := m.LatestSequence > at.Sequence
+		if !more && m.Fenced { // its writer may have stored, and vouched for, more since the trail was walked
+			var err error
+			if more, err = bucket.Continues(ctx, m, at); err != nil {
+				return err
+			}
+		}
+		if c.relation, c.at = ahead, at; more {
 			c.relation = behind
 		}
 		return nil

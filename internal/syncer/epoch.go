@@ -42,6 +42,9 @@ func (e *epoch) isGone() bool { return e.gone }
 // sinceSwap returns the time since the manifest was last swapped.
 func (e *epoch) sinceSwap() time.Duration { return time.Since(e.swapped) }
 
+// lastSwap returns when the manifest was last swapped.
+func (e *epoch) lastSwap() time.Time { return e.swapped }
+
 // resume reads the bucket's state before anything is sent, since the manifest may be
 // gone. If it was, the session needs a new epoch.
 func (e *epoch) resume(ctx context.Context) error {

@@ -28,7 +28,7 @@ func (c *compactor) deleteMerged(ctx context.Context) error {
 		return err
 	}
 	var done []changelog.Job
-	wider := map[remote.Span][]remote.Batch{}
+	merged := newCover(c.cfg.Bucket, jobs, now)
 	for _, j := range jobs {
 		if left := time.UnixMilli(j.Due).Sub(now); left > 0 {
 			if at := time.Now().Add(left); at.Before(c.deleteNext) {
@@ -41,19 +41,21 @@ func (c *compactor) deleteMerged(ctx context.Context) error {
 		if replaced && !c.useless(b, j.Object) {
 			continue
 		}
-		if ok && !replaced {
-			span := remote.Span{NodeID: b.NodeID, Epoch: b.Epoch, From: 1}
-			if wider[span] == nil {
-				if wider[span], err = c.cfg.Bucket.Batches(ctx, span); err != nil {
-					return err
-				}
+		if !c.apart(func() {
+			if ok && !replaced {
+				ok, err = merged.has(ctx, b)
 			}
-			ok = remote.Covered(wider[span], b)
+			if ok && err == nil {
+				err = c.cfg.Bucket.Delete(ctx, j.Object)
+			}
+		}) {
+			return nil // whoever writes now deletes it
+		}
+		if err != nil {
+			return err
 		}
 		if ok {
-			if err := c.remove(ctx, j.Object); err != nil {
-				return err
-			}
+			delete(c.undone, denied)
 		}
 		done = append(done, j)
 	}

@@ -8,7 +8,7 @@ import (
 // a warning. It is for a database that does not sync by itself, and changes nothing. If
 // the bucket does not answer, nothing is reported. Close ends it.
 func (s *Syncer) Glance() {
-	s.glances.Go(func() {
+	s.beside.Go(func() {
 		stored, err := s.cfg.Direct.Manifest(s.life)
 		if err != nil || stored.DatabaseID != s.log.Identity().DatabaseID || stored.LatestSequence <= s.cfg.Sequence() {
 			return

@@ -95,8 +95,12 @@ func (e *epoch) joined(err error) error {
 //
 // The bucket's writer may be alive. If it or another writer replaces the manifest before
 // this session does, join starts over from where the file is by then. If trail shows that
-// the file lies on the new history, the comparison reads no batches. Batches that the old
-// writer stores between the last comparison and the swap become its branch.
+// the file lies on the new history, the comparison reads no batches.
+//
+// Before it takes the epoch of a writer that has not released it, join fences that writer,
+// and compares once more. A writer tells its program that a change is safe only if it is
+// not fenced after the change was stored, so the last comparison finds all such changes.
+// What the old writer stores after that becomes its branch.
 func (e *epoch) join(ctx context.Context, b *remote.Bucket, first *Comparison, take func(*remote.Bucket, Comparison) error) error {
 	trail, moved := new(remote.Trail), false
 	for again := false; ; again = true {
@@ -126,7 +130,14 @@ func (e *epoch) join(ctx context.Context, b *remote.Bucket, first *Comparison, t
 			e.cfg.Contest(m != nil && m.NodeID != e.log.Identity().NodeID)
 			return nil
 		}
-		if err := take(b, c); !errors.Is(err, remote.ErrLost) {
+		if c.stored.Manifest != nil && c.stored.Live() {
+			if err = e.probe(ctx, b, c); err == nil {
+				err = b.Fence(ctx, c.stored)
+			}
+		} else if err = take(b, c); err == nil {
+			return nil
+		}
+		if err != nil && !errors.Is(err, remote.ErrLost) {
 			return err
 		}
 	}

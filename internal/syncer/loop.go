@@ -36,6 +36,7 @@ func (s *Syncer) Halt() <-chan struct{} {
 		s.cancel = nil
 		s.status.running.Store(false)
 	}
+	s.waiters.halt()
 	return s.done
 }
 
@@ -43,7 +44,8 @@ func (s *Syncer) Halt() <-chan struct{} {
 // the engine does no more work.
 func (s *Syncer) Close() {
 	s.end()
-	s.glances.Wait()
+	s.waiters.shut()
+	s.beside.Wait()
 	s.Stop()
 	s.token <- struct{}{}
 	if t := s.snapshots.underway(); t != nil { // its context has ended, and no other task can start

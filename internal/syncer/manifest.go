@@ -44,6 +44,25 @@ func (e *epoch) confirm(ctx context.Context, edit func(*remote.Manifest)) error 
 	return e.confirmed(ctx)
 }
 
+// vouch makes sure that what was uploaded stays in the history, whoever takes over from
+// now on: this session is still the writer after it was stored (see join). Changes after
+// a barrier stay only with a snapshot, which the manifest then names, so nothing is vouched
+// for until then.
+func (e *epoch) vouch(ctx context.Context) error {
+	if e.session.epoch == 0 || e.books.BarrierOpen() || e.safe() >= e.books.Acked {
+		return nil
+	}
+	if e.manifest.Unsettled() { // a delayed swap to another epoch could end this one's span before the changes
+		return e.confirm(ctx, nil)
+	}
+	if err := e.settled(ctx, e.cfg.Bucket.Current); err != nil {
+		return err
+	}
+	e.vouched = remote.Position{Sequence: e.books.Acked, Chain: e.books.Chain}
+	e.arrived()
+	return nil
+}
+
 // announce records in the manifest how large the file has been, before a batch is stored
 // whose replay makes a restored file as large.
 func (e *epoch) announce(ctx context.Context) error {
@@ -56,8 +75,11 @@ func (e *epoch) announce(ctx context.Context) error {
 
 // settle determines the manifest's state if an earlier swap failed without a clear
 // result, and continues from there.
-func (e *epoch) settle(ctx context.Context) (err error) {
-	e.manifest, err = e.cfg.Bucket.Settle(ctx, e.manifest)
+func (e *epoch) settle(ctx context.Context) error { return e.settled(ctx, e.cfg.Bucket.Settle) }
+
+// settled is settle with what find finds.
+func (e *epoch) settled(ctx context.Context, find func(context.Context, remote.Stored) (remote.Stored, error)) (err error) {
+	e.manifest, err = find(ctx, e.manifest)
 	switch {
 	case errors.Is(err, remote.ErrLost):
 		return e.fenced(err)

@@ -18,6 +18,9 @@ import (
 func (e *epoch) reconcile(ctx context.Context, c Comparison, trail *remote.Trail, hurry bool) error {
 	switch c.relation {
 	case vacant:
+		if e.log.Identity().Follower {
+			return Vacated(e.log.Identity().Name)
+		}
 		return e.startOver(ctx)
 	case behind:
 		return e.catchUp(ctx, c, trail, hurry)

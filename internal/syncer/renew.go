@@ -18,7 +18,7 @@ const leap = 1 << 20
 // changes. Changes that were stored after them are sent again.
 func (e *epoch) renew(ctx context.Context) error {
 	if e.books.Acked > e.manifest.LatestSequence {
-		if err := e.confirm(ctx, nil); err != nil {
+		if err := e.confirm(ctx, e.upToVouched); err != nil {
 			return err
 		}
 	}
@@ -35,6 +35,14 @@ func (e *epoch) renew(ctx context.Context) error {
 		e.manifest = now // settle finds out which it is
 	}
 	return err
+}
+
+// upToVouched makes m confirm no more than what was vouched for, if a barrier without a
+// snapshot comes after that.
+func (e *epoch) upToVouched(m *remote.Manifest) {
+	if e.books.BarrierOpen() && e.vouched.Sequence > e.books.Confirmed {
+		m.LatestSequence, m.ChainHead = e.vouched.Sequence, e.vouched.Chain
+	}
 }
 
 // renewed continues in the manifest's epoch, after a renew whose swap succeeded but whose

@@ -33,12 +33,15 @@ type snapshotter struct {
 // snapshots, a flush tries again early only after a barrier, where it would have no
 // effect without one.
 //
-// At the end of a session, an optional snapshot is taken only of a small file: there may
+// For callers of WaitSynced, only a snapshot after a barrier is taken. At the end of a session, an optional snapshot is taken only of a small file: there may
 // be no time for a large one.
 func (p *snapshotter) due(r request) bool {
 	b := p.books
 	if b.BarrierOpen() {
 		return r.flush || !p.ailment.waits()
+	}
+	if r.waited {
+		return false
 	}
 	if r.leave {
 		if info, err := os.Stat(p.cfg.Path); err != nil || info.Size() > leaveSnapshot {

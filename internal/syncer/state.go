@@ -16,24 +16,27 @@ import (
 // bucket has of it, and the name under which this session stores. Only record changes the
 // books. Everything but the status may be used only by the holder of the token.
 type state struct {
-	cfg  Config
-	log  *changelog.Log
-	wake chan struct{}   // signals that there may be something to do; capacity 1
-	life context.Context // ends with Close
+	cfg   Config
+	log   *changelog.Log
+	token chan struct{}   // full while somebody works; capacity 1
+	wake  chan struct{}   // signals that there may be something to do; capacity 1
+	life  context.Context // ends with Close
 
 	books    changelog.Books
 	digests  changelog.Digests // of the tables after books.Acked
 	unsaved  unsaved           // what could not be saved in the file, whose disk is full
 	unsummed bool              // there may be tables without a digest
+	vouched  remote.Position   // up to here the history keeps what this session has stored, whoever takes over
 
 	session session
 	broken  error // why syncing has stopped for good: fenced, diverged, held
 
-	status status
+	status  status
+	waiters waiters
 }
 
 func newState(cfg Config, life context.Context) (s *state, err error) {
-	s = &state{cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), life: life}
+	s = &state{cfg: cfg, log: cfg.Log, token: make(chan struct{}, 1), wake: make(chan struct{}, 1), life: life}
 	if s.books, err = cfg.Log.Books(); err != nil {
 		return nil, err
 	}
@@ -44,6 +47,7 @@ func newState(cfg Config, life context.Context) (s *state, err error) {
 	s.status.acked.Store(s.books.Acked)
 	s.status.confirmed.Store(s.books.Confirmed)
 	s.status.mine.Store(s.mine())
+	s.status.safe.Store(s.safe())
 	return s, nil
 }
 
@@ -61,6 +65,20 @@ func (s *state) Wake() {
 	}
 }
 
+// apart runs fn, which takes long and does not use the state, without the caller's token:
+// other rounds can run meanwhile, so all of the state may have changed afterwards. It
+// reports whether this session still is the writer, under the same epoch.
+func (s *state) apart(fn func()) (same bool) {
+	before := s.session
+	<-s.token
+	defer func() {
+		s.token <- struct{}{} // without an end: the caller gives it up once more
+		same = s.session == before && s.broken == nil
+	}()
+	fn()
+	return
+}
+
 // bound returns a context that ends with ctx or the engine, whichever ends first.
 func (s *state) bound(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -71,6 +89,18 @@ func (s *state) bound(ctx context.Context) (context.Context, func()) {
 // mine reports whether the newest changes that the bucket has of this file's log were
 // stored by sessions of this file.
 func (s *state) mine() bool { return s.session.epoch != 0 || s.books.Manifest != "" }
+
+// safe returns the sequence up to which the bucket keeps this file's changes, whoever
+// takes over: those that a manifest confirms, or that this session has vouched for. What
+// it has only found in the bucket is not safe: a session that is taking over may have
+// looked before that was stored.
+func (s *state) safe() int64 { return max(s.books.Confirmed, s.vouched.Sequence) }
+
+// arrived tells the callers of WaitSynced what is safe now.
+func (s *state) arrived() {
+	s.status.safe.Store(s.safe())
+	s.waiters.serve(s.safe())
+}
 
 // unconfirmed reports whether sessions of this file have stored changes that no manifest
 // confirms. Changes that this file has from other writers are theirs to confirm.

@@ -17,6 +17,7 @@ type status struct {
 	acked, confirmed, synced, errors atomic.Int64
 	lastSync, lastSnapshot           atomic.Int64 // Unix ms
 	lastErr                          atomic.Pointer[error]
+	safe                             atomic.Int64 // see state.safe
 	barrier                          atomic.Int64 // the last barrier, if no snapshot covers it; else 0
 	fenced, mine, behind             atomic.Bool
 	mismatches                       atomic.Int64

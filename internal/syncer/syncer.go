@@ -1,9 +1,10 @@
 // Package syncer is the engine: it ships the log to the bucket in the
 // background, keeps the manifest up to date and takes snapshots.
 //
-// All work is done under one token, held by the loop or by the caller of Flush or
-// Snapshot, so no two steps run at once. The slow part of a snapshot runs outside the
-// token, in a task: batches do not wait for it.
+// All work is done under one token, held by the loop, by the courier of those who wait for
+// their changes, or by the caller of Flush or Snapshot, so no two steps run at once. Three
+// things are slow and run outside the token, so that batches do not wait for them: making
+// a snapshot (in a task), merging batches and deleting merged ones.
 //
 // The [Syncer] decides what is done when; its parts do it. The epoch knows who writes
 // the history and what the manifest says, the uploader stores batches, the snapshotter
@@ -20,6 +21,7 @@ import (
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
+	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
 
@@ -62,6 +64,8 @@ type Config struct {
 	Refuse func(error)
 
 	Interval         time.Duration // between ticks while there is something to send
+	Gap              time.Duration // between uploads for callers of WaitSynced
+	Again            time.Duration // between the first failed round for callers of WaitSynced and the next; doubles up to Interval
 	ManifestInterval time.Duration // between swaps of the manifest unless a caller asks for one
 	SnapshotEvery    int64         // entries; negative: only after a barrier
 	Limits           changelog.Limits
@@ -75,7 +79,6 @@ type Config struct {
 // Syncer ships one database's log. It decides what is done when; its parts do it.
 type Syncer struct {
 	*state
-	token chan struct{} // held while working; only the holder may use the parts
 
 	epoch     *epoch
 	compact   *compactor
@@ -83,9 +86,9 @@ type Syncer struct {
 	snapshots *snapshotter
 	branch    *brancher
 
-	opened  int64 // the last sequence when the engine was created
-	glances sync.WaitGroup
-	end     context.CancelFunc // ends life
+	opened int64              // the last sequence when the engine was created
+	beside sync.WaitGroup     // of glances and couriers
+	end    context.CancelFunc // ends life
 
 	mu     sync.Mutex         // Start and Halt
 	cancel context.CancelFunc // nil: the loop should not run
@@ -100,7 +103,7 @@ func New(cfg Config) (*Syncer, error) {
 		end()
 		return nil, err
 	}
-	s := &Syncer{state: st, opened: cfg.Sequence(), token: make(chan struct{}, 1), end: end, done: make(chan struct{})}
+	s := &Syncer{state: st, opened: cfg.Sequence(), end: end, done: make(chan struct{})}
 	close(s.done)
 	s.epoch = &epoch{state: st}
 	s.compact = &compactor{state: st, epoch: s.epoch, undone: map[string]bool{}}
@@ -113,7 +116,7 @@ func New(cfg Config) (*Syncer, error) {
 // work does one round (upload, snapshot, manifest, trim) and records its error in the
 // status.
 func (s *Syncer) work(ctx context.Context, r request) error {
-	err := s.round(ctx, r)
+	err := s.round(retry.Telling(ctx, s.waiters.note), r)
 	if s.broken != nil || s.epoch.isGone() {
 		s.snapshots.drop()
 	}
@@ -121,13 +124,16 @@ func (s *Syncer) work(ctx context.Context, r request) error {
 	case err == nil && s.snapshots.ailing() != nil:
 		ailing := s.snapshots.ailing()
 		s.status.lastErr.Store(&ailing)
+		s.waiters.note(ailing)
 	case err == nil:
+		s.waiters.note(nil)
 		if s.status.lastErr.Swap(nil) != nil {
 			s.event(event.SyncRecovered, "syncing works again")
 		}
 	case s.life.Err() != nil:
 		return ErrClosed
 	case ctx.Err() == nil:
+		s.waiters.note(err)
 		s.status.errors.Add(1)
 		s.status.lastErr.Store(&err)
 		s.report(err)
@@ -148,6 +154,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	idle := s.books.Acked >= target && !s.books.BarrierOpen() && !r.snapshot && !s.snapshots.underway().ended()
 	switch {
 	case !idle || s.unconfirmed() || s.epoch.isGone():
+	case r.waited && s.safe() < target: // another session's changes: an epoch of this one's confirms them
 	case r.leave:
 		return s.epoch.releaseName(ctx)
 	case s.epoch.mustCheck() && r.background():
@@ -155,6 +162,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	default:
 		return nil
 	}
+	swapped := s.epoch.lastSwap()
 	if err := s.send(ctx, r, target); err != nil {
 		if errors.Is(err, ErrFenced) {
 			err = errors.Join(err, s.branch.save(ctx))
@@ -164,7 +172,12 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	if s.unsaved.is {
 		return nil // there is no disk space for merging, deleting or trimming the log either
 	}
-	s.maintain(ctx, r)
+	switch {
+	case !r.waited:
+		s.maintain(ctx, r)
+	case s.epoch.lastSwap().Equal(swapped):
+		return nil
+	}
 	if s.broken != nil { // maintain found that another writer has taken over
 		return errors.Join(s.broken, s.branch.save(ctx))
 	}
@@ -189,12 +202,18 @@ func (s *Syncer) send(ctx context.Context, r request, target int64) error {
 	if err := s.uploads.ship(ctx, target); err != nil {
 		return err
 	}
+	if r.waited {
+		if err := s.epoch.vouch(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.snapshots.finish(ctx); err != nil {
 		return err
 	}
 	switch {
 	case s.snapshots.underway() == nil && (r.snapshot || s.snapshots.due(r)):
 		return s.snapshots.start(ctx, r.parent)
+	case r.waited && s.status.running.Load(): // the loop confirms, and merges what it has confirmed
 	case s.books.Confirmed < s.books.Acked && (r.flush || s.epoch.sinceSwap() >= s.cfg.ManifestInterval):
 		return s.epoch.confirm(ctx, nil)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/change"
 	"github.com/driftdb/driftdb-go/internal/changelog"
+	"github.com/driftdb/driftdb-go/internal/consume"
 	"github.com/driftdb/driftdb-go/internal/history"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -190,6 +191,8 @@ func (j *job) take(where at, e *change.Entry) error {
 		j.define(moment, where, e.SQL)
 	case e.Table == change.SequenceTable, strings.HasPrefix(e.Table, "sqlite_stat"):
 		// A counter never goes back, so that no number is given twice. Statistics are no data.
+	case j.o.Table == "" && history.SameName(e.Table, consume.Table):
+		// What a consumer has handled stays handled.
 	case j.wants(e.Table):
 		return j.net.add(moment, where, e)
 	}

@@ -12,8 +12,9 @@ import (
 
 // Group commit. A commit costs more than the statement it commits, so callers that find the
 // turn taken queue their work, and whoever leaves the turn, or takes it next, does all of it in
-// one transaction, each piece in its own savepoint. A caller that finds the turn free runs its
-// own work at once, with whatever waits.
+// one transaction. Each piece is in its own savepoint, unless it is a single statement, which
+// SQLite undoes by itself if it fails. A caller that finds the turn free runs its own work at
+// once, with whatever waits.
 
 // maxGroup limits how many pieces of work share a commit, and so how long the
 // first of them waits.
@@ -24,7 +25,7 @@ const maxGroup = 256
 type work struct {
 	claim  claim
 	ctx    context.Context
-	single bool // fn runs one statement, which needs no transaction around it
+	single bool // fn runs one statement, which needs no transaction or savepoint around it
 	fn     func(*capture.Conn) error
 
 	panicked any // the value fn panicked with, for its own caller
@@ -190,7 +191,7 @@ func (w *Writer) together(group []*work) bool {
 		return false
 	}
 	for _, p := range group {
-		if !w.inSavepoint(p) {
+		if !w.inGroup(p) {
 			c.Rollback()
 			return false
 		}
@@ -203,26 +204,32 @@ func (w *Writer) together(group []*work) bool {
 	return true
 }
 
-// inSavepoint runs a piece of a group. It returns false if the group's
-// transaction is lost.
-func (w *Writer) inSavepoint(p *work) bool {
+// inGroup runs a piece of a group. It returns false if the group's transaction is lost.
+func (w *Writer) inGroup(p *work) bool {
 	c := w.conn
 	if p.ctx.Err() != nil {
 		p.claim.err = context.Cause(p.ctx)
 		return true
 	}
 	c.Before()
+	if p.single {
+		p.claim.err = w.Gate.Explain(p.ctx, p.run(c))
+		return !c.Autocommit() // or SQLite has rolled back everything
+	}
+	return w.inSavepoint(p)
+}
+
+// inSavepoint is inGroup for more than one statement.
+func (w *Writer) inSavepoint(p *work) bool {
+	c := w.conn
 	if c.Do("SAVEPOINT driftdb_group") != nil {
 		return false
 	}
-	stop := func() {}
-	if !p.single { // a single statement watches its own context
-		stop = c.Watch(p.ctx)
-	}
+	stop := c.Watch(p.ctx) // a single statement watches its own context
 	p.claim.err = w.Gate.Explain(p.ctx, p.run(c))
 	stop()
 	if c.Autocommit() {
-		return false // SQLite has rolled back everything
+		return false
 	}
 	c.Before()
 	if p.claim.err != nil && c.Do("ROLLBACK TO driftdb_group") != nil {

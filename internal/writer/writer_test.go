@@ -66,32 +66,52 @@ func count(t *testing.T, w *Writer, query string) (n int64) {
 }
 
 // Who finds the turn taken shares a commit with the others who do, and one of them that
-// fails takes nobody along.
+// fails takes nobody along and leaves nothing behind.
 func TestGroup(t *testing.T) {
+	t.Run("statements", func(t *testing.T) {
+		testGroup(t, true, func(c *capture.Conn) error {
+			st, err := c.Cached("INSERT INTO t VALUES('x'), ('x')")
+			if err != nil {
+				return err
+			}
+			defer st.Release()
+			return st.Run()
+		})
+	})
+	t.Run("several statements each", func(t *testing.T) {
+		testGroup(t, false, func(c *capture.Conn) error { return errors.Join(insert("x")(c), insert("x")(c)) })
+	})
+}
+
+// testGroup runs a group of inserts and of one piece of work that inserts x and then fails.
+func testGroup(t *testing.T, single bool, fails func(*capture.Conn) error) {
 	synctest.Test(t, func(t *testing.T) {
 		w := open(t)
 		before := count(t, w, "SELECT count(*) FROM _driftdb_log")
 		release, err := w.StandBack(t.Context())
 		must(t, err)
-		errs := make([]error, 5)
+		pieces := []func(*capture.Conn) error{insert("a"), insert("b"), fails, insert("c"), insert("d")}
+		errs := make([]error, len(pieces))
 		var all sync.WaitGroup
-		for i, value := range []string{"a", "b", "b", "c", "d"} { // one of the two is refused
-			all.Go(func() { errs[i] = w.Do(t.Context(), true, insert(value)) })
+		for i, piece := range pieces {
+			all.Go(func() { errs[i] = w.Do(t.Context(), single, piece) })
 		}
 		synctest.Wait()
 		release()
 		all.Wait()
-		failed := 0
-		for _, err := range errs {
-			if err != nil {
-				failed++
+		for i, err := range errs {
+			if failed := err != nil; failed != (i == 2) {
+				t.Errorf("piece %d: %v", i, err)
 			}
 		}
-		if rows := count(t, w, "SELECT count(*) FROM t"); failed != 1 || rows != 4 {
-			t.Errorf("%d failed, %d rows: %v", failed, rows, errs)
+		if rows := count(t, w, "SELECT count(*) FROM t WHERE a IN ('a', 'b', 'c', 'd')"); rows != 4 || count(t, w, "SELECT count(*) FROM t") != rows {
+			t.Errorf("%d of the 4 rows, or others", rows)
 		}
 		if commits := count(t, w, "SELECT count(*) FROM _driftdb_log") - before; commits != 1 {
 			t.Errorf("%d commits, want one", commits)
+		}
+		if changes := count(t, w, "SELECT count FROM _driftdb_log ORDER BY sequence DESC LIMIT 1"); changes != 4 {
+			t.Errorf("the commit's log has %d changes, want 4", changes)
 		}
 	})
 }

@@ -340,6 +340,22 @@ func (m *machine) flush() {
 	m.acknowledged(m, sequence)
 }
 
+// waitSynced waits for a while until all is safe, without a manifest.
+func (m *machine) waitSynced() {
+	sequence := m.db.Sequence()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := m.db.WaitSynced(ctx, sequence)
+	m.note("%s waits for %d: %v", m, sequence, err)
+	m.forwarded()
+	switch {
+	case err == nil:
+		m.acknowledged(m, sequence)
+	case !errors.Is(err, context.DeadlineExceeded):
+		m.failed(err)
+	}
+}
+
 func (m *machine) snapshot() {
 	sequence := m.db.Sequence()
 	info, err := m.db.Snapshot(context.Background())

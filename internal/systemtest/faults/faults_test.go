@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	seedFlag  = flag.Int64("seed", -1, "TestSchedules, TestClocks and TestLies run with this seed alone")
-	seedsFlag = flag.String("seeds", "", "TestSchedules, TestClocks and TestLies run with these seeds, `from-to`")
+	seedFlag  = flag.Int64("seed", -1, "TestSchedules, TestFollowers, TestClocks and TestLies run with this seed alone")
+	seedsFlag = flag.String("seeds", "", "TestSchedules, TestFollowers, TestClocks and TestLies run with these seeds, `from-to`")
 )
 
 // TestSchedules runs random schedules: machines write, sync, take snapshots,
@@ -35,7 +35,7 @@ func TestSchedules(t *testing.T) {
 	for seed := from; seed < to; seed++ {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { runSchedule(t, filepath.Join(dir, fmt.Sprint(seed)), seed) })
+			synctest.Test(t, func(t *testing.T) { newSchedule(t, filepath.Join(dir, fmt.Sprint(seed)), seed).run() })
 		})
 	}
 }
@@ -63,9 +63,11 @@ type schedule struct {
 	seed   uint64
 	spoils bool // bodies are altered on their way to the store
 	bursts bool // of many small batches, which are merged
+
+	followers *followers // nil: none
 }
 
-func runSchedule(t *testing.T, dir string, seed uint64) {
+func newSchedule(t *testing.T, dir string, seed uint64) *schedule {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	s := &schedule{seed: seed, world: &world{TB: t, rnd: rnd, dir: dir, bucket: objstore.Mem()}}
 	s.cfg = driftdb.Config{
@@ -88,8 +90,12 @@ func runSchedule(t *testing.T, dir string, seed uint64) {
 	}
 	s.barriers = s.cfg.MaxLogBytes > 0
 	s.note("seed %d: %+v", seed, s.cfg)
+	return s
+}
+
+func (s *schedule) run() {
 	defer s.clear()
-	for range 10 + rnd.IntN(15) {
+	for range 10 + s.rnd.IntN(15) {
 		s.step()
 	}
 	s.finish()
@@ -99,6 +105,9 @@ func choose[T any](rnd *rand.Rand, choices ...T) T { return choices[rnd.IntN(len
 
 // clear closes what runs, and deletes the files.
 func (s *schedule) clear() {
+	if s.followers != nil {
+		s.followers.clear()
+	}
 	for _, m := range s.machines {
 		if m.db != nil {
 			if err := m.db.Close(); err != nil && !errors.Is(err, driftdb.ErrUnsent) {
@@ -202,6 +211,11 @@ func (s *schedule) step() {
 		s.checkEarlier(s.reader())
 	}
 	s.observe()
+	if s.followers != nil {
+		for range 2 {
+			s.followers.step()
+		}
+	}
 }
 
 // reader is the way of somebody who restores, with faults of his own.
@@ -214,9 +228,11 @@ func (s *schedule) reader() objstore.Store {
 
 // act does one of the things that a process does all day.
 func (s *schedule) act(m *machine) {
-	switch s.rnd.IntN(8) {
+	switch s.rnd.IntN(9) {
 	case 0:
 		m.flush()
+	case 8:
+		m.waitSynced()
 	case 1:
 		s.sleep(time.Duration(s.rnd.Int64N(int64(20 * time.Second))))
 	case 2:
@@ -238,6 +254,9 @@ func (s *schedule) days(m *machine) {
 		if !m.lost {
 			s.change(m, calm) // else thousands of rounds fail
 		}
+	}
+	if s.followers != nil {
+		s.followers.rest()
 	}
 	for range 1 + s.rnd.IntN(5) {
 		if m.db == nil || s.spoilt.Load() {
@@ -333,6 +352,9 @@ func (s *schedule) finish() {
 		}
 		if m.db != nil {
 			s.exactly(m)
+			if s.followers != nil {
+				s.followers.finish(m)
+			}
 			return
 		}
 	}

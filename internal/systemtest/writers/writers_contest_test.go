@@ -31,15 +31,22 @@ type contest struct {
 	rivals  [2]*rival
 	acked   map[string]time.Time // rows of which some writer was told that the bucket has them, and when first
 	reached bool                 // the request at which that happens was made
+
+	followed []string // rows that the follower had last
+	ended    bool     // everything is confirmed
 }
 
 // contestKind is what differs between contests.
 type contestKind struct {
 	clone bool // B's disk is a copy of A's, node id and all; otherwise it is restored from the bucket
 	asks  bool // Open compares the file with the bucket, and takes it over
+
+	follows bool // a follower looks at the bucket after each step
 }
 
-func (k contestKind) String() string { return fmt.Sprintf("clone=%v,asks=%v", k.clone, k.asks) }
+func (k contestKind) String() string {
+	return fmt.Sprintf("clone=%v,asks=%v,follows=%v", k.clone, k.asks, k.follows)
+}
 
 // rival is a machine: a disk, and a database that is open on it or not.
 type rival struct {
@@ -343,7 +350,7 @@ func (w *contest) check() error {
 			return fmt.Errorf("row %s, which was acknowledged, is neither in the history %q nor in one of the branches %+v", row, history, info.Branches)
 		}
 	}
-	return nil
+	return w.followedAll(history, w.ended)
 }
 
 // restored are the rows of the history, or of a branch.
@@ -404,6 +411,14 @@ func (w *contest) finish() error {
 	if len(going) != 1 {
 		return fmt.Errorf("of the two writers, these can go on: %q; want one", going)
 	}
+	for i, m := range w.rivals {
+		if m.db != nil && !m.told {
+			if err := w.do(step{who: i, op: "flush"}); err != nil {
+				return err
+			}
+		}
+	}
+	w.ended = true
 	return w.check()
 }
 

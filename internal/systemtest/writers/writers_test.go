@@ -14,7 +14,7 @@ import (
 )
 
 // contestKinds are the ways in which two rivals can come to one name.
-var contestKinds = []contestKind{{false, false}, {false, true}, {true, false}, {true, true}}
+var contestKinds = []contestKind{{}, {asks: true}, {clone: true}, {clone: true, asks: true}, {follows: true}, {clone: true, asks: true, follows: true}}
 
 // contend begins a new contest, makes the steps, lets both rivals go on, and
 // checks what must be true. looks and next are how it was after the
@@ -26,7 +26,10 @@ func contend(t *testing.T, kind contestKind, dir string, path []step) (looks str
 			return
 		}
 		for _, s := range path {
-			if err = w.do(s); err != nil {
+			if err = w.do(s); err == nil && kind.follows {
+				err = w.follow()
+			}
+			if err != nil {
 				break
 			}
 		}
