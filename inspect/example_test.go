@@ -30,4 +30,21 @@ func ExampleStore() {
 	// Output: 200
 }
 
+// One database's own backup among the admin pages of its program.
+func serveAdmin(db *driftdb.DB, mux *http.ServeMux, serve func() error) error {
+	h, err := inspect.DB(db, inspect.Options{
+		Path:  "/admin/backup",             // where it is mounted
+		Hosts: []string{"app.example.com"}, // as in the Host header
+		Store: "s3://my-backups",           // for the commands on the pages
+	})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	mux.Handle("/admin/backup/", requireAdmin(h))
+	return serve()
+}
+
+var _ = serveAdmin
+
 func requireAdmin(h http.Handler) http.Handler { return h }
