@@ -258,10 +258,12 @@ func waitTakeover(t *testing.T, lost bool) {
 	if !lost {
 		send() // and the other one finds it
 	}
-	others := cfg
+	others, swaps := cfg, 0
 	others.Store = objstoretest.Break(cfg.Store, func(c objstoretest.Call) objstoretest.Fault {
-		if c.Op == objstoretest.Put && strings.HasSuffix(c.Key, "manifest.json") && f == nil {
-			send() // too late: the other one has looked at what there is
+		if c.Op == objstoretest.Put && strings.HasSuffix(c.Key, "manifest.json") {
+			if swaps++; swaps == 2 && f == nil { // the first one fenced the writer
+				send() // too late: the other one has looked at what there is
+			}
 		}
 		return objstoretest.Fault{}
 	})
