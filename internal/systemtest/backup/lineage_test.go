@@ -382,6 +382,27 @@ func TestUnconditionalTakeover(t *testing.T) {
 	}
 }
 
+// TestUnconditionalFence: a machine that refuses to write to such a store does not fence the
+// writer that does.
+func TestUnconditionalFence(t *testing.T) {
+	ctx, cfg := t.Context(), systemtest.Config(t)
+	cfg.Store, cfg.AdvisoryFencing = deaf{Store: cfg.Store}, true
+	writer := systemtest.Open(t, cfg)
+	systemtest.Some(t, writer, "t", 1)
+	systemtest.Check(t, writer.Flush(ctx))
+	other := systemtest.Elsewhere(t, cfg)
+	other.AdvisoryFencing = false
+	db, err := driftdb.Open(ctx, other)
+	systemtest.Check(t, err)
+	systemtest.Exec(t, db, "INSERT INTO t(v) VALUES('other')")
+	if err := db.Flush(ctx); err == nil || !strings.Contains(err.Error(), "conditional writes") {
+		t.Errorf("the other one: %v", err)
+	}
+	systemtest.Check(t, db.Close())
+	systemtest.Exec(t, writer, "INSERT INTO t(v) VALUES('writer')")
+	systemtest.Check(t, writer.Flush(ctx))
+}
+
 // TestFencedEverywhere: whichever way a write takes, it can be told that the
 // database is lost, and SQLite's code stays.
 func TestFencedEverywhere(t *testing.T) {
