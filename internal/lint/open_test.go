@@ -94,6 +94,7 @@ var opensItself = map[string]string{
 	"BenchmarkTables":                "a benchmark",
 	"onServer":                       "a benchmark",
 	"waiting.dieHalfWay":             "dies with a change that is its own; the next one compares",
+	"TestUnconditionalFence":         "is refused by the store that it is about",
 	"writesUntilKilled":              "is another process, and is killed",
 	"backedUp":                       "a benchmark",
 	"TestImportWAL":                  "measures, and compares",
