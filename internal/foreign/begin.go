@@ -14,6 +14,7 @@ type Traces struct {
 	file *dbfile.File
 	ours bool           // the file is new and we made it: no other program has written it
 	tail sqlite.WALTail // the last commit in the WAL
+	gone bool           // the WAL is gone, or what was in it
 
 	left   marker
 	marked bool // a marker was found
@@ -25,6 +26,9 @@ func (w *Watch) Look(restored bool) (Traces, error) {
 	tail, err := sqlite.ReadWAL(w.cfg.File.Path())
 	t := Traces{file: w.cfg.File, ours: restored || w.cfg.Private, tail: tail}
 	t.left, t.marked = readMarker(t.file)
+	if err == nil && !t.InWAL() {
+		t.gone, err = sqlite.WALGone(t.file.Path())
+	}
 	return t, err
 }
 
@@ -35,7 +39,7 @@ func (t Traces) InWAL() bool { return len(t.tail.Pages) > 0 }
 // has, has been removed.
 func (t Traces) LostWAL() bool {
 	now, err := stat(t.file.Path())
-	return t.left.open && err == nil && now == t.left.file && !t.InWAL()
+	return t.left.open && err == nil && now == t.left.file && t.gone
 }
 
 // AsLeft reports whether, when the traces were read, the file was as we had left it. c is a

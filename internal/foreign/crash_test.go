@@ -117,24 +117,40 @@ func TestWALBelongs(t *testing.T) {
 	}
 }
 
-// TestLostWAL: a -wal that was removed, with more in it than the file has, is missed; one
-// that had nothing of its own is not.
+// TestLostWAL: a -wal that was removed or emptied, with more in it than the file has, is
+// missed; one that had nothing of its own is not.
 func TestLostWAL(t *testing.T) {
+	remove := func(path string) error {
+		if err := os.Remove(path + "-wal"); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	empty := func(path string) error { // and leave the index, which crash removes
+		index := make([]byte, 136)
+		index[16] = 2 // frames
+		return errors.Join(os.WriteFile(path+"-shm", index, 0o600), os.Truncate(path+"-wal", 0))
+	}
 	for name, c := range map[string]struct {
+		sql  string
 		end  func(*database)
+		then func(path string) error
 		want bool
 	}{
-		"crash": {func(d *database) { d.crash() }, true},
-		"clean": {func(d *database) { d.leave() }, false},
+		"crash, removed":        {"CREATE TABLE t(a)", func(d *database) { d.crash() }, remove, true},
+		"crash, emptied":        {"CREATE TABLE t(a)", func(d *database) { d.crash() }, empty, true},
+		"crash":                 {"CREATE TABLE t(a)", func(d *database) { d.crash() }, func(string) error { return nil }, false},
+		"crash before a commit": {"SELECT 1", func(d *database) { d.crash() }, func(string) error { return nil }, false},
+		"clean":                 {"CREATE TABLE t(a)", func(d *database) { d.leave() }, remove, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "app.sqlite")
 			d := open(t, path)
-			d.run("CREATE TABLE t(a)")
+			d.leave()
+			d = open(t, path)
+			d.run(c.sql)
 			c.end(d)
-			if err := os.Remove(path + "-wal"); !errors.Is(err, os.ErrNotExist) {
-				must(t, err)
-			}
+			must(t, c.then(path))
 			f, err := dbfile.Take(path)
 			must(t, err)
 			defer f.Release()

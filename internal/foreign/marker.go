@@ -110,12 +110,27 @@ func (w *Watch) markClean(c *capture.Conn) error {
 	}
 	// Closing would checkpoint too, but tell no errors, and change the file after we have
 	// looked at it. This checkpoint waits for no one: a reader that remains finishes it.
-	if err := c.Exec("PRAGMA wal_checkpoint(PASSIVE)"); sqlite.IsBusy(err) {
+	err := mend(c)
+	if err == nil {
+		err = c.Exec("PRAGMA wal_checkpoint(PASSIVE)")
+	}
+	switch {
+	case sqlite.IsBusy(err):
 		return err
-	} else if err != nil {
+	case err != nil:
 		return fmt.Errorf("%w: %w", errNotHome, err)
 	}
 	return w.mark(c, false)
+}
+
+// mend puts back what a failed sync has left out of the WAL. After power loss the WAL may
+// still be there, with that hole, although all of it had been copied: recovery would then put
+// the pages before the hole over the newer ones in the file.
+func mend(c *capture.Conn) error {
+	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	return errors.Join(c.MendWAL(), c.Rollback())
 }
 
 // mark writes the marker: the state of the file, and which file it is.

@@ -45,6 +45,37 @@ func ReadWAL(path string) (WALTail, error) {
 	return tail, err
 }
 
+// WALGone reports whether the database at path has no -wal, or one that lacks what the index
+// beside it counts. Whoever opened the database last and died without a commit leaves a -wal
+// that is empty, and an index that counts nothing. It opens the -shm file itself, so this
+// process must have no connection open to the database.
+func WALGone(path string) (bool, error) {
+	if _, err := os.Stat(path + "-wal"); err != nil {
+		return errors.Is(err, fs.ErrNotExist), ignore(err, fs.ErrNotExist)
+	}
+	f, err := os.Open(path + "-shm")
+	if err != nil {
+		return false, ignore(err, fs.ErrNotExist)
+	}
+	defer f.Close()
+	var frames [4]byte // in the order of the machine that wrote it, but 0 is 0
+	if _, err := f.ReadAt(frames[:], indexFrames); err != nil {
+		return false, ignore(err, io.EOF)
+	}
+	return frames != [4]byte{}, nil
+}
+
+// indexFrames is where the WAL's index has its number of frames.
+const indexFrames = 16
+
+// ignore returns err, unless it is what was expected.
+func ignore(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
+}
+
 func readWAL(r io.Reader) (last WALTail, err error) {
 	head := make([]byte, walHeader)
 	if _, err := io.ReadFull(r, head); err != nil {
