@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"os"
-	"os/exec"
-	"runtime"
 	"strconv"
 	"sync"
-	"time"
 )
 
 // hook runs a user's command when there is news: one at a time, and once more for all that
@@ -24,9 +20,6 @@ type news struct {
 	sequence int64
 	file     string
 }
-
-// hookGrace is how long a command may take to end after it was told to.
-const hookGrace = 5 * time.Second
 
 // newHook starts the goroutine that runs the command; end ends it.
 func (a *app) newHook(command string) *hook {
@@ -62,23 +55,10 @@ func (h *hook) end() {
 }
 
 func (h *hook) exec(ctx context.Context, n news) {
-	shell := []string{"/bin/sh", "-c", h.command}
-	if runtime.GOOS == "windows" {
-		shell = []string{"cmd", "/C", h.command}
-	}
-	c := exec.CommandContext(ctx, shell[0], shell[1:]...)
-	c.Env = append(os.Environ(), "DRIFTDB_SEQUENCE="+strconv.FormatInt(n.sequence, 10), "DRIFTDB_FILE="+n.file)
-	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	c := userCommand(ctx, h.command, "DRIFTDB_SEQUENCE="+strconv.FormatInt(n.sequence, 10), "DRIFTDB_FILE="+n.file)
 	if h.app.json { // standard output has nothing but JSON
-		c.Stdout = os.Stderr
+		c.Stdout = c.Stderr
 	}
-	c.Cancel = func() error {
-		if runtime.GOOS == "windows" { // a process cannot send another one signals there
-			return c.Process.Kill()
-		}
-		return c.Process.Signal(os.Interrupt)
-	}
-	c.WaitDelay = hookGrace
 	if err := c.Run(); err != nil && ctx.Err() == nil {
 		h.app.stderr.Printf("warning: after change %d, --exec %s failed: %v\n", n.sequence, h.command, err)
 	}
