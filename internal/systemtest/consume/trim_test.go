@@ -44,9 +44,8 @@ func TestWaitTrimmed(t *testing.T) {
 			systemtest.Check(t, db.Flush(t.Context()))
 			next <- true
 		}
-		for int64(len(slow)) < db.Sequence() {
+		for synctest.Wait(); int64(len(slow)) < db.Sequence(); synctest.Wait() {
 			next <- true
-			synctest.Wait()
 		}
 		for i := range slow {
 			if slow[i] != int64(i+1) || quick[i] != int64(i+1) {
