@@ -275,11 +275,13 @@ func TestCatchUpCutOff(t *testing.T) {
 	isSwap := func(c objstoretest.Call) bool {
 		return c.Op == objstoretest.Put && strings.HasSuffix(c.Key, "manifest.json")
 	}
-	reached, goOn := make(chan bool), make(chan bool)
+	reached, goOn, swaps := make(chan bool), make(chan bool), 0
 	early.Store = objstoretest.Break(cfg.Store, func(c objstoretest.Call) objstoretest.Fault {
-		if isSwap(c) && c.Try == 1 {
-			close(reached)
-			<-goOn
+		if isSwap(c) {
+			if swaps++; swaps == 2 { // the first one fenced the writer
+				close(reached)
+				<-goOn
+			}
 		}
 		return objstoretest.Fault{}
 	})
