@@ -81,6 +81,12 @@ func begin(c *sqlite.Conn, sequence, now int64, barrier bool) error {
 	return insert(c, sequence+1, now, cookie, change.AppendBarrier(change.AppendHeader(nil, nil), reason))
 }
 
+// ExpectSchema records that the schema will have another number than it has now, though
+// nothing else of it changes. The log has nothing but its first row.
+func ExpectSchema(c *sqlite.Conn, cookie int64) error {
+	return c.Exec(fmt.Sprintf("UPDATE main._driftdb_log SET schema=%d", cookie))
+}
+
 func insert(c *sqlite.Conn, sequence, now, cookie int64, data []byte) error {
 	st, err := c.Prepare("INSERT INTO main._driftdb_log(sequence, count, time, schema, data) VALUES(?1, 1, ?2, ?3, ?4)")
 	if err != nil {

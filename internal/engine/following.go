@@ -232,10 +232,29 @@ func (f *Following) Rebase(ctx context.Context, m *remote.Manifest) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err := expectReplace(conn, beside.Path()); err != nil {
+		return err
+	}
 	if err := conn.Replace(ctx, beside.Path()); err != nil {
 		return fmt.Errorf("put a restored copy in the place of what the follower has: %w", err)
 	}
 	return f.load()
+}
+
+// expectReplace makes the log of the copy at path say which number the schema will have when
+// the copy has replaced conn's database. Otherwise the next look would take the new number
+// for another program's change.
+func expectReplace(conn *sqlite.Conn, path string) (err error) {
+	cookie, err := conn.SchemaAfterReplace()
+	if err != nil {
+		return err
+	}
+	c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true, Synchronous: sqlite.SyncOff})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return changelog.ExpectSchema(c, cookie)
 }
 
 // proveFollower finds out whether the file is as it was left, if need be by reading all of it.

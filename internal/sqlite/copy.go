@@ -62,6 +62,13 @@ func (c *Conn) Replace(ctx context.Context, path string) (err error) {
 	return nil
 }
 
+// SchemaAfterReplace returns the number (PRAGMA schema_version) that Replace gives the schema:
+// the one that c's database has before it, plus one, whatever the copied database has.
+func (c *Conn) SchemaAfterReplace() (int64, error) {
+	n, err := c.Int("PRAGMA main.schema_version")
+	return n + 1, err
+}
+
 // ErrOtherPages means that the pages of two databases have another form, so that one cannot be
 // copied over the other while that is open.
 var ErrOtherPages = errors.New("the pages of the database have another form than before")

@@ -55,6 +55,36 @@ func TestBarrier(t *testing.T) {
 	p.wantRebases(t, 0) // the file knows what it is
 }
 
+// TestRebasedIsWhole: a file that was begun again from a snapshot, and got nothing after it,
+// is as it was left. Opening it, to follow or to promote it, finds no other program's write.
+func TestRebasedIsWhole(t *testing.T) {
+	for _, promotes := range []bool{false, true} {
+		p := newPair(t, systemtest.Ends(map[bool]error{true: driftdb.ErrFenced}[promotes]))
+		systemtest.Exec(t, p.db, "CREATE TABLE a(v); CREATE TABLE b(v)")
+		systemtest.Check(t, p.db.Vacuum(t.Context()))
+		p.catchUp(t)
+		p.wantRebases(t, 1)
+		if promotes {
+			db, err := p.Promote(t.Context(), driftdb.Config{ManualSync: true})
+			systemtest.Check(t, err)
+			if at := db.Sequence(); at != p.db.Sequence() {
+				t.Errorf("promoted at %d, and the source is at %d", at, p.db.Sequence())
+			}
+			dbtest.Equal(t, p.cfg.Path, p.path)
+			systemtest.Check(t, db.Close())
+			systemtest.Exec(t, p.db, "INSERT INTO a VALUES('not of the history')")
+			continue
+		}
+		systemtest.Check(t, p.Close())
+		p.follow(t)
+		if at := p.DB().Sequence(); at != p.db.Sequence() {
+			t.Errorf("it is at %d, and the source is at %d", at, p.db.Sequence())
+		}
+		p.catchUp(t)
+		p.wantRebases(t, 0)
+	}
+}
+
 // TestTakeovers: a follower goes on with each next writer, and has nothing of what one stored
 // after it was fenced.
 func TestTakeovers(t *testing.T) {
