@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -11,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/driftdb/driftdb-go/internal/keytext"
 )
 
 // maxKey bounds the key of a row in an address. A row with a longer one has no page.
@@ -98,7 +99,7 @@ func parseKey(text string, sample map[string]any) (map[string]any, error) {
 		if name, value, found := strings.Cut(text, "="); found && name == names[0] {
 			text = value
 		}
-		return map[string]any{names[0]: parseValue(text, sample[names[0]])}, nil
+		return map[string]any{names[0]: keytext.Parse(text, sample[names[0]])}, nil
 	}
 	key := map[string]any{}
 	for part := range strings.SplitSeq(text, ",") {
@@ -107,35 +108,12 @@ func parseKey(text string, sample map[string]any) (map[string]any, error) {
 		if !found || !slices.Contains(names, name) {
 			return nil, bad("the key has the columns %s: write column=value for each, with commas between them", strings.Join(names, ", "))
 		}
-		key[name] = parseValue(value, sample[name])
+		key[name] = keytext.Parse(value, sample[name])
 	}
 	if len(key) != len(names) {
 		return nil, bad("the key has the columns %s: write column=value for each, with commas between them", strings.Join(names, ", "))
 	}
 	return key, nil
-}
-
-// parseValue reads a value that is of the kind of sample, if it can be.
-func parseValue(text string, sample any) any {
-	if quoted, ok := strings.CutPrefix(text, "'"); ok && strings.HasSuffix(quoted, "'") {
-		return strings.ReplaceAll(strings.TrimSuffix(quoted, "'"), "''", "'")
-	}
-	switch sample.(type) {
-	case int64, float64:
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return n
-		}
-		if f, err := strconv.ParseFloat(text, 64); err == nil {
-			return f
-		}
-	case []byte:
-		if digits, ok := strings.CutPrefix(text, "x'"); ok && strings.HasSuffix(digits, "'") {
-			if b, err := hex.DecodeString(strings.TrimSuffix(digits, "'")); err == nil {
-				return b
-			}
-		}
-	}
-	return text
 }
 
 // keyFlags are the --key flags of the command line for a key.

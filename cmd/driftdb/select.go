@@ -7,10 +7,10 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/keytext"
 	"github.com/spf13/cobra"
 )
 
@@ -152,7 +152,7 @@ func parseKey(table string, texts []string, sample map[string]any) (map[string]a
 		if _, twice := key[name]; twice {
 			return nil, usagef("--key gives %s of %s twice", name, word(table))
 		}
-		key[name] = parseValue(value, sample[name])
+		key[name] = keytext.Parse(value, sample[name])
 	}
 	if len(key) != len(names) {
 		return nil, usagef("the key of %s is %s: write --key column=value for each of them", word(table), strings.Join(names, ", "))
@@ -171,27 +171,4 @@ func columnValue(text string, names []string) (name, value string, found bool) {
 		return "", "", false
 	}
 	return names[i], value, true
-}
-
-// parseValue reads a value that is of the kind of sample, if it can be: a text in quotes
-// always is one.
-func parseValue(text string, sample any) any {
-	if quoted, ok := strings.CutPrefix(text, "'"); ok && strings.HasSuffix(quoted, "'") {
-		return strings.ReplaceAll(strings.TrimSuffix(quoted, "'"), "''", "'")
-	}
-	switch sample.(type) {
-	case int64, float64:
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return n
-		}
-		if f, err := strconv.ParseFloat(text, 64); err == nil {
-			return f
-		}
-	case []byte:
-		var b []byte
-		if _, err := fmt.Sscanf(text, "x'%x'", &b); err == nil {
-			return b
-		}
-	}
-	return text
 }

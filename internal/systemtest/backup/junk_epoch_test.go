@@ -88,25 +88,33 @@ func (l *late) Put(ctx context.Context, key string, body io.Reader, opts objstor
 	return objstore.Info{}, objstoretest.Status(503)
 }
 
+// lateSwap opens a database whose swap to another epoch has not arrived yet, and commits
+// changes 2 and 3 after what is confirmed.
+func lateSwap(t *testing.T) (*driftdb.DB, driftdb.Config, *late) {
+	t.Helper()
+	cfg := systemtest.Config(t)
+	cfg.NodeID, cfg.Retry.MaxRetries = "n", -1
+	store := &late{Store: cfg.Store}
+	cfg.Store = store
+	db := systemtest.Open(t, cfg)
+	systemtest.Exec(t, db, "CREATE TABLE t(v)")
+	systemtest.Check(t, db.Flush(t.Context()))
+	intruder{t, cfg.Store}.put("000000000002-000000000002.e1.json", []byte("junkjunkjunk"))
+	systemtest.Exec(t, db, "INSERT INTO t VALUES('a')")
+	store.keep = true
+	if err := db.Flush(t.Context()); err == nil {
+		t.Fatal("a swap that did not arrive is no error")
+	}
+	systemtest.Exec(t, db, "INSERT INTO t VALUES('b')")
+	return db, cfg, store
+}
+
 // TestRenewLate: the swap for another epoch arrives when the session has stored more
 // under the old one. That is sent again.
 func TestRenewLate(t *testing.T) {
 	ctx := t.Context()
-	cfg := systemtest.Config(t)
-	cfg.NodeID, cfg.Retry.MaxRetries = "n", -1
-	inner := cfg.Store
-	store := &late{Store: inner}
-	cfg.Store = store
-	db := systemtest.Open(t, cfg)
-	systemtest.Exec(t, db, "CREATE TABLE t(v)")
-	systemtest.Check(t, db.Flush(ctx))
-	intruder{t, cfg.Store}.put("000000000002-000000000002.e1.json", []byte("junkjunkjunk"))
-	systemtest.Exec(t, db, "INSERT INTO t VALUES('a')")
-	store.keep = true
-	if err := db.Flush(ctx); err == nil {
-		t.Fatal("a swap that did not arrive is no error")
-	}
-	systemtest.Exec(t, db, "INSERT INTO t VALUES('b')")
+	db, _, store := lateSwap(t)
+	inner := store.Store
 	arrived := false
 	store.Store = &onPut{Store: store.Store, after: func(key string) {
 		if strings.HasSuffix(key, "000000000002-000000000003.e1.json") {

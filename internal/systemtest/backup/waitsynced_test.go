@@ -465,21 +465,8 @@ func TestWaitSyncedRenewed(t *testing.T) {
 // span of this one, a change is safe only with another swap.
 func TestWaitSyncedLate(t *testing.T) {
 	ctx := t.Context()
-	cfg := systemtest.Config(t)
-	cfg.NodeID, cfg.Retry.MaxRetries = "n", -1
-	inner := cfg.Store
-	store := &late{Store: inner}
-	cfg.Store = store
-	db := systemtest.Open(t, cfg)
-	systemtest.Exec(t, db, "CREATE TABLE t(v)")
-	systemtest.Check(t, db.Flush(ctx))
-	intruder{t, cfg.Store}.put("000000000002-000000000002.e1.json", []byte("junkjunkjunk"))
-	systemtest.Exec(t, db, "INSERT INTO t VALUES('a')")
-	store.keep = true
-	if err := db.Flush(ctx); err == nil {
-		t.Fatal("a swap that did not arrive is no error")
-	}
-	systemtest.Exec(t, db, "INSERT INTO t VALUES('b')")
+	db, cfg, store := lateSwap(t)
+	inner := store.Store
 	systemtest.Check(t, db.WaitSynced(ctx, 3))
 	if _, err := inner.Put(ctx, systemtest.TheManifest, bytes.NewReader(store.body), store.opts); !errors.Is(err, objstore.ErrPrecondition) {
 		t.Errorf("the late swap: %v", err)
