@@ -33,9 +33,10 @@ type past struct {
 	turn    chan struct{} // who has it restores
 	ask     int64         // size of a snapshot, in bytes, from which on a person has to agree to a restore
 
-	mu    sync.Mutex
-	ended bool
-	views map[pastKey]*pastView
+	mu      sync.Mutex // see unlock
+	ended   bool
+	views   map[pastKey]*pastView
+	dropped []*driftdb.DB // to be closed once mu is free
 }
 
 // pastKey is the state of a backup after a change.
@@ -97,7 +98,7 @@ func (p *past) has(key pastKey) bool {
 // use finds a state, or begins to restore it.
 func (p *past) use(b *driftdb.Backup, key pastKey) (*pastView, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if p.ended {
 		return nil, errPastEnded
 	}
@@ -156,7 +157,7 @@ func (p *past) restore(b *driftdb.Backup, key pastKey, s *pastView) {
 		s.err = errPastEnded
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	close(s.ready)
 	p.settle(key, s)
 }
@@ -165,7 +166,7 @@ func (p *past) restore(b *driftdb.Backup, key pastKey, s *pastView) {
 // next one tries again.
 func (p *past) leave(key pastKey, s *pastView, failed bool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if s.users--; failed && s.users == 0 {
 		p.drop(key, s)
 		return
@@ -185,7 +186,7 @@ func (p *past) settle(key pastKey, s *pastView) {
 	default:
 		s.idle = time.AfterFunc(pastIdle, func() {
 			p.mu.Lock()
-			defer p.mu.Unlock()
+			defer p.unlock()
 			if s.users == 0 && p.views[key] == s {
 				p.drop(key, s)
 			}
@@ -202,8 +203,19 @@ func (p *past) drop(key pastKey, s *pastView) {
 		s.idle.Stop()
 	}
 	if s.db != nil {
-		s.db.Close() // a view sends nothing, and has nothing to lose
+		p.dropped = append(p.dropped, s.db)
 		s.db = nil
+	}
+}
+
+// unlock releases mu, and then deletes the files of what was dropped: pages do not wait for
+// the disk.
+func (p *past) unlock() {
+	dropped := p.dropped
+	p.dropped = nil
+	p.mu.Unlock()
+	for _, db := range dropped {
+		db.Close() // a view sends nothing, and has nothing to lose
 	}
 }
 
@@ -215,7 +227,7 @@ func (p *past) close() error {
 	for key, s := range p.views {
 		p.settle(key, s)
 	}
-	p.mu.Unlock()
+	p.unlock()
 	p.running.Wait()
 	return nil
 }
