@@ -231,6 +231,34 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCheckSize: a truncated file is found so at each call, not only at the first.
+func TestCheckSize(t *testing.T) {
+	for _, part := range []int64{0, 2} { // nothing of it stays, or a half
+		f := take(t, filepath.Join(t.TempDir(), "app.sqlite"))
+		must(t, f.Create())
+		c, err := new(sqlite.Driver).Open(f.Path(), sqlite.Options{MustExist: true, Claim: f.Hold})
+		must(t, err)
+		must(t, errors.Join(c.Exec("CREATE TABLE t(x)"), c.Exec("PRAGMA wal_checkpoint(TRUNCATE)"), f.Watch(), f.CheckSize(false)))
+		size, err := sizeOf(f.Path())
+		must(t, err)
+		if part > 0 {
+			size /= part
+		} else {
+			size = 0
+		}
+		must(t, os.Truncate(f.Path(), size))
+		if err := f.CheckSize(false); errors.Is(err, ErrReplaced) != (size == 0) { // a half may be a checkpoint that runs
+			t.Errorf("%d bytes, first: %v", size, err)
+		}
+		for _, atOnce := range []bool{false, true, false} {
+			if err := f.CheckSize(atOnce); !errors.Is(err, ErrReplaced) {
+				t.Errorf("%d bytes, at once %v: %v", size, atOnce, err)
+			}
+		}
+		must(t, errors.Join(f.Unhold(), c.Close()))
+	}
+}
+
 // TestLeftovers: what crashes leave is removed, and nothing else.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()

@@ -35,7 +35,7 @@ type File struct {
 	handle  uintptr // SQLite's handle, while it is locked
 	held    ID      // the file behind handle
 	watched identities
-	size    int64 // the database's size at the last check
+	size    int64 // the database's size when it was last found whole
 	short   int64 // its size when it was last found too short
 }
 
@@ -244,20 +244,21 @@ func (f *File) CheckSize(atOnce bool) error {
 	if err != nil {
 		return err
 	}
-	was := f.size
-	if f.size = size; f.size >= was && f.short == 0 {
+	if size >= f.size && f.short == 0 {
+		f.size = size
 		return nil
 	}
 	head, err := sqlite.ReadHeader(f.path)
-	if err == nil && head.Pages*int64(head.PageSize) <= f.size {
-		f.short = 0
+	if err == nil && head.Pages*int64(head.PageSize) <= size {
+		f.size, f.short = size, 0
 		return nil
 	}
-	if !atOnce && f.short != f.size && f.size > 0 {
-		f.short = f.size
+	// The size stays what it was before: a truncated file is found so at each call.
+	if !atOnce && f.short != size && size > 0 {
+		f.short = size
 		return nil
 	}
-	return fmt.Errorf("%w: %s was truncated: it has %d bytes and should have %d", ErrReplaced, f.path, f.size, max(head.Pages*int64(head.PageSize), was))
+	return fmt.Errorf("%w: %s was truncated: it has %d bytes and should have %d", ErrReplaced, f.path, size, max(head.Pages*int64(head.PageSize), f.size))
 }
 
 // Inode is the held file's inode number, or its index on Windows.
