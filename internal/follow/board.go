@@ -30,7 +30,8 @@ type state struct {
 	applied time.Time // when changes were last applied
 	changed time.Time // when the last change was made, by its writer's clock
 
-	rounds, polls, unchanged, batches, changes, rebases, failures int64
+	begun, rounds                                         int64 // rounds that have begun and ended
+	polls, unchanged, batches, changes, rebases, failures int64
 
 	stalled bool
 	last    error // of the last round
@@ -96,15 +97,22 @@ func (b *board) awaited() bool {
 	return b.waiting > 0
 }
 
+// begin notes that a round begins.
+func (b *board) begin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.state.begun++
+}
+
 // wait returns when the database has the change of this number. An error that waiting does
-// not help counts once the store has been asked again.
+// not help counts if it is that of a round that began after the call.
 func (b *board) wait(ctx context.Context, sequence int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting++
 	defer func() { b.waiting-- }()
 	asked := false
-	for before := b.state.rounds; b.state.sequence < sequence; {
+	for before := b.state.begun; b.state.sequence < sequence; {
 		switch {
 		case b.closed != nil:
 			return b.closed

@@ -117,6 +117,7 @@ func (l *loop) watch(ctx context.Context) <-chan struct{} {
 
 // round asks for news once, applies them, and tells of the outcome.
 func (l *loop) round(ctx context.Context) error {
+	l.f.board.begin()
 	l.began = time.Now()
 	began := l.began
 	l.f.watchdog.begun()

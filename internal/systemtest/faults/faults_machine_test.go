@@ -137,6 +137,12 @@ func (m *machine) start() bool {
 	} else {
 		m.reopened(sequence, state{dump, began})
 	}
+	m.define()
+	return m.db != nil
+}
+
+// define makes the tables that are not there yet.
+func (m *machine) define() {
 	if m.db.Sequence() == 0 { // no two databases begin alike
 		m.files++
 		m.exec(fmt.Sprintf("CREATE TABLE origin%d(x)", m.files))
@@ -147,7 +153,6 @@ func (m *machine) start() bool {
 	} {
 		m.exec(query)
 	}
-	return m.db != nil
 }
 
 func (m *machine) exec(query string) {

@@ -138,8 +138,12 @@ func (w *world) prove(sequence int64, dump string) *machine {
 	if sequence < w.sent.sequence && !w.spoilt.Load() {
 		w.fatal("restored up to %d, but %d of %s was acknowledged", sequence, w.sent.sequence, w.sent.m)
 	}
+	machines := w.machines
+	if w.sent.m != nil { // two may have made the same change, and this one's was stored
+		machines = append([]*machine{w.sent.m}, machines...)
+	}
 	var why error
-	for _, m := range w.machines {
+	for _, m := range machines {
 		s, known := m.state(sequence)
 		if !known || !m.continues(w.sent) && !w.spoilt.Load() {
 			continue

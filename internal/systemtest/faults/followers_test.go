@@ -260,6 +260,9 @@ func (s *standby) promote() {
 	}
 	m.restored(at, dump)
 	s.path, s.at, s.dump = s.newPath(), 0, "" // the follower has become the machine
+	if at == 0 {
+		m.define() // what it followed was empty
+	}
 }
 
 // finish lets the followers come to where m, the writer, is.

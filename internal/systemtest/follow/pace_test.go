@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -20,10 +21,18 @@ type mute struct {
 	objstore.Store
 	gets  atomic.Int64
 	hangs atomic.Bool
+	holds atomic.Pointer[chan struct{}] // reads wait until it is closed
+	deny  atomic.Int64                  // so many reads are refused
 }
 
 func (m *mute) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
 	m.gets.Add(1)
+	if holds := m.holds.Load(); holds != nil {
+		<-*holds
+	}
+	if m.deny.Add(-1) >= 0 {
+		return nil, objstore.Info{}, fs.ErrPermission
+	}
 	if m.hangs.Load() {
 		<-ctx.Done()
 		return nil, objstore.Info{}, context.Cause(ctx)
@@ -99,6 +108,31 @@ func TestWaitAsks(t *testing.T) {
 		systemtest.Check(t, p.db.Flush(t.Context()))
 		if err := p.WaitFor(t.Context(), p.db.Sequence()); err != nil || time.Since(began) > time.Second {
 			t.Errorf("%v, after %s", err, time.Since(began))
+		}
+	})
+}
+
+// TestWaitAsksAnew: what a poll finds that began before the wait is not its outcome.
+func TestWaitAsksAnew(t *testing.T) {
+	bubble(t, driftdb.FollowConfig{PollInterval: time.Minute}, func(t *testing.T, p *pair, store *mute) {
+		systemtest.Some(t, p.db, "t", 1)
+		systemtest.Check(t, p.db.Flush(t.Context()))
+		holds := make(chan struct{})
+		store.holds.Store(&holds)
+		pass(time.Minute) // a poll has begun
+		waits := systemtest.InGoroutine(func() error { return p.WaitFor(t.Context(), p.db.Sequence()) })
+		synctest.Wait()
+		store.deny.Store(2) // a refusal is doubted once
+		close(holds)
+		if err := <-waits; err != nil {
+			t.Error(err)
+		}
+		if m := p.Metrics(); m.Failures != 1 || store.deny.Load() > 0 {
+			t.Errorf("the poll was not refused: %+v", m)
+		}
+		store.deny.Store(2)
+		if err := p.WaitFor(t.Context(), p.db.Sequence()+1); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("refused: %v", err)
 		}
 	})
 }
