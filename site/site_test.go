@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/url"
@@ -226,6 +227,32 @@ func TestRefused(t *testing.T) {
 	folder, _ := built(t)
 	if _, err := build(root, folder); err != nil { // again
 		t.Error(err)
+	}
+}
+
+// TestNew: a page that the navigation does not name is an error.
+func TestNew(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "docs"), 0o700), os.WriteFile(filepath.Join(dir, "docs", "NEW.md"), []byte("# New"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := documents(dir); err == nil || !strings.Contains(err.Error(), "docs/NEW.md is not in the navigation") {
+		t.Error(err)
+	}
+}
+
+// TestAnchors: the names of headings, those that are there more than once included.
+func TestAnchors(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.md"), []byte("# A\n## What `x_y` is: a-b?\n## Two\n## Two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := (&reader{dir, []string{"a.md"}}).read("a.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(p.headings); got != "[{what-x_y-is-a-b What x_y is: a-b?} {two Two} {two-1 Two}]" {
+		t.Error(got)
 	}
 }
 
