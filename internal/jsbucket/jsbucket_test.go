@@ -274,6 +274,46 @@ func TestNodeJS(t *testing.T) {
 	}
 }
 
+// TestReadsOnly: a migration leaves the folder of a backup as it was, with nothing more in
+// it.
+func TestReadsOnly(t *testing.T) {
+	folder := t.TempDir()
+	store, err := objstore.Dir(folder)
+	ok(t, err)
+	p := newProgram(t)
+	p.store = store
+	p.some()
+	p.sync()
+	p.snapshot()
+	p.some()
+	p.sync()
+	before := listing(t, folder)
+	opened, err := objstore.Open(t.Context(), "file://"+filepath.ToSlash(folder))
+	ok(t, err)
+	p.store = opened
+	p.same(Options{})
+	if after := listing(t, folder); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// listing is what a folder has: names, sizes and times.
+func listing(t *testing.T, folder string) string {
+	t.Helper()
+	var b strings.Builder
+	ok(t, filepath.WalkDir(folder, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			fmt.Fprintln(&b, name, info.Size(), info.ModTime().UnixNano())
+		}
+		return err
+	}))
+	return b.String()
+}
+
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
