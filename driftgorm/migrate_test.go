@@ -79,7 +79,16 @@ func TestMigrate(t *testing.T) {
 // TestMigrateInTransaction: where SQLite would delete the rows that refer to a table that
 // is rebuilt, nothing happens.
 func TestMigrateInTransaction(t *testing.T) {
-	_, orm := open(t, config(t))
+	for name, session := range map[string]*gorm.Session{"plain": {}, "prepared": {PrepareStmt: true}} {
+		t.Run(name, func(t *testing.T) {
+			_, orm := open(t, config(t))
+			migrateInTransaction(t, orm.Session(session))
+		})
+	}
+}
+
+func migrateInTransaction(t *testing.T, orm *gorm.DB) {
+	t.Helper()
 	must(t, orm.Create(&User{Name: "Ann", Posts: []Post{{Title: "Hello"}}}).Error)
 	type user struct {
 		Name string `gorm:"size:10;check:name_is_there,name != ''"`
