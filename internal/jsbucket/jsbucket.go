@@ -202,7 +202,9 @@ func (j *job) fetchSnapshot(key string) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	report, err := check.Run(j.ctx, c, check.Options{})
-	if err != nil {
+	if _, unread := errors.AsType[*sqlite.Error](err); unread && j.ctx.Err() == nil {
+		return fmt.Errorf("%w: %s: %w", ErrDamaged, key, err)
+	} else if err != nil {
 		return err
 	}
 	if len(report.Faults) > 0 {

@@ -67,6 +67,15 @@ func TestSnapshots(t *testing.T) {
 	if res, _, err := p.migrate(Options{SnapshotOnly: true}); err != nil || res.Sequence != 22 || res.Batches != 0 {
 		t.Errorf("the snapshot only: %+v, %v", res, err)
 	}
+	whole, err := os.ReadFile(p.path)
+	ok(t, err)
+	schema := bytes.Replace(whole, []byte("CREATE TABLE users("), []byte("CREATE TABLE users)"), 1)
+	for what, damaged := range map[string][]byte{"cut": whole[:len(whole)/2], "a schema that cannot be read": schema} {
+		p.put(newer, damaged)
+		if res, _, err := p.migrate(Options{}); err != nil || res.Snapshot != older || len(res.Damaged) != 1 {
+			t.Errorf("%s: %+v, %v", what, res, err)
+		}
+	}
 	p.put(newer, bytes.Repeat([]byte("SQLite format 3\x00"), 1000))
 	if res := p.same(Options{}); res.Snapshot != older || len(res.Damaged) != 1 || res.Damaged[0] != newer {
 		t.Errorf("%+v", res)
@@ -212,20 +221,22 @@ func TestUnlogged(t *testing.T) {
 	p.post("raw", "of raw")
 	p.sql("CREATE TABLE late(id TEXT PRIMARY KEY, createdAt INTEGER, updatedAt INTEGER, n INTEGER); ALTER TABLE users ADD COLUMN note TEXT")
 	p.do("late", "insert", "INSERT INTO late VALUES('l', 1, 1, 5)", map[string]any{"id": "l", "createdAt": 1, "updatedAt": 1, "n": 5})
-	p.update("users", "note = 'x'", `"note":"x"`, `"name" = 'Ann'`, `{"name":"Ann"}`)
+	p.update("users", "note = 'x'", `"note":"x"`, `"name" = 'Ann'`, `{"NAME":"Ann"}`)
+	p.sql("ALTER TABLE users ADD COLUMN code INT DEFAULT 5")
+	p.remove("users", `code = 5 AND "name" = 'Ann'`, `{"code":5,"name":"Ann"}`)
 	p.sync()
-	if _, _, err := p.migrate(Options{}); !errors.Is(err, ErrUnclear) || !strings.Contains(err.Error(), "change 1, an update, finds no row") {
+	if _, _, err := p.migrate(Options{}); !errors.Is(err, ErrUnclear) || !strings.Contains(err.Error(), "change 1 (update) finds no row") {
 		t.Errorf("%v", err)
 	}
 	res, path, err := p.migrate(Options{Partial: true})
 	ok(t, err)
 	notes := strings.Join(res.Notes, "\n")
-	for _, want := range []string{"change 1, an update", "change 3 cannot be made: FOREIGN KEY", `table "late"`, `no column "note", which change 5`} {
+	for _, want := range []string{"change 1 (update)", "change 3 cannot be made: FOREIGN KEY", `table "late"`, `no column "note", which change 5`, `no column "code", by which change 6`} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("%q is not in %s", want, notes)
 		}
 	}
-	if got := fmt.Sprint(res.Tables); got != "[{counts 0} {late 1} {posts 0} {users 1}]" || len(res.Notes) != 4 {
+	if got := fmt.Sprint(res.Tables); got != "[{counts 0} {late 1} {posts 0} {users 1}]" || len(res.Notes) != 5 {
 		t.Errorf("%s, %q", got, res.Notes)
 	}
 	if text, err := dbtest.Dump(path); err != nil || strings.Contains(text, "_driftdb") || strings.Contains(text, "_jsbucket") {

@@ -173,9 +173,12 @@ func (j *job) change(e entry) error {
 	default:
 		err = fmt.Errorf("the operation %q is not known", e.Operation)
 	}
-	if _, disk := errors.AsType[*sqlite.Error](err); disk || errors.Is(err, ErrUnclear) {
+	switch _, disk := errors.AsType[*sqlite.Error](err); {
+	case errors.Is(err, errLeftOut):
+		return nil
+	case disk, errors.Is(err, ErrUnclear):
 		return err
-	} else if err != nil {
+	case err != nil:
 		return fmt.Errorf("%w: change %d of table %q: %w", ErrDamaged, e.Sequence, e.Table, err)
 	}
 	changed, err := j.run(q)
@@ -185,11 +188,14 @@ func (j *job) change(e entry) error {
 	if err != nil {
 		return fmt.Errorf("change %d of table %q: %w", e.Sequence, e.Table, err)
 	}
-	if changed == 0 {
-		return j.unclear("change %d, an %s, finds no row in table %q: its rows were written by other SQL, which the package does not log", e.Sequence, e.Operation, e.Table)
+	if changed == 0 && e.Operation != "insert" { // an insert is logged whatever became of it
+		return j.unclear("change %d (%s) finds no row in table %q: its rows were written by other SQL, which the package does not log", e.Sequence, e.Operation, e.Table)
 	}
 	return nil
 }
+
+// errLeftOut: the change cannot be made, and a note says so.
+var errLeftOut = errors.New("the change is left out")
 
 const constraint = 19 // SQLITE_CONSTRAINT
 
@@ -201,7 +207,7 @@ type query struct {
 }
 
 func (q *query) bind(t *table, column string, v value) {
-	q.values, q.loose = append(q.values, v), append(q.loose, t.columns[column])
+	q.values, q.loose = append(q.values, v), append(q.loose, t.columns[folded(column)])
 }
 
 func (j *job) run(q query) (changed int64, err error) {

@@ -11,13 +11,23 @@ import (
 
 // table is what the new database says of a table.
 type table struct {
-	columns map[string]bool // true: it was added, and has no type yet
+	columns map[string]bool // by folded name; true: it was added, and has no type yet
 	made    []string        // the columns in order, if the table was made from the log
 }
 
 // The columns that the package gives each table.
 var baseColumns = []struct{ name, definition string }{
 	{"id", "TEXT PRIMARY KEY"}, {"createdAt", "INTEGER NOT NULL"}, {"updatedAt", "INTEGER NOT NULL"},
+}
+
+// folded is a column's name as SQLite compares it: ASCII letters have no case.
+func folded(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, name)
 }
 
 // table looks up the table of a change. nil means that the change is left out.
@@ -35,7 +45,7 @@ func (j *job) table(e entry) (*table, error) {
 	}
 	defer st.Release()
 	st.BindText(1, e.Table)
-	if err := st.Each(func(st *sqlite.Stmt) error { t.columns[st.Text(0)] = false; return nil }); err != nil {
+	if err := st.Each(func(st *sqlite.Stmt) error { t.columns[folded(st.Text(0))] = false; return nil }); err != nil {
 		return nil, err
 	}
 	if len(t.columns) == 0 {
@@ -63,7 +73,7 @@ func (j *job) make(t *table, name string) error {
 	var definitions []string
 	for _, c := range baseColumns {
 		definitions = append(definitions, quote(c.name)+" "+c.definition)
-		t.columns[c.name] = false
+		t.columns[folded(c.name)] = false
 		t.made = append(t.made, c.name)
 	}
 	return j.c.Exec("CREATE TABLE main." + quote(name) + " (" + strings.Join(definitions, ", ") + ")")
@@ -72,7 +82,7 @@ func (j *job) make(t *table, name string) error {
 // widen adds the columns of a row that its table lacks.
 func (j *job) widen(t *table, e entry, row []field) error {
 	for _, f := range row {
-		if _, ok := t.columns[f.name]; ok {
+		if _, ok := t.columns[folded(f.name)]; ok {
 			continue
 		}
 		if t.made == nil {
@@ -85,7 +95,7 @@ func (j *job) widen(t *table, e entry, row []field) error {
 		if err := j.c.Exec("ALTER TABLE main." + quote(e.Table) + " ADD COLUMN " + quote(f.name)); err != nil {
 			return err
 		}
-		t.columns[f.name] = true
+		t.columns[folded(f.name)] = true
 	}
 	return nil
 }

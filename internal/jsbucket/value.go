@@ -2,6 +2,7 @@ package jsbucket
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -126,8 +127,8 @@ func (j *job) where(q *query, t *table, e entry, raw json.RawMessage) error {
 	}
 	var parts []string
 	for _, f := range list {
-		if _, ok := t.columns[f.name]; !ok {
-			return fmt.Errorf("where: there is no column %q", f.name)
+		if _, ok := t.columns[folded(f.name)]; !ok {
+			return cmp.Or(j.unclear("table %q has no column %q, by which change %d finds its rows", e.Table, f.name, e.Sequence), errLeftOut)
 		}
 		name := quote(f.name)
 		switch {
