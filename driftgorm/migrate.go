@@ -13,9 +13,9 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// ErrInTransaction: a migration in a transaction would drop a table, or rebuild it, and
-// SQLite would delete the rows of other tables that refer to it. Run it outside of the
-// transaction. It has changed nothing.
+// ErrInTransaction means that a migration in a transaction would drop a table, or rebuild
+// it, and SQLite would delete the rows of other tables that refer to it. Run it outside of
+// the transaction. It has changed nothing.
 var ErrInTransaction = errors.New("driftgorm: a table that others refer to can be neither dropped nor rebuilt in a transaction; migrate outside of it")
 
 // migrate changes tables as GORM's migrator for SQLite does: where SQLite has no statement

@@ -22,14 +22,14 @@ import (
 )
 
 var (
-	// ErrNone: the bucket has no backup of this kind under this name.
+	// ErrNone means that the bucket has no backup of this kind under this name.
 	ErrNone = errors.New("no backup of the JavaScript package found")
-	// ErrDamaged: an object is damaged, missing, or contradicts another one.
+	// ErrDamaged means that an object is damaged, is missing, or contradicts another one.
 	ErrDamaged = errors.New("the backup is damaged")
-	// ErrKey: the encryption key is wrong or missing.
+	// ErrKey means that the encryption key is wrong or missing.
 	ErrKey = errors.New("wrong or missing encryption key")
-	// ErrUnclear: the log alone does not say what the database was; Options.Partial accepts
-	// that.
+	// ErrUnclear means that the log alone does not say what the database was.
+	// Options.Partial accepts that.
 	ErrUnclear = errors.New("the backup does not describe all of the database")
 )
 

@@ -206,7 +206,7 @@ func (p *program) put(key string, data []byte) {
 		_, _ = rand.Read(nonce)
 		sealed := gcm.Seal(nil, nonce, data, nil)
 		text, tag := sealed[:len(sealed)-16], sealed[len(sealed)-16:]
-		data = append(append(nonce, tag...), text...)
+		data = bytes.Join([][]byte{nonce, tag, text}, nil)
 	}
 	p.raw(key, data)
 }
