@@ -6,7 +6,7 @@ replace github.com/driftdb/driftdb-go => ..
 
 require (
 	github.com/driftdb/driftdb-go v0.0.0
-	github.com/libtnb/sqlite v1.2.2
+	github.com/libtnb/sqlite v1.2.2 // v1.3.0 changes settings of the whole process when it is imported, and needs another modernc.org/sqlite
 	gorm.io/gorm v1.31.2
 	modernc.org/sqlite v1.60.1
 )
