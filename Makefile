@@ -33,7 +33,7 @@ IMAGES   ?= 100000
 FAULTS   ?= 10000
 CONSUMERS ?= 200
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs followers promotions lag consume inspect pictures
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs followers promotions lag consume inspect pictures site
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -161,6 +161,10 @@ inspect:
 # The pictures of the inspector in docs/img.
 pictures:
 	cd tests/inspect && DRIFTDB_REQUIRE_TOOLS=1 DRIFTDB_SCREENSHOTS=$(CURDIR)/docs/img go test . -run '^TestScreenshots$$' -count 1 -v
+
+# The web site, in site/public.
+site:
+	cd site && go run .
 
 # Random small histories whose manifest is made anew, restored and compared.
 repairs:

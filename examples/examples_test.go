@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) { os.Exit(build(m)) }
 func build(m *testing.M) int {
 	flag.Parse()
 	if testing.Short() {
-		return 0 // to link seven programs takes seconds
+		return 0 // to link the programs takes seconds
 	}
 	dir, err := os.MkdirTemp("", "driftdb-examples-")
 	if err != nil {
@@ -41,7 +43,42 @@ func build(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	for _, name := range []string{"test.run", "test.skip", "test.list"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return code // not all tests have run
+		}
+	}
+	if code != 0 || runtime.GOOS == "windows" { // where some are skipped
+		return code
+	}
+	return everyOne()
+}
+
+// ran are the programs that tests have run.
+var ran sync.Map
+
+// everyOne fails if there is an example that no test has run, or that the README does not
+// list.
+func everyOne() (code int) {
+	readme, err := os.ReadFile("README.md")
+	programs, errDir := os.ReadDir(bin)
+	if err := errors.Join(err, errDir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for _, p := range programs {
+		name := p.Name()
+		if _, ok := ran.Load(name); !ok {
+			fmt.Fprintf(os.Stderr, "FAIL: no test runs the example %s\n", name)
+			code = 1
+		}
+		if !strings.Contains(string(readme), fmt.Sprintf("\n| [%s](%s/main.go) | ", name, name)) {
+			fmt.Fprintf(os.Stderr, "FAIL: the example %s is not in README.md\n", name)
+			code = 1
+		}
+	}
+	return code
 }
 
 // folders are an empty folder to work in, and one for the backup.
@@ -53,6 +90,7 @@ func folders(t *testing.T) (work, store string) {
 // command is a run of one of the programs in a folder.
 func command(t *testing.T, work, name string, args ...string) *exec.Cmd {
 	t.Helper()
+	ran.Store(name, true)
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/jsbucket"
 	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/spf13/cobra"
@@ -49,6 +50,10 @@ var known = []struct {
 	hint string
 }{
 	{driftdb.ErrKey, exitKey, "pass the keys in DRIFTDB_KEY or with --key-file"},
+	{jsbucket.ErrKey, exitKey, "pass the key in DRIFTDB_KEY or with --key-file"},
+	{jsbucket.ErrNone, exitNoBackup, ""},
+	{jsbucket.ErrDamaged, exitDamaged, ""},
+	{jsbucket.ErrUnclear, exitFailed, "--partial accepts that, and lists what is left out; a new db.snapshot() in the JavaScript program would make it complete"},
 	{driftdb.ErrNoBackup, exitNoBackup, "driftdb status --store URL lists the databases in the store"},
 	{driftdb.ErrVersion, exitFailed, "upgrade this program"},
 	{driftdb.ErrRolledBack, exitDamaged, ""},

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,6 +65,32 @@ func (p *page) play(others map[string]func(block string)) {
 				run(text)
 			}
 		}
+	}
+}
+
+// runsAll fails if a block of the page is in none of the languages that are run, and the
+// text before it does not say that the test leaves it out.
+func (p *page) runsAll(languages ...string) {
+	p.t.Helper()
+	open := false
+	var before string // the lines since the last block
+	for line := range strings.Lines(p.text) {
+		language, fence := strings.CutPrefix(line, "```")
+		switch {
+		case fence && open:
+			open, before = false, ""
+		case fence:
+			open = true
+			language = strings.TrimSpace(language)
+			if !slices.Contains(languages, language) && !strings.Contains(before, "run this line") && !strings.Contains(before, "run by the test") {
+				p.t.Errorf("%s: no test runs this block, and the text does not say so: %q, after %q", p.name, language, before)
+			}
+		case !open:
+			before += line
+		}
+	}
+	if open {
+		p.t.Errorf("%s: the last block has no end", p.name)
 	}
 }
 

@@ -79,7 +79,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 		a.logCommand(), a.historyCommand(), a.diffCommand(), a.undoCommand(), a.queryCommand(), a.shellCommand(),
 		a.followCommand(), a.promoteCommand(),
 		a.inspectCommand(), a.verifyCommand(), a.gcCommand(), a.forkCommand(), a.deleteCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(),
-		a.detachCommand(), a.versionCommand())
+		a.detachCommand(), a.migrateJSCommand(), a.versionCommand())
 	return root
 }
 

@@ -29,6 +29,7 @@ func TestTutorial(t *testing.T) {
 	}
 	check(t, os.WriteFile(filepath.Join(p.dir, "go.sum"), sums, 0o600))
 	p.text = strings.Replace(p.text, fetch, "go mod edit -require=github.com/driftdb/driftdb-go@v0.0.0 '-replace=github.com/driftdb/driftdb-go="+filepath.ToSlash(root)+"'\n", 1)
+	p.runsAll("sh", "console", "go")
 	programs := 0
 	p.play(map[string]func(string){"go": func(program string) {
 		programs++

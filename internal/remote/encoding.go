@@ -176,6 +176,9 @@ func parseManifest(content []byte) (*Manifest, error) {
 	if version.FormatVersion > sealedVersion {
 		return nil, fmt.Errorf("%w (version %d, this program supports %d)", ErrVersion, version.FormatVersion, sealedVersion)
 	}
+	if version.FormatVersion == 0 {
+		return nil, fmt.Errorf("%w: it has no formatVersion; if the JavaScript package made this backup, use another name or prefix (driftdb migrate-js reads it)", ErrCorrupt)
+	}
 	m := new(Manifest)
 	d := json.NewDecoder(bytes.NewReader(content))
 	d.DisallowUnknownFields()

@@ -4,9 +4,12 @@ go 1.26.0
 
 replace github.com/driftdb/driftdb-go => ../..
 
+replace github.com/driftdb/driftdb-go/driftgorm => ../../driftgorm
+
 require (
 	entgo.io/ent v0.14.5
 	github.com/driftdb/driftdb-go v0.0.0
+	github.com/driftdb/driftdb-go/driftgorm v0.0.0
 	github.com/jmoiron/sqlx v1.4.0
 	github.com/pressly/goose/v3 v3.27.3
 	github.com/uptrace/bun v1.2.18
@@ -25,6 +28,7 @@ require (
 	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/hashicorp/hcl/v2 v2.18.1 // indirect
 	github.com/klauspost/compress v1.19.2 // indirect
+	github.com/libtnb/sqlite v1.2.2 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/mitchellh/go-wordwrap v1.0.1 // indirect
 	github.com/puzpuzpuz/xsync/v3 v3.5.1 // indirect

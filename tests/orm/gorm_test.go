@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/driftdb/driftdb-go/driftgorm"
 	"gorm.io/driver/sqlite"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -151,4 +152,24 @@ func TestGORMMigratesAgain(t *testing.T) {
 	must(t, db.Table("post_tags").Joins("JOIN tags ON tags.id = tag_id").Pluck("name", &tags).Error)
 	equal(t, "leads and tags", fmt.Sprint(leads, tags), "[changed] [go]")
 	must(t, db.Migrator().DropTable("post_tags"))
+}
+
+// TestGORMDialects: tables that were made with GORM's own dialect are as driftgorm would
+// make them, and the other way round.
+func TestGORMDialects(t *testing.T) {
+	db := open(t)
+	dialects := []gorm.Dialector{sqlite.Dialector{Conn: db.SQL()}, driftgorm.Open(db)}
+	for i := range dialects {
+		before := int64(0)
+		for n, dialect := range []gorm.Dialector{dialects[i], dialects[1-i]} {
+			orm, err := gorm.Open(dialect, &gorm.Config{Logger: logger.Discard})
+			must(t, err)
+			must(t, orm.AutoMigrate(&User{}, &Post{}, &Tag{}))
+			if n == 1 {
+				equal(t, "changes", db.Sequence(), before)
+				must(t, orm.Migrator().DropTable("post_tags", &Post{}, &Tag{}, &User{}))
+			}
+			before = db.Sequence()
+		}
+	}
 }

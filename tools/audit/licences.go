@@ -29,8 +29,22 @@ var elsewhere = map[[3]string]string{
 	{"modernc.org/sqlite", "LICENSE-3RD-PARTY.md", "MPL-2.0"}: "of golang-lru, which is in its go.sum and in no program: see the file's section 3",
 }
 
-// shipped are the packages that may be part of a user's program, and the command.
-var shipped = []string{".", "./objstore/...", "./inspect/...", "./cmd/..."}
+// shipped are the packages that may be part of a user's program, and the command, in the
+// folder of each module.
+var shipped = []struct {
+	folder   string
+	packages []string
+}{
+	{root, []string{".", "./objstore/...", "./inspect/...", "./cmd/..."}},
+	{root + "/driftgorm", []string{"./..."}},
+}
+
+// isOurs reports whether a module is DriftDB or one of the modules in its repository.
+func isOurs(module string) bool {
+	return module == ours || strings.HasPrefix(module, ours+"/")
+}
+
+const ours = "github.com/driftdb/driftdb-go"
 
 // auditLicences returns an error if a module that is shipped is under a licence that is
 // not allowed, or if the list is out of date. With write, it writes the list.
@@ -67,8 +81,8 @@ func auditLicences(ctx context.Context, write bool) error {
 
 const head = `# Third parties
 
-The modules that a program may contain which is built with DriftDB, the command among
-them, and under which licences they are. ` + "`make licences`" + ` writes this list, and CI
+The modules that a program may contain which is built with DriftDB (the command is one) or
+with its module driftgorm, and under which licences they are. ` + "`make licences`" + ` writes this list, and CI
 compares it. Whoever passes such a program on has to pass on the licences as well:
 ` + "`go run . -texts`" + ` in tools/audit prints those of the modules, and Go has one, too.
 
@@ -98,21 +112,30 @@ func printTexts(ctx context.Context) error {
 // for, with their folders in the module cache.
 func modules(ctx context.Context) (map[string]string, error) {
 	folders := map[string]string{}
-	for _, system := range []string{"linux", "darwin", "windows"} {
-		args := append([]string{"list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Dir}}{{end}}{{end}}"}, shipped...)
-		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Dir, cmd.Env, cmd.Stderr = root, append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0"), os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return nil, fmt.Errorf("go list for %s: %w", system, err)
-		}
-		for line := range strings.Lines(string(out)) {
-			if path, folder, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
-				folders[path] = folder
+	for _, m := range shipped {
+		for _, system := range []string{"linux", "darwin", "windows"} {
+			if err := addModules(ctx, folders, m.folder, m.packages, system); err != nil {
+				return nil, err
 			}
 		}
 	}
 	return folders, nil
+}
+
+func addModules(ctx context.Context, folders map[string]string, module string, packages []string, system string) error {
+	args := append([]string{"list", "-deps", "-f", "{{with .Module}}{{.Path}}\t{{.Dir}}{{end}}"}, packages...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Env, cmd.Stderr = module, append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0"), os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("go list for %s in %s: %w", system, module, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if path, folder, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok && !isOurs(path) {
+			folders[path] = folder
+		}
+	}
+	return nil
 }
 
 var (

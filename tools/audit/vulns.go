@@ -48,7 +48,10 @@ func auditVulnerabilities(ctx context.Context, version string) error {
 	if err := lay(filepath.Join(folder, "data", "osv"), layout); err != nil {
 		return err
 	}
-	return search(ctx, layout, version)
+	for _, m := range shipped {
+		err = errors.Join(err, search(ctx, layout, version, m.folder, m.packages))
+	}
+	return err
 }
 
 var errAway = errors.New("the database cannot be fetched")
@@ -137,16 +140,16 @@ func store(path string, value any) error {
 // frame is a step on the call path to a vulnerability.
 type frame struct{ Module, Version, Package, Function string }
 
-// search runs govulncheck, and reports its findings.
-func search(ctx context.Context, layout, version string) error {
+// search runs govulncheck on packages of the module in a folder, and reports its findings.
+func search(ctx context.Context, layout, version, module string, packages []string) error {
 	where := url.URL{Scheme: "file", Path: filepath.ToSlash(layout)}
-	cmd := scan.Command(ctx, append([]string{"-C", root, "-db", where.String(), "-format", "json"}, shipped...)...)
+	cmd := scan.Command(ctx, append([]string{"-C", module, "-db", where.String(), "-format", "json"}, packages...)...)
 	var out, trouble bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &trouble
 	if err := errors.Join(cmd.Start(), cmd.Wait()); err != nil {
 		return fmt.Errorf("govulncheck: %w: %s", err, trouble.Bytes())
 	}
-	ours, standard := map[string]bool{}, map[string]bool{}
+	reached, standard := map[string]bool{}, map[string]bool{}
 	for d := json.NewDecoder(&out); ; {
 		var message struct {
 			Finding *struct {
@@ -168,15 +171,15 @@ func search(ctx context.Context, layout, version string) error {
 		if f.Trace[0].Module == "stdlib" {
 			standard[found] = true
 		} else {
-			ours[found] = true
+			reached[found] = true
 		}
 	}
 	for _, found := range sorted(standard) {
 		fmt.Println("vulnerabilities: of this Go toolchain, which is no error:", found)
 	}
-	fmt.Printf("vulnerabilities: %d in modules, by the database %s\n", len(ours), version)
+	fmt.Printf("vulnerabilities: %d in the modules of %s, by the database %s\n", len(reached), module, version)
 	var errs []error
-	for _, found := range sorted(ours) {
+	for _, found := range sorted(reached) {
 		errs = append(errs, errors.New(found))
 	}
 	return errors.Join(errs...)
