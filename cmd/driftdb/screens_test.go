@@ -129,13 +129,16 @@ func seen(text string) string {
 }
 
 var (
-	unsteady = regexp.MustCompile(`\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{8}(-[0-9a-f]{1,4}){1,3}…|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?Z)?|\b\d+(\.\d)? (bytes|KiB|MiB)\b|\b[0-9a-f]{12}\b|\bin \d+\.\d s\b|\b\d{4,}\b`)
+	unsteady = regexp.MustCompile(`\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{8}(-[0-9a-f]{1,4}){1,3}…|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?Z)?|\b\d+(\.\d)? (bytes|KiB|MiB)\b|\b[0-9a-f]{12}\b|\bin \d+\.\d s\b|\bin \d+ requests?\b|\b\d{4,}\b`)
 	digit    = regexp.MustCompile(`[0-9a-f]`)
 )
 
 // steady replaces times, sizes and random ids, whose width does not change, by zeros.
 func steady(text string) string {
 	return unsteady.ReplaceAllStringFunc(text, func(s string) string {
+		if strings.Contains(s, " request") {
+			return "in 0 requests"
+		}
 		if unit := strings.LastIndexByte(s, ' '); unit > 0 && !strings.Contains(s, "-") && !strings.HasPrefix(s, "in ") {
 			return digit.ReplaceAllString(s[:unit], "0") + s[unit:]
 		}
