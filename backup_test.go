@@ -141,9 +141,10 @@ func readBackup(t *testing.T, who string, b *driftdb.Backup, file string, last i
 	if got := systemtest.Sequences(t, b.Changes(ctx, driftdb.ChangeQuery{From: last - 1})); !slices.Equal(got, []int64{last - 1, last}) {
 		t.Errorf("%s: changes %d", who, got)
 	}
-	path, stages := filepath.Join(t.TempDir(), "restored.sqlite"), map[driftdb.Stage]bool{}
-	res, err := b.Restore(ctx, path, driftdb.RestoreOptions{OnProgress: func(p driftdb.Progress) { stages[p.Stage] = true }})
-	if err != nil || res.Sequence != last || len(stages) == 0 {
+	path, stages := filepath.Join(t.TempDir(), "restored.sqlite"), map[driftdb.Stage]driftdb.Progress{}
+	res, err := b.Restore(ctx, path, driftdb.RestoreOptions{OnProgress: func(p driftdb.Progress) { stages[p.Stage] = p }})
+	fetched := stages[driftdb.StageSnapshot] // the last time
+	if err != nil || res.Sequence != last || fetched.Total == 0 || fetched.Done != fetched.Total {
 		t.Errorf("%s: restore %+v, %v, told of %v", who, res, err, stages)
 	} else {
 		dbtest.Equal(t, file, path)

@@ -47,7 +47,7 @@ func (o *logOptions) checkDelivery(changed func(string) bool, json bool) error {
 				return usagef("--%s is for --follow with --exec CMD or --webhook URL", flag)
 			}
 		}
-		if !changed("store") {
+		if o.url == "" {
 			return usagef(`required flag(s) "store" not set`)
 		}
 		return nil
@@ -62,7 +62,7 @@ func (o *logOptions) checkDelivery(changed func(string) bool, json bool) error {
 		return usagef("--exec and --webhook need --follow")
 	case json:
 		return usagef("--json cannot be combined with --exec or --webhook, which always get JSON")
-	case !changed("store") && d.db == "":
+	case o.url == "" && d.db == "":
 		return usagef("give --store URL, or --db FILE")
 	case changed("secret-file") && d.webhook == "":
 		return usagef("--secret-file needs --webhook")

@@ -14,7 +14,7 @@ func (a *app) detachCommand() *cobra.Command {
 	var path string
 	c := &cobra.Command{
 		Use:   "detach --db FILE",
-		Short: "Turn a database file into an independent copy that can start its own backup",
+		Short: "Turn a database file into an independent copy",
 		Long: `Turn a database file into an independent copy: an ordinary SQLite database that
 keeps all its data, and forgets its name, its log and the store. A program can
 open it under any unused name, where it starts a backup of its own.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/driftdb/driftdb-go"
@@ -82,7 +83,7 @@ func (a *app) runDiff(ctx context.Context, o *diffOptions) error {
 	p := diffPrinter(&diffText{out: out})
 	switch {
 	case o.stat:
-		p = &diffStat{out: out, json: a.json, tables: map[string]*tableStat{}}
+		p = &diffStat{out: out, layout: a.stdout.Layout(), json: a.json, tables: map[string]*tableStat{}}
 	case a.json:
 		p = diffJSON{out}
 	}
@@ -221,6 +222,7 @@ func (p *diffText) end() error {
 // diffStat counts the rows of each table.
 type diffStat struct {
 	out      *terminal.Screen
+	layout   terminal.Layout
 	json     bool
 	tables   map[string]*tableStat
 	schema   []string
@@ -278,13 +280,13 @@ func (p *diffStat) end() error {
 	if len(list) == 0 {
 		return err
 	}
-	rows := [][]string{{"table", "inserted", "updated", "deleted"}}
+	table := p.out.Table(p.layout, terminal.Column{Name: "table", Shrink: true},
+		terminal.Column{Name: "inserted", Right: true}, terminal.Column{Name: "updated", Right: true}, terminal.Column{Name: "deleted", Right: true})
+	number := func(n int64) terminal.Cell {
+		return terminal.Cell{Text: count(n), Raw: strconv.FormatInt(n, 10)}
+	}
 	for _, t := range list {
-		rows = append(rows, []string{word(t.Table), count(t.Inserted), count(t.Updated), count(t.Deleted)})
+		table.Add(terminal.Cell{Text: word(t.Table)}, number(t.Inserted), number(t.Updated), number(t.Deleted))
 	}
-	lines, failed := terminal.Align(rows)
-	for _, line := range lines {
-		err = errors.Join(err, p.out.Printf("%s\n", line))
-	}
-	return errors.Join(err, failed)
+	return errors.Join(err, table.Flush())
 }

@@ -25,6 +25,8 @@ const (
 	exitConflict = 6
 )
 
+// After a signal the exit code is exitSignal and the number of the signal.
+
 // usageError reports that the program was called wrongly.
 type usageError struct{ error }
 
@@ -93,20 +95,34 @@ func hintFor(err error) string {
 
 // fail tells the user what went wrong and what to do, and returns the exit code.
 func (a *app) fail(ctx context.Context, cmd *cobra.Command, err error) int {
+	hint, code := hintFor(err), exitCode(err)
+	signalled, ended := wasInterrupted(ctx, err)
+	said := map[string]bool{}
 	for i, text := range terminal.Lines(err) {
 		text = strings.TrimPrefix(text, "driftdb: ")
-		if i == 0 && ctx.Err() != nil && errors.Is(err, context.Canceled) && !strings.HasPrefix(text, "interrupted") {
+		if i == 0 && ended && !strings.HasPrefix(text, "interrupted") {
 			text = "interrupted: " + text
 		}
-		a.stderr.Printf("driftdb: %s\n", text)
+		if !said[text] { // several steps may fail for one reason
+			a.stderr.Printf("driftdb: %s\n", text)
+		}
+		said[text] = true
 	}
-	hint, code := hintFor(err), exitCode(err)
+	if ended {
+		code = signalled
+		if hint == "" {
+			hint = leaves[cmd.Name()]
+		}
+	}
 	if code == exitUsage {
 		for i, line := range strings.Split(cmd.UseLine(), "\n") { // one for each way to use it
 			if i == 0 {
 				line = "usage: " + line
 			}
 			a.stderr.Printf("%s\n", line)
+		}
+		if hint == "" && strings.Contains(err.Error(), `"store"`) {
+			hint = "name the store with --store URL, or once for all commands in " + storeVariable
 		}
 		if hint == "" {
 			hint = "see " + cmd.CommandPath() + " --help"

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -178,23 +178,20 @@ func (a *app) reportGarbage(name string, garbage []driftdb.GarbageObject) error 
 	if a.json {
 		return a.stdout.JSON(r)
 	}
-	var table [][]string
-	if len(garbage) > 0 {
-		table = append(table, []string{"SIZE", "WHY", "KEY"})
-	}
+	table := a.stdout.Table(a.stdout.Layout(),
+		terminal.Column{Name: "SIZE", Right: true}, terminal.Column{Name: "WHY", Shrink: true}, terminal.Column{Name: "KEY", Shrink: true})
 	for _, g := range garbage {
-		table = append(table, []string{size(g.Size), g.Why, word(g.Key)})
+		table.Add(terminal.Cell{Text: size(g.Size), Raw: strconv.FormatInt(g.Size, 10)}, terminal.Cell{Text: g.Why}, terminal.Cell{Text: word(g.Key)})
 	}
-	table = append(table, []string{fmt.Sprintf("would delete %s of %s (%s)", plural(int64(r.Objects), "object", "objects"), name, size(r.Bytes))})
-	lines, err := terminal.Align(table)
-	if err != nil {
-		return err
+	if len(garbage) > 0 {
+		if err := table.Flush(); err != nil {
+			return err
+		}
 	}
-	out, flush := a.stdout.Buffered()
-	for _, line := range lines {
-		out.Printf("%s\n", line) // flush returns the error
+	if table.Cut {
+		a.stderr.Printf("note: some keys are cut to fit the terminal; with --json, or in a pipe, they are whole\n")
 	}
-	return flush()
+	return a.stderr.Printf("would delete %s of %s (%s)\n", plural(int64(r.Objects), "object", "objects"), name, size(r.Bytes))
 }
 
 func total(garbage []driftdb.GarbageObject) (bytes int64) {

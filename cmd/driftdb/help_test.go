@@ -1,9 +1,12 @@
 package main
 
 import (
+	"io"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/driftdb/driftdb-go/internal/terminal"
 )
 
 // TestHelp: each command is in the README, and its help fits a terminal and
@@ -13,9 +16,12 @@ func TestHelp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range new(app).root().Commands() {
+	for _, c := range (&app{stdout: terminal.New(io.Discard)}).root().Commands() {
 		if !strings.Contains(string(readme), "\n| `driftdb "+c.Name()+"` | ") {
 			t.Errorf("%s is not in the README's table of commands", c.Name())
+		}
+		if len(c.Short) > 66 { // the list of commands has 14 characters before it
+			t.Errorf("%s: this is longer than 66 characters: %s", c.Name(), c.Short)
 		}
 		for line := range strings.Lines(c.Long) {
 			if len([]rune(strings.TrimSuffix(line, "\n"))) > 80 {

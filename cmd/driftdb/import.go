@@ -166,9 +166,7 @@ func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, rows int6
 		return errors.Join(fmt.Errorf("interrupted: %s in %s; the rest is uploaded when the database is opened again: %w",
 			are(rows), path, context.Cause(ctx)), db.Close())
 	}
-	bar := a.stderr.Bar("uploading", -1)
-	sent := db.Shutdown(ctx)
-	bar.Stop()
+	sent := a.watchUpload(db, nil, func() error { return db.Shutdown(ctx) })
 	if err != nil {
 		err = fmt.Errorf("%w; %s in %s", err, are(rows), path)
 	}

@@ -50,7 +50,7 @@ which are deleted when nobody has looked at them for some minutes.
 
 With --json the first line is {"url"}.`,
 	}
-	c.Flags().StringVar(&o.url, "store", "", "`URL` of the store: file:///folder, s3://bucket or s3://bucket/prefix (the default prefix is driftdb)")
+	o.storeFlag(c)
 	c.Flags().StringVar(&o.listen, "listen", "127.0.0.1:7171", "`ADDRESS` to listen on, as host:port")
 	c.Flags().StringVar(&o.tokenFile, "token-file", "", "`FILE` with the token that visitors need")
 	c.Flags().StringArrayVar(&o.hosts, "host", nil, "a further host `NAME` under which the inspector is reached; may be repeated")

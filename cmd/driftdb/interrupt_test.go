@@ -2,14 +2,19 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/driftdb/driftdb-go/internal/terminal"
 )
 
 // TestInterrupt interrupts an import that waits for more input: whole
@@ -18,7 +23,7 @@ func TestInterrupt(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot send signals there")
 	}
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
 			dir := t.TempDir()
 			db := filepath.Join(dir, "a.db")
@@ -47,7 +52,7 @@ func TestInterrupt(t *testing.T) {
 					}
 				}
 			}
-			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailed {
+			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(sig) {
 				t.Fatalf("%v\n%s", err, output.String())
 			}
 			if want := "driftdb: interrupted: 1,000 rows are in " + db; !strings.Contains(output.String(), want) {
@@ -57,5 +62,30 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("%s rows, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestLeaves: each command says what is left of it after Ctrl-C, unless it has nothing to wait
+// for, says so itself, or runs until then.
+func TestLeaves(t *testing.T) {
+	without := []string{"demo", "detach", "follow", "import", "inspect", "keygen", "version"}
+	for _, c := range (&app{stdout: terminal.New(io.Discard)}).root().Commands() {
+		if said := leaves[c.Name()] != ""; said == slices.Contains(without, c.Name()) {
+			t.Errorf("%s: it says what is left: %v", c.Name(), said)
+		}
+	}
+}
+
+// TestInterrupted: an interrupted command says so, what is left, and how to go on.
+func TestInterrupted(t *testing.T) {
+	for sig, want := range map[os.Signal]int{os.Interrupt: 130, syscall.SIGTERM: 143} {
+		ctx, end := context.WithCancelCause(t.Context())
+		end(interrupted{sig})
+		store := t.TempDir()
+		var out, errs strings.Builder
+		code := run(ctx, []string{"restore", "--store", folderURL(store), "--name", "app", "--out", filepath.Join(store, "x.db")}, strings.NewReader(""), &out, &errs)
+		if text := errs.String(); code != want || !strings.HasPrefix(text, "driftdb: interrupted: ") || !strings.Contains(text, "\nhint: the file is as it was before; run the same command again\n") {
+			t.Errorf("%v: exit code %d, want %d\n%s", sig, code, want, text)
+		}
 	}
 }

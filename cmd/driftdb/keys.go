@@ -9,21 +9,31 @@ import (
 	"github.com/driftdb/driftdb-go"
 )
 
+// keyFileVariable names the file with the keys where --key-file does not.
+const keyFileVariable = "DRIFTDB_KEY_FILE"
+
 // keys returns the encryption keys from --key-file, or else from the
 // environment. None means that the bucket is not encrypted. The library checks
 // them and never repeats them in an error.
 func (a *app) keys() ([]string, error) {
-	if a.keyFile == "" {
+	file := a.keyFile
+	if file == "" {
+		file = os.Getenv(keyFileVariable)
+		if file != "" && os.Getenv(driftdb.KeyVariable) != "" {
+			return nil, usagef("both %s and %s are set; unset one of them, or choose with --key-file", keyFileVariable, driftdb.KeyVariable)
+		}
+	}
+	if file == "" {
 		if strings.TrimSpace(os.Getenv(driftdb.KeyVariable)) == "" {
 			return nil, nil
 		}
 		return driftdb.KeysFromEnv()
 	}
-	content, err := os.ReadFile(a.keyFile)
+	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the keys: %w", err)
 	}
-	a.warnOfReaders(a.keyFile, "key")
+	a.warnOfReaders(file, "key")
 	var keys []string
 	for line := range strings.Lines(string(content)) {
 		line, _, _ = strings.Cut(line, "#")
@@ -32,7 +42,7 @@ func (a *app) keys() ([]string, error) {
 		}
 	}
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("the key file %s holds no key; write one key of 64 hex digits per line", a.keyFile)
+		return nil, fmt.Errorf("the key file %s holds no key; write one key of 64 hex digits per line", file)
 	}
 	return keys, nil
 }

@@ -129,6 +129,14 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		}
 		makeBranch(ts, args[0], args[1], args[2], args[3])
 	},
+	// foreign FILE SQL executes a statement without DriftDB.
+	"foreign": func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: foreign FILE SQL")
+		}
+		_, err := query(ts.MkAbs(args[0]), args[1])
+		ts.Check(err)
+	},
 	// offline NAME FILE SQL executes a statement on the database NAME in FILE, which does
 	// not reach the store. online NAME FILE sends what FILE has.
 	"offline": func(ts *testscript.TestScript, neg bool, args []string) {

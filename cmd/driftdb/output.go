@@ -70,3 +70,32 @@ func (t instant) MarshalText() ([]byte, error) { return []byte(t.String()), nil 
 
 // seconds is a duration in JSON, to the millisecond.
 func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }
+
+// ago says how long before now a time was, for people; a zero time is a dash.
+func ago(t, now time.Time) string {
+	switch d := now.Sub(t); {
+	case t.IsZero():
+		return "-"
+	case d < -time.Minute: // one of the clocks is wrong
+		return "in the future"
+	case d < time.Second:
+		return "just now"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", d/time.Minute)
+	case d < 2*day:
+		return fmt.Sprintf("%d h ago", d/time.Hour)
+	default:
+		return fmt.Sprintf("%d days ago", d/day)
+	}
+}
+
+// local is a time for people, as their clock shows it and as --at takes it; a zero time is a
+// dash.
+func local(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04")
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"regexp"
 	"slices"
 
@@ -18,8 +19,16 @@ type place struct {
 }
 
 func (p *place) flags(c *cobra.Command) {
-	c.Flags().StringVar(&p.url, "store", "", "`URL` of the store: file:///folder, s3://bucket or s3://bucket/prefix (the default prefix is driftdb)")
+	p.storeFlag(c)
 	c.Flags().StringVar(&p.name, "name", "", "`NAME` of the database in the store")
+}
+
+// storeVariable names the store where --store does not.
+const storeVariable = "DRIFTDB_STORE"
+
+func (p *place) storeFlag(c *cobra.Command) {
+	c.Flags().StringVar(&p.url, "store", "", "`URL` of the store: file:///folder, s3://bucket or s3://bucket/prefix; the default prefix is driftdb (default: DRIFTDB_STORE)")
+	p.url = os.Getenv(storeVariable) // no default of the flag: the help would print it, and URLs may hold secrets
 }
 
 // validName is the library's rule; here a bad name is a usage error, before

@@ -43,7 +43,7 @@ func (a *app) queryCommand() *cobra.Command {
 	o := new(queryOptions)
 	c := &cobra.Command{
 		Use:   "query --store URL --name NAME [--at POINT] SQL",
-		Short: "Run SQL on the database as it is in the store, now or at an earlier point",
+		Short: "Run SQL on the database in the store, now or at an earlier point",
 		Long: `Run SQL on the database as it is in the store, now or at an earlier point. SQL
 is one or more statements that only read; - reads them from standard input.
 
@@ -120,7 +120,7 @@ func (a *app) view(ctx context.Context, o *queryOptions) (*driftdb.DB, error) {
 // printRows runs a statement and prints its rows. Each call has its own result.
 func (a *app) printRows(ctx context.Context, db driftdb.Conn, query string) error {
 	out, flush := a.stdout.Buffered()
-	t := &table{out: out, aligned: a.stdout.IsTerminal(), json: a.json}
+	t := &table{out: out, layout: a.stdout.Layout(), json: a.json}
 	rows := int64(0)
 	for r, err := range driftdb.SelectEach(ctx, db, query) {
 		if err == nil && rows == 0 {
@@ -139,6 +139,9 @@ func (a *app) printRows(ctx context.Context, db driftdb.Conn, query string) erro
 	}
 	if rows == 0 {
 		return a.stderr.Printf("no rows\n")
+	}
+	if t.cut {
+		a.stderr.Printf("note: some values are cut to fit the terminal; with --json, or in a pipe, they are whole\n")
 	}
 	return a.stderr.Printf("%s\n", plural(rows, "row", "rows"))
 }

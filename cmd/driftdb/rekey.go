@@ -127,9 +127,16 @@ func (a *app) rekey(ctx context.Context, cfg driftdb.BackupConfig, leaked bool) 
 		run = b.RekeyAfterLeak
 	}
 	bar := a.stderr.Bar("re-encrypting", -1)
+	if bar == nil {
+		return run(ctx, nil)
+	}
 	defer bar.Stop()
+	info, err := b.Info(ctx)
+	if err != nil {
+		return driftdb.RekeyResult{}, err
+	}
 	return run(ctx, func(r driftdb.RekeyResult) {
-		bar.Set(count(int64(r.Changed))+" of "+plural(int64(r.Objects), "object", "objects")+" re-encrypted", int64(r.Objects), -1)
+		bar.SetIn("objects", "re-encrypting", int64(r.Objects), int64(info.Objects))
 	})
 }
 

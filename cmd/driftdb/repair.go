@@ -84,9 +84,15 @@ func (a *app) runRepair(ctx context.Context, p place, o driftdb.RepairOptions) e
 	if err != nil {
 		return err
 	}
-	bar := a.stderr.Bar("reading the backup", -1)
-	r, err := driftdb.Repair(ctx, cfg, o)
-	bar.Stop()
+	read := &traffic{Store: cfg.Store}
+	cfg.Store = read
+	var r driftdb.RepairResult
+	err = a.watch("reading the backup", func(bar *terminal.Bar) {
+		bar.Set("reading the backup", read.received.Load(), -1)
+	}, func() (err error) {
+		r, err = driftdb.Repair(ctx, cfg, o)
+		return err
+	})
 	switch {
 	case err != nil && r.Was != "" && !o.Force:
 		return hinted{err, "use --dry-run to see what can be rebuilt; --force then replaces this manifest"}
@@ -128,16 +134,8 @@ func (a *app) reportRepair(r repaired) error {
 		count(r.Sequence), r.Time, plural(r.Rows, "row", "rows"), plural(int64(r.Tables), "table", "tables"))
 	if n := int64(len(r.Left)); n > 0 {
 		out.Printf("%s not part of the history:\n", plural(n, "object is", "objects are"))
-		table := [][]string{}
 		for _, l := range r.Left {
-			table = append(table, []string{"  " + word(l.Key), l.Why})
-		}
-		lines, err := terminal.Align(table)
-		if err != nil {
-			return err
-		}
-		for _, line := range lines {
-			out.Printf("%s\n", line)
+			out.Printf("  %s: %s\n", word(l.Key), l.Why)
 		}
 	}
 	if r.Stored {

@@ -91,12 +91,7 @@ func (a *app) runResolve(ctx context.Context, o *resolveOptions) error {
 	r, err := driftdb.Resolve(ctx, driftdb.ResolveConfig{
 		Name: o.name, Path: o.path, Store: cfg.Store, EncryptionKeys: cfg.EncryptionKeys,
 		Prefer: prefer, Tables: tables, DryRun: o.dryRun,
-		OnProgress: func(p driftdb.Progress) {
-			if p.Total == 0 {
-				p.Total = -1
-			}
-			bar.Set(string(p.Stage), p.Done, p.Total)
-		},
+		OnProgress: onBar(bar),
 	})
 	bar.Stop()
 	if err != nil && !errors.Is(err, driftdb.ErrConflict) {

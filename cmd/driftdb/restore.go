@@ -33,7 +33,7 @@ func (a *app) restoreCommand() *cobra.Command {
 		Use: `restore --store URL --name NAME --out FILE [--at TIME | --sequence N] [--branch ID] [--overwrite]
        driftdb restore --store URL --name NAME --table TABLE... --into FILE [--as NAME] [--at TIME | --sequence N]
        driftdb restore --back --out FILE`,
-		Short: "Rebuild a database or some of its tables from the store, now or at an earlier point",
+		Short: "Rebuild a database or its tables from the store, at any point",
 		Long: `Rebuild a database from the store, now or at an earlier point.
 
 The database is verified before it appears at FILE; until then FILE is as it
@@ -105,7 +105,7 @@ func (o *restoreOptions) check(changed func(flag string) bool) error {
 	}
 	var missing []string
 	for _, flag := range needed {
-		if !changed(flag) {
+		if !changed(flag) && (flag != "store" || o.url == "") {
 			missing = append(missing, strconv.Quote(flag))
 		}
 	}
@@ -224,7 +224,8 @@ func onBar(bar *terminal.Bar) func(driftdb.Progress) {
 		if p.Total == 0 {
 			p.Total = -1
 		}
-		bar.Set(string(p.Stage), p.Done, p.Total)
+		unit := map[driftdb.Stage]terminal.Unit{driftdb.StageReplay: "changes", driftdb.StageCheck: "rows"}[p.Stage]
+		bar.SetIn(unit, string(p.Stage), p.Done, p.Total)
 	}
 }
 

@@ -16,7 +16,7 @@ func (a *app) shellCommand() *cobra.Command {
 	o := new(queryOptions)
 	c := &cobra.Command{
 		Use:   "shell --store URL --name NAME [--at POINT]",
-		Short: "Explore the database as it is in the store, now or at an earlier point",
+		Short: "Explore the database in the store, now or at an earlier point",
 		Long: `Explore the database as it is in the store, now or at an earlier point: a prompt
 for SQL statements that only read, which end with a semicolon.
 

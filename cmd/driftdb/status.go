@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/driftdb/driftdb-go"
-	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/spf13/cobra"
 )
 
@@ -17,26 +15,35 @@ func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status --store URL [--name NAME]",
 		Short: "List the databases in a store",
-		Long: `List the databases in a store: each one's writer, last confirmed change, newest
-snapshot and size. Below a database come its branches, which hold the changes
-that a writer had not uploaded when another one took over, and its faults: what
-is wrong with the database itself, such as a NULL in a NOT NULL column, as found
-when its newest snapshot was checked. The backup has the same faults.
+		Long: `List the databases in a store: each one's last confirmed change, the earliest
+point that can be restored, newest snapshot, size and writer. Below a database
+come its branches, which hold the changes that a writer had not uploaded when
+another one took over, and its faults: what is wrong with the database itself,
+such as a NULL in a NOT NULL column, as found when its newest snapshot was
+checked. The backup has the same faults. Where a backup cannot be read, its row
+says why.
 
 A fork stands below the database it came from. "Kept for" says what garbage
 collection keeps only because forks need it.
 
-VERIFIED is the change up to which driftdb verify last verified the backup on
-this machine, and when. It does not know of runs on other machines.
+VERIFIED is when driftdb verify last verified the backup on this machine. It
+does not know of runs on other machines.
+
+On a terminal the table shows ages and this machine's time, and leaves out the
+columns for which there is no room. Elsewhere, each database is a line with all
+columns and tabs between them: the times are in UTC, SIZE is in bytes, EARLIEST
+is the number of a change. A line that begins with a tab is about the database
+before it.
 
 With --json the result is a list of {"database", "databaseId", "writer",
-"epoch", "sequence", "updatedAt", "snapshots", "snapshotSequence",
-"snapshotTime", "snapshotBytes", "objects", "bytes", "verifiedSequence",
-"verifiedAt", "faults", "branches", "forkOf", "forks", "heldObjects",
-"heldBytes"}; branches is a list of {"id", "node", "epoch", "from", "to",
-"bytes", "storedAt"}, forkOf is {"database", "databaseId", "sequence"}. Without
-faults there is no "faults", and so with the last four. A database that cannot
-be read, or has nothing to restore yet, has "database" and "error" only.`,
+"epoch", "sequence", "updatedAt", "earliestSequence", "earliestTime",
+"snapshots", "snapshotSequence", "snapshotTime", "snapshotBytes", "objects",
+"bytes", "verifiedSequence", "verifiedAt", "faults", "branches", "forkOf",
+"forks", "heldObjects", "heldBytes"}; branches is a list of {"id", "node",
+"epoch", "from", "to", "bytes", "storedAt"}, forkOf is {"database",
+"databaseId", "sequence"}. Without faults there is no "faults", and so with the
+last four. A database that cannot be read, or has nothing to restore yet, has
+"database" and "error" only.`,
 	}
 	p.flags(c)
 	return a.command(c, func(ctx context.Context, _ []string) error {
@@ -57,6 +64,8 @@ type backupStatus struct {
 	Epoch            int64          `json:"epoch"`
 	Sequence         int64          `json:"sequence"`
 	UpdatedAt        instant        `json:"updatedAt,omitzero"`
+	EarliestSequence int64          `json:"earliestSequence"`
+	EarliestTime     instant        `json:"earliestTime,omitzero"`
 	Snapshots        int            `json:"snapshots"`
 	SnapshotSequence int64          `json:"snapshotSequence,omitzero"`
 	SnapshotTime     instant        `json:"snapshotTime,omitzero"`
@@ -135,7 +144,37 @@ func (a *app) runStatus(ctx context.Context, p place, one bool) error {
 		}
 		list = append(list, statusOf(p.url, info))
 	}
-	return errors.Join(append(failed, a.reportStatus(list))...)
+	if err := a.reportStatus(list); err != nil {
+		return err
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return unreadable{len(list), failed} // the rows say why
+}
+
+// unreadable reports that some backups of a store cannot be read. Its exit code and next
+// step are those of the first one.
+type unreadable struct {
+	of   int
+	errs []error
+}
+
+func (e unreadable) Error() string {
+	return fmt.Sprintf("%d of %s cannot be read", len(e.errs), plural(int64(e.of), "backup", "backups"))
+}
+
+func (e unreadable) Unwrap() []error { return e.errs }
+
+// earliest is the first point of a backup that can be restored. Its time is known where it is
+// that of a snapshot.
+func earliest(b driftdb.BackupInfo) (sequence int64, at time.Time) {
+	for _, s := range b.Snapshots {
+		if s.Sequence >= b.First-1 && (b.First > 1 || s.Sequence <= 1) {
+			return s.Sequence, s.Time
+		}
+	}
+	return b.First, time.Time{}
 }
 
 func infoOf(ctx context.Context, cfg driftdb.BackupConfig) (driftdb.BackupInfo, error) {
@@ -156,6 +195,8 @@ func statusOf(storeURL string, b driftdb.BackupInfo) databaseStatus {
 		s.SnapshotSequence, s.SnapshotTime, s.SnapshotBytes = newest.Sequence, instant(newest.Time), newest.Size
 		s.Faults = newest.Faults
 	}
+	from, at := earliest(b)
+	s.EarliestSequence, s.EarliestTime = from, instant(at)
 	for _, br := range b.Branches {
 		s.Branches = append(s.Branches, branchStatus{br.ID, br.NodeID, br.Epoch, br.From, br.To, br.Bytes, instant(br.Time)})
 	}
@@ -167,110 +208,4 @@ func statusOf(storeURL string, b driftdb.BackupInfo) databaseStatus {
 	v.recall()
 	s.VerifiedSequence, s.VerifiedAt = v.Sequence, instant(v.VerifiedAt)
 	return databaseStatus{Database: b.Name, backupStatus: s}
-}
-
-func (a *app) reportStatus(list []databaseStatus) error {
-	if a.json {
-		return a.stdout.JSON(list)
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	table := [][]string{{"DATABASE", "WRITER", "EPOCH", "SEQUENCE", "UPDATED", "SNAPSHOT", "OBJECTS", "SIZE", "VERIFIED"}}
-	list, depths := tree(list)
-	for i, s := range list {
-		line := s.line()
-		line[0] = strings.Repeat("  ", depths[i]) + line[0]
-		table = append(table, line)
-	}
-	lines, err := terminal.Align(table)
-	if err != nil {
-		return err
-	}
-	out, flush := a.stdout.Buffered()
-	branches := 0
-	for i, line := range lines { // a line for each database, then its faults and branches
-		out.Printf("%s\n", line) // flush returns the error
-		if i == 0 || list[i-1].backupStatus == nil {
-			continue
-		}
-		below := strings.Repeat("  ", depths[i-1])
-		if f := list[i-1].ForkOf; f != nil {
-			out.Printf("%s  fork of %s after change %d\n", below, f.Database, f.Sequence)
-		}
-		if held := list[i-1]; held.HeldObjects > 0 {
-			out.Printf("%s  kept for %s: %s (%s)\n", below, strings.Join(held.Forks, ", "), plural(int64(held.HeldObjects), "object", "objects"), size(held.HeldBytes))
-		}
-		for _, fault := range list[i-1].Faults {
-			out.Printf("%s  fault: %s\n", below, fault)
-		}
-		for _, b := range list[i-1].Branches {
-			out.Printf("%s  branch %s: changes %d to %d, %s, stored %s\n", below, b.ID, b.From, b.To, size(b.Bytes), b.StoredAt)
-			branches++
-		}
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	if branches > 0 {
-		a.stderr.Printf("hint: driftdb restore --branch ID writes a branch, with the history before it, to a file\n")
-	}
-	return nil
-}
-
-// tree puts each fork below the database it came from, if that is in the list, and returns
-// how deep each one is.
-func tree(list []databaseStatus) (ordered []databaseStatus, depths []int) {
-	children := map[string][]databaseStatus{}
-	there := map[string]bool{}
-	for _, s := range list {
-		if s.backupStatus != nil {
-			there[s.DatabaseID] = true
-		}
-	}
-	for _, s := range list {
-		above := ""
-		if s.backupStatus != nil && s.ForkOf != nil && there[s.ForkOf.DatabaseID] {
-			above = s.ForkOf.DatabaseID
-		}
-		children[above] = append(children[above], s)
-	}
-	var add func(below string, depth int)
-	add = func(below string, depth int) {
-		for _, s := range children[below] {
-			ordered, depths = append(ordered, s), append(depths, depth)
-			if s.backupStatus != nil {
-				add(s.DatabaseID, depth+1)
-			}
-		}
-	}
-	add("", 0)
-	for _, s := range list { // no database comes from itself, but a stranger may say so
-		if !slices.ContainsFunc(ordered, func(o databaseStatus) bool { return o.Database == s.Database }) {
-			ordered, depths = append(ordered, s), append(depths, 0)
-		}
-	}
-	return ordered, depths
-}
-
-// line returns the row of the table.
-func (s databaseStatus) line() []string {
-	if s.backupStatus == nil {
-		what := "unreadable"
-		if s.Error == nothingYet {
-			what = nothingYet
-		}
-		return []string{s.Database, what}
-	}
-	snapshot, verified := "-", "-"
-	if s.Snapshots > 0 {
-		snapshot = fmt.Sprintf("%d of %s (%s)", s.SnapshotSequence, s.SnapshotTime, size(s.SnapshotBytes))
-	}
-	if !s.VerifiedAt.IsZero() {
-		verified = fmt.Sprintf("%d at %s", s.VerifiedSequence, s.VerifiedAt)
-	}
-	return []string{
-		s.Database, s.Writer, fmt.Sprint(s.Epoch), fmt.Sprint(s.Sequence), s.UpdatedAt.String(),
-		snapshot, fmt.Sprint(s.Objects), size(s.Bytes), verified,
-	}
 }

@@ -7,26 +7,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/driftdb/driftdb-go/internal/terminal"
 )
 
-// table prints rows: in aligned columns for people on a terminal, as tab-separated lines
-// elsewhere, or as JSON lines.
+// table prints rows: in columns for people on a terminal, as tab-separated lines elsewhere,
+// or as JSON lines.
 type table struct {
-	out           *terminal.Screen
-	aligned, json bool
+	out    *terminal.Screen
+	layout terminal.Layout
+	json   bool
 
 	columns []string
-	widths  []int
-	rows    [][]cell // read, and not printed yet
-}
-
-// cell is a value as it is printed in a column.
-type cell struct {
-	text  string
-	right bool // aligned to the right, as numbers are
+	text    *terminal.Table
+	held    int  // rows that are not printed yet
+	cut     bool // a value did not fit
 }
 
 // alignedRows is how many rows are read before the first is printed, to find the widths of
@@ -35,98 +30,50 @@ const alignedRows = 500
 
 // begin begins a new result with these columns.
 func (t *table) begin(columns []string) error {
-	t.columns, t.widths = columns, make([]int, len(columns))
+	t.columns = columns
 	if t.json {
 		return nil
 	}
-	if !t.aligned {
-		return t.separated(columns)
+	var named []terminal.Column
+	for _, name := range columns {
+		named = append(named, terminal.Column{Name: name, Shrink: true})
 	}
-	head := make([]cell, len(columns))
-	for i, name := range columns {
-		head[i].text = terminal.Escape(name)
-	}
-	t.rows = append(t.rows, head, nil) // nil: the rule below it
+	t.text = t.out.Table(t.layout, named...)
+	t.text.Rule = true
 	return nil
 }
 
 // add adds a row.
 func (t *table) add(values []any) error {
-	switch {
-	case t.json:
+	if t.json {
 		return t.out.JSON(object{t.columns, values})
-	case !t.aligned:
-		texts := make([]string, len(values))
-		for i, v := range values {
-			texts[i] = shown(v)
-		}
-		return t.separated(texts)
 	}
-	row := make([]cell, len(values))
+	row := make([]terminal.Cell, len(values))
 	for i, v := range values {
-		row[i].text = terminal.Escape(shown(v))
+		row[i].Text = shown(v)
 		switch v.(type) {
 		case int64, float64:
-			row[i].right = true
+			row[i].Right = true
+		case nil:
+			row[i].Style = terminal.Dim
 		}
 	}
-	if t.rows = append(t.rows, row); len(t.rows) >= alignedRows {
+	t.text.Add(row...)
+	if t.held++; t.held >= alignedRows {
 		return t.end()
 	}
 	return nil
 }
 
-// separated prints texts with tabs between them; those within a text are escaped.
-func (t *table) separated(texts []string) error {
-	for i, text := range texts {
-		if i > 0 {
-			if err := t.out.Printf("\t"); err != nil {
-				return err
-			}
-		}
-		if err := t.out.Printf("%s", text); err != nil {
-			return err
-		}
-	}
-	return t.out.Printf("\n")
-}
-
 // end prints the rows that are left.
 func (t *table) end() error {
-	for _, row := range t.rows {
-		for i, c := range row {
-			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(c.text))
-		}
+	if t.text == nil {
+		return nil
 	}
-	for _, row := range t.rows {
-		if row == nil {
-			for _, width := range t.widths {
-				row = append(row, cell{text: strings.Repeat("-", width)})
-			}
-		}
-		if err := t.out.Printf("%s\n", t.line(row)); err != nil {
-			return err
-		}
-	}
-	t.rows = nil
-	return nil
-}
-
-// line puts the cells of a row into their columns.
-func (t *table) line(row []cell) string {
-	var b strings.Builder
-	for i, c := range row {
-		if i > 0 {
-			b.WriteString("  ")
-		}
-		fill := strings.Repeat(" ", t.widths[i]-utf8.RuneCountInString(c.text))
-		if c.right {
-			b.WriteString(fill + c.text)
-		} else {
-			b.WriteString(c.text + fill)
-		}
-	}
-	return strings.TrimRight(b.String(), " ")
+	t.held = 0
+	err := t.text.Flush()
+	t.cut = t.text.Cut
+	return err
 }
 
 // shown formats a value for people. Text is as it is, unless it would read as NULL or as a

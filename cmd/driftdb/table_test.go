@@ -12,7 +12,7 @@ import (
 // wider than those before moves nothing that is printed.
 func TestTable(t *testing.T) {
 	var b strings.Builder
-	out := &table{out: terminal.New(&b), aligned: true}
+	out := &table{out: terminal.New(&b), layout: terminal.Layout{Width: 80}}
 	check(t, out.begin([]string{"name", "n"}))
 	for _, row := range [][]any{{"ada", int64(12345)}, {"bob\n", 1.5}, {nil, []byte{1}}} {
 		check(t, out.add(row))

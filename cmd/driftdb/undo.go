@@ -37,9 +37,9 @@ up to now or up to B; the rows are then what driftdb restore --at has for that
 time. driftdb log shows the changes. --table and --key undo only the rows of one
 table, or only one row: --key id=7, or --key 7 if the key is one column.
 
-What FILE's own log no longer has is read from the store. Without --store, the
-undo reaches as far back as that log, and the program that opens FILE next
-uploads it.
+What FILE's own log no longer has is read from the store. Without --store
+and DRIFTDB_STORE, the undo reaches as far back as that log, and the program
+that opens FILE next uploads it.
 
 It is a conflict if a row has been changed since. Then nothing is changed, each
 such row is shown as it was before, as the transactions left it, and as it is
@@ -147,19 +147,24 @@ func (a *app) undoConfig(ctx context.Context, o *undoOptions) (driftdb.Config, e
 
 // mustHaveLog guards an ordinary SQLite file, which a writer would make a DriftDB database.
 func mustHaveLog(ctx context.Context, cfg driftdb.Config) error {
-	cfg.ReadOnly, cfg.Store, cfg.ManualSync = true, nil, true
-	db, err := driftdb.Open(ctx, cfg)
+	last, err := lastLogged(ctx, cfg)
 	if err != nil {
-		return err
-	}
-	last := db.Sequence()
-	if err := db.Close(); err != nil {
 		return err
 	}
 	if last == 0 {
 		return hinted{fmt.Errorf("%s has no log of changes", cfg.Path), "an undo needs the file that a program writes with DriftDB"}
 	}
 	return nil
+}
+
+// lastLogged returns the last change in a file; 0 if it has no log. It only reads.
+func lastLogged(ctx context.Context, cfg driftdb.Config) (int64, error) {
+	cfg.ReadOnly, cfg.Store, cfg.ManualSync = true, nil, true
+	db, err := driftdb.Open(ctx, cfg)
+	if err != nil {
+		return 0, err
+	}
+	return db.Sequence(), db.Close()
 }
 
 // undo returns what to undo.

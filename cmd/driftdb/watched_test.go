@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/terminal"
 )
 
 // exitSecret is the exit code of a program that has printed a secret. No test wants it.
@@ -22,7 +23,7 @@ const exitSecret = 99
 // output, or in a file of the test's that is not one with keys.
 func watched() {
 	var printed, errs bytes.Buffer
-	code := program(io.MultiWriter(os.Stdout, &printed), io.MultiWriter(os.Stderr, &errs))
+	code := program(onTerminal(os.Stdout, &printed), onTerminal(os.Stderr, &errs))
 	printed.Write(errs.Bytes())
 	secrets := givenSecrets(os.Args[1:])
 	if secret := leaked(printed.Bytes(), secrets); secret != "" {
@@ -36,6 +37,14 @@ func watched() {
 		}
 	}
 	os.Exit(code)
+}
+
+// onTerminal copies what is printed, but leaves a terminal one.
+func onTerminal(f *os.File, copied io.Writer) io.Writer {
+	if terminal.New(f).IsTerminal() {
+		return f
+	}
+	return io.MultiWriter(f, copied)
 }
 
 // leakedInto names the files below folder that a secret is in. Files with keys end in
@@ -57,6 +66,9 @@ func leakedInto(folder string, secrets []string) (found []string) {
 // givenSecrets are the keys and credentials that a program with these arguments gets.
 func givenSecrets(args []string) []string {
 	secrets := strings.Split(os.Getenv(driftdb.KeyVariable), ",")
+	if content, err := os.ReadFile(os.Getenv(keyFileVariable)); err == nil {
+		secrets = append(secrets, strings.Fields(string(content))...)
+	}
 	secrets = append(secrets, os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN"))
 	for i, arg := range args {
 		file, joined := strings.CutPrefix(arg, "--key-file=")

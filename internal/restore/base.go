@@ -93,7 +93,7 @@ func (j *job) fetch(ctx context.Context, s remote.Snapshot, path string) (err er
 			err = errors.Join(err, os.Truncate(path, 0)) // the log may have to begin with an empty file
 		}
 	}()
-	_, err = io.Copy(f, &progressReader{r: body, report: func(n int64) { j.progress(Fetching, n, 0) }})
+	_, err = io.Copy(f, &progressReader{r: body, report: func(n int64) { j.progress(Fetching, n, s.Plain) }})
 	return err
 }
 

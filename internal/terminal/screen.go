@@ -23,14 +23,16 @@ import (
 type Screen struct {
 	w        io.Writer
 	terminal bool
+	fd       int // of the terminal
 }
 
 // New returns a screen that prints to w.
-func New(w io.Writer) *Screen { return &Screen{&lockedWriter{w: w}, isTerminal(w)} }
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+func New(w io.Writer) *Screen {
+	s := &Screen{w: &lockedWriter{w: w}}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		s.terminal, s.fd = true, int(f.Fd())
+	}
+	return s
 }
 
 // IsTerminal reports whether people read the screen.
