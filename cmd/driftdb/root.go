@@ -78,7 +78,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no backup found, 4 damaged data,
 		a.demoCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(),
 		a.logCommand(), a.historyCommand(), a.diffCommand(), a.undoCommand(), a.queryCommand(), a.shellCommand(),
 		a.followCommand(), a.promoteCommand(),
-		a.inspectCommand(), a.verifyCommand(), a.gcCommand(), a.forkCommand(), a.deleteCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(),
+		a.inspectCommand(), a.verifyCommand(), a.doctorCommand(), a.gcCommand(), a.forkCommand(), a.deleteCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(),
 		a.detachCommand(), a.versionCommand())
 	return root
 }
