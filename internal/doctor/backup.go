@@ -19,8 +19,10 @@ import (
 func (p *patient) key(ctx context.Context) Finding {
 	var err error
 	p.stored, err = p.bucket.Existing(ctx)
-	given := len(p.cfg.Keys)
 	switch {
+	case errors.Is(err, seal.ErrPlaintext):
+		p.lack("the manifest is not encrypted", aManifest)
+		return failed("keys were given, and the backup is not encrypted", "leave the keys out; or give them to the program (EncryptionKeys), too, and run driftdb rekey")
 	case errors.Is(err, seal.ErrKey):
 		p.lack("the manifest cannot be decrypted", aManifest)
 		return failed(err.Error(), "pass the keys in DRIFTDB_KEY or with --key-file")
@@ -35,9 +37,7 @@ func (p *patient) key(ctx context.Context) Finding {
 		return failed(err.Error(), manifestRemedy(err))
 	}
 	p.has(aManifest)
-	if sealed := p.stored.FormatVersion > 1; !sealed && given > 0 {
-		return warn("keys were given, and the backup is not encrypted", "give the program the keys (EncryptionKeys) and run driftdb rekey")
-	} else if sealed {
+	if len(p.cfg.Keys) > 0 {
 		return okay("the backup is encrypted, and opens with the keys that were given")
 	}
 	return okay("the backup is not encrypted")

@@ -18,13 +18,10 @@ const restoreIt = "keep a copy of the file as it is, check the disk, and restore
 func (p *patient) header(context.Context) Finding {
 	head, err := sqlite.ReadHeader(p.sight.Path())
 	if sqlite.IsNotDatabase(err) && !p.traces.InWAL() { // else the WAL may complete it
-		return failed(fmt.Sprintf("this is no SQLite database, or a damaged one (%v)", err), restoreIt)
+		return failed(fmt.Sprintf("this is no SQLite database, or a damaged one, such as one that was cut off (%v)", err), restoreIt)
 	}
 	if err != nil && !sqlite.IsNotDatabase(err) {
 		return failed("the file cannot be read: "+err.Error(), "check its owner and mode, and the disk")
-	}
-	if whole := head.Pages * int64(head.PageSize); !p.traces.InWAL() && p.sight.Info().Size() < whole {
-		return failed(fmt.Sprintf("the file was cut off: it has %d bytes, and its pages would have %d", p.sight.Info().Size(), whole), restoreIt)
 	}
 	if why := p.unopenable(); why != "" {
 		p.lack(why, aDatabase, aLog)

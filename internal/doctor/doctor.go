@@ -199,6 +199,14 @@ func (p *patient) within(ctx context.Context, c examination) Finding {
 	return c.run(p, ctx)
 }
 
+// Checks are the names of all checks, in their order.
+func Checks() (names []string) {
+	for _, c := range checks {
+		names = append(names, c.about+" "+c.name)
+	}
+	return names
+}
+
 // Worst is the worst of the statuses that were found; of none, OK.
 func Worst(all []Finding) Status {
 	worst := OK

@@ -130,6 +130,9 @@ func (p *patient) clock(context.Context) Finding {
 	} else if late := p.said.Sub(p.heardTo); late > 0 {
 		skew = -late
 	}
+	if skew.Abs() > time.Minute {
+		skew = skew.Round(time.Minute)
+	}
 	side := "ahead of"
 	if skew < 0 {
 		side = "behind"

@@ -64,7 +64,11 @@ func Look(ctx context.Context, from objstore.Store) (v Visit, ok bool, err error
 	v.BucketRegion = header.Get("X-Amz-Bucket-Region")
 	v.Date, _ = http.ParseTime(header.Get("Date")) // zero if it says none
 	if err != nil {
-		return v, true, s.failed(ctx, "list", "", err, objstore.ErrNoBucket)
+		e := s.failed(ctx, "list", "", err, objstore.ErrNoBucket)
+		if e.Status == http.StatusNotFound && e.kind == nil { // the answer to HEAD has no code
+			e.kind, e.hint = objstore.ErrNoBucket, "create the bucket, or correct its name or the endpoint"
+		}
+		return v, true, e
 	}
 	return v, true, nil
 }
