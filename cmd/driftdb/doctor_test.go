@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/doctor"
 )
@@ -65,14 +66,15 @@ func TestVerifyEvery(t *testing.T) {
 		stdout.done, stderr.done = make(chan struct{}, 1), make(chan struct{}, 1)
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		check(t, cmd.Start())
-		if out != "" {
-			<-stdout.done
-		} else {
-			<-stderr.done
+		select {
+		case <-stdout.done:
+		case <-stderr.done:
+		case <-time.After(time.Minute):
+			t.Error("it does not say what it should")
 		}
 		check(t, cmd.Process.Signal(os.Interrupt))
 		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != want {
-			t.Errorf("exit code %d, want %d: %v\n%s%s", cmd.ProcessState.ExitCode(), want, err, &stdout.Buffer, &stderr.Buffer)
+			t.Errorf("exit code %d, want %d: %v\n%s%s", cmd.ProcessState.ExitCode(), want, err, &stdout.text, &stderr.text)
 		}
 	}
 	every("verified shop up to change 2", "", 0)
@@ -91,15 +93,15 @@ func TestVerifyEvery(t *testing.T) {
 
 // awaited says once when something has been written to it.
 type awaited struct {
-	bytes.Buffer
+	text bytes.Buffer // not embedded: exec would copy into it with its ReadFrom
 	want string
 	done chan struct{}
 	said bool
 }
 
 func (a *awaited) Write(p []byte) (int, error) {
-	n, err := a.Buffer.Write(p)
-	if !a.said && a.want != "" && strings.Contains(a.String(), a.want) {
+	n, err := a.text.Write(p)
+	if !a.said && a.want != "" && strings.Contains(a.text.String(), a.want) {
 		a.said = true
 		a.done <- struct{}{}
 	}
