@@ -25,9 +25,9 @@ func (a *app) doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor [FILE] [--store URL] [--name NAME] [--read-only] [--full] [--strict] [--retention D]",
 		Short: "Examine a database file, its store and its backup",
-		Long: `Examine a database file, its place on the disk, its store and its backup, and say
-of each finding what to do about it. Give FILE, --store or both. --name is the
-database's name in the store; the default is the one that FILE has.
+		Long: `Examine a database file, its place on the disk, its store and its backup, and
+say of each finding what to do about it. Give FILE, --store or both. --name is
+the database's name in the store; the default is the one that FILE has.
 
 A program may have the database open meanwhile. Neither the file nor the backup
 is changed. To try the disk, a file is made beside FILE and removed. To try the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"strings"
 	"time"
 
@@ -84,8 +85,10 @@ func (p *patient) tls(context.Context) Finding {
 	switch {
 	case !p.visited:
 		return okay("not needed: the store is not on the network")
+	case v.Plain && isHere(v.Host):
+		return okay("http, which does not leave this machine")
 	case v.Plain:
-		return warn("http, without TLS: others on the way can read what is not encrypted, and change it", "use an endpoint with https, unless it is on this machine")
+		return warn("http, without TLS: others on the way can read what is not encrypted, and change it", "use an endpoint with https")
 	case v.Until.IsZero():
 		return okay(v.TLS)
 	}
@@ -94,6 +97,12 @@ func (p *patient) tls(context.Context) Finding {
 		return warn(fmt.Sprintf("%s; the server's certificate ends in %s", v.TLS, age(left)), "renew the server's certificate")
 	}
 	return okay(fmt.Sprintf("%s; the server's certificate ends in %s", v.TLS, age(left)))
+}
+
+// isHere reports whether a host with a port is this machine.
+func isHere(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	return err == nil && (name == "localhost" || net.ParseIP(name).IsLoopback())
 }
 
 func (p *patient) region(context.Context) Finding {
