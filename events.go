@@ -31,6 +31,7 @@ const (
 	ScopeClock      EventScope = "clock"
 	ScopeSQLite     EventScope = "sqlite"
 	ScopeSync       EventScope = "sync"
+	ScopeVerify     EventScope = "verify" // of VerifyEvery
 )
 
 // EventKind says what happened. A later version may add kinds.
@@ -165,6 +166,11 @@ const (
 	EventTakenOver EventKind = "sync.taken_over"
 	// EventTidyingFailed: merging or deleting objects failed; it is retried.
 	EventTidyingFailed EventKind = "sync.tidying_failed"
+
+	// EventVerified: a scheduled verification found that the backup can be restored.
+	EventVerified EventKind = "verify.finished"
+	// EventVerifyFailed: a scheduled verification found the backup damaged, or could not read it.
+	EventVerifyFailed EventKind = "verify.failed"
 )
 
 // eventLogger returns the logger to which a database logs: see Config.Logger and OnEvent.

@@ -1,6 +1,7 @@
 package driftdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,6 +175,52 @@ func (b *Backup) Restore(ctx context.Context, path string, o RestoreOptions) (Re
 // the user's next Verify or next ":memory:" database.
 func (b *Backup) Verify(ctx context.Context, o RestoreOptions) (RestoreResult, error) {
 	return b.restored(o, func(internal restore.Options) (restore.Result, error) { return b.b.Verify(ctx, internal) })
+}
+
+// VerifySchedule says when [Backup.VerifyEvery] verifies a backup.
+type VerifySchedule struct {
+	// Every is the time between two verifications, at least a minute. Default: 24 hours. One
+	// comes up to a tenth of it sooner, so that many programs do not read at the same moment,
+	// and is tried again after an eighth of it if it failed.
+	Every time.Duration
+
+	// Last is when the backup was last verified, if that is known: VerifyResult.VerifiedAt. The
+	// first verification is then due Every after it. Zero: at once.
+	Last time.Time
+
+	// Options are those of each verification. After each one that succeeds, Seen is what the
+	// backup had confirmed by then, so a backup that goes back is noticed (ErrRolledBack).
+	Options RestoreOptions
+
+	// Done is called after each verification, on the goroutine that called VerifyEvery. It may
+	// be nil.
+	Done func(VerifyResult, error)
+}
+
+// VerifyEvery verifies the backup again and again, as Verify does, until ctx ends. It returns nil
+// if the last verification succeeded, or none was made, and otherwise its error. Each one is an
+// event, EventVerified or EventVerifyFailed. Time is that of this machine's clock, so
+// verifications that a sleeping machine missed are made up for by one.
+//
+// Each verification reads the newest snapshot and the log since then: with a snapshot of 1 GiB
+// once a day, 30 GiB a month come from the store, which costs nothing within a region of Amazon's,
+// and elsewhere what data out costs. It needs room for the database in the folder for temporary
+// files.
+func (b *Backup) VerifyEvery(ctx context.Context, s VerifySchedule) error {
+	every := cmp.Or(s.Every, 24*time.Hour)
+	if every < time.Minute {
+		return fmt.Errorf("driftdb: Every is %s, and must be a minute at least", every)
+	}
+	return b.b.VerifyEvery(ctx, backup.Schedule{Every: every, Last: s.Last}, func(ctx context.Context) (int64, error) {
+		res, err := b.Verify(ctx, s.Options)
+		if err == nil {
+			s.Options.Seen = res.Confirmed
+		}
+		if s.Done != nil && (ctx.Err() == nil || !errors.Is(err, ctx.Err())) {
+			s.Done(VerifyResult{res, time.Now()}, err)
+		}
+		return res.Sequence, err
+	})
 }
 
 // Revert takes back the last Restore that replaced the file at path: it puts the replaced

@@ -105,7 +105,7 @@ ended by SIGTERM. follow and inspect run until then, and exit with 0.`,
 		a.demoCommand(), a.backupCommand(), a.syncCommand(), a.snapshotCommand(), a.importCommand(), a.restoreCommand(), a.statusCommand(),
 		a.logCommand(), a.historyCommand(), a.diffCommand(), a.undoCommand(), a.queryCommand(), a.shellCommand(),
 		a.followCommand(), a.promoteCommand(),
-		a.inspectCommand(), a.verifyCommand(), a.gcCommand(), a.forkCommand(), a.deleteCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(),
+		a.inspectCommand(), a.verifyCommand(), a.doctorCommand(), a.gcCommand(), a.forkCommand(), a.deleteCommand(), a.rekeyCommand(), a.repairCommand(), a.resolveCommand(),
 		a.detachCommand(), a.migrateJSCommand(), a.keygenCommand(), a.versionCommand())
 	for _, c := range root.Commands() {
 		if err := a.completable(c); err != nil {

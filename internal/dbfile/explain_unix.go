@@ -21,22 +21,27 @@ func (f *File) Explain(err error) error {
 	if !sqlite.NotOpened(err) && !sqlite.IsReadOnly(err) {
 		return explainMany(err)
 	}
-	var closed []string
-	for _, suffix := range append([]string{""}, sideSuffixes...) {
-		if _, err := os.Lstat(f.path + suffix); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if unix.Access(f.path+suffix, unix.R_OK|unix.W_OK) != nil {
-			closed = append(closed, f.path+suffix)
-		}
-	}
-	if folder := filepath.Dir(f.path); unix.Access(folder, unix.W_OK|unix.X_OK) != nil {
-		closed = append(closed, "the folder "+folder)
-	}
+	closed := closedTo(f.path)
 	if len(closed) == 0 {
 		return explainMany(err)
 	}
 	return fmt.Errorf("%w: this user cannot read and write %s (%v)", fs.ErrPermission, strings.Join(closed, ", "), err)
+}
+
+// closedTo lists what of a database's place this user cannot read and write.
+func closedTo(path string) (closed []string) {
+	for _, suffix := range append([]string{""}, sideSuffixes...) {
+		if _, err := os.Lstat(path + suffix); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if unix.Access(path+suffix, unix.R_OK|unix.W_OK) != nil {
+			closed = append(closed, path+suffix)
+		}
+	}
+	if folder := filepath.Dir(path); unix.Access(folder, unix.W_OK|unix.X_OK) != nil {
+		closed = append(closed, "the folder "+folder)
+	}
+	return closed
 }
 
 // filesOfOpen is at least the number of files that SQLite has open for a connection: the

@@ -17,13 +17,23 @@ import (
 const noFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
 // lockFile locks an open file, or returns errHeld.
-func lockFile(file *os.File) error {
+func lockFile(file *os.File) error { return tryFlock(file, unix.LOCK_EX) }
+
+// peekLock returns errHeld if a process has locked the file. It keeps no lock.
+func peekLock(file *os.File) error {
+	if err := tryFlock(file, unix.LOCK_SH); err != nil {
+		return err
+	}
+	return unlockFile(file)
+}
+
+func tryFlock(file *os.File, how int) error {
 	conn, err := file.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var failed error
-	if err := conn.Control(func(fd uintptr) { failed = flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+	if err := conn.Control(func(fd uintptr) { failed = flock(int(fd), how|unix.LOCK_NB) }); err != nil {
 		return err
 	}
 	if errors.Is(failed, unix.EWOULDBLOCK) {

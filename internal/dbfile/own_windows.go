@@ -13,15 +13,19 @@ import (
 const noFollow = 0
 
 // lockFile locks the first byte of an open file, or returns errHeld.
-func lockFile(file *os.File) error {
+func lockFile(file *os.File) error { return tryLockFile(file, windows.LOCKFILE_EXCLUSIVE_LOCK) }
+
+// peekLock returns errHeld if a process has locked the file. Closing the file ends its own lock.
+func peekLock(file *os.File) error { return tryLockFile(file, 0) }
+
+func tryLockFile(file *os.File, how uint32) error {
 	conn, err := file.SyscallConn()
 	if err != nil {
 		return err
 	}
-	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	var failed error
 	if err := conn.Control(func(fd uintptr) {
-		failed = windows.LockFileEx(windows.Handle(fd), flags, 0, 1, 0, &windows.Overlapped{})
+		failed = windows.LockFileEx(windows.Handle(fd), how|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{})
 	}); err != nil {
 		return err
 	}

@@ -38,6 +38,9 @@ const (
 
 	ObjectsLeft Kind = "rekey.objects_left"
 
+	Verified     Kind = "verify.finished"
+	VerifyFailed Kind = "verify.failed"
+
 	BackupBegun      Kind = "sync.backup_begun"
 	BatchUploaded    Kind = "sync.batch_uploaded"
 	BatchesMerged    Kind = "sync.batches_merged"

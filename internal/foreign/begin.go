@@ -11,7 +11,7 @@ import (
 // Traces are what was found in the file's place before the first connection was opened, as
 // left by whichever program wrote there last. The zero value is for a place without a file.
 type Traces struct {
-	file *dbfile.File
+	file place
 	ours bool           // the file is new and we made it: no other program has written it
 	tail sqlite.WALTail // the last commit in the WAL
 	gone bool           // the WAL is gone, or what was in it
@@ -20,16 +20,44 @@ type Traces struct {
 	marked bool // a marker was found
 }
 
+// place is where the traces were left: a File, or a Sight.
+type place interface {
+	Path() string
+	Inode() uint64
+	ReadMarker([]byte) error
+}
+
 // Look reads the traces. This process must have no connection open to the file. restored means
 // that this Open created the file.
 func (w *Watch) Look(restored bool) (Traces, error) {
-	tail, err := sqlite.ReadWAL(w.cfg.File.Path())
-	t := Traces{file: w.cfg.File, ours: restored || w.cfg.Private, tail: tail}
-	t.left, t.marked = readMarker(t.file)
+	return look(w.cfg.File, restored || w.cfg.Private)
+}
+
+// See reads the traces of a file whose place this process has not taken. It must have no
+// connection open to the file.
+func See(s *dbfile.Sight) (Traces, error) { return look(s, false) }
+
+func look(at place, ours bool) (Traces, error) {
+	tail, err := sqlite.ReadWAL(at.Path())
+	t := Traces{file: at, ours: ours, tail: tail}
+	t.left, t.marked = readMarker(at)
 	if err == nil && !t.InWAL() {
-		t.gone, err = sqlite.WALGone(t.file.Path())
+		t.gone, err = sqlite.WALGone(at.Path())
 	}
 	return t, err
+}
+
+// Marked reports whether the traces have a clean-shutdown marker: whether DriftDB has ever
+// written to the file in this place.
+func (t Traces) Marked() bool { return t.marked }
+
+// LeftOpen reports whether whoever wrote last has not closed the file: it still has it open, or
+// was killed.
+func (t Traces) LeftOpen() bool { return t.marked && t.left.open }
+
+// Moved reports whether another file was in the place when the marker was written.
+func (t Traces) Moved() bool {
+	return t.marked && t.left.inode != 0 && t.left.inode != t.file.Inode()
 }
 
 // InWAL reports whether there are commits in the WAL.

@@ -51,7 +51,7 @@ func (m marker) String() string {
 func (m marker) write(f *dbfile.File) error { return f.WriteMarker([]byte(m.String() + "\n")) }
 
 // readMarker returns the marker in the lock's file; ok is false if it is missing or truncated.
-func readMarker(f *dbfile.File) (m marker, ok bool) {
+func readMarker(f place) (m marker, ok bool) {
 	b := make([]byte, markerLen)
 	if err := f.ReadMarker(b); err != nil {
 		return marker{}, false

@@ -102,9 +102,20 @@ func (p probe) all(ctx context.Context) (err error) {
 	return err
 }
 
-// once runs every test on an object that it deletes afterwards.
+// once runs every test, and then stores the node's own object.
 func (p probe) once(ctx context.Context) (err error) {
-	key := p.key + "-" + rand.Text()
+	if err := p.trial(ctx, p.key+"-"+rand.Text()); err != nil {
+		return err
+	}
+	err = p.put(ctx, p.key, namesDatabase+p.id+"\n", objstore.PutOptions{IfAbsent: true})
+	if errors.Is(err, objstore.ErrPrecondition) {
+		err = nil // another process of this node was faster, or an answer was lost
+	}
+	return err
+}
+
+// trial runs every test on the object under key, which it deletes afterwards.
+func (p probe) trial(ctx context.Context, key string) (err error) {
 	defer func() {
 		if derr := p.store.Delete(ctx, key); err == nil && !errors.Is(derr, fs.ErrPermission) { // if deleting is not permitted, the object stays
 			err = derr
@@ -132,9 +143,26 @@ func (p probe) once(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	err = p.put(ctx, p.key, namesDatabase+p.id+"\n", objstore.PutOptions{IfAbsent: true})
-	if errors.Is(err, objstore.ErrPrecondition) {
-		err = nil // another process of this node was faster, or an answer was lost
+	return nil
+}
+
+// doctorNode is the node in whose folder a diagnosis keeps its probe objects. No writer has this
+// id: they have twelve hex digits, or what a configuration gives them.
+const doctorNode = "doctor"
+
+// TrialKey returns a new key for an object with which the rights on the bucket are tried.
+func (b *Bucket) TrialKey() string {
+	return nodeFolder(b.name, doctorNode) + "probe-" + rand.Text()
+}
+
+// Trial runs the tests of Probe on the object under key, a new one of TrialKey, and leaves
+// nothing behind if it may delete.
+func (b *Bucket) Trial(ctx context.Context, key string) (err error) {
+	p := probe{store: b.store, key: key}
+	for tries := 3; tries > 0; tries-- {
+		if err = p.trial(ctx, key); !errors.Is(err, errNobody) {
+			break
+		}
 	}
 	return err
 }

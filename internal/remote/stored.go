@@ -3,7 +3,9 @@ package remote
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -48,4 +50,47 @@ func (m *Manifest) counted(o Batch) (Batch, bool) {
 		}
 	}
 	return o, false
+}
+
+// Missing lists, for people, what m needs of the database's own folder and a listing does not
+// have: snapshots, and stretches of the log. Nothing is read.
+func (b *Bucket) Missing(ctx context.Context, m *Manifest) (missing []string, err error) {
+	batches, err := b.HistoryBatches(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for o, err := range b.objects(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		there[o.Key] = true
+	}
+	for _, s := range m.Snapshots {
+		if strings.HasPrefix(s.Key, nodesFolder(b.name)) && !there[s.Key] {
+			missing = append(missing, "snapshot "+s.Key)
+		}
+	}
+	for _, s := range m.Lineage {
+		from, to := max(s.From, m.Begins()+1), m.LatestSequence
+		if s.To != 0 {
+			to = min(to, s.To)
+		}
+		if !m.own(s) || from > to {
+			continue
+		}
+		for _, o := range batches {
+			if o.NodeID != s.NodeID || o.Epoch != s.Epoch || o.To < from {
+				continue
+			}
+			if o.From > from {
+				missing = append(missing, fmt.Sprintf("changes %d to %d", from, o.From-1))
+			}
+			from = o.To + 1
+		}
+		if from <= to {
+			missing = append(missing, fmt.Sprintf("changes %d to %d", from, to))
+		}
+	}
+	return missing, nil
 }
