@@ -29,8 +29,16 @@ var elsewhere = map[[3]string]string{
 	{"modernc.org/sqlite", "LICENSE-3RD-PARTY.md", "MPL-2.0"}: "of golang-lru, which is in its go.sum and in no program: see the file's section 3",
 }
 
-// shipped are the packages that may be part of a user's program, and the command.
-var shipped = []string{".", "./objstore/...", "./inspect/...", "./cmd/..."}
+// shipped are the packages that may be part of a user's program, and the command, by the
+// folder of their module.
+var shipped = map[string][]string{
+	".":         {".", "./objstore/...", "./inspect/...", "./cmd/..."},
+	"driftotel": {"./..."},
+	"driftprom": {"./..."},
+}
+
+// ours is the path of DriftDB's own modules, or the beginning of it.
+const ours = "github.com/driftdb/driftdb-go"
 
 // auditLicences returns an error if a module that is shipped is under a licence that is
 // not allowed, or if the list is out of date. With write, it writes the list.
@@ -67,8 +75,8 @@ func auditLicences(ctx context.Context, write bool) error {
 
 const head = `# Third parties
 
-The modules that a program may contain which is built with DriftDB, the command among
-them, and under which licences they are. ` + "`make licences`" + ` writes this list, and CI
+The modules that a program may contain which is built with DriftDB, driftprom or driftotel,
+the command among them, and under which licences they are. ` + "`make licences`" + ` writes this list, and CI
 compares it. Whoever passes such a program on has to pass on the licences as well:
 ` + "`go run . -texts`" + ` in tools/audit prints those of the modules, and Go has one, too.
 
@@ -99,20 +107,31 @@ func printTexts(ctx context.Context) error {
 func modules(ctx context.Context) (map[string]string, error) {
 	folders := map[string]string{}
 	for _, system := range []string{"linux", "darwin", "windows"} {
-		args := append([]string{"list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Dir}}{{end}}{{end}}"}, shipped...)
-		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Dir, cmd.Env, cmd.Stderr = root, append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0"), os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return nil, fmt.Errorf("go list for %s: %w", system, err)
-		}
-		for line := range strings.Lines(string(out)) {
-			if path, folder, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
-				folders[path] = folder
+		for _, module := range sorted(shipped) {
+			if err := dependencies(ctx, module, system, folders); err != nil {
+				return nil, err
 			}
 		}
 	}
 	return folders, nil
+}
+
+// dependencies adds the modules of what one of ours ships for a system to folders.
+func dependencies(ctx context.Context, module, system string, folders map[string]string) error {
+	args := append([]string{"list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Dir}}{{end}}{{end}}"}, shipped[module]...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Env, cmd.Stderr = filepath.Join(root, module), append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0"), os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("go list of %s for %s: %w", module, system, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		path, folder, ok := strings.Cut(strings.TrimSpace(line), "\t")
+		if ok && path != ours && !strings.HasPrefix(path, ours+"/") {
+			folders[path] = folder
+		}
+	}
+	return nil
 }
 
 var (

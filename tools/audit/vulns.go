@@ -137,16 +137,35 @@ func store(path string, value any) error {
 // frame is a step on the call path to a vulnerability.
 type frame struct{ Module, Version, Package, Function string }
 
-// search runs govulncheck, and reports its findings.
+// search runs govulncheck on each of our modules, and reports its findings.
 func search(ctx context.Context, layout, version string) error {
+	theirs, standard := map[string]bool{}, map[string]bool{}
+	for _, module := range sorted(shipped) {
+		if err := reached(ctx, layout, module, theirs, standard); err != nil {
+			return err
+		}
+	}
+	for _, found := range sorted(standard) {
+		fmt.Println("vulnerabilities: of this Go toolchain, which is no error:", found)
+	}
+	fmt.Printf("vulnerabilities: %d in modules, by the database %s\n", len(theirs), version)
+	var errs []error
+	for _, found := range sorted(theirs) {
+		errs = append(errs, errors.New(found))
+	}
+	return errors.Join(errs...)
+}
+
+// reached adds the vulnerabilities that the code of one of our modules reaches to
+// theirs or, if they are in the standard library, to standard.
+func reached(ctx context.Context, layout, module string, theirs, standard map[string]bool) error {
 	where := url.URL{Scheme: "file", Path: filepath.ToSlash(layout)}
-	cmd := scan.Command(ctx, append([]string{"-C", root, "-db", where.String(), "-format", "json"}, shipped...)...)
+	cmd := scan.Command(ctx, append([]string{"-C", filepath.Join(root, module), "-db", where.String(), "-format", "json"}, shipped[module]...)...)
 	var out, trouble bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &trouble
 	if err := errors.Join(cmd.Start(), cmd.Wait()); err != nil {
-		return fmt.Errorf("govulncheck: %w: %s", err, trouble.Bytes())
+		return fmt.Errorf("govulncheck of %s: %w: %s", module, err, trouble.Bytes())
 	}
-	ours, standard := map[string]bool{}, map[string]bool{}
 	for d := json.NewDecoder(&out); ; {
 		var message struct {
 			Finding *struct {
@@ -156,7 +175,7 @@ func search(ctx context.Context, layout, version string) error {
 			}
 		}
 		if err := d.Decode(&message); err == io.EOF {
-			break
+			return nil
 		} else if err != nil {
 			return fmt.Errorf("govulncheck's answer: %w", err)
 		}
@@ -168,16 +187,7 @@ func search(ctx context.Context, layout, version string) error {
 		if f.Trace[0].Module == "stdlib" {
 			standard[found] = true
 		} else {
-			ours[found] = true
+			theirs[found] = true
 		}
 	}
-	for _, found := range sorted(standard) {
-		fmt.Println("vulnerabilities: of this Go toolchain, which is no error:", found)
-	}
-	fmt.Printf("vulnerabilities: %d in modules, by the database %s\n", len(ours), version)
-	var errs []error
-	for _, found := range sorted(ours) {
-		errs = append(errs, errors.New(found))
-	}
-	return errors.Join(errs...)
 }
