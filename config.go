@@ -9,6 +9,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/engine"
 	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/heartbeat"
 	"github.com/driftdb/driftdb-go/internal/seal"
 	"github.com/driftdb/driftdb-go/objstore"
 )
@@ -162,6 +163,19 @@ type Config struct {
 	// Open's context and never ends.
 	OnConnect func(ctx context.Context, r *Registrar) error
 
+	// HeartbeatURL gets a GET request after each manifest that confirms more than the last
+	// one, and from which all that the bucket has can be restored. A service such as
+	// healthchecks.io, a dead-man's switch, raises the alarm when none comes. A database
+	// to which nobody writes sends none; see ManifestInterval for how often others do.
+	// Requests are sent beside syncing, one at a time, a second apart or more, and what is
+	// confirmed meanwhile shares the next one. An attempt has 10 s, and a failed one is
+	// repeated twice; then an event says so (EventHeartbeatFailed), and nothing else comes
+	// of it. Redirects are followed within the host. Close waits up to 2 s for the last
+	// request. It goes through the proxy of the environment, if there is one. http:// or
+	// https://; needs S3 or Store. Neither fmt, a logger nor an error prints the URL,
+	// since it usually holds a token. Default: none.
+	HeartbeatURL string
+
 	// Logger receives what happens in the background, with the attributes scope and kind:
 	// see EventKind. Default: if OnEvent is not set either, warnings and errors go to
 	// slog.Default(), the same one at most once a minute. slog.New(slog.DiscardHandler)
@@ -203,12 +217,18 @@ func (c Config) engine() (engine.Config, error) {
 	if c.Compression != CompressionGzip && c.Compression != CompressionNone {
 		problems = append(problems, fmt.Errorf("Compression is %d; give CompressionGzip or CompressionNone", c.Compression))
 	}
+	var beat *heartbeat.Target
+	if c.HeartbeatURL != "" {
+		if beat, err = heartbeat.Parse(c.HeartbeatURL); err != nil {
+			problems = append(problems, fmt.Errorf("HeartbeatURL: %w", err))
+		}
+	}
 	backup.Log = event.To(eventLogger(c.Logger, c.OnEvent, c.Name).Handler())
 	return engine.Config{
 		Config: backup, Path: c.Path, NodeID: c.NodeID, Compression: seal.Compression(c.Compression), AdvisoryFencing: c.AdvisoryFencing,
 		ManualSync: c.ManualSync, ReadOnly: c.ReadOnly, AutoRestore: c.AutoRestore, RefuseTakeover: c.RefuseTakeover,
 		SyncInterval: c.SyncInterval, SyncGap: c.SyncGap, CloseTimeout: c.CloseTimeout, ManifestInterval: c.ManifestInterval,
 		SnapshotEvery: c.SnapshotEvery, MaxBatchSize: c.MaxBatchSize, Retention: c.Retention, MaxLogBytes: c.MaxLogBytes,
-		LockWait: c.LockWait, BusyTimeout: c.BusyTimeout, CacheBytes: c.CacheBytes, MaxReaders: c.MaxReaders, Public: fail,
+		LockWait: c.LockWait, BusyTimeout: c.BusyTimeout, CacheBytes: c.CacheBytes, MaxReaders: c.MaxReaders, Heartbeat: beat, Public: fail,
 	}, errors.Join(problems...)
 }

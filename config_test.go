@@ -77,6 +77,11 @@ var configCases = map[string]map[string]func(c *driftdb.Config){
 		"": func(c *driftdb.Config) { c.MaxReaders = -1 },
 		"MaxReaders is 10001; give 1 to 10000, or 0": func(c *driftdb.Config) { c.MaxReaders = 10_001 },
 	},
+	"HeartbeatURL": {
+		"HeartbeatURL: the URL does not begin with": func(c *driftdb.Config) { c.HeartbeatURL = "example.com/ping" },
+		"HeartbeatURL needs S3 or Store":            func(c *driftdb.Config) { c.Store, c.HeartbeatURL = nil, "https://example.com/ping" },
+		"HeartbeatURL cannot be kept with ReadOnly": func(c *driftdb.Config) { c.ReadOnly, c.HeartbeatURL = true, "https://example.com/ping" },
+	},
 	"OnConnect": nil, "Logger": nil, "OnEvent": nil, // functions: any will do
 
 	"S3.Bucket":               {`S3.Bucket "a/b" is empty or has a slash`: onS3(func(c *driftdb.S3Config) { c.Bucket = "a/b" })},

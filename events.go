@@ -14,7 +14,7 @@ type Event struct {
 	Kind    EventKind      // what happened; programs should use this
 	Scope   EventScope     // where; the kind begins with it
 	Message string         // for people; its wording may change
-	Attrs   map[string]any // further details
+	Attrs   map[string]any // further details; took is a time.Duration that ends with the event
 }
 
 // EventScope is the part of DriftDB in which an event happened.
@@ -64,7 +64,7 @@ const (
 	EventRestoreNeeded EventKind = "restore.needed"
 	// EventRestoreStarted: a restore starts.
 	EventRestoreStarted EventKind = "restore.started"
-	// EventRestored: a restore succeeded.
+	// EventRestored: a restore succeeded. Its attribute took says how long that took.
 	EventRestored EventKind = "restore.finished"
 	// EventSnapshotDamaged: a snapshot in the bucket is damaged. The restore could do
 	// without it, but the backup needs a new one: see DB.Snapshot.
@@ -106,7 +106,7 @@ const (
 
 	// EventBackupBegun: the bucket lost what this file had sent; a new backup begins.
 	EventBackupBegun EventKind = "sync.backup_begun"
-	// EventBatchUploaded: changes were uploaded to the bucket.
+	// EventBatchUploaded: changes were uploaded to the bucket. Its attribute took says how long that took.
 	EventBatchUploaded EventKind = "sync.batch_uploaded"
 	// EventBatchesMerged: small batches in the bucket were merged.
 	EventBatchesMerged EventKind = "sync.batches_merged"
@@ -142,6 +142,8 @@ const (
 	EventFileMalformed EventKind = "sync.file_malformed"
 	// EventGarbageDeleted: objects that Retention no longer needs were deleted.
 	EventGarbageDeleted EventKind = "sync.garbage_deleted"
+	// EventHeartbeatFailed: a GET of Config.HeartbeatURL failed. Syncing is not affected.
+	EventHeartbeatFailed EventKind = "sync.heartbeat_failed"
 	// EventHeld: another node writes to the database, and RefuseTakeover is set.
 	EventHeld EventKind = "sync.held"
 	// EventLogGivenUp: the unsent log outgrew MaxLogBytes and was dropped; a snapshot follows.
@@ -154,11 +156,11 @@ const (
 	EventRepairNeeded EventKind = "sync.repair_needed"
 	// EventSilenceNotNoted: Close could not record whether the bucket answers. Only a Logger gets it, at level Debug.
 	EventSilenceNotNoted EventKind = "sync.silence_not_noted"
-	// EventSnapshotStored: a snapshot was stored in the bucket.
+	// EventSnapshotStored: a snapshot was stored in the bucket. Its attribute took says how long that took.
 	EventSnapshotStored EventKind = "sync.snapshot_stored"
 	// EventSnapshotUncopied: there is no space for a copy of the file; the WAL grows until the snapshot is stored.
 	EventSnapshotUncopied EventKind = "sync.snapshot_uncopied"
-	// EventSyncFailed: sync failed for any other reason; it is retried.
+	// EventSyncFailed: sync failed for any other reason; it is retried. Like all events of rounds that failed, it has the attribute took.
 	EventSyncFailed EventKind = "sync.failed"
 	// EventSyncRecovered: sync works again after a failure.
 	EventSyncRecovered EventKind = "sync.recovered"

@@ -21,10 +21,13 @@ const hidden = "(hidden)"
 // hide returns a placeholder for each key.
 func hide(keys []string) []string { return slices.Repeat([]string{hidden}, len(keys)) }
 
-// Format implements [fmt.Formatter]: no verb prints a key or a password.
+// Format implements [fmt.Formatter]: no verb prints a key, a password or HeartbeatURL.
 func (c Config) Format(f fmt.State, verb rune) {
 	type plain Config
 	c.EncryptionKeys = hide(c.EncryptionKeys)
+	if c.HeartbeatURL != "" {
+		c.HeartbeatURL = hidden
+	}
 	withoutSecrets(f, verb, plain(c))
 }
 

@@ -26,7 +26,7 @@ type entry struct {
 func sections() []section {
 	return []section{
 		{Title: "To learn and to decide", files: []string{"README.md", "docs/TUTORIAL.md", "examples/README.md", "docs/FAQ.md", "docs/LIMITS.md", "docs/COST.md", "docs/COMPARISON.md", "docs/MIGRATION.md", "docs/GORM.md"}},
-		{Title: "To run it", files: []string{"docs/PROVIDERS.md", "docs/OPERATIONS.md", "docs/recipes.md", "docs/TIME-MACHINE.md", "docs/INSPECTOR.md", "docs/FOLLOWERS.md", "docs/CHANGES.md"}},
+		{Title: "To run it", files: []string{"docs/PROVIDERS.md", "docs/OPERATIONS.md", "docs/METRICS.md", "docs/recipes.md", "docs/TIME-MACHINE.md", "docs/INSPECTOR.md", "docs/FOLLOWERS.md", "docs/CHANGES.md"}},
 		{Title: "To see inside", files: []string{"docs/ARCHITECTURE.md", "docs/FORMAT.md", "docs/BENCHMARKS.md"}},
 		{Title: "The project", files: []string{"CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "THIRD_PARTY.md"}},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -39,6 +40,7 @@ func (o *opening) restoreMissing(ctx context.Context) error {
 
 // restore creates the file from the bucket, replacing any that exists.
 func (o *opening) restore(ctx context.Context, node string) error {
+	began := time.Now()
 	res, err := restore.Run(ctx, o.uplink.bucket, restore.Options{
 		File: o.file, Overwrite: o.found.there, OnConnect: o.conns.onConnect, Finish: continued(node, o.following != nil || o.cfg.Promote),
 		Confirmed: o.following != nil, Progress: o.following.progressing(),
@@ -48,7 +50,7 @@ func (o *opening) restore(ctx context.Context, node string) error {
 	}
 	res.Log(o.cfg.Log)
 	o.restored = true
-	o.cfg.Log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes)
+	o.cfg.Log.Info(event.Restored, "restored", "sequence", res.Sequence, "rows", res.Rows, "bytes", res.Bytes, "took", time.Since(began))
 	return nil
 }
 

@@ -77,6 +77,9 @@ func (o *opening) startSync(ctx context.Context) error {
 func (o *opening) openSync() (err error) {
 	o.within.Store(int64(firstTimeout))
 	db := o.DB
+	if o.cfg.Heartbeat != nil {
+		o.uplink.beats = o.cfg.Heartbeat.Start(o.cfg.Log)
+	}
 	o.uplink.sync, err = syncer.New(syncer.Config{
 		Log: o.uplink.logs, Bucket: o.uplink.bucket, Direct: o.direct, Path: o.path,
 		Gap: max(o.cfg.SyncGap, 0), Again: o.cfg.Retries().BaseDelay,
@@ -85,7 +88,8 @@ func (o *opening) openSync() (err error) {
 			db.tail.ring()
 		},
 		StandBack: o.writer.StandBack, Refuse: func(err error) { db.hub.Refuse(db.cfg.Public(err)) }, Contest: o.hub.Contest,
-		Writer: o.openReplaying,
+		Confirmed: o.uplink.confirmed,
+		Writer:    o.openReplaying,
 		Reader: func() (*sqlite.Conn, error) {
 			if err := db.foreign.CheckFile(); err != nil { // never snapshot a mixture of two files
 				return nil, err

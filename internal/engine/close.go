@@ -65,7 +65,7 @@ func (db *DB) close(send func() error) error {
 		err := db.conns.recall(deadline, func() error { return db.writer.Recall(deadline) })
 		if db.uplink.sync != nil {
 			err = errors.Join(db.cfg.Public(send()), err)
-			db.uplink.sync.Close()
+			db.uplink.closeSync()
 		}
 		db.foreign.Stop()
 		return errors.Join(err, db.cfg.Public(errors.Join(db.release(), db.giveUp())))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/backup"
+	"github.com/driftdb/driftdb-go/internal/heartbeat"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/seal"
@@ -45,6 +46,8 @@ type Config struct {
 
 	CacheBytes int64
 	MaxReaders int
+
+	Heartbeat *heartbeat.Target // of the root package's HeartbeatURL; nil: none
 
 	// Public converts an error to its public form. It is for errors that reach users other
 	// than as the result of a call to this package: through database/sql, or stored.
@@ -154,5 +157,7 @@ func (c Config) checkStore(p *problems) {
 	p.when(c.S3 != nil && c.Store != nil, "both S3 and Store are set; choose one")
 	p.when(none && c.AutoRestore, "AutoRestore needs S3 or Store")
 	p.when(none && c.Keys != nil, "EncryptionKeys need S3 or Store: they encrypt what is uploaded, the local file is never encrypted")
+	p.when(none && c.Heartbeat != nil, "HeartbeatURL needs S3 or Store: it is told that a bucket has the changes")
+	p.when(c.ReadOnly && c.Heartbeat != nil, "HeartbeatURL cannot be kept with ReadOnly: what only reads confirms nothing; set it where the writer is opened")
 	p.when(c.RefuseTakeover && c.AdvisoryFencing, "RefuseTakeover cannot be kept with AdvisoryFencing; choose one")
 }

@@ -170,9 +170,7 @@ func (o *opening) takeFile(ctx context.Context) (err error) {
 
 // disconnect closes everything that was opened and will not be used further.
 func (o *opening) disconnect() error {
-	if o.uplink.sync != nil {
-		o.uplink.sync.Close()
-	}
+	o.uplink.closeSync()
 	err := o.release()
 	if o.first != nil {
 		err = errors.Join(err, o.first.Close())

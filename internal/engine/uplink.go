@@ -8,6 +8,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/event"
+	"github.com/driftdb/driftdb-go/internal/heartbeat"
 	"github.com/driftdb/driftdb-go/internal/remote"
 	"github.com/driftdb/driftdb-go/internal/retry"
 	"github.com/driftdb/driftdb-go/internal/syncer"
@@ -18,12 +19,31 @@ import (
 type uplink struct {
 	logs   *changelog.Log
 	sync   *syncer.Syncer
+	beats  *heartbeat.Sender // nil: none are wanted
 	bucket *remote.Bucket
 	meter  *wrap.Meter // of the store
 }
 
 // lastWords is how long Close waits for a bucket that has not answered lately.
 const lastWords = 300 * time.Millisecond
+
+// confirmed is called whenever a manifest of this session confirms what the bucket has.
+func (u *uplink) confirmed() {
+	if u.beats != nil {
+		u.beats.Beat()
+	}
+}
+
+// closeSync ends syncing, and then the heartbeats that tell of it.
+func (u *uplink) closeSync() {
+	if u.sync != nil {
+		u.sync.Close()
+	}
+	if u.beats != nil {
+		u.beats.Close()
+	}
+	u.beats = nil
+}
 
 // sendLast calls round to send what is pending at Close, within a time limit.
 func (u *uplink) sendLast(log event.Log, within time.Duration, round func(context.Context) error) error {

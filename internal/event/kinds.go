@@ -59,6 +59,7 @@ const (
 	FaultsGone       Kind = "sync.faults_gone"
 	FileMalformed    Kind = "sync.file_malformed"
 	Fenced           Kind = "sync.fenced"
+	HeartbeatFailed  Kind = "sync.heartbeat_failed"
 	GarbageDeleted   Kind = "sync.garbage_deleted"
 	LogGivenUp       Kind = "sync.log_given_up"
 	LogUnbounded     Kind = "sync.log_unbounded"

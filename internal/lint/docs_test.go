@@ -46,7 +46,7 @@ func TestGuidesCompile(t *testing.T) {
 	pages := systemtest.Must(filepath.Glob("docs/*.md"))
 	found := 0
 	for _, page := range pages {
-		found += compiles(t, filepath.ToSlash(page), "example_guides_test.go", "example_consume_test.go", "inspect/example_test.go", "driftgorm/example_test.go")
+		found += compiles(t, filepath.ToSlash(page), "example_guides_test.go", "example_consume_test.go", "inspect/example_test.go", "driftgorm/example_test.go", "driftprom/example_test.go", "driftotel/example_test.go")
 	}
 	if len(pages) < 10 || found < 10 {
 		t.Errorf("%d pages with %d pieces of Go code", len(pages), found)

@@ -33,7 +33,7 @@ const modulePath = "github.com/driftdb/driftdb-go"
 // vfstest and systemtest: they are for tests.
 var mayImport = map[string][]string{
 	".": {
-		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/consume", "internal/dbfile", "internal/engine", "internal/event", "internal/follow", "internal/foreign", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
+		"internal/backup", "internal/batch", "internal/change", "internal/changelog", "internal/check", "internal/consume", "internal/dbfile", "internal/engine", "internal/event", "internal/follow", "internal/foreign", "internal/heartbeat", "internal/history", "internal/remote", "internal/repair", "internal/resolve", "internal/restore",
 		"internal/retry", "internal/rows", "internal/schema", "internal/seal", "internal/sqlite", "internal/statement", "internal/syncer", "internal/undo",
 		"internal/writer",
 		"objstore", "objstore/s3store",
@@ -69,12 +69,13 @@ var mayImport = map[string][]string{
 	"internal/foreign": {"internal/capture", "internal/change", "internal/changelog", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/sqlite"},
 	"internal/engine": {
 		"internal/backup", "internal/batch", "internal/capture", "internal/changelog", "internal/consume", "internal/dbfile", "internal/digest", "internal/event",
-		"internal/foreign", "internal/history", "internal/pagecache", "internal/part", "internal/readsql", "internal/remote", "internal/restore",
+		"internal/foreign", "internal/heartbeat", "internal/history", "internal/pagecache", "internal/part", "internal/readsql", "internal/remote", "internal/restore",
 		"internal/retry", "internal/schema", "internal/seal", "internal/sqlite", "internal/syncer", "internal/undo", "internal/wrap", "internal/writer",
 	},
 	"internal/event":                 {"internal/inside"},
 	"internal/consume":               {"internal/change", "internal/history", "internal/sqlite"},
 	"internal/history":               {"internal/change", "internal/changelog", "internal/ddl", "internal/digest", "internal/event", "internal/remote", "internal/batch", "internal/sqlite"},
+	"internal/heartbeat":             {"internal/event"},
 	"internal/inside":                {},
 	"internal/jsbucket":              {"internal/check", "internal/dbfile", "internal/sqlite", "objstore"},
 	"internal/keytext":               {},
@@ -97,6 +98,7 @@ var mayImport = map[string][]string{
 	"internal/syncer":                {"internal/change", "internal/changelog", "internal/check", "internal/dbfile", "internal/digest", "internal/digest/scan", "internal/event", "internal/foreign", "internal/remote", "internal/restore", "internal/retry", "internal/batch", "internal/sqlite", "objstore"},
 	"internal/systemtest":            {".", "internal/dbtest", "internal/s3test", "internal/systemtest/subprocess", "objstore"},
 	"internal/systemtest/subprocess": {},
+	"internal/telemetry":             {"."},
 	"internal/terminal":              {},
 	"internal/undo":                  {"internal/apply", "internal/capture", "internal/change", "internal/changelog", "internal/consume", "internal/history", "internal/remote", "internal/sqlite", "internal/statement"},
 	"internal/vfs":                   {"internal/cmem", "internal/vfs/layer"},

@@ -49,7 +49,7 @@ var hides = map[string]string{
 	"internal/seal.key":      "is in a Ring only, which prints its id",
 }
 
-var secretName = regexp.MustCompile(`^(Ring|(?i:secret|secretaccesskey|sessiontoken|encryptionkeys|password))$`)
+var secretName = regexp.MustCompile(`^(Ring|(?i:secret|secretaccesskey|sessiontoken|encryptionkeys|password|heartbeaturl))$`)
 
 // TestSecretTypes: no struct in the sources has a field that is a secret, or a struct
 // that has one, without being in one of the tables.

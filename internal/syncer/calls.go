@@ -164,10 +164,11 @@ func (s *Syncer) TakeOver(ctx context.Context, patience time.Duration) error {
 	}
 	ctx, done := s.bound(ctx)
 	defer done()
+	began := time.Now()
 	err := s.epoch.acquire(ctx, s.cfg.Direct, s.uploads.entry(request{}, s.books.Acked))
 	s.cfg.Contest(false)
 	if err != nil && s.broken == nil && ctx.Err() == nil {
-		s.report(err)
+		s.report(err, time.Since(began))
 		return nil
 	}
 	return err

@@ -117,6 +117,7 @@ func (e *epoch) toldBy(m *remote.Manifest, b changelog.Books) changelog.Books {
 	if !e.cfg.Advisory { // else the store may not honour conditions
 		b.Manifest = e.manifest.ETag()
 	}
+	before := b
 	b.Confirmed, b.Earliest = m.LatestSequence, earliestIn(m)
 	if n := len(m.Snapshots); n > 0 {
 		last := m.Snapshots[n-1]
@@ -124,6 +125,9 @@ func (e *epoch) toldBy(m *remote.Manifest, b changelog.Books) changelog.Books {
 		if b.Snapshot != last.Sequence {
 			b.Snapshot, b.SnapshotBytes, b.BytesSince = last.Sequence, last.Size, 0
 		}
+	}
+	if !b.BarrierOpen() && (b.Confirmed > before.Confirmed || b.Snapshot > before.Snapshot) { // not if it only takes an epoch
+		e.cfg.Confirmed()
 	}
 	return b
 }

@@ -67,13 +67,13 @@ func (s *state) event(kind event.Kind, msg string, args ...any) {
 }
 
 // report logs a failed round: as a warning if the failure may pass by itself, as an error
-// if it needs the user.
-func (s *Syncer) report(err error) {
+// if it needs the user. took is how long the round was.
+func (s *Syncer) report(err error, took time.Duration) {
 	say := s.cfg.Logger.Warn
 	if s.broken != nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrMalformed) {
 		say = s.cfg.Logger.Error
 	}
-	say(failure(err), "sync failed", "error", err, "pending", s.pending())
+	say(failure(err), "sync failed", "error", err, "pending", s.pending(), "took", took)
 }
 
 // failure returns the event kind of a failed round. Errors that end syncing come first.

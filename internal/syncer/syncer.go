@@ -60,6 +60,10 @@ type Config struct {
 	// Contest is told whether the history's last writer was another node. If so,
 	// TakeOver must be called before anything is committed.
 	Contest func(bool)
+	// Confirmed is called when this session has stored a manifest that confirms more than
+	// the last one, or names a new snapshot, and from which all that the bucket has can be
+	// restored. It must not wait.
+	Confirmed func()
 	// Refuse makes writes fail from now on.
 	Refuse func(error)
 
@@ -116,6 +120,7 @@ func New(cfg Config) (*Syncer, error) {
 // work does one round (upload, snapshot, manifest, trim) and records its error in the
 // status.
 func (s *Syncer) work(ctx context.Context, r request) error {
+	began := time.Now()
 	err := s.round(retry.Telling(ctx, s.waiters.note), r)
 	if s.broken != nil || s.epoch.isGone() {
 		s.snapshots.drop()
@@ -136,7 +141,7 @@ func (s *Syncer) work(ctx context.Context, r request) error {
 		s.waiters.note(err)
 		s.status.errors.Add(1)
 		s.status.lastErr.Store(&err)
-		s.report(err)
+		s.report(err, time.Since(began))
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/event"
 	"github.com/driftdb/driftdb-go/internal/remote"
@@ -23,6 +24,7 @@ type task struct {
 	cancel func()
 	done   chan struct{} // closed when the goroutine has ended: state and err are valid then
 
+	began time.Time
 	state *fixed // its sequence never changes
 	err   error
 
@@ -37,11 +39,12 @@ var errDropped = errors.New("the snapshot was abandoned")
 
 // start fixes a state of the database, and starts a task that ends with parent.
 func (p *snapshotter) start(ctx, parent context.Context) error {
+	began := time.Now()
 	f, err := p.fix(ctx)
 	if err != nil {
 		return err
 	}
-	t := &task{parent: parent, done: make(chan struct{}), state: f, sent: p.books.BytesSince}
+	t := &task{parent: parent, done: make(chan struct{}), began: began, state: f, sent: p.books.BytesSince}
 	t.ctx, t.cancel = p.bound(parent)
 	p.task = t
 	go func() {
@@ -147,7 +150,7 @@ func (p *snapshotter) finish(ctx context.Context) error {
 	p.task, p.ailment = nil, ailment{}
 	snap := t.state.snap
 	p.status.lastSnapshot.Store(snap.Time)
-	p.event(event.SnapshotStored, "stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size)
+	p.event(event.SnapshotStored, "stored a snapshot", "key", snap.Key, "sequence", snap.Sequence, "bytes", snap.Size, "took", time.Since(t.began))
 	return nil
 }
 

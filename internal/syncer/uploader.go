@@ -49,6 +49,7 @@ type inFlight struct {
 	name   remote.Batch
 	from   remote.Position // before it
 	next   cursor          // behind it
+	began  time.Time       // when it was ready to be sent
 	stored chan error
 }
 
@@ -167,7 +168,7 @@ func (u *uploader) seal(d *draft, at cursor, job changelog.Job) (*inFlight, []by
 		Position: remote.Position{Sequence: d.To, Chain: d.Chain}, barrier: cmp.Or(d.Barrier, at.barrier), earliest: d.Earliest,
 		digests: changelog.Digests{Known: d.Known, Told: d.Known}, // by this batch
 	}
-	return &inFlight{job: job, name: d.name, from: d.from, next: next, stored: make(chan error, 1)}, sealed, nil
+	return &inFlight{job: job, name: d.name, from: d.from, next: next, began: time.Now(), stored: make(chan error, 1)}, sealed, nil
 }
 
 // acknowledge records in the books that a batch is in the bucket.
@@ -202,7 +203,7 @@ func (p *inFlight) group() changelog.Group {
 func (u *uploader) sent(p *inFlight) {
 	u.status.synced.Add(p.job.To - p.job.From + 1)
 	u.status.lastSync.Store(time.Now().UnixMilli())
-	u.event(event.BatchUploaded, "uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size)
+	u.event(event.BatchUploaded, "uploaded a batch", "from", p.job.From, "to", p.job.To, "bytes", p.name.Size, "took", time.Since(p.began))
 }
 
 // failed records that a job's attempt failed. If the cause shows that another writer has

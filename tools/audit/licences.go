@@ -37,6 +37,8 @@ var shipped = []struct {
 }{
 	{root, []string{".", "./objstore/...", "./inspect/...", "./cmd/..."}},
 	{root + "/driftgorm", []string{"./..."}},
+	{root + "/driftotel", []string{"./..."}},
+	{root + "/driftprom", []string{"./..."}},
 }
 
 // isOurs reports whether a module is DriftDB or one of the modules in its repository.
@@ -82,7 +84,7 @@ func auditLicences(ctx context.Context, write bool) error {
 const head = `# Third parties
 
 The modules that a program may contain which is built with DriftDB (the command is one) or
-with its module driftgorm, and under which licences they are. ` + "`make licences`" + ` writes this list, and CI
+with its modules driftgorm, driftotel and driftprom, and under which licences they are. ` + "`make licences`" + ` writes this list, and CI
 compares it. Whoever passes such a program on has to pass on the licences as well:
 ` + "`go run . -texts`" + ` in tools/audit prints those of the modules, and Go has one, too.
 
