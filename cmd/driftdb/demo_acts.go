@@ -37,7 +37,7 @@ func (d *demo) restore(ctx context.Context, r *demoResult) error {
 	return with(ctx, d.cfg, func(db *driftdb.DB) error {
 		took := time.Since(began)
 		r.Seconds = seconds(took)
-		d.say("   Opened it again: it was rebuilt from the bucket in %s.", took.Round(time.Millisecond))
+		d.say("   Opened it again: it was rebuilt from the bucket in %d ms.", took.Milliseconds())
 		after, err := takeDigest(ctx, db)
 		if err != nil {
 			return err

@@ -35,7 +35,7 @@ func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, in *input
 	if err != nil {
 		hint := hintFor(err)
 		err = fmt.Errorf("%w; %s in %s", err, are(rows), path)
-		if hint == "" && rows > 0 {
+		if hint == "" && rows > 0 && in.sum != "" {
 			err = hinted{err, in.goOn(rows)}
 		}
 	}
@@ -50,6 +50,9 @@ func (a *app) finish(ctx context.Context, db *driftdb.DB, path string, in *input
 
 // goOn says how to go on after so many rows.
 func (in *input) goOn(rows int64) string {
+	if rows == 0 {
+		return "the same command begins again"
+	}
 	if in.sum == "" {
 		return fmt.Sprintf("standard input cannot be resumed: to go on, pass the header and the rows after the first %s", count(rows))
 	}

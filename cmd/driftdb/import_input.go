@@ -102,10 +102,12 @@ func (a *app) position(ctx context.Context, o *importOptions, in *input, db *dri
 		}
 		l.null = l.record.Null
 	}
-	if l.before() > 0 {
+	switch {
+	case l.record != nil && l.record.Done:
+		return nil
+	case l.before() > 0:
 		return in.pass(ctx)
-	}
-	if o.types != "infer" || l.record != nil && l.record.Done {
+	case o.types != "infer":
 		return nil
 	}
 	columns, err := columnsOf(ctx, db, o.table)

@@ -96,7 +96,10 @@ func (l *loader) fit(ctx context.Context, batch []record) ([]record, error) {
 		l.setTypes(columns)
 		l.infer, l.sampled = false, int64(len(batch))
 		l.settled()
-		return batch, l.prepareTable(ctx)
+		if err := l.prepareTable(ctx); err != nil {
+			return nil, err
+		}
+		return batch, nil
 	}
 	if l.sampled == 0 {
 		return batch, nil
