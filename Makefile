@@ -228,11 +228,11 @@ resolve:
 # Every byte of a backup, or one of STRIDE, damaged in turn; and thousands of files that a check reads.
 damage:
 	go test ./internal/check -run '^TestDamage$$' -files 10000 -count 1 -v -timeout 0
-	DRIFTDB_STRIDE=$(STRIDE) go test ./internal/systemtest/faults -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
+	DRIFTDB_STRIDE=$(STRIDE) go test ./internal/systemtest/damage -run '^TestDamagedBackup$$' -count 1 -v -timeout 0
 
 # Pairs of databases that nobody without the key can tell apart by their buckets.
 distinguish:
-	go test ./internal/systemtest/faults -run '^TestDistinguish$$' -pairs $(PAIRS) -count 1 -v -timeout 0
+	go test ./internal/systemtest/damage -run '^TestDistinguish$$' -pairs $(PAIRS) -count 1 -v -timeout 0
 
 # What is sent and asked for, at full size: a million rows; and by databases that are written
 # to at a steady rate.

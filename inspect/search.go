@@ -161,7 +161,7 @@ func (s *search) run() (found []driftdb.Change, err error) {
 		if s.upward { // nothing after that is fetched, then
 			s.query.To = s.query.From + int64(s.want) - 1
 		}
-		found, err = s.take(s.ctx, s.query, s.want)
+		found, err = s.page()
 		s.part.Done = len(found) < s.want
 	case s.query.To < s.query.From:
 		s.part.Done = true
@@ -172,6 +172,21 @@ func (s *search) run() (found []driftdb.Change, err error) {
 		slices.Reverse(found)
 	}
 	return found, err
+}
+
+// page returns a page of changes among which nothing is searched for. The log is read forward,
+// and a batch can have very many changes: with a first change to begin at, those before it are
+// skipped and not kept.
+func (s *search) page() ([]driftdb.Change, error) {
+	if q := s.query; q.Reverse && q.To > 0 {
+		q.From = max(q.From, q.To-int64(s.want)+1)
+		found, err := s.take(s.ctx, q, s.want)
+		if err != nil || len(found) == s.want || q.From == s.query.From {
+			return found, err
+		}
+		// The changes of a barrier are one.
+	}
+	return s.take(s.ctx, s.query, s.want)
 }
 
 // windows searches window by window.

@@ -70,9 +70,60 @@ func TestEveryDamageIsNoticed(t *testing.T) {
 			if _, _, _, err := decode(bytes.NewReader(damaged)); !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("byte %d of %q flipped with %#x: %v", i, plain, mask, err)
 			}
+			if _, err := decodeOnly(damaged, 3, 3); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("byte %d of %q flipped with %#x, and only a part decoded: %v", i, plain, mask, err)
+			}
 		}
 		if _, _, _, err := decode(bytes.NewReader(plain[:i])); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("cut to %d bytes: %v", i, err)
+		}
+	}
+}
+
+// decodeOnly returns the sequences of the records that have an entry, and how many they take.
+func decodeOnly(plain []byte, from, to int64) (decoded []string, err error) {
+	r, err := NewReader(bytes.NewReader(plain))
+	if err != nil {
+		return nil, err
+	}
+	r.Only(from, to)
+	for {
+		rec, err := r.Next()
+		if err == io.EOF {
+			return decoded, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if e := rec.Entry; e.Table != "" || e.Op == change.Barrier {
+			decoded = append(decoded, fmt.Sprintf("%d+%d", rec.Sequence, e.Width()))
+		} else if len(e.After) > 0 || e.HasRowID {
+			return nil, fmt.Errorf("sequence %d has a part of an entry: %+v", rec.Sequence, e)
+		}
+	}
+}
+
+// TestOnly: whichever entries are decoded, the batch is verified, and ranges are known.
+func TestOnly(t *testing.T) {
+	insert := change.Entry{Op: change.Insert, Table: "t", HasRowID: true, RowID: 1, After: row{integer("i", 1)}}
+	plain, _ := encode(t, testHeader, []transaction{
+		{first: 1, time: 10, entries: []change.Entry{insert, insert}},
+		{first: 3, time: 10, entries: []change.Entry{{Op: change.Barrier, Reason: "VACUUM", Count: 5}}},
+		{first: 8, time: 20, entries: []change.Entry{insert, insert}},
+	})
+	for _, c := range []struct {
+		from, to int64
+		want     string
+	}{
+		{0, 0, "1+1 2+1 3+5 8+1 9+1"},
+		{2, 0, "2+1 3+5 8+1 9+1"},
+		{0, 1, "1+1 2+1 3+5"}, // all of the transaction that begins there
+		{9, 8, "3+5 9+1"},
+		{100, 0, "3+5"},
+	} {
+		got, err := decodeOnly(plain, c.from, c.to)
+		if strings.Join(got, " ") != c.want || err != nil {
+			t.Errorf("from %d to %d: %q, %v", c.from, c.to, got, err)
 		}
 	}
 }

@@ -35,6 +35,8 @@ type narrow struct {
 	to     int64 // batches that begin after this change are not needed; 0: they are
 	whole  bool  // list them nevertheless
 	keep   bool  // keep what has been fetched: another pass follows
+
+	first, last int64 // the sink needs no other entries: see batch.Reader.Only
 }
 
 // near is the first margin in which to look for the batch that holds a change. A batch has
@@ -89,9 +91,11 @@ func (m *Manifest) before(sequence int64) Position {
 
 // Forward passes the batches that hold the changes from and later to sink, oldest first.
 // Those that begin after change to are not fetched. From 0 is the first that is kept, to 0
-// the end.
+// the end. Only the records of changes from and later, in transactions that begin at to or
+// before, have an entry.
 func (r *Reading) Forward(from, to int64, sink Sink) (End, error) {
 	w := r.w
+	w.narrow.first, w.narrow.last = from, to
 	proven := w.m.First()
 	if from > 0 {
 		if from <= w.m.Begins() {
@@ -116,7 +120,9 @@ func (r *Reading) Forward(from, to int64, sink Sink) (End, error) {
 // Continue passes what follows at, where an earlier reading of this history has ended, to
 // sink.
 func (r *Reading) Continue(at Position, sink Sink) (End, error) {
-	r.w.narrow.margin, r.w.narrow.to = 0, 0 // a batch begins right there, unless others have been merged since
+	n := r.w.narrow
+	n.margin, n.to = 0, 0 // a batch begins right there, unless others have been merged since
+	n.first, n.last = 0, 0
 	return r.walk(at, sink)
 }
 

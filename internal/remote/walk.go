@@ -456,13 +456,14 @@ func (w *walk) open(o Batch, data []byte) (*batch.Reader, error) {
 	return r, err
 }
 
-// read calls fn for each record of o until fn returns false. It returns errOther if the
-// batch itself is faulty.
+// read calls fn for each record of o, without its entry, until fn returns false. It returns
+// errOther if the batch itself is faulty.
 func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
 	r, err := w.open(o, data)
 	if err != nil {
 		return err
 	}
+	r.Only(math.MaxInt64, 0)
 	for {
 		if err := w.ctx.Err(); err != nil {
 			return err
@@ -509,6 +510,12 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 	}
 	if r, err = w.open(o, data); err != nil {
 		return end, nil, err
+	}
+	switch {
+	case w.sink == nil:
+		r.Only(math.MaxInt64, 0)
+	case w.narrow != nil:
+		r.Only(w.narrow.first, w.narrow.last)
 	}
 	if o.From == w.pos.Sequence+1 {
 		if err := check(w.pos.Sequence); err != nil {

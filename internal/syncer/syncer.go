@@ -157,7 +157,7 @@ func (s *Syncer) round(ctx context.Context, r request) error {
 	case r.waited && s.safe() < target: // another session's changes: an epoch of this one's confirms them
 	case r.leave:
 		return s.epoch.releaseName(ctx)
-	case s.epoch.mustCheck() && r.background():
+	case s.epoch.mustCheck() && r.background(), s.status.behind.Load() && r.flush:
 		return s.epoch.recheck(ctx)
 	default:
 		return nil

@@ -6,7 +6,6 @@ package worldtest
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,12 +49,13 @@ var restores = subprocess.Register("restores", func(t testing.TB, args []string)
 	}
 })
 
-// child is a program that has at most one database.
+// child is a program that has at most one database, or a follower.
 type child struct {
-	mu    sync.Mutex // of out
-	out   io.Writer
-	db    *driftdb.DB
-	holds holds
+	mu       sync.Mutex // of out
+	out      io.Writer
+	db       *driftdb.DB
+	follower *driftdb.Follower
+	holds    holds
 }
 
 // obey runs commands, each in a goroutine of its own. A line in is an id, a command
@@ -77,6 +77,10 @@ func (c *child) say(line string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fmt.Fprintln(c.out, strings.ReplaceAll(line, "\n", " "))
+}
+
+func (c *child) tell(e driftdb.Event) {
+	c.say(fmt.Sprintf("event\t%s %s %v", e.Level, e.Kind, e.Attrs))
 }
 
 // run does a command, and answers "ok …" or "error: …".
@@ -116,8 +120,10 @@ func (c *child) run(command string, args []string) string {
 		if c.db != nil {
 			err = c.db.Close()
 		}
+	case "sequence":
+		more = fmt.Sprint(c.db.Sequence())
 	default:
-		err = errors.New("no such command")
+		more, err = c.follow(ctx, command, args)
 	}
 	if err != nil {
 		return "error: " + err.Error()
@@ -128,10 +134,8 @@ func (c *child) run(command string, args []string) string {
 func (c *child) config(args []string) driftdb.Config {
 	cfg := driftdb.Config{
 		Name: "app", Path: args[0], SyncInterval: 50 * time.Millisecond,
-		Retry: driftdb.RetryPolicy{MaxRetries: -1},
-		OnEvent: func(e driftdb.Event) {
-			c.say(fmt.Sprintf("event\t%s %s %v", e.Level, e.Kind, e.Attrs))
-		},
+		Retry:   driftdb.RetryPolicy{MaxRetries: -1},
+		OnEvent: c.tell,
 	}
 	if args[1] != "" {
 		store, err := objstore.Dir(args[1])

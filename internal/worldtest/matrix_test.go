@@ -38,7 +38,11 @@ var (
 var worlds = flag.String("worlds", "", "which cases of TestMatrix to run, as 7 or 0-9999")
 
 // TestMatrix: see above.
-func TestMatrix(t *testing.T) {
+func TestMatrix(t *testing.T) { playAll(t, 300, 36, playWorld) }
+
+// playAll plays the first cases, or those that the flag says. Each is a process or more, and
+// waits most of the time.
+func playAll(t *testing.T, all, short int, play func(t *testing.T, n int, s seeds, mounts bool)) {
 	if *worlds != "" {
 		t.Setenv(worldCases, *worlds)
 	}
@@ -46,9 +50,9 @@ func TestMatrix(t *testing.T) {
 	if mounts && !mounttest.Inside(t) {
 		return
 	}
-	first, last := 0, 299
+	first, last := 0, all-1
 	if testing.Short() {
-		last = 35
+		last = short - 1
 	}
 	if env := os.Getenv(worldCases); env != "" {
 		*worlds = env
@@ -64,12 +68,12 @@ func TestMatrix(t *testing.T) {
 	}
 	seed := newSeeds(t)
 	var together sync.WaitGroup
-	turns := make(chan struct{}, 2*runtime.GOMAXPROCS(0)) // a case waits most of the time
+	turns := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	for n := first; n <= last; n++ {
 		turns <- struct{}{}
 		together.Go(func() {
 			defer func() { <-turns }()
-			t.Run(fmt.Sprint(n), func(t *testing.T) { playWorld(t, n, seed, mounts) })
+			t.Run(fmt.Sprint(n), func(t *testing.T) { play(t, n, seed, mounts) })
 		})
 	}
 	together.Wait()
@@ -144,6 +148,7 @@ type world struct {
 	what, when, then string
 	rnd              *rand.Rand
 	mounts           bool // can be made
+	follows          bool // the file is a follower's
 
 	dir, folder, path, store string
 	stranger                 []byte // the file that somebody has put there
@@ -372,12 +377,16 @@ func (w *world) second(way string) {
 		alias = filepath.Join("..", "e", "..", "d", "app.sqlite")
 	}
 	q := start(w, w.folder)
-	answer := q.do("open", alias, "", "manual")
+	open, store, end := "open", "", "close"
+	if w.follows {
+		open, store, end = "follow", w.store, "leave"
+	}
+	answer := q.do(open, alias, store, "manual")
 	if strings.HasPrefix(answer, "ok") {
-		if w.when != "closing" {
+		if w.when != "closing" && w.when != "in between" {
 			w.Errorf("a second process has the file by %s", way)
 		}
-		q.must("close")
+		q.must(end)
 	} else if !strings.Contains(answer, "open elsewhere") {
 		w.Errorf("the second process was told %q", answer)
 	}

@@ -329,6 +329,28 @@ func TestOldDisk(t *testing.T) {
 	}
 }
 
+// TestFlushCatchesUp: an old disk whose owner has nothing to send, and syncs by hand, is told
+// that it is old, and a Flush brings it up to date.
+func TestFlushCatchesUp(t *testing.T) {
+	cfg := systemtest.Config(t)
+	db := systemtest.Open(t, cfg)
+	systemtest.Some(t, db, "t", 3)
+	systemtest.Check(t, errors.Join(db.Flush(t.Context()), db.Close()))
+	stale := systemtest.CopyClosed(t, cfg)
+	db = systemtest.Open(t, cfg)
+	systemtest.Some(t, db, "t", 3)
+	systemtest.Check(t, errors.Join(db.Flush(t.Context()), db.Close()))
+
+	events := systemtest.Listen(&stale)
+	back := systemtest.Open(t, stale)
+	events.Wait(t, driftdb.EventBucketAhead)
+	systemtest.Check(t, back.Flush(t.Context()))
+	dbtest.Equal(t, cfg.Path, stale.Path)
+	if back.Metrics().Behind {
+		t.Error("the bucket is ahead after Flush")
+	}
+}
+
 // TestAdopt: a file that DriftDB has never seen is in the bucket as a snapshot
 // before anything else.
 func TestAdopt(t *testing.T) {

@@ -197,17 +197,19 @@ func (s *standby) check() {
 	if _, err := os.Stat(s.path); err != nil {
 		return
 	}
-	dump, at, err := dbtest.DumpAt(s.path)
-	if err != nil {
-		s.fatal("%s: %v", s, err)
-	}
+	var told int64 // before we look: it may move on meanwhile
 	if s.f != nil {
 		if err := s.f.Err(); err != nil {
 			s.may(err)
 		}
-		if told := s.f.Sequence(); told > at {
-			s.fatal("%s tells %d, and is at %d", s, told, at)
-		}
+		told = s.f.Sequence()
+	}
+	dump, at, err := dbtest.DumpAt(s.path)
+	if err != nil {
+		s.fatal("%s: %v", s, err)
+	}
+	if told > at {
+		s.fatal("%s tells %d, and is at %d", s, told, at)
 	}
 	switch {
 	case at < s.at:

@@ -1,4 +1,4 @@
-package faults_test
+package damage_test
 
 import (
 	"bytes"
@@ -472,6 +472,6 @@ func compareTable(t *testing.T, table string) {
 		systemtest.Check(t, err)
 		systemtest.Check(t, os.WriteFile(filepath.Join(root, file), []byte(before+begin+table+end+after), 0o644))
 	default:
-		t.Errorf("%s is not up to date; go test ./internal/systemtest/faults -run 'TestAttacks$' -update writes it:\n%s", file, table)
+		t.Errorf("%s is not up to date; go test ./internal/systemtest/damage -run 'TestAttacks$' -update writes it:\n%s", file, table)
 	}
 }
