@@ -16,6 +16,9 @@ type input struct {
 	sum    string // of the file; "": it can be read only once
 	csv    *csvReader
 	loader *loader
+
+	guessed bool // the delimiter was not given
+	several bool // it was found, there is more than one column
 }
 
 // Close closes the file.
@@ -51,13 +54,8 @@ func (a *app) openInput(ctx context.Context, o *importOptions, path string) (_ *
 // readHeader reads the first row, with the delimiter that is given or else found.
 func (in *input) readHeader(ctx context.Context, delimiter rune) (err error) {
 	if delimiter == 0 {
-		var several bool
-		delimiter, several = findDelimiter(sample(in.source))
-		if several {
-			in.app.stderr.Printf("delimiter: %s, found in the file; --delimiter names another\n", delimiterName(delimiter))
-		} else {
-			in.app.stderr.Printf("delimiter: none found, so there is one column; --delimiter names one\n")
-		}
+		in.guessed = true
+		delimiter, in.several = findDelimiter(sample(in.source))
 	}
 	in.csv, err = newCSVReader(in.name, in.text, delimiter)
 	return err
@@ -198,6 +196,13 @@ func (a *app) load(ctx context.Context, in *input) (rows int64, err error) {
 	l := in.loader
 	if l.record != nil && l.record.Done {
 		return l.record.Rows, nil
+	}
+	switch {
+	case !in.guessed || l.before() > 0: // then it is that of the earlier import
+	case in.several:
+		a.stderr.Printf("delimiter: %s, found in the file; --delimiter names another\n", delimiterName(in.csv.r.Comma))
+	default:
+		a.stderr.Printf("delimiter: none found, so there is one column; --delimiter names one\n")
 	}
 	bar := a.stderr.Bar("importing", in.size)
 	defer bar.Stop()
