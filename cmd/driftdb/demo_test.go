@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,7 +61,7 @@ func TestDemoFull(t *testing.T) {
 	t.Setenv("TMPDIR", dir)
 	full := fullWriter{}
 	var stderr strings.Builder
-	if code := run(context.Background(), []string{"demo"}, strings.NewReader(""), full, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "no space") {
+	if code := run(t.Context(), []string{"demo"}, strings.NewReader(""), full, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "no space") {
 		t.Errorf("exit code %d: %s", code, stderr.String())
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "driftdb-demo-*")); len(left) > 0 {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,7 +52,7 @@ func TestImportChangedWhileRead(t *testing.T) {
 // TestImportRecordChanged: an import whose record somebody else has changed stops, and the
 // rows of its transaction are not in.
 func TestImportRecordChanged(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	db, err := driftdb.Open(ctx, driftdb.Config{Name: "t", Path: ":memory:"})
 	check(t, err)
 	defer db.Close()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -40,7 +39,8 @@ func TestInfer(t *testing.T) {
 // TestInferExact: whatever numbers a column has, its type gives each one back: an integer as
 // it was, and of a decimal the same number.
 func TestInferExact(t *testing.T) {
-	db, err := driftdb.Open(t.Context(), driftdb.Config{Name: "t", Path: ":memory:"})
+	ctx := t.Context()
+	db, err := driftdb.Open(ctx, driftdb.Config{Name: "t", Path: ":memory:"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestInferExact(t *testing.T) {
 			c.add(f, 1)
 		}
 		for _, f := range fields {
-			back, err := driftdb.Select[string](context.Background(), db, "SELECT CAST(CAST(? AS "+string(c.result())+") AS TEXT)", f)
+			back, err := driftdb.Select[string](ctx, db, "SELECT CAST(CAST(? AS "+string(c.result())+") AS TEXT)", f)
 			if err != nil {
 				t.Fatal(err)
 			}
