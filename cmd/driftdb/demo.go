@@ -147,7 +147,7 @@ func (d *demo) prepare() (err error) {
 	}
 	path, other := filepath.Join(d.dir, "demo.sqlite"), filepath.Join(d.dir, "other.sqlite")
 	d.bucket = filepath.Join(d.dir, "bucket")
-	for _, taken := range []string{path, other, d.bucket} {
+	for _, taken := range []string{path, other, d.bucket, filepath.Join(d.dir, "secret.sqlite"), filepath.Join(d.dir, "secret-bucket")} {
 		_, err := os.Lstat(taken)
 		if err == nil {
 			return hinted{fmt.Errorf("%s already exists", taken), "choose an empty folder for --dir, or delete the files of an earlier demo"}
@@ -167,7 +167,7 @@ func (d *demo) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	d.store = &meteredStore{Store: folder}
+	d.store = &meteredStore{Store: folder, requests: new(requests)}
 	d.cfg = driftdb.Config{
 		Name: "demo", Path: path, Store: d.store, EncryptionKeys: keys,
 		AutoRestore: true, ManualSync: true, OnEvent: d.app.warn,

@@ -215,10 +215,20 @@ func (d *demo) seal(ctx context.Context, r *demoResult) error {
 	if _, err := rand.Read(key[:]); err != nil {
 		return err
 	}
+	// A bucket of its own: nobody keeps the key, so commands on the other one would ask for it.
+	bucket := filepath.Join(d.dir, "secret-bucket")
+	if err := os.Mkdir(bucket, 0o700); err != nil {
+		return err
+	}
+	folder, err := objstore.Dir(bucket)
+	if err != nil {
+		return err
+	}
+	store := &meteredStore{Store: folder, requests: d.store.requests}
 	cfg := d.cfg
-	cfg.Name, cfg.Path = "secret", filepath.Join(d.dir, "secret.sqlite")
+	cfg.Name, cfg.Path, cfg.Store = "secret", filepath.Join(d.dir, "secret.sqlite"), store
 	cfg.EncryptionKeys = []string{hex.EncodeToString(key[:])}
-	err := with(ctx, cfg, func(db *driftdb.DB) error {
+	err = with(ctx, cfg, func(db *driftdb.DB) error {
 		if _, err := db.Exec(ctx, "CREATE TABLE notes (text TEXT)"); err != nil {
 			return err
 		}
@@ -231,11 +241,11 @@ func (d *demo) seal(ctx context.Context, r *demoResult) error {
 		return err
 	}
 	d.say("   Another database has a key, and one row: %q.", secret)
-	for o, err := range d.store.List(ctx, "databases/secret/nodes/", objstore.ListOptions{}) {
+	for o, err := range store.List(ctx, "databases/secret/nodes/", objstore.ListOptions{}) {
 		if err != nil {
 			return err
 		}
-		content, err := d.read(ctx, o.Key)
+		content, err := read(ctx, store, o.Key)
 		if err != nil {
 			return err
 		}
@@ -247,7 +257,7 @@ func (d *demo) seal(ctx context.Context, r *demoResult) error {
 			d.say("   In the bucket it looks like this: % x", middle[:min(12, len(middle))])
 		}
 	}
-	_, err = driftdb.OpenBackup(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: d.store})
+	_, err = driftdb.OpenBackup(ctx, driftdb.BackupConfig{Name: cfg.Name, Store: store})
 	if !errors.Is(err, driftdb.ErrKey) {
 		return fmt.Errorf("the backup can be opened without its key: %w", err)
 	}
@@ -256,8 +266,8 @@ func (d *demo) seal(ctx context.Context, r *demoResult) error {
 	return nil
 }
 
-func (d *demo) read(ctx context.Context, key string) (content []byte, err error) {
-	body, _, err := d.store.Get(ctx, key, objstore.GetOptions{})
+func read(ctx context.Context, store objstore.Store, key string) (content []byte, err error) {
+	body, _, err := store.Get(ctx, key, objstore.GetOptions{})
 	if err != nil {
 		return nil, err
 	}

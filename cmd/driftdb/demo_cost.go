@@ -21,6 +21,11 @@ const (
 // meteredStore counts the requests to a store, as a provider does.
 type meteredStore struct {
 	objstore.Store
+	*requests
+}
+
+// requests are those to all stores of the demo.
+type requests struct {
 	puts, gets, lists atomic.Int64
 	sent              atomic.Int64 // bytes
 }
