@@ -33,7 +33,7 @@ IMAGES   ?= 100000
 FAULTS   ?= 10000
 CONSUMERS ?= 200
 
-.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo windows diffs followers promotions lag consume inspect pictures site
+.PHONY: check lint race bench peers mixed big memory snapshots tables shapes fuzz kill vfs closes faults disk clocks model forks repairs writers takeover world corpus realfiles damage distinguish economy restorebench resolve undo sessions canary audit licences demo picture windows diffs followers promotions lag consume inspect pictures site
 
 # Rows that are written and sent while the schema of 10,000 tables never stands still.
 tables:
@@ -259,6 +259,10 @@ licences:
 
 demo:
 	go run ./cmd/driftdb demo
+
+# The picture of the demo in the README.
+picture:
+	DRIFTDB_DEMO_PICTURE=1 go test ./cmd/driftdb -run '^TestDemoPicture$$' -count 1
 
 # The Windows build under Wine: the demo, and the short tests of PACKAGES, or of all. The
 # tools are installed on Debian where they are missing.

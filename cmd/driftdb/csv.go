@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -18,8 +19,9 @@ type csvReader struct {
 }
 
 // newCSVReader reads the header, which must name the columns.
-func newCSVReader(name string, text io.Reader) (*csvReader, error) {
+func newCSVReader(name string, text io.Reader, delimiter rune) (*csvReader, error) {
 	c := &csvReader{name: name, r: csv.NewReader(&exactReader{src: text, line: 1})}
+	c.r.Comma = delimiter
 	c.r.FieldsPerRecord = -1 // next has a better error
 	header, err := c.record()
 	if err == io.EOF {
@@ -57,10 +59,28 @@ func (c *csvReader) next() ([]string, error) {
 		return nil, err
 	}
 	if len(row) != len(c.header) {
-		return nil, c.errorf("the row has %s, but the header names %s; is there a comma that needs quotes around its field?",
-			plural(int64(len(row)), "field", "fields"), plural(int64(len(c.header)), "column", "columns"))
+		return nil, c.errorf("the row has %s, but the header names %s; fields are separated by %s: does one need quotes, or is --delimiter another?",
+			plural(int64(len(row)), "field", "fields"), plural(int64(len(c.header)), "column", "columns"), delimiterName(c.r.Comma))
 	}
 	return row, nil
+}
+
+// skip passes over the next n rows.
+func (c *csvReader) skip(ctx context.Context, n int64, progress func()) error {
+	for i := range n {
+		if i%1000 == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			progress()
+		}
+		if _, err := c.next(); err == io.EOF {
+			return fmt.Errorf("%s ends after %s, but %s of it were loaded", c.name, plural(i, "row", "rows"), count(n))
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *csvReader) record() ([]string, error) {

@@ -21,7 +21,7 @@ func readAll(text io.Reader) (rows [][]string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newCSVReader("file", plain)
+	c, err := newCSVReader("file", plain, ',')
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"strings"
+	"syscall"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -16,27 +17,40 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// demo writes, uploads, loses and restores a database in one run.
+// demo tells the life of a database in one run.
 type demo struct {
-	app   *app
-	dir   string
-	csv   string // "": generated rows
-	cfg   driftdb.Config
-	store objstore.Store
+	app    *app
+	dir    string
+	kept   bool   // dir is the user's
+	csv    string // "": generated rows
+	table  string // which a mistake is made in
+	bucket string // a folder
+	cfg    driftdb.Config
+	store  *meteredStore
+	step   int
+	unsaid error // the first line that could not be printed
 }
 
 func (a *app) demoCommand() *cobra.Command {
 	d := &demo{app: a}
 	c := &cobra.Command{
 		Use:   "demo [--dir DIR] [--csv FILE]",
-		Short: "Show what DriftDB does: write, upload, delete the file, restore it",
-		Long: `Show what DriftDB does, without an account: open a database with a folder as its
-bucket, write rows, upload them, delete the database, open it again, and compare
-every row. The exit code is 1 if anything is missing.
+		Short: "Show what DriftDB does: write, lose, restore, undo, and more",
+		Long: `Show what DriftDB does, without an account and in some seconds, with a folder
+as the bucket: write rows, upload them, delete the database, and get every row
+back; find a bad UPDATE in the log and undo it; let two machines write, of which
+one is refused; flip a bit in the bucket, which is noticed; encrypt; and count
+what all of it would have cost. Each step is checked: the exit code is 1 if
+anything is not as it should be.
+
+Everything is in a temporary folder, which is removed at the end, also after an
+interruption. With --dir it stays.
 
 With --json the result is {"tables", "rows", "sequence", "objects",
-"storedBytes", "before", "after", "same", "seconds"}: before and after are
-digests of all rows, seconds is the time the restore took.`,
+"storedBytes", "before", "after", "same", "seconds", "undone", "fenced",
+"damageFound", "encrypted", "requests", "uploadedBytes"}: before and after are
+digests of all rows, seconds is the time the restore took, and undone is how
+many rows the bad UPDATE had changed.`,
 	}
 	c.Flags().StringVar(&d.dir, "dir", "", "work in `DIR` and keep everything there (default: a temporary folder)")
 	c.Flags().StringVar(&d.csv, "csv", "", "use the rows of this CSV `FILE`")
@@ -45,26 +59,58 @@ digests of all rows, seconds is the time the restore took.`,
 
 // demoResult is the result of a demo.
 type demoResult struct {
-	Tables      int64   `json:"tables"`
-	Rows        int64   `json:"rows"`
-	Sequence    int64   `json:"sequence"`
-	Objects     int64   `json:"objects"`
-	StoredBytes int64   `json:"storedBytes"`
-	Before      string  `json:"before"`
-	After       string  `json:"after"`
-	Same        bool    `json:"same"`
-	Seconds     float64 `json:"seconds"`
+	Tables        int64   `json:"tables"`
+	Rows          int64   `json:"rows"`
+	Sequence      int64   `json:"sequence"`
+	Objects       int64   `json:"objects"`
+	StoredBytes   int64   `json:"storedBytes"`
+	Before        string  `json:"before"`
+	After         string  `json:"after"`
+	Same          bool    `json:"same"`
+	Seconds       float64 `json:"seconds"`
+	Undone        int     `json:"undone"`
+	Fenced        bool    `json:"fenced"`
+	DamageFound   bool    `json:"damageFound"`
+	Encrypted     bool    `json:"encrypted"`
+	Requests      int64   `json:"requests"`
+	UploadedBytes int64   `json:"uploadedBytes"`
 }
 
 // say prints a line of the story, except with --json.
 func (d *demo) say(format terminal.Format, args ...any) {
-	if !d.app.json {
-		d.app.stdout.Printf(format+"\n", args...)
+	if d.app.json {
+		return
+	}
+	if err := d.app.stdout.Printf(format+"\n", args...); err != nil && d.unsaid == nil {
+		d.unsaid = err
+	}
+}
+
+// title begins the next step.
+func (d *demo) title(text string) {
+	d.step++
+	if d.app.stdout.Colours() {
+		d.say("\x1b[1;36m%d. %s\x1b[0m", d.step, text)
+	} else {
+		d.say("%d. %s", d.step, text)
+	}
+}
+
+// good says that something is as it should be.
+func (d *demo) good(text string) {
+	if d.app.stdout.Colours() {
+		d.say("   \x1b[32m%s\x1b[0m", text)
+	} else {
+		d.say("   %s", text)
 	}
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
-	if d.dir == "" {
+	// A line that nobody reads is an error then, and ends the program only after it has
+	// cleaned up.
+	signal.Ignore(syscall.SIGPIPE)
+	d.kept = d.dir != ""
+	if !d.kept {
 		if d.dir, err = os.MkdirTemp("", "driftdb-demo-"); err != nil {
 			return err
 		}
@@ -73,40 +119,35 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err := d.prepare(); err != nil {
 		return err
 	}
-	d.say("Database: %s\nBucket:   %s (a folder)\n", d.cfg.Path, filepath.Join(d.dir, "bucket"))
-
-	before, r, err := d.write(ctx)
-	if err != nil {
-		return err
+	if d.kept {
+		d.say("A database and its bucket, a folder. Both are kept in\n%s\n", d.dir)
+	} else {
+		d.say("A database and its bucket, a folder. Both are removed at the end.\n")
 	}
-	if err := d.listBucket(ctx, &r); err != nil {
-		return err
-	}
-	if err := d.lose(); err != nil {
-		return err
-	}
-	after, err := d.reopen(ctx, &r)
-	if err != nil {
-		return err
-	}
-	r.Before, r.After, r.Same = before.sum, after.sum, before == after
-	d.say("\nDigest before: %s\nDigest after:  %s", r.Before, r.After)
-	if d.app.json {
-		if err := d.app.stdout.JSON(r); err != nil {
+	var r demoResult
+	for _, act := range []func(context.Context, *demoResult) error{d.write, d.lose, d.restore, d.mistake, d.writers, d.flip, d.seal, d.cost} {
+		if err := act(ctx, &r); err != nil {
 			return err
 		}
+		if d.unsaid != nil {
+			return d.unsaid
+		}
 	}
-	if !r.Same {
-		return fmt.Errorf("the restored database differs: %d rows before, %d after", before.rows, after.rows)
+	d.next()
+	if d.app.json {
+		return d.app.stdout.JSON(r)
 	}
-	d.say("Every row is back: %s in %s.", plural(after.rows, "row", "rows"), plural(after.tables, "table", "tables"))
-	return nil
+	return d.unsaid
 }
 
 // prepare creates the folders.
-func (d *demo) prepare() error {
-	path, bucket := filepath.Join(d.dir, "demo.sqlite"), filepath.Join(d.dir, "bucket")
-	for _, taken := range []string{path, bucket} {
+func (d *demo) prepare() (err error) {
+	if d.dir, err = filepath.Abs(d.dir); err != nil {
+		return err
+	}
+	path, other := filepath.Join(d.dir, "demo.sqlite"), filepath.Join(d.dir, "other.sqlite")
+	d.bucket = filepath.Join(d.dir, "bucket")
+	for _, taken := range []string{path, other, d.bucket, filepath.Join(d.dir, "secret.sqlite"), filepath.Join(d.dir, "secret-bucket")} {
 		_, err := os.Lstat(taken)
 		if err == nil {
 			return hinted{fmt.Errorf("%s already exists", taken), "choose an empty folder for --dir, or delete the files of an earlier demo"}
@@ -119,36 +160,59 @@ func (d *demo) prepare() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(bucket, 0o700); err != nil {
+	if err := os.MkdirAll(d.bucket, 0o700); err != nil {
 		return err
 	}
-	if d.store, err = objstore.Dir(bucket); err != nil {
+	folder, err := objstore.Dir(d.bucket)
+	if err != nil {
 		return err
 	}
-	d.cfg = driftdb.Config{Name: "demo", Path: path, Store: d.store, EncryptionKeys: keys, AutoRestore: true, OnEvent: d.app.warn}
+	d.store = &meteredStore{Store: folder, requests: new(requests)}
+	d.cfg = driftdb.Config{
+		Name: "demo", Path: path, Store: d.store, EncryptionKeys: keys,
+		AutoRestore: true, ManualSync: true, OnEvent: d.app.warn,
+	}
 	return nil
 }
 
-// write fills a new database and uploads it.
-func (d *demo) write(ctx context.Context) (before digest, r demoResult, err error) {
-	db, err := driftdb.Open(ctx, d.cfg)
+// with opens a database for fn, and closes it.
+func with(ctx context.Context, cfg driftdb.Config, fn func(*driftdb.DB) error) (err error) {
+	db, err := driftdb.Open(ctx, cfg)
 	if err != nil {
-		return before, r, err
+		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if d.csv == "" {
-		err = d.writeOwn(ctx, db)
-	} else {
-		err = d.writeCSV(ctx, db)
-	}
-	if err != nil {
-		return before, r, err
-	}
-	if before, err = takeDigest(ctx, db); err != nil {
-		return before, r, err
-	}
-	r.Tables, r.Rows, r.Sequence = before.tables, before.rows, db.Sequence()
-	return before, r, db.Flush(ctx)
+	return fn(db)
+}
+
+// write fills a new database and uploads it.
+func (d *demo) write(ctx context.Context, r *demoResult) error {
+	d.title("Write")
+	return with(ctx, d.cfg, func(db *driftdb.DB) error {
+		fill := d.writeOwn
+		if d.csv != "" {
+			fill = d.writeCSV
+		}
+		if err := fill(ctx, db); err != nil {
+			return err
+		}
+		before, err := takeDigest(ctx, db)
+		if err != nil {
+			return err
+		}
+		r.Before, r.Tables, r.Rows, r.Sequence = before.sum, before.tables, before.rows, db.Sequence()
+		if err := db.Flush(ctx); err != nil {
+			return err
+		}
+		for o, err := range d.store.List(ctx, "", objstore.ListOptions{}) {
+			if err != nil {
+				return err
+			}
+			r.Objects, r.StoredBytes = r.Objects+1, r.StoredBytes+o.Size
+		}
+		d.say("   Uploaded: the bucket has %s, %s.", plural(r.Objects, "object", "objects"), size(r.StoredBytes))
+		return nil
+	})
 }
 
 // task is a record of the demo's repository.
@@ -174,7 +238,7 @@ func (d *demo) writeOwn(ctx context.Context, db *driftdb.DB) error {
 	if _, err := tasks.DeleteByID(ctx, made[2].ID); err != nil {
 		return err
 	}
-	d.say("1. Through a repository: 3 tasks created, 1 changed, 1 deleted.")
+	d.say("   Through a repository: 3 tasks created, 1 changed, 1 deleted.")
 	_, err = db.SQL().ExecContext(ctx, `
 		CREATE TABLE readings (id INTEGER PRIMARY KEY, celsius REAL NOT NULL, note TEXT);
 		CREATE TABLE alarms (reading INTEGER REFERENCES readings, celsius REAL);
@@ -184,7 +248,8 @@ func (d *demo) writeOwn(ctx context.Context, db *driftdb.DB) error {
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
 			INSERT INTO readings (celsius, note) SELECT i % 450 / 10.0, 'no. ' || i FROM n;
 		UPDATE readings SET note = NULL WHERE id % 7 = 0`)
-	d.say("   Through plain SQL: 1,000 readings in a new table, and alarms added by a trigger.")
+	d.say("   Through plain SQL: 1,000 readings, and alarms that a trigger adds.")
+	d.table = "readings"
 	return err
 }
 
@@ -194,61 +259,24 @@ func (d *demo) writeCSV(ctx context.Context, db *driftdb.DB) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	csv, err := newCSVReader(src.name, src.text)
+	delimiter, _ := findDelimiter(sample(src))
+	csv, err := newCSVReader(src.name, src.text, delimiter)
 	if err != nil {
 		return err
 	}
 	bar := d.app.stderr.Bar("importing", src.size)
 	defer bar.Stop()
-	l := &loader{db: db, table: "rows", csv: csv, batch: defaultBatch, committed: func(rows int64) {
-		bar.Set(count(rows)+" rows", src.read, src.size)
-	}}
+	d.table = "rows"
+	l := &loader{
+		db: db, table: d.table, csv: csv, batch: defaultBatch, unchanged: func() error { return nil },
+		committed: func(rows int64) { bar.Set(count(rows)+" rows", src.read, src.size) },
+	}
 	began := time.Now()
 	rows, err := l.load(ctx)
 	if err != nil {
 		return err
 	}
-	d.say("1. Imported %s of %s in %.1f s.", plural(rows, "row", "rows"), src.name, time.Since(began).Seconds())
+	d.say("   Imported %s of", plural(rows, "row", "rows"))
+	d.say("   %s in %.1f s.", src.name, time.Since(began).Seconds())
 	return nil
-}
-
-// listBucket shows what was uploaded.
-func (d *demo) listBucket(ctx context.Context, r *demoResult) error {
-	d.say("2. Uploaded. The bucket holds:")
-	for o, err := range d.store.List(ctx, "", objstore.ListOptions{}) {
-		if err != nil {
-			return err
-		}
-		d.say("     %-11s %s", size(o.Size), strings.TrimPrefix(o.Key, "databases/demo/"))
-		r.Objects, r.StoredBytes = r.Objects+1, r.StoredBytes+o.Size
-	}
-	return nil
-}
-
-// lose deletes the database.
-func (d *demo) lose() error {
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(d.cfg.Path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	d.say("3. Deleted the database file, with its -wal and -shm.")
-	return nil
-}
-
-// reopen opens the database again; AutoRestore must rebuild it from the bucket.
-func (d *demo) reopen(ctx context.Context, r *demoResult) (after digest, err error) {
-	began := time.Now()
-	db, err := driftdb.Open(ctx, d.cfg)
-	if err != nil {
-		return after, err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	took := time.Since(began)
-	r.Seconds = seconds(took)
-	d.say("4. Opened it again: AutoRestore rebuilt it from the bucket in %s.", took.Round(time.Millisecond))
-	if after, err = takeDigest(ctx, db); err != nil {
-		return after, err
-	}
-	return after, db.IntegrityCheck(ctx)
 }

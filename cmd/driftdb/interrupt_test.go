@@ -58,6 +58,9 @@ func TestInterrupt(t *testing.T) {
 			if want := "driftdb: interrupted: 1,000 rows are in " + db; !strings.Contains(output.String(), want) {
 				t.Errorf("%q is not in\n%s", want, output.String())
 			}
+			if want := "hint: standard input cannot be resumed: to go on, pass the header and the rows after the first 1,000"; !strings.Contains(output.String(), want) {
+				t.Errorf("%q is not in\n%s", want, output.String())
+			}
 			if got, err := query(db, "SELECT count(*) FROM t"); got != "1000\n" {
 				t.Errorf("%s rows, %v", got, err)
 			}

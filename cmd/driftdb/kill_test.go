@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -20,9 +22,11 @@ import (
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
-// TestKill kills imports at any moment. Every row that was acknowledged is
-// there, whole transactions and nothing else are, and once the database has
-// been opened and flushed its restored copy is equal to it.
+// TestKill kills imports at any moment, and resumes them. Every row that was
+// acknowledged is there, whole transactions and nothing else are, and once the
+// database has been opened and flushed its restored copy is equal to it. At
+// times the file is lost as well, and the import goes on with what the store
+// has. In the end every row is there once, in the order of the file.
 //
 // DRIFTDB_KILLS says how many imports are killed, and makes them long enough to
 // upload in the background as well; DRIFTDB_SEED chooses the moments.
@@ -52,13 +56,26 @@ func TestKill(t *testing.T) {
 			after := time.Duration(1 + rnd.Int64N(int64(whole)))
 			k.run(after)
 			kills--
-			k.check()
+			switch rnd.IntN(3) {
+			case 0:
+				k.lose()
+			case 1:
+				k.check()
+				k.lose()
+			default:
+				k.check()
+			}
+		}
+		k.run(0)
+		if rows := k.check(); rows != int64(k.size) {
+			t.Errorf("%d rows of %d", rows, k.size)
 		}
 		if t.Failed() {
 			return
 		}
 	}
-	t.Logf("an import of %d rows takes %s; of the %d that were to be killed %d were done before", k.size, whole.Round(time.Millisecond), k.runs-1, k.finished)
+	t.Logf("an import of %d rows takes %s; of %d that were to be killed %d were done before; the file was lost %d times, and the store had %d rows in all",
+		k.size, whole.Round(time.Millisecond), k.runs, k.finished, k.lost, k.back)
 }
 
 func number[N int | uint64](t *testing.T, s string) N {
@@ -80,9 +97,10 @@ type killer struct {
 
 	db, store string
 	acked     int64 // rows that imports said were committed
-	imports   int64 // into this database
-	runs      int
+	runs      int   // imports that were to be killed
 	finished  int
+	lost      int
+	back      int64 // rows that the store had when the file was lost
 }
 
 func (k *killer) writeCSV() {
@@ -101,7 +119,7 @@ func (k *killer) writeCSV() {
 func (k *killer) start() {
 	k.round++
 	folder := filepath.Join(k.dir, strconv.Itoa(k.round))
-	k.db, k.store, k.acked, k.imports = filepath.Join(folder, "a.db"), filepath.Join(folder, "store"), 0, 0
+	k.db, k.store, k.acked = filepath.Join(folder, "a.db"), filepath.Join(folder, "store"), 0
 	if err := os.MkdirAll(k.store, 0o700); err != nil {
 		k.t.Fatal(err)
 	}
@@ -110,9 +128,8 @@ func (k *killer) start() {
 // run imports, and kills the process after a while; 0 lets it end.
 func (k *killer) run(after time.Duration) {
 	k.t.Helper()
-	k.runs, k.imports = k.runs+1, k.imports+1
 	cmd := exec.CommandContext(k.t.Context(), "driftdb", "import", "--db", k.db, "--name", "app",
-		"--store", folderURL(k.store), "--table", "t", "--batch", strconv.FormatInt(k.batch, 10), k.csv)
+		"--store", folderURL(k.store), "--table", "t", "--batch", strconv.FormatInt(k.batch, 10), "--resume", k.csv)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		k.t.Fatal(err)
@@ -126,10 +143,13 @@ func (k *killer) run(after time.Duration) {
 	}
 	acked, output := readAcks(stderr)
 	err = cmd.Wait()
-	k.acked += acked
-	if err == nil {
+	k.acked = max(k.acked, acked)
+	if after > 0 {
+		k.runs++
+	}
+	if err == nil && after > 0 {
 		k.finished++
-	} else if after == 0 || cmd.ProcessState.ExitCode() != -1 {
+	} else if err != nil && (after == 0 || cmd.ProcessState.ExitCode() != -1) {
 		k.t.Fatalf("the import failed by itself: %v\n%s", err, output)
 	}
 }
@@ -148,52 +168,89 @@ func readAcks(stderr io.Reader) (acked int64, output string) {
 	return acked, all.String()
 }
 
-// check opens what the killed process left, sends it, and compares it with
-// what a restore makes of it.
-func (k *killer) check() {
+// lose deletes the file, and opens what the store has.
+func (k *killer) lose() {
 	k.t.Helper()
-	ctx := k.t.Context()
-	if _, err := os.Stat(k.db); err != nil {
-		return // killed before there was anything
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(k.db + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.t.Fatal(err)
+		}
 	}
+	db, _ := k.open()
+	k.acked = k.rows(db)
+	k.lost, k.back = k.lost+1, k.back+k.acked
+	if err := db.Close(); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+func (k *killer) open() (*driftdb.DB, objstore.Store) {
+	k.t.Helper()
 	store, err := objstore.Dir(k.store)
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	db, err := driftdb.Open(ctx, driftdb.Config{Name: "app", Path: k.db, Store: store, ManualSync: true})
+	db, err := driftdb.Open(k.t.Context(), driftdb.Config{Name: "app", Path: k.db, Store: store, ManualSync: true, AutoRestore: true})
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	rows := k.rows(db)
+	return db, store
+}
+
+// check opens what the killed process left, sends it, and compares it with
+// what a restore makes of it.
+func (k *killer) check() (rows int64) {
+	k.t.Helper()
+	ctx := k.t.Context()
+	if _, err := os.Stat(k.db); err != nil {
+		return 0 // killed before there was anything
+	}
+	db, store := k.open()
+	rows = k.rows(db)
 	if err := db.Shutdown(ctx); err != nil {
 		k.t.Fatal(err)
 	}
-	// Each import may have committed one transaction that it could not tell of.
-	if rows < k.acked || rows > k.acked+k.imports*k.batch || rows%k.batch != 0 {
-		k.t.Fatalf("%d rows after %d imports, %d acknowledged", rows, k.imports, k.acked)
+	// An import may have committed one transaction that it could not tell of.
+	if rows < k.acked || rows > k.acked+k.batch || rows%k.batch != 0 {
+		k.t.Fatalf("%d rows, %d acknowledged", rows, k.acked)
 	}
+	k.acked = rows
 	copied := filepath.Join(k.dir, "copy.db")
 	if _, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: "app", Store: store, Path: copied, Overwrite: true}); err != nil {
 		if rows == 0 && db.Sequence() == 0 {
-			return // there is nothing to restore
+			return rows // there is nothing to restore
 		}
 		k.t.Fatal(err)
 	}
 	dbtest.Equal(k.t, k.db, copied)
+	return rows
 }
 
+// rows returns how many rows there are, which must be the first ones of the file in their
+// order; and what is recorded of the import must say that many.
 func (k *killer) rows(db *driftdb.DB) int64 {
 	k.t.Helper()
-	tables, err := driftdb.Select[int64](k.t.Context(), db, "SELECT count(*) FROM sqlite_schema WHERE name = 't'")
-	if err != nil {
-		k.t.Fatal(err)
+	number := func(query string) int64 {
+		k.t.Helper()
+		n, err := driftdb.Select[int64](k.t.Context(), db, query)
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		return n[0]
 	}
-	if tables[0] == 0 {
+	if number("SELECT count(*) FROM sqlite_schema WHERE name = 't'") == 0 {
 		return 0
 	}
-	rows, err := driftdb.Select[int64](k.t.Context(), db, "SELECT count(*) FROM t")
-	if err != nil {
-		k.t.Fatal(err)
+	rows := number("SELECT count(*) FROM t")
+	if wrong := number("SELECT count(*) FROM t WHERE id <> CAST(rowid - 1 AS TEXT)"); wrong > 0 {
+		k.t.Fatalf("%d of %d rows are not in their place", wrong, rows)
 	}
-	return rows[0]
+	recorded := int64(0)
+	if number("SELECT count(*) FROM sqlite_schema WHERE name = 'driftdb_imports'") > 0 {
+		recorded = number("SELECT coalesce(sum(rows), 0) FROM driftdb_imports")
+	}
+	if recorded != rows {
+		k.t.Fatalf("%d rows are recorded, and there are %d", recorded, rows)
+	}
+	return rows
 }

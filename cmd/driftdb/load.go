@@ -16,8 +16,17 @@ type loader struct {
 	db        *driftdb.DB
 	table     string
 	csv       *csvReader
+	null      *string          // the field that means NULL; nil: none does
+	types     []columnType     // of a new table's columns; nil: TEXT
+	infer     bool             // types are to come from the rows of the first transaction
+	inferred  []inference      // what types came from
+	sampled   int64            // rows that types came from, if not from all
+	settled   func()           // called when types are known that were to be inferred
 	batch     int              // rows per transaction
-	committed func(rows int64) // called after each transaction with the rows so far
+	exact     bool             // a transaction has that many, however large they are
+	record    *importRecord    // is kept in step with the rows; nil: nothing is
+	unchanged func() error     // called at the end of the file, before its last rows are committed
+	committed func(rows int64) // called after each transaction with the rows of the file so far
 }
 
 const (
@@ -31,10 +40,27 @@ const (
 	maxValuesPerInsert = 1024
 )
 
-// load returns the number of rows committed, even with an error.
+// before is how many rows of the file an earlier import has loaded.
+func (l *loader) before() int64 {
+	if l.record == nil {
+		return 0
+	}
+	return l.record.Rows
+}
+
+// load returns the number of rows of the file that are in the table, even with an error.
+// Rows that an earlier import has loaded must have been skipped.
 func (l *loader) load(ctx context.Context) (rows int64, err error) {
-	if err := l.prepareTable(ctx); err != nil {
-		return 0, err
+	rows = l.before()
+	if !l.infer {
+		if err := l.prepareTable(ctx); err != nil {
+			return rows, err
+		}
+	}
+	if l.record != nil {
+		if _, err := l.db.Exec(ctx, createImports); err != nil {
+			return rows, err
+		}
 	}
 	for more := true; more; {
 		var batch []record
@@ -42,18 +68,58 @@ func (l *loader) load(ctx context.Context) (rows int64, err error) {
 		// A whole transaction is read before it begins: a slow pipe must not
 		// block the writer.
 		batch, more, readErr = l.read(ctx)
-		if len(batch) > 0 {
-			if err := l.db.Tx(ctx, func(tx *driftdb.Tx) error { return l.insert(ctx, tx, batch) }); err != nil {
+		if batch, err = l.fit(ctx, batch); err != nil {
+			more, readErr = false, errors.Join(err, readErr)
+		}
+		done := !more && readErr == nil
+		if len(batch) > 0 || done && l.record != nil {
+			next := rows + int64(len(batch))
+			if err := l.commit(ctx, batch, next, done); err != nil {
 				return rows, err
 			}
-			rows += int64(len(batch))
-			l.committed(rows)
+			if rows = next; len(batch) > 0 {
+				l.committed(rows)
+			}
 		}
 		if readErr != nil {
 			return rows, readErr
 		}
 	}
 	return rows, nil
+}
+
+// fit infers types from the first rows, and returns those of later ones that fit them.
+func (l *loader) fit(ctx context.Context, batch []record) ([]record, error) {
+	if l.infer {
+		columns := make([]inference, len(l.csv.header))
+		inferTypes(columns, batch, l.null)
+		l.setTypes(columns)
+		l.infer, l.sampled = false, int64(len(batch))
+		l.settled()
+		if err := l.prepareTable(ctx); err != nil {
+			return nil, err
+		}
+		return batch, nil
+	}
+	if l.sampled == 0 {
+		return batch, nil
+	}
+	return l.checkTypes(batch)
+}
+
+// commit puts rows into the table. The transaction that has them has the record, too: it
+// never tells of other rows than there are.
+func (l *loader) commit(ctx context.Context, batch []record, rows int64, done bool) error {
+	err := l.db.Tx(ctx, func(tx *driftdb.Tx) error {
+		if err := l.insert(ctx, tx, batch); err != nil || l.record == nil {
+			return err
+		}
+		return l.record.save(ctx, tx, rows, done)
+	})
+	if err == nil && l.record != nil {
+		l.record.saved(rows, done)
+	}
+	return err
 }
 
 // record is a row and its line number.
@@ -65,12 +131,15 @@ type record struct {
 // read reads the rows of the next transaction. With an error it returns the
 // rows before it.
 func (l *loader) read(ctx context.Context) (batch []record, more bool, err error) {
-	for bytes := 0; len(batch) < l.batch && bytes < maxBatchBytes; {
+	for bytes := 0; len(batch) < l.batch && (l.exact || bytes < maxBatchBytes); {
 		if len(batch)%1000 == 0 && ctx.Err() != nil {
 			return nil, false, ctx.Err()
 		}
 		fields, err := l.csv.next()
 		if err == io.EOF {
+			if err := l.unchanged(); err != nil {
+				return nil, false, err
+			}
 			return batch, false, nil
 		}
 		if err != nil {
@@ -96,7 +165,11 @@ func (l *loader) insert(ctx context.Context, tx *driftdb.Tx, batch []record) err
 		args = args[:0]
 		for _, r := range rows {
 			for _, f := range r.fields {
-				args = append(args, f)
+				if l.null != nil && f == *l.null {
+					args = append(args, nil)
+				} else {
+					args = append(args, f)
+				}
 			}
 		}
 		if _, err := tx.Exec(ctx, query, args...); err != nil {
@@ -109,17 +182,20 @@ func (l *loader) insert(ctx context.Context, tx *driftdb.Tx, batch []record) err
 // insertion returns the statement that inserts this many rows.
 func (l *loader) insertion(rows int) string {
 	row := "(?" + strings.Repeat(",?", len(l.csv.header)-1) + ")"
-	return "INSERT INTO main." + quote(l.table) + " (" + l.columns("") + ") VALUES " + row + strings.Repeat(","+row, rows-1)
+	return "INSERT INTO main." + quote(l.table) + " (" + l.columns(nil) + ") VALUES " + row + strings.Repeat(","+row, rows-1)
 }
 
-// columns lists the header's names, each followed by the declaration.
-func (l *loader) columns(declaration string) string {
+// columns lists the header's names, each followed by its type, if there are types.
+func (l *loader) columns(types []columnType) string {
 	var b strings.Builder
 	for i, name := range l.csv.header {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(quote(name) + declaration)
+		b.WriteString(quote(name))
+		if types != nil {
+			b.WriteString(" " + string(types[i]))
+		}
 	}
 	return b.String()
 }
@@ -127,13 +203,16 @@ func (l *loader) columns(declaration string) string {
 // prepareTable creates the table if it is missing. An existing one must have
 // the header's columns, in any order.
 func (l *loader) prepareTable(ctx context.Context) error {
-	have, err := driftdb.Select[string](ctx, l.db, "SELECT name FROM pragma_table_xinfo(?, 'main') WHERE hidden = 0", l.table)
+	have, err := columnsOf(ctx, l.db, l.table)
 	if err != nil {
 		return err
 	}
 	if len(have) == 0 {
-		// TEXT keeps a field as it is; a CSV file has no other types.
-		if _, err := l.db.Exec(ctx, "CREATE TABLE main."+quote(l.table)+" ("+l.columns(" TEXT")+")"); err != nil {
+		types := l.types
+		if types == nil { // TEXT keeps a field as it is
+			types = slices.Repeat([]columnType{typeText}, len(l.csv.header))
+		}
+		if _, err := l.db.Exec(ctx, "CREATE TABLE main."+quote(l.table)+" ("+l.columns(types)+")"); err != nil {
 			return fmt.Errorf("create table %q: %w", l.table, err)
 		}
 		return nil
@@ -155,6 +234,11 @@ func (l *loader) prepareTable(ctx context.Context) error {
 	}
 }
 
+// columnsOf returns the columns that a table has values in; none if there is no table.
+func columnsOf(ctx context.Context, db *driftdb.DB, table string) ([]string, error) {
+	return driftdb.Select[string](ctx, db, "SELECT name FROM pragma_table_xinfo(?, 'main') WHERE hidden = 0", table)
+}
+
 // difference returns the names of a that b lacks.
 func difference(a, b []string) []string {
 	var out []string
@@ -172,7 +256,7 @@ func checkTable(name string) error {
 	switch {
 	case name == "", strings.ContainsRune(name, 0):
 		return errors.New("--table is empty or has a NUL byte; name a table")
-	case strings.HasPrefix(lower, "_driftdb_"), strings.HasPrefix(lower, "sqlite_"):
+	case strings.HasPrefix(lower, "_driftdb_"), strings.HasPrefix(lower, "sqlite_"), lower == "driftdb_imports", lower == "driftdb_consumers":
 		return fmt.Errorf("--table %q is reserved for DriftDB or SQLite; choose another name", name)
 	}
 	return nil

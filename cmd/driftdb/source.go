@@ -5,47 +5,77 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
+	"path/filepath"
 )
 
 // source is the text of an input file.
 type source struct {
-	text io.Reader
+	text *bufio.Reader
 	name string // for messages
 	size int64  // of the file, as it is on disk; -1 if unknown
 	read int64  // of those bytes, so far
+	raw  io.Reader
+	sum  hash.Hash // of the bytes read so far
 	file io.Closer
 }
 
 // openSource opens a file, or standard input for "-". Compressed text is
 // recognized by its first bytes, whatever the file's name.
 func openSource(ctx context.Context, path string, stdin io.Reader) (*source, error) {
-	s := &source{name: "standard input", size: -1}
-	var raw io.Reader
+	s := &source{name: "standard input", size: -1, sum: sha256.New()}
+	from := stdin
 	if path == "-" {
-		raw = &interruptible{ctx: ctx, r: stdin, done: make(chan readResult, 1)}
+		from = &interruptible{ctx: ctx, r: stdin, done: make(chan readResult, 1)}
 	} else {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, err
 		}
-		s.name, s.file, raw = path, f, f
+		s.name, s.file, from = path, f, f
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			s.size = info.Size()
 		}
 	}
+	s.raw = io.TeeReader(&countingReader{from, &s.read}, s.sum)
 	var err error
-	if s.text, err = plainText(&countingReader{raw, &s.read}); err != nil {
+	if s.text, err = plainText(s.raw); err != nil {
 		return nil, errors.Join(fmt.Errorf("read %s: %w", s.name, err), s.Close())
 	}
 	return s, nil
 }
 
+// again reports whether the source can be read more than once: it is a regular file.
+func (s *source) again() bool { return s.size >= 0 }
+
+// digest reads what is left of the file, and returns the SHA-256 of all of it.
+func (s *source) digest(ctx context.Context, progress func()) (string, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		_, err := io.CopyN(io.Discard, s.raw, 4<<20)
+		progress()
+		if err == io.EOF {
+			return hex.EncodeToString(s.sum.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("read %s: %w", s.name, err)
+		}
+	}
+}
+
+// base is the name of the file without its folder.
+func (s *source) base() string { return filepath.Base(s.name) }
+
 // plainText decompresses gzip and removes a byte order mark.
-func plainText(raw io.Reader) (io.Reader, error) {
+func plainText(raw io.Reader) (*bufio.Reader, error) {
 	text := bufio.NewReaderSize(raw, 64<<10)
 	if magic, err := text.Peek(2); err == nil && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		unzipped, err := gzip.NewReader(text)
