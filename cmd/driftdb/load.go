@@ -256,10 +256,14 @@ func checkTable(name string) error {
 	switch {
 	case name == "", strings.ContainsRune(name, 0):
 		return errors.New("--table is empty or has a NUL byte; name a table")
-	case strings.HasPrefix(lower, "_driftdb_"), strings.HasPrefix(lower, "sqlite_"), lower == "driftdb_imports", lower == "driftdb_consumers":
+	case strings.HasPrefix(lower, "_driftdb_"), strings.HasPrefix(lower, "sqlite_"), isDriftDBs(lower):
 		return fmt.Errorf("--table %q is reserved for DriftDB or SQLite; choose another name", name)
 	}
 	return nil
 }
+
+// isDriftDBs reports whether a table is DriftDB's own although it is captured and restored like
+// the user's.
+func isDriftDBs(name string) bool { return name == "driftdb_imports" || name == "driftdb_consumers" }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

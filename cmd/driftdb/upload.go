@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -344,6 +345,7 @@ func countRows(ctx context.Context, db *driftdb.DB) (tables, rows int64, err err
 	if err != nil {
 		return 0, 0, err
 	}
+	names = slices.DeleteFunc(names, isDriftDBs)
 	for _, name := range names {
 		n, err := driftdb.Select[int64](ctx, db, "SELECT count(*) FROM main."+quote(name))
 		if err != nil {

@@ -22,8 +22,6 @@ var opensItself = map[string]string{
 	"RestoreAndCompare":              "is how it compares",
 	"model.open":                     "TestModel compares, and more than once",
 	"TestARowWrittenWhileSyncIsDown": "without a store, and then with open",
-	"ward.run":                       "its file and its backup are damaged, and examined",
-	"ward.crash":                     "its file and its backup are damaged, and examined",
 	"openAndClose":                   "is beside what strangers have put there, where most fail",
 	"restoredRows":                   "looks at what was restored",
 	"runRival":                       "is another process; TestStoppedWriter compares",
