@@ -30,7 +30,7 @@ type source struct {
 // recognized by its first bytes, whatever the file's name.
 func openSource(ctx context.Context, path string, stdin io.Reader) (*source, error) {
 	s := &source{name: "standard input", size: -1, sum: sha256.New()}
-	from := stdin
+	var from io.Reader
 	if path == "-" {
 		from = &interruptible{ctx: ctx, r: stdin, done: make(chan readResult, 1)}
 	} else {

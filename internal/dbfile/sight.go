@@ -81,6 +81,7 @@ func (s *Sight) SideSize(suffix string) (size int64, there bool) {
 // LockState is what is known of a lock.
 type LockState int
 
+// What may be known of it.
 const (
 	NoLock   LockState = iota // there is no lock file: DriftDB has never written the database
 	FreeLock                  // nobody has the lock

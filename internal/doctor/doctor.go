@@ -60,6 +60,7 @@ func Defaults() Limits {
 // Status is the outcome of a check.
 type Status string
 
+// The outcomes.
 const (
 	OK       Status = "ok"
 	Warning  Status = "warning"   // it works, and is worth a look
