@@ -132,7 +132,9 @@ type Metrics struct {
 	LastError error // why writes are refused, or else the error of the last round; nil if it went well
 }
 
-// Metrics returns the current state. It reads the disk, and uses no network.
+// Metrics returns the current state. It reads the disk, and uses no network. If other reads
+// have all of Config.MaxReaders for 2 s, LogSizeBytes and OldestPendingAge are from the last
+// measurement.
 func (db *DB) Metrics() Metrics {
 	m := Metrics(db.engine.Metrics())
 	m.LastError = fail(m.LastError)

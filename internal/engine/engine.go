@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/driftdb/driftdb-go/internal/backup"
 	"github.com/driftdb/driftdb-go/internal/capture"
@@ -39,6 +40,8 @@ type DB struct {
 
 	following *Following // nil: the database is not a follower's
 	consumers consumers
+
+	measured atomic.Pointer[changelog.Size] // the log, when it was last measured; nil: never
 }
 
 // Open opens the database that cfg names.

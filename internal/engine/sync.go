@@ -128,8 +128,11 @@ func (db *DB) Metrics() Metrics {
 	m := Metrics{LatestSequence: db.Sequence(), WALSizeBytes: sizeOf(db.path + "-wal")}
 	m.DBSizeBytes = sizeOf(db.path) + m.WALSizeBytes
 	m.OldestRead = db.conns.oldestRead()
-	// The error is dropped: a closed database has no log to measure.
-	log, _ := db.measureLog(context.Background())
+	// Other errors are dropped: a closed database has no log to measure.
+	log, err := db.measureLog(context.Background())
+	if last := db.measured.Load(); errors.Is(err, context.DeadlineExceeded) && last != nil {
+		log = *last
+	}
 	m.LogSizeBytes = log.Bytes
 	if db.cfg.ReadOnly {
 		return m

@@ -64,13 +64,22 @@ func (u *upkeep) capLog(ctx context.Context) error {
 	return nil
 }
 
-// measureLog reads the size of the log.
+// measurePatience is how long a measurement of the log may take. With MaxReaders, reads that
+// never end may have all readers.
+const measurePatience = 2 * time.Second
+
+// measureLog reads the size of the log. context.DeadlineExceeded means that it took too long.
 func (db *DB) measureLog(ctx context.Context) (size changelog.Size, err error) {
+	ctx, cancel := context.WithTimeout(ctx, measurePatience)
+	defer cancel()
 	acked := db.uplink.acked()
 	err = db.Conn().Read(ctx, changelog.SizeQuery, func(st *sqlite.Stmt) error {
 		size, err = changelog.ReadSize(st, acked)
 		return err
 	})
+	if err == nil {
+		db.measured.Store(&size)
+	}
 	return size, err
 }
 

@@ -74,6 +74,28 @@ func TestOldestRead(t *testing.T) {
 	})
 }
 
+// TestMetricsWithoutReader: reads that have all readers do not keep Metrics from its callers,
+// who want to find out about just that.
+func TestMetricsWithoutReader(t *testing.T) {
+	cfg := systemtest.Config(t)
+	cfg.MaxReaders = 1
+	db := systemtest.Open(t, cfg)
+	systemtest.Some(t, db, "t", 5)
+	before := db.Metrics()
+	err := db.ReadTx(t.Context(), func(*driftdb.Tx) error {
+		systemtest.Some(t, db, "t", 1)
+		m := db.Metrics()
+		if m.OldestRead == 0 || m.LogSizeBytes != before.LogSizeBytes || m.LogSizeBytes == 0 || m.OldestPendingAge == 0 || m.PendingChanges <= before.PendingChanges {
+			t.Errorf("%+v, and before %+v", m, before)
+		}
+		return nil
+	})
+	systemtest.Check(t, err)
+	if m := db.Metrics(); m.LogSizeBytes <= before.LogSizeBytes {
+		t.Errorf("afterwards: %+v, and before %+v", m, before)
+	}
+}
+
 // TestOldReadWarning: a read that lets the WAL outgrow its limit is warned of once,
 // and again when it is twice as old. A small WAL is not worth a word. Close ends
 // the read.
