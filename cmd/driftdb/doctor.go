@@ -9,6 +9,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/doctor"
+	"github.com/driftdb/driftdb-go/internal/terminal"
 	"github.com/driftdb/driftdb-go/objstore"
 	"github.com/spf13/cobra"
 )
@@ -116,11 +117,18 @@ func (a *app) doctorConfig(ctx context.Context, o *doctorOptions) (cfg doctor.Co
 	return cfg, err
 }
 
+// findingIndent is where the text of a finding begins.
+const findingIndent = 11
+
+// findingStyles are how findings stand out.
+var findingStyles = map[doctor.Status]terminal.Style{doctor.Failed: terminal.Red, doctor.Warning: terminal.Yellow, doctor.NotTried: terminal.Dim}
+
 func (a *app) printFinding(f doctor.Finding) error {
-	if err := a.stdout.Printf("%-10s %s %s: %s\n", f.Status, f.About, f.Check, f.Found); err != nil || f.Remedy == "" {
+	err := a.stdout.Item(findingStyles[f.Status], string(f.Status), findingIndent, f.About+" "+f.Check+": "+f.Found)
+	if err != nil || f.Remedy == "" {
 		return err
 	}
-	return a.stdout.Printf("%-10s do: %s\n", "", f.Remedy)
+	return a.stdout.Item(terminal.Plain, "", findingIndent, "do: "+f.Remedy)
 }
 
 // diagnose sums up what was found. The error is for the exit code.

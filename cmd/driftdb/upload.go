@@ -328,7 +328,12 @@ func (a *app) upload(ctx context.Context, o *uploadOptions, at driftdb.BackupCon
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.watchUpload(db, sent, func() error { return run(db) }), db.Close())
+	return a.watchUpload(db, sent, func() error {
+		if err := run(db); err != nil {
+			return errors.Join(err, db.Close())
+		}
+		return db.Shutdown(ctx) // another node need not take over from a session that has ended
+	})
 }
 
 // warnOfOthers is warn without what driftdb backup is for.

@@ -1,6 +1,11 @@
 package terminal
 
-import "golang.org/x/term"
+import (
+	"io"
+	"strings"
+
+	"golang.org/x/term"
+)
 
 // Layout is how text is laid out: for people in front of a terminal, or for programs.
 type Layout struct {
@@ -41,4 +46,23 @@ func (l Layout) paint(style Style, text string) string {
 		return text
 	}
 	return "\x1b[" + string(style) + "m" + text + "\x1b[0m"
+}
+
+// Item prints text behind a label, indented by so many characters. On a terminal the text is
+// broken into lines that fit, below each other.
+func (s *Screen) Item(style Style, label string, indent int, text string) error {
+	layout, lines := s.Layout(), []string{text}
+	if layout.Width > 0 {
+		lines = wrap(text, layout.Width-indent)
+	}
+	var b strings.Builder
+	for i, line := range lines {
+		before := ""
+		if i == 0 {
+			before = label
+		}
+		b.WriteString(layout.paint(style, Escape(before)) + strings.Repeat(" ", max(indent-width(before), 1)) + Escape(line) + "\n")
+	}
+	_, err := io.WriteString(s.w, b.String())
+	return err
 }
