@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -275,19 +276,20 @@ func promoteFails(t *testing.T, at int) (failed bool) {
 	systemtest.Exec(t, old, "INSERT INTO t VALUES(1)")
 	systemtest.Check(t, old.WaitSynced(ctx, old.Sequence()))
 	dead := filepath.Join(t.TempDir(), "dead.sqlite")
-	requests := 0
+	var requests atomic.Int64 // some are made at the same moment
 	store.SetHook(func(objstoretest.Call) (fault objstoretest.Fault) {
-		if requests++; requests == at {
+		n := requests.Add(1)
+		if n == int64(at) {
 			systemtest.Check(t, systemtest.CloneDisk(path, dead))
 		}
-		if requests >= at {
+		if n >= int64(at) {
 			fault.Kind = objstoretest.Fail
 		}
 		return fault
 	})
 	db, err := f.Promote(ctx, driftdb.Config{ManualSync: true, Retry: driftdb.RetryPolicy{MaxRetries: -1}, Logger: cfg.Logger})
 	store.SetHook(nil)
-	failed = requests >= at
+	failed = requests.Load() >= int64(at)
 	switch {
 	case !failed:
 		systemtest.Check(t, err)
