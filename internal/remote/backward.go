@@ -11,8 +11,8 @@ import (
 )
 
 // Backward passes the batches that hold the changes up to to, down to change from, to
-// sink, newest first. Within a batch the records are in their order, and have an entry as by
-// Forward. From 0 is the first that is kept, to 0 the end.
+// sink, newest first. Of each batch the sink gets as much as by Forward, in its order. From 0
+// is the first that is kept, to 0 the end.
 //
 // It goes from batch to batch by the chain: a batch whose chain after a transaction is the
 // right one holds the history up to there, and says what the chain before it is.

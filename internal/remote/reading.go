@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/driftdb/driftdb-go/internal/batch"
 )
 
 // Reading reads parts of a history and fetches only the objects that can hold them. What
@@ -36,7 +38,7 @@ type narrow struct {
 	whole  bool  // list them nevertheless
 	keep   bool  // keep what has been fetched: another pass follows
 
-	first, last int64 // the sink needs no other entries: see batch.Reader.Only
+	first, last int64 // the part that the sink gets: see has, and batch.Reader.Only
 }
 
 // near is the first margin in which to look for the batch that holds a change. A batch has
@@ -49,6 +51,12 @@ func wider(margin int64) int64 { return min(16*margin, maxSequence) }
 // reached reports whether nothing after sequence is needed.
 func (n *narrow) reached(sequence int64) bool {
 	return n != nil && n.to != 0 && sequence >= n.to
+}
+
+// has reports whether a record is of the part: it takes change first or a later one, in a
+// transaction that begins at last or before. last 0 is no limit.
+func (n *narrow) has(r *batch.Record) bool {
+	return n == nil || r.End() >= n.first && (n.last == 0 || r.Tx <= n.last)
 }
 
 // widen lists all batches from those of span s on. Which of two batches leads to the
@@ -91,8 +99,8 @@ func (m *Manifest) before(sequence int64) Position {
 
 // Forward passes the batches that hold the changes from and later to sink, oldest first.
 // Those that begin after change to are not fetched. From 0 is the first that is kept, to 0
-// the end. Only the records of changes from and later, in transactions that begin at to or
-// before, have an entry.
+// the end. Of each batch the sink gets the changes from and later, in transactions that begin
+// at to or before.
 func (r *Reading) Forward(from, to int64, sink Sink) (End, error) {
 	w := r.w
 	w.narrow.first, w.narrow.last = from, to

@@ -225,3 +225,66 @@ func TestReadingElsewhere(t *testing.T) {
 		t.Errorf("%q, %v", got.batches, err)
 	}
 }
+
+// TestReadingPart: a batch may hold more than what is asked for, or than what is kept. The sink
+// gets none of the rest, in either order, with and without a first and a last change.
+func TestReadingPart(t *testing.T) {
+	w := newWorld(t)
+	const h = "abcdefghij"
+	w.put("n", 1, h, 1)
+	m := w.manifest(h, Span{"n", 1, 1, 0})
+	m.AddSnapshot(Snapshot{Sequence: 4, Chain: w.chain(h[:4])})
+	m.Pruned = 4
+	for _, c := range []struct {
+		from, to int64
+		want     string
+	}{{0, 0, "efghij"}, {0, 7, "efg"}, {6, 0, "fghij"}, {6, 8, "fgh"}} {
+		r := w.b.NewReading(t.Context(), m)
+		for _, read := range []func(int64, int64, Sink) (End, error){r.Forward, r.Backward} {
+			var got partial
+			if _, err := read(c.from, c.to, &got); err != nil || strings.Join(got.batches, "") != c.want {
+				t.Errorf("from %d to %d: %q, %v, want %q", c.from, c.to, got.batches, err, c.want)
+			}
+		}
+		r.Close()
+	}
+	// What follows a part is all of it.
+	r := w.b.NewReading(t.Context(), m)
+	defer r.Close()
+	if _, err := r.Forward(5, 5, new(partial)); err != nil {
+		t.Fatal(err)
+	}
+	var rest partial
+	if _, err := r.Continue(Position{4, w.chain(h[:4])}, &rest); err != nil || strings.Join(rest.batches, "") != "efghij" {
+		t.Errorf("what follows: %q, %v", rest.batches, err)
+	}
+}
+
+// TestReadingBarrier: a barrier that begins before the part and reaches into it is of it.
+func TestReadingBarrier(t *testing.T) {
+	h := newTimed(t)
+	h.confirm(happening{time: 10}, happening{time: 20, barrier: 5}, happening{time: 30}) // 1, 2-6, 7
+	for _, back := range []bool{false, true} {
+		r := h.b.NewReading(t.Context(), h.m)
+		read := r.Forward
+		if back {
+			read = r.Backward
+		}
+		var got ranges
+		if _, err := read(4, 6, &got); err != nil || fmt.Sprint(got) != "[2-6]" {
+			t.Errorf("backward %v: %v, %v", back, got, err)
+		}
+		r.Close()
+	}
+}
+
+// ranges is a sink that collects which sequences each record takes.
+type ranges []string
+
+func (*ranges) Begin() error                         { return nil }
+func (*ranges) Rollback() error                      { return nil }
+func (*ranges) Commit(Position, digest.Report) error { return nil }
+func (r *ranges) Apply(rec *batch.Record) error {
+	*r = append(*r, fmt.Sprintf("%d-%d", rec.Sequence, rec.End()))
+	return nil
+}

@@ -481,8 +481,8 @@ func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
 	}
 }
 
-// apply passes the records between the walk's position and limit to the sink. It always
-// reads the batch to its end, because only the trailer proves the batch. If limit is that
+// apply passes the records between the walk's position and limit, as far as they are of the
+// part that is read, to the sink. It always reads the batch to its end, because only the trailer proves the batch. If limit is that
 // end, apply also returns the trailer's digests.
 func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, digests digest.Report, err error) {
 	end = w.pos
@@ -538,7 +538,7 @@ func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, d
 			if !joined {
 				return end, nil, check(at)
 			}
-			if w.sink != nil {
+			if w.sink != nil && w.narrow.has(rec) {
 				if err := w.sink.Apply(rec); err != nil {
 					return end, nil, w.blame(s, o, data, limit, fmt.Errorf("sequence %d: %w", rec.Sequence, err))
 				}
