@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -64,7 +65,7 @@ func (t *Target) Start(log event.Log) *Sender {
 	s := &Sender{to: t.url, log: log, due: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	// A connection of its own each time: a minute passes until the next heartbeat, and
 	// Close leaves nothing open.
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, DialContext: dial}
 	s.client = &http.Client{Transport: transport, Timeout: attemptTimeout, CheckRedirect: follow}
 	s.life, s.cancel = context.WithCancel(context.Background())
 	go s.run()
@@ -135,8 +136,24 @@ func (s *Sender) send() {
 	}
 }
 
+// attemptKey is the key of a context's value: the context itself, which ends with its attempt.
+type attemptKey struct{}
+
+// dial makes a connection that ends with its attempt. A transport goes on with one that its request
+// has given up, through a handshake that may hang for ever.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	life := ctx.Value(attemptKey{}).(context.Context) // ctx itself ends with no request
+	conn, err := new(net.Dialer).DialContext(life, network, address)
+	if err == nil {
+		context.AfterFunc(life, func() { _ = conn.Close() })
+	}
+	return conn, err
+}
+
 func (s *Sender) get() error {
-	r, err := http.NewRequestWithContext(s.life, http.MethodGet, s.to.String(), nil)
+	life, end := context.WithCancel(s.life)
+	defer end()
+	r, err := http.NewRequestWithContext(context.WithValue(life, attemptKey{}, life), http.MethodGet, s.to.String(), nil)
 	if err != nil {
 		return errors.New("the URL is not valid") // err would repeat it
 	}
