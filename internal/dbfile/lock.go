@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // lockSuffix is the suffix of the file beside a database that says who writes it.
@@ -47,6 +48,20 @@ func tryLock(path string, trusted ...fs.FileInfo) (*lock, error) {
 		}
 		if err := errors.Join(err, l.Close()); err != nil {
 			return nil, err
+		}
+	}
+}
+
+// lookWait is how long it is worth waiting for somebody who only looks whether a lock is held:
+// see Sight.Lock.
+const lookWait = 100 * time.Millisecond
+
+// lockSoon is tryLock for a lock that somebody may be looking at.
+func lockSoon(path string, trusted ...fs.FileInfo) (l *lock, err error) {
+	for deadline := time.Now().Add(lookWait); ; time.Sleep(time.Millisecond) {
+		l, err = tryLock(path, trusted...)
+		if !errors.Is(err, errHeld) || time.Now().After(deadline) {
+			return l, err
 		}
 	}
 }
@@ -110,7 +125,7 @@ func lockName(path string) (l *lock, made bool, err error) {
 	if err == nil {
 		trusted = append(trusted, db)
 	}
-	l, err = tryLock(name, trusted...)
+	l, err = lockSoon(name, trusted...)
 	switch {
 	case errors.Is(err, errHeld):
 		return nil, false, fmt.Errorf("%w: %s has %s open for writing; a file can have one writer at a time", ErrLocked, heldBy(name), path)

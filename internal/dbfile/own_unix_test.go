@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
 )
@@ -273,4 +274,25 @@ func TestLockEndsForAll(t *testing.T) {
 	next, err := tryLock(name)
 	must(t, err)
 	must(t, next.Close())
+}
+
+// TestLookIsNoHolder: whoever only looks at a lock keeps nobody from it. The look is held up, as by
+// a machine that has much to do.
+func TestLookIsNoHolder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.sqlite")
+	f, err := Take(path) // makes the lock
+	must(t, err)
+	must(t, f.Release())
+	look, err := os.Open(path + lockSuffix)
+	must(t, err)
+	defer look.Close()
+	must(t, tryFlock(look, syscall.LOCK_SH))
+	time.AfterFunc(time.Millisecond, func() {
+		if err := unlockFile(look); err != nil {
+			t.Error(err)
+		}
+	})
+	f, err = Take(path)
+	must(t, err)
+	must(t, f.Release())
 }

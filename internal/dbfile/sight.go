@@ -92,7 +92,7 @@ const (
 // error is why nobody can lock it.
 //
 // To find out, it takes the lock as one of many readers of it, for some microseconds. A process
-// that begins at this very moment may find it taken, and say so.
+// that wants it at this very moment waits so long: see lockSoon.
 func (s *Sight) Lock() (state LockState, holder string, err error) {
 	name := s.path + lockSuffix
 	info, err := os.Lstat(name)

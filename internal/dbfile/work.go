@@ -51,7 +51,7 @@ func newWork(base string) (*Work, error) {
 	if err != nil {
 		return nil, errors.Join(err, unlock())
 	}
-	lock, err := tryLock(filepath.Join(dir, workLock))
+	lock, err := lockSoon(filepath.Join(dir, workLock))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the working folder %s: %w", dir, err), unlock())
 	}
