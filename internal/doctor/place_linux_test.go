@@ -67,7 +67,7 @@ func TestFaultsOfTheDisk(t *testing.T) {
 	}
 	remount := func(w *ward) {
 		if out, err := exec.Command("mount", "-o", "remount,ro", disk).CombinedOutput(); err != nil {
-			w.t.Skipf("the disk cannot be made read-only: %v: %s", err, out)
+			w.t.Fatalf("the disk cannot be made read-only: %v: %s", err, out)
 		}
 	}
 	for _, f := range []fault{
