@@ -1,18 +1,23 @@
 package doctor_test
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/doctor"
 	"github.com/driftdb/driftdb-go/internal/systemtest"
+	"github.com/driftdb/driftdb-go/objstore"
 	_ "modernc.org/sqlite"
 )
 
@@ -229,6 +234,64 @@ func TestNothingGiven(t *testing.T) {
 			t.Errorf("without a store, %s: %+v", line, f)
 		}
 	}
+}
+
+// TestNothingLeft: a store that stops to answer in the middle of the trials, at any request of
+// theirs, keeps nothing of them.
+func TestNothingLeft(t *testing.T) {
+	w := newWard(t, nil, nil)
+	store := &stalling{Store: w.cfg.Store}
+	w.cfg.Store, w.cfg.Limits.Patience = store, 200*time.Millisecond
+	before := strings.Join(systemtest.Keys(t, w.open.Store), " ")
+	for at := int64(1); ; at++ {
+		store.trials.Store(0)
+		store.at = at
+		w.examine()
+		if now := strings.Join(systemtest.Keys(t, w.open.Store), " "); now != before {
+			t.Fatalf("it stalled at the trials' request %d, and there is now %s", at, now)
+		}
+		if store.trials.Load() < at {
+			break
+		}
+	}
+}
+
+// stalling is a store that does not answer one request for a doctor's object in time: it does what
+// it was asked for, and says nothing until the request is given up. What comes with a context that
+// has ended is not sent.
+type stalling struct {
+	objstore.Store
+	at     int64
+	trials atomic.Int64
+}
+
+func (s *stalling) stall(ctx context.Context, key string) error {
+	if strings.Contains(key, "/nodes/doctor/") && s.trials.Add(1) == s.at {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+func (s *stalling) Put(ctx context.Context, key string, body io.Reader, opts objstore.PutOptions) (objstore.Info, error) {
+	if ctx.Err() != nil {
+		return objstore.Info{}, ctx.Err()
+	}
+	info, err := s.Store.Put(ctx, key, body, opts)
+	return info, cmp.Or(s.stall(ctx, key), err)
+}
+
+func (s *stalling) Get(ctx context.Context, key string, opts objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
+	if err := s.stall(ctx, key); err != nil {
+		return nil, objstore.Info{}, err
+	}
+	return s.Store.Get(ctx, key, opts)
+}
+
+func (s *stalling) Delete(ctx context.Context, key string) error {
+	if err := s.stall(ctx, key); err != nil {
+		return err
+	}
+	return s.Store.Delete(ctx, key)
 }
 
 func encrypted(cfg *driftdb.Config) { cfg.EncryptionKeys = []string{firstKey} }

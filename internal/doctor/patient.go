@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/changelog"
@@ -38,7 +40,8 @@ type patient struct {
 	heardTo   time.Time
 	dbName    string
 	bucket    *remote.Bucket
-	trialKey  string
+	left      map[string]bool // keys of objects that a trial may have left in the store
+	trialKey  string          // of the object that the rights are tried with
 	trialETag string
 	stored    remote.Stored
 }
@@ -48,7 +51,7 @@ func newPatient(cfg Config) (*patient, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &patient{cfg: cfg, ring: ring, missing: map[need]string{}, dbName: cfg.Name}
+	p := &patient{cfg: cfg, ring: ring, missing: map[need]string{}, left: map[string]bool{}, dbName: cfg.Name}
 	noFile := "no file was given"
 	if cfg.Path != "" {
 		noFile = "there is no database file"
@@ -94,11 +97,11 @@ func (p *patient) close(ctx context.Context) error {
 	if p.c != nil {
 		err = p.c.Close()
 	}
-	if p.trialKey != "" { // the check that deletes it was not reached
-		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Limits.Patience)
-		defer stop()
-		if derr := p.cfg.Store.Delete(ctx, p.trialKey); derr != nil {
-			err = errors.Join(err, fmt.Errorf("the object %s is left in the store; delete it: %w", p.trialKey, derr))
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Limits.Patience)
+	defer stop()
+	for _, key := range slices.Sorted(maps.Keys(p.left)) { // the check that deletes it failed, or was not reached
+		if derr := p.cfg.Store.Delete(ctx, key); derr != nil {
+			err = errors.Join(err, fmt.Errorf("the object %s may be left in the store; delete it: %w", key, derr))
 		}
 	}
 	return err

@@ -41,7 +41,7 @@ func (p *patient) put(ctx context.Context) Finding {
 	began := time.Now()
 	info, err := p.cfg.Store.Put(ctx, key, strings.NewReader(tryText), objstore.PutOptions{})
 	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, objstore.ErrUnreachable) {
-		p.trialKey = key // after any other error it may be there
+		p.left[key] = true // after any other error it may be there
 	}
 	if err != nil {
 		return refused(err)
@@ -49,7 +49,7 @@ func (p *patient) put(ctx context.Context) Finding {
 	if !p.visited {
 		p.hear(info.ModTime.Truncate(time.Second), began, time.Now())
 	}
-	p.trialETag = info.ETag
+	p.trialKey, p.trialETag = key, info.ETag
 	p.has(aTrial)
 	return okay("PUT is allowed (tried with " + key + ")")
 }
@@ -117,18 +117,23 @@ func (p *patient) remove(ctx context.Context) Finding {
 		if errors.Is(err, fs.ErrPermission) { // a backup that its writer cannot delete may be what is wanted
 			f.Status = Warning
 			f.Remedy += "; if it is denied on purpose, delete what is below databases/" + p.dbName + "/nodes/doctor/ by other means"
-			p.trialKey = ""
+			clear(p.left)
 		}
 		return f
 	}
-	p.trialKey = ""
+	delete(p.left, p.trialKey)
 	return okay("DELETE is allowed")
 }
 
 // conditions is the test that a session makes before its first upload, with writers at the same
 // moment and in parts.
 func (p *patient) conditions(ctx context.Context) Finding {
-	err := p.bucket.Trial(ctx, p.bucket.TrialKey())
+	key := p.bucket.TrialKey()
+	p.left[key] = true
+	err := p.bucket.Trial(ctx, key)
+	if err == nil { // it has deleted it
+		delete(p.left, key)
+	}
 	switch {
 	case errors.Is(err, remote.ErrConditions):
 		return failed(err.Error(), otherService)
