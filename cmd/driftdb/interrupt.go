@@ -47,7 +47,7 @@ var leaves = map[string]string{
 	"backup":     "what is stored stays in the store, and the file has all of its data: the same command goes on",
 	"delete":     "nothing of the backup can be restored once the deletion has begun; the same command deletes the rest",
 	"diff":       "nothing was changed",
-	"doctor":     "nothing was changed; objects of its probe that are left are removed by the next driftdb doctor",
+	"doctor":     "nothing was changed, and what it stored for its probe is deleted",
 	"fork":       "if driftdb status does not show the fork, the same command makes it",
 	"gc":         "what is deleted is not needed; the same command goes on",
 	"history":    "nothing was changed",
