@@ -216,7 +216,7 @@ func (b *Backup) VerifyEvery(ctx context.Context, s VerifySchedule) error {
 		if err == nil {
 			s.Options.Seen = res.Confirmed
 		}
-		if s.Done != nil && (ctx.Err() == nil || !errors.Is(err, ctx.Err())) {
+		if s.Done != nil && !backup.Interrupted(ctx, err) {
 			s.Done(VerifyResult{res, time.Now()}, err)
 		}
 		return res.Sequence, err

@@ -35,7 +35,7 @@ func (b *Backup) VerifyEvery(ctx context.Context, s Schedule, verify func(contex
 	}
 	for s.wait(ctx, due) == nil {
 		sequence, err := verify(ctx)
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		if Interrupted(ctx, err) {
 			break
 		}
 		if last = err; err != nil {
@@ -47,6 +47,11 @@ func (b *Backup) VerifyEvery(ctx context.Context, s Schedule, verify func(contex
 		b.cfg.Log.Info(event.Verified, "the backup was verified", "sequence", sequence, "next", due.UTC())
 	}
 	return last
+}
+
+// Interrupted reports whether err only says that ctx has ended.
+func Interrupted(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
 }
 
 // next is when a verification is due after one at a time.

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -85,6 +86,47 @@ func TestScheduleInterrupted(t *testing.T) {
 		})
 		if err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestScheduleEnds: neither is one that says why it was ended.
+func TestScheduleEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancelCause(t.Context())
+		var said counting
+		b := &Backup{cfg: Config{Log: event.To(&said)}}
+		err := b.VerifyEvery(ctx, Schedule{Every: day}, func(ctx context.Context) (int64, error) {
+			stop(errors.New("signal received"))
+			return 0, fmt.Errorf("list: %w", context.Cause(ctx))
+		})
+		if err != nil || said > 0 {
+			t.Errorf("%v, %d events", err, said)
+		}
+	})
+}
+
+// counting is a handler that counts.
+type counting int
+
+func (*counting) Enabled(context.Context, slog.Level) bool    { return true }
+func (c *counting) Handle(context.Context, slog.Record) error { *c++; return nil }
+func (c *counting) WithAttrs([]slog.Attr) slog.Handler        { return c }
+func (c *counting) WithGroup(string) slog.Handler             { return c }
+
+// TestScheduleClock: a clock that was ahead at the last verification, and has been put right since,
+// puts the next one off by no more than a day.
+func TestScheduleClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, stop := context.WithCancel(t.Context())
+		b := &Backup{cfg: Config{Log: event.To(slog.DiscardHandler)}}
+		err := b.VerifyEvery(ctx, Schedule{Every: day, Last: began.Add(1000 * day)}, func(context.Context) (int64, error) {
+			stop()
+			return 1, nil
+		})
+		if took := time.Since(began); err != nil || took != day {
+			t.Errorf("%v, after %s", err, took)
 		}
 	})
 }
