@@ -112,7 +112,14 @@ func (p *patient) shutdown(context.Context) Finding {
 	if p.traces, err = foreign.See(p.sight); err != nil {
 		return failed("the -wal or -shm cannot be read: "+err.Error(), "check the files' owners and modes")
 	}
+	if p.lockedBy == "" { // a program may have begun since
+		if state, holder, err := p.sight.Lock(); err == nil && state == dbfile.HeldLock {
+			p.lockedBy = holder
+		}
+	}
 	switch {
+	case p.lockedBy != "" && !p.traces.LeftOpen():
+		return notTried(p.lockedBy + " is just opening or closing the database, or restores it; examine it again")
 	case p.lockedBy != "" && p.traces.Moved():
 		return failed(p.lockedBy+" has another file open than the one that is here now: the file was replaced, and the program's writes go nowhere",
 			"close that program; put the file back that it had open, or restore one, and start it again")
@@ -143,11 +150,22 @@ func (p *patient) sides(context.Context) Finding {
 	}
 	_, wal := p.sight.SideSize("-wal")
 	_, shm := p.sight.SideSize("-shm")
-	if p.lockedBy != "" && !(wal && shm) {
+	if !(wal && shm) && p.inUse() {
 		return failed("the database is open, but its -wal or -shm is gone: two programs can now write without knowing of each other",
 			"close the program at once, and start it again; find out what deletes these files")
 	}
 	return okay("whatever lies beside the database is its own")
+}
+
+// inUse reports whether a program has the database open, and did when its traces were read. A
+// program that opens or closes it has the lock, too, but the files beside it come and go then.
+func (p *patient) inUse() bool {
+	if p.lockedBy == "" || !p.traces.LeftOpen() {
+		return false
+	}
+	state, _, err := p.sight.Lock()
+	now, terr := foreign.See(p.sight)
+	return err == nil && terr == nil && state == dbfile.HeldLock && now.LeftOpen()
 }
 
 func (p *patient) wal(context.Context) Finding {

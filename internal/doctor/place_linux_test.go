@@ -1,6 +1,8 @@
 package doctor_test
 
 import (
+	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,23 +33,107 @@ func TestFaultsOfThePlace(t *testing.T) {
 			plant: func(w *ward) { systemtest.Check(w.t, os.Chmod(w.open.Path, 0o666)) }},
 		{name: "replaced while open", line: "file shutdown", status: doctor.Failed, found: "has another file open", remedy: "close that program",
 			plant: func(w *ward) {
-				holdLock(w)
+				stayOpen(w)
 				systemtest.Check(w.t, systemtest.CopyFile(w.open.Path, w.open.Path+".new"))
 				systemtest.Check(w.t, os.Rename(w.open.Path+".new", w.open.Path))
 			}},
 		{name: "-shm deleted while open", line: "file side files", status: doctor.Failed, found: "-wal or -shm is gone", remedy: "close the program",
-			plant: holdLock},
+			plant: func(w *ward) {
+				stayOpen(w)
+				systemtest.Check(w.t, os.Remove(w.open.Path+"-shm"))
+			}},
 	} {
 		t.Run(f.name, f.try)
 	}
-	w := newWard(t, nil, nil)
-	holdLock(w)
-	if f := w.examine()["file lock"]; f.Status != doctor.OK || !strings.Contains(f.Found, "has the database open for writing") {
-		t.Errorf("a held lock: %+v", f)
+}
+
+// stayOpen keeps the database open until the test ends.
+func stayOpen(w *ward) {
+	w.t.Helper()
+	db := systemtest.Must(driftdb.Open(w.t.Context(), w.open))
+	w.t.Cleanup(func() { _ = db.Close() }) // what the test has done to the file may be an error
+}
+
+// TestInUse: nothing is wrong with a database that a program has open, or opens or closes.
+func TestInUse(t *testing.T) {
+	for _, use := range []struct {
+		by     func(*ward)
+		status doctor.Status
+		found  string
+	}{
+		{stayOpen, doctor.OK, "in use"},
+		{holdLock, doctor.NotTried, "opening or closing"},
+	} {
+		w := newWard(t, nil, nil)
+		use.by(w)
+		found := w.examine()
+		for line, f := range found {
+			if f.Status != doctor.OK && f.Status != doctor.NotTried {
+				t.Errorf("%s: %+v", line, f)
+			}
+		}
+		if f := found["file lock"]; f.Status != doctor.OK || !strings.Contains(f.Found, "has the database open for writing") {
+			t.Errorf("a held lock: %+v", f)
+		}
+		if f := found["file shutdown"]; f.Status != use.status || !strings.Contains(f.Found, use.found) {
+			t.Errorf("%+v, want %s, %s", f, use.status, use.found)
+		}
 	}
 }
 
-// holdLock holds the database's lock, as a process that has it open does.
+// TestBegins: a program that begins while the doctor looks was not killed.
+func TestBegins(t *testing.T) {
+	w := newWard(t, nil, nil)
+	err := doctor.Examine(t.Context(), w.cfg, func(f doctor.Finding) {
+		if f.Check == "lock" {
+			stayOpen(w)
+		}
+		if f.Status != doctor.OK && f.Status != doctor.NotTried {
+			t.Errorf("%+v", f)
+		}
+	})
+	systemtest.Check(t, err)
+}
+
+// TestMeanwhile: a program that closes the database, or opens it, while the doctor has it open
+// finds nothing strange about it, then and at the next Open.
+func TestMeanwhile(t *testing.T) {
+	w := newWard(t, nil, nil)
+	var said []string
+	w.open.OnEvent = func(e driftdb.Event) {
+		if e.Level >= slog.LevelWarn {
+			said = append(said, fmt.Sprint(e.Kind, ": ", e.Message))
+		}
+	}
+	for _, openBefore := range []bool{true, false} {
+		var db *driftdb.DB
+		if openBefore {
+			db = systemtest.Must(driftdb.Open(t.Context(), w.open))
+		}
+		err := doctor.Examine(t.Context(), w.cfg, func(f doctor.Finding) {
+			if f.Check != "header" {
+				return
+			}
+			if !openBefore {
+				db = systemtest.Must(driftdb.Open(t.Context(), w.open))
+			}
+			systemtest.Exec(t, db, "INSERT INTO t(x) VALUES('meanwhile')")
+			if openBefore {
+				systemtest.Check(t, db.Close())
+			}
+		})
+		systemtest.Check(t, err)
+		if !openBefore {
+			systemtest.Check(t, db.Close())
+		}
+		w.write("INSERT INTO t(x) VALUES('afterwards')")
+	}
+	if len(said) > 0 {
+		t.Errorf("it is told of %q", said)
+	}
+}
+
+// holdLock holds the database's lock, as a process that is about to open it does.
 func holdLock(w *ward) {
 	w.t.Helper()
 	lock := systemtest.Must(os.OpenFile(w.open.Path+"-lock", os.O_RDWR, 0))
