@@ -15,7 +15,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -112,7 +111,7 @@ func (o *Observer) observe(_ context.Context, to metric.Observer) error {
 	for _, group := range o.board.Read() {
 		var with []metric.ObserveOption
 		if o.each {
-			with = append(with, metric.WithAttributes(attribute.String("database", strings.ToValidUTF8(group.Database, "\uFFFD"))))
+			with = append(with, metric.WithAttributes(attribute.String("database", group.Database)))
 		}
 		for i, value := range group.Values {
 			if !value.Is {

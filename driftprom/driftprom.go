@@ -14,7 +14,6 @@ package driftprom
 
 import (
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -94,7 +93,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, group := range c.board.Read() {
 		var labels []string
 		if c.each {
-			labels = []string{strings.ToValidUTF8(group.Database, "\uFFFD")}
+			labels = []string{group.Database}
 		}
 		for i, value := range group.Values {
 			if !value.Is {

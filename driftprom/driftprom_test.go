@@ -161,8 +161,11 @@ func TestMany(t *testing.T) {
 		`driftdb_pending_changes{database="db0"}`: 1, `driftdb_pending_changes{database="db1"}`: 2, `driftdb_pending_changes{database="db2"}`: 0,
 		`driftdb_synced_changes_total{database="db2"}`: 3, `driftdb_oldest_pending_age_seconds{database="db2"}`: 0,
 	})
-	hostile := driftprom.Source{Name: "a\"b\n\xff", DB: sources[0].DB}
-	want(t, gather(t, driftprom.NewCollector(driftprom.Options{PerDatabase: true}, hostile)), map[string]float64{`driftdb_databases{database="a\"b\n�"}`: 1})
+	var hostile []driftprom.Source
+	for i, name := range []string{"a\"b\n\xff", "a\"b\n\xfe", "a\"b\n\uFFFD"} { // one label, and so one series
+		hostile = append(hostile, driftprom.Source{Name: name, DB: sources[i].DB})
+	}
+	want(t, gather(t, driftprom.NewCollector(driftprom.Options{PerDatabase: true}, hostile...)), map[string]float64{`driftdb_databases{database="a\"b\n�"}`: 3})
 }
 
 // TestCountersNeverFall: not when a database is closed, removed, or opened again, and what

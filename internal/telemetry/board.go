@@ -4,6 +4,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/driftdb/driftdb-go"
@@ -115,7 +116,7 @@ func (b *Board) sources() iter.Seq[Source] {
 func (b *Board) read(s Source, groups map[string]row, now map[any]place) {
 	group := ""
 	if b.each {
-		group = s.Name
+		group = strings.ToValidUTF8(s.Name, "\uFFFD") // both Prometheus and OpenTelemetry take text only
 	}
 	if groups[group] == nil {
 		groups[group] = make(row, len(metrics))
