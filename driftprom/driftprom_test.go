@@ -210,6 +210,34 @@ func TestCountersNeverFall(t *testing.T) {
 	synced(5)
 }
 
+// TestComesBack: a database that is removed and added again counts once, and each group
+// keeps what it had when a database changes its name.
+func TestComesBack(t *testing.T) {
+	db := open(t, "a")
+	flush(t, db)
+	c := driftprom.NewCollector(driftprom.Options{})
+	for range 3 {
+		remove := c.Add(driftprom.Source{DB: db})
+		want(t, gather(t, c), map[string]float64{"driftdb_synced_changes_total": 1, "driftdb_databases": 1})
+		remove()
+		want(t, gather(t, c), map[string]float64{"driftdb_synced_changes_total": 1, "driftdb_databases": 0})
+	}
+	write(t, db, 1)
+	flush(t, db) // while it is away
+	c.Add(driftprom.Source{DB: db})
+	want(t, gather(t, c), map[string]float64{"driftdb_synced_changes_total": 2})
+
+	c = driftprom.NewCollector(driftprom.Options{PerDatabase: true}, driftprom.Source{Name: "x"}, driftprom.Source{Name: "y"})
+	for _, name := range []string{"x", "y", "x"} {
+		remove := c.Add(driftprom.Source{Name: name, DB: db})
+		want(t, gather(t, c), map[string]float64{fmt.Sprintf("driftdb_synced_changes_total{database=%q}", name): 2})
+		if name == "y" {
+			want(t, gather(t, c), map[string]float64{`driftdb_synced_changes_total{database="x"}`: 2})
+		}
+		remove()
+	}
+}
+
 // TestNameReturns: with PerDatabase, a name whose last database is gone has no series, and
 // one that was opened again counts on.
 func TestNameReturns(t *testing.T) {
