@@ -210,6 +210,21 @@ func TestOverlap(t *testing.T) {
 	p.same(Options{})
 }
 
+// TestMovedAside: what was moved to a folder below is not the package's any more.
+func TestMovedAside(t *testing.T) {
+	p := newProgram(t)
+	p.some()
+	p.sync()
+	p.snapshot()
+	p.some()
+	p.sync()
+	p.rewrite(prefix+"logs/old/000000000013-000000000015.json", 13, 15)
+	p.put(prefix+"snapshots/old/9999999999999.sqlite", []byte("SQLite format 3\x00"))
+	if res := p.same(Options{}); res.Batches != 1 || len(res.Damaged) > 0 {
+		t.Errorf("%+v", res)
+	}
+}
+
 // TestUnlogged: what other SQL wrote is not in the log, and is noticed where a change
 // depends on it.
 func TestUnlogged(t *testing.T) {
