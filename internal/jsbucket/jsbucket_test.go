@@ -70,11 +70,15 @@ func TestSnapshots(t *testing.T) {
 	whole, err := os.ReadFile(p.path)
 	ok(t, err)
 	schema := bytes.Replace(whole, []byte("CREATE TABLE users("), []byte("CREATE TABLE users)"), 1)
-	for what, damaged := range map[string][]byte{"cut": whole[:len(whole)/2], "a schema that cannot be read": schema} {
+	for what, damaged := range map[string][]byte{"cut": whole[:len(whole)/2], "empty": {}, "a schema that cannot be read": schema} {
 		p.put(newer, damaged)
 		if res, _, err := p.migrate(Options{}); err != nil || res.Snapshot != older || len(res.Damaged) != 1 {
 			t.Errorf("%s: %+v, %v", what, res, err)
 		}
+	}
+	p.raw(newer, nil) // and not compressed: not encrypted either
+	if res, _, err := p.migrate(Options{}); err != nil || res.Snapshot != older || len(res.Damaged) != 1 {
+		t.Errorf("no bytes: %+v, %v", res, err)
 	}
 	p.put(newer, bytes.Repeat([]byte("SQLite format 3\x00"), 1000))
 	if res := p.same(Options{}); res.Snapshot != older || len(res.Damaged) != 1 || res.Damaged[0] != newer {
