@@ -229,15 +229,29 @@ func (j *job) startAt() error {
 	return err
 }
 
-// ownTables are the package's, which DriftDB would take for its own.
-var ownTables = []string{"_driftdb_log", "_driftdb_queue", "_driftdb_meta"}
-
-// finish removes the package's tables, and checks and counts what is left.
-func (j *job) finish() error {
-	for _, name := range ownTables {
-		if err := j.c.Exec("DROP TABLE IF EXISTS main." + name); err != nil {
+// dropOwn removes the package's tables, and whatever else has a name that DriftDB would
+// take for its own.
+func (j *job) dropOwn() error {
+	var drops []string
+	if err := j.c.Each(`SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name LIKE '\_driftdb\_%' ESCAPE '\' ORDER BY rowid`,
+		func(st *sqlite.Stmt) error {
+			drops = append(drops, "DROP "+st.Text(0)+" IF EXISTS main."+quote(st.Text(1))) // a virtual table takes others along
+			return nil
+		}); err != nil {
+		return err
+	}
+	for _, drop := range drops {
+		if err := j.c.Exec(drop); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// finish removes what is not the program's, and checks and counts what is left.
+func (j *job) finish() error {
+	if err := j.dropOwn(); err != nil {
+		return err
 	}
 	report, err := check.Run(j.ctx, j.c, check.Options{})
 	if err != nil {

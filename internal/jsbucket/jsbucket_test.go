@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -261,6 +262,23 @@ func TestUnlogged(t *testing.T) {
 	if text, err := dbtest.Dump(path); err != nil || strings.Contains(text, "_driftdb") || strings.Contains(text, "_jsbucket") {
 		t.Errorf("%v\n%s", err, text)
 	}
+}
+
+// TestOwnNames: nothing that DriftDB would take for its own is left, whatever kind and
+// case it has.
+func TestOwnNames(t *testing.T) {
+	p := newProgram(t)
+	p.sql("CREATE TABLE _driftdb_shape(id INTEGER PRIMARY KEY, def BLOB); CREATE VIEW _driftdb_digest AS SELECT 1; CREATE TABLE _DRIFTDB_x(a); CREATE VIRTUAL TABLE _driftdb_f USING fts5(a)")
+	p.some()
+	p.snapshot()
+	_, path, err := p.migrate(Options{})
+	ok(t, err)
+	c, err := sqlite.Open(path, sqlite.Options{KeepJournal: true})
+	ok(t, err)
+	if n, err := c.Int("SELECT count(*) FROM sqlite_schema WHERE lower(tbl_name) LIKE '%driftdb%'"); err != nil || n > 0 {
+		t.Errorf("%d of them are left, %v", n, err)
+	}
+	ok(t, c.Close())
 }
 
 // TestTarget: a file that is there is kept, unless it may be replaced.
