@@ -281,6 +281,20 @@ func TestOwnNames(t *testing.T) {
 	ok(t, c.Close())
 }
 
+// TestNamesFold: Late and late are one table, and all columns of both keep their values.
+func TestNamesFold(t *testing.T) {
+	p := newProgram(t)
+	p.sql("CREATE TABLE late(id TEXT PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL, n INTEGER, m INTEGER)")
+	p.do("late", "insert", "INSERT INTO late VALUES('a', 1, 1, 5, NULL)", map[string]any{"id": "a", "createdAt": 1, "updatedAt": 1, "n": 5})
+	p.do("Late", "insert", "INSERT INTO late VALUES('b', 1, 1, 5, 6)", map[string]any{"id": "b", "createdAt": 1, "updatedAt": 1, "n": 5, "m": 6})
+	p.sync()
+	res, path, err := p.migrate(Options{Partial: true})
+	ok(t, err)
+	if text, err := dbtest.Dump(path); err != nil || !strings.Contains(text, `late|2|"b"|1|1|5|6`) || len(res.Notes) != 1 {
+		t.Errorf("%v, %q\n%s", err, res.Notes, text)
+	}
+}
+
 // TestTarget: a file that is there is kept, unless it may be replaced.
 func TestTarget(t *testing.T) {
 	p := newProgram(t)
