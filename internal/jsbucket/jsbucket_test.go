@@ -295,6 +295,26 @@ func TestNamesFold(t *testing.T) {
 	}
 }
 
+// TestReferences: views and foreign keys of the snapshot refer to a table that was made from
+// the log, and keep doing so; a view that refers to nothing is no trouble.
+func TestReferences(t *testing.T) {
+	p := newProgram(t)
+	p.sql("CREATE TABLE child(id TEXT PRIMARY KEY, late TEXT REFERENCES late(id) ON DELETE CASCADE); CREATE VIEW some AS SELECT * FROM late; CREATE VIEW none AS SELECT * FROM nowhere")
+	p.snapshot()
+	p.sql("CREATE TABLE late(id TEXT PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL, n INTEGER)")
+	p.do("late", "insert", "INSERT INTO late VALUES('a', 1, 1, 5)", map[string]any{"id": "a", "createdAt": 1, "updatedAt": 1, "n": 5})
+	p.do("child", "insert", "INSERT INTO child VALUES('c', 'a')", map[string]any{"id": "c", "late": "a"})
+	p.sync()
+	res, path, err := p.migrate(Options{Partial: true})
+	ok(t, err)
+	if got := fmt.Sprint(res.Tables); got != "[{child 1} {counts 0} {late 1} {posts 0} {users 0}]" || res.Violations != 0 {
+		t.Errorf("%s, %d violations", got, res.Violations)
+	}
+	if text, err := dbtest.Dump(path); err != nil || !strings.Contains(text, "late TEXT REFERENCES late(id)") || !strings.Contains(text, "SELECT * FROM late") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
 // TestTarget: a file that is there is kept, unless it may be replaced.
 func TestTarget(t *testing.T) {
 	p := newProgram(t)

@@ -102,8 +102,13 @@ func (j *job) widen(t *table, e entry, row []field) error {
 }
 
 // settle gives the columns of the tables that were made the type that all their values
-// have.
+// have. Views and foreign keys of the snapshot that refer to such a table go on doing so:
+// SQLite neither looks at them when the table is renamed, nor deletes what refers to its
+// rows when the old one is dropped.
 func (j *job) settle() error {
+	if err := j.c.Exec("PRAGMA foreign_keys=OFF; PRAGMA legacy_alter_table=ON"); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(j.tables)) {
 		if t := j.tables[name]; t.made != nil {
 			if err := j.settleTable(t); err != nil {
