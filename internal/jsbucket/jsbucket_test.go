@@ -77,6 +77,14 @@ func TestSnapshots(t *testing.T) {
 			t.Errorf("%s: %+v, %v", what, res, err)
 		}
 	}
+	other := newProgram(t)
+	other.sql("DROP TABLE _driftdb_log")
+	whole, err = os.ReadFile(other.path)
+	ok(t, err)
+	p.put(newer, whole)
+	if res, _, err := p.migrate(Options{}); err != nil || res.Snapshot != older || len(res.Damaged) != 1 {
+		t.Errorf("a database of something else: %+v, %v", res, err)
+	}
 	p.raw(newer, nil) // and not compressed: not encrypted either
 	if res, _, err := p.migrate(Options{}); err != nil || res.Snapshot != older || len(res.Damaged) != 1 {
 		t.Errorf("no bytes: %+v, %v", res, err)
