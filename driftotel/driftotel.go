@@ -15,7 +15,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -67,7 +66,7 @@ type Observer struct {
 // yields, and those that are added later. A collection reads a little of the disk for each
 // database, and uses no network. The error is one of the provider's.
 func Observe(provider metric.MeterProvider, o Options, sources ...Source) (*Observer, error) {
-	ob := &Observer{each: o.PerDatabase, board: telemetry.NewBoard(o.PerDatabase, converted(o.Sources))}
+	ob := &Observer{each: o.PerDatabase, board: telemetry.NewBoard(o.PerDatabase, telemetry.Sources(o.Sources, shared))}
 	meter := provider.Meter(scope)
 	for _, m := range telemetry.Metrics() {
 		instrument, err := instrumentOf(meter, &m)
@@ -88,7 +87,7 @@ func Observe(provider metric.MeterProvider, o Options, sources ...Source) (*Obse
 
 // Add adds a source until remove is called. What it has counted by then stays in the
 // counters, unless PerDatabase is set and it was the last source of its name.
-func (o *Observer) Add(s Source) (remove func()) { return o.board.Add(telemetry.Source(s)) }
+func (o *Observer) Add(s Source) (remove func()) { return o.board.Add(shared(s)) }
 
 // Close ends the observation. The databases stay as they are.
 func (o *Observer) Close() error { return o.registration.Unregister() }
@@ -112,7 +111,7 @@ func (o *Observer) observe(_ context.Context, to metric.Observer) error {
 	for _, group := range o.board.Read() {
 		var with []metric.ObserveOption
 		if o.each {
-			with = append(with, metric.WithAttributes(attribute.String("database", strings.ToValidUTF8(group.Database, "\uFFFD"))))
+			with = append(with, metric.WithAttributes(attribute.String("database", group.Database)))
 		}
 		for i, value := range group.Values {
 			if !value.Is {
@@ -129,16 +128,5 @@ func (o *Observer) observe(_ context.Context, to metric.Observer) error {
 	return nil
 }
 
-// converted returns the sources in the form that both metric modules share.
-func converted(sources iter.Seq[Source]) iter.Seq[telemetry.Source] {
-	if sources == nil {
-		return nil
-	}
-	return func(yield func(telemetry.Source) bool) {
-		for s := range sources {
-			if !yield(telemetry.Source(s)) {
-				return
-			}
-		}
-	}
-}
+// shared is a source in the form that both metric modules share.
+func shared(s Source) telemetry.Source { return telemetry.Source(s) }

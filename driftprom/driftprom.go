@@ -14,7 +14,6 @@ package driftprom
 
 import (
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -63,7 +62,7 @@ type Collector struct {
 // and of those that are added later. A scrape reads a little of the disk for each
 // database, and uses no network.
 func NewCollector(o Options, sources ...Source) *Collector {
-	c := &Collector{each: o.PerDatabase, board: telemetry.NewBoard(o.PerDatabase, converted(o.Sources)), metrics: telemetry.Metrics()}
+	c := &Collector{each: o.PerDatabase, board: telemetry.NewBoard(o.PerDatabase, telemetry.Sources(o.Sources, shared)), metrics: telemetry.Metrics()}
 	var labels []string
 	if o.PerDatabase {
 		labels = []string{"database"}
@@ -80,7 +79,7 @@ func NewCollector(o Options, sources ...Source) *Collector {
 // Add adds a source until remove is called. What it has counted by then stays in the
 // counters, unless PerDatabase is set and it was the last source of its name. Remove a
 // database before or after it is closed, as you like.
-func (c *Collector) Add(s Source) (remove func()) { return c.board.Add(telemetry.Source(s)) }
+func (c *Collector) Add(s Source) (remove func()) { return c.board.Add(shared(s)) }
 
 // Describe implements [prometheus.Collector].
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
@@ -94,7 +93,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, group := range c.board.Read() {
 		var labels []string
 		if c.each {
-			labels = []string{strings.ToValidUTF8(group.Database, "\uFFFD")} // a label is text
+			labels = []string{group.Database}
 		}
 		for i, value := range group.Values {
 			if !value.Is {
@@ -109,16 +108,5 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// converted returns the sources in the form that both metric modules share.
-func converted(sources iter.Seq[Source]) iter.Seq[telemetry.Source] {
-	if sources == nil {
-		return nil
-	}
-	return func(yield func(telemetry.Source) bool) {
-		for s := range sources {
-			if !yield(telemetry.Source(s)) {
-				return
-			}
-		}
-	}
-}
+// shared is a source in the form that both metric modules share.
+func shared(s Source) telemetry.Source { return telemetry.Source(s) }

@@ -161,8 +161,11 @@ func TestMany(t *testing.T) {
 		`driftdb_pending_changes{database="db0"}`: 1, `driftdb_pending_changes{database="db1"}`: 2, `driftdb_pending_changes{database="db2"}`: 0,
 		`driftdb_synced_changes_total{database="db2"}`: 3, `driftdb_oldest_pending_age_seconds{database="db2"}`: 0,
 	})
-	hostile := driftprom.Source{Name: "a\"b\n\xff", DB: sources[0].DB}
-	want(t, gather(t, driftprom.NewCollector(driftprom.Options{PerDatabase: true}, hostile)), map[string]float64{`driftdb_databases{database="a\"b\n�"}`: 1})
+	var hostile []driftprom.Source
+	for i, name := range []string{"a\"b\n\xff", "a\"b\n\xfe", "a\"b\n\uFFFD"} { // one label, and so one series
+		hostile = append(hostile, driftprom.Source{Name: name, DB: sources[i].DB})
+	}
+	want(t, gather(t, driftprom.NewCollector(driftprom.Options{PerDatabase: true}, hostile...)), map[string]float64{`driftdb_databases{database="a\"b\n�"}`: 3})
 }
 
 // TestCountersNeverFall: not when a database is closed, removed, or opened again, and what
@@ -205,6 +208,34 @@ func TestCountersNeverFall(t *testing.T) {
 	remove()
 	check(t, b.Close())
 	synced(5)
+}
+
+// TestComesBack: a database that is removed and added again counts once, and each group
+// keeps what it had when a database changes its name.
+func TestComesBack(t *testing.T) {
+	db := open(t, "a")
+	flush(t, db)
+	c := driftprom.NewCollector(driftprom.Options{})
+	for range 3 {
+		remove := c.Add(driftprom.Source{DB: db})
+		want(t, gather(t, c), map[string]float64{"driftdb_synced_changes_total": 1, "driftdb_databases": 1})
+		remove()
+		want(t, gather(t, c), map[string]float64{"driftdb_synced_changes_total": 1, "driftdb_databases": 0})
+	}
+	write(t, db, 1)
+	flush(t, db) // while it is away
+	c.Add(driftprom.Source{DB: db})
+	want(t, gather(t, c), map[string]float64{"driftdb_synced_changes_total": 2})
+
+	c = driftprom.NewCollector(driftprom.Options{PerDatabase: true}, driftprom.Source{Name: "x"}, driftprom.Source{Name: "y"})
+	for _, name := range []string{"x", "y", "x"} {
+		remove := c.Add(driftprom.Source{Name: name, DB: db})
+		want(t, gather(t, c), map[string]float64{fmt.Sprintf("driftdb_synced_changes_total{database=%q}", name): 2})
+		if name == "y" {
+			want(t, gather(t, c), map[string]float64{`driftdb_synced_changes_total{database="x"}`: 2})
+		}
+		remove()
+	}
 }
 
 // TestNameReturns: with PerDatabase, a name whose last database is gone has no series, and

@@ -165,7 +165,8 @@ func (j *job) build() (err error) {
 
 // base fetches the newest snapshot that can be used.
 func (j *job) base() error {
-	for _, key := range j.src.snapshots {
+	none := "no snapshot that can be used"
+	for i, key := range j.src.snapshots {
 		err := j.fetchSnapshot(key)
 		if err == nil {
 			j.res.Snapshot = key
@@ -175,12 +176,15 @@ func (j *job) base() error {
 			return err
 		}
 		j.res.Damaged = append(j.res.Damaged, key)
+		if i == 0 {
+			none += fmt.Sprintf(" (of the newest: %v)", err)
+		}
 	}
 	if j.opts.SnapshotOnly {
-		return fmt.Errorf("%w: %s has no snapshot that can be used; leave out the option to use the log alone", ErrNone, j.src.name)
+		return fmt.Errorf("%w: %s has %s; leave out the option to use the log alone", ErrNone, j.src.name, none)
 	}
 	if !j.opts.Partial {
-		return fmt.Errorf("%w: %s has no snapshot that can be used, and the log alone has neither the tables' definitions nor their constraints, defaults and indexes", ErrUnclear, j.src.name)
+		return fmt.Errorf("%w: %s has %s, and the log alone has neither the tables' definitions nor their constraints, defaults and indexes", ErrUnclear, j.src.name, none)
 	}
 	j.note("there is no snapshot: the tables were made from the log, without their constraints, defaults and indexes")
 	return os.Truncate(j.file, 0)
@@ -201,6 +205,12 @@ func (j *job) fetchSnapshot(key string) (err error) {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, key, err)
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	switch logs, err := c.Int("SELECT count(*) FROM sqlite_schema WHERE name = '_driftdb_log' AND sql LIKE '%AUTOINCREMENT%'"); {
+	case err != nil:
+		return fmt.Errorf("%w: %s: %w", ErrDamaged, key, err)
+	case logs != 1:
+		return fmt.Errorf("%w: %s is not a snapshot of the package: it has no table _driftdb_log", ErrDamaged, key)
+	}
 	report, err := check.Run(j.ctx, c, check.Options{})
 	if _, unread := errors.AsType[*sqlite.Error](err); unread && j.ctx.Err() == nil {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, key, err)
@@ -215,29 +225,37 @@ func (j *job) fetchSnapshot(key string) (err error) {
 
 // startAt finds the last change that the snapshot has in the package's own table, which
 // numbers changes without reusing a number.
-func (j *job) startAt() error {
-	there, err := j.c.Int("SELECT count(*) FROM sqlite_schema WHERE name = '_driftdb_log' AND sql LIKE '%AUTOINCREMENT%'")
-	if err != nil {
-		return err
-	}
-	if there == 1 {
+func (j *job) startAt() (err error) {
+	if j.res.Snapshot != "" {
 		j.res.Base, err = j.c.Int("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = '_driftdb_log'")
-	} else if j.res.Snapshot != "" {
-		return fmt.Errorf("%w: %s is not a snapshot of the package: it has no table _driftdb_log", ErrDamaged, j.res.Snapshot)
 	}
 	j.res.Sequence = j.res.Base
 	return err
 }
 
-// ownTables are the package's, which DriftDB would take for its own.
-var ownTables = []string{"_driftdb_log", "_driftdb_queue", "_driftdb_meta"}
-
-// finish removes the package's tables, and checks and counts what is left.
-func (j *job) finish() error {
-	for _, name := range ownTables {
-		if err := j.c.Exec("DROP TABLE IF EXISTS main." + name); err != nil {
+// dropOwn removes the package's tables, and whatever else has a name that DriftDB would
+// take for its own.
+func (j *job) dropOwn() error {
+	var drops []string
+	if err := j.c.Each(`SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') AND name LIKE '\_driftdb\_%' ESCAPE '\' ORDER BY rowid`,
+		func(st *sqlite.Stmt) error {
+			drops = append(drops, "DROP "+st.Text(0)+" IF EXISTS main."+quote(st.Text(1))) // a virtual table takes others along
+			return nil
+		}); err != nil {
+		return err
+	}
+	for _, drop := range drops {
+		if err := j.c.Exec(drop); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// finish removes what is not the program's, and checks and counts what is left.
+func (j *job) finish() error {
+	if err := j.dropOwn(); err != nil {
+		return err
 	}
 	report, err := check.Run(j.ctx, j.c, check.Options{})
 	if err != nil {

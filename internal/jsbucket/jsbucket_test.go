@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/driftdb/driftdb-go/internal/dbtest"
+	"github.com/driftdb/driftdb-go/internal/sqlite"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -70,11 +71,23 @@ func TestSnapshots(t *testing.T) {
 	whole, err := os.ReadFile(p.path)
 	ok(t, err)
 	schema := bytes.Replace(whole, []byte("CREATE TABLE users("), []byte("CREATE TABLE users)"), 1)
-	for what, damaged := range map[string][]byte{"cut": whole[:len(whole)/2], "a schema that cannot be read": schema} {
+	for what, damaged := range map[string][]byte{"cut": whole[:len(whole)/2], "empty": {}, "a schema that cannot be read": schema} {
 		p.put(newer, damaged)
 		if res, _, err := p.migrate(Options{}); err != nil || res.Snapshot != older || len(res.Damaged) != 1 {
 			t.Errorf("%s: %+v, %v", what, res, err)
 		}
+	}
+	other := newProgram(t)
+	other.sql("DROP TABLE _driftdb_log")
+	whole, err = os.ReadFile(other.path)
+	ok(t, err)
+	p.put(newer, whole)
+	if res, _, err := p.migrate(Options{}); err != nil || res.Snapshot != older || len(res.Damaged) != 1 {
+		t.Errorf("a database of something else: %+v, %v", res, err)
+	}
+	p.raw(newer, nil) // and not compressed: not encrypted either
+	if res, _, err := p.migrate(Options{}); err != nil || res.Snapshot != older || len(res.Damaged) != 1 {
+		t.Errorf("no bytes: %+v, %v", res, err)
 	}
 	p.put(newer, bytes.Repeat([]byte("SQLite format 3\x00"), 1000))
 	if res := p.same(Options{}); res.Snapshot != older || len(res.Damaged) != 1 || res.Damaged[0] != newer {
@@ -210,6 +223,21 @@ func TestOverlap(t *testing.T) {
 	p.same(Options{})
 }
 
+// TestMovedAside: what was moved to a folder below is not the package's any more.
+func TestMovedAside(t *testing.T) {
+	p := newProgram(t)
+	p.some()
+	p.sync()
+	p.snapshot()
+	p.some()
+	p.sync()
+	p.rewrite(prefix+"logs/old/000000000013-000000000015.json", 13, 15)
+	p.put(prefix+"snapshots/old/9999999999999.sqlite", []byte("SQLite format 3\x00"))
+	if res := p.same(Options{}); res.Batches != 1 || len(res.Damaged) > 0 {
+		t.Errorf("%+v", res)
+	}
+}
+
 // TestUnlogged: what other SQL wrote is not in the log, and is noticed where a change
 // depends on it.
 func TestUnlogged(t *testing.T) {
@@ -240,6 +268,57 @@ func TestUnlogged(t *testing.T) {
 		t.Errorf("%s, %q", got, res.Notes)
 	}
 	if text, err := dbtest.Dump(path); err != nil || strings.Contains(text, "_driftdb") || strings.Contains(text, "_jsbucket") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// TestOwnNames: nothing that DriftDB would take for its own is left, whatever kind and
+// case it has.
+func TestOwnNames(t *testing.T) {
+	p := newProgram(t)
+	p.sql("CREATE TABLE _driftdb_shape(id INTEGER PRIMARY KEY, def BLOB); CREATE VIEW _driftdb_digest AS SELECT 1; CREATE TABLE _DRIFTDB_x(a); CREATE VIRTUAL TABLE _driftdb_f USING fts5(a)")
+	p.some()
+	p.snapshot()
+	_, path, err := p.migrate(Options{})
+	ok(t, err)
+	c, err := sqlite.Open(path, sqlite.Options{KeepJournal: true})
+	ok(t, err)
+	if n, err := c.Int("SELECT count(*) FROM sqlite_schema WHERE lower(tbl_name) LIKE '%driftdb%'"); err != nil || n > 0 {
+		t.Errorf("%d of them are left, %v", n, err)
+	}
+	ok(t, c.Close())
+}
+
+// TestNamesFold: Late and late are one table, and all columns of both keep their values.
+func TestNamesFold(t *testing.T) {
+	p := newProgram(t)
+	p.sql("CREATE TABLE late(id TEXT PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL, n INTEGER, m INTEGER)")
+	p.do("late", "insert", "INSERT INTO late VALUES('a', 1, 1, 5, NULL)", map[string]any{"id": "a", "createdAt": 1, "updatedAt": 1, "n": 5})
+	p.do("Late", "insert", "INSERT INTO late VALUES('b', 1, 1, 5, 6)", map[string]any{"id": "b", "createdAt": 1, "updatedAt": 1, "n": 5, "m": 6})
+	p.sync()
+	res, path, err := p.migrate(Options{Partial: true})
+	ok(t, err)
+	if text, err := dbtest.Dump(path); err != nil || !strings.Contains(text, `late|2|"b"|1|1|5|6`) || len(res.Notes) != 1 {
+		t.Errorf("%v, %q\n%s", err, res.Notes, text)
+	}
+}
+
+// TestReferences: views and foreign keys of the snapshot refer to a table that was made from
+// the log, and keep doing so; a view that refers to nothing is no trouble.
+func TestReferences(t *testing.T) {
+	p := newProgram(t)
+	p.sql("CREATE TABLE child(id TEXT PRIMARY KEY, late TEXT REFERENCES late(id) ON DELETE CASCADE); CREATE VIEW some AS SELECT * FROM late; CREATE VIEW none AS SELECT * FROM nowhere")
+	p.snapshot()
+	p.sql("CREATE TABLE late(id TEXT PRIMARY KEY, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL, n INTEGER)")
+	p.do("late", "insert", "INSERT INTO late VALUES('a', 1, 1, 5)", map[string]any{"id": "a", "createdAt": 1, "updatedAt": 1, "n": 5})
+	p.do("child", "insert", "INSERT INTO child VALUES('c', 'a')", map[string]any{"id": "c", "late": "a"})
+	p.sync()
+	res, path, err := p.migrate(Options{Partial: true})
+	ok(t, err)
+	if got := fmt.Sprint(res.Tables); got != "[{child 1} {counts 0} {late 1} {posts 0} {users 0}]" || res.Violations != 0 {
+		t.Errorf("%s, %d violations", got, res.Violations)
+	}
+	if text, err := dbtest.Dump(path); err != nil || !strings.Contains(text, "late TEXT REFERENCES late(id)") || !strings.Contains(text, "SELECT * FROM late") {
 		t.Errorf("%v\n%s", err, text)
 	}
 }

@@ -133,13 +133,13 @@ func (src *source) choose(nodes []string, node string) error {
 }
 
 // list lists the batches and snapshots of the node. Anything else there is not the
-// package's, and is left alone.
+// package's, or was moved out of the way, and is left alone.
 func (src *source) list(ctx context.Context, b Bucket, root string) error {
 	for info, err := range b.List(ctx, root+"logs/", objstore.ListOptions{}) {
 		if err != nil {
 			return err
 		}
-		if from, to, ok := parseSpan(path.Base(info.Key)); ok {
+		if from, to, ok := parseSpan(strings.TrimPrefix(info.Key, root+"logs/")); ok {
 			src.batches = append(src.batches, span{info.Key, from, to})
 		}
 	}
@@ -148,7 +148,7 @@ func (src *source) list(ctx context.Context, b Bucket, root string) error {
 		if err != nil {
 			return err
 		}
-		if snapshotTime(info.Key) >= 0 {
+		if path.Dir(info.Key)+"/" == root+"snapshots/" && snapshotTime(info.Key) >= 0 {
 			src.snapshots = append(src.snapshots, info.Key)
 		}
 	}

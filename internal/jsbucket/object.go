@@ -125,6 +125,9 @@ func (j *job) copySnapshot(f *os.File, key string) (err error) {
 		}
 		return zipFault(key, err, source.err)
 	}
+	if n < len(head) { // less than a nonce and a tag
+		return fmt.Errorf("%w: %s was cut after %d bytes", ErrDamaged, key, n)
+	}
 	if !bytes.Equal(head, sqliteMagic) {
 		return j.unknown(key)
 	}

@@ -11,6 +11,7 @@ import (
 
 // table is what the new database says of a table.
 type table struct {
+	name    string
 	columns map[string]bool // by folded name; true: it was added, and has no type yet
 	made    []string        // the columns in order, if the table was made from the log
 }
@@ -20,7 +21,7 @@ var baseColumns = []struct{ name, definition string }{
 	{"id", "TEXT PRIMARY KEY"}, {"createdAt", "INTEGER NOT NULL"}, {"updatedAt", "INTEGER NOT NULL"},
 }
 
-// folded is a column's name as SQLite compares it: ASCII letters have no case.
+// folded is the name of a table or column as SQLite compares it: ASCII letters have no case.
 func folded(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {
@@ -32,13 +33,13 @@ func folded(name string) string {
 
 // table looks up the table of a change. nil means that the change is left out.
 func (j *job) table(e entry) (*table, error) {
-	if t := j.tables[e.Table]; t != nil {
+	if t := j.tables[folded(e.Table)]; t != nil {
 		return t, nil
 	}
 	if name := strings.ToLower(e.Table); name == "" || strings.HasPrefix(name, "sqlite_") || strings.HasPrefix(name, "_driftdb_") {
 		return nil, fmt.Errorf("%w: change %d is of table %q, which no program can define", ErrDamaged, e.Sequence, e.Table)
 	}
-	t := &table{columns: map[string]bool{}}
+	t := &table{name: e.Table, columns: map[string]bool{}}
 	st, err := j.c.Cached("SELECT name FROM pragma_table_xinfo(?, 'main')")
 	if err != nil {
 		return nil, err
@@ -57,26 +58,26 @@ func (j *job) table(e entry) (*table, error) {
 		if e.Operation != "insert" {
 			return nil, nil
 		}
-		if err := j.make(t, e.Table); err != nil {
+		if err := j.make(t); err != nil {
 			return nil, err
 		}
 	}
 	if j.tables == nil {
 		j.tables = map[string]*table{}
 	}
-	j.tables[e.Table] = t
+	j.tables[folded(e.Table)] = t
 	return t, nil
 }
 
 // make creates a table with the columns that all have.
-func (j *job) make(t *table, name string) error {
+func (j *job) make(t *table) error {
 	var definitions []string
 	for _, c := range baseColumns {
 		definitions = append(definitions, quote(c.name)+" "+c.definition)
 		t.columns[folded(c.name)] = false
 		t.made = append(t.made, c.name)
 	}
-	return j.c.Exec("CREATE TABLE main." + quote(name) + " (" + strings.Join(definitions, ", ") + ")")
+	return j.c.Exec("CREATE TABLE main." + quote(t.name) + " (" + strings.Join(definitions, ", ") + ")")
 }
 
 // widen adds the columns of a row that its table lacks.
@@ -101,11 +102,16 @@ func (j *job) widen(t *table, e entry, row []field) error {
 }
 
 // settle gives the columns of the tables that were made the type that all their values
-// have.
+// have. Views and foreign keys of the snapshot that refer to such a table go on doing so:
+// SQLite neither looks at them when the table is renamed, nor deletes what refers to its
+// rows when the old one is dropped.
 func (j *job) settle() error {
+	if err := j.c.Exec("PRAGMA foreign_keys=OFF; PRAGMA legacy_alter_table=ON"); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(j.tables)) {
 		if t := j.tables[name]; t.made != nil {
-			if err := j.settleTable(name, t); err != nil {
+			if err := j.settleTable(t); err != nil {
 				return err
 			}
 		}
@@ -113,7 +119,8 @@ func (j *job) settle() error {
 	return nil
 }
 
-func (j *job) settleTable(name string, t *table) error {
+func (j *job) settleTable(t *table) error {
+	name := t.name
 	var definitions, columns []string
 	for i, column := range t.made {
 		columns = append(columns, quote(column))

@@ -4,7 +4,9 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"weak"
 
 	"github.com/driftdb/driftdb-go"
 )
@@ -21,6 +23,7 @@ type Board struct {
 	next  int            // key in fixed
 	seen  map[any]place  // by database or follower: where its counters count
 	gone  map[string]row // of each group, the counters of sources that have gone
+	left  map[any]place  // by weak pointer: what of gone is of a source that may come back
 }
 
 // place is where a source was read last.
@@ -47,7 +50,7 @@ type Group struct {
 // NewBoard returns a board of the sources that more yields whenever it is read, and of
 // those that are added. With each, sources of different names are kept apart.
 func NewBoard(each bool, more iter.Seq[Source]) *Board {
-	return &Board{each: each, more: more, fixed: map[int]Source{}, seen: map[any]place{}, gone: map[string]row{}}
+	return &Board{each: each, more: more, fixed: map[int]Source{}, seen: map[any]place{}, gone: map[string]row{}, left: map[any]place{}}
 }
 
 // Add adds a source until remove is called.
@@ -115,7 +118,7 @@ func (b *Board) sources() iter.Seq[Source] {
 func (b *Board) read(s Source, groups map[string]row, now map[any]place) {
 	group := ""
 	if b.each {
-		group = s.Name
+		group = strings.ToValidUTF8(s.Name, "\uFFFD") // both Prometheus and OpenTelemetry take text only
 	}
 	if groups[group] == nil {
 		groups[group] = make(row, len(metrics))
@@ -126,15 +129,16 @@ func (b *Board) read(s Source, groups map[string]row, now map[any]place) {
 			p := place{group, valuesOf(part)}
 			now[part] = p
 			merge(groups[group], p.row)
+			b.comeBack(part, group)
 		}
 	}
 }
 
-// retire keeps the counters of sources that were there at the last Read, and are no more:
-// what they have by now, since they may have counted on after it.
+// retire keeps the counters of sources that were in a group at the last Read, and are no
+// more: what they have by now, since they may have counted on after it.
 func (b *Board) retire(now map[any]place, groups map[string]row) {
 	for part, last := range b.seen {
-		if _, there := now[part]; there || groups[last.group] == nil {
+		if at, there := now[part]; there && at.group == last.group || groups[last.group] == nil {
 			continue
 		}
 		if b.gone[last.group] == nil {
@@ -145,9 +149,46 @@ func (b *Board) retire(now map[any]place, groups map[string]row) {
 			counters[i].Is = counters[i].Is && metrics[i].Kind == Counter
 		}
 		merge(b.gone[last.group], counters)
+		b.left[weakly(part)] = place{last.group, counters}
 	}
 	maps.DeleteFunc(b.gone, func(group string, _ row) bool { return groups[group] == nil })
+	maps.DeleteFunc(b.left, func(part any, last place) bool { return b.gone[last.group] == nil || freed(part) })
 	b.seen = now
+}
+
+// comeBack takes out of gone what a source counted before it went from this group: it has
+// that itself again.
+func (b *Board) comeBack(part any, group string) {
+	key := weakly(part)
+	last, ok := b.left[key]
+	if !ok || last.group != group {
+		return
+	}
+	for i, v := range last.row {
+		if v.Is {
+			b.gone[group][i].Number -= v.Number
+		}
+	}
+	delete(b.left, key)
+}
+
+// weakly is a key for a database or a follower that does not keep it in memory.
+func weakly(part any) any {
+	if db, ok := part.(*driftdb.DB); ok {
+		return weak.Make(db)
+	}
+	return weak.Make(part.(*driftdb.Follower))
+}
+
+// freed reports whether what a key stands for can never come back.
+func freed(key any) bool {
+	switch k := key.(type) {
+	case weak.Pointer[driftdb.DB]:
+		return k.Value() == nil
+	case weak.Pointer[driftdb.Follower]:
+		return k.Value() == nil
+	}
+	return true
 }
 
 // parts are the database and the follower of a source.

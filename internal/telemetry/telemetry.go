@@ -5,6 +5,7 @@
 package telemetry
 
 import (
+	"iter"
 	"time"
 
 	"github.com/driftdb/driftdb-go"
@@ -19,6 +20,16 @@ type Source struct {
 	// Verified returns when the backup was last verified with success, or the zero time
 	// for never. nil: nobody keeps a record of it here.
 	Verified func() time.Time
+}
+
+// Sources returns sources of a module's own type as those of this one. nil: there are none.
+func Sources[S any](own iter.Seq[S], as func(S) Source) iter.Seq[Source] {
+	if own == nil {
+		return nil
+	}
+	return func(yield func(Source) bool) {
+		own(func(s S) bool { return yield(as(s)) })
+	}
 }
 
 // Kind says what may become of a metric's values.
