@@ -268,7 +268,7 @@ func (d *demo) writeCSV(ctx context.Context, db *driftdb.DB) (err error) {
 	defer bar.Stop()
 	d.table = "rows"
 	l := &loader{
-		db: db, table: d.table, csv: csv, batch: defaultBatch, unchanged: func() error { return nil },
+		db: db, table: d.table, csv: csv, batch: defaultBatch, unchanged: func(bool) error { return nil },
 		committed: func(rows int64) { bar.Set(count(rows)+" rows", src.read, src.size) },
 	}
 	began := time.Now()

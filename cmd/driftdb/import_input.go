@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/driftdb/driftdb-go"
 )
@@ -13,7 +14,8 @@ type input struct {
 	*source
 	app    *app
 	path   string
-	sum    string // of the file; "": it can be read only once
+	sum    string      // of the file; "": it can be read only once
+	info   os.FileInfo // of the file when its reading began
 	csv    *csvReader
 	loader *loader
 
@@ -31,6 +33,7 @@ func (a *app) openInput(ctx context.Context, o *importOptions, path string) (_ *
 	if in.source, err = openSource(ctx, path, a.stdin); err != nil {
 		return nil, err
 	}
+	in.info = in.source.info
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, in.Close())
@@ -70,28 +73,50 @@ func (in *input) measure(ctx context.Context) (sum string, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	bar := in.app.stderr.Bar("reading", s.size)
 	defer bar.Stop()
-	return s.digest(ctx, func() { bar.Set("reading", s.read, s.size) })
+	if sum, err = s.digest(ctx, func() { bar.Set("reading", s.read, s.size) }); err != nil {
+		return "", err
+	}
+	return sum, in.same(s)
 }
 
-// unchanged returns an error if what was read is not the file that was measured.
-func (in *input) unchanged(ctx context.Context) error {
+// same returns an error if s does not read the file as it was when the reading began.
+func (in *input) same(s *source) error {
+	same, err := s.same(in.info)
+	if err != nil || same {
+		return err
+	}
+	return hinted{
+		fmt.Errorf("%s was changed while it was read; the rows in the table are those of the file as it was", in.name),
+		"with the file as it was, --resume goes on; to import it as it is now, delete the rows and use --again when nobody writes it",
+	}
+}
+
+// unchanged returns an error if what was read is not the file that was measured. The rows of
+// a transaction are not committed then, so that the record is true. At the end of the file
+// its contents decide, for times can be set: if they differ, nothing tells which rows are
+// those of the file that the record names, and the record must not be resumed.
+func (in *input) unchanged(ctx context.Context, end bool) error {
 	if in.sum == "" {
 		return nil
 	}
-	sum, err := in.digest(ctx, func() {})
-	if err == nil && sum != in.sum {
-		err = hinted{
-			fmt.Errorf("%s was changed while it was read, so the rows in the table are not those of one version of it", in.name),
-			"delete the rows, and import the file with --again when nobody writes it",
-		}
+	if err := in.same(in.source); err != nil || !end {
+		return err
 	}
-	return err
+	sum, err := in.digest(ctx, func() {})
+	if err != nil || sum == in.sum {
+		return err
+	}
+	err = hinted{
+		fmt.Errorf("%s was changed while it was read, so the rows in the table are not those of one version of it", in.name),
+		"delete the rows, and import the file with --again when nobody writes it",
+	}
+	return errors.Join(err, in.loader.record.disown(ctx, in.loader.db, sum))
 }
 
 // position finds out where the import begins, and goes there.
 func (a *app) position(ctx context.Context, o *importOptions, in *input, db *driftdb.DB) error {
 	l := &loader{db: db, table: o.table, csv: in.csv, null: o.null, batch: o.batch, exact: o.batchGiven}
-	l.unchanged = func() error { return in.unchanged(ctx) }
+	l.unchanged = func(end bool) error { return in.unchanged(ctx, end) }
 	l.settled = func() { sayTypes(a.stderr, l) }
 	in.loader = l
 	if in.sum != "" {
@@ -161,6 +186,9 @@ func (in *input) pass(ctx context.Context) error {
 			return errors.Join(err, s.Close())
 		}
 		in.source = s
+		if err := in.same(s); err != nil {
+			return err
+		}
 		if in.csv, err = newCSVReader(s.name, s.text, delimiter); err != nil {
 			return err
 		}
@@ -185,6 +213,9 @@ func (in *input) infer(ctx context.Context) (err error) {
 	bar := in.app.stderr.Bar("finding types", s.size)
 	defer bar.Stop()
 	if err := in.loader.inferFile(ctx, csv, func() { bar.Set("finding types", s.read, s.size) }); err != nil {
+		return err
+	}
+	if err := in.same(s); err != nil {
 		return err
 	}
 	in.loader.settled()

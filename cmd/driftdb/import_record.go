@@ -84,6 +84,16 @@ func (r *importRecord) save(ctx context.Context, tx *driftdb.Tx, rows int64, don
 	return err
 }
 
+// disown makes the record one of the contents that were read, which no other file has: so no
+// file continues it.
+func (r *importRecord) disown(ctx context.Context, db *driftdb.DB, sum string) error {
+	if !r.stored {
+		return nil
+	}
+	_, err := db.Exec(ctx, "UPDATE OR REPLACE main.driftdb_imports SET file_sha256 = ? WHERE table_name = ? AND file_sha256 = ?", sum, r.Table, r.SHA256)
+	return err
+}
+
 // saved is told that the transaction was committed.
 func (r *importRecord) saved(rows int64, done bool) { r.Rows, r.Done, r.stored = rows, done, true }
 

@@ -16,17 +16,17 @@ type loader struct {
 	db        *driftdb.DB
 	table     string
 	csv       *csvReader
-	null      *string          // the field that means NULL; nil: none does
-	types     []columnType     // of a new table's columns; nil: TEXT
-	infer     bool             // types are to come from the rows of the first transaction
-	inferred  []inference      // what types came from
-	sampled   int64            // rows that types came from, if not from all
-	settled   func()           // called when types are known that were to be inferred
-	batch     int              // rows per transaction
-	exact     bool             // a transaction has that many, however large they are
-	record    *importRecord    // is kept in step with the rows; nil: nothing is
-	unchanged func() error     // called at the end of the file, before its last rows are committed
-	committed func(rows int64) // called after each transaction with the rows of the file so far
+	null      *string              // the field that means NULL; nil: none does
+	types     []columnType         // of a new table's columns; nil: TEXT
+	infer     bool                 // types are to come from the rows of the first transaction
+	inferred  []inference          // what types came from
+	sampled   int64                // rows that types came from, if not from all
+	settled   func()               // called when types are known that were to be inferred
+	batch     int                  // rows per transaction
+	exact     bool                 // a transaction has that many, however large they are
+	record    *importRecord        // is kept in step with the rows; nil: nothing is
+	unchanged func(end bool) error // called before rows are committed; end: there are no more in the file
+	committed func(rows int64)     // called after each transaction with the rows of the file so far
 }
 
 const (
@@ -68,6 +68,9 @@ func (l *loader) load(ctx context.Context) (rows int64, err error) {
 		// A whole transaction is read before it begins: a slow pipe must not
 		// block the writer.
 		batch, more, readErr = l.read(ctx)
+		if err := l.unchanged(!more && readErr == nil); err != nil {
+			return rows, err
+		}
 		if batch, err = l.fit(ctx, batch); err != nil {
 			more, readErr = false, errors.Join(err, readErr)
 		}
@@ -137,9 +140,6 @@ func (l *loader) read(ctx context.Context) (batch []record, more bool, err error
 		}
 		fields, err := l.csv.next()
 		if err == io.EOF {
-			if err := l.unchanged(); err != nil {
-				return nil, false, err
-			}
 			return batch, false, nil
 		}
 		if err != nil {

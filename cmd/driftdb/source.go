@@ -23,7 +23,8 @@ type source struct {
 	read int64  // of those bytes, so far
 	raw  io.Reader
 	sum  hash.Hash // of the bytes read so far
-	file io.Closer
+	file *os.File  // nil: standard input
+	info os.FileInfo
 }
 
 // openSource opens a file, or standard input for "-". Compressed text is
@@ -39,8 +40,11 @@ func openSource(ctx context.Context, path string, stdin io.Reader) (*source, err
 			return nil, err
 		}
 		s.name, s.file, from = path, f, f
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			s.size = info.Size()
+		if s.info, err = f.Stat(); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		if s.info.Mode().IsRegular() {
+			s.size = s.info.Size()
 		}
 	}
 	s.raw = io.TeeReader(&countingReader{from, &s.read}, s.sum)
@@ -53,6 +57,16 @@ func openSource(ctx context.Context, path string, stdin io.Reader) (*source, err
 
 // again reports whether the source can be read more than once: it is a regular file.
 func (s *source) again() bool { return s.size >= 0 }
+
+// same reports whether the source reads the file that was measured, and nobody has written to
+// it since. It compares times, so it may miss a writer that has set them.
+func (s *source) same(measured os.FileInfo) (bool, error) {
+	info, err := s.file.Stat()
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(info, measured) && info.Size() == measured.Size() && info.ModTime().Equal(measured.ModTime()), nil
+}
 
 // digest reads what is left of the file, and returns the SHA-256 of all of it.
 func (s *source) digest(ctx context.Context, progress func()) (string, error) {
