@@ -16,15 +16,12 @@ import (
 // completeTimeout is how long a shell waits for what can complete a word.
 const completeTimeout = 3 * time.Second
 
-// withFiles are the commands whose arguments are files, and fileFlags the flags whose values
-// are.
-var (
-	withFiles = []string{"backup", "import", "snapshot", "sync", "undo"}
-	fileFlags = []string{"db", "into", "key-file", "out", "secret-file", "state", "token-file"}
-)
+// withFiles are the commands whose arguments are files.
+var withFiles = []string{"backup", "doctor", "import", "snapshot", "sync", "undo"}
 
 // completable says what completes the arguments and flags of a command: names of databases
-// and tables, which it asks the store and the file for, files, or nothing.
+// and tables, which it asks the store and the file for, files, or nothing. The help of a flag
+// says whether its value is a file or a folder.
 func (a *app) completable(c *cobra.Command) error {
 	if !slices.Contains(withFiles, c.Name()) {
 		c.ValidArgsFunction = cobra.NoFileCompletions
@@ -32,9 +29,12 @@ func (a *app) completable(c *cobra.Command) error {
 	var failed error
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		var complete cobra.CompletionFunc
+		value, _ := pflag.UnquoteUsage(f)
 		switch {
-		case slices.Contains(fileFlags, f.Name):
+		case value == "FILE":
 			return
+		case value == "DIR":
+			complete = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 		case f.Name == "name":
 			complete = a.completeWith(a.databaseNames)
 		case f.Name == "table":
