@@ -35,7 +35,7 @@ func openSource(ctx context.Context, path string, stdin io.Reader) (*source, err
 	if path == "-" {
 		from = &interruptible{ctx: ctx, r: stdin, done: make(chan readResult, 1)}
 	} else {
-		f, err := os.Open(path)
+		f, err := openFile(ctx, path)
 		if err != nil {
 			return nil, err
 		}
@@ -45,6 +45,8 @@ func openSource(ctx context.Context, path string, stdin io.Reader) (*source, err
 		}
 		if s.info.Mode().IsRegular() {
 			s.size = s.info.Size()
+		} else {
+			from = &interruptible{ctx: ctx, r: f, done: make(chan readResult, 1)}
 		}
 	}
 	s.raw = io.TeeReader(&countingReader{from, &s.read}, s.sum)
@@ -53,6 +55,26 @@ func openSource(ctx context.Context, path string, stdin io.Reader) (*source, err
 		return nil, errors.Join(fmt.Errorf("read %s: %w", s.name, err), s.Close())
 	}
 	return s, nil
+}
+
+// openFile opens a file until ctx ends: a named pipe is open only when somebody writes to it.
+// An opening that is still waiting then is abandoned, like a read of interruptible.
+func openFile(ctx context.Context, path string) (*os.File, error) {
+	type result struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		f, err := os.Open(path)
+		done <- result{f, err}
+	}()
+	select {
+	case r := <-done:
+		return r.f, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("open %s: %w", path, ctx.Err())
+	}
 }
 
 // again reports whether the source can be read more than once: it is a regular file.
