@@ -47,7 +47,7 @@ func (a *app) runDetach(path string) error {
 func mustExist(path string) error {
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = hinted{err, "--db must name the file that the program writes to"}
+		err = hinted{err, "name the file that the program writes to"}
 	}
 	return err
 }

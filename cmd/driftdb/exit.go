@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/jsbucket"
@@ -65,6 +66,7 @@ var known = []struct {
 	{driftdb.ErrFenced, exitFailed, "driftdb resolve merges the changes that this writer had not uploaded into the history; driftdb status lists them as a branch"},
 	{driftdb.ErrDiverged, exitFailed, "if both are the same database, driftdb resolve merges them; driftdb restore writes the store's version to another file"},
 	{objstore.ErrNoBucket, exitFailed, "check the URL of --store; create the bucket or folder first"},
+	{syscall.EROFS, exitFailed, "use a place that can be written to: DriftDB has a lock beside the file of a database, and temporary files in the folder that TMPDIR names"},
 	{fs.ErrPermission, exitFailed, "check the permissions on the file or bucket, and for S3 the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"},
 }
 
@@ -81,6 +83,9 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// sqliteBusy is SQLite's code for a lock that was not had in time.
+const sqliteBusy = 5
+
 func hintFor(err error) string {
 	if h, ok := errors.AsType[hinted](err); ok {
 		return h.hint
@@ -89,6 +94,9 @@ func hintFor(err error) string {
 		if errors.Is(err, k.err) {
 			return k.hint
 		}
+	}
+	if e, ok := errors.AsType[*driftdb.Error](err); ok && e.Code == sqliteBusy {
+		return "another program has a transaction open in the file; run the command again when that has ended"
 	}
 	return ""
 }
