@@ -27,6 +27,7 @@ type demo struct {
 	bucket string // a folder
 	cfg    driftdb.Config
 	store  *meteredStore
+	stores []*meteredStore // with that of the act on encryption
 	step   int
 	unsaid error // the first line that could not be printed
 }
@@ -167,7 +168,7 @@ func (d *demo) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	d.store = &meteredStore{Store: folder, requests: new(requests)}
+	d.store = d.metered(folder)
 	d.cfg = driftdb.Config{
 		Name: "demo", Path: path, Store: d.store, EncryptionKeys: keys,
 		AutoRestore: true, ManualSync: true, OnEvent: d.app.warn,

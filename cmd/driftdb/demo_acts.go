@@ -224,7 +224,7 @@ func (d *demo) seal(ctx context.Context, r *demoResult) error {
 	if err != nil {
 		return err
 	}
-	store := &meteredStore{Store: folder, requests: d.store.requests}
+	store := d.metered(folder)
 	cfg := d.cfg
 	cfg.Name, cfg.Path, cfg.Store = "secret", filepath.Join(d.dir, "secret.sqlite"), store
 	cfg.EncryptionKeys = []string{hex.EncodeToString(key[:])}

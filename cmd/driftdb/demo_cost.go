@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/driftdb/driftdb-go/objstore"
 )
 
@@ -20,49 +21,41 @@ const (
 
 // meteredStore counts the requests to a store, as a provider does.
 type meteredStore struct {
-	objstore.Store
-	*requests
-}
-
-// requests are those to all stores of the demo.
-type requests struct {
+	wrap.Meter
 	puts, gets, lists atomic.Int64
-	sent              atomic.Int64 // bytes
 }
 
-func (m *meteredStore) Unwrap() objstore.Store { return m.Store }
+// metered returns a store of the demo.
+func (d *demo) metered(s objstore.Store) *meteredStore {
+	m := &meteredStore{Meter: wrap.Meter{Store: s}}
+	d.stores = append(d.stores, m)
+	return m
+}
 
 func (m *meteredStore) Put(ctx context.Context, key string, body io.Reader, o objstore.PutOptions) (objstore.Info, error) {
 	m.puts.Add(1)
-	return m.Store.Put(ctx, key, sentReader{body, &m.sent}, o)
+	return m.Meter.Put(ctx, key, body, o)
 }
 
 func (m *meteredStore) Get(ctx context.Context, key string, o objstore.GetOptions) (io.ReadCloser, objstore.Info, error) {
 	m.gets.Add(1)
-	return m.Store.Get(ctx, key, o)
+	return m.Meter.Get(ctx, key, o)
 }
 
 func (m *meteredStore) List(ctx context.Context, prefix string, o objstore.ListOptions) iter.Seq2[objstore.Info, error] {
 	m.lists.Add(1)
-	return m.Store.List(ctx, prefix, o)
-}
-
-type sentReader struct {
-	io.Reader
-	n *atomic.Int64
-}
-
-func (s sentReader) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	s.n.Add(int64(n))
-	return n, err
+	return m.Meter.List(ctx, prefix, o)
 }
 
 // cost tells what the demo would have cost.
 func (d *demo) cost(_ context.Context, r *demoResult) error {
 	d.title("What it cost")
-	puts, lists, gets := d.store.puts.Load(), d.store.lists.Load(), d.store.gets.Load()
-	r.Requests, r.UploadedBytes = puts+lists+gets, d.store.sent.Load()
+	var puts, lists, gets int64
+	for _, s := range d.stores {
+		puts, lists, gets = puts+s.puts.Load(), lists+s.lists.Load(), gets+s.gets.Load()
+		r.UploadedBytes += s.Bytes.Load()
+	}
+	r.Requests = puts + lists + gets
 	d.say("   %d PUT, %d LIST and %d GET requests, %s sent: $%.5f at Amazon S3.", puts, lists, gets, size(r.UploadedBytes),
 		float64(puts+lists)*pricePut+float64(gets)*priceGet)
 	d.say("   A month of a write every second costs $3.11 there, and an idle one nothing.")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/driftdb/driftdb-go"
 	"github.com/driftdb/driftdb-go/internal/terminal"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/spf13/cobra"
 )
 
@@ -84,11 +85,11 @@ func (a *app) runRepair(ctx context.Context, p place, o driftdb.RepairOptions) e
 	if err != nil {
 		return err
 	}
-	read := &traffic{Store: cfg.Store}
+	read := &wrap.Meter{Store: cfg.Store}
 	cfg.Store = read
 	var r driftdb.RepairResult
 	err = a.watch("reading the backup", func(bar *terminal.Bar) {
-		bar.Set("reading the backup", read.received.Load(), -1)
+		bar.Set("reading the backup", read.Received.Load(), -1)
 	}, func() (err error) {
 		r, err = driftdb.Repair(ctx, cfg, o)
 		return err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/driftdb/driftdb-go"
+	"github.com/driftdb/driftdb-go/internal/wrap"
 	"github.com/spf13/cobra"
 )
 
@@ -52,7 +53,8 @@ detach removes DriftDB's tables again.
 With --json the result is {"database", "file", "adopted", "tables", "rows",
 "fileBytes", "sequence", "uploadedBytes", "requests", "objects", "storedBytes",
 "seconds"}: adopted says whether this was the first time, uploadedBytes and
-requests are those of this run, objects and storedBytes the whole backup.`,
+requests are those of this run, objects and storedBytes the whole backup. rows
+leaves out those of virtual tables.`,
 		Args: cobra.ExactArgs(1),
 	}
 	o.flags(c)
@@ -320,7 +322,7 @@ func (a *app) upload(ctx context.Context, o *uploadOptions, at driftdb.BackupCon
 			err = hinted{err, "close the program that has the file open, or leave this to it; if another node is the database's writer, and should not be, use --takeover"}
 		}
 	}()
-	sent := &traffic{Store: at.Store}
+	sent := &wrap.Meter{Store: at.Store}
 	db, err := driftdb.Open(ctx, driftdb.Config{
 		Name: o.name, Path: o.path, Store: sent, EncryptionKeys: at.EncryptionKeys,
 		ManualSync: true, RefuseTakeover: !o.takeover, OnEvent: a.warnOfOthers,
@@ -343,20 +345,25 @@ func (a *app) warnOfOthers(e driftdb.Event) {
 	}
 }
 
-// countRows counts the user's tables and their rows.
+// countRows counts the user's tables, and the rows of those that have their own. Those of a
+// virtual table are computed, by a module that this program may lack.
 func countRows(ctx context.Context, db *driftdb.DB) (tables, rows int64, err error) {
-	names, err := driftdb.Select[string](ctx, db, `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')
+	type named struct{ Name, Type string }
+	all, err := driftdb.Select[named](ctx, db, `SELECT name, type FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')
 		AND name NOT LIKE '\_driftdb\_%' ESCAPE '\' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'`)
 	if err != nil {
 		return 0, 0, err
 	}
-	names = slices.DeleteFunc(names, isDriftDBs)
-	for _, name := range names {
-		n, err := driftdb.Select[int64](ctx, db, "SELECT count(*) FROM main."+quote(name))
+	all = slices.DeleteFunc(all, func(t named) bool { return isDriftDBs(t.Name) })
+	for _, t := range all {
+		if t.Type == "virtual" {
+			continue
+		}
+		n, err := driftdb.Select[int64](ctx, db, "SELECT count(*) FROM main."+quote(t.Name))
 		if err != nil {
-			return 0, 0, fmt.Errorf("count the rows of %q: %w", name, err)
+			return 0, 0, fmt.Errorf("count the rows of %q: %w", t.Name, err)
 		}
 		rows += n[0]
 	}
-	return int64(len(names)), rows, nil
+	return int64(len(all)), rows, nil
 }
