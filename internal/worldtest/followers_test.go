@@ -119,7 +119,8 @@ func (w *followed) play() {
 		<-w.p.held
 	case "restoring", "resuming":
 		w.p.must("hold", "get logs")
-		if following = w.p.begin("follow", w.path, w.store); w.when == "restoring" || w.rnd.IntN(2) == 0 {
+		following = w.p.begin("follow", w.path, w.store)
+		if w.begins = w.when == "resuming" && w.rnd.IntN(2) != 0; !w.begins {
 			<-w.p.held
 		}
 	}

@@ -143,6 +143,10 @@ func (m *machine) start() bool {
 
 // define makes the tables that are not there yet.
 func (m *machine) define() {
+	if m.db.Sequence() == 0 { // the bucket may have got something since it was opened
+		time.Sleep(time.Millisecond)
+		m.claim()
+	}
 	if m.db.Sequence() == 0 { // no two databases begin alike
 		m.files++
 		m.exec(fmt.Sprintf("CREATE TABLE origin%d(x)", m.files))
@@ -352,6 +356,10 @@ func (m *machine) waitSynced() {
 	defer cancel()
 	err := m.db.WaitSynced(ctx, sequence)
 	m.note("%s waits for %d: %v", m, sequence, err)
+	for was := m.last; was != m.db.Sequence(); { // it may be brought up to date, which WaitSynced does not wait for
+		was = m.db.Sequence()
+		time.Sleep(10 * time.Second)
+	}
 	m.forwarded()
 	switch {
 	case err == nil:
