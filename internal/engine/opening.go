@@ -262,16 +262,18 @@ func (o *opening) openConns() (err error) {
 	if o.onlyReads() {
 		refuse = o.refusal()
 	}
-	o.writer = writer.New(c, writer.Options{
+	db := o.DB
+	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
+	if o.writer, err = writer.New(c, writer.Options{
 		Refuse: refuse, Hub: o.hub, Gate: o.gate, Log: o.cfg.Log, TakeOver: o.takeOver, Notice: o.foreign.Notice, BusyTimeout: o.cfg.BusyTimeout,
-		Interrupt: func() { o.uplink.logs.Interrupt(); o.apart.interrupt() },
-	})
+		Interrupt: func() { o.uplink.logs.Interrupt(); o.apart.interrupt() }, Readers: o.conns.readers,
+	}); err != nil {
+		return err
+	}
+	o.conns.checkpoints.Spare(o.conns.readers)
 	if err := o.foreign.Attach(o.hub, c); err != nil {
 		return err
 	}
-	db := o.DB
-	o.conns.readers = sqlite.NewPool(o.cfg.MaxReaders, max(8, runtime.GOMAXPROCS(0)), func() (*sqlite.Conn, error) { return db.openReader(db.options()) })
-	o.conns.checkpoints.Spare(o.conns.readers)
 	if o.following != nil {
 		o.conns.lend(readsql.New(func() (*sqlite.Conn, error) {
 			c, err := db.openReader(db.options())

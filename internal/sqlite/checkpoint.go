@@ -167,7 +167,7 @@ func walHook(tls *libc.TLS, id, db, zDB uintptr, pages int32) int32 {
 	switch v, ok := checkpointers.Load(id); {
 	case !ok:
 	case string(CString(zDB)) == "main":
-		v.(*Checkpointer).committed(int64(pages))
+		v.(*Checkpointer).committed(db, int64(pages))
 	case pages >= othersPages:
 		lib.Xsqlite3_wal_checkpoint(tls, db, zDB)
 	}
@@ -175,8 +175,8 @@ func walHook(tls *libc.TLS, id, db, zDB uintptr, pages int32) int32 {
 }
 
 // committed records how large the WAL is. A writer that finds it too large waits until the
-// checkpointer has caught up, or has found that it cannot.
-func (cp *Checkpointer) committed(pages int64) {
+// checkpointer has caught up, or has found that it cannot; so it keeps no snapshot then.
+func (cp *Checkpointer) committed(db uintptr, pages int64) {
 	cp.pages.Store(pages)
 	if pages < cp.due.Load() {
 		return
@@ -187,6 +187,9 @@ func (cp *Checkpointer) committed(pages int64) {
 	}
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
+	if cp.readers != nil && cp.readers.keeper != nil && cp.readers.keeper.c.DB == db {
+		cp.readers.keeper.End()
+	}
 	for last := cp.rounds + maxWait; cp.comes(last) && cp.pages.Load() >= cp.limit.Load(); {
 		cp.ask()
 		cp.turn.Wait()

@@ -40,3 +40,15 @@ func (p *Pool) Keeping() (n int) {
 	}
 	return n
 }
+
+// Keeps reports whether there is a snapshot.
+func (k *Keeper) Keeps() bool { return k.kept.Load() != 0 }
+
+// LetWait makes the next commit wait for a checkpoint.
+func (cp *Checkpointer) LetWait() {
+	cp.due.Store(0)
+	cp.limit.Store(0)
+}
+
+// Pages is how many pages the WAL has since it has begun anew.
+func (cp *Checkpointer) Pages() int64 { return cp.pages.Load() }

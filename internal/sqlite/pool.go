@@ -26,7 +26,9 @@ type Pool struct {
 	lapse *time.Timer    // runs while idle connections keep snapshots, or may again, and calls nextTerm; under lent.mu
 	timed sync.WaitGroup // counts the running timers and their running calls
 
-	term term
+	term    term
+	keeper  *Keeper // of the connection that writes; nil: none
+	expired func()  // see Keep
 }
 
 type idleConn struct {
@@ -166,10 +168,28 @@ func (p *Pool) putIdle(c *Conn) bool {
 	if p.sweep == nil {
 		p.sweep = p.after(idleFor, p.closeIdle)
 	}
-	if p.lapse == nil && (c.keeps || p.term.found.Load()) {
-		p.lapse = p.after(termLength, p.nextTerm)
+	if c.keeps || p.term.found.Load() {
+		p.lapseSoon()
 	}
 	return true
+}
+
+// lapses sees to it that the term ends. It returns false if the pool is shut.
+func (p *Pool) lapses() bool {
+	p.lent.mu.Lock()
+	defer p.lent.mu.Unlock()
+	if p.lent.Shutting() != nil {
+		return false
+	}
+	p.lapseSoon()
+	return true
+}
+
+// lapseSoon starts the timer that ends the term. The caller holds lent.mu.
+func (p *Pool) lapseSoon() {
+	if p.lapse == nil {
+		p.lapse = p.after(termLength, p.nextTerm)
+	}
 }
 
 // after schedules fn. The caller holds lent.mu, and fn sets its timer to nil.
@@ -182,24 +202,25 @@ func (p *Pool) after(delay time.Duration, fn func()) *time.Timer {
 // gives up its snapshot when it is put back or read with again.
 func (p *Pool) nextTerm() {
 	defer p.timed.Done()
-	p.lent.mu.Lock()
-	defer p.lent.mu.Unlock()
-	p.lapse = nil
-	p.endTerm(2)
+	p.endTerm(2, func() { p.lapse = nil })
 }
 
 // keepNone ends the term and begins one in which no snapshot is kept.
 func (p *Pool) keepNone() {
-	p.lent.mu.Lock()
-	defer p.lent.mu.Unlock()
-	p.endTerm(1)
+	p.endTerm(1, func() {})
 }
 
 // keepAgain ends the term that keepNone began.
 func (p *Pool) keepAgain() { p.term.number.Add(1) }
 
-// endTerm advances to a later term. The caller holds lent.mu.
-func (p *Pool) endTerm(later uint64) {
+// endTerm advances to a later term. It calls also under lent.mu.
+func (p *Pool) endTerm(later uint64, also func()) {
+	if p.expired != nil {
+		defer p.expired() // without lent.mu
+	}
+	p.lent.mu.Lock()
+	defer p.lent.mu.Unlock()
+	also()
 	p.term.number.Add(later)
 	p.idle = slices.DeleteFunc(p.idle, func(c idleConn) bool {
 		err := c.giveUp()

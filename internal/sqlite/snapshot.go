@@ -46,13 +46,7 @@ func (c *Conn) freshen(query string, t *term) error {
 			return err
 		}
 	}
-	if !t.keeps() || !selects(query) || !c.keepable() {
-		return nil
-	}
-	if t.looked.Swap(now) != now {
-		t.found.Store(c.checkpointed())
-	}
-	if t.found.Load() {
+	if !selects(query) || !c.mayKeep(t, now) {
 		return nil
 	}
 	if err := c.Do("BEGIN"); err != nil { // the statement takes the snapshot
@@ -60,6 +54,18 @@ func (c *Conn) freshen(query string, t *term) error {
 	}
 	c.keeps, c.keptIn = true, now
 	return nil
+}
+
+// mayKeep reports whether c, which keeps no snapshot, may do so in the current term, whose
+// number is now.
+func (c *Conn) mayKeep(t *term, now uint64) bool {
+	if !t.keeps() || !c.keepable() {
+		return false
+	}
+	if t.looked.Swap(now) != now {
+		t.found.Store(c.checkpointed())
+	}
+	return !t.found.Load()
 }
 
 // selects reports whether query only reads: a PRAGMA or an ATTACH would notice a transaction.

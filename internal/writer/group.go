@@ -129,6 +129,7 @@ func (w *Writer) leave() {
 		w.runGroup()
 	}
 	w.turn.release()
+	w.expire()
 }
 
 // gathering lasts at most this long, about what a commit takes. If it lasted much longer, it is not
@@ -185,6 +186,7 @@ func (w *Writer) together(group []*work) bool {
 		return true
 	}
 	c := w.conn
+	w.kept.End() // a group has so much to do that a snapshot brings it nothing
 	c.Before()
 	defer c.After()
 	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
@@ -247,10 +249,11 @@ func (w *Writer) alone(ctx context.Context, single bool, fn func(*capture.Conn) 
 	c.Before()
 	defer c.After()
 	if single && !c.Restless() {
-		if err := fn(c); !c.Overtaken(err) {
+		if err := w.one(fn); !c.Overtaken(err) {
 			return w.refused(w.Gate.Explain(ctx, err))
 		}
 	}
+	w.kept.End()
 	stop := c.Watch(ctx)
 	defer stop()
 	if err := c.Do("BEGIN IMMEDIATE"); err != nil {
@@ -273,4 +276,14 @@ func (w *Writer) alone(ctx context.Context, single bool, fn func(*capture.Conn) 
 		err = errors.Join(w.Gate.Explain(ctx, err), c.Rollback())
 	}
 	return w.refused(err)
+}
+
+// one runs fn, a single statement that commits by itself.
+func (w *Writer) one(fn func(*capture.Conn) error) error {
+	w.kept.Begin()
+	err := fn(w.conn)
+	if w.kept.Done(err) {
+		err = fn(w.conn)
+	}
+	return err
 }

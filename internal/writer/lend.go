@@ -35,6 +35,7 @@ func (l Lent) Wait(limit time.Duration, stopped func() bool) bool {
 		case <-c.ready:
 			switch t.look(c) {
 			case granted:
+				l.w.kept.End()
 				t.lend()
 				return true
 			case over:

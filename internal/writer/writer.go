@@ -43,6 +43,8 @@ type Options struct {
 	Interrupt func()
 	// BusyTimeout is how long a write waits while a connection of DB.SQL has the turn.
 	BusyTimeout time.Duration
+	// Readers is the pool whose terms apply to the snapshot that the connection keeps.
+	Readers *sqlite.Pool
 }
 
 // Writer is the connection that writes, and the turn to use it.
@@ -52,16 +54,22 @@ type Writer struct {
 	never error // why there is no connection
 
 	turn    turn
-	group   []*work   // the caller with the turn runs these
-	shared  int       // how many shared the last commit that could be shared; like the next, only for who has the turn
-	apart   time.Time // until then gather does not wait
+	kept    *sqlite.Keeper // small writes keep their snapshot for the next one
+	group   []*work        // the caller with the turn runs these
+	shared  int            // how many shared the last commit that could be shared; like the next, only for who has the turn
+	apart   time.Time      // until then gather does not wait
 	running atomic.Pointer[Tx]
 	fns     inside.Place // the functions of transactions
 }
 
 // New returns a writer that uses conn; Close closes it.
-func New(conn *capture.Conn, o Options) *Writer {
-	return &Writer{Options: o, conn: conn, turn: turn{limit: o.BusyTimeout}, fns: inside.New()}
+func New(conn *capture.Conn, o Options) (*Writer, error) {
+	w := &Writer{Options: o, conn: conn, turn: turn{limit: o.BusyTimeout}, fns: inside.New()}
+	var err error
+	if w.kept, err = o.Readers.Keep(conn.Conn, w.expire); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return w, nil
 }
 
 // None returns a writer without a connection, whose calls fail with why.
@@ -107,13 +115,25 @@ func (w *Writer) enter(ctx context.Context) error {
 	return nil
 }
 
-// try takes the turn if it is free.
+// try takes the turn if it is free, and gives up the snapshot: only Do keeps one.
 func (w *Writer) try() bool {
 	ok, _ := w.turn.try()
+	if ok {
+		w.kept.End()
+	}
 	return ok
 }
 
-// wait waits for the turn until ctx ends or the gate, if it is not nil, is shut.
+// expire gives up the snapshot if its term is over, unless somebody has the turn: whoever
+// leaves it calls expire.
+func (w *Writer) expire() {
+	for w.kept.Over() && w.try() {
+		w.turn.release()
+	}
+}
+
+// wait waits for the turn until ctx ends or the gate, if it is not nil, is shut. Like try, it
+// gives up the snapshot.
 func (w *Writer) wait(ctx context.Context, gate <-chan struct{}) error {
 	c := new(claim)
 	w.turn.ask(c)
@@ -123,6 +143,7 @@ func (w *Writer) wait(ctx context.Context, gate <-chan struct{}) error {
 		case <-c.ready:
 			switch w.turn.look(c) {
 			case granted:
+				w.kept.End()
 				return nil
 			case over:
 				return c.err

@@ -27,12 +27,19 @@ func open(t *testing.T) *Writer {
 	hub := capture.NewShared(0, 0, nil)
 	conn, err := capture.Open(path, sqlite.Options{MustExist: true}, hub)
 	must(t, err)
-	w := New(conn, Options{
+	readers := sqlite.NewPool(0, 0, nil)
+	w, err := New(conn, Options{
 		Hub: hub, Gate: NewGate(), Log: event.To(slog.DiscardHandler), Interrupt: func() {},
 		TakeOver: func(context.Context) error { return errors.New("not expected") },
 		Notice:   func(*capture.Conn) error { return nil },
+		Readers:  readers,
 	})
-	t.Cleanup(func() { must(t, w.Close(func(*capture.Conn) error { return nil })) })
+	must(t, err)
+	t.Cleanup(func() {
+		readers.Shut(ErrClosed)
+		must(t, readers.Close(time.Now()))
+		must(t, w.Close(func(*capture.Conn) error { return nil }))
+	})
 	_, err = w.Exec(t.Context(), "CREATE TABLE t(a UNIQUE)", nil)
 	must(t, err)
 	return w
