@@ -69,21 +69,44 @@ func (b *Bucket) Continues(ctx context.Context, m *Manifest, at Position) (bool,
 	var apart bool
 	var refused error
 	for _, o := range w.candidates(w.batches(s), at.Sequence) {
-		_, err := w.trial(s, o, at, cut(s, o))
-		w.ahead.forget(o)
+		err := w.continues(s, o, at)
+		for again := 0; errors.Is(err, errOther) && !errors.Is(err, errApart) && again < 2; again++ { // it may have been corrupted in transit
+			err = w.continues(s, o, at)
+		}
 		switch {
 		case err == nil:
 			return true, nil
 		case errors.Is(err, errApart):
 			apart = true
+		case errors.Is(err, errOther): // what it continues is unknown
+			refused = Refusal{w.b.key(o), err}.Err()
 		default:
-			refused = err // what it continues is unknown
+			refused = err
 		}
 	}
 	if apart && at.Sequence >= m.LatestSequence && errors.Is(refused, errOther) {
 		refused = nil // ignore it: no manifest has promised that batch
 	}
 	return false, refused
+}
+
+// continues returns errApart if batch o does not continue the chain at a position. Of a
+// damaged batch nobody knows that.
+func (w *walk) continues(s Span, o Batch, at Position) error {
+	defer w.ahead.forget(o)
+	data, err := w.ahead.get(o)
+	if err != nil {
+		return err
+	}
+	dry := *w
+	dry.pos = at
+	err = dry.dry(s, o, data, cut(s, o))
+	if errors.Is(err, errApart) {
+		if damage := w.read(o, data, func(*batch.Record) bool { return true }); damage != nil {
+			return damage
+		}
+	}
+	return err
 }
 
 // Trail remembers where the batches of one session end, as far as they have been read.

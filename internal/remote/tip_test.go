@@ -7,6 +7,7 @@ import (
 
 	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/seal"
+	"github.com/driftdb/driftdb-go/objstore/objstoretest"
 )
 
 // TestContinues: whose copy of which point the history goes on from.
@@ -45,8 +46,29 @@ func TestContinuesDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := Position{Chain: batch.Genesis(testID)}
-	if got, err := w.b.Continues(t.Context(), w.manifest("", Span{"n", 1, 1, 0}), start); got || !errors.Is(err, seal.ErrCorrupt) {
+	if got, err := w.b.Continues(t.Context(), w.manifest("", Span{"n", 1, 1, 0}), start); got || !errors.Is(err, seal.ErrCorrupt) || !errors.Is(err, ErrCorrupt) {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestContinuesInTransit: a bit that flips on the way makes no other history, and no damage.
+func TestContinuesInTransit(t *testing.T) {
+	w := newWorld(t)
+	key := w.put("n", 1, "abcdef", 1)
+	m := w.manifest("abcdef", Span{"n", 1, 1, 0})
+	at := Position{Sequence: 3, Chain: w.chain("abc")}
+	for i := range int64(len(w.object(key))) {
+		flips := 0
+		b := w.breaking(func(c objstoretest.Call) objstoretest.Fault {
+			if c.Op == objstoretest.Get && c.Try == 1 {
+				flips++
+				return objstoretest.Fault{Kind: objstoretest.Flip, At: i}
+			}
+			return objstoretest.Fault{}
+		})
+		if goesOn, err := b.Continues(t.Context(), m, at); !goesOn || err != nil || flips != 1 {
+			t.Errorf("byte %d: %v, %v, %d flips", i, goesOn, err, flips)
+		}
 	}
 }
 
