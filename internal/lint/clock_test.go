@@ -19,6 +19,7 @@ var clockUsers = map[string][]string{
 	"called in a bubble only, or in one whenever it waits": {
 		"backup/maintain_test.go Delete", "backup/snapshot_beside_test.go promptly", "damage/attack_test.go testAttack",
 		"faults/clocks_test.go clocks.sleep", "damage/distinguish_test.go fillPair", "faults/faults_test.go schedule.sleep",
+		"faults/faults_machine_test.go machine.define", "faults/faults_machine_test.go machine.waitSynced",
 		"faults/faults_world_test.go world.checkBranches", "faults/faults_world_test.go world.mayMiss", "faults/steps_test.go camera.story",
 		"file/catchup_test.go TestCatchUpByRestore", "follow/pace_test.go TestWaitAsks", "follow/pace_test.go pass", "forks/worlds_test.go world.collect", "forks/worlds_test.go world.settle", "heartbeat/heartbeat_test.go service.RoundTrip", "writers/writers_contest_test.go contest.check",
 		"writers/writers_contest_test.go rival.do", "writers/writers_contest_test.go rival.tick", "writer/turn_test.go claims",
