@@ -7,10 +7,10 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Of the six locks that a small write takes and gives back, four are for the snapshot in which
-// it begins. So the connection that writes keeps its snapshot, too, in the terms of its pool. A
-// transaction that is kept open would take its commits along; a statement that has returned its
-// first row and is not reset keeps the snapshot across them, and each commit moves it on.
+// A small write makes six system calls for locks, four of them for the snapshot in which it
+// begins. So the connection that writes keeps its snapshot, too, in the terms of its pool. A
+// transaction that stayed open would hold its commits back. A statement that has returned its
+// first row and is not reset keeps the snapshot across commits, and each of them moves it on.
 //
 // While that statement is open, an interrupt stays pending, and SQLite does not wait for the
 // write lock of another process, because that process may have made the snapshot an old one.
