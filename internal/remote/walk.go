@@ -482,8 +482,8 @@ func (w *walk) read(o Batch, data []byte, fn func(*batch.Record) bool) error {
 }
 
 // apply passes the records between the walk's position and limit, as far as they are of the
-// part that is read, to the sink. It always reads the batch to its end, because only the trailer proves the batch. If limit is that
-// end, apply also returns the trailer's digests.
+// part that is read, to the sink. Unless it fails, it reads the batch to its end, because only
+// the trailer proves the batch. If limit is that end, apply also returns the trailer's digests.
 func (w *walk) apply(s Span, o Batch, data []byte, limit int64) (end Position, digests digest.Report, err error) {
 	end = w.pos
 	head := w.m.LatestSequence

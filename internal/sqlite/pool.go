@@ -202,25 +202,27 @@ func (p *Pool) after(delay time.Duration, fn func()) *time.Timer {
 // gives up its snapshot when it is put back or read with again.
 func (p *Pool) nextTerm() {
 	defer p.timed.Done()
-	p.endTerm(2, func() { p.lapse = nil })
+	p.lent.mu.Lock()
+	p.lapse = nil
+	p.lent.mu.Unlock()
+	p.endTerm(2)
 }
 
 // keepNone ends the term and begins one in which no snapshot is kept.
 func (p *Pool) keepNone() {
-	p.endTerm(1, func() {})
+	p.endTerm(1)
 }
 
 // keepAgain ends the term that keepNone began.
 func (p *Pool) keepAgain() { p.term.number.Add(1) }
 
-// endTerm advances to a later term. It calls also under lent.mu.
-func (p *Pool) endTerm(later uint64, also func()) {
+// endTerm advances to a later term.
+func (p *Pool) endTerm(later uint64) {
 	if p.expired != nil {
 		defer p.expired() // without lent.mu
 	}
 	p.lent.mu.Lock()
 	defer p.lent.mu.Unlock()
-	also()
 	p.term.number.Add(later)
 	p.idle = slices.DeleteFunc(p.idle, func(c idleConn) bool {
 		err := c.giveUp()
