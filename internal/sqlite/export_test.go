@@ -1,5 +1,11 @@
 package sqlite
 
+import (
+	"github.com/driftdb/driftdb-go/internal/cmem"
+	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
+)
+
 // SpoilIndex leaves the WAL-index as a process does that dies in the middle of
 // writing its header, and returns the count of commits in it.
 func (c *Conn) SpoilIndex() uint32 {
@@ -52,3 +58,20 @@ func (cp *Checkpointer) LetWait() {
 
 // Pages is how many pages the WAL has since it has begun anew.
 func (cp *Checkpointer) Pages() int64 { return cp.pages.Load() }
+
+// Checkpointed reports whether another connection is checkpointing the database.
+func (c *Conn) Checkpointed() bool { return c.checkpointed() }
+
+// BeginCheckpoint takes the lock for checkpoints, as a checkpoint does first, and reports
+// whether it was free.
+func (c *Conn) BeginCheckpoint() bool { return c.lockCheckpoint(lib.SQLITE_SHM_LOCK) }
+
+// EndCheckpoint releases the lock.
+func (c *Conn) EndCheckpoint() { c.lockCheckpoint(lib.SQLITE_SHM_UNLOCK) }
+
+func (c *Conn) lockCheckpoint(flag int32) bool {
+	file := c.mainFile()
+	methods := cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods)
+	lock := cmem.GoFunc[func(tls *libc.TLS, file uintptr, place, n, flags int32) int32](methods.FxShmLock)
+	return lock(c.TLS, file, lib.WAL_CKPT_LOCK, 1, flag|lib.SQLITE_SHM_EXCLUSIVE) == lib.SQLITE_OK
+}

@@ -4,10 +4,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/driftdb/driftdb-go/internal/cmem"
-	"modernc.org/libc"
-	lib "modernc.org/sqlite/lib"
 )
 
 // Beginning and ending a read transaction takes several times as long as finding a row. So a
@@ -95,17 +91,4 @@ func (c *Conn) giveUp() error {
 		return nil
 	}
 	return c.Rollback()
-}
-
-// checkpointed reports whether another connection is checkpointing the database: c briefly
-// takes the checkpoint lock as shared. The database must be keepable.
-func (c *Conn) checkpointed() bool {
-	file := c.mainFile()
-	methods := cmem.At[lib.Tsqlite3_io_methods](cmem.At[lib.Tsqlite3_file](file).FpMethods)
-	lock := cmem.GoFunc[func(tls *libc.TLS, file uintptr, place, n, flags int32) int32](methods.FxShmLock)
-	if lock(c.TLS, file, lib.WAL_CKPT_LOCK, 1, lib.SQLITE_SHM_LOCK|lib.SQLITE_SHM_SHARED) != lib.SQLITE_OK {
-		return true
-	}
-	lock(c.TLS, file, lib.WAL_CKPT_LOCK, 1, lib.SQLITE_SHM_UNLOCK|lib.SQLITE_SHM_SHARED)
-	return false
 }
