@@ -157,6 +157,8 @@ func (s *session) leave() {
 	s.loan.Leave()
 	if turn != nil {
 		turn.Leave()
+	} else {
+		s.c.GiveWay()
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 type turn struct {
 	held        bool
 	taken, left int
+	gaveWay     int
 	waits       chan bool // closed when somebody waits, who does so until stopped
 }
 
@@ -38,6 +39,8 @@ func (t *turn) Wait(_ time.Duration, stopped func() bool) bool {
 }
 
 func (t *turn) Leave() { t.held = false; t.left++ }
+
+func (t *turn) GiveWay() { t.gaveWay++ }
 
 // A connection has the turn from its first write to the end of the transaction, whatever
 // statement begins or ends it, and never otherwise.
@@ -89,8 +92,11 @@ func TestTurn(t *testing.T) {
 		{"PRAGMA wal_checkpoint(TRUNCATE)", false},
 		{"VACUUM", false},
 	} {
+		left, gaveWay := have.left, have.gaveWay
 		run(q.sql)
-		check(q.sql, q.held)
+		if check(q.sql, q.held); !q.held && left == have.left && gaveWay == have.gaveWay {
+			t.Errorf("after %s: the connection has not given way", q.sql)
+		}
 	}
 	if have.taken == before {
 		t.Error("no statement has taken the turn")

@@ -71,6 +71,8 @@ type Turn interface {
 	Wait(limit time.Duration, stopped func() bool) bool
 	// Leave gives up the turn.
 	Leave()
+	// GiveWay lets those run that have waited for the turn, if they do not get to.
+	GiveWay()
 }
 
 // guard makes a connection take its turn before it takes the write lock. Only the
@@ -84,7 +86,7 @@ type guard struct {
 var guards sync.Map // sqlite3* -> *guard
 
 // Guard makes c take the turn, if it is not nil, before it takes the write lock. c's user must
-// call Settle after each use, and after Close.
+// call Settle after each use, and after Close, and then leave the turn or call GiveWay.
 func (c *Conn) Guard(turn Turn) error {
 	if turn == nil {
 		return nil
@@ -131,4 +133,11 @@ func (c *Conn) Settle() Turn {
 	}
 	g.holds = false
 	return g.turn
+}
+
+// GiveWay is called after each use, without a lock, unless Settle returned the turn.
+func (c *Conn) GiveWay() {
+	if g := c.guard; g != nil && !g.holds {
+		g.turn.GiveWay()
+	}
 }

@@ -35,7 +35,7 @@ func (p *Pool) Keep(c *Conn, expired func()) (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.keeper, p.expired = &Keeper{c: c, p: p, open: open, began: moment() - int64(termLength)}, expired
+	p.keeper, p.expired = &Keeper{c: c, p: p, open: open, began: Moment() - int64(termLength)}, expired
 	return p.keeper, nil
 }
 
@@ -43,7 +43,7 @@ func (p *Pool) Keep(c *Conn, expired func()) (*Keeper, error) {
 // the last such statement was less than a term ago.
 func (k *Keeper) Begin() {
 	last := k.began
-	k.began = moment()
+	k.began = Moment()
 	if k.kept.Load() != 0 {
 		if !k.c.interrupted() && k.c.newest() {
 			return

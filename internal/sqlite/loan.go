@@ -42,9 +42,9 @@ func NewLoan(c *Conn, take func(why error, letGo func()) (told, failed error)) *
 
 var start = time.Now()
 
-// moment is the monotonic clock's reading in nanoseconds, never 0. It takes half as long as
+// Moment is the monotonic clock's reading in nanoseconds, never 0. It takes half as long as
 // time.Now.
-func moment() int64 {
+func Moment() int64 {
 	if m := int64(time.Since(start)); m != 0 {
 		return m
 	}
@@ -64,7 +64,7 @@ func (l *Loan) Enter() error {
 		return err
 	}
 	if l.read.Load() == 0 {
-		l.read.Store(moment())
+		l.read.Store(Moment())
 	}
 	return nil
 }
@@ -262,7 +262,7 @@ func (ls *Loans) OldestRead() (age time.Duration) {
 	defer ls.mu.Unlock()
 	for l := ls.newest; l != nil; l = l.next {
 		if began := l.read.Load(); began != 0 {
-			age = max(age, time.Duration(moment()-began))
+			age = max(age, time.Duration(Moment()-began))
 		}
 	}
 	return age

@@ -29,6 +29,7 @@ type Pool struct {
 	term    term
 	keeper  *Keeper // of the connection that writes; nil: none
 	expired func()  // see Keep
+	ended   func()  // see AfterReads
 }
 
 type idleConn struct {
@@ -153,7 +154,14 @@ func (p *Pool) Put(l *Loan, why error) {
 		}
 	})
 	p.end()
+	if p.ended != nil {
+		p.ended()
+	}
 }
+
+// AfterReads makes Put call fn, on its caller's goroutine. It is called once, before the pool is
+// used.
+func (p *Pool) AfterReads(fn func()) { p.ended = fn }
 
 func (p *Pool) putIdle(c *Conn) bool {
 	p.lent.mu.Lock()
@@ -164,7 +172,7 @@ func (p *Pool) putIdle(c *Conn) bool {
 	if !c.keepsFor(&p.term) && c.giveUp() != nil || !c.keeps && !c.Autocommit() {
 		return false
 	}
-	p.idle = append(p.idle, idleConn{c, moment()})
+	p.idle = append(p.idle, idleConn{c, Moment()})
 	if p.sweep == nil {
 		p.sweep = p.after(idleFor, p.closeIdle)
 	}
@@ -239,7 +247,7 @@ func (p *Pool) closeIdle() {
 	defer p.timed.Done()
 	var old []idleConn
 	p.lent.mu.Lock()
-	unused := func() time.Duration { return time.Duration(moment() - p.idle[0].since) }
+	unused := func() time.Duration { return time.Duration(Moment() - p.idle[0].since) }
 	for len(p.idle) > 0 && unused() >= idleFor {
 		old, p.idle = append(old, p.idle[0]), p.idle[1:]
 	}

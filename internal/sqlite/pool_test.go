@@ -39,6 +39,23 @@ func closePool(t *testing.T, p *sqlite.Pool) {
 	}
 }
 
+// TestAfterReads: the function is called after each read, when its connection can be used again.
+func TestAfterReads(t *testing.T) {
+	p, _ := newPool(t, 1, 1)
+	defer closePool(t, p)
+	calls := 0
+	p.AfterReads(func() {
+		if calls++; len(p.IdleConns()) != 1 {
+			t.Error("the connection is still lent")
+		}
+	})
+	read(t, p, countRows)
+	p.Put(get(t, p), errGone)
+	if calls != 2 {
+		t.Errorf("called %d times", calls)
+	}
+}
+
 // TestPoolIdle: a connection is closed when it was idle for a minute, and not before;
 // and no timer outlives the pool, or synctest would say so.
 func TestPoolIdle(t *testing.T) {

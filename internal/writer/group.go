@@ -130,6 +130,7 @@ func (w *Writer) leave() {
 	}
 	w.turn.release()
 	w.expire()
+	w.turn.giveWay()
 }
 
 // gathering lasts at most this long, about what a commit takes. If it lasted much longer, it is not

@@ -47,9 +47,15 @@ func (l Lent) Wait(limit time.Duration, stopped func() bool) bool {
 			ended = true
 		}
 	}
-	t.withdraw(c)
+	if !t.withdraw(c) {
+		<-c.ready // it was refused meanwhile
+		t.look(c)
+	}
 	return false
 }
 
 // Leave gives up the turn.
 func (l Lent) Leave() { l.w.leave() }
+
+// GiveWay lets writers run that do not get to.
+func (l Lent) GiveWay() { l.w.turn.giveWay() }

@@ -1,8 +1,10 @@
 package writer
 
 import (
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -18,6 +20,8 @@ import (
 //     see group.go.
 //   - A turn that is free can be taken at once, ahead of claims that were woken and do not run
 //     yet. A claim that has lost patience is handed the turn.
+//
+// And whoever ends a read, or leaves the turn, gives way to claimants that do not get to run.
 type turn struct {
 	limit time.Duration // how long a claim waits while the turn is lent
 
@@ -26,6 +30,9 @@ type turn struct {
 	lent    bool        // held by a connection of DB.SQL, for as long as the program likes
 	waiting []*claim    // oldest first
 	overdue *time.Timer // runs while claims may be waiting for a turn that is lent
+
+	woken int          // how many claimants were woken and do not run yet
+	still atomic.Int64 // since which moment none of them has run; 0: there are none
 
 	handed   time.Time     // when the turn was last handed over
 	patience time.Duration // how long a claim may be overtaken
@@ -58,10 +65,13 @@ const (
 	over               // its work is done, or it was refused
 )
 
-// signal makes the claimant look at its claim.
-func (c *claim) signal() {
+// signal makes a claimant look at its claim. The caller holds mu.
+func (t *turn) signal(c *claim) {
 	select {
 	case c.ready <- struct{}{}:
+		if t.woken++; t.woken == 1 {
+			t.still.Store(sqlite.Moment())
+		}
 	default: // it has not looked since the last signal
 	}
 }
@@ -105,7 +115,7 @@ func (t *turn) ask(c *claim) {
 	defer t.mu.Unlock()
 	if t.take() {
 		c.state = granted
-		c.signal()
+		t.signal(c)
 		return
 	}
 	c.asked = time.Now()
@@ -113,10 +123,12 @@ func (t *turn) ask(c *claim) {
 	t.watch()
 }
 
-// look returns the state of a claim, after a signal. It takes the turn if it is free.
+// look returns the state of a claim. It is called after each signal, and takes the turn if it is
+// free.
 func (t *turn) look(c *claim) claimState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.runs()
 	switch {
 	case c.state == waits && t.take():
 		t.drop(c)
@@ -128,8 +140,29 @@ func (t *turn) look(c *claim) claimState {
 	return c.state
 }
 
-// withdraw takes back a claim. It returns false if the claim's work is being done or done. A
-// turn that was granted meanwhile goes to the next one.
+// runs notes that a claimant runs that was woken. The caller holds mu.
+func (t *turn) runs() {
+	if t.woken--; t.woken == 0 {
+		t.still.Store(0)
+	} else {
+		t.still.Store(sqlite.Moment())
+	}
+}
+
+// standstill is how long claimants that were woken may wait for a processor before others give way.
+// Go's scheduler would let each goroutine that is busy use its slice of 10 ms first.
+const standstill = 2 * time.Millisecond
+
+// giveWay lets other goroutines run first if none of the claimants that were woken has run for
+// standstill. The caller holds no lock.
+func (t *turn) giveWay() {
+	if since := t.still.Load(); since != 0 && sqlite.Moment()-since > int64(standstill) {
+		runtime.Gosched()
+	}
+}
+
+// withdraw takes back a claim. It returns false if the claim is over or its work is being done: a
+// signal has come or comes. A turn that was granted meanwhile goes to the next one.
 func (t *turn) withdraw(c *claim) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -145,6 +178,11 @@ func (t *turn) withdraw(c *claim) bool {
 		return false
 	}
 	c.state = over
+	select {
+	case <-c.ready:
+		t.runs()
+	default:
+	}
 	return true
 }
 
@@ -178,7 +216,7 @@ func (t *turn) finish(done []*work) {
 	for _, p := range done {
 		if p.claim.state == taken {
 			p.claim.state = over
-			p.claim.signal()
+			t.signal(&p.claim)
 		}
 	}
 }
@@ -202,10 +240,10 @@ func (t *turn) next() {
 		t.waiting = slices.Delete(t.waiting, 0, 1)
 		t.held, first.state, t.handed = true, granted, time.Now()
 	}
-	first.signal()
+	t.signal(first)
 	if first.work == nil {
 		if i := slices.IndexFunc(t.waiting, func(c *claim) bool { return c.work != nil }); i >= 0 && !t.held {
-			t.waiting[i].signal()
+			t.signal(t.waiting[i])
 		}
 	}
 }
@@ -238,7 +276,7 @@ func (t *turn) refuse() {
 		c := t.waiting[0]
 		t.waiting = slices.Delete(t.waiting, 0, 1)
 		c.state, c.err = over, errLent
-		c.signal()
+		t.signal(c)
 	}
 	t.watch()
 }

@@ -3,8 +3,10 @@ package writer
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,4 +208,96 @@ func TestWaitingCancelled(t *testing.T) {
 			t.Errorf("%d rows", n)
 		}
 	})
+}
+
+// Claimants that were woken and do not run are counted, whatever becomes of their claims, and
+// others give way to them when they have stood still.
+func TestStandstill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := open(t)
+		check := func(when string, want int) {
+			t.Helper()
+			w.turn.mu.Lock()
+			defer w.turn.mu.Unlock()
+			if still := w.turn.still.Load() != 0; w.turn.woken != want || still != (want > 0) {
+				t.Errorf("%s, %d claimants were woken and do not run, want %d; the moment is set: %v", when, w.turn.woken, want, still)
+			}
+		}
+		ask := func() *claim {
+			c := new(claim)
+			w.turn.ask(c)
+			return c
+		}
+		must(t, w.wait(t.Context(), nil))
+		check("with the turn", 0)
+		looks, gives := ask(), ask()
+		w.leave()
+		check("when one was woken", 1)
+		<-looks.ready
+		if w.turn.look(looks) != granted {
+			t.Fatal("it has not got the turn")
+		}
+		check("when it runs", 0)
+		w.leave()
+		check("when the next one was woken", 1)
+		if !w.turn.withdraw(gives) {
+			t.Fatal("not withdrawn")
+		}
+		check("when it has given up", 0)
+
+		w.turn.limit = time.Second
+		l := w.Lend()
+		if !l.Try() {
+			t.Fatal("the turn is not free")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // the moment at which it is refused
+		defer cancel()
+		var all sync.WaitGroup
+		all.Go(func() {
+			if w.wait(ctx, nil) == nil {
+				t.Error("had the turn while it was lent")
+			}
+		})
+		all.Go(func() {
+			if w.Lend().Wait(time.Second, func() bool { return false }) {
+				t.Error("had the turn while it was lent")
+			}
+		})
+		all.Go(func() {
+			if w.Do(ctx, true, insert("late")) == nil {
+				t.Error("wrote while the turn was lent")
+			}
+		})
+		all.Wait()
+		check("after refusals", 0)
+		l.Leave()
+	})
+}
+
+// Whoever gives way lets a goroutine run that is ready.
+func TestGiveWay(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	w := open(t)
+	must(t, w.wait(t.Context(), nil))
+	c := new(claim)
+	w.turn.ask(c)
+	w.turn.release() // wakes the claimant, which does not run
+	var ran atomic.Bool
+	go ran.Store(true)
+	for range 100 {
+		w.turn.giveWay()
+	}
+	if ran.Load() {
+		t.Skip("the system has stopped this goroutine for a time slice")
+	}
+	w.turn.still.Add(-2 * int64(standstill))
+	for range 100 { // now and then the scheduler looks first for who has given way
+		w.turn.giveWay()
+	}
+	if !ran.Load() {
+		t.Error("a goroutine that gives way to others goes on running")
+	}
+	if !w.turn.withdraw(c) {
+		t.Error("not withdrawn")
+	}
 }

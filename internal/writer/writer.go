@@ -43,7 +43,8 @@ type Options struct {
 	Interrupt func()
 	// BusyTimeout is how long a write waits while a connection of DB.SQL has the turn.
 	BusyTimeout time.Duration
-	// Readers is the pool whose terms apply to the snapshot that the connection keeps.
+	// Readers is the pool whose terms apply to the snapshot that the connection keeps, and whose
+	// reads give way to writers that do not get to run.
 	Readers *sqlite.Pool
 }
 
@@ -66,6 +67,7 @@ type Writer struct {
 func New(conn *capture.Conn, o Options) (*Writer, error) {
 	w := &Writer{Options: o, conn: conn, turn: turn{limit: o.BusyTimeout}, fns: inside.New()}
 	var err error
+	o.Readers.AfterReads(w.turn.giveWay)
 	if w.kept, err = o.Readers.Keep(conn.Conn, w.expire); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -157,7 +159,9 @@ func (w *Writer) wait(ctx context.Context, gate <-chan struct{}) error {
 		if w.turn.withdraw(c) {
 			return err
 		}
-		return c.err // refused meanwhile
+		<-c.ready // it was refused meanwhile
+		w.turn.look(c)
+		return c.err
 	}
 }
 
