@@ -66,3 +66,22 @@ func TestInterruptEndsWaiting(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestInterruptedDeclaration: a statement that is interrupted while SQLite declares a virtual
+// table for it counts as interrupted.
+func TestInterruptedDeclaration(t *testing.T) {
+	c := newConn(t, newFile(t))
+	st, err := c.Prepare("SELECT 1 UNION ALL SELECT 2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Finalize()
+	if _, err := st.Step(); err != nil {
+		t.Fatal(err)
+	}
+	c.Interrupt()                                       // stays pending while a statement is active
+	_, err = c.Prepare(`SELECT*FROM"pragma_page_size";`) // SQLite looks at each space, and the declaration has the first
+	if !sqlite.IsInterrupted(err) {
+		t.Errorf("%v", err)
+	}
+}

@@ -53,11 +53,16 @@ func IsSchema(err error) bool { return Code(err)&0xff == lib.SQLITE_SCHEMA }
 func IsBusy(err error) bool { return Code(err)&0xff == lib.SQLITE_BUSY }
 
 // IsInterrupted reports whether a statement was stopped by Interrupt, or by the rollback of
-// its transaction: interrupting a statement that writes may cause one.
+// its transaction: interrupting a statement that writes may cause one. If a virtual table was
+// being declared, SQLite passes on only the text.
 func IsInterrupted(err error) bool {
-	code := Code(err)
-	return code&0xff == lib.SQLITE_INTERRUPT || code == lib.SQLITE_ABORT_ROLLBACK
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Code == lib.SQLITE_INTERRUPT || e.ExtendedCode == lib.SQLITE_ABORT_ROLLBACK ||
+		e.ExtendedCode == lib.SQLITE_ERROR && e.Message == interrupted)
 }
+
+// interrupted is the message of SQLITE_INTERRUPT.
+const interrupted = "interrupted"
 
 // Stopped reports whether a statement may have failed because of Interrupt: it was running, or
 // waiting for a lock.
