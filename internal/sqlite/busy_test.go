@@ -79,7 +79,7 @@ func TestInterruptedDeclaration(t *testing.T) {
 	if _, err := st.Step(); err != nil {
 		t.Fatal(err)
 	}
-	c.Interrupt()                                       // stays pending while a statement is active
+	c.Interrupt()                                        // stays pending while a statement is active
 	_, err = c.Prepare(`SELECT*FROM"pragma_page_size";`) // SQLite looks at each space, and the declaration has the first
 	if !sqlite.IsInterrupted(err) {
 		t.Errorf("%v", err)
