@@ -25,5 +25,5 @@ func (c *Conn) checkpointed() bool {
 	}
 	lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: shmLocks + lib.WAL_CKPT_LOCK, Len: 1}
 	err := unix.FcntlFlock(uintptr(node.FhShm), unix.F_GETLK, &lock)
-	return err == nil && lock.Type != unix.F_UNLCK
+	return err != nil || lock.Type != unix.F_UNLCK // in doubt, nothing is kept
 }
