@@ -44,6 +44,7 @@ func newCache(tls *libc.TLS, a *arena, purgeable bool) *cache {
 // recycle keeps an empty cache that is no longer in use.
 func (c *cache) recycle() {
 	c.tls, c.arena, c.budget = nil, nil, nil
+	c.highest, c.second = 0, 0 // of the last file
 	if len(c.buckets) <= mostSpare {
 		spare.Put(c)
 	}

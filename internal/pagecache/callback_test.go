@@ -117,6 +117,29 @@ func TestPutInOrder(t *testing.T) {
 	}
 }
 
+// TestRecycled: a cache that is used again, for another file, has forgotten the last one's pages.
+func TestRecycled(t *testing.T) {
+	tls := libc.NewTLS()
+	defer tls.Close()
+	for name, last := range map[string]func(m *model){
+		"pinned":    func(*model) {},
+		"discarded": func(m *model) { m.unpin(tls, 191, true) },
+		"shrunk":    func(m *model) { m.unpin(tls, 191, false); xShrink(tls, m.p) },
+		"truncated": func(m *model) { m.truncate(tls, 100) },
+	} {
+		m := newModel(tls)
+		c := cmem.At[cache](m.p)
+		if !m.fetch(t, tls, 191, 2, 1) {
+			return
+		}
+		last(m)
+		xDestroy(tls, m.p)
+		if c.n != 0 || c.highest != 0 || c.second != 0 {
+			t.Errorf("%s: the cache has %d pages, and takes %d and %d for its highest", name, c.n, c.highest, c.second)
+		}
+	}
+}
+
 func newModel(tls *libc.TLS) *model {
 	m := &model{p: xCreate(tls, modelPage, modelExtra, 1), pinned: map[uint32]uintptr{}, wrote: map[uint32]uint64{}}
 	xCachesize(tls, m.p, 10) // of no effect on a cache with a budget
