@@ -221,13 +221,16 @@ func (l *Log) Trim(to int64) (more bool, err error) {
 }
 
 // Strip drops DriftDB's tables, and leaves only the user's database. It uses
-// secure_delete, so that nothing of the log stays in the free pages.
+// secure_delete, so that nothing of the log stays in the free pages. It changes nothing if
+// what is left could not be read: SQLite would find that out at the next open, from the
+// schema as it is on disk, not at the drop.
 func Strip(c *sqlite.Conn) error {
 	if err := c.Exec("PRAGMA secure_delete=ON"); err != nil {
 		return err
 	}
 	return transact(c, func() error {
 		return c.Exec(`DROP TABLE IF EXISTS main._driftdb_log; DROP TABLE IF EXISTS main._driftdb_shape;
-			DROP TABLE IF EXISTS main._driftdb_queue; DROP TABLE IF EXISTS main._driftdb_digest; DROP TABLE IF EXISTS main._driftdb_meta`)
+			DROP TABLE IF EXISTS main._driftdb_queue; DROP TABLE IF EXISTS main._driftdb_digest; DROP TABLE IF EXISTS main._driftdb_meta;
+			PRAGMA writable_schema=RESET; SELECT 1 FROM main.sqlite_schema`)
 	})
 }

@@ -128,3 +128,16 @@ func TestCollapse(t *testing.T) {
 		t.Error("a collapse begins inside a transaction")
 	}
 }
+
+// TestStripUnreadable: a schema that could not be read without DriftDB's tables stays as it is.
+func TestStripUnreadable(t *testing.T) {
+	l := newLog(t)
+	check(t, l.c.Exec(`CREATE TABLE t(a); PRAGMA writable_schema=ON;
+		UPDATE sqlite_schema SET tbl_name = '_driftdc_shape' WHERE name = 'sqlite_autoindex__driftdb_shape_1'; PRAGMA writable_schema=RESET`))
+	if err := Strip(l.c); !sqlite.IsCorrupt(err) {
+		t.Errorf("%v, want that the schema is malformed", err)
+	}
+	if n, err := l.c.Int("SELECT count(*) FROM sqlite_schema WHERE name LIKE '\\_driftdb\\_%' ESCAPE '\\' OR name = 't'"); err != nil || n != 6 {
+		t.Errorf("%d tables are left, want all 6: %v", n, err)
+	}
+}

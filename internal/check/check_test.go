@@ -74,6 +74,11 @@ func TestFaults(t *testing.T) {
 			"UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a TEXT COLLATE nope)' WHERE name = 't'", []string{`table "t": it needs what this program lacks: no such collation sequence: nope`}},
 		"key's collation": {"CREATE TABLE t(a TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO t VALUES('x'); " + schema +
 			"UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a TEXT COLLATE nope PRIMARY KEY) WITHOUT ROWID' WHERE name = 't'", []string{`table "t": it needs what this program lacks: no such collation sequence: nope`}},
+		"stray": {`CREATE TABLE "t""" (a UNIQUE, b, PRIMARY KEY(a, b)); CREATE TABLE u(a, b TEXT UNIQUE);` + schema + "UPDATE sqlite_schema SET tbl_name = 'other' WHERE name IN ('sqlite_autoindex_t\"_2', 'sqlite_autoindex_u_1')",
+			[]string{
+				`table "sqlite_schema": damaged: index "sqlite_autoindex_t""_2" does not belong to table "other"`,
+				`table "sqlite_schema": damaged: index "sqlite_autoindex_u_1" does not belong to table "other"`,
+			}},
 		"tokenizer": {"CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES('one two'); " + schema +
 			"UPDATE sqlite_schema SET sql = 'CREATE VIRTUAL TABLE f USING fts5(x, tokenize=nope)' WHERE name = 'f'", []string{`table "f": it needs what this program lacks: no such tokenizer: nope`}},
 	} {

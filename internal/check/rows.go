@@ -42,9 +42,12 @@ func (r *run) beside(o Options, rep *Report) (err error) {
 	return context.Cause(ctx)
 }
 
-// pages runs SQLite's checks of the file.
+// pages checks the file without reading its rows: SQLite's checks, and what they leave out.
 func (r *run) pages(o Options, rep *Report) error {
 	if err := r.structure(o, rep); err != nil {
+		return err
+	}
+	if err := r.strays(); err != nil {
 		return err
 	}
 	return r.compile(rep.tables)

@@ -170,6 +170,15 @@ func (r *run) between(all []string) {
 	}
 }
 
+// strays adds the indexes that the schema has under another table's name.
+func (r *run) strays() error {
+	said, err := r.messages(sqlite.Strays)
+	for _, message := range said {
+		r.add(Fault{Damage, "sqlite_schema", message})
+	}
+	return err
+}
+
 // messages returns the messages of a check, without "ok".
 func (r *run) messages(pragma string) (said []string, err error) {
 	err = r.c.Each(pragma, func(st *sqlite.Stmt) error {

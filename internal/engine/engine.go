@@ -156,18 +156,23 @@ func (db *DB) Sequence() int64 {
 // Check has SQLite check the whole file, and returns ErrDamaged with the faults it finds.
 func (db *DB) Check(ctx context.Context) error {
 	var wrong []string
-	err := db.Conn().Read(ctx, "PRAGMA integrity_check(10)", func(st *sqlite.Stmt) error {
-		return st.Each(func(st *sqlite.Stmt) error {
-			if s := st.Text(0); s != "ok" {
-				wrong = append(wrong, s)
-			}
-			return nil
+	for _, query := range []string{"PRAGMA integrity_check(10)", sqlite.Strays} {
+		err := db.Conn().Read(ctx, query, func(st *sqlite.Stmt) error {
+			return st.Each(func(st *sqlite.Stmt) error {
+				if s := st.Text(0); s != "ok" {
+					wrong = append(wrong, s)
+				}
+				return nil
+			})
 		})
-	})
-	if err == nil && len(wrong) > 0 {
-		err = fmt.Errorf("%w: %s: %s", ErrDamaged, db.path, strings.Join(wrong, "; "))
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	if len(wrong) > 0 {
+		return fmt.Errorf("%w: %s: %s", ErrDamaged, db.path, strings.Join(wrong, "; "))
+	}
+	return nil
 }
 
 // size returns the size of the database on disk, including the WAL.

@@ -2,10 +2,12 @@ package restore
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -214,6 +216,50 @@ func TestForeignKeyViolations(t *testing.T) {
 	h.batch(kids)
 	if _, res, err := h.restore(0); err != nil || res.ForeignKeyViolations != 2+1 {
 		t.Errorf("%d violations, want one for 0, one for 2 and one for the table that cannot be checked: %v", res.ForeignKeyViolations, err)
+	}
+}
+
+// TestUnreadableSnapshot: a snapshot that arrives whole, but whose schema SQLite cannot read,
+// with or without DriftDB's tables, is replaced by the one before it or by the log.
+func TestUnreadableSnapshot(t *testing.T) {
+	const row, orphan = "; INSERT INTO t VALUES(1, 1, 0)", "; PRAGMA writable_schema=ON; "
+	for name, script := range map[string]string{
+		"an index of nothing":           createT + row + orphan + "INSERT INTO sqlite_schema VALUES('index', 'sqlite_autoindex_t_1', 't', 2, NULL)",
+		"once DriftDB's tables are out": "/* with _driftdb_ tables */" + createT + row + orphan + "UPDATE sqlite_schema SET tbl_name = '_driftdc_shape' WHERE name = 'sqlite_autoindex__driftdb_shape_1'",
+	} {
+		for _, older := range []bool{true, false} {
+			for _, gone := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, older snapshot %v, log gone %v", name, older, gone), func(t *testing.T) {
+					h := newHistory(t)
+					h.batch([]change.Entry{statement(createT), insert(1, 1)})
+					if older {
+						h.snapshot(createT+row, maps.Clone(h.set))
+					}
+					h.batch([]change.Entry{update(1, 1, 2)}, []change.Entry{update(1, 2, 1)})
+					h.snapshot(script, maps.Clone(h.set))
+					h.batch([]change.Entry{update(1, 1, 2)})
+					if gone {
+						h.must(h.store.Delete(h.Context(), remote.BatchKey("app", remote.Batch{NodeID: "n", From: 1, To: 2, Epoch: 1})))
+					}
+					path, res, err := h.restore(0)
+					if gone && !older {
+						if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), h.m.Snapshots[0].Key) {
+							t.Errorf("%v, want %v with the snapshot's name", err, ErrDamaged)
+						}
+						return
+					}
+					if err != nil || !slices.Equal(res.Damaged, []string{h.m.Snapshots[len(h.m.Snapshots)-1].Key}) {
+						t.Fatalf("damaged: %q, %v", res.Damaged, err)
+					}
+					c, err := new(sqlite.Driver).Open(path, sqlite.Options{MustExist: true, KeepJournal: true})
+					h.must(err)
+					defer c.Close()
+					if all, err := scan.All(t.Context(), c); err != nil || !maps.Equal(all, h.set) {
+						t.Errorf("%v, want %v: %v", all, h.set, err)
+					}
+				})
+			}
+		}
 	}
 }
 

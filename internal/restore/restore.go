@@ -12,7 +12,6 @@ import (
 	"github.com/driftdb/driftdb-go/internal/apply"
 	"github.com/driftdb/driftdb-go/internal/batch"
 	"github.com/driftdb/driftdb-go/internal/change"
-	"github.com/driftdb/driftdb-go/internal/changelog"
 	"github.com/driftdb/driftdb-go/internal/check"
 	"github.com/driftdb/driftdb-go/internal/dbfile"
 	"github.com/driftdb/driftdb-go/internal/digest"
@@ -182,33 +181,21 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	j.room = newRoom(j.file)
 	ctx, done := j.room.watch(ctx)
 	defer func() { err = done(err) }()
-	start, known, err := j.base(ctx)
-	if err != nil {
-		return res, err
-	}
-	res.Damaged = j.broken.keys
-	j.proof = newProof(known)
-	defer j.proof.Close()
-	c, err := sqlite.Open(j.file, sqlite.Options{
-		Distrust: true, Synchronous: sqlite.SyncOff, KeepJournal: true, CacheKiB: builderCacheKiB, OnConnect: j.opts.OnConnect,
-	})
+	defer func() {
+		if ctx.Err() != nil && sqlite.IsInterrupted(err) {
+			err = context.Cause(ctx)
+		}
+	}()
+	c, start, known, err := j.base(ctx)
 	if err != nil {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	stop := c.Watch(ctx)
-	defer func() {
-		if stop(); ctx.Err() != nil && sqlite.IsInterrupted(err) {
-			err = context.Cause(ctx)
-		}
-	}()
-	// Journal to a file: a journal in memory would hold every page that a batch changes.
-	if err := c.Exec("PRAGMA journal_mode=DELETE"); err != nil {
-		return res, err
-	}
-	if err := strip(c); err != nil {
-		return res, err
-	}
+	defer stop()
+	res.Damaged = j.broken.keys
+	j.proof = newProof(known)
+	defer j.proof.Close()
 	grown, err := bound(c, j.m, j.room)
 	if err != nil {
 		return res, err
@@ -233,19 +220,6 @@ func (j *job) build(ctx context.Context) (res Result, err error) {
 	size, err := c.Int("PRAGMA page_size")
 	res.Sequence, res.Time, res.Bytes = end.Sequence, j.last, pages*size
 	return res, err
-}
-
-// strip drops DriftDB's own tables from a snapshot that is an exact copy of the live
-// file.
-func strip(c *sqlite.Conn) error {
-	found, err := changelog.Exists(c)
-	if err != nil || !found {
-		return err
-	}
-	if err := changelog.Strip(c); err != nil {
-		return err
-	}
-	return c.Exec("PRAGMA secure_delete=OFF") // the replay need not overwrite deleted data
 }
 
 func (j *job) replay(ctx context.Context, c *sqlite.Conn, start remote.Position) (remote.Position, error) {

@@ -36,3 +36,9 @@ func (c *Conn) Damage(schemaOnly bool) (damage string, err error) {
 	}
 	return damage, err
 }
+
+// Strays is a query for the automatic indexes that do not belong to the table that main's
+// schema names for them, as messages. SQLite compares that name only for what has SQL. But it
+// goes by it when it drops or renames the table, and the file cannot be read after that.
+const Strays = `SELECT format('index "%w" does not belong to table "%w"', name, tbl_name) FROM main.sqlite_schema AS s
+	WHERE sql IS NULL AND NOT EXISTS (SELECT 1 FROM pragma_index_list(s.tbl_name, 'main') AS i WHERE i.name = s.name COLLATE NOCASE)`

@@ -66,6 +66,42 @@ func TestDigestFindsAHole(t *testing.T) {
 	}
 }
 
+// TestMalformedWithoutOwnTables: a file that SQLite could no longer read once DriftDB's tables
+// are taken out, as for a snapshot. The caller is told that, and the backup's newest snapshot
+// stays a good one. A Detach fails, and leaves a database that can be opened.
+func TestMalformedWithoutOwnTables(t *testing.T) {
+	ctx, cfg := t.Context(), systemtest.Config(t)
+	db := systemtest.Open(t, cfg)
+	systemtest.Some(t, db, "t", 5)
+	good, err := db.Snapshot(ctx)
+	systemtest.Check(t, errors.Join(err, db.Shutdown(ctx)))
+	cfg = systemtest.CopyClosed(t, cfg)
+	rot(t, cfg.Path, "sqlite_autoindex__driftdb_shape_1_driftdb_shape", "sqlite_autoindex__driftdb_shape_1_driftdc_shape")
+	db, err = driftdb.Open(ctx, cfg)
+	systemtest.Check(t, err)
+	systemtest.Some(t, db, "u", 5)
+	if err := db.IntegrityCheck(ctx); !errors.Is(err, driftdb.ErrCorrupt) {
+		t.Errorf("a check: %v", err)
+	}
+	if _, err := db.Snapshot(ctx); !errors.Is(err, driftdb.ErrCorrupt) {
+		t.Errorf("a snapshot: %v", err)
+	}
+	systemtest.Check(t, errors.Join(db.Flush(ctx), db.Shutdown(ctx)))
+	if b := systemtest.Backup(t, cfg); len(b.Snapshots) != 1 || b.Snapshots[0].Key != good.Key {
+		t.Errorf("the backup has the snapshots %+v, want %+v", b.Snapshots, good)
+	}
+	res, err := driftdb.Restore(ctx, driftdb.RestoreConfig{Name: cfg.Name, Store: cfg.Store, Path: filepath.Join(t.TempDir(), "restored.sqlite")})
+	if err != nil || res.Rows != 10 {
+		t.Errorf("restored %d rows, want 10: %v", res.Rows, err)
+	}
+	if err := driftdb.Detach(cfg.Path); !errors.Is(err, driftdb.ErrCorrupt) {
+		t.Errorf("a detach: %v", err)
+	}
+	db, err = driftdb.Open(ctx, cfg)
+	systemtest.Check(t, err)
+	systemtest.Check(t, db.Close())
+}
+
 // TestMalformed: a disk that fails has left a file that is no whole database any
 // more. It does not become the newest point of its backup, which is told of, and
 // looked for again and again, but not all the time. What the log says is stored.

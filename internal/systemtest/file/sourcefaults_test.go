@@ -110,6 +110,11 @@ var faultySources = map[string]faultySource{
 		[]string{`table "r": Mapping (1 -> 1) missing from %_rowid table`, `table "r": Wrong number of entries in %_rowid table - expected 2, actual 1`},
 		[]string{"INSERT INTO r VALUES(3, 4, 5)"},
 	},
+	"an index filed under another table": {
+		"CREATE TABLE t(a UNIQUE); INSERT INTO t VALUES(1), (2);" + fragile + "UPDATE sqlite_schema SET tbl_name = 'u' WHERE name = 'sqlite_autoindex_t_1'" + altered,
+		[]string{`table "sqlite_schema": damaged: index "sqlite_autoindex_t_1" does not belong to table "u"`},
+		[]string{"INSERT INTO t VALUES(3)", "DELETE FROM t WHERE a = 2"},
+	},
 	"rows without their parents": {
 		"CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE t(a REFERENCES p); INSERT INTO t VALUES(1), (2)",
 		[]string{`table "t": rows refer to a missing row`},
