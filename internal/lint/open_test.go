@@ -101,6 +101,7 @@ var opensItself = map[string]string{
 	"TestAutoRestore":                "nothing is opened",
 	"TestCatchUp":                    "the file is opened again by somebody else, or diverges",
 	"TestMalformed":                  "the file is damaged",
+	"TestMalformedWithoutOwnTables":  "the file is damaged",
 	"TestCatchUpByRestore":           "the file diverges",
 	"benchDB":                        "a benchmark, without a store",
 	"memory":                         "examples without a store",
