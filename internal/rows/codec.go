@@ -25,8 +25,9 @@ type structCodec[T any] struct {
 }
 
 type structCopy[T any] struct {
-	v      T
-	fields schema.Fields // of v
+	v       T
+	fields  []reflect.Value // of v
+	targets schema.Targets  // of v
 }
 
 func structCodecOf[T any](plan *schema.Struct) *structCodec[T] {
@@ -35,7 +36,8 @@ func structCodecOf[T any](plan *schema.Struct) *structCodec[T] {
 
 func newCopy[T any](plan *schema.Struct) *structCopy[T] {
 	c := new(structCopy[T])
-	c.fields = plan.Fields(reflect.ValueOf(&c.v).Elem())
+	v := reflect.ValueOf(&c.v).Elem()
+	c.fields, c.targets = plan.Fields(v), plan.Targets(v)
 	return c
 }
 
@@ -56,7 +58,7 @@ func (c *structCodec[T]) encode(v T, row []schema.Value) error {
 
 func (c *structCodec[T]) decode(row schema.Row) (T, error) {
 	into := c.copies.Get().(*structCopy[T])
-	err := c.plan.Decode(row, into.fields)
+	err := c.plan.Decode(row, into.targets)
 	v := into.v
 	c.done(into)
 	return v, err
@@ -64,7 +66,7 @@ func (c *structCodec[T]) decode(row schema.Row) (T, error) {
 
 func (c *structCodec[T]) reader() func(schema.Row) (*T, error) {
 	into := newCopy[T](c.plan)
-	return func(row schema.Row) (*T, error) { return &into.v, c.plan.Decode(row, into.fields) }
+	return func(row schema.Row) (*T, error) { return &into.v, c.plan.Decode(row, into.targets) }
 }
 
 // mapCodec is for maps from columns to values.

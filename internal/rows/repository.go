@@ -109,19 +109,20 @@ func (r *Repository[T]) Find(ctx context.Context, q Query) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, decode := []T{}, r.codec.reader()
+	var rows list[T]
+	decode := r.codec.reader()
 	err = r.at.Read(ctx, s.SQL, func(st *sqlite.Stmt) error {
 		s.Bind(st)
 		return st.Each(func(st *sqlite.Stmt) error {
 			v, err := decode(st)
-			rows = append(rows, *v)
+			*rows.next() = *v
 			return err
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return rows, nil
+	return rows.slice(), nil
 }
 
 // Each yields the rows that q selects one by one, without holding them in memory. If

@@ -18,7 +18,7 @@ func Select[R any, M ~map[string]any](ctx context.Context, at engine.Conn, query
 	if err != nil {
 		return nil, err
 	}
-	rows := []R{}
+	var rows list[R]
 	err = at.Read(ctx, query, func(st *sqlite.Stmt) error {
 		if err := bindArgs(st, values); err != nil {
 			return err
@@ -33,9 +33,7 @@ func Select[R any, M ~map[string]any](ctx context.Context, at engine.Conn, query
 			return err
 		}
 		for ; row && err == nil; row, err = st.Step() {
-			var r R
-			rows = append(rows, r)
-			if err := decode(&rows[len(rows)-1]); err != nil {
+			if err := decode(rows.next()); err != nil {
 				return err
 			}
 		}
@@ -44,7 +42,7 @@ func Select[R any, M ~map[string]any](ctx context.Context, at engine.Conn, query
 	if err != nil {
 		return nil, err
 	}
-	return rows, nil
+	return rows.slice(), nil
 }
 
 // selectArgs converts the arguments of a query, and refuses a query that a transaction
@@ -97,10 +95,10 @@ func decoder[R any, M ~map[string]any](st *sqlite.Stmt) (func(*R) error, error) 
 			return nil, err
 		}
 		var v, zero R
-		fields := result.Fields(reflect.ValueOf(&v).Elem())
+		targets := result.Targets(reflect.ValueOf(&v).Elem())
 		return func(r *R) error {
 			v = zero
-			err := result.Decode(st, fields)
+			err := result.Decode(st, targets)
 			*r = v
 			return err
 		}, nil

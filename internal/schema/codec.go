@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -16,7 +15,7 @@ type codec struct {
 	typ      Type
 	nullable bool
 	encode   func(v reflect.Value) (Value, error)
-	decode   func(row Row, i int, v reflect.Value) error
+	target   func(v reflect.Value) target // v must be addressable
 }
 
 var (
@@ -66,56 +65,32 @@ func plainCodec(t reflect.Type) (codec, error) {
 var textCodec = codec{
 	typ:    Text,
 	encode: func(v reflect.Value) (Value, error) { return text(v.String()), nil },
-	decode: func(row Row, i int, v reflect.Value) error {
-		if err := want(row, i, KindText); err != nil {
-			return err
-		}
-		v.SetString(row.Text(i))
-		return nil
-	},
+	target: as[textField],
 }
 
 var blobCodec = codec{
 	typ:    Blob,
 	encode: func(v reflect.Value) (Value, error) { return blob(v.Bytes()), nil },
-	decode: func(row Row, i int, v reflect.Value) error {
-		if err := want(row, i, KindBlob); err != nil {
-			return err
-		}
-		v.SetBytes(row.Blob(i))
-		return nil
-	},
+	target: func(v reflect.Value) target { return blobField{v} },
 }
 
 var boolCodec = codec{
 	typ:    Boolean,
 	encode: func(v reflect.Value) (Value, error) { return boolean(v.Bool()), nil },
-	decode: func(row Row, i int, v reflect.Value) error {
-		n, err := readInt(row, i)
-		if err != nil {
-			return err
-		}
-		if n != 0 && n != 1 {
-			return fmt.Errorf("%d is not a boolean (0 or 1)", n)
-		}
-		v.SetBool(n == 1)
-		return nil
-	},
+	target: as[boolField],
 }
 
 var intCodec = codec{
 	typ:    Integer,
 	encode: func(v reflect.Value) (Value, error) { return integer(v.Int()), nil },
-	decode: func(row Row, i int, v reflect.Value) error {
-		n, err := readInt(row, i)
-		if err != nil {
-			return err
+	target: func(v reflect.Value) target {
+		switch v.Kind() {
+		case reflect.Int:
+			return as[intField](v)
+		case reflect.Int64:
+			return as[int64Field](v)
 		}
-		if v.OverflowInt(n) {
-			return fmt.Errorf("%d overflows %s", n, v.Type())
-		}
-		v.SetInt(n)
-		return nil
+		return narrowField{v}
 	},
 }
 
@@ -128,42 +103,13 @@ var uintCodec = codec{
 		}
 		return integer(int64(n)), nil
 	},
-	decode: func(row Row, i int, v reflect.Value) error {
-		n, err := readInt(row, i)
-		if err != nil {
-			return err
-		}
-		if n < 0 || v.OverflowUint(uint64(n)) {
-			return fmt.Errorf("%d overflows %s", n, v.Type())
-		}
-		v.SetUint(uint64(n))
-		return nil
-	},
+	target: func(v reflect.Value) target { return unsignedField{v} },
 }
 
 var floatCodec = codec{
 	typ:    Real,
 	encode: func(v reflect.Value) (Value, error) { return real64(v.Float()) },
-	decode: func(row Row, i int, v reflect.Value) error {
-		var f float64
-		switch row.Type(i) {
-		case KindReal:
-			f = row.Float(i)
-		case KindInteger: // count(*), or a column of NUMERIC affinity
-			n := row.Int64(i)
-			if n < -maxExact || n > maxExact {
-				return fmt.Errorf("%d is not exact as a float64", n)
-			}
-			f = float64(n)
-		default:
-			return want(row, i, KindReal)
-		}
-		if v.OverflowFloat(f) && !math.IsInf(f, 0) {
-			return fmt.Errorf("%v overflows %s", f, v.Type())
-		}
-		v.SetFloat(f)
-		return nil
-	},
+	target: func(v reflect.Value) target { return floatField{v} },
 }
 
 var timeCodec = codec{
@@ -172,14 +118,7 @@ var timeCodec = codec{
 		t, _ := reflect.TypeAssert[time.Time](v)
 		return millis(t)
 	},
-	decode: func(row Row, i int, v reflect.Value) error {
-		n, err := readInt(row, i)
-		if err != nil {
-			return err
-		}
-		*v.Addr().Interface().(*time.Time) = time.UnixMilli(n).UTC()
-		return nil
-	},
+	target: as[timeField],
 }
 
 // pointerCodec stores nil as NULL.
@@ -193,15 +132,7 @@ func pointerCodec(t reflect.Type, inner codec) codec {
 			}
 			return inner.encode(v.Elem())
 		},
-		decode: func(row Row, i int, v reflect.Value) error {
-			if row.Type(i) == KindNull {
-				v.SetZero()
-				return nil
-			}
-			p := reflect.New(t.Elem())
-			v.Set(p)
-			return inner.decode(row, i, p.Elem())
-		},
+		target: func(v reflect.Value) target { return pointerField{v, t.Elem(), inner} },
 	}
 }
 
@@ -222,14 +153,7 @@ func nullCodec(inner codec) codec {
 			}
 			return inner.encode(v.Field(0))
 		},
-		decode: func(row Row, i int, v reflect.Value) error {
-			if row.Type(i) == KindNull {
-				v.SetZero()
-				return nil
-			}
-			v.Field(1).SetBool(true)
-			return inner.decode(row, i, v.Field(0))
-		},
+		target: func(v reflect.Value) target { return nullField{v, inner.target(v.Field(0))} },
 	}
 }
 
@@ -239,40 +163,6 @@ func jsonCodec(t reflect.Type) codec {
 		typ:      JSON,
 		nullable: t.Kind() == reflect.Pointer,
 		encode:   func(v reflect.Value) (Value, error) { return marshal(v.Interface()) },
-		decode: func(row Row, i int, v reflect.Value) error {
-			v.SetZero() // Unmarshal would merge into the old value
-			if row.Type(i) == KindNull && t.Kind() == reflect.Pointer {
-				return nil
-			}
-			if err := want(row, i, KindText); err != nil {
-				return err
-			}
-			return json.Unmarshal([]byte(row.Text(i)), v.Addr().Interface())
-		},
+		target:   func(v reflect.Value) target { return jsonField{v} },
 	}
-}
-
-// want returns an error if a value is not of this kind.
-func want(row Row, i, kind int) error {
-	got := row.Type(i)
-	if got == kind {
-		return nil
-	}
-	if got == KindNull {
-		return errNull
-	}
-	return fmt.Errorf("it holds %s, not %s", kindNames[got], kindNames[kind])
-}
-
-// readInt reads an INTEGER, or a REAL that is a whole number.
-func readInt(row Row, i int) (int64, error) {
-	switch row.Type(i) {
-	case KindInteger:
-		return row.Int64(i), nil
-	case KindReal:
-		if n, ok := whole(row.Float(i)); ok {
-			return n, nil
-		}
-	}
-	return 0, want(row, i, KindInteger)
 }

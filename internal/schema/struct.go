@@ -107,23 +107,36 @@ func (s *Struct) addField(sf reflect.StructField, tag string, at []int) error {
 	return nil
 }
 
-// Fields are fields of one struct value. To look a field up by its index takes longer than to
-// read or set it, so whoever converts many rows does it by way of one value.
-type Fields []reflect.Value
-
-// Fields returns the fields of the struct v, in the order of the columns. If it is to be set,
-// it must be addressable.
-func (s *Struct) Fields(v reflect.Value) Fields {
-	out := make(Fields, len(s.fields))
+// Fields returns the fields of the struct v, in the order of the columns, for Encode. To look
+// a field up by its index takes longer than to read or set it, so whoever converts many rows
+// does it by way of one value.
+func (s *Struct) Fields(v reflect.Value) []reflect.Value {
+	out := make([]reflect.Value, len(s.fields))
 	for i := range s.fields {
 		out[i] = v.FieldByIndex(s.fields[i].index)
 	}
 	return out
 }
 
+// Targets are fields of one struct value that rows are decoded into.
+type Targets []target
+
+// Targets returns the fields of the struct v, which must be addressable, in the order of the
+// columns.
+func (s *Struct) Targets(v reflect.Value) Targets {
+	out := make(Targets, len(s.fields))
+	for i := range s.fields {
+		out[i] = s.fields[i].in(v)
+	}
+	return out
+}
+
+// in returns the field of the struct v.
+func (f *field) in(v reflect.Value) target { return f.target(v.FieldByIndex(f.index)) }
+
 // Encode fills values, one per column, from the fields of a struct. A value that is left to
 // the column's default is Absent.
-func (s *Struct) Encode(from Fields, values []Value) error {
+func (s *Struct) Encode(from []reflect.Value, values []Value) error {
 	for i := range s.fields {
 		f := &s.fields[i]
 		if f.omitZero && f.isZero(from[i]) {
@@ -140,11 +153,10 @@ func (s *Struct) Encode(from Fields, values []Value) error {
 }
 
 // Decode sets the fields of a struct from a row that has the columns of s in order.
-func (s *Struct) Decode(row Row, into Fields) error {
-	for i := range s.fields {
-		f := &s.fields[i]
-		if err := f.decode(row, i, into[i]); err != nil {
-			return &Error{Column: f.name, Reason: err.Error()}
+func (s *Struct) Decode(row Row, into Targets) error {
+	for i, t := range into {
+		if err := t.set(row, i); err != nil {
+			return &Error{Column: s.fields[i].name, Reason: err.Error()}
 		}
 	}
 	return nil
@@ -171,20 +183,20 @@ func (s *Struct) Result(columns []string) (*Result, error) {
 	return r, nil
 }
 
-// Fields returns the fields of the struct v, which must be addressable, by column.
-func (r *Result) Fields(v reflect.Value) Fields {
-	out := make(Fields, len(r.fields))
+// Targets returns the fields of the struct v, which must be addressable, by column.
+func (r *Result) Targets(v reflect.Value) Targets {
+	out := make(Targets, len(r.fields))
 	for i, f := range r.fields {
-		out[i] = v.FieldByIndex(f.index)
+		out[i] = f.in(v)
 	}
 	return out
 }
 
 // Decode sets the fields of a struct.
-func (r *Result) Decode(row Row, into Fields) error {
-	for i, f := range r.fields {
-		if err := f.decode(row, i, into[i]); err != nil {
-			return &Error{Column: f.name, Reason: err.Error()}
+func (r *Result) Decode(row Row, into Targets) error {
+	for i, t := range into {
+		if err := t.set(row, i); err != nil {
+			return &Error{Column: r.fields[i].name, Reason: err.Error()}
 		}
 	}
 	return nil
@@ -225,7 +237,7 @@ func ScalarOf(t reflect.Type) (Scalar, error) {
 
 // Decode sets v, which must be addressable, to the only column of row.
 func (s Scalar) Decode(row Row, v reflect.Value) error {
-	if err := s.codec.decode(row, 0, v); err != nil {
+	if err := s.codec.target(v).set(row, 0); err != nil {
 		return &Error{Reason: "the value: " + err.Error()}
 	}
 	return nil

@@ -212,9 +212,9 @@ func TestStructRoundTrip(t *testing.T) {
 		run(t, c, schema.Statement{SQL: tab.InsertComplete(), Args: row}, nil)
 		var stored, known everything
 		run(t, c, tab.SelectByID(in.ID), func(st *sqlite.Stmt) error {
-			return s.Decode(st, s.Fields(reflect.ValueOf(&stored).Elem()))
+			return s.Decode(st, s.Targets(reflect.ValueOf(&stored).Elem()))
 		})
-		if err := s.Decode(schema.Tuple(row), s.Fields(reflect.ValueOf(&known).Elem())); err != nil {
+		if err := s.Decode(schema.Tuple(row), s.Targets(reflect.ValueOf(&known).Elem())); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(stored, known) {
@@ -251,7 +251,7 @@ func TestDecodeReplaces(t *testing.T) {
 	}
 	v := tagged{map[string]int{"old": 1}, &doc{Words: []string{"old"}}, sql.Null[int64]{V: 1, Valid: true}}
 	row := schema.Tuple{{Kind: schema.KindText, Text: `{"new":2}`}, {Kind: schema.KindNull}, {Kind: schema.KindNull}}
-	if err := s.Decode(row, s.Fields(reflect.ValueOf(&v).Elem())); err != nil {
+	if err := s.Decode(row, s.Targets(reflect.ValueOf(&v).Elem())); err != nil {
 		t.Fatal(err)
 	}
 	if want := (tagged{M: map[string]int{"new": 2}}); !reflect.DeepEqual(v, want) {
