@@ -110,7 +110,13 @@ func decoder[R any, M ~map[string]any](st *sqlite.Stmt) (func(*R) error, error) 
 	if len(names) != 1 {
 		return nil, &schema.Error{Reason: fmt.Sprintf("a query with %d columns does not fit into %s: use a struct or a Record", len(names), t)}
 	}
-	return func(r *R) error { return scalar.Decode(st, reflect.ValueOf(r).Elem()) }, nil
+	var v R
+	targets := scalar.Targets(reflect.ValueOf(&v).Elem())
+	return func(r *R) error {
+		err := scalar.Decode(st, targets)
+		*r = v
+		return err
+	}, nil
 }
 
 // recordDecoder is decoder for R = M.

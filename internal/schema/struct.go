@@ -235,9 +235,12 @@ func ScalarOf(t reflect.Type) (Scalar, error) {
 	return Scalar{c}, nil
 }
 
-// Decode sets v, which must be addressable, to the only column of row.
-func (s Scalar) Decode(row Row, v reflect.Value) error {
-	if err := s.codec.target(v).set(row, 0); err != nil {
+// Targets returns v, which must be addressable, for the only column of a row.
+func (s Scalar) Targets(v reflect.Value) Targets { return Targets{s.codec.target(v)} }
+
+// Decode sets the value.
+func (s Scalar) Decode(row Row, into Targets) error {
+	if err := into[0].set(row, 0); err != nil {
 		return &Error{Reason: "the value: " + err.Error()}
 	}
 	return nil

@@ -350,7 +350,7 @@ func TestDecodeRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = plan.Decode(schema.Tuple{tc.v}, reflect.ValueOf(tc.into).Elem())
+		err = plan.Decode(schema.Tuple{tc.v}, plan.Targets(reflect.ValueOf(tc.into).Elem()))
 		wantError(t, err, "", "", tc.reason)
 	}
 	if _, err := schema.ScalarOf(reflect.TypeFor[map[string]int]()); !errors.As(err, new(*schema.Error)) {
