@@ -8,7 +8,7 @@ type list[T any] struct {
 }
 
 // The lengths of the first part, and of the longest: each is twice as long as the one before.
-const firstPart, longestPart = 16, 1024
+const firstPart, longestPart = 4, 1024
 
 // next adds a zero row.
 func (l *list[T]) next() *T {
@@ -24,6 +24,9 @@ func (l *list[T]) next() *T {
 
 // slice returns the rows; it is never nil.
 func (l *list[T]) slice() []T {
+	if len(l.full) == 0 && l.last != nil {
+		return l.last
+	}
 	n := len(l.last)
 	for _, part := range l.full {
 		n += len(part)
