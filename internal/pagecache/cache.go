@@ -52,8 +52,8 @@ func (c *cache) recycle() {
 
 func (c *cache) bucket(key uint32) *uintptr { return &c.buckets[int(key)&(len(c.buckets)-1)] }
 
-// find returns the page, pinned, or 0. It and unpin are called several times
-// for a row; a deferred Unlock would be a quarter of what they take.
+// find returns the page, pinned, or 0. It and unpin are called several times for a row, and
+// do not defer their Unlock: that was a quarter of what find took.
 func (c *cache) find(key uint32) uintptr {
 	c.mu.Lock()
 	s := *c.bucket(key)
