@@ -36,6 +36,10 @@ const (
 	// restartTimeout is how long the last step waits for the writers to let it in and for
 	// readers of an old snapshot to end. The writers wait with it.
 	restartTimeout = 10 * time.Millisecond
+	// A pass looks readerPolls times for whether the readers of an old snapshot have ended. It
+	// counts and has no deadline: where the sleeps take longer, so do the readers.
+	readerPolls = 10
+	readerPoll  = time.Millisecond
 	// maxPasses bounds one checkpoint in case the writers are faster than it.
 	maxPasses = 20
 	// maxWait bounds the number of checkpoints that a writer waits for.
@@ -366,7 +370,7 @@ func (cp *Checkpointer) checkpoint() (result, error) {
 		}
 	}
 	for range maxPasses {
-		pages, copied, err := c.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)
+		pages, copied, err := cp.pass(c)
 		if err != nil || copied < pages {
 			return blocked, err
 		}
@@ -382,6 +386,20 @@ func (cp *Checkpointer) checkpoint() (result, error) {
 	}
 	cp.pages.Store(0)
 	return renewed, nil
+}
+
+// pass copies what it can, and shuts nobody out. A reader of an older snapshot is in its way.
+// Most are about to end, and it waits for them: reads that follow each other without a pause
+// would be in the way every time. One that began long ago it leaves alone.
+func (cp *Checkpointer) pass(c *Conn) (pages, copied int64, err error) {
+	for range readerPolls {
+		pages, copied, err = c.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)
+		if err != nil || copied == pages || pages-copied > cp.count(walRetry) {
+			return pages, copied, err
+		}
+		time.Sleep(readerPoll)
+	}
+	return pages, copied, nil
 }
 
 func (cp *Checkpointer) connect() (*Conn, error) {

@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/driftdb/driftdb-go/internal/sqlite"
@@ -224,6 +227,37 @@ func TestCheckpointerReaders(t *testing.T) {
 	exec(t, reader, "COMMIT")
 	f.write(c, 20)
 	eventually(t, "the WAL is never copied back", f.copied)
+}
+
+// TestCheckpointerBriefReads: reads that each end soon, and of which one is always open, do not
+// keep the WAL, whoever reads.
+func TestCheckpointerBriefReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // whose clock stands still while anybody works
+		f := newWALFile(t)
+		c := f.open()
+		run(t, c, "CREATE TABLE b(data)")
+		var over atomic.Bool
+		var readers sync.WaitGroup
+		for _, takes := range []time.Duration{2 * time.Millisecond, 3 * time.Millisecond} {
+			strange := openPlain(t, f.path, sqlite.Options{MustExist: true}) // as another process has it
+			readers.Go(func() {
+				for !over.Load() {
+					run(t, strange, "BEGIN; SELECT count(*) FROM b")
+					time.Sleep(takes)
+					run(t, strange, "COMMIT")
+				}
+			})
+		}
+		for range 100 {
+			f.write(c, 1)
+			time.Sleep(time.Millisecond)
+		}
+		over.Store(true)
+		readers.Wait()
+		if f.most > 64 {
+			t.Errorf("the WAL had %d MiB, 64 are the limit", f.most)
+		}
+	})
 }
 
 // TestCheckpointerReadEnds: when the reads that kept the WAL have ended it is cut,
