@@ -168,9 +168,13 @@ func TestUnreachable(t *testing.T) {
 // TestEveryFault lets each request of a scenario go wrong in turn, closes the
 // database as it is, opens it again with a bucket that works, and compares.
 func TestEveryFault(t *testing.T) {
+	step := 1
+	if testing.Short() {
+		step = 3
+	}
 	for _, kind := range []objstoretest.Kind{objstoretest.Fail, objstoretest.Lose} {
 		for _, lasting := range []bool{false, true} {
-			for n := 1; ; n++ {
+			for n := 1; ; n += step {
 				fault := objstoretest.On(n, objstoretest.Fault{Kind: kind})
 				if lasting {
 					fault = objstoretest.From(n, objstoretest.Fault{Kind: kind})

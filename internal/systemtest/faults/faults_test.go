@@ -31,7 +31,7 @@ var (
 // A failure tells its seed and what happened. "make faults" runs 10,000.
 func TestSchedules(t *testing.T) {
 	dir := systemtest.MemoryDir(t)
-	from, to := seeds(t, 50, 200)
+	from, to := seeds(t, 20, 200)
 	for seed := from; seed < to; seed++ {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()

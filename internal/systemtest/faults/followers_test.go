@@ -26,7 +26,7 @@ import (
 // A failure tells its seed and what happened. "make followers" runs 10,000.
 func TestFollowers(t *testing.T) {
 	dir := systemtest.MemoryDir(t)
-	from, to := seeds(t, 30, 300)
+	from, to := seeds(t, 12, 300)
 	for seed := from; seed < to; seed++ {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()

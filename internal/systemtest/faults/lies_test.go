@@ -31,7 +31,7 @@ import (
 // A failure tells its seed. "make faults" runs 5,000.
 func TestLies(t *testing.T) {
 	server := s3test.Start(t)
-	from, to := seeds(t, 20, 100)
+	from, to := seeds(t, 10, 100)
 	honest := newLiar(t, server, nil)
 	playLies(t, honest)
 	requests := honest.requests
