@@ -270,18 +270,23 @@ func (o *opening) openConns() (err error) {
 	}); err != nil {
 		return err
 	}
-	o.conns.checkpoints.Spare(o.conns.readers)
 	if err := o.foreign.Attach(o.hub, c); err != nil {
 		return err
 	}
+	o.conns.lend(o.lender())
+	o.conns.checkpoints.Spare(o.conns.readers, o.conns.oldestRead)
+	return nil
+}
+
+// lender returns the source of the connections of the program's sql.DB.
+func (o *opening) lender() lender {
+	db := o.DB
 	if o.following != nil {
-		o.conns.lend(readsql.New(func() (*sqlite.Conn, error) {
+		return readsql.New(func() (*sqlite.Conn, error) {
 			c, err := db.openReader(db.options())
 			return c, db.cfg.Public(err)
-		}, db.cfg.Public(db.refusal())))
-		return nil
+		}, db.cfg.Public(db.refusal()))
 	}
-	o.conns.lend(capture.NewConnector(o.openCaptured,
-		func() error { return db.cfg.Public(db.writer.Own()) }, func(ctx context.Context) error { return db.cfg.Public(db.writer.MayWrite(ctx)) }, o.writer.Lend()))
-	return nil
+	return capture.NewConnector(o.openCaptured,
+		func() error { return db.cfg.Public(db.writer.Own()) }, func(ctx context.Context) error { return db.cfg.Public(db.writer.MayWrite(ctx)) }, o.writer.Lend())
 }

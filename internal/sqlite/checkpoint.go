@@ -37,9 +37,11 @@ const (
 	// readers of an old snapshot to end. The writers wait with it.
 	restartTimeout = 10 * time.Millisecond
 	// A pass looks readerPolls times for whether the readers of an old snapshot have ended. It
-	// counts and has no deadline: where the sleeps take longer, so do the readers.
+	// counts and has no deadline: where the sleeps take longer, so do the readers. It does not
+	// wait for a read that is as old as longRead.
 	readerPolls = 10
 	readerPoll  = time.Millisecond
+	longRead    = 50 * time.Millisecond
 	// maxPasses bounds one checkpoint in case the writers are faster than it.
 	maxPasses = 20
 	// maxWait bounds the number of checkpoints that a writer waits for.
@@ -76,8 +78,9 @@ type Checkpointer struct {
 	holds   int
 	telling bool // report is running, and may itself write
 	closed  bool
-	conn    *Conn // opened by the first checkpoint
-	readers *Pool // whose snapshots block a checkpoint; nil: none
+	conn    *Conn                // opened by the first checkpoint
+	readers *Pool                // whose snapshots block a checkpoint; nil: none
+	oldest  func() time.Duration // the age of the process's oldest read; nil: there is none
 
 	done chan struct{}
 }
@@ -103,11 +106,12 @@ func NewCheckpointer(path string, claim func(*Conn) error, report func(error)) *
 }
 
 // Spare makes the connections of p keep no snapshots while a checkpoint runs, because a kept
-// snapshot blocks it.
-func (cp *Checkpointer) Spare(p *Pool) {
+// snapshot blocks it. oldestRead is the age of this process's oldest open read, for which a
+// checkpoint waits if it is young; 0: there is none.
+func (cp *Checkpointer) Spare(p *Pool, oldestRead func() time.Duration) {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
-	cp.readers = p
+	cp.readers, cp.oldest = p, oldestRead
 }
 
 // alone runs fn, a checkpoint, while the pool keeps no snapshot.
@@ -394,12 +398,20 @@ func (cp *Checkpointer) checkpoint() (result, error) {
 func (cp *Checkpointer) pass(c *Conn) (pages, copied int64, err error) {
 	for range readerPolls {
 		pages, copied, err = c.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)
-		if err != nil || copied == pages || pages-copied > cp.count(walRetry) {
+		if err != nil || copied == pages || pages-copied > cp.count(walRetry) || cp.longRead() {
 			return pages, copied, err
 		}
 		time.Sleep(readerPoll)
 	}
 	return pages, copied, nil
+}
+
+// longRead reports whether a read of this process is not worth waiting for.
+func (cp *Checkpointer) longRead() bool {
+	cp.mu.Lock()
+	oldest := cp.oldest
+	cp.mu.Unlock()
+	return oldest != nil && oldest() >= longRead
 }
 
 func (cp *Checkpointer) connect() (*Conn, error) {

