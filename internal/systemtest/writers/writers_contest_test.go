@@ -385,12 +385,40 @@ func (w *contest) restored(ctx context.Context, branch string) (rows []string, e
 
 // finish brings both rivals up and lets them write on. One of them is the
 // writer, and the other one is told that it is not.
+//
+// A session that takes over fences the other one before it can know what that one
+// has uploaded last, and then may find that its own file has diverged. Both are
+// told so, and the other one's next session goes on.
 func (w *contest) finish() error {
-	var going []string
+	going, err := w.goOn()
+	if err == nil && len(going) == 0 {
+		for i := range w.rivals {
+			if err := w.do(step{who: i, op: "close"}); err != nil {
+				return err
+			}
+		}
+		going, err = w.goOn()
+	}
+	if err != nil {
+		return err
+	}
+	if len(going) != 1 {
+		return fmt.Errorf("of the two writers, %d can go on; want one", len(going))
+	}
+	if err := w.do(step{who: going[0], op: "flush"}); err != nil {
+		return err
+	}
+	w.ended = true
+	return w.check()
+}
+
+// goOn opens what is closed and lets both write. It returns those that are not told
+// that they have lost.
+func (w *contest) goOn() (going []int, err error) {
 	for i, m := range w.rivals {
 		if systemtest.Exists(m.path) {
 			if err := w.do(step{who: i, op: "open"}); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
@@ -398,28 +426,17 @@ func (w *contest) finish() error {
 		for i := range w.rivals {
 			for _, op := range []string{"write", "flush", "write"} {
 				if err := w.do(step{who: i, op: op}); err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
 	}
-	for _, m := range w.rivals {
-		if m.db != nil && !m.told {
-			going = append(going, m.name)
-		}
-	}
-	if len(going) != 1 {
-		return fmt.Errorf("of the two writers, these can go on: %q; want one", going)
-	}
 	for i, m := range w.rivals {
 		if m.db != nil && !m.told {
-			if err := w.do(step{who: i, op: "flush"}); err != nil {
-				return err
-			}
+			going = append(going, i)
 		}
 	}
-	w.ended = true
-	return w.check()
+	return going, nil
 }
 
 // looks describes the contest, leaving out what is random: those that look alike

@@ -171,6 +171,7 @@ func TestWritersOnce(t *testing.T) {
 		"A.open A.flush B.open B.gc A.write A.tick",              // a tick that tidied up found out that it was fenced, and told nobody
 		"A.open A.snapshot A.tick B.open B.snapshot A.gc A.tick", // so did a collection, and metrics did not say so
 		"A.open A.flush B.open@2(A.write) B.write B.snapshot",    // this contest counted as B's a row that A wrote behind its back
+		"A.open B.open A.close B.gc B.write A.open B.tick",       // A takes over and finds that it has diverged: both are told
 	} {
 		for _, kind := range contestKinds {
 			if _, _, _, err := contend(t, kind, filepath.Join(dir, fmt.Sprint(i, kind)), steps(path)); err != nil {
