@@ -396,14 +396,13 @@ func (cp *Checkpointer) checkpoint() (result, error) {
 // Most are about to end, and it waits for them: reads that follow each other without a pause
 // would be in the way every time. One that began long ago it leaves alone.
 func (cp *Checkpointer) pass(c *Conn) (pages, copied int64, err error) {
-	for range readerPolls {
+	for looks := 1; ; looks++ {
 		pages, copied, err = c.checkpoint(lib.SQLITE_CHECKPOINT_PASSIVE)
-		if err != nil || copied == pages || pages-copied > cp.count(walRetry) || cp.longRead() {
+		if err != nil || copied == pages || pages-copied > cp.count(walRetry) || looks == readerPolls || cp.longRead() {
 			return pages, copied, err
 		}
 		time.Sleep(readerPoll)
 	}
-	return pages, copied, nil
 }
 
 // longRead reports whether a read of this process is not worth waiting for.

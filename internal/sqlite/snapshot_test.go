@@ -158,13 +158,11 @@ func TestSnapshotAndCheckpointer(t *testing.T) {
 			}
 		})
 	}
-	f.write(w, 200)
+	f.write(w, 120)
 	over.Store(true)
 	readers.Wait()
-	// A reader that the system stops within a statement is in the way for as long: on a machine
-	// with far more to do than it has cores, some checkpoints in a row meet one.
-	if f.most > 120 {
-		t.Errorf("200 MiB were written, and the WAL grew to %d", f.most)
+	if f.most > 64 { // a reader that the system has stopped within a statement is in the way as ever
+		t.Errorf("the WAL grew to %d MiB, 64 are the limit", f.most)
 	}
 }
 

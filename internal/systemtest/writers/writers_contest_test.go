@@ -391,7 +391,7 @@ func (w *contest) restored(ctx context.Context, branch string) (rows []string, e
 // told so, and the other one's next session goes on.
 func (w *contest) finish() error {
 	going, err := w.goOn()
-	if err == nil && len(going) == 0 {
+	if err == nil && len(going) == 0 && slices.ContainsFunc(w.rivals[:], (*rival).diverged) {
 		for i := range w.rivals {
 			if err := w.do(step{who: i, op: "close"}); err != nil {
 				return err
@@ -410,6 +410,11 @@ func (w *contest) finish() error {
 	}
 	w.ended = true
 	return w.check()
+}
+
+// diverged reports whether m's session has found that its file is not the bucket's.
+func (m *rival) diverged() bool {
+	return m.db != nil && errors.Is(m.db.Metrics().LastError, driftdb.ErrDiverged)
 }
 
 // goOn opens what is closed and lets both write. It returns those that are not told
